@@ -1,0 +1,54 @@
+# Every target does its own set-up: a fresh machine needs Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SEEDS ?= 200
+
+.PHONY: help demo up test check format bench lock image clean
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Yurt needs Python 3.11 or newer: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+demo: $(STAMP)  ## 30 photos travel the whole way on this machine
+	@$(BIN)/yurt demo
+
+up: $(STAMP)  ## the same services, staying up until Ctrl-C
+	@$(BIN)/yurt up
+
+test: $(STAMP)  ## the whole suite
+	@$(BIN)/pytest
+
+check: $(STAMP)  ## lint, strict types, import contracts, docs in step
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/test_docs.py
+
+format: $(STAMP)  ## rewrite the sources as ruff wants them
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP)  ## how fast, beside what is possible on this machine
+	@$(BIN)/python -m tests.bench
+
+lock: $(STAMP)  ## resolve the dependencies anew into requirements/
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra local --group dev pyproject.toml -o requirements/dev.txt
+
+image:  ## the container image, with docker, podman or buildah
+	@sh infra/image.sh
+
+clean:  ## remove what the targets made
+	@rm -rf $(VENV) .yurt .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

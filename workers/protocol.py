@@ -1,0 +1,280 @@
+"""What goes over the wire between a worker and the control plane: HTTP/JSON below ``/v1``.
+
+A worker sees presigned URLs of the objects it has leased and one revocable token, nothing else. Every settle names
+the lease's fencing token: an old one changes nothing and is answered 409.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+VERSION = 1
+
+MAX_LEASES = 64
+"""Leases in one request."""
+MAX_WAIT_SECONDS = 30.0
+"""Longest long poll."""
+MAX_OUTPUTS = 64
+"""Outputs of one object, the manifest not counted."""
+MANIFEST = "result.json"
+"""The output that is written last: the durable record of one result."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+ETag = Annotated[str, Field(min_length=1, max_length=200)]
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Id = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class Message(BaseModel):
+    """A message of the protocol. Fields that a newer peer added are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Version(Message):
+    """One content of an object, as the store's own answer names it."""
+
+    etag: ETag
+    """ETag without its quotes."""
+    modified: datetime | None = None
+    """Last-Modified; HTTP gives whole seconds."""
+    size: Bytes | None = None
+    """Bytes."""
+
+
+# ── calling home ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Hello(Message):
+    """A minted machine calls home. The bearer token of this one call is the one-time token it was minted with."""
+
+    instance: Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    """Drawn at random by the process: the same instance may say hello again when the answer was lost, another not."""
+    version: int = VERSION
+
+
+class Welcome(Message):
+    """The answer to ``Hello``."""
+
+    worker: Id
+    pool: str
+    token: Annotated[str, Field(repr=False)]
+    """Bearer token of every further call of this worker. Revoked when the worker is slain."""
+    slots: Annotated[int, Field(ge=1, le=MAX_LEASES)]
+    """Objects to handle at once."""
+    idle_seconds: float
+    """Leave after so long without a lease."""
+    orphan_seconds: float
+    """Leave after so long without an answer from the control plane."""
+
+
+# ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Limits(Message):
+    """What one run of a handler may use, in its own process."""
+
+    wall_seconds: Annotated[float, Field(gt=0)]
+    cpu_seconds: Annotated[float, Field(gt=0)]
+    memory_bytes: Annotated[int, Field(gt=0)]
+    input_bytes: Annotated[int, Field(gt=0)]
+    output_bytes: Annotated[int, Field(gt=0)]
+    """All outputs of one object together."""
+
+
+class Handler(Message):
+    """What turns one input file into output files and labels."""
+
+    kind: Literal["photo", "python", "command"]
+    options: dict[str, JsonValue] = {}
+    limits: Limits
+
+
+class Download(Message):
+    """Where the input is: a GET with just these headers (``If-None-Match`` among them where a result exists)."""
+
+    url: Annotated[str, Field(repr=False)]
+    headers: dict[str, str] = {}
+
+
+class Expected(Message):
+    """What the control plane has heard of the content, to tell a replica that is behind."""
+
+    etag: str | None = None
+    modified: datetime | None = None
+    """An answer with another ETag and a Last-Modified before this is older content than what is known to exist."""
+
+
+class Lease(Message):
+    """The right to process one object until the deadline."""
+
+    id: Id
+    """The object's number in the ledger."""
+    token: Id
+    """Fencing token: grows with every lease, also across a rebuilt ledger."""
+    pipeline: str
+    bucket: str
+    key: str
+    handler: Handler
+    input: Download
+    expected: Expected
+    attempt: Annotated[int, Field(ge=1)]
+    lease_seconds: float
+    """From now. A heartbeat grants as much again."""
+
+
+class Output(Message):
+    """One published output."""
+
+    name: Name
+    etag: ETag
+    size: Bytes
+    content_type: str
+
+
+class Done(Message):
+    """The content fetched was processed and all outputs are published, the manifest last."""
+
+    outcome: Literal["done"] = "done"
+    id: Id
+    token: Id
+    fetched: Version
+    outputs: Annotated[list[Output], Field(max_length=MAX_OUTPUTS + 1)]
+    """With the manifest."""
+    seconds: dict[str, float] = {}
+    """How long each step took: fetch, handle, publish."""
+
+
+class Unchanged(Message):
+    """The store answered 304: the content is what the last result was made from."""
+
+    outcome: Literal["unchanged"] = "unchanged"
+    id: Id
+    token: Id
+
+
+class Absent(Message):
+    """The store answered 404. The control plane asks again before it believes it."""
+
+    outcome: Literal["absent"] = "absent"
+    id: Id
+    token: Id
+
+
+class Failed(Message):
+    """The object could not be processed."""
+
+    outcome: Literal["failed"] = "failed"
+    id: Id
+    token: Id
+    reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9-]+$")]
+    """A short code to group by: ``unreadable``, ``too-large``, ``timeout``, ``crashed``, ``store`` …"""
+    message: Annotated[str, Field(max_length=4_000)]
+    """A sentence for the person who uploaded the file."""
+    log: Annotated[str, Field(max_length=16_000)] = ""
+    """The end of the handler's output and its traceback."""
+    retry: bool
+    """Whether another attempt can help."""
+
+
+class Released(Message):
+    """The worker leaves, or could not work for a reason of its own: the object goes to another, no attempt counted."""
+
+    outcome: Literal["released"] = "released"
+    id: Id
+    token: Id
+
+
+Settlement = Annotated[Done | Unchanged | Absent | Failed | Released, Field(discriminator="outcome")]
+
+
+class Settled(Message):
+    """What became of one settlement."""
+
+    id: Id
+    token: Id
+    accepted: bool
+    """False: the lease was lost before; nothing was changed."""
+
+
+class LeaseRequest(Message):
+    """Settle what is finished and ask for more, in one round trip."""
+
+    max: Annotated[int, Field(ge=0, le=MAX_LEASES)] = 1
+    """0 only settles."""
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0
+    """Seconds to wait for work when there is none."""
+    settle: Annotated[list[Settlement], Field(max_length=MAX_LEASES)] = []
+
+
+class LeaseResponse(Message):
+    """Up to ``max`` leases."""
+
+    leases: list[Lease] = []
+    settled: list[Settled] = []
+    """In the order of ``settle``."""
+    drain: bool = False
+    """Take no more work, finish what is leased, leave."""
+
+
+class HeartbeatRequest(Message):
+    """Extend a lease."""
+
+    token: Id
+
+
+class HeartbeatResponse(Message):
+    """The lease lives for another ``lease_seconds``."""
+
+    lease_seconds: float
+    superseded: bool
+    """A newer event came: the object is worked again after this. Going on is right, stopping early is allowed."""
+
+
+# ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class OutputRequest(Message):
+    """One output to publish."""
+
+    name: Name
+    size: Bytes
+    content_type: Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+(; ?[a-z0-9=-]+)*$")]
+    cache_control: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9=, -]*$")] = ""
+    conflict: bool = False
+    """The PUT offered before was answered 412: look at what is there, and offer another condition."""
+
+
+class OutputsRequest(Message):
+    """Ask where to put outputs. They carry the lease's token and the input's ETag as signed metadata."""
+
+    token: Id
+    etag: ETag
+    """ETag of the input that was fetched."""
+    outputs: Annotated[list[OutputRequest], Field(min_length=1, max_length=MAX_OUTPUTS + 1)]
+
+
+class Upload(Message):
+    """A presigned PUT: all of these headers must be sent, and nothing else of theirs."""
+
+    name: Name
+    url: Annotated[str, Field(repr=False)]
+    headers: dict[str, str]
+
+
+class OutputsResponse(Message):
+    """In the order asked for."""
+
+    uploads: list[Upload]
+
+
+class Problem(Message):
+    """Body of every answer that is not 2xx."""
+
+    error: str
+    """A short code: ``lease-lost``, ``unauthorized`` …"""
+    message: str
+    """What happened and what to do next."""
