@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 VERSION = 1
 
@@ -189,6 +189,14 @@ class Released(Message):
 
 
 Settlement = Annotated[Done | Unchanged | Absent | Failed | Released, Field(discriminator="outcome")]
+
+
+class CompleteRequest(RootModel[Annotated[Done | Unchanged, Field(discriminator="outcome")]]):
+    """Settle one lease that went well."""
+
+
+class FailRequest(RootModel[Annotated[Failed | Absent | Released, Field(discriminator="outcome")]]):
+    """Settle one lease that did not."""
 
 
 class Settled(Message):

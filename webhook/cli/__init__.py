@@ -1,0 +1,49 @@
+"""The ``yurt`` command: one file a subcommand, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+COMMANDS = {
+    "demo": "Watch thirty photos travel the whole way on this machine.",
+    "up": "The same services as the demo, staying up until Ctrl-C.",
+    "serve": "Run the control plane.",
+    "worker": "Run a worker: needs YURT_URL and YURT_TOKEN, nothing else.",
+    "setup": "Show, and with --yes make, the bucket's notification configuration on Tigris.",
+    "check": "Validate configuration, database, buckets and credentials.",
+    "status": "Pipelines, backlog, workers and parked objects.",
+    "invite": "Make a one-time token for a worker that you start yourself.",
+}
+"""Name to one line of help."""
+
+
+class _Lazy(click.Group):
+    """Imports a subcommand's module only when it is called: ``yurt worker`` must start fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"webhook.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="yurt", prog_name="yurt")
+def yurt() -> None:
+    """Files land in a bucket, workers are pitched where compute is cheap, results appear in another bucket."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``yurt``."""
+    yurt.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="yurt")

@@ -48,10 +48,12 @@ class HandlerError(Exception):
     Any other exception of a handler is a fault of the handler and is retried.
     """
 
-    def __init__(self, reason: str, message: str, *, retry: bool = False) -> None:
+    def __init__(self, reason: str, message: str, *, retry: bool = False, log: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         """A short code to group by: lower case, digits and hyphens."""
         self.message = message
         self.retry = retry
         """Whether another attempt can help."""
+        self.log = log
+        """The end of what the handler printed, with its traceback. Set by the sandbox, not by handlers."""

@@ -1,0 +1,222 @@
+"""The local bucket as an ASGI application: S3, the notification settings of Tigris, ``/_yurt/`` to meddle.
+
+Bodies are read to the end, into memory or a temporary file, before a request takes its turn; then one thread
+carries out one request after the other and hands what it changed to the hub, so the hub's order is the order
+of commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from infra.local.exchange import Answer, Call, RefusedError, call_of, error, header_lines, json_answer
+from infra.local.faults import Fault, Faults
+from infra.local.hub import Hub
+from infra.local.notifications import MAX_PATCH_BYTES, NotificationsError, patched
+from infra.local.store import Store
+
+ADMIN = "/_yurt/"
+"""No bucket can have this name."""
+
+_IN_MEMORY_BYTES = 1024 * 1024
+_BODY_SECONDS = 300.0
+_MAX_FLUSH_SECONDS = 600.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class DisconnectedError(Exception):
+    """The client left before its request was complete."""
+
+
+class Bucket:
+    """Answers HTTP. To be closed; the store and the hub are closed by who made them."""
+
+    def __init__(self, store: Store, hub: Hub, max_body_bytes: int) -> None:
+        self.store = store
+        self.hub = hub
+        self.faults = Faults()
+        self._max_body_bytes = max_body_bytes
+        self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """Finish the request whose turn it is, and take no more."""
+        self._turns.shutdown(cancel_futures=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            answer = await self._answer(scope, receive)
+        except RefusedError as refused:
+            answer = error(refused.status, refused.code, refused.message)
+        except DisconnectedError:
+            return
+        headers = dict(answer.headers)
+        if scope["method"] != "HEAD" and answer.status not in (204, 304):
+            headers["content-length"] = str(len(answer.body))
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": [*header_lines(headers)]}
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as body:
+            size_bytes = await self._read(scope, receive, body)
+            if scope["path"].startswith(ADMIN):
+                return await self._admin(scope, body.read())
+            call = call_of(scope, body, size_bytes)
+            if call.bucket and not call.key:
+                if call.method == "PATCH":
+                    return self._set_notifications(call)
+                if call.method == "GET" and "metadata" in call.query:
+                    return self._metadata(call)
+            return await self._s3(call)
+
+    async def _read(self, scope: Scope, receive: Receive, body: IO[bytes]) -> int:
+        """Read the whole body; its size in bytes. Raises RefusedError, DisconnectedError."""
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        size_bytes, more = 0, True
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                while more and max(size_bytes, int(declared)) <= self._max_body_bytes:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise DisconnectedError
+                    size_bytes += body.write(message.get("body", b""))
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise RefusedError(
+                408, "RequestTimeout", f"The body did not arrive within {_BODY_SECONDS:.0f} s."
+            ) from None
+        if more:
+            raise RefusedError(
+                413, "EntityTooLarge", f"More than {self._max_body_bytes} bytes in one request."
+            )
+        body.seek(0)
+        return size_bytes
+
+    # ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _s3(self, call: Call) -> Answer:
+        fault = self.faults.happening(call)
+        if fault is None:
+            return await self._turn(self._carry_out, call)
+        await asyncio.sleep(fault.delay_seconds)
+        if fault.effect == "stale":
+            return await self._turn(self.store.stale_answer, call)
+        instead = fault.answer()
+        if instead is None or fault.effect == "done":
+            answer = await self._turn(self._carry_out, call)
+            return instead or answer
+        return instead
+
+    async def _turn(self, work: Callable[[Call], Answer], call: Call) -> Answer:
+        return await self._loop.run_in_executor(self._turns, work, call)
+
+    def _carry_out(self, call: Call) -> Answer:
+        answer, changes = self.store.answer(call, keep_previous=self.faults.will_be_stale(call))
+        if changes:
+            # From this one thread, in the order of commits, and before the answer is on its way.
+            self._loop.call_soon_threadsafe(self.hub.enter, changes, call.header("x-yurt-region"))
+        return answer
+
+    # ── notification settings ───────────────────────────────────────────────────────────────────────────────
+
+    def _set_notifications(self, call: Call) -> Answer:
+        self._check_settings_call(call)
+        if call.size_bytes > MAX_PATCH_BYTES:
+            raise RefusedError(413, "EntityTooLarge", f"More than {MAX_PATCH_BYTES} bytes of settings.")
+        try:
+            settings = json.loads(call.body.read())
+            if not isinstance(settings, dict) or set(settings) != {"object_notifications"}:
+                raise NotificationsError("the local bucket has no settings but object_notifications")
+            self.hub.configure(
+                call.bucket, patched(self.hub.notifications(call.bucket), settings["object_notifications"])
+            )
+        except (ValueError, RecursionError) as wrong:
+            reason = str(wrong) if isinstance(wrong, NotificationsError) else "the body is not JSON"
+            return json_answer({"status": "error", "message": reason}, 400)
+        return json_answer({"status": "success"})
+
+    def _metadata(self, call: Call) -> Answer:
+        self._check_settings_call(call)
+        count, size_bytes = self.store.sizes(call.bucket)
+        described: dict[str, object] = {
+            "name": call.bucket,
+            "storage_class": "STANDARD",
+            "estimated_unique_rows": count,
+            "estimated_size": size_bytes,
+        }
+        if notifications := self.hub.notifications(call.bucket):
+            described["object_notifications"] = notifications.masked()
+        return json_answer(described)
+
+    def _check_settings_call(self, call: Call) -> None:
+        if not self.store.holds(call.bucket):
+            raise RefusedError(404, "NoSuchBucket", "The specified bucket does not exist.")
+        if not (call.header("authorization") or "").startswith("AWS4-HMAC-SHA256 "):
+            raise RefusedError(
+                403, "AccessDenied", "Settings need a signed request (AWS Signature Version 4)."
+            )
+
+    # ── /_yurt/ ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _admin(self, scope: Scope, body: bytes) -> Answer:
+        if not _is_local(scope):
+            raise RefusedError(403, "AccessDenied", f"{ADMIN} answers this machine alone.")
+        match scope["method"], scope["path"].removeprefix(ADMIN):
+            case "GET", "stats":
+                return json_answer(self.hub.stats())
+            case "POST", "flush":
+                return await self._flush(scope)
+            case "GET", "faults":
+                return json_answer(self.faults.listed())
+            case "POST", "faults":
+                return self._add_fault(body)
+            case "DELETE", "faults":
+                self.faults.clear()
+                return Answer(204, {})
+            case _:
+                raise RefusedError(
+                    404, "NotFound", f"{ADMIN} has GET stats, POST flush, and GET, POST and DELETE faults."
+                )
+
+    async def _flush(self, scope: Scope) -> Answer:
+        """Wait until no event is under way, or for ``?deadline=`` seconds."""
+        try:
+            seconds = min(float(scope["query_string"].removeprefix(b"deadline=") or 30.0), _MAX_FLUSH_SECONDS)
+        except ValueError:
+            raise RefusedError(400, "InvalidArgument", "deadline has to be a number of seconds.") from None
+        try:
+            async with asyncio.timeout(seconds):
+                await self.hub.drained()
+        except TimeoutError:
+            return json_answer({"pending": self.hub.pending}, 504)
+        return json_answer({"pending": 0})
+
+    def _add_fault(self, body: bytes) -> Answer:
+        try:
+            self.faults.add(Fault.model_validate_json(body))
+        except ValidationError as wrong:
+            return json_answer({"error": wrong.errors(include_url=False, include_context=False)}, 400)
+        except ValueError as full:
+            return json_answer({"error": str(full)}, 409)
+        return json_answer(self.faults.listed(), 201)
+
+
+def _is_local(scope: Mapping[str, Any]) -> bool:
+    """Whether the peer is this machine, and no web page of another's in a browser on it."""
+    peer = scope.get("client")
+    foreign = any(name == b"origin" for name, _ in scope["headers"])
+    return peer is not None and ipaddress.ip_address(peer[0]).is_loopback and not foreign

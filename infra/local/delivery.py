@@ -1,0 +1,161 @@
+"""Posts one bucket's events to its webhook in the background.
+
+At least once and in batches: 2xx acknowledges a whole request; anything else, or silence, is tried again with
+growing pauses until the retries run out, and then the events count as sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import sys
+from collections import deque
+from dataclasses import dataclass
+
+import httpx
+
+from infra.local.counts import Counts
+from infra.local.notifications import Notifications
+from infra.local.options import Posting
+from infra.local.payload import Event, body
+
+_MAX_ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Events that travel together, and how often they have travelled."""
+
+    events: tuple[Event, ...]
+    attempts: int = 0
+
+
+class Delivery:
+    """One bucket's queue and the task that empties it. To be made inside a running event loop, and closed."""
+
+    def __init__(
+        self, notifications: Notifications, posting: Posting, counts: Counts, max_pending: int
+    ) -> None:
+        self.notifications = notifications
+        """Where to post from now on."""
+        self.pending = 0
+        """Events, copies included, that are neither acknowledged nor given up."""
+        self._posting = posting
+        self._counts = counts
+        self._max_pending = max_pending
+        self._ready: deque[Event] = deque()
+        self._waiting: list[tuple[float, int, _Request]] = []
+        self._tiebreak = itertools.count()
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
+
+    def put(self, event: Event, wait_seconds: float = 0.0) -> None:
+        """Queue an event, to be posted after so long or later."""
+        if self.pending >= self._max_pending:
+            self._counts.discarded += 1
+            return
+        self.pending += 1
+        if wait_seconds:
+            self._put_off(_Request((event,)), wait_seconds)
+        else:
+            self._ready.append(event)
+            self._wake.set()
+
+    def close(self) -> None:
+        """Stop. What waits is discarded."""
+        self._counts.discarded += self.pending
+        self.pending = 0
+        self._task.cancel()
+
+    def _put_off(self, request: _Request, wait_seconds: float) -> None:
+        heapq.heappush(self._waiting, (self._loop.time() + wait_seconds, next(self._tiebreak), request))
+        self._wake.set()
+
+    async def _run(self) -> None:
+        async with httpx.AsyncClient(
+            timeout=self._posting.timeout_seconds, follow_redirects=False, trust_env=False
+        ) as client:
+            while True:
+                await self._post(client, await self._next())
+
+    async def _next(self) -> _Request:
+        """The next request: one that is due again, or a batch of what is ready."""
+        while True:
+            self._wake.clear()
+            if repeated := self._due():
+                return repeated
+            if self._ready:
+                return await self._batch()
+            await self._rest()
+
+    def _due(self) -> _Request | None:
+        """Move what waited long enough among the ready; stop at a request that is repeated as it was."""
+        while self._waiting and self._waiting[0][0] <= self._loop.time():
+            request = heapq.heappop(self._waiting)[2]
+            if request.attempts:
+                return request
+            self._ready.extend(request.events)
+        return None
+
+    async def _batch(self) -> _Request:
+        if len(self._ready) < self._posting.batch:
+            await asyncio.sleep(self._posting.linger_seconds)
+        count = min(len(self._ready), self._posting.batch)
+        return _Request(tuple(self._ready.popleft() for _ in range(count)))
+
+    async def _rest(self) -> None:
+        until = self._waiting[0][0] if self._waiting else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._wake.wait()
+
+    async def _post(self, client: httpx.AsyncClient, request: _Request) -> None:
+        outcome = await self._attempt(client, request)
+        self._counts.answered(outcome)
+        if outcome.startswith("2"):
+            self._counts.posted += len(request.events)
+            self.pending -= len(request.events)
+        elif self._posting.retries is not None and request.attempts >= self._posting.retries:
+            self._give_up(request, outcome)
+        else:
+            self._counts.retries += 1
+            self._put_off(
+                _Request(request.events, request.attempts + 1), self._backoff_seconds(request.attempts)
+            )
+
+    def _give_up(self, request: _Request, outcome: str) -> None:
+        self._counts.given_up += len(request.events)
+        self.pending -= len(request.events)
+        sys.stderr.write(
+            f"local bucket: gave up {len(request.events)} events, the last attempt ended {outcome}\n"
+        )
+
+    def _backoff_seconds(self, attempts: int) -> float:
+        doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # for ever would overflow a float
+        return min(doubled, self._posting.max_backoff_seconds)
+
+    async def _attempt(self, client: httpx.AsyncClient, request: _Request) -> str:
+        """Post once. The status, or what went wrong before there was one."""
+        try:
+            async with asyncio.timeout(self._posting.timeout_seconds):
+                return str(await self._status(client, request))
+        except TimeoutError:
+            return "timeout"
+        except httpx.HTTPError:
+            return "unreachable"
+
+    async def _status(self, client: httpx.AsyncClient, request: _Request) -> int:
+        headers = {"content-type": "application/json"}
+        if self.notifications.auth:
+            headers["authorization"] = self.notifications.auth.header()
+        content = body(request.events, stamps=self._posting.stamps)
+        async with client.stream("POST", self.notifications.url, content=content, headers=headers) as answer:
+            size_bytes = 0
+            async for chunk in answer.aiter_raw():
+                size_bytes += len(chunk)
+                if size_bytes > _MAX_ANSWER_BYTES:
+                    break  # nobody reads it, and leaving early closes the connection
+            return answer.status_code

@@ -1,0 +1,110 @@
+"""One S3 request as it came in, and the answer to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import escape
+
+MAX_KEY_BYTES = 1_024
+
+
+class RefusedError(Exception):
+    """The request is answered with an S3 error."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An S3 request. Only path-style addressing: ``/{bucket}/{key}``."""
+
+    method: str
+    raw_path: str
+    """As on the wire, percent-encoded, without the query."""
+    query_string: str
+    """As on the wire."""
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case."""
+    bucket: str
+    key: str
+    body: IO[bytes]
+    size_bytes: int
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The decoded query."""
+        return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=1_000)
+
+    def header(self, name: str) -> str | None:
+        """A header's first value."""
+        return next((value for given, value in self.headers if given == name), None)
+
+
+def located(raw_path: str) -> tuple[str, str]:
+    """Bucket and key of a path. The key is empty where only a bucket is named, the bucket where nothing is.
+
+    Raises:
+        RefusedError: the path is not UTF-8, or the key is too long.
+    """
+    bucket, _, key = raw_path.removeprefix("/").partition("/")
+    try:
+        bucket, key = unquote(bucket, errors="strict"), unquote(key, errors="strict")
+    except UnicodeDecodeError:
+        raise RefusedError(400, "InvalidURI", "The path is not percent-encoded UTF-8.") from None
+    if len(key.encode()) > MAX_KEY_BYTES:
+        raise RefusedError(400, "KeyTooLongError", f"The key is longer than {MAX_KEY_BYTES} bytes.")
+    return bucket, key
+
+
+def call_of(scope: Mapping[str, Any], body: IO[bytes], size_bytes: int) -> Call:
+    """The request of an ASGI scope. Raises RefusedError."""
+    raw_path = scope["raw_path"].decode("latin-1")
+    bucket, key = located(raw_path)
+    return Call(
+        method=scope["method"],
+        raw_path=raw_path,
+        query_string=scope["query_string"].decode("latin-1"),
+        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+        bucket=bucket,
+        key=key,
+        body=body,
+        size_bytes=size_bytes,
+    )
+
+
+def error(status: int, code: str, message: str) -> Answer:
+    """An error as S3 words it."""
+    body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+    return Answer(
+        status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
+    )
+
+
+def json_answer(content: object, status: int = 200) -> Answer:
+    """An answer in JSON."""
+    return Answer(status, {"content-type": "application/json"}, json.dumps(content).encode())
+
+
+def header_lines(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return (
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in headers.items()
+    )

@@ -1,0 +1,131 @@
+"""The bucket's notification hub: every change gets its place in the order of events and goes on to be posted.
+
+One region of a global bucket is its hub. A change made there is heard of at once; one made in another region
+only after it was replicated, so it carries a late versionstamp and an early Last-Modified. Between the hub
+and the webhook events are duplicated, overtaken, held back and lost, as told.
+
+Everything here runs on one event loop, so there are no locks; changes have to arrive in the order of their
+commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from infra.local.counts import Counts
+from infra.local.delivery import Delivery
+from infra.local.disorder import fate
+from infra.local.notifications import Notifications, key_pattern
+from infra.local.options import Disorder, Posting
+from infra.local.payload import Change, Event
+
+MAX_PENDING = 200_000
+"""Events and copies waiting, of one bucket. More are discarded and counted, so that memory stays bounded."""
+
+
+class Hub:
+    """Orders and announces changes. To be made inside a running event loop, and closed."""
+
+    def __init__(self, disorder: Disorder, posting: Posting) -> None:
+        self.counts = Counts()
+        self._disorder = disorder
+        self._posting = posting
+        self._notifications: dict[str, Notifications] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._newest: dict[tuple[str, str], datetime] = {}
+        self._commit_version = 0
+        self._loop = asyncio.get_running_loop()
+
+    def notifications(self, bucket: str) -> Notifications | None:
+        """A bucket's configuration."""
+        return self._notifications.get(bucket)
+
+    def configure(self, bucket: str, notifications: Notifications | None) -> None:
+        """Set or clear where a bucket's events go. What waits goes to the new place; clearing discards it."""
+        if notifications is None:
+            self._notifications.pop(bucket, None)
+            if delivery := self._deliveries.pop(bucket, None):
+                delivery.close()
+            return
+        self._notifications[bucket] = notifications
+        if bucket not in self._deliveries:
+            self._deliveries[bucket] = Delivery(notifications, self._posting, self.counts, MAX_PENDING)
+        self._deliveries[bucket].notifications = notifications
+
+    def enter(self, changes: Sequence[Change], region: str | None = None) -> None:
+        """Take the changes of one commit: at once, or when another region's replication is through."""
+        self.counts.writes += len(changes)
+        delay_seconds = self._disorder.region_delay_seconds.get(region, 0.0) if region else 0.0
+        if delay_seconds:
+            self.counts.late += len(changes)
+            self._loop.call_later(delay_seconds, self._arrive, changes)
+        else:
+            self._commit(changes)
+
+    @property
+    def pending(self) -> int:
+        """Changes and events that are still under way."""
+        return self.counts.late + sum(delivery.pending for delivery in self._deliveries.values())
+
+    async def drained(self) -> None:
+        """Wait until nothing is under way any more."""
+        while self.pending:  # noqa: ASYNC110 - many places settle events, and none of them has to know
+            await asyncio.sleep(0.005)
+
+    def stats(self) -> dict[str, object]:
+        """The counts, and how much is under way."""
+        return asdict(self.counts) | {"pending": self.pending}
+
+    def close(self) -> None:
+        """Stop posting. What is under way is discarded."""
+        for delivery in self._deliveries.values():
+            delivery.close()
+
+    def _arrive(self, changes: Sequence[Change]) -> None:
+        self.counts.late -= len(changes)
+        self._commit([change for change in changes if not self._is_superseded(change)])
+
+    def _is_superseded(self, change: Change) -> bool:
+        newest = self._newest.get((change.bucket, change.key))
+        if newest is None or newest <= change.modified:
+            return False
+        self.counts.superseded += 1
+        return True
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        # From the clock: a hub that starts anew is not behind what a ledger remembers of the last one.
+        self._commit_version = max(self._commit_version + 1, time.time_ns() // 1000)
+        heard = datetime.now(UTC)
+        for order, change in enumerate(changes):
+            if self._disorder.drop_superseded:
+                self._newest[change.bucket, change.key] = change.modified
+            self._announce(Event(change, self._commit_version.to_bytes(8) + order.to_bytes(2), heard))
+
+    def _announce(self, event: Event) -> None:
+        notifications = self._notifications.get(event.change.bucket)
+        if notifications is None or not notifications.enabled or not _passes(notifications.filter, event):
+            self.counts.unannounced += 1
+        else:
+            self.counts.events += 1
+            self._send(event, self._deliveries[event.change.bucket])
+
+    def _send(self, event: Event, delivery: Delivery) -> None:
+        decided = fate(self._disorder, self.counts.events)
+        if decided.dropped:
+            self.counts.dropped += 1
+            return
+        self.counts.reordered += decided.reordered
+        self.counts.held += decided.held
+        delivery.put(event, decided.wait_seconds)
+        if decided.copy_wait_seconds is not None:
+            self.counts.duplicates += 1
+            delivery.put(event, decided.copy_wait_seconds)
+
+
+def _passes(expression: str, event: Event) -> bool:
+    pattern = key_pattern(expression)
+    return pattern is None or pattern.search(event.change.key) is not None

@@ -1,0 +1,123 @@
+"""A bucket's notification configuration, set and read back as on Tigris.
+
+``PATCH /{bucket}`` with ``{"object_notifications": {…}}`` changes only the fields it names; ``{}`` clears
+everything. ``GET /{bucket}?metadata&with-size=true`` reads it back, credentials masked.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MASK = "********"
+MAX_PATCH_BYTES = 64 * 1024
+_MAX_FILTER_CHARACTERS = 1_000
+
+_FILTER = re.compile(r'^\s*WHERE\s+`key`\s+REGEXP\s+"((?:[^"\\]|\\.)*)"\s*$', re.IGNORECASE)
+
+
+class NotificationsError(ValueError):
+    """The configuration cannot be used. The message says which field and why."""
+
+
+class Auth(BaseModel):
+    """How the webhook is called: with a bearer token, or with a user's name and password."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    token: Annotated[str | None, Field(repr=False, pattern=r"^[!-~]{1,4096}$")] = None
+    basic_user: Annotated[str | None, Field(max_length=256)] = None
+    basic_pass: Annotated[str | None, Field(repr=False, max_length=4_096)] = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Auth:
+        basic = (self.basic_user is not None, self.basic_pass is not None)
+        if any(basic) != all(basic) or (self.token is not None) == any(basic):
+            raise ValueError("give either token, or basic_user and basic_pass")
+        return self
+
+    def header(self) -> str:
+        """The value of ``Authorization``."""
+        if self.token is not None:
+            return f"Bearer {self.token}"
+        return "Basic " + base64.b64encode(f"{self.basic_user}:{self.basic_pass}".encode()).decode()
+
+    def masked(self) -> dict[str, str]:
+        """What a reader may see of it."""
+        return (
+            {"token": MASK}
+            if self.token is not None
+            else {"basic_user": str(self.basic_user), "basic_pass": MASK}
+        )
+
+
+class Notifications(BaseModel):
+    """Where a bucket's events go, and which."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    enabled: bool = True
+    web_hook: AnyHttpUrl
+    filter: Annotated[str, Field(max_length=_MAX_FILTER_CHARACTERS)] = ""
+    auth: Auth | None = None
+
+    @model_validator(mode="after")
+    def _usable(self) -> Notifications:
+        if self.web_hook.username or self.web_hook.password:
+            raise ValueError("web_hook: credentials belong in auth, not in the URL")
+        key_pattern(self.filter)
+        return self
+
+    @property
+    def url(self) -> str:
+        """The webhook."""
+        return str(self.web_hook)
+
+    def masked(self) -> dict[str, object]:
+        """What a reader may see of it, under the names it is set with."""
+        seen: dict[str, object] = {"enabled": self.enabled, "web_hook": self.url, "filter": self.filter}
+        return seen | ({"auth": self.auth.masked()} if self.auth else {})
+
+
+def key_pattern(expression: str) -> re.Pattern[str] | None:
+    """What a filter lets through: keys in which the pattern is found, or everything where there is no filter.
+
+    Raises:
+        NotificationsError: the local bucket reads ``WHERE `key` REGEXP "…"`` alone.
+    """
+    if not expression.strip():
+        return None
+    if not (match := _FILTER.match(expression)):
+        raise NotificationsError(
+            'filter: the local bucket understands WHERE `key` REGEXP "pattern" and nothing else'
+        )
+    try:
+        return re.compile(match[1].replace('\\"', '"'))
+    except re.error as error:
+        raise NotificationsError(f"filter: the pattern is no regular expression: {error}") from None
+
+
+def patched(before: Notifications | None, patch: object) -> Notifications | None:
+    """A configuration after a ``PATCH`` of its ``object_notifications``. None: there is none any more.
+
+    Raises:
+        NotificationsError: a field is unknown or wrong.
+    """
+    if not isinstance(patch, dict):
+        raise NotificationsError("object_notifications: has to be an object")
+    if not patch:
+        return None
+    known = before.model_dump(mode="json", exclude_none=True) if before else {}
+    try:
+        return Notifications.model_validate(known | patch)
+    except ValidationError as error:
+        raise NotificationsError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return ": ".join(part for part in (where, first["msg"].removeprefix("Value error, ")) if part)

@@ -1,0 +1,133 @@
+"""Runs the local bucket until it is told to stop, or its parent is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import uvicorn
+
+from infra.local.bucket import Bucket
+from infra.local.hub import Hub
+from infra.local.notifications import Auth, Notifications
+from infra.local.options import Options, token_for
+from infra.local.store import Store
+from workers import lifeline
+
+_MAX_CONNECTIONS = 512
+_IDLE_SECONDS = 75
+_GRACE_SECONDS = 3
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: uvicorn would end the process by the signal instead of with status 0."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT, or until the parent is gone where there is a lifeline to it.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    lifeline.hold()
+    asyncio.run(_run(options))
+
+
+async def _run(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(options, _announce):
+        await stop.wait()
+
+
+def _announce(endpoint: str) -> None:
+    print(json.dumps({"endpoint": endpoint}), flush=True)  # noqa: T201 - the parent reads it
+
+
+@contextlib.asynccontextmanager
+async def serving(options: Options, announce: Callable[[str], None]) -> AsyncIterator[Bucket]:
+    """The bucket, listening. ``announce`` is told its endpoint once it does."""
+    with _listening(options) as listener:
+        bucket = _bucket(options)
+        server = _Server(_config(bucket))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await server.listening.wait()
+            announce(_endpoint(listener))
+            yield bucket
+        finally:
+            server.should_exit = True
+            await task
+            bucket.close()
+            bucket.hub.close()
+            bucket.store.close()
+
+
+def _config(bucket: Bucket) -> uvicorn.Config:
+    return uvicorn.Config(
+        bucket,
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        proxy_headers=False,
+    )
+
+
+def _bucket(options: Options) -> Bucket:
+    hub = Hub(options.disorder, options.posting)
+    bucket = Bucket(Store(options.buckets), hub, options.max_body_bytes)
+    for name, url in options.notify.items():
+        token = token_for(name)
+        hub.configure(
+            name,
+            Notifications.model_validate(
+                {
+                    "web_hook": url,
+                    "filter": options.filters.get(name, ""),
+                    "auth": Auth(token=token) if token else None,
+                }
+            ),
+        )
+    return bucket
+
+
+def _listening(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ipaddress.ip_address(options.listen).version == 6 else socket.AF_INET
+    # With its protocol named: only then does asyncio turn off Nagle's algorithm, which costs each GET 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.listen, options.port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _endpoint(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"

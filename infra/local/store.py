@@ -1,0 +1,289 @@
+"""The S3 of the local bucket: moto's, asked one request at a time, and what each request changed.
+
+moto is not safe for threads, and its conditional writes look first and write after. So one caller at a time
+asks it; whatever is the object afterwards is the truth that the hub announces, however the request was
+worded: a refused write changes nothing and is never announced, a repeated multipart completion is announced
+once.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, unquote
+
+import xmltodict  # type: ignore[import-untyped]
+from moto.core.request import (
+    PRESERVED_HEADER_NAMES_ENVIRON_KEY,
+    Request,
+    environ_key_for_header,
+    should_preserve_original_header_name,
+)
+from moto.s3.models import FakeKey, S3Backend, s3_backends
+from moto.s3.responses import S3Response
+from werkzeug.exceptions import HTTPException
+
+from infra.local.exchange import Answer, Call, RefusedError, error
+from infra.local.payload import Change, EventName
+
+_ACCOUNT = "123456789012"
+_REGION = "us-east-1"
+_MAX_PREVIOUS = 256
+_MAX_DELETED_KEYS = 1_000
+
+
+class _MotoRequest(Request):
+    from_wsgi_server = True
+
+    @property
+    def want_form_data_parsed(self) -> bool:
+        # An uploaded file may itself be called a form; only a browser's POST to the bucket is one.
+        return self.method == "POST" and self.environ["yurt.form"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A key's content before a request."""
+
+    content: FakeKey | None
+    size: int = 0
+    etag: str = ""
+
+
+class Store:
+    """Buckets in memory. Not safe for threads: one caller at a time."""
+
+    def __init__(self, buckets: tuple[str, ...] = ()) -> None:
+        self._backend: S3Backend = s3_backends[_ACCOUNT]["aws"]
+        self._previous: dict[tuple[str, str], FakeKey | None] = {}
+        for bucket in buckets:
+            self._backend.create_bucket(bucket, _REGION)
+
+    def close(self) -> None:
+        """Forget everything."""
+        for previous in self._previous.values():
+            if previous is not None:
+                previous.dispose()
+        self._previous.clear()
+        self._backend.reset()
+
+    def holds(self, bucket: str) -> bool:
+        """Whether there is such a bucket."""
+        return bucket in self._backend.buckets
+
+    def sizes(self, bucket: str) -> tuple[int, int]:
+        """How many objects a bucket has, and their bytes."""
+        keys = [key for key in self._backend.buckets[bucket].keys.values() if isinstance(key, FakeKey)]
+        return len(keys), sum(key.size for key in keys)
+
+    def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[Answer, list[Change]]:
+        """Carry out a request: the answer, and what it changed in the order of its doing.
+
+        With ``keep_previous``, what it overwrites stays readable through ``stale_answer``.
+        """
+        name, keys = _meant(call)
+        before = {key: self._before(call.bucket, key) for key in keys}
+        if keep_previous:
+            self._keep(call.bucket, before)
+        answer = self._ask(call)
+        if name is EventName.RENAME and answer.status == 200:
+            self._remove_source(call)
+        return answer, [
+            change for key in keys if (change := self._change(name, call.bucket, key, before[key]))
+        ]
+
+    def stale_answer(self, call: Call) -> Answer:
+        """Carry out a read as a replica would that has not heard of the last overwrite that was kept."""
+        with self._rewound(call.bucket, call.key):
+            return self._ask(call)
+
+    def _ask(self, call: Call) -> Answer:
+        request = _MotoRequest(_environ(call))
+        dispatch = S3Response.key_dispatch if call.key else S3Response.bucket_dispatch
+        try:
+            status, headers, body = dispatch(request, request.raw_url, dict(request.headers))
+        except HTTPException as refused:
+            return error(refused.code or 500, type(refused).__name__, str(refused.description))
+        except NotImplementedError as missing:
+            return error(501, "NotImplemented", str(missing))
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            return error(500, "InternalError", "The local bucket failed on this request; its log says more.")
+        return _answer(call, int(status), headers, body)
+
+    def _object(self, bucket: str, key: str) -> FakeKey | None:
+        return self._backend.get_object(bucket, key) if self.holds(bucket) else None
+
+    def _before(self, bucket: str, key: str) -> _Before:
+        content = self._object(bucket, key)
+        return _Before(content, content.size, content.etag.strip('"')) if content else _Before(None)
+
+    def _change(self, name: EventName | None, bucket: str, key: str, before: _Before) -> Change | None:
+        after = self._object(bucket, key)
+        if name is None or after is before.content:
+            return None
+        if name is EventName.DELETED:
+            return (
+                Change(name, bucket, key, before.size, before.etag, datetime.now(UTC))
+                if before.content
+                else None
+            )
+        if after is None:
+            return None
+        return Change(
+            name, bucket, key, after.size, after.etag.strip('"'), after.last_modified.replace(tzinfo=UTC)
+        )
+
+    def _remove_source(self, call: Call) -> None:
+        # moto copies; a rename leaves nothing behind.
+        bucket, source = _copy_source(call)
+        self._backend.delete_object(bucket, source)
+
+    def _keep(self, bucket: str, before: Mapping[str, _Before]) -> None:
+        for key, was in before.items():
+            if (bucket, key) not in self._previous and len(self._previous) < _MAX_PREVIOUS:
+                self._previous[bucket, key] = _copied(was.content) if was.content else None
+
+    @contextmanager
+    def _rewound(self, bucket: str, key: str) -> Iterator[None]:
+        if (bucket, key) not in self._previous or not self.holds(bucket):
+            yield
+            return
+        keys, previous = self._backend.buckets[bucket].keys, self._previous[bucket, key]
+        current = dict.pop(keys, key, None)  # the dictionary's own: moto's closes what it takes out
+        if previous is not None:
+            dict.__setitem__(keys, key, [previous])
+        try:
+            yield
+        finally:
+            dict.pop(keys, key, None)
+            if current is not None:
+                dict.__setitem__(keys, key, current)
+
+
+def _meant(call: Call) -> tuple[EventName | None, list[str]]:
+    """What a request would do if it succeeded, and to which keys."""
+    if call.key:
+        name = _meant_for_object(call)
+        return name, [call.key] if name else []
+    if not call.bucket or call.method != "POST":
+        return None, []
+    if "delete" in call.query:
+        return EventName.DELETED, _deleted_keys(call)
+    return EventName.POST, _form_keys(call)
+
+
+def _meant_for_object(call: Call) -> EventName | None:
+    match call.method:
+        case "PUT":
+            return _copy_or_rename(call) if call.header("x-amz-copy-source") else EventName.PUT
+        case "POST":
+            return EventName.MULTIPART if "uploadId" in call.query else None
+        case "DELETE":
+            return EventName.DELETED
+        case _:
+            return None
+
+
+def _copy_or_rename(call: Call) -> EventName:
+    if (call.header("x-tigris-rename") or "").lower() != "true":
+        return EventName.COPY
+    if _copy_source(call)[0] != call.bucket:
+        raise RefusedError(400, "InvalidArgument", "A rename stays within its bucket.")
+    return EventName.RENAME
+
+
+def _copy_source(call: Call) -> tuple[str, str]:
+    source = unquote((call.header("x-amz-copy-source") or "").partition("?")[0]).lstrip("/")
+    bucket, _, key = source.partition("/")
+    return bucket, key
+
+
+def _deleted_keys(call: Call) -> list[str]:
+    try:
+        # Read with what moto reads it with, so that both mean the same keys.
+        named = xmltodict.parse(call.body.read(), strip_whitespace=False)["Delete"].get("Object", [])
+        keys = [str(item["Key"]) for item in (named if isinstance(named, list) else [named])]
+    except Exception:  # the parser has no error of its own for a document that lacks an element
+        raise RefusedError(400, "MalformedXML", "The body is no list of objects to delete.") from None
+    finally:
+        call.body.seek(0)
+    if len(keys) > _MAX_DELETED_KEYS:
+        raise RefusedError(
+            400, "MalformedXML", f"At most {_MAX_DELETED_KEYS} objects can be deleted at once."
+        )
+    return list(dict.fromkeys(keys))
+
+
+def _form_keys(call: Call) -> list[str]:
+    request = _MotoRequest(_environ(call))
+    key, file = request.form.get("key"), request.files.get("file")
+    call.body.seek(0)
+    if not key:
+        raise RefusedError(400, "InvalidArgument", "The form has no field called key.")
+    return [key.replace("${filename}", (file.filename or "").rpartition("/")[2])] if file else [key]
+
+
+def _environ(call: Call) -> dict[str, Any]:
+    """The request as moto reads it. The path is written anew: moto cannot read another key out of it."""
+    path = "/" + quote(call.bucket, safe="") + ("/" + quote(call.key, safe="/~") if call.key else "")
+    uri = f"{path}?{call.query_string}" if call.query_string else path
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": call.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote(path).encode().decode("latin-1"),
+        "QUERY_STRING": call.query_string,
+        "RAW_URI": uri,
+        "REQUEST_URI": uri,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": call.body,
+        "wsgi.errors": io.StringIO(),
+        "yurt.form": not call.key and "delete" not in call.query,
+    }
+    environ |= _header_environ(call)
+    return environ | {"HTTP_HOST": "localhost", "CONTENT_LENGTH": str(call.size_bytes)}
+
+
+def _header_environ(call: Call) -> dict[str, Any]:
+    values: dict[str, str] = {}
+    preserved: dict[str, str] = {}
+    for name, value in call.headers:
+        variable = environ_key_for_header(name)
+        values[variable] = f"{values[variable]},{value}" if variable in values else value
+        if should_preserve_original_header_name(name):
+            preserved[variable] = name
+    values.pop("HTTP_TRANSFER_ENCODING", None)  # the body was read whole
+    values.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
+    return values | {PRESERVED_HEADER_NAMES_ENVIRON_KEY: preserved}
+
+
+def _answer(call: Call, status: int, headers: Mapping[str, Any], body: str | bytes) -> Answer:
+    content = body.encode() if isinstance(body, str) else body
+    kept = {name.lower(): str(value) for name, value in headers.items()}
+    kept.pop("server", None)
+    kept.pop("connection", None)
+    if status in (204, 304):
+        kept.pop("content-length", None)
+        return Answer(status, kept)
+    if call.method == "HEAD":
+        return Answer(status, kept)
+    return Answer(status, kept | {"content-length": str(len(content))}, content)
+
+
+def _copied(content: FakeKey) -> FakeKey:
+    """A copy that stays readable when moto closes the original."""
+    twin = copy.copy(content)
+    twin._value_buffer = tempfile.SpooledTemporaryFile(content._max_buffer_size)  # noqa: SIM115 - as moto's
+    twin._value_buffer.write(content.value)
+    return twin

@@ -1,0 +1,196 @@
+"""All of Yurt on this machine, on loopback and free ports: the local bucket with notifications, PostgreSQL, the control
+plane, and no worker until there is work.
+
+Each service is a process of its own that cannot outlive this one. They stop in order: the control plane drains its
+workers while the bucket still answers them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config as BotoConfig
+
+from infra import tigris
+from webhook.config import Config
+from workers import lifeline
+
+_START_SECONDS = 40.0
+_STOP_SECONDS = 30.0
+
+
+class StackError(Exception):
+    """A service did not start. The message holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Secrets of one run, drawn at random."""
+
+    access_key: str = "yurt-local"
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    webhook: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    admin: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+
+@dataclass(slots=True)
+class Service:
+    """One running process."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL if it does not leave."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The running services and where they are."""
+
+    endpoint: str
+    """S3 endpoint of the local bucket."""
+    url: str
+    """The control plane."""
+    folder: Path
+    """Logs and the database."""
+    keys: Keys
+    services: tuple[Service, ...]
+
+    def s3(self) -> Any:
+        """A plain boto3 client of the local bucket."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="auto",
+            aws_access_key_id=self.keys.access_key,
+            aws_secret_access_key=self.keys.secret_key,
+            config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}),
+        )
+
+    def failed(self) -> Service | None:
+        """A service that ended by itself, if one did."""
+        return next((service for service in self.services if service.process.poll() is not None), None)
+
+
+@contextlib.contextmanager
+def running(
+    config: Config,
+    config_path: Path,
+    folder: Path,
+    *,
+    bucket_options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    bucket_port: int = 0,
+) -> Iterator[Stack]:
+    """Run the services for the length of the ``with`` block. Raises StackError.
+
+    ``bucket_options`` are knobs of ``python -m infra.local``; ``environment`` is added to the control plane's, for
+    instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``.
+    """
+    keys = Keys()
+    folder.mkdir(parents=True, exist_ok=True)
+    buckets = sorted({place.bucket for p in config.pipelines.values() for place in (p.input, p.output)})
+    with contextlib.ExitStack() as stack:
+        bucket, told = _start(
+            "bucket",
+            ["infra.local", "--port", str(bucket_port), *(f"--bucket={name}" for name in buckets), *bucket_options],
+            folder,
+            {},
+        )
+        stack.callback(bucket.stop)
+        plane, answered = _start(
+            "control-plane",
+            ["webhook", "serve", "--config", str(config_path), "--state", str(folder), "--announce"],
+            folder,
+            {**_plane_environment(keys, told["endpoint"]), **(environment or {})},
+        )
+        stack.callback(plane.stop)
+        _subscribe(config, told["endpoint"], answered["url"], keys)
+        yield Stack(told["endpoint"], answered["url"], folder, keys, (bucket, plane))
+
+
+def _plane_environment(keys: Keys, endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_REGION": "auto",
+        "YURT_WEBHOOK_SECRETS": keys.webhook,
+        "YURT_ADMIN_TOKEN": keys.admin,
+    }
+
+
+def _subscribe(config: Config, endpoint: str, url: str, keys: Keys) -> None:
+    """Tell each input bucket where to post, the way Tigris is told."""
+    store = tigris.Store(endpoint, keys.access_key, keys.secret_key)
+    for bucket in sorted({pipeline.input.bucket for pipeline in config.pipelines.values()}):
+        plan = tigris.plan(bucket, f"{url}/v1/notifications/tigris", secret=tigris.Bearer(keys.webhook))
+        tigris.apply(plan, store)
+
+
+def _start(
+    name: str, module: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> tuple[Service, dict[str, Any]]:
+    """Start ``python -m …`` and wait for the line of JSON with which it announces itself."""
+    log = folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,  # a Ctrl-C in the terminal is for us: we stop the services in order
+            env={**_inherited(), **environment, lifeline.ENVIRONMENT: "stdin"},
+        )
+    service = Service(name, process, log)
+    try:
+        return service, _announcement(service)
+    except BaseException:
+        service.stop()
+        raise
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment without what would point a service at another store, database or control plane."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("YURT_", "AWS_")) and name != "DATABASE_URL"
+    }
+
+
+def _announcement(service: Service) -> dict[str, Any]:
+    assert service.process.stdout is not None
+    deadline = time.monotonic() + _START_SECONDS
+    ready, _, _ = select.select([service.process.stdout], [], [], max(0, deadline - time.monotonic()))
+    line = service.process.stdout.readline() if ready else b""
+    if not line:
+        end = service.log.read_text(errors="replace")[-2000:]
+        raise StackError(f"{service.name} did not start; its log ({service.log}) ends:\n{end}")
+    told: dict[str, Any] = json.loads(line)
+    return told

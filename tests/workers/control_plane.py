@@ -1,0 +1,395 @@
+"""The protocol's other end, for the agent's tests: a control plane and a store over real HTTP.
+
+It keeps the rules that an agent may rely on (fencing tokens, conditions on PUT, one-time tokens) and writes
+down in ``events`` everything that happens, in order. Tests wait for conditions on it, never for time to pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import TypeVar
+
+import uvicorn
+from pydantic import BaseModel, JsonValue
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from workers.protocol import (
+    Download,
+    Expected,
+    Failed,
+    Handler,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    Hello,
+    Lease,
+    LeaseRequest,
+    LeaseResponse,
+    Limits,
+    OutputRequest,
+    OutputsRequest,
+    OutputsResponse,
+    Problem,
+    Settled,
+    Settlement,
+    Upload,
+    Welcome,
+)
+
+PATIENCE_SECONDS = 30.0
+"""Within this any condition that a test waits for has come true, or the test has failed."""
+ONE_TIME_TOKEN = "one-time-token-0123456789"
+WORKER_TOKEN = "worker-token-0123456789"
+MODIFIED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+LIMITS = Limits(
+    wall_seconds=60, cpu_seconds=60, memory_bytes=2 << 30, input_bytes=10 << 20, output_bytes=100 << 20
+)
+COPY = 'cp "$0" copy.txt'
+"""A command that publishes its input."""
+
+M = TypeVar("M", bound=BaseModel)
+Event = tuple[str | int, ...]
+
+
+def shell(script: str, *arguments: str, limits: Limits = LIMITS) -> Handler:
+    """Runs ``script`` with the input's path as ``$0`` in the output folder."""
+    argv: list[JsonValue] = ["/bin/sh", "-ec", script, "{input}", *arguments]
+    return Handler(kind="command", options={"argv": argv}, limits=limits)
+
+
+@dataclass
+class Content:
+    data: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def etag(self) -> str:
+        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+
+
+class ControlPlane:
+    """Hands out ``offer``-ed leases and keeps what it is told. ``store`` is both buckets in one."""
+
+    def __init__(self, **welcome: float) -> None:
+        self.url = ""
+        self.welcome = {"slots": 1, "idle_seconds": 3600.0, "orphan_seconds": 600.0} | welcome
+        self.lease_seconds = 60.0
+        self.events: list[Event] = []
+        self.settled: dict[int, Settlement] = {}
+        """By fencing token."""
+        self.store: dict[str, Content] = {}
+        self.lost: set[int] = set()
+        """Tokens of leases that are no longer live."""
+        self.revoked = self.draining = False
+        self.faults: dict[str, list[Response]] = defaultdict(list)
+        """Answers to give first, by ``METHOD path``."""
+        self.held: dict[str, asyncio.Event] = {}
+        """Requests that wait for an event, by ``METHOD path``."""
+        self.url_of: Callable[[Lease, OutputRequest], Upload] = self._upload
+        self._instance = ""
+        self._queue: list[Lease] = []
+        self._leases: dict[int, Lease] = {}
+        self._changed = asyncio.Event()
+
+    # ── what tests do ───────────────────────────────────────────────────────────────────────────────────────
+
+    def offer(
+        self,
+        key: str,
+        handler: Handler | None = None,
+        *,
+        data: bytes | None = b"content",
+        id: int | None = None,
+        known_etag: str = "",
+        expected: Expected | None = None,
+        url: str = "",
+    ) -> Lease:
+        """Put an object into the store (unless ``data`` is None) and have it leased by whoever asks next."""
+        number = len(self._leases) + 1
+        if data is not None:
+            self.store[f"in/{key}"] = Content(data)
+        lease = Lease(
+            id=id or number,
+            token=1000 + number,
+            pipeline="photos",
+            bucket="in",
+            key=key,
+            handler=handler or shell(COPY),
+            input=Download(
+                url=url or f"{self.url}/store/in/{key}?X-Amz-Signature=secret",
+                headers={"If-None-Match": f'"{known_etag}"'} if known_etag else {},
+            ),
+            expected=expected or Expected(),
+            attempt=1,
+            lease_seconds=self.lease_seconds,
+        )
+        self._leases[lease.token] = lease
+        self._queue.append(lease)
+        self._notify()
+        return lease
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                await self._changed.wait()
+
+    async def settlement(self, lease: Lease) -> Settlement:
+        await self.until(lambda: lease.token in self.settled)
+        return self.settled[lease.token]
+
+    async def failure(self, lease: Lease) -> Failed:
+        settlement = await self.settlement(lease)
+        assert isinstance(settlement, Failed)
+        return settlement
+
+    def seen(self, *event: str | int) -> bool:
+        return event in self.events
+
+    def of_kind(self, *kinds: str) -> list[Event]:
+        return [event for event in self.events if event[0] in kinds]
+
+    # ── what agents see ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/workers/hello", self._hello, methods=["POST"]),
+                Route("/v1/leases", self._lease, methods=["POST"]),
+                Route("/v1/leases/{id:int}/heartbeat", self._heartbeat, methods=["POST"]),
+                Route("/v1/leases/{id:int}/outputs", self._outputs, methods=["POST"]),
+                Route("/store/{path:path}", self._get, methods=["GET"]),
+                Route("/store/{path:path}", self._put, methods=["PUT"]),
+            ]
+        )
+
+    async def _hello(self, request: Request) -> Response:
+        hello = Hello.model_validate_json(await request.body())
+        self._event("hello")
+        if (fault := await self._disturb(request)) is not None:
+            return fault
+        self._instance = self._instance or hello.instance
+        if _bearer(request) != ONE_TIME_TOKEN or self._instance != hello.instance:
+            return _problem(401, "unauthorized", "the token was used")
+        return _json(
+            Welcome.model_validate({"worker": 7, "pool": "cpu", "token": WORKER_TOKEN} | self.welcome)
+        )
+
+    async def _lease(self, request: Request) -> Response:
+        asked = LeaseRequest.model_validate_json(await request.body())
+        self._event("ask", asked.max, len(asked.settle))
+        if (fault := await self._disturb(request)) is not None:
+            return fault
+        settled = [self._settle(settlement) for settlement in asked.settle]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(asked.wait):
+                while asked.max and not self._queue and not self.draining and not self.revoked:
+                    await self._changed.wait()
+        if self.revoked:
+            return _problem(401, "unauthorized", "the token was revoked")
+        if await request.is_disconnected():
+            return _problem(400, "disconnected", "")
+        leases, self._queue = self._queue[: asked.max], self._queue[asked.max :]
+        for lease in leases:
+            self._event("lease", lease.key)
+        return _json(LeaseResponse(leases=leases, settled=settled, drain=self.draining))
+
+    def _settle(self, settlement: Settlement) -> Settled:
+        token = settlement.token
+        accepted = token in self._leases and token not in self.lost and token not in self.settled
+        if accepted:
+            self.settled[token] = settlement
+            self._event("settled", self._leases[token].key, settlement.outcome)
+        return Settled(id=settlement.id, token=token, accepted=accepted)
+
+    async def _heartbeat(self, request: Request) -> Response:
+        said = HeartbeatRequest.model_validate_json(await request.body())
+        self._event("heartbeat", self._leases[said.token].key)
+        if (fault := await self._refusal(request, said.token)) is not None:
+            return fault
+        return _json(HeartbeatResponse(lease_seconds=self.lease_seconds, superseded=False))
+
+    async def _outputs(self, request: Request) -> Response:
+        said = OutputsRequest.model_validate_json(await request.body())
+        lease = self._leases[said.token]
+        self._event("outputs", lease.key, *(output.name for output in said.outputs))
+        if (fault := await self._refusal(request, said.token)) is not None:
+            return fault
+        return _json(OutputsResponse(uploads=[self.url_of(lease, output) for output in said.outputs]))
+
+    def _upload(self, lease: Lease, output: OutputRequest) -> Upload:
+        path = f"out/{lease.key}/{output.name}"
+        headers = {"content-type": output.content_type, "if-none-match": "*"}
+        if output.conflict and path in self.store:
+            headers = {"content-type": output.content_type, "if-match": f'"{self.store[path].etag}"'}
+        return Upload(
+            name=output.name, url=f"{self.url}/store/{path}?X-Amz-Signature=secret", headers=headers
+        )
+
+    async def _refusal(self, request: Request, token: int) -> Response | None:
+        if self.revoked:
+            return _problem(401, "unauthorized", "the token was revoked")
+        if token in self.lost:
+            return _problem(409, "lease-lost", "the lease is not yours")
+        return await self._disturb(request)
+
+    # ── the store ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _get(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        self._event("get", path)
+        if (fault := await self._disturb(request)) is not None:
+            return fault
+        if (found := self.store.get(path)) is None:
+            return Response("<Error><Code>NoSuchKey</Code></Error>", 404)
+        headers = {"ETag": f'"{found.etag}"', "Last-Modified": format_datetime(MODIFIED, usegmt=True)}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(found.data, headers=headers | found.headers)
+
+    async def _put(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        self._event("put", path)
+        if (fault := await self._disturb(request)) is not None:
+            return fault
+        try:
+            data = await request.body()
+        except ClientDisconnect:
+            self._event("put-cut", path)
+            return Response(status_code=400)
+        there = self.store.get(path)
+        match = request.headers.get("if-match")
+        if (match and (there is None or match != f'"{there.etag}"')) or (not match and there is not None):
+            return Response("<Error><Code>PreconditionFailed</Code></Error>", 412)
+        self.store[path] = Content(data, {"content-type": request.headers["content-type"]})
+        self._event("stored", path)
+        return Response(headers={"ETag": f'"{self.store[path].etag}"'})
+
+    async def _disturb(self, request: Request) -> Response | None:
+        name = f"{request.method} {request.url.path}"
+        if (gate := self.held.get(name)) is not None:
+            await gate.wait()
+        return self.faults[name].pop(0) if self.faults[name] else None
+
+    def _event(self, *event: str | int) -> None:
+        self.events.append(event)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _bearer(request: Request) -> str:
+    return request.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def _json(model: BaseModel) -> Response:
+    return Response(model.model_dump_json(), media_type="application/json")
+
+
+def _problem(status: int, error: str, message: str) -> Response:
+    return Response(Problem(error=error, message=message).model_dump_json(), status)
+
+
+# ── servers and processes ───────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.asynccontextmanager
+async def served(plane: ControlPlane, port: int = 0) -> AsyncIterator[ControlPlane]:
+    """The control plane over HTTP on loopback, in this event loop; what hangs is cut at the end."""
+    # With its protocol named, or asyncio leaves Nagle's algorithm on: 40 ms for each answer.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        plane.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            plane.app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=0
+        )
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            yield plane
+        finally:
+            server.should_exit = True
+            await task
+
+
+@contextlib.asynccontextmanager
+async def agent(plane: ControlPlane, work_dir: Path, **environment: str) -> AsyncIterator[Process]:
+    """A real agent. It is killed at the end if it still lives."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "workers",
+        stderr=PIPE,
+        env=_environment(plane, work_dir) | environment,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def left(process: Process) -> tuple[int, str]:
+    """Exit code and log of an agent that leaves by itself."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        _, log = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, log.decode()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait for what only the operating system knows."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> Sequence[int]:
+    """All living processes below one."""
+    parents: dict[int, list[int]] = defaultdict(list)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.read_text().rpartition(")")[2].split()[1])].append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        todo += (children := parents[todo.pop()])
+        found += children
+    return found
+
+
+def _environment(plane: ControlPlane, work_dir: Path) -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return inherited | {
+        "YURT_URL": plane.url,
+        "YURT_TOKEN": ONE_TIME_TOKEN,
+        "YURT_WORK_DIR": str(work_dir),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }

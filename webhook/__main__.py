@@ -1,0 +1,5 @@
+"""``python -m webhook`` is ``yurt``."""
+
+from webhook.cli import main
+
+main()

@@ -1,0 +1,229 @@
+"""The one place where all parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+from starlette.applications import Starlette
+
+from webhook.absence import AbsenceChecker
+from webhook.admin import Admin
+from webhook.config import Config, Secrets
+from webhook.doorbell import Doorbell
+from webhook.endpoints import endpoints, openapi, routes
+from webhook.guests import BY_HAND, look_after
+from webhook.health import Health
+from webhook.http import PROBLEMS, on_problem
+from webhook.http import Secrets as Credentials
+from webhook.leader import lead
+from webhook.leases import Leases
+from webhook.ledger.database import CONNECT_SECONDS, GONE, Database, LedgerUnavailable
+from webhook.ledger.fleet import LedgerFleet
+from webhook.ledger.ledger import Ledger, pipeline_id
+from webhook.ledger.migrations import migrate
+from webhook.ledger.outcome import Policy
+from webhook.metrics import Metrics
+from webhook.receiver import Receiver
+from webhook.routing import Routes
+from webhook.sources.tigris import Tigris
+from webhook.storage import Store
+from webhook.storage.presign import Credentials as StoreCredentials
+from workers.autoscaler import Autoscaler
+from workers.fleet import PoolPolicy
+from workers.handlers.registry import validate_options
+from workers.providers import Provider
+from workers.providers.local import LocalProvider
+
+log = structlog.get_logger()
+
+_REAP_SECONDS = 1.0
+_GUESTS_SECONDS = 5.0
+
+__all__ = ["Plane", "open_plane", "validate_options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A control plane over one ledger, ready to serve and to be told its own address."""
+
+    app: Starlette
+    health: Health
+    leases: Leases
+    receiver: Receiver
+    ledger: Ledger
+    _run: Callable[[str, asyncio.Event], Awaitable[None]]
+
+    async def run(self, url: str, stop: asyncio.Event) -> None:
+        """All that goes on beside requests, until ``stop``. ``url`` is where workers find this control plane."""
+        await self._run(url, stop)
+
+    async def leave(self) -> None:
+        """Answer what waits, write what was taken in."""
+        self.health.leaving = True
+        self.leases.close()
+        await self.receiver.aclose()
+        await self.leases.aclose()
+
+
+async def prepare(dsn: str) -> None:
+    """Bring the ledger's schema up to date. Raises LedgerUnavailable, LedgerTooNew."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+    except GONE as error:
+        raise LedgerUnavailable(f"the database does not answer: {str(error) or type(error).__name__}") from None
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def open_plane(config: Config, secrets: Secrets, dsn: str, state: Path) -> AsyncIterator[Plane]:
+    """Connect to ledger and store, and put the parts together. ``state`` is a folder for local workers' logs.
+
+    Raises LedgerUnavailable, LedgerTooNew.
+    """
+    await prepare(dsn)
+    async with contextlib.AsyncExitStack() as stack:
+        database = await Database.connect(dsn)
+        stack.push_async_callback(database.aclose)
+        numbered = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
+        ledger = Ledger(database, {number: _policy(config, name) for number, (name, _) in numbered.items()})
+        store = open_store(secrets)
+        stack.push_async_callback(store.aclose)
+        yield _assemble(config, secrets, dsn, state, ledger, Routes(numbered), store)
+
+
+def open_store(secrets: Secrets) -> Store:
+    """The store that the environment names."""
+    return Store(
+        secrets.aws_endpoint_url_s3,
+        secrets.aws_region,
+        StoreCredentials(
+            secrets.aws_access_key_id.get_secret_value(),
+            secrets.aws_secret_access_key.get_secret_value(),
+            secrets.aws_session_token.get_secret_value() or None,
+        ),
+    )
+
+
+def _assemble(
+    config: Config, secrets: Secrets, dsn: str, state: Path, ledger: Ledger, watched: Routes, store: Store
+) -> Plane:
+    metrics = Metrics()
+    doorbell = Doorbell()
+    fleet = LedgerFleet(
+        ledger,
+        owner=config.server.name,
+        pipelines={name: watched.of_pool(name) for name in config.pools},
+        slots={name: pool.slots for name, pool in config.pools.items()},
+    )
+    receiver = Receiver(
+        ledger,
+        watched,
+        {source.name: source for source in (Tigris(),)},
+        None if config.server.open_webhook else Credentials(secrets.webhook_secrets),
+        metrics,
+        body_limit_bytes=config.server.body_limit_bytes,
+        backlog_events=config.server.backlog_events,
+    )
+    leases = Leases(ledger, fleet, watched, config.pools, store, doorbell, metrics)
+    admin_token = secrets.yurt_admin_token.get_secret_value()
+    admin = Admin(ledger, fleet, config, Credentials([admin_token] if admin_token else []))
+    health = Health(ledger, metrics)
+    table = endpoints(receiver, leases, admin, health)
+    health.document = openapi(table, version("yurt"))
+    handlers: Mapping[Any, Any] = dict.fromkeys(PROBLEMS, on_problem)
+    app = Starlette(routes=routes(table), exception_handlers=handlers)
+
+    async def run(url: str, stop: asyncio.Event) -> None:
+        async def leading(over: asyncio.Event) -> None:
+            metrics.leading.set(1)
+            try:
+                await _lead(config, fleet, url, state, over)
+            finally:
+                metrics.leading.set(0)
+
+        checker = AbsenceChecker(ledger, watched, store, doorbell)
+        loops = (doorbell.listen(dsn), doorbell.tick(ledger), checker.run(), _reap(ledger, metrics))
+        await _together(loops, lead(dsn, leading, stop))
+
+    return Plane(app, health, leases, receiver, ledger, run)
+
+
+async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
+    """Run endless loops for as long as ``until`` takes. A loop that fails ends all: that is a bug to be seen."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_coroutine(loop)) for loop in loops]
+        await until
+        for task in tasks:
+            task.cancel()
+
+
+async def _coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+async def _reap(ledger: Ledger, metrics: Metrics) -> None:
+    while True:
+        with contextlib.suppress(LedgerUnavailable):
+            if taken := await ledger.reap():
+                metrics.reaped.inc(taken)
+                log.warning("leases expired", leases=taken)
+        await asyncio.sleep(_REAP_SECONDS)
+
+
+async def _lead(config: Config, fleet: LedgerFleet, url: str, state: Path, over: asyncio.Event) -> None:
+    """The autoscaler, and the care for workers started by hand."""
+    providers: dict[str, Provider] = {
+        "local": LocalProvider(config.server.name, state / "workers", logs=True),
+    }
+    scaler = Autoscaler(
+        fleet, _pool_policies(config, url), providers, tick_seconds=config.server.autoscale_seconds, by_hand=BY_HAND
+    )
+    guests = asyncio.create_task(_guests(config, fleet))
+    try:
+        await scaler.run(over)
+    finally:
+        guests.cancel()
+        for provider in providers.values():
+            await provider.aclose()
+
+
+async def _guests(config: Config, fleet: LedgerFleet) -> None:
+    while True:
+        with contextlib.suppress(LedgerUnavailable):
+            await look_after(fleet, config.pools)
+        await asyncio.sleep(_GUESTS_SECONDS)
+
+
+def _policy(config: Config, name: str) -> Policy:
+    pipeline = config.pipelines[name]
+    return Policy(
+        attempts=pipeline.attempts,
+        store_attempts=pipeline.store_attempts,
+        absent_checks=pipeline.absent_checks,
+        backoff_seconds=pipeline.backoff_seconds,
+        backoff_limit_seconds=pipeline.backoff_limit_seconds,
+    )
+
+
+def _pool_policies(config: Config, url: str) -> list[PoolPolicy]:
+    return [
+        PoolPolicy(
+            name=name,
+            provider=pool.provider,
+            url=url,
+            **pool.model_dump(exclude={"provider"}),
+        )
+        for name, pool in config.pools.items()
+        if pool.provider != "none"
+    ]

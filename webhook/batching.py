@@ -1,0 +1,85 @@
+"""Requests that arrive together are written in one transaction.
+
+While one flush is with the database, what arrives waits; the next flush takes all of it, up to a limit. Under no load
+a request is flushed at once, under load the size of a flush grows by itself. More than ``backlog`` waiting units are
+refused, so that a database that stalls shows as 503 and not as memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Overloaded(Exception):
+    """More is waiting to be written than is allowed. Try again in a moment."""
+
+
+class Batcher(Generic[Item, Answer]):
+    """Collects items and hands them to ``flush`` in batches, one batch at a time.
+
+    ``flush`` takes the items in the order they came and returns an answer each; what it raises, every waiting caller
+    of that batch gets. ``weigh`` says how much one item counts for ``largest`` and ``backlog``.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        largest: int,
+        backlog: int,
+        weigh: Callable[[Item], int] = lambda _: 1,
+    ) -> None:
+        self._flush = flush
+        self._largest = largest
+        self._backlog = backlog
+        self._weigh = weigh
+        self._waiting: deque[tuple[Item, int, asyncio.Future[Answer]]] = deque()
+        self._weight = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """The answer to this item, once its batch is written. Raises Overloaded, or what the flush raised."""
+        weight = self._weigh(item)
+        if self._waiting and self._weight + weight > self._backlog:
+            raise Overloaded
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, weight, answer))
+        self._weight += weight
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await answer
+
+    async def aclose(self) -> None:
+        """Wait until everything submitted is written."""
+        if self._task is not None:
+            await self._task
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                answers = await self._flush([item for item, _ in batch])
+            except Exception as error:  # whatever it was, it belongs to those who wait
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for (_, answer), value in zip(batch, answers, strict=True):
+                if not answer.done():
+                    answer.set_result(value)
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        batch = []
+        weight = 0
+        while self._waiting and (not batch or weight + self._waiting[0][1] <= self._largest):
+            item, own, answer = self._waiting.popleft()
+            weight += own
+            batch.append((item, answer))
+        self._weight -= weight
+        return batch

@@ -1,0 +1,75 @@
+"""Options that several subcommands share, and how a subcommand fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+USAGE = 2
+"""Exit status for what the person has to correct."""
+
+
+def config_option(command: Command) -> Command:
+    """``--config``."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        default=Path("yurt.toml"),
+        show_default=True,
+        envvar="YURT_CONFIG",
+        help="Configuration file.",
+    )(command)
+
+
+def state_option(command: Command) -> Command:
+    """``--state``."""
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(".yurt"),
+        show_default=True,
+        envvar="YURT_STATE",
+        help="Folder for the embedded database and for logs of local workers.",
+    )(command)
+
+
+def url_option(command: Command) -> Command:
+    """``--url``."""
+    return click.option(
+        "--url",
+        default="http://127.0.0.1:8080",
+        show_default=True,
+        envvar="YURT_URL",
+        help="The control plane. Its YURT_ADMIN_TOKEN must be in the environment.",
+    )(command)
+
+
+def admin_token() -> str:
+    """``YURT_ADMIN_TOKEN``. Ends the program where it is not set."""
+    token = os.environ.get("YURT_ADMIN_TOKEN", "")
+    if not token:
+        fail("YURT_ADMIN_TOKEN is not set: set it to the same value as for the control plane")
+    return token
+
+
+def fail(message: str, status: int = USAGE) -> NoReturn:
+    """End the program with one message on stderr."""
+    click.echo(f"yurt: {message}", err=True)
+    raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def failing(*errors: type[Exception]) -> Iterator[None]:
+    """Turn expected errors into a message without a traceback."""
+    try:
+        yield
+    except errors as error:
+        fail(str(error))

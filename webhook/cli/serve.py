@@ -1,0 +1,34 @@
+"""``yurt serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from webhook.cli.options import config_option, failing, state_option
+from workers import lifeline, log
+
+
+@click.command()
+@config_option
+@state_option
+@click.option("--announce", is_flag=True, help="Print one line of JSON with the URL once it listens.")
+@click.option("--log", "style", type=click.Choice(["json", "console"]), default="json", show_default=True, envvar="YURT_LOG")
+def command(config_path: Path, state: Path, announce: bool, style: log.LogFormat) -> None:
+    """Run the control plane: receiver, lease API, autoscaler.
+
+    Reads yurt.toml, and from the environment the store's AWS_* variables, DATABASE_URL, YURT_WEBHOOK_SECRETS and
+    YURT_ADMIN_TOKEN. Without DATABASE_URL an embedded PostgreSQL is started.
+    """
+    from webhook.app import validate_options
+    from webhook.config import ConfigError, load, secrets
+    from webhook.ledger.database import LedgerUnavailable
+    from webhook.ledger.embedded import EmbeddedError
+    from webhook.ledger.migrations import LedgerTooNew
+    from webhook.serve import run
+
+    lifeline.hold()
+    log.configure(style)
+    with failing(ConfigError, LedgerUnavailable, LedgerTooNew, EmbeddedError):
+        run(load(config_path, validate_options), secrets(), state, announce=announce)

@@ -1,0 +1,347 @@
+"""``yurt.toml`` and the environment: what to watch, what to do with it, and on which machines.
+
+Secrets come from the environment only. Validation names the field and the relation it breaks.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
+
+from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
+
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
+PoolName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")]
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message names each field, what is wrong and what would be right."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Place(_Section):
+    """A bucket and a prefix, written ``s3://bucket/prefix``."""
+
+    bucket: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]$")]
+    prefix: Annotated[str, Field(max_length=500)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_url(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = urlsplit(value)
+        if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError(f"{value!r} is not of the form s3://bucket/prefix/")
+        return {"bucket": parts.netloc, "prefix": parts.path.removeprefix("/")}
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def overlaps(self, other: Place) -> bool:
+        """Whether some key lies in both."""
+        return self.bucket == other.bucket and (
+            self.prefix.startswith(other.prefix) or other.prefix.startswith(self.prefix)
+        )
+
+
+class Server(_Section):
+    """The control plane's own address."""
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")] = "127.0.0.1:8080"
+    """``host:port``. Port 0 takes a free one."""
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$")] = ""
+    """How workers and the store reach it; by default the listening address."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")] = "yurt"
+    """Names this installation at providers: machines with labels that begin with it and are unknown are slain."""
+    body_limit_bytes: Annotated[int, Field(ge=1024, le=64 * MIB)] = 8 * MIB
+    """Largest notification request."""
+    open_webhook: bool = False
+    """Take notifications without a secret, where the store can send none. Anybody who reaches the URL can then cause work."""
+    autoscale_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1
+    """Between two looks at what is to be done and who is there to do it."""
+    backlog_events: Annotated[int, Field(ge=1000, le=1_000_000)] = 50_000
+    """Events waiting to be written before further requests are answered 503."""
+
+    @property
+    def host(self) -> str:
+        """Host to listen on."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """Port to listen on."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class HandlerLimits(_Section):
+    """What one run of a handler may use."""
+
+    cpu_seconds: Seconds | None = None
+    """CPU time; by default the pipeline's timeout."""
+    memory_bytes: Annotated[int, Field(ge=64 * MIB, le=1024 * GIB)] = 2 * GIB
+    """Address space of the handler's process."""
+    input_bytes: Annotated[int, Field(ge=1, le=5 * 1024 * GIB)] = 512 * MIB
+    """Largest input."""
+    output_bytes: Annotated[int, Field(ge=1, le=5 * GIB)] = 512 * MIB
+    """All outputs of one object together. One presigned PUT carries at most 5 GiB."""
+
+
+class Pipeline(_Section):
+    """Input → handler → output, run on a pool."""
+
+    input: Place
+    """Objects to watch."""
+    suffixes: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=50)], ...], Field(max_length=100)] = ()
+    """Endings of keys to watch, in any case; all where empty."""
+    output: Place
+    """Where results go: ``{output}{key}/{name}``."""
+    handler: str = "photo"
+    """``photo``, ``python`` or ``command``."""
+    options: dict[str, JsonValue] = {}
+    """Of the handler."""
+    pool: PoolName = "local"
+    """Machines to run on."""
+    timeout_seconds: Seconds = 120
+    """Wall time of one run of the handler."""
+    lease_seconds: Seconds = 180
+    """A worker that has not renewed its lease for so long has lost it. At least the timeout."""
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Failed attempts before an object is parked."""
+    store_attempts: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Attempts that only the store's faults made fail, before an object is parked."""
+    absent_checks: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often in a row the store must say 404 before an object is taken for gone."""
+    backoff_seconds: Seconds = 1
+    """Before the second attempt; doubles with each further one."""
+    backoff_limit_seconds: Seconds = 300
+    """Longest wait between attempts."""
+    on_delete: Literal["keep", "remove"] = "keep"
+    """What becomes of the outputs when the input is confirmed gone."""
+    limits: HandlerLimits = HandlerLimits()
+
+    @field_validator("suffixes", mode="after")
+    @classmethod
+    def _lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(suffix.lower() for suffix in value)
+
+    @model_validator(mode="after")
+    def _related(self) -> Self:
+        if self.lease_seconds < self.timeout_seconds:
+            raise ValueError(
+                f"lease_seconds ({self.lease_seconds:g}) may not be less than timeout_seconds ({self.timeout_seconds:g}): "
+                "a worker would lose its lease while it still works"
+            )
+        if self.backoff_limit_seconds < self.backoff_seconds:
+            raise ValueError(
+                f"backoff_limit_seconds ({self.backoff_limit_seconds:g}) may not be less than "
+                f"backoff_seconds ({self.backoff_seconds:g})"
+            )
+        return self
+
+    @property
+    def handler_limits(self) -> Limits:
+        """What one run of the handler may use, as a worker is told."""
+        return Limits(
+            wall_seconds=self.timeout_seconds,
+            cpu_seconds=self.limits.cpu_seconds or self.timeout_seconds,
+            memory_bytes=self.limits.memory_bytes,
+            input_bytes=self.limits.input_bytes,
+            output_bytes=self.limits.output_bytes,
+        )
+
+    def watches(self, bucket: str, key: str) -> bool:
+        """Whether an object is this pipeline's business. "Folders" (keys that end in a slash) never are."""
+        return (
+            bucket == self.input.bucket
+            and key.startswith(self.input.prefix)
+            and not key.endswith("/")
+            and (not self.suffixes or key.lower().endswith(self.suffixes))
+        )
+
+
+class Pool(_Section):
+    """Machines of one kind."""
+
+    provider: Literal["local", "none"] = "local"
+    """What mints the machines: processes beside the control plane, or ``none``: only workers started by hand join."""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Machines at most, those that boot included."""
+    minimum: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Machines to keep when there is nothing to do."""
+    slots: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 2
+    """Objects that one machine handles at once."""
+    idle_seconds: Seconds = 300
+    """A machine that had no lease for so long is drained and slain."""
+    boot_seconds: Seconds = 60
+    """A machine that has not called home after so long is slain, and another minted."""
+    silent_seconds: Seconds = 120
+    """A machine that has not called for so long is lost: it is slain."""
+    drain_seconds: Seconds = 900
+    """A draining machine that still holds leases after so long is slain."""
+    orphan_seconds: Seconds = 600
+    """A worker leaves by itself when the control plane has not answered for so long."""
+    breaker_failures: Annotated[int, Field(ge=1, le=100)] = 3
+    """Failed starts in a row that stop minting."""
+    breaker_seconds: Seconds = 60
+    """Minting stops for so long; then one machine is tried."""
+
+    @model_validator(mode="after")
+    def _related(self) -> Self:
+        if self.minimum > self.limit:
+            raise ValueError(f"minimum ({self.minimum}) may not be more than limit ({self.limit})")
+        if self.silent_seconds <= MAX_WAIT_SECONDS:
+            raise ValueError(
+                f"silent_seconds ({self.silent_seconds:g}) must be more than {MAX_WAIT_SECONDS:g}, the longest poll: "
+                "a worker that waits for work would be taken for lost"
+            )
+        return self
+
+
+class Config(BaseSettings):
+    """All of ``yurt.toml``. A variable like ``YURT_SERVER__LISTEN`` takes the place of one field."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="YURT_", env_nested_delimiter="__", nested_model_default_partial_update=True
+    )
+
+    server: Server = Server()
+    pipelines: Annotated[dict[PipelineName, Pipeline], Field(min_length=1, max_length=1000)]
+    pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Source, env_settings: Source, **_: Source
+    ) -> tuple[Source, ...]:
+        """The environment first, then what the file says."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, pipeline in self.pipelines.items():
+            if pipeline.pool not in self.pools:
+                known = ", ".join(self.pools) or "none"
+                raise ValueError(f"pipelines.{name}.pool: there is no pool {pipeline.pool!r} (there are: {known})")
+        _refuse_loops(self.pipelines)
+        return self
+
+
+def _refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
+    """A pipeline whose output another watches feeds it; a circle of such pipelines would never end."""
+    writers = {
+        name: [other for other, pipeline in pipelines.items() if pipeline.output.overlaps(one.input)]
+        for name, one in pipelines.items()
+    }
+    try:
+        TopologicalSorter(writers).prepare()
+    except CycleError as error:
+        raise ValueError(_loop_message(error.args[1], pipelines)) from None
+
+
+def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:
+    first = pipelines[circle[0]]
+    if len(circle) == 2:
+        return (
+            f"pipelines.{circle[0]}.output ({first.output}) lies in what the pipeline watches ({first.input}): every result "
+            "would be a new input, for ever. Write to another bucket, or to a prefix outside of the input's"
+        )
+    return (
+        f"pipelines.{circle[0]}.output ({first.output}) comes back to it: {' → '.join(circle)}, each watching what the one "
+        "before writes, for ever. Write one of the outputs elsewhere"
+    )
+
+
+class Secrets(BaseSettings):
+    """What comes from the environment only."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    database_url: SecretStr = SecretStr("")
+    """``DATABASE_URL``: PostgreSQL. Empty: an embedded one is started."""
+    yurt_webhook_secrets: SecretStr = SecretStr("")
+    """``YURT_WEBHOOK_SECRETS``: what the store authenticates with, bearer tokens or ``user:password``, with commas between."""
+    yurt_admin_token: SecretStr = SecretStr("")
+    """``YURT_ADMIN_TOKEN``: for ``yurt status`` and the like. Empty: these are closed."""
+    aws_access_key_id: SecretStr = SecretStr("")
+    """``AWS_ACCESS_KEY_ID``."""
+    aws_secret_access_key: SecretStr = SecretStr("")
+    """``AWS_SECRET_ACCESS_KEY``."""
+    aws_session_token: SecretStr = SecretStr("")
+    """``AWS_SESSION_TOKEN``."""
+    aws_endpoint_url_s3: str = "https://t3.storage.dev"
+    """``AWS_ENDPOINT_URL_S3``: the store; Tigris by default."""
+    aws_region: str = "auto"
+    """``AWS_REGION``."""
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Each valid secret: several at once let them be rotated."""
+        return tuple(part for part in self.yurt_webhook_secrets.get_secret_value().split(",") if part)
+
+
+ValidateOptions = Callable[[str, Mapping[str, Any]], None]
+"""Raises ValueError on an unknown handler or options it does not take."""
+
+
+def load(path: Path, validate_options: ValidateOptions) -> Config:
+    """Read and validate a configuration file. Raises ConfigError with every fault that was found."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}: copy yurt.toml from the project's folder and edit it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    try:
+        config = Config(**tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path}:\n{_faults(error)}") from None
+    faults = _handler_faults(config, validate_options)
+    if faults:
+        raise ConfigError(f"{path}:\n" + "\n".join(faults))
+    return config
+
+
+def secrets() -> Secrets:
+    """Read the environment. Raises ConfigError; no value is shown."""
+    try:
+        return Secrets()
+    except ValidationError as error:
+        raise ConfigError(f"the environment:\n{_faults(error)}") from None
+
+
+def _faults(error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False):
+        field = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(f"  {field}: {message}" if field else f"  {message}")
+    return "\n".join(lines)
+
+
+def _handler_faults(config: Config, validate_options: ValidateOptions) -> list[str]:
+    faults = []
+    for name, pipeline in config.pipelines.items():
+        try:
+            validate_options(pipeline.handler, pipeline.options)
+        except ValidationError as error:
+            faults.append(f"  pipelines.{name}.options:\n  {_faults(error)}")
+        except ValueError as error:
+            faults.append(f"  pipelines.{name}.handler: {error}")
+    return faults

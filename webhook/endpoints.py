@@ -1,0 +1,171 @@
+"""Every endpoint, once: routes and the published OpenAPI are both made from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from webhook.admin import Admin, Invitation, InvitationRequest, Status
+from webhook.health import Health
+from webhook.leases import Leases
+from webhook.receiver import Receipt, Receiver
+from workers import protocol
+
+Auth = Literal["none", "webhook", "once", "worker", "admin"]
+
+_AUTH = {
+    "webhook": "The store's secret: Bearer or Basic.",
+    "once": "A worker's one-time token.",
+    "worker": "A worker's token.",
+    "admin": "The admin token.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method on one path."""
+
+    method: str
+    path: str
+    call: Callable[[Request], Awaitable[Response]]
+    auth: Auth
+    problems: tuple[int, ...] = ()
+    takes: type[BaseModel] | None = None
+    gives: type[BaseModel] | None = None
+    status: int = 200
+
+    @property
+    def summary(self) -> str:
+        """First line of the endpoint's docstring."""
+        return (self.call.__doc__ or "").partition("\n")[0]
+
+
+def endpoints(receiver: Receiver, leases: Leases, admin: Admin, health: Health) -> list[Endpoint]:
+    """The table."""
+    lease = "/v1/leases/{id:int}"
+    return [
+        Endpoint("POST", "/v1/notifications/{source}", receiver.notify, "webhook", (400, 401, 404, 413, 503), gives=Receipt),
+        Endpoint("GET", "/v1/notifications/{source}", receiver.probe, "none", (404,)),
+        Endpoint(
+            "POST", "/v1/workers/hello", leases.hello, "once", (401, 413, 422, 503), protocol.Hello, protocol.Welcome
+        ),
+        Endpoint(
+            "POST", "/v1/leases", leases.lease, "worker", (401, 413, 422, 503), protocol.LeaseRequest, protocol.LeaseResponse
+        ),
+        Endpoint(
+            "POST", f"{lease}/outputs", leases.outputs, "worker", (401, 404, 409, 413, 422, 503),
+            protocol.OutputsRequest, protocol.OutputsResponse,
+        ),
+        Endpoint(
+            "POST", f"{lease}/heartbeat", leases.heartbeat, "worker", (401, 404, 409, 413, 422, 503),
+            protocol.HeartbeatRequest, protocol.HeartbeatResponse,
+        ),
+        Endpoint(
+            "POST", f"{lease}/complete", leases.complete, "worker", (401, 404, 409, 413, 422, 503),
+            protocol.CompleteRequest, protocol.Settled,
+        ),
+        Endpoint(
+            "POST", f"{lease}/fail", leases.fail, "worker", (401, 404, 409, 413, 422, 503),
+            protocol.FailRequest, protocol.Settled,
+        ),
+        Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
+        Endpoint(
+            "POST", "/v1/invitations", admin.invite, "admin", (401, 403, 404, 409, 413, 422, 503),
+            InvitationRequest, Invitation, 201,
+        ),
+        Endpoint("GET", "/healthz", health.alive, "none"),
+        Endpoint("GET", "/readyz", health.ready, "none", (503,)),
+        Endpoint("GET", "/metrics", health.metrics, "none"),
+        Endpoint("GET", "/openapi.json", health.openapi, "none"),
+    ]  # fmt: skip
+
+
+def routes(table: Sequence[Endpoint]) -> list[Route]:
+    """Starlette's routes. GET answers HEAD as well."""
+    return [Route(endpoint.path, endpoint.call, methods=[endpoint.method]) for endpoint in table]
+
+
+def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the table."""
+    models = {model for e in table for model in (e.takes, e.gives) if model} | {protocol.Problem}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
+    )
+    schema_of = {model: reference for (model, _), reference in references.items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in table:
+        path = endpoint.path.replace(":int", "")
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Yurt", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": _security_schemes(),
+        },
+    }
+
+
+def _operation(endpoint: Endpoint, schema_of: dict[type[BaseModel], Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
+    if endpoint.gives:
+        responses[str(endpoint.status)]["content"] = {"application/json": {"schema": schema_of[endpoint.gives]}}
+    for status in endpoint.problems:
+        responses[str(status)] = {
+            "description": _PROBLEMS[status],
+            "content": {"application/json": {"schema": schema_of[protocol.Problem]}},
+        }
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": endpoint.call.__name__,
+        "responses": responses,
+        "security": [] if endpoint.auth == "none" else _requirements(endpoint.auth),
+        "parameters": _parameters(endpoint.path),
+    }
+    if endpoint.takes:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema_of[endpoint.takes]}},
+        }
+    elif endpoint.method == "POST":
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    return operation
+
+
+def _parameters(path: str) -> list[dict[str, Any]]:
+    if "{source}" in path:
+        return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{id:int}" in path:
+        schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+        return [{"name": "id", "in": "path", "required": True, "schema": schema}]
+    return []
+
+
+def _security_schemes() -> dict[str, Any]:
+    bearer = {name: {"type": "http", "scheme": "bearer", "description": text} for name, text in _AUTH.items()}
+    return {**bearer, "webhook-basic": {"type": "http", "scheme": "basic", "description": _AUTH["webhook"]}}
+
+
+def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
+    return [{"webhook": []}, {"webhook-basic": []}] if auth == "webhook" else [{auth: []}]
+
+
+_PROBLEMS = {
+    400: "The body is not what this source sends.",
+    401: "The credential is missing, wrong or revoked.",
+    403: "Closed: no admin token is configured.",
+    404: "There is nothing of that name.",
+    409: "The lease is lost, or the pool is full: nothing was changed.",
+    413: "The body is too long.",
+    422: "The body is not the message that belongs here.",
+    503: "The ledger is away or too much waits: send it again after Retry-After.",
+}

@@ -1,0 +1,289 @@
+"""The worker protocol's server: calling home, leases, publishing, settling.
+
+The lease's fencing token is checked in the statement that changes something, never before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.batching import Batcher
+from webhook.config import Pipeline, Pool
+from webhook.doorbell import Doorbell
+from webhook.http import Problem, answer, bearer, read_model, unauthorized
+from webhook.ledger import outcome
+from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.ledger import Claimed, Ledger, Settlement
+from webhook.metrics import Metrics
+from webhook.publishing import KeyTooLong, LeaseLost, Publisher
+from webhook.routing import Routes
+from webhook.storage import Store, StoreError
+from workers import protocol
+
+log = structlog.get_logger()
+
+_CALLER_SECONDS = 1.0
+"""How long a token's owner is remembered. What a revoked worker could do in it is nothing: its leases are taken back."""
+_MAX_CALLERS = 10_000
+_SETTLE_FLUSH = 512
+_SETTLE_BACKLOG = 20_000
+_URL_GRACE_SECONDS = 300
+"""A presigned URL outlives the lease, so that the lease and not the URL decides."""
+
+
+@dataclass(slots=True)
+class _Known:
+    caller: Caller
+    until: float
+
+
+class Leases:
+    """Endpoints of the worker protocol."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        fleet: LedgerFleet,
+        routes: Routes,
+        pools: Mapping[str, Pool],
+        store: Store,
+        doorbell: Doorbell,
+        metrics: Metrics,
+    ) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._routes = routes
+        self._pools = pools
+        self._store = store
+        self._publisher = Publisher(ledger, routes, store)
+        self._doorbell = doorbell
+        self._metrics = metrics
+        self._callers: dict[str, _Known] = {}
+        self._turn = 0
+        self._closing = asyncio.Event()
+        self._settler: Batcher[Settlement, bool] = Batcher(
+            ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
+        )
+
+    def close(self) -> None:
+        """Answer every long poll now, and each to come at once: the server is about to leave."""
+        self._closing.set()
+        self._doorbell.ring()
+
+    async def aclose(self) -> None:
+        """Write what is being settled."""
+        await self._settler.aclose()
+
+    # ── endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def hello(self, request: Request) -> Response:
+        """A minted machine calls home."""
+        once = bearer(request)
+        said = await read_model(request, protocol.Hello)
+        arrival = await self._fleet.hello(once, said.instance)
+        if arrival is None:
+            raise unauthorized("this one-time token is unknown, was used by another process, or was revoked. Mint another worker")
+        pool = self._pools.get(arrival.pool, Pool())
+        log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
+        return answer(
+            protocol.Welcome(
+                worker=arrival.id,
+                pool=arrival.pool,
+                token=arrival.token,
+                slots=arrival.slots,
+                idle_seconds=idle_seconds(pool),
+                orphan_seconds=pool.orphan_seconds,
+            )
+        )
+
+    async def lease(self, request: Request) -> Response:
+        """Settle what is finished, and lease what is due."""
+        caller = await self._caller(request)
+        asked = await read_model(request, protocol.LeaseRequest)
+        settled = await asyncio.gather(*(self._settle(caller, item) for item in asked.settle))
+        leases: list[protocol.Lease] = []
+        if asked.max and not caller.draining:
+            leases = await self._wait(request, caller, asked.max, asked.wait)
+        if leases or asked.settle:
+            await self._fleet.active(caller.id)
+        return answer(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
+
+    async def complete(self, request: Request) -> Response:
+        """Settle one lease whose object was processed, or was found unchanged."""
+        return await self._settle_one(request, await read_model(request, protocol.CompleteRequest))
+
+    async def fail(self, request: Request) -> Response:
+        """Settle one lease whose object could not be processed, is absent, or is given back."""
+        return await self._settle_one(request, await read_model(request, protocol.FailRequest))
+
+    async def heartbeat(self, request: Request) -> Response:
+        """Extend a lease."""
+        caller = await self._caller(request)
+        said = await read_model(request, protocol.HeartbeatRequest)
+        live = await self._ledger.lease(_id(request), said.token, caller.id)
+        if live is None:
+            raise _lost()
+        seconds = self._routes.pipelines[live.pipeline_id][1].lease_seconds
+        again = await self._ledger.extend(live.id, live.token, caller.id, seconds)
+        if again is None:
+            raise _lost()
+        return answer(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=again))
+
+    async def outputs(self, request: Request) -> Response:
+        """Presign where to put outputs."""
+        caller = await self._caller(request)
+        said = await read_model(request, protocol.OutputsRequest)
+        try:
+            uploads = await self._publisher.uploads(_id(request), said, caller.id)
+        except LeaseLost:
+            raise _lost() from None
+        except KeyTooLong as error:
+            failed = outcome.Failed("key-too-long", str(error), retry=False)
+            await self._settler.submit(Settlement(_id(request), said.token, caller.id, failed))
+            raise _lost() from None
+        except StoreError as error:
+            raise Problem(503, "store-unavailable", str(error)) from None
+        return answer(protocol.OutputsResponse(uploads=uploads))
+
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _wait(self, request: Request, caller: Caller, most: int, wait_seconds: float) -> list[protocol.Lease]:
+        pipelines = self._routes.of_pool(caller.pool)
+        deadline = time.monotonic() + wait_seconds
+        with self._doorbell.listening(pipelines) as bell:
+            while True:
+                bell.clear()
+                leases = await self._claim(caller, pipelines, most)
+                remaining = deadline - time.monotonic()
+                if leases or remaining <= 0 or self._closing.is_set():
+                    return leases
+                if not await _rings(bell, remaining) or await request.is_disconnected():
+                    return []
+
+    async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
+        """Each time another pipeline comes first, so that none starves behind a long queue."""
+        self._turn += 1
+        claimed: list[protocol.Lease] = []
+        for step in range(len(pipelines)):
+            number = pipelines[(self._turn + step) % len(pipelines)]
+            pipeline = self._routes.pipelines[number][1]
+            rows = await self._ledger.claim(number, "work", most - len(claimed), caller.id, pipeline.lease_seconds)
+            claimed += [self._lease(row) for row in rows]
+            if len(claimed) >= most:
+                break
+        self._metrics.leased.inc(len(claimed))
+        return claimed
+
+    def _lease(self, row: Claimed) -> protocol.Lease:
+        name, pipeline = self._routes.pipelines[row.pipeline_id]
+        headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
+        url = self._store.presigner.url(
+            "GET", pipeline.input.bucket, row.key, expires_seconds=url_seconds(pipeline), headers=headers
+        )
+        return protocol.Lease(
+            id=row.id,
+            token=row.token,
+            pipeline=name,
+            bucket=pipeline.input.bucket,
+            key=row.key,
+            handler=self._handler(row.pipeline_id),
+            input=protocol.Download(url=url, headers=headers),
+            expected=protocol.Expected(etag=row.heard_etag, modified=row.newest_at),
+            attempt=row.attempt,
+            lease_seconds=pipeline.lease_seconds,
+        )
+
+    def _handler(self, number: int) -> protocol.Handler:
+        pipeline = self._routes.pipelines[number][1]
+        return protocol.Handler.model_validate(
+            {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}
+        )
+
+    # ── settling ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _settle_one(self, request: Request, said: protocol.CompleteRequest | protocol.FailRequest) -> Response:
+        caller = await self._caller(request)
+        if said.root.id != _id(request):
+            raise Problem(422, "malformed", "the lease's id in the path and in the body differ")
+        settled = await self._settle(caller, said.root)
+        if not settled.accepted:
+            raise _lost()
+        return answer(settled)
+
+    async def _settle(self, caller: Caller, said: protocol.Settlement) -> protocol.Settled:
+        accepted = await self._settler.submit(Settlement(said.id, said.token, caller.id, _outcome(said)))
+        self._metrics.settled.labels(said.outcome if accepted else "refused").inc()
+        if isinstance(said, protocol.Failed):
+            log.info(
+                "object failed", lease=said.id, token=said.token, worker=caller.id, reason=said.reason,
+                message=said.message, retry=said.retry, accepted=accepted,
+            )  # fmt: skip
+        return protocol.Settled(id=said.id, token=said.token, accepted=accepted)
+
+    # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _caller(self, request: Request) -> Caller:
+        token = bearer(request)
+        known = self._callers.get(token)
+        now = time.monotonic()
+        if known is not None and known.until > now:
+            return known.caller
+        caller = await self._fleet.authenticate(token)
+        if caller is None:
+            self._callers.pop(token, None)
+            raise unauthorized("this worker's token is unknown or was revoked: leave")
+        if len(self._callers) >= _MAX_CALLERS:
+            self._callers = {t: k for t, k in self._callers.items() if k.until > now}
+        self._callers[token] = _Known(caller, now + _CALLER_SECONDS)
+        return caller
+
+
+def url_seconds(pipeline: Pipeline) -> int:
+    """How long a presigned URL for one lease lives."""
+    return int(pipeline.lease_seconds) + _URL_GRACE_SECONDS
+
+
+def idle_seconds(pool: Pool) -> float:
+    """When a worker leaves by itself: well after the autoscaler would have drained it, never from a pool's minimum."""
+    return 86_400.0 if pool.minimum else 2 * pool.idle_seconds + 60
+
+
+async def _rings(bell: asyncio.Event, timeout_seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(bell.wait(), timeout_seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _outcome(said: protocol.Settlement) -> outcome.Outcome:
+    match said:
+        case protocol.Done():
+            published = {output.name: output.etag for output in said.outputs}
+            return outcome.Done(said.fetched.etag, said.fetched.modified, published)
+        case protocol.Unchanged():
+            return outcome.Unchanged()
+        case protocol.Absent():
+            return outcome.Absent()
+        case protocol.Failed():
+            return outcome.Failed(said.reason, said.message, said.retry, said.log)
+        case protocol.Released():
+            return outcome.Released()
+
+
+def _id(request: Request) -> int:
+    id: int = request.path_params["id"]
+    if not 1 <= id < 2**63:
+        raise Problem(404, "unknown-lease", "there is no lease of that number")
+    return id
+
+
+def _lost() -> Problem:
+    return Problem(409, "lease-lost", "the lease is not yours any more: nothing was changed. Drop the work")

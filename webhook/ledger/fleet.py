@@ -1,0 +1,131 @@
+"""The fleet of machines in the ledger: the autoscaler's side, and the workers' tokens.
+
+Tokens are random and stored only as SHA-256: nobody who reads the database can call in a worker's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from webhook.ledger.ledger import Ledger
+from webhook.ledger.queries import QUERIES
+from workers.fleet import Demand, Intent, Machine, State, new_label
+
+if TYPE_CHECKING:
+    from webhook.ledger.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The worker that a token belongs to."""
+
+    id: int
+    pool: str
+    label: str
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A worker that has just called home."""
+
+    id: int
+    pool: str
+    slots: int
+    label: str
+    token: str
+
+
+class LedgerFleet:
+    """``workers.fleet.Fleet`` on the ledger. Every method raises LedgerUnavailable while the database is away."""
+
+    def __init__(
+        self, ledger: Ledger, *, owner: str, pipelines: Mapping[str, Sequence[int]], slots: Mapping[str, int]
+    ) -> None:
+        self._ledger = ledger
+        self._database = ledger.database
+        self._owner = owner
+        self._pipelines = pipelines
+        self._slots = slots
+
+    # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def demand(self, pool: str, most: int) -> Demand:
+        """What there is to do for ``pool``; ``pending`` is counted up to ``most`` a pipeline."""
+        [row] = await self._ledger.fetch("demand", list(self._pipelines.get(pool, ())), most)
+        return Demand(pending=min(most, row["pending"]), leased=row["leased"])
+
+    async def machines(self) -> Sequence[Machine]:
+        """Every machine that is not gone."""
+        rows = await self._ledger.fetch("machines")
+        return [Machine(**{**row, "state": State(row["state"])}) for row in rows]
+
+    async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
+        """Write the intent to mint one machine, or None where the pool is full."""
+        label = new_label(self._owner, pool)
+        token = secrets.token_urlsafe(32)
+
+        async def write(connection: Connection) -> int | None:
+            await connection.execute(QUERIES["lock_pool"], pool)
+            slots = self._slots.get(pool, 1)
+            id: int | None = await connection.fetchval(
+                QUERIES["intend"], pool, provider, label, slots, _hash(token), limit
+            )
+            return id
+
+        id = await self._database.transact(write)
+        return None if id is None else Intent(id=id, label=label, token=token)
+
+    async def minted(self, id: int, ref: str) -> bool:
+        """Remember the provider's name for the machine."""
+        return await self._change("minted", id, ref)
+
+    async def drain(self, id: int) -> bool:
+        """The machine gets no more leases."""
+        return await self._change("drain", id)
+
+    async def slaying(self, id: int, reason: str, seen: State) -> bool:
+        """Revoke the machine's tokens and take its leases back, in that order.
+
+        A claim that is under way when the token is revoked may still commit a lease: it is taken back by its deadline.
+        """
+        if not await self._change("slaying", id, reason, str(seen)):
+            return False
+        await self._ledger.take_back(id)
+        return True
+
+    async def gone(self, id: int) -> bool:
+        """The machine no longer counts."""
+        return await self._change("gone", id)
+
+    async def _change(self, query: str, *arguments: object) -> bool:
+        async with self._database.connection() as connection:
+            return await connection.fetchval(QUERIES[query], *arguments) is not None
+
+    # ── for the workers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def hello(self, once: str, instance: str) -> Arrival | None:
+        """Exchange a one-time token for the worker's own. None: unknown, used by another process, or revoked."""
+        token = secrets.token_urlsafe(32)
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(QUERIES["hello"], _hash(once), instance, _hash(token))
+        return row and Arrival(row["id"], row["pool"], row["slots"], row["label"], token)
+
+    async def authenticate(self, token: str) -> Caller | None:
+        """Whose token it is. None: unknown or revoked."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
+        return row and Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
+
+    async def active(self, id: int) -> None:
+        """The worker got or settled a lease just now."""
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["active"], id)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

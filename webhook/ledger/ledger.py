@@ -1,0 +1,354 @@
+"""The ledger's doors: ``record`` for everything that tells of a change, ``claim`` and ``settle`` for all work.
+
+Each door is one transaction over whole batches, and counts what it did in that same transaction, so that the counters
+and the rows always add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from webhook.events import Kind, ObjectEvent
+from webhook.ledger.database import Database
+from webhook.ledger.intake import Count, Hint, Hints, Place, Verdict, fold
+from webhook.ledger.outcome import LOST, Done, Failed, Lane, Leased, Next, Outcome, Policy, decide
+from webhook.ledger.queries import QUERIES
+from webhook.sources import Quarantined
+
+if TYPE_CHECKING:
+    from webhook.ledger.database import Connection
+
+CHANNEL = "yurt_due"
+"""NOTIFY channel: pipelines in which something became due, as numbers with commas between."""
+
+SHARDS = 16
+"""Writers of counters that never wait for each other."""
+
+MAX_RAW_BYTES = 64 * 1024
+"""Of one quarantined event that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What one request brings."""
+
+    hints: Hints = ()
+    """Events that pipelines watch, once a pipeline."""
+    ignored: tuple[int, ...] = ()
+    """Of events that concern nobody: the pipeline's number, or 0 where none watches the object."""
+    quarantined: Sequence[Quarantined] = ()
+
+    @property
+    def weight(self) -> int:
+        """Rows that it writes at most."""
+        return len(self.hints) + len(self.quarantined) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One leased object."""
+
+    id: int
+    token: int
+    pipeline_id: int
+    key: str
+    attempt: int
+    heard_etag: str | None
+    newest_at: datetime | None
+    done_etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a lease came to."""
+
+    id: int
+    token: int
+    worker_id: int | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLease:
+    """What is known of a leased object's outputs."""
+
+    id: int
+    token: int
+    pipeline_id: int
+    key: str
+    published: Mapping[str, str]
+
+
+class Ledger:
+    """One ledger in PostgreSQL. Any number of replicas may use it at once.
+
+    Every method raises LedgerUnavailable while the database does not answer.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        policies: Mapping[int, Policy],
+        *,
+        jitter: Callable[[], float] = random.random,
+        shard: int | None = None,
+    ) -> None:
+        self.database = database
+        self._policies = policies
+        self._jitter = jitter
+        self._shard = random.randrange(SHARDS) if shard is None else shard
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def record(self, intakes: Sequence[Intake]) -> Sequence[Counter[Verdict]]:
+        """Take in what the requests bring, in one transaction. Returns the verdicts on each request's events."""
+        hints = fold(intake.hints for intake in intakes)
+
+        async def write(connection: Connection) -> Sequence[Counter[Verdict]]:
+            count = Count()
+            answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
+            await self._record_hints(connection, hints, count, answers)
+            await self._record_rest(connection, intakes, count, answers)
+            await self._count(connection, count)
+            due = {place[0] for place, name in _accepted(count)}
+            if due:
+                await connection.execute(QUERIES["wake"], ",".join(map(str, sorted(due))))
+            return answers
+
+        return await self.database.transact(write)
+
+    async def _record_hints(
+        self,
+        connection: Connection,
+        hints: Sequence[tuple[Place, Hint]],
+        count: Count,
+        answers: Sequence[Counter[Verdict]],
+    ) -> None:
+        if not hints:
+            return
+        written = await connection.fetch(QUERIES["record"], *_columns(hints))
+        said = {(row[0], row[1]): row[2] for row in written}
+        if len(said) < len(hints):
+            said |= await _dropped(connection, [(place, hint) for place, hint in hints if place not in said])
+        for place, hint in hints:
+            word = said[place]
+            if word == "replaced":
+                # A parked change gives way to the new one.
+                count.add(place[0], "superseded")
+                word = "accepted"
+            for request, verdict in hint.verdicts(Verdict(word)):
+                answers[request][verdict] += 1
+                count.add(place[0], verdict)
+
+    async def _record_rest(
+        self,
+        connection: Connection,
+        intakes: Sequence[Intake],
+        count: Count,
+        answers: Sequence[Counter[Verdict]],
+    ) -> None:
+        refused: dict[tuple[str, bytes], Quarantined] = {}
+        for intake, answer in zip(intakes, answers, strict=True):
+            for pipeline_id, _ in intake.hints:
+                count.add(pipeline_id, "received")
+            for pipeline_id in intake.ignored:
+                count.add(pipeline_id, "received")
+                count.add(pipeline_id, Verdict.IGNORED)
+            answer[Verdict.IGNORED] += len(intake.ignored)
+            for item in intake.quarantined:
+                count.add(0, "received")
+                count.add(0, Verdict.QUARANTINED)
+                refused[item.source, hashlib.sha256(item.raw).digest()] = item
+            answer[Verdict.QUARANTINED] += len(intake.quarantined)
+        if refused:
+            await connection.execute(QUERIES["quarantine"], *_quarantine_columns(refused))
+
+    async def _count(self, connection: Connection, count: Count) -> None:
+        pipelines, names, values = count.columns()
+        if names:
+            await connection.execute(QUERIES["count"], self._shard, pipelines, names, values)
+
+    # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim(
+        self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float
+    ) -> list[Claimed]:
+        """Lease up to ``most`` objects that are due. ``worker_id`` None is the control plane itself."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds)
+        return [
+            Claimed(
+                row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
+                row["heard_etag"], row["newest_at"], row["done_etag"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Settle each lease that is still the one named. False: it was lost before, and nothing was changed."""
+
+        async def write(connection: Connection) -> list[bool]:
+            rows = await connection.fetch(
+                QUERIES["lock_leased"],
+                [s.id for s in settlements],
+                [s.token for s in settlements],
+                [s.worker_id for s in settlements],
+            )
+            accepted = [False] * len(settlements)
+            decided: dict[int, tuple[Leased, Outcome]] = {}
+            for row in rows:
+                position = row["position"] - 1
+                # The same lease named twice in one batch: the first settles it.
+                if row["id"] not in decided:
+                    decided[row["id"]] = _leased(row), settlements[position].outcome
+                    accepted[position] = True
+            await self._write(connection, decided.values())
+            return accepted
+
+        return await self.database.transact(write)
+
+    async def reap(self, most: int = 500) -> int:
+        """Take back leases whose deadline passed. Returns how many."""
+        return await self._take_back("lock_expired", most)
+
+    async def take_back(self, worker_id: int) -> int:
+        """Take back all leases of a worker that is slain. Returns how many."""
+        return await self._take_back("lock_of_worker", worker_id)
+
+    async def _take_back(self, query: str, argument: int) -> int:
+        async def write(connection: Connection) -> int:
+            rows = await connection.fetch(QUERIES[query], argument)
+            await self._write(connection, [(_leased(row), LOST) for row in rows])
+            return len(rows)
+
+        return await self.database.transact(write)
+
+    async def _write(self, connection: Connection, decided: Iterable[tuple[Leased, Outcome]]) -> None:
+        """Write the next states of rows that this transaction has locked."""
+        after = [
+            (row, decide(row, outcome, self._policies[row.pipeline_id], self._jitter)) for row, outcome in decided
+        ]
+        if not after:
+            return
+        count = Count()
+        for row, then in after:
+            for name in then.counted:
+                count.add(row.pipeline_id, name)
+        await connection.execute(QUERIES["settle"], *_settle_columns(after))
+        await self._count(connection, count)
+        due = {row.pipeline_id for row, then in after if then.state == "pending" and not then.delay_seconds}
+        if due:
+            await connection.execute(QUERIES["wake"], ",".join(map(str, sorted(due))))
+
+    async def extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> bool | None:
+        """Grant a lease more time. Returns whether a newer event came, or None where the lease is lost."""
+        async with self.database.connection() as connection:
+            again: bool | None = await connection.fetchval(QUERIES["extend"], id, token, worker_id, lease_seconds)
+        return again
+
+    async def lease(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
+        """A lease that is still live, or None."""
+        async with self.database.connection() as connection:
+            row = await connection.fetchrow(QUERIES["lease"], id, token, worker_id)
+        if row is None:
+            return None
+        return LiveLease(row["id"], row["token"], row["pipeline_id"], row["key"], json.loads(row["published"] or "{}"))
+
+    async def soonest(self, pipelines: Sequence[int], lane: Lane) -> float | None:
+        """Seconds until the next pending object of these pipelines is due; None where there is none."""
+        async with self.database.connection() as connection:
+            seconds: float | None = await connection.fetchval(QUERIES["soonest"], pipelines, lane)
+        return seconds
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Rows of a reading statement of ``queries.sql``."""
+        async with self.database.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(QUERIES[query], *arguments)
+        return rows
+
+
+async def pipeline_id(database: Database, name: str, bucket: str) -> int:
+    """The ledger's number for a pipeline on a bucket."""
+    async with database.connection() as connection:
+        number: int = await connection.fetchval(QUERIES["pipeline"], name, bucket)
+    return number
+
+
+def _accepted(count: Count) -> list[tuple[tuple[int, str], int]]:
+    return [(place, value) for place, value in count.by_pipeline.items() if place[1] == Verdict.ACCEPTED]
+
+
+def _lane(event: ObjectEvent) -> Lane:
+    return "work" if event.kind is Kind.CREATED else "check"
+
+
+def _columns(hints: Sequence[tuple[Place, Hint]]) -> tuple[list[object], ...]:
+    rows = [
+        (
+            pipeline, key, _lane(event := hint.event), event.mark, event.version.etag, event.size,
+            order.scheme if (order := event.version.order) else None, order.key if order else None,
+            event.version.modified,
+        )
+        for (pipeline, key), hint in hints
+    ]  # fmt: skip
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+async def _dropped(connection: Connection, hints: Sequence[tuple[Place, Hint]]) -> dict[Place, str]:
+    rows = await connection.fetch(
+        QUERIES["dropped"],
+        [place[0] for place, _ in hints],
+        [place[1] for place, _ in hints],
+        [hint.event.mark for _, hint in hints],
+    )
+    return {(row[0], row[1]): "duplicate" if row[2] else "stale" for row in rows}
+
+
+def _quarantine_columns(refused: Mapping[tuple[str, bytes], Quarantined]) -> tuple[list[object], ...]:
+    rows = [
+        (source, item.reason[:1000].replace("\0", "\N{REPLACEMENT CHARACTER}"), item.raw[:MAX_RAW_BYTES], digest)
+        for (source, digest), item in sorted(refused.items())
+    ]
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def _leased(row: asyncpg.Record) -> Leased:
+    return Leased(
+        row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["again"], row["again_lane"], row["again_etag"]
+    )
+
+
+def _settle_columns(after: Sequence[tuple[Leased, Next]]) -> tuple[list[object], ...]:
+    rows = [
+        (
+            row.id, then.state, then.lane, then.delay_seconds, then.restart, then.attempts, _error(then.error),
+            then.result.etag if then.result else None,
+            then.result.modified if then.result else None,
+            json.dumps(dict(then.result.published)) if then.result else None,
+            bool(then.counted), then.forget,
+        )
+        for row, then in after
+    ]  # fmt: skip
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def _error(error: Failed | None) -> str | None:
+    if error is None:
+        return None
+    said = {"reason": error.reason, "message": error.message, "log": error.log}
+    # PostgreSQL's text holds no NUL.
+    return json.dumps({name: text.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, text in said.items()})
+
+
+__all__ = ["CHANNEL", "Claimed", "Done", "Intake", "Ledger", "LiveLease", "Settlement", "pipeline_id"]

@@ -1,0 +1,45 @@
+"""The schema's history: each file is applied once, in the order of its number, in a transaction of its own.
+
+Replicas start at once: an advisory lock lets one of them migrate while the others wait. A ledger that is newer than
+this program is refused, since an older program may misread it.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import asyncpg
+
+_LOCK = 0x59555254  # "YURT"
+_NAME = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+
+
+class LedgerTooNew(Exception):
+    """The database was migrated by a newer Yurt. Run that version, or restore a backup from before it."""
+
+
+def steps() -> list[tuple[int, str]]:
+    """Number and SQL of every migration, in order."""
+    files = resources.files(__name__).iterdir()
+    found = sorted((int(m[1]), file.read_text()) for file in files if (m := _NAME.match(file.name)))
+    if [number for number, _ in found] != list(range(1, len(found) + 1)):
+        raise ValueError("migrations are not numbered from 1 without a gap")
+    return found
+
+
+async def migrate(connection: asyncpg.Connection) -> int:
+    """Bring the schema up to date. Returns its version. Raises LedgerTooNew."""
+    known = steps()
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute(
+            "create table if not exists schema_version (version integer primary key, applied_at timestamptz default now())"
+        )
+        version: int = await connection.fetchval("select coalesce(max(version), 0) from schema_version")
+        if version > len(known):
+            raise LedgerTooNew(f"the ledger has schema {version}, this Yurt knows {len(known)}. {LedgerTooNew.__doc__}")
+        for number, sql in known[version:]:
+            await connection.execute(sql)
+            await connection.execute("insert into schema_version (version) values ($1)", number)
+    return len(known)

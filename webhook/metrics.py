@@ -1,0 +1,133 @@
+"""What ``/metrics`` shows. Counters of the ledger are read from it, so that they survive a restart and agree on all replicas.
+
+``docs/operations.md`` explains every metric; a test holds both to each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from webhook.ledger.ledger import Ledger
+
+EVENTS = ("received", "accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
+CHANGES = ("done", "unchanged", "superseded", "gone")
+
+_STANDING_SECONDS = 15.0
+"""Counting rows by state reads the whole table: not at every scrape."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What the ledger said last."""
+
+    totals: list[tuple[str, str, int]] = field(default_factory=list)
+    """Pipeline ("" for none), counter, value."""
+    standing: list[tuple[str, str, int]] = field(default_factory=list)
+    """Pipeline, state, objects."""
+    oldest: list[tuple[str, float]] = field(default_factory=list)
+    """Pipeline, seconds."""
+    workers: list[tuple[str, str, int]] = field(default_factory=list)
+    """Pool, state, machines."""
+    fleet: list[tuple[str, int, int]] = field(default_factory=list)
+    """Pool, machines ever minted, of these slain."""
+    unaccounted: tuple[int, int] = (0, 0)
+    """Events and changes that are not where they should be: must be 0."""
+
+
+class Metrics:
+    """One registry a process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.snapshot = Snapshot()
+        self._standing_until = 0.0
+        self.notification_seconds = Histogram(
+            "yurt_notification_seconds",
+            "From the body's last byte to the commit of a notification request",
+            ["source"],
+            registry=self.registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self.refused = Counter(
+            "yurt_notifications_refused", "Notification requests with a wrong or missing secret", registry=self.registry
+        )
+        self.leased = Counter("yurt_leases", "Leases given by this process", registry=self.registry)
+        self.settled = Counter(
+            "yurt_settlements", "Settlements by outcome; refused: the lease was lost before", ["outcome"], registry=self.registry
+        )
+        self.reaped = Counter("yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry)
+        self.leading = Gauge("yurt_leader", "1 on the replica that runs the autoscaler", registry=self.registry)
+        self.registry.register(_LedgerCollector(self))
+
+    async def refresh(self, ledger: Ledger) -> None:
+        """Read the ledger's counters anew. Raises LedgerUnavailable."""
+        now = self.snapshot
+        now.totals = [(r["pipeline"] or "", r["name"], r["value"]) for r in await ledger.fetch("totals")]
+        now.oldest = [(r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest")]
+        now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
+        now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
+        if time.monotonic() >= self._standing_until:
+            now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]
+            [row] = await ledger.fetch("balance")
+            now.unaccounted = (row["events"], row["changes"])
+            self._standing_until = time.monotonic() + _STANDING_SECONDS
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)
+
+
+class _LedgerCollector:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> Iterable[Metric]:
+        """Names without values, for the registry's check of duplicates."""
+        return self.collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """The last snapshot as metrics."""
+        now = self._metrics.snapshot
+        yield _counter("yurt_events", "Events by verdict, once a pipeline", ("pipeline", "verdict"), _named(now.totals, EVENTS))
+        yield _counter(
+            "yurt_changes", "Accepted changes that ended, by how", ("pipeline", "outcome"), _named(now.totals, CHANGES)
+        )
+        yield _gauge("yurt_objects", "Objects by state", ("pipeline", "state"), now.standing)
+        yield _gauge(
+            "yurt_oldest_due_seconds", "For how long the longest waiting object has been due", ("pipeline",), now.oldest
+        )
+        yield _gauge("yurt_workers", "Machines that are not gone, by state", ("pool", "state"), now.workers)
+        yield _counter(
+            "yurt_workers_minted", "Machines that a provider accepted", ("pool",), [(pool, n) for pool, n, _ in now.fleet]
+        )
+        yield _counter("yurt_workers_slain", "Machines that are gone again", ("pool",), [(pool, n) for pool, _, n in now.fleet])
+        events, changes = now.unaccounted
+        yield _gauge(
+            "yurt_unaccounted",
+            "Events and changes that are nowhere: must be 0",
+            ("unit",),
+            [("events", events), ("changes", changes)],
+        )
+
+
+def _named(totals: Iterable[tuple[str, str, int]], names: tuple[str, ...]) -> list[tuple[str, str, int]]:
+    return [row for row in totals if row[1] in names]
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> Metric:
+    return _filled(CounterMetricFamily(name, text, labels=labels), rows)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> Metric:
+    return _filled(GaugeMetricFamily(name, text, labels=labels), rows)
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, rows: Iterable[tuple[str | float, ...]]) -> Metric:
+    for *labels, value in rows:
+        family.add_metric([str(label) for label in labels], float(value))
+    return family

@@ -1,0 +1,98 @@
+"""``POST /v1/notifications/{source}``: authenticate, parse, record, answer.
+
+A 2xx is sent only after the commit: from then on nothing of the request can be lost. Anything that is the sender's own
+fault for good is answered 4xx; a ledger that is away is a 503, and the sender tries again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.batching import Batcher
+from webhook.http import Problem, Secrets, answer, read_body, unauthorized
+from webhook.ledger.intake import Verdict
+from webhook.ledger.ledger import Intake, Ledger
+from webhook.metrics import Metrics
+from webhook.routing import Routes
+from webhook.sources import MalformedBody, Source
+
+_LARGEST_FLUSH_ROWS = 2_000
+
+
+class Receipt(BaseModel):
+    """What became of the events of one request. An event that two pipelines watch counts in both."""
+
+    accepted: int = 0
+    coalesced: int = 0
+    duplicate: int = 0
+    stale: int = 0
+    ignored: int = 0
+    quarantined: int = 0
+
+
+class Receiver:
+    """Takes notifications in."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        routes: Routes,
+        sources: Mapping[str, Source],
+        secrets: Secrets | None,
+        metrics: Metrics,
+        *,
+        body_limit_bytes: int,
+        backlog_events: int,
+    ) -> None:
+        self._routes = routes
+        self._sources = sources
+        self._secrets = secrets
+        self._metrics = metrics
+        self._body_limit_bytes = body_limit_bytes
+        self._batcher: Batcher[Intake, Counter[Verdict]] = Batcher(
+            ledger.record,
+            largest=_LARGEST_FLUSH_ROWS,
+            backlog=backlog_events,
+            weigh=lambda intake: intake.weight,
+        )
+
+    async def notify(self, request: Request) -> Response:
+        """Take one notification request."""
+        source = self._source(request)
+        self._authenticate(request)
+        body = await read_body(request, self._body_limit_bytes)
+        with self._metrics.notification_seconds.labels(source.name).time():
+            try:
+                batch = source.parse(body)
+            except MalformedBody as error:
+                raise Problem(400, "malformed", str(error)) from None
+            verdicts = await self._batcher.submit(self._routes.intake(batch))
+        return answer(Receipt(**{verdict.value: number for verdict, number in verdicts.items()}))
+
+    async def probe(self, request: Request) -> Response:
+        """Answer a store that asks whether somebody is there, before it sends anything."""
+        self._source(request)
+        return Response(status_code=200)
+
+    async def aclose(self) -> None:
+        """Write what was taken in."""
+        await self._batcher.aclose()
+
+    def _source(self, request: Request) -> Source:
+        name = request.path_params["source"]
+        try:
+            return self._sources[name]
+        except KeyError:
+            known = ", ".join(sorted(self._sources))
+            raise Problem(404, "unknown-source", f"there is no source of that name; there are: {known}") from None
+
+    def _authenticate(self, request: Request) -> None:
+        if self._secrets is None or self._secrets.allow(request.headers.get("authorization", "")):
+            return
+        self._metrics.refused.inc()
+        raise unauthorized("the Authorization header is missing or carries none of the valid secrets")

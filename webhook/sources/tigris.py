@@ -1,0 +1,148 @@
+"""Tigris object notifications: ``{"events": [{"eventName": "OBJECT_CREATED_PUT", …}]}``.
+
+The payload has neither Last-Modified nor versionstamp today, so most events are bare hints. Where an event carries
+``object.lastModified`` or ``object.versionstamp``, they are used: the versionstamp says when the bucket's hub learned
+of the change (same versionstamp: same delivery), Last-Modified when the content was written. A late region's old write
+has a late versionstamp and an early Last-Modified, so a versionstamp alone never orders contents; together they do,
+Last-Modified first.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.sources import (
+    MAX_EVENTS,
+    BadEvent,
+    Batch,
+    MalformedBody,
+    Quarantined,
+    checked_etag,
+    checked_key,
+    checked_size,
+)
+
+NAME: Final = "tigris"
+
+_STAMP_BYTES = (10, 12)  # FoundationDB: 8 commit version, 2 batch order; 12 with a user version
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_KINDS = {
+    "OBJECT_DELETED": Kind.REMOVED,
+    "OBJECT_RENAME": Kind.MOVED,
+    "OBJECT_TRANSITIONED": Kind.IRRELEVANT,
+}
+
+
+class _Object(msgspec.Struct):
+    key: str
+    size: int | None = None
+    eTag: str | None = None  # noqa: N815: the wire's name
+    lastModified: datetime | None = None  # noqa: N815
+    versionstamp: str | None = None
+
+
+class _Event(msgspec.Struct):
+    eventName: str  # noqa: N815
+    bucket: str
+    object: _Object
+    eventTime: str | None = None  # noqa: N815
+
+
+class _Envelope(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class Tigris:
+    """Reads Tigris notifications."""
+
+    name = NAME
+
+    def parse(self, body: bytes) -> Batch:
+        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        batch = Batch()
+        for raw in _events_of(body):
+            try:
+                batch.events.append(_event(_decode_event(raw)))
+            except (BadEvent, msgspec.DecodeError, RecursionError, OverflowError) as error:
+                batch.quarantined.append(Quarantined(NAME, str(error) or type(error).__name__, bytes(raw)))
+        return batch
+
+
+def _events_of(body: bytes) -> list[msgspec.Raw]:
+    try:
+        body.decode()  # JSON is UTF-8, and the raw events are not looked into until each is read
+        events = _decode_envelope(body).events
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"not a Tigris notification: {error}") from None
+    if len(events) > MAX_EVENTS:
+        raise MalformedBody(f"{len(events)} events in one request; at most {MAX_EVENTS}")
+    return events
+
+
+def _event(event: _Event) -> ObjectEvent:
+    item = event.object
+    stamp = _stamp(item.versionstamp)
+    modified = _utc(item.lastModified)
+    etag = checked_etag(item.eTag)
+    return ObjectEvent(
+        source=NAME,
+        bucket=_bucket(event.bucket),
+        key=checked_key(item.key),
+        kind=_kind(event.eventName),
+        version=Version(etag, modified, _order(modified, stamp)),
+        size=checked_size(item.size),
+        mark=stamp or mark_of(NAME, event.eventName, event.eventTime, etag, item.size, modified),
+    )
+
+
+def _kind(name: str) -> Kind:
+    if name.startswith("OBJECT_CREATED_"):
+        return Kind.CREATED
+    try:
+        return _KINDS[name]
+    except KeyError:
+        raise BadEvent(f"unknown event name {name[:100]!r}") from None
+
+
+def _bucket(name: str) -> str:
+    if not 1 <= len(name) <= 255 or not name.isprintable():
+        raise BadEvent("the bucket's name is empty, too long or holds control characters")
+    return name
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise BadEvent("lastModified is out of range") from None
+
+
+def _stamp(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        stamp = bytes.fromhex(text)
+    except ValueError:
+        raise BadEvent("the versionstamp is not hexadecimal") from None
+    if len(stamp) not in _STAMP_BYTES:
+        raise BadEvent("the versionstamp has neither 10 nor 12 bytes")
+    return stamp.ljust(_STAMP_BYTES[1], b"\0")
+
+
+def _order(modified: datetime | None, stamp: bytes | None) -> Order | None:
+    if modified is None or stamp is None:
+        return None
+    micros = (modified - _EPOCH) // timedelta(microseconds=1)
+    # The offset keeps moments before 1970 in order as unsigned big-endian numbers.
+    return Order(NAME, (micros + 2**62).to_bytes(8, "big") + stamp)

@@ -1,0 +1,36 @@
+"""The agent: a process that leases objects from the control plane and works on them."""
+
+from __future__ import annotations
+
+import sys
+
+from workers import lifeline
+from workers.settings import Settings, SettingsError
+
+INTERRUPTED = 130
+"""Exit code of an agent that Ctrl-C reached before it could listen."""
+
+
+def main() -> int:
+    """Run an agent as the environment says until it leaves, and give its exit code (`workers.session.Exit`).
+
+    Takes over the process: its signals, its logs, its event loop.
+    """
+    lifeline.hold()
+    try:
+        return _run(Settings.take())
+    except SettingsError as error:
+        sys.stderr.write(f"yurt worker: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(settings: Settings) -> int:
+    # Only now: a wrong environment is told at once, and a command line that imports this starts fast.
+    import asyncio  # noqa: PLC0415
+
+    from workers import log, session  # noqa: PLC0415
+
+    log.configure(settings.log)
+    return asyncio.run(session.live(settings))

@@ -1,0 +1,1 @@
+"""Handler ``photo``: pictures for the web from any photo, on libvips."""

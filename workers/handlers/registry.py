@@ -1,0 +1,51 @@
+"""The kinds of handlers: what options each takes and where its code is.
+
+Importing this loads no handler's libraries: configuration asks it on machines that never handle a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, JsonValue
+
+from workers.handlers import Job, Result, command, python
+from workers.handlers.photo.options import PhotoOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of handler."""
+
+    options: type[BaseModel]
+    module: str
+    """Where its ``handle(job: Job) -> Result`` is."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "photo": Kind(PhotoOptions, "workers.handlers.photo.handler"),
+    "python": Kind(python.PythonOptions, "workers.handlers.python"),
+    "command": Kind(command.CommandOptions, "workers.handlers.command"),
+}
+
+
+def validate_options(kind: str, options: Mapping[str, JsonValue]) -> BaseModel:
+    """Return the options as that kind's model, defaults filled in.
+
+    Raises ``ValueError`` for an unknown kind and pydantic's ``ValidationError`` (a ``ValueError`` too) for
+    wrong options."""
+    return _kind(kind).options.model_validate(dict(options))
+
+
+def load(kind: str) -> Callable[[Job], Result]:
+    """Import a handler's libraries and return its function. Raises ``ValueError`` for an unknown kind."""
+    handle: Callable[[Job], Result] = importlib.import_module(_kind(kind).module).handle
+    return handle
+
+
+def _kind(kind: str) -> Kind:
+    if kind not in KINDS:
+        raise ValueError(f"unknown handler {kind!r}: one of {', '.join(sorted(KINDS))}")
+    return KINDS[kind]

@@ -1,0 +1,84 @@
+"""``result.json``: what is written beside the outputs, after all of them. The durable record of one result.
+
+The ledger can be rebuilt from manifests alone: each names the input's version, the fencing token it was made
+under and every output with the ETag that the store answered.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from workers.protocol import MAX_OUTPUTS, Id, Output, Version
+
+CONTENT_TYPE = "application/json"
+MAX_BYTES = 1 << 20
+"""Of one encoded manifest, labels included."""
+
+
+class Seconds(BaseModel):
+    """How long each step took. Publishing counts up to the manifest's own PUT."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    fetch: Annotated[float, Field(ge=0)]
+    handle: Annotated[float, Field(ge=0)]
+    publish: Annotated[float, Field(ge=0)]
+
+
+class Manifest(BaseModel):
+    """One result. Fields that a newer writer added are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: Literal[1] = 1
+    pipeline: str
+    bucket: str
+    """The input bucket."""
+    key: str
+    """The input's key."""
+    input: Version
+    """What was fetched: ETag, Last-Modified and size in bytes as the store's answer to the GET named them."""
+    token: Id
+    """Fencing token of the lease: of two results of one object the one with the greater token is the
+    later."""
+    attempt: Annotated[int, Field(ge=1)]
+    handler: str
+    """Kind of the handler."""
+    outputs: Annotated[tuple[Output, ...], Field(max_length=MAX_OUTPUTS)]
+    """Everything else that was published, with the store's ETags. In the handler's order."""
+    labels: dict[str, JsonValue] = {}
+    """Small facts that the handler found, sorted by name."""
+    seconds: Seconds
+    finished_at: datetime
+    """When the manifest was written, by the worker's clock, UTC."""
+
+    def encode(self) -> bytes:
+        """Compact JSON in UTF-8. The same manifest is always the same bytes: fields as above, labels sorted.
+
+        Raises ValueError when it is longer than ``MAX_BYTES``.
+        """
+        labels = {name: _canonical(self.labels[name]) for name in sorted(self.labels)}
+        encoded = self.model_copy(update={"labels": labels}).model_dump_json().encode()
+        if len(encoded) > MAX_BYTES:
+            raise ValueError(
+                f"the manifest has {len(encoded)} bytes, at most {MAX_BYTES} are allowed: shorten the labels"
+            )
+        return encoded
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Manifest:
+        """Read what ``encode`` wrote, padded or not. Raises ValueError on anything else."""
+        if len(encoded) > 2 * MAX_BYTES:
+            raise ValueError(f"a manifest of {len(encoded)} bytes is longer than any that is written")
+        return cls.model_validate_json(encoded)
+
+
+def _canonical(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _canonical(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return value

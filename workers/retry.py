@@ -1,0 +1,79 @@
+"""Asking again: exponential backoff with full jitter, and no sooner than the other side asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_never,
+    wait_random_exponential,
+)
+
+MAX_RETRY_AFTER_SECONDS = 30.0
+"""A peer's wish to wait longer is cut to this: a lease does not live for ever."""
+
+
+class Fault(Exception):  # noqa: N818  a network's fault, often no error of anybody's
+    """Something on the network went wrong."""
+
+    def __init__(self, message: str, *, again: bool, after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.again = again
+        """Whether the same request may succeed in a moment."""
+        self.after_seconds = after_seconds
+        """Ask again no sooner than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How often and how fast to ask again.
+
+    after the n-th failure wait between 0 and ``first · 2ⁿ`` seconds.
+    """
+
+    attempts: int | None = None
+    """Requests in all; without it, the caller's own time limit ends it."""
+    first_seconds: float = 0.2
+    longest_seconds: float = 10.0
+
+    def retrying(self) -> AsyncRetrying:
+        """Repeats a call for as long as it raises a ``Fault`` that says ``again``; then raises that fault
+        itself."""
+        stop = stop_never if self.attempts is None else stop_after_attempt(self.attempts)
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.again),
+            stop=stop,
+            wait=self._wait,
+            reraise=True,
+        )
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.after_seconds if isinstance(error, Fault) else 0.0
+        return asked + self._jitter(state)
+
+    def _jitter(self, state: RetryCallState) -> float:
+        return wait_random_exponential(multiplier=self.first_seconds, max=self.longest_seconds)(state)
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float:
+    """Seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3.
+
+    seconds or a date), 0 without a readable one.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), MAX_RETRY_AFTER_SECONDS)
+    try:
+        seconds = (parsedate_to_datetime(value) - (now or datetime.now(UTC))).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

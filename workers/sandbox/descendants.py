@@ -1,0 +1,63 @@
+"""Ending a child with everything that it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_ROUNDS = 20
+"""Enough for whatever does not fork faster than it is found."""
+
+
+def kill(leader: int) -> None:
+    """SIGKILL the process group that ``leader`` leads and every descendant that left it.
+
+    The group is stopped first: while its leader lives, what it adopts (``sandboxed.strays``) can be found
+    below it, and what is stopped does not fork. Only the group is reached where there is no ``/proc``.
+    Returns at once; a process that is gone already is fine."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGSTOP)
+    for _ in range(_ROUNDS):
+        if not _kill_each(_outside_group(leader)):
+            break
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _kill_each(processes: list[int]) -> bool:
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
+    return bool(processes)
+
+
+def _outside_group(leader: int) -> list[int]:
+    """Living descendants of ``leader`` in other process groups."""
+    if sys.platform != "linux":
+        return []
+    children: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    for process, state, parent, group in _processes():
+        children[parent].append((process, group != leader and state not in "ZX"))
+    found: list[int] = []
+    pending = [leader]
+    while pending:
+        for process, outside in children.pop(pending.pop(), []):
+            pending.append(process)
+            if outside:
+                found.append(process)
+    return found
+
+
+def _processes() -> Iterator[tuple[int, str, int, int]]:
+    """Number, state, parent and group of each process; see proc(5)."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                # The name in parentheses may hold anything, closing parentheses too.
+                state, parent, group, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+                yield int(entry.name), state, int(parent), int(group)

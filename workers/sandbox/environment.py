@@ -1,0 +1,27 @@
+"""The environment of a child."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+_KEPT = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
+    | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
+)
+_KEPT_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+_ALWAYS = {
+    # Two heaps a process, not eight a core: each maps 64 MiB, which counts against the job's address space.
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+def scrubbed(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return what a child needs of this process's environment, and ``extra``.
+
+    An allow-list: the next secret that somebody adds to the agent's environment is not in it.
+    """
+    kept = {
+        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    return {**kept, **_ALWAYS, **extra}

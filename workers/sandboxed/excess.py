@@ -1,0 +1,26 @@
+"""The errors for a job that went over one of its limits. Another attempt would end the same way."""
+
+from __future__ import annotations
+
+from workers.handlers import HandlerError
+
+_MIB = 1 << 20
+
+
+def cpu(cpu_seconds: float) -> HandlerError:
+    """More processor time than the limit."""
+    return HandlerError("cpu-limit", f"Handling the file took more than {cpu_seconds:g} s of processor time.")
+
+
+def memory(memory_bytes: int) -> HandlerError:
+    """More memory than the limit."""
+    return HandlerError(
+        "memory-limit", f"Handling the file took more than {memory_bytes / _MIB:,.0f} MiB of memory."
+    )
+
+
+def output(output_bytes: int) -> HandlerError:
+    """Larger outputs than the limit, alone or together."""
+    return HandlerError(
+        "output-too-large", f"The results are larger than {output_bytes / _MIB:,.1f} MiB together."
+    )

@@ -1,0 +1,64 @@
+"""The kernel's limits on one job in a process that is reused.
+
+Where a system has no such limit (macOS does not enforce ``RLIMIT_AS``) the others still hold, and the agent's
+wall clock always does."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def applied(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> Iterator[None]:
+    """Limit this process, and each that it starts, for the time of one job.
+
+    Processor time counts from now, in whole seconds rounded up; over it the kernel sends SIGXCPU. Memory is
+    address space on top of what is mapped now, so that interpreter and libraries are not held against the
+    job. A file that grows over ``output_bytes`` fails with EFBIG."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _soft(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu_seconds))
+    _soft(resource.RLIMIT_FSIZE, output_bytes)
+    _soft(resource.RLIMIT_AS, mapped_bytes() + memory_bytes)
+    try:
+        yield
+    finally:
+        for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU):
+            _soft(limit, resource.RLIM_INFINITY)
+
+
+def no_core_dumps() -> None:
+    """A crash must not fill the disk with a copy of somebody's photo."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def mapped_bytes() -> int:
+    """Address space of this process; 0 where the system does not tell."""
+    return _statm(0)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds; its peak where the system tells no more (macOS)."""
+    return _statm(1) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _statm(field: int) -> int:
+    if sys.platform != "linux":
+        return 0
+    return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
+
+
+def _soft(limit: int, value: int) -> None:
+    """Move the soft limit only: the hard one could never be raised again."""
+    _, hard = resource.getrlimit(limit)
+    if hard != resource.RLIM_INFINITY and (value == resource.RLIM_INFINITY or value > hard):
+        value = hard
+    try:
+        resource.setrlimit(limit, (value, hard))
+    except (ValueError, OSError):
+        if sys.platform == "linux":
+            raise

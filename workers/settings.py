@@ -1,0 +1,114 @@
+"""What an agent is told, and it is told by the environment only: a rented machine gets nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+LogFormat = Literal["json", "console"]
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
+"""What RFC 6750 allows a bearer token to be."""
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_URL_LENGTH = 2_000
+
+
+class SettingsError(Exception):
+    """The environment is wrong. The message is one line that names the variable and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the control plane is, and how to call there."""
+
+    url: str
+    """Base URL of the control plane, without a slash at its end."""
+    token: str = field(repr=False)
+    """The one-time token that this machine was minted with."""
+    work_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    """An existing folder for temporary files."""
+    label: str = ""
+    """The name the machine was minted under: goes into every log line."""
+    log: LogFormat = "json"
+
+    @classmethod
+    def take(cls, environ: MutableMapping[str, str] = os.environ) -> Settings:
+        """Read ``YURT_*`` from ``environ`` and remove the token there, so that no child process can inherit
+        it.
+
+        Raises `SettingsError`.
+        """
+        token = environ.pop("YURT_TOKEN", "")
+        return cls(
+            url=_url(environ.get("YURT_URL", "")),
+            token=_token(token),
+            work_dir=_work_dir(environ),
+            label=_label(environ.get("YURT_LABEL", "")),
+            log=_log(environ.get("YURT_LOG", "json")),
+        )
+
+
+def _url(value: str) -> str:
+    if not value:
+        raise SettingsError(
+            "YURT_URL is missing: set it to the control plane's base URL, https://yurt.example"
+        )
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, an unbalanced bracket
+        valid = False
+    if not valid or len(value) > _URL_LENGTH or not value.isprintable() or " " in value:
+        raise SettingsError(
+            "YURT_URL is not an http:// or https:// URL: set it to the control plane's base URL"
+        )
+    if parts.username is not None or parts.query or parts.fragment:
+        raise SettingsError(
+            "YURT_URL carries a user, a query or a fragment: leave only scheme, host, port and path"
+        )
+    return value.rstrip("/")
+
+
+def _token(value: str) -> str:
+    if not value:
+        raise SettingsError(
+            "YURT_TOKEN is missing: set it to the one-time token that the control plane minted"
+        )
+    if not _TOKEN.fullmatch(value):
+        raise SettingsError(
+            "YURT_TOKEN is malformed: 16 to 512 letters, digits and ._~+/=- with no space or quotes"
+        )
+    return value
+
+
+def _work_dir(environ: Mapping[str, str]) -> Path:
+    path = Path(environ.get("YURT_WORK_DIR") or tempfile.gettempdir())
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"YURT_WORK_DIR {str(path)!r} cannot be written: choose a folder that this user owns"
+        )
+    return path.resolve()
+
+
+def _label(value: str) -> str:
+    if value and not _LABEL.fullmatch(value):
+        raise SettingsError(
+            "YURT_LABEL is malformed: up to 100 letters, digits, dots, hyphens and underscores"
+        )
+    return value
+
+
+def _log(value: str) -> LogFormat:
+    if value not in ("json", "console"):
+        raise SettingsError(f"YURT_LOG is {value[:40]!r}: set it to json or console")
+    return cast("LogFormat", value)

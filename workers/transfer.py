@@ -1,0 +1,344 @@
+"""Bytes between a store and the work folder: one GET into a file, one PUT from a file, each with every limit
+it needs.
+
+What a store's answer means is decided by two pure functions, `judge_download` and `judge_upload`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import errno
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, Literal, Self
+
+import httpx
+
+from workers.protocol import Download, Expected, Upload, Version
+from workers.retry import Backoff, Fault, retry_after_seconds
+
+MAX_UPLOAD_BYTES = 5 << 30
+"""One PUT carries at most 5 GiB: S3 and Tigris alike."""
+CHUNK_BYTES = 1 << 20
+RESERVE_BYTES = 16 << 20
+"""Of disk space that is left alone, for outputs and for whoever shares the disk."""
+_ERROR_BYTES = 64 << 10
+_ERROR_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9]{1,64})\s*</Code>")
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""408 is how Tigris sheds load (``RequestCanceled``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to bear with a store."""
+
+    connect_seconds: float = 10.0
+    stall_seconds: float = 20.0
+    """Without a single byte."""
+    total_seconds: float = 120.0
+    """For one transfer with all its repetitions, and beyond that as long as its bytes need at the least
+    rate."""
+    least_bytes_per_second: float = 256 << 10
+    backoff: Backoff = field(default_factory=lambda: Backoff(attempts=4))
+
+    def seconds(self, size_bytes: int) -> float:
+        """Time for a transfer of so many bytes."""
+        return self.total_seconds + size_bytes / self.least_bytes_per_second
+
+
+class StoreFault(Fault):
+    """The transfer failed. ``str()`` is a sentence for the person who uploaded the file."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "store",
+        again: bool = False,
+        retry: bool = True,
+        after_seconds: float = 0.0,
+    ) -> None:
+        super().__init__(message, again=again, after_seconds=after_seconds)
+        self.reason = reason
+        self.retry = retry
+        """Whether another attempt, with another lease, can help."""
+
+
+class Condition(StoreFault):
+    """A PUT's condition does not hold (412): another content is there than was thought."""
+
+
+class Expired(StoreFault):
+    """A PUT was refused (403): its URL may have expired."""
+
+
+class Nothing(enum.Enum):
+    """Why there is nothing to download."""
+
+    UNCHANGED = "unchanged"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What matters of a store's answer."""
+
+    status: int
+    etag: str | None = None
+    modified: datetime | None = None
+    size_bytes: int | None = None
+    """Content-Length."""
+    code: str = ""
+    """The store's error code: ``NoSuchKey``, ``SlowDown`` …"""
+    retry_after_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, response: httpx.Response, code: str = "") -> Self:
+        """Read the headers of ``response``."""
+        return cls(
+            status=response.status_code,
+            etag=plain_etag(response.headers.get("etag")),
+            modified=_date(response.headers.get("last-modified")),
+            size_bytes=_length(response.headers.get("content-length")),
+            code=code,
+            retry_after_seconds=retry_after_seconds(response.headers),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}".rstrip()
+
+
+def plain_etag(value: str | None) -> str | None:
+    """An ETag without its quotes and weak prefix; None when there is none, or one that no store would
+    make."""
+    etag = (value or "").strip().removeprefix("W/").removeprefix("w/").strip('"')
+    return etag if 0 < len(etag) <= 200 and etag.isprintable() else None
+
+
+# ── what an answer means ────────────────────────────────────────────────────────────────────────────────────
+
+
+def judge_download(
+    answer: Answer, expected: Expected, limit_bytes: int, known_etag: str | None = None
+) -> Version | Nothing | StoreFault:
+    """What the answer to a GET means.
+
+    Args:
+        answer: The store's answer.
+        expected: What the control plane has heard of the content.
+        limit_bytes: The longest input that the pipeline takes.
+        known_etag: What ``If-None-Match`` named: a 304 without an ETag of its own means this one.
+    """
+    if answer.status in (200, 304):
+        return _judge_content(answer, expected, limit_bytes, known_etag)
+    if answer.status == 404 and answer.code != "NoSuchBucket":
+        return Nothing.ABSENT
+    if answer.code == "InvalidObjectState":
+        return StoreFault(
+            "The file is in an archive tier: restore it or copy it to the STANDARD tier, then redrive it.",
+            reason="archived",
+            retry=False,
+        )
+    return _refusal(answer, "download")
+
+
+def judge_upload(answer: Answer) -> str | StoreFault:
+    """What the answer to a PUT means: the new ETag, or what went wrong."""
+    if answer.status in (200, 201, 204):
+        return answer.etag or StoreFault("The store named no ETag for an output that it accepted.")
+    if answer.status == 412:
+        return Condition("Another result was written at the same time.")
+    if answer.status == 403:
+        return Expired(f"The store refused an output: {answer}.")
+    if answer.status == 409:  # ConditionalRequestConflict: two writers at once, S3 says to try again
+        return StoreFault(f"The store refused an output: {answer}.", again=True)
+    return _refusal(answer, "upload")
+
+
+def _judge_content(
+    answer: Answer, expected: Expected, limit_bytes: int, known_etag: str | None
+) -> Version | Nothing | StoreFault:
+    etag = answer.etag or (known_etag if answer.status == 304 else None)
+    if _behind(etag, answer.modified, expected):
+        return StoreFault(
+            "The store still serves older content than was announced: a replica is behind.",
+            reason="replica-behind",
+            again=True,
+            after_seconds=answer.retry_after_seconds,
+        )
+    if answer.status == 304:
+        return Nothing.UNCHANGED
+    if etag is None:
+        return StoreFault("The store named no ETag for the file, so its version is unknown.")
+    if answer.size_bytes is not None and answer.size_bytes > limit_bytes:
+        return too_large(limit_bytes)
+    return Version(etag=etag, modified=answer.modified, size=answer.size_bytes)
+
+
+def _behind(etag: str | None, modified: datetime | None, expected: Expected) -> bool:
+    if expected.etag is None or expected.modified is None or modified is None:
+        return False
+    announced = expected.modified.replace(tzinfo=expected.modified.tzinfo or UTC)
+    # HTTP gives whole seconds: an announced fraction of a second must not make the very content look older.
+    return etag != expected.etag and modified < announced.replace(microsecond=0)
+
+
+def _refusal(answer: Answer, what: str) -> StoreFault:
+    return StoreFault(
+        f"The store answered the {what} with {answer}.",
+        again=answer.status in _BUSY,
+        after_seconds=answer.retry_after_seconds,
+    )
+
+
+def too_large(limit_bytes: int) -> StoreFault:
+    """The input exceeds what the pipeline takes."""
+    message = f"The file is larger than the {limit_bytes} bytes that this pipeline takes."
+    return StoreFault(message, reason="too-large", retry=False)
+
+
+def require_space(folder: Path, size_bytes: int) -> None:
+    """Raise OSError (``ENOSPC``) unless so many bytes fit beside ``RESERVE_BYTES`` on the disk that holds
+    ``folder``."""
+    if shutil.disk_usage(folder).free < size_bytes + RESERVE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# ── moving bytes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Store:
+    """Transfers by presigned URLs. One connection pool; close with ``aclose``."""
+
+    def __init__(self, patience: Patience | None = None, *, connections: int = 64) -> None:
+        self._patience = patience or Patience()
+        stall = self._patience.stall_seconds
+        self._http = httpx.AsyncClient(
+            # Stores compress nothing by themselves, and what is stored compressed is handed on as it is.
+            headers={"Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=connections, keepalive_expiry=30.0),
+            timeout=httpx.Timeout(stall, connect=self._patience.connect_seconds, pool=None),
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def download(
+        self, source: Download, expected: Expected, path: Path, *, limit_bytes: int
+    ) -> Version | Nothing:
+        """Write what ``source`` names to ``path``; the version's size is what arrived.
+
+        Raises `StoreFault`, and OSError when the disk is full.
+        """
+        download = self._patience.backoff.retrying()
+        try:
+            async with asyncio.timeout(self._patience.seconds(limit_bytes)):
+                return await download(self._get, source, expected, path, limit_bytes)
+        except TimeoutError:
+            raise StoreFault("The download took too long.") from None
+
+    async def upload(self, target: Upload, path: Path, *, size_bytes: int) -> str:
+        """Put the first ``size_bytes`` of ``path`` (all there are) and give the ETag that the store answers.
+
+        Raises `StoreFault`; `Condition` on a 412 and `Expired` on a 403, which another URL may cure.
+        """
+        upload = self._patience.backoff.retrying()
+        try:
+            async with asyncio.timeout(self._patience.seconds(size_bytes)):
+                return await upload(self._put, target, path, size_bytes)
+        except TimeoutError:
+            raise StoreFault("An upload took too long.") from None
+
+    async def _get(
+        self, source: Download, expected: Expected, path: Path, limit_bytes: int
+    ) -> Version | Nothing:
+        known_etag = plain_etag({k.lower(): v for k, v in source.headers.items()}.get("if-none-match"))
+        try:
+            async with self._http.stream("GET", source.url, headers=source.headers) as response:
+                answer = Answer.of(response, await _error_code(response))
+                verdict = judge_download(answer, expected, limit_bytes, known_etag)
+                if isinstance(verdict, StoreFault):
+                    raise verdict
+                if isinstance(verdict, Nothing):
+                    return verdict
+                require_space(path.parent, answer.size_bytes or 0)
+                size = await _receive(response, path, limit_bytes)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise _unreachable(error) from error
+        if answer.size_bytes not in (None, size):
+            raise StoreFault("The download ended early.", again=True)
+        return verdict.model_copy(update={"size": size})
+
+    async def _put(self, target: Upload, path: Path, size_bytes: int) -> str:
+        headers = {"Content-Length": str(size_bytes)} | target.headers
+        try:
+            async with self._http.stream(
+                "PUT", target.url, headers=headers, content=_chunks(path, size_bytes)
+            ) as response:
+                verdict = judge_upload(Answer.of(response, await _error_code(response)))
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise _unreachable(error) from error
+        if isinstance(verdict, StoreFault):
+            raise verdict
+        return verdict
+
+
+async def _receive(response: httpx.Response, path: Path, limit_bytes: int) -> int:
+    size = 0
+    with _open(path, "wb") as file:
+        async for chunk in response.aiter_raw(CHUNK_BYTES):
+            size += len(chunk)
+            if size > limit_bytes:
+                raise too_large(limit_bytes)
+            await asyncio.to_thread(file.write, chunk)
+    return size
+
+
+async def _chunks(path: Path, size_bytes: int) -> AsyncIterator[bytes]:
+    left = size_bytes
+    with _open(path, "rb") as file:
+        while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
+            left -= len(chunk)
+            yield chunk
+
+
+def _open(path: Path, mode: Literal["rb", "wb"]) -> IO[bytes]:
+    return path.open(mode)
+
+
+async def _error_code(response: httpx.Response) -> str:
+    if response.status_code < 400:
+        return ""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) >= _ERROR_BYTES:
+            break
+    found = _ERROR_CODE.search(body)
+    return found[1].decode() if found else ""
+
+
+def _unreachable(error: Exception) -> StoreFault:
+    # Only the kind of the error: its text may show the URL, and with it the signature.
+    again = not isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return StoreFault(f"The store could not be reached: {type(error).__name__}.", again=again)
+
+
+def _date(value: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value) if value else None
+    except ValueError:
+        return None
+    return date and date.replace(tzinfo=date.tzinfo or UTC)  # "-0000" is UTC, but parsed without a zone
+
+
+def _length(value: str | None) -> int | None:
+    return int(value) if value and value.isascii() and value.isdigit() else None
