@@ -147,7 +147,7 @@ def _plane_environment(keys: Keys, endpoint: str) -> dict[str, str]:
 
 def _subscribe(config: Config, endpoint: str, url: str, keys: Keys) -> None:
     """Tell each input bucket where to post, the way Tigris is told."""
-    store = tigris.Store(endpoint, keys.access_key, keys.secret_key)
+    store = tigris.Store(endpoint, "auto", keys.access_key, keys.secret_key)
     for bucket in sorted({pipeline.input.bucket for pipeline in config.pipelines.values()}):
         plan = tigris.plan(bucket, f"{url}/v1/notifications/tigris", secret=tigris.Bearer(keys.webhook))
         tigris.apply(plan, store)

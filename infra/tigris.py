@@ -32,7 +32,7 @@ _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 
 
 class SetupError(Exception):
-    """The notifications could not be set or read. The message says why and what to do, and holds no secret."""
+    """The notifications could not be set or read. The message says why and what to do, never a secret."""
 
 
 class _OverloadedError(Exception):
@@ -144,7 +144,7 @@ class Notifications:
 def key_filter(prefixes: Iterable[str]) -> str:
     """The filter that lets through the keys below any of these prefixes, and as few others as can be said.
 
-    Empty where a prefix is: everything. What Tigris does with a backslash in a filter's string is undocumented,
+    Empty where a prefix is: everything. What Tigris does with a backslash in a filter is undocumented,
     so none is written: special characters stand in brackets, and the few that cannot match any character. The
     receiver looks at the prefix itself, so a filter that lets through too much costs money, never a result.
     """

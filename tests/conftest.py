@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
 
 import pytest
+
+from tests import postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """DSN of a running PostgreSQL; ``tests.postgres.database`` makes a fresh database on it."""
+    with postgres.server(tmp_path_factory.mktemp("postgres")) as dsn:
+        yield dsn
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -34,8 +34,7 @@ from webhook.metrics import Metrics
 from webhook.receiver import Receiver
 from webhook.routing import Routes
 from webhook.sources.tigris import Tigris
-from webhook.storage import Store
-from webhook.storage.presign import Credentials as StoreCredentials
+from webhook.storage import Store, open_store
 from workers.autoscaler import Autoscaler
 from workers.fleet import PoolPolicy
 from workers.handlers.registry import validate_options
@@ -100,19 +99,6 @@ async def open_plane(config: Config, secrets: Secrets, dsn: str, state: Path) ->
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
         yield _assemble(config, secrets, dsn, state, ledger, Routes(numbered), store)
-
-
-def open_store(secrets: Secrets) -> Store:
-    """The store that the environment names."""
-    return Store(
-        secrets.aws_endpoint_url_s3,
-        secrets.aws_region,
-        StoreCredentials(
-            secrets.aws_access_key_id.get_secret_value(),
-            secrets.aws_secret_access_key.get_secret_value(),
-            secrets.aws_session_token.get_secret_value() or None,
-        ),
-    )
 
 
 def _assemble(

@@ -75,7 +75,7 @@ class Batcher(Generic[Item, Answer]):
                     answer.set_result(value)
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
-        batch = []
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
         weight = 0
         while self._waiting and (not batch or weight + self._waiting[0][1] <= self._largest):
             item, own, answer = self._waiting.popleft()

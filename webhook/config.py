@@ -226,7 +226,12 @@ class Config(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: Source, env_settings: Source, **_: Source
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,
     ) -> tuple[Source, ...]:
         """The environment first, then what the file says."""
         return env_settings, init_settings
@@ -294,7 +299,7 @@ class Secrets(BaseSettings):
         return tuple(part for part in self.yurt_webhook_secrets.get_secret_value().split(",") if part)
 
 
-ValidateOptions = Callable[[str, Mapping[str, Any]], None]
+ValidateOptions = Callable[[str, Mapping[str, Any]], object]
 """Raises ValueError on an unknown handler or options it does not take."""
 
 

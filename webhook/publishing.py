@@ -16,7 +16,7 @@ from webhook.routing import Routes
 from webhook.storage import Found, Store
 from workers.protocol import OutputRequest, OutputsRequest, Upload
 
-TOKEN = "yurt-token"  # noqa: S105: a metadata name
+TOKEN = "yurt-token"  # noqa: S105 - a metadata name
 """Metadata of an output: the fencing token of the lease that wrote it."""
 INPUT_ETAG = "yurt-input-etag"
 """Metadata of an output: ETag of the input that it was made from."""

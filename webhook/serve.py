@@ -122,7 +122,7 @@ def _listen(config: Config) -> socket.socket:
 
 def _url(host: str, port: int) -> str:
     """How this machine reaches itself."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104: compared, not bound
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

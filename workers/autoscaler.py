@@ -23,7 +23,19 @@ import structlog
 from workers.breaker import Breaker, BreakerState
 from workers.fleet import Demand, Fleet, Intent, Machine, PoolPolicy, State
 from workers.providers import Instance, Order, Provider, ProviderBusy, ProviderError
-from workers.scaling import STARTING, Action, Adopt, Bury, Drain, Listing, Mint, Slay, believe, decide
+from workers.scaling import (
+    STARTING,
+    Action,
+    Adopt,
+    Bury,
+    Drain,
+    Listing,
+    Mint,
+    Slay,
+    as_heard,
+    believe,
+    decide,
+)
 
 log = structlog.get_logger()
 
@@ -70,6 +82,7 @@ class Autoscaler:
         providers: By the names that policies give them.
         tick_seconds: Between the turns of one provider.
         call_seconds: A call to ledger or provider is given up after so long; to mint, see the policy.
+        by_hand: Provider of machines that people start and end: left alone.
         clock: Seconds that only grow.
 
     Raises:
@@ -86,6 +99,7 @@ class Autoscaler:
         tick_seconds: float = 2.0,
         call_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        by_hand: str = "",
     ) -> None:
         if unknown := sorted({policy.provider for policy in policies} - set(providers)):
             raise ValueError(f"pools name providers that are not configured: {', '.join(unknown)}")
@@ -93,6 +107,7 @@ class Autoscaler:
         self._tick_seconds = tick_seconds
         self._call_seconds = call_seconds
         self._abandoned: set[int] = set()
+        self._by_hand = by_hand
         self.pools = {policy.name: PoolStatus() for policy in policies}
         """By name, for metrics. A pool that is no longer configured is added when a machine of it is met."""
         self.providers = {name: ProviderStatus() for name in providers}
@@ -141,7 +156,7 @@ class Autoscaler:
         """Drain what nobody can slay: machines of a provider that is no longer configured."""
         with _guard("looking for abandoned machines failed"):
             for machine in await asyncio.wait_for(self._fleet.machines(), self._call_seconds):
-                if machine.provider not in self.providers:
+                if machine.provider not in self.providers and machine.provider != self._by_hand:
                     await self._abandon_one(machine)
 
     async def _abandon_one(self, machine: Machine) -> None:
@@ -177,6 +192,7 @@ class _Site:
         self._call_seconds = call_seconds
         self._pools = {p.name: _Pool(p, self, statuses[p.name]) for p in policies if p.provider == name}
         self._asked: dict[str, float] = {}
+        self._listening_since: float | None = None
 
     async def within(self, call: Awaitable[T]) -> T:
         """Give up a call to ledger or provider after a while. Raises `TimeoutError`."""
@@ -187,7 +203,7 @@ class _Site:
         with _guard("turn failed", provider=self.name):
             asked = self.clock()
             instances = await self._list()
-            machines = await self.within(self.fleet.machines())
+            machines = await self._machines()
             listing = self._listing(instances, self.clock() - asked)
             mine: dict[str, list[Machine]] = {name: [] for name in self._pools}
             for machine in machines:
@@ -197,6 +213,18 @@ class _Site:
                 self._slay_strays(instances or (), {machine.label for machine in machines}),
                 *(self._pool(name).turn(rows, listing) for name, rows in mine.items()),
             )
+
+    async def _machines(self) -> list[Machine]:
+        """The rows, with no more silence than this autoscaler has been there to hear."""
+        try:
+            machines = await self.within(self.fleet.machines())
+        except Exception:
+            self._listening_since = None
+            raise
+        if self._listening_since is None:
+            self._listening_since = self.clock()
+        listening_seconds = self.clock() - self._listening_since
+        return [as_heard(machine, listening_seconds) for machine in machines]
 
     async def _list(self) -> Sequence[Instance] | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.fleet import Demand, Machine, PoolPolicy, State
 from workers.providers import Instance
@@ -106,9 +106,8 @@ def decide(
     starting = [machine for machine in left if machine.state in STARTING]
     ready = [machine for machine in left if machine.state is State.READY]
     wanted = wanted_machines(policy, demand, machines)
-    mint = min(
-        wanted - len(starting) - len(ready), policy.limit - len(machines), allowance if believed else 0
-    )
+    room = 0 if believed is None else min(allowance, policy.limit - len(machines))
+    mint = min(wanted - len(starting) - len(ready), room)
     return [
         *slain,
         *_buried(machines, believed),
@@ -116,6 +115,15 @@ def decide(
         *_drained(policy, ready, len(starting), wanted),
         *([Mint(mint, wanted)] if mint > 0 else []),
     ]
+
+
+def as_heard(machine: Machine, listening_seconds: float) -> Machine:
+    """What its ages prove: while the control plane was away, a machine has called in vain."""
+    silent_seconds = min(machine.silent_seconds, listening_seconds)
+    if machine.state not in STARTING:
+        return replace(machine, silent_seconds=silent_seconds)
+    age_seconds = min(machine.age_seconds, listening_seconds)
+    return replace(machine, silent_seconds=silent_seconds, age_seconds=age_seconds)
 
 
 def wanted_machines(policy: PoolPolicy, demand: Demand, machines: Iterable[Machine]) -> int:

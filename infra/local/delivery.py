@@ -38,7 +38,7 @@ class Delivery:
     def __init__(
         self, notifications: Notifications, posting: Posting, counts: Counts, max_pending: int
     ) -> None:
-        self.notifications = notifications
+        self.notifications: Notifications | None = notifications
         """Where to post from now on."""
         self.pending = 0
         """Events, copies included, that are neither acknowledged nor given up."""
@@ -64,11 +64,22 @@ class Delivery:
             self._ready.append(event)
             self._wake.set()
 
-    def close(self) -> None:
-        """Stop. What waits is discarded."""
-        self._counts.discarded += self.pending
-        self.pending = 0
+    def clear(self) -> None:
+        """Post nothing any more until there is a webhook again. What waits is discarded."""
+        self.notifications = None
+        self._discard(len(self._ready) + sum(len(request.events) for _, _, request in self._waiting))
+        self._ready.clear()
+        self._waiting.clear()
+
+    async def close(self) -> None:
+        """Stop. What is under way is discarded."""
         self._task.cancel()
+        await asyncio.wait([self._task])
+        self._discard(self.pending)
+
+    def _discard(self, events: int) -> None:
+        self._counts.discarded += events
+        self.pending -= events
 
     def _put_off(self, request: _Request, wait_seconds: float) -> None:
         heapq.heappush(self._waiting, (self._loop.time() + wait_seconds, next(self._tiebreak), request))
@@ -113,7 +124,10 @@ class Delivery:
                 await self._wake.wait()
 
     async def _post(self, client: httpx.AsyncClient, request: _Request) -> None:
-        outcome = await self._attempt(client, request)
+        if self.notifications is None:
+            self._discard(len(request.events))
+            return
+        outcome = await self._attempt(client, self.notifications, request)
         self._counts.answered(outcome)
         if outcome.startswith("2"):
             self._counts.posted += len(request.events)
@@ -137,22 +151,22 @@ class Delivery:
         doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # for ever would overflow a float
         return min(doubled, self._posting.max_backoff_seconds)
 
-    async def _attempt(self, client: httpx.AsyncClient, request: _Request) -> str:
+    async def _attempt(self, client: httpx.AsyncClient, to: Notifications, request: _Request) -> str:
         """Post once. The status, or what went wrong before there was one."""
         try:
             async with asyncio.timeout(self._posting.timeout_seconds):
-                return str(await self._status(client, request))
+                return str(await self._status(client, to, request))
         except TimeoutError:
             return "timeout"
         except httpx.HTTPError:
             return "unreachable"
 
-    async def _status(self, client: httpx.AsyncClient, request: _Request) -> int:
+    async def _status(self, client: httpx.AsyncClient, to: Notifications, request: _Request) -> int:
         headers = {"content-type": "application/json"}
-        if self.notifications.auth:
-            headers["authorization"] = self.notifications.auth.header()
+        if to.auth:
+            headers["authorization"] = to.auth.header()
         content = body(request.events, stamps=self._posting.stamps)
-        async with client.stream("POST", self.notifications.url, content=content, headers=headers) as answer:
+        async with client.stream("POST", to.url, content=content, headers=headers) as answer:
             size_bytes = 0
             async for chunk in answer.aiter_raw():
                 size_bytes += len(chunk)

@@ -48,8 +48,8 @@ class Hub:
         """Set or clear where a bucket's events go. What waits goes to the new place; clearing discards it."""
         if notifications is None:
             self._notifications.pop(bucket, None)
-            if delivery := self._deliveries.pop(bucket, None):
-                delivery.close()
+            if bucket in self._deliveries:
+                self._deliveries[bucket].clear()
             return
         self._notifications[bucket] = notifications
         if bucket not in self._deliveries:
@@ -80,10 +80,10 @@ class Hub:
         """The counts, and how much is under way."""
         return asdict(self.counts) | {"pending": self.pending}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop posting. What is under way is discarded."""
         for delivery in self._deliveries.values():
-            delivery.close()
+            await delivery.close()
 
     def _arrive(self, changes: Sequence[Change]) -> None:
         self.counts.late -= len(changes)

@@ -78,7 +78,7 @@ async def serving(options: Options, announce: Callable[[str], None]) -> AsyncIte
             server.should_exit = True
             await task
             bucket.close()
-            bucket.hub.close()
+            await bucket.hub.close()
             bucket.store.close()
 
 

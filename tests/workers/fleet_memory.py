@@ -126,8 +126,10 @@ class MemoryFleet:
     def hello(self, label: str, token: str) -> bool:
         for row in self.rows.values():
             if row.label == label and row.token == token:
-                row.heard = row.worked = self.now
-                return self._move(row.id, {State.INTENDED, State.BOOTING}, State.READY)
+                called = self._move(row.id, {State.INTENDED, State.BOOTING}, State.READY)
+                if called:
+                    row.heard = row.worked = self.now
+                return called
         return False
 
     async def call(self, id: int) -> bool:

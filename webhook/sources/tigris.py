@@ -41,7 +41,7 @@ _KINDS = {
 class _Object(msgspec.Struct):
     key: str
     size: int | None = None
-    eTag: str | None = None  # noqa: N815: the wire's name
+    eTag: str | None = None  # noqa: N815 - the wire's name
     lastModified: datetime | None = None  # noqa: N815
     versionstamp: str | None = None
 

@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from webhook.config import Secrets
 from webhook.storage.presign import Credentials, Presigner, origin_of
 
 if TYPE_CHECKING:
@@ -83,22 +84,31 @@ class Store:
             return None
         return Found(said["ETag"].strip('"'), said["LastModified"], said["ContentLength"], said.get("Metadata", {}))
 
+    async def put_new(self, bucket: str, key: str, content: bytes) -> str:
+        """Write an object that must not exist yet. Returns its ETag. Raises PreconditionFailed, StoreError."""
+        put = partial(self._client.put_object, Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        try:
+            said = await self._call(put)
+        except _Missing:
+            raise _no_bucket(bucket) from None
+        return said["ETag"].strip('"')
+
     async def delete(self, bucket: str, key: str, etag: str) -> None:
-        """Delete the object if it still has this ETag; a missing one is fine. Raises PreconditionFailed, StoreError."""
+        """Delete the object if it still has this ETag ("": any); a missing one is fine. Raises PreconditionFailed, StoreError."""
         found = await self.head(bucket, key)
         if found is None:
             return
-        if found.etag != etag:
+        if etag and found.etag != etag:
             # Asked here too, since not every store honours the condition below.
             raise PreconditionFailed(key)
-        await self._call(partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag}"'))
+        await self._call(partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or found.etag}"'))
 
     async def reach(self, bucket: str) -> None:
         """Ask for the bucket itself, listing at most one key. Raises StoreError."""
         try:
             await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
         except _Missing:
-            raise StoreError(f"there is no bucket {bucket!r}: create it, or correct its name", retry=False) from None
+            raise _no_bucket(bucket) from None
 
     async def aclose(self) -> None:
         """Close connections and threads."""
@@ -114,8 +124,25 @@ class Store:
             raise StoreError(f"the store does not answer: {type(error).__name__}", retry=True) from None
 
 
+def open_store(secrets: Secrets) -> Store:
+    """The store that the environment names."""
+    return Store(
+        secrets.aws_endpoint_url_s3,
+        secrets.aws_region,
+        Credentials(
+            secrets.aws_access_key_id.get_secret_value(),
+            secrets.aws_secret_access_key.get_secret_value(),
+            secrets.aws_session_token.get_secret_value() or None,
+        ),
+    )
+
+
 class _Missing(Exception):
     """404."""
+
+
+def _no_bucket(bucket: str) -> StoreError:
+    return StoreError(f"there is no bucket {bucket!r}: create it, or correct its name", retry=False)
 
 
 def _translated(error: ClientError) -> Exception:

@@ -1,4 +1,4 @@
-"""What a handler is given and what it gives back. A handler runs in a child process with limits of its own."""
+"""What a handler is given and what it gives back. It runs in a child process with limits of its own."""
 
 from __future__ import annotations
 

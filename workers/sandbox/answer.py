@@ -55,6 +55,9 @@ class Fault(_Part):
     message: str
 
 
+Verdict = Done | Failed | Fault
+
+
 class State(_Part):
     """The child itself."""
 
@@ -65,8 +68,17 @@ class State(_Part):
 class Reply(_Part):
     """The answer to one request; see ``workers.sandboxed.wire``."""
 
-    verdict: Annotated[Done | Failed | Fault, Field(discriminator="outcome")]
+    verdict: Annotated[Verdict, Field(discriminator="outcome")]
     state: State
+
+
+def read(answered: bytes) -> Reply:
+    """Return what a child has sent. Raises ``HandlerError`` when that is none: a handler chose the names in it."""
+    try:
+        return Reply.model_validate_json(answered)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _invalid(f"cannot be read ({first['msg']})") from None
 
 
 def result(done: Done, job: Job, output_bytes: int) -> Result:

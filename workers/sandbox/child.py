@@ -88,7 +88,10 @@ class Child:
         try:
             reply = await self._exchange(handler, job)
             self._judge(reply)
-            return await self._settle(reply.verdict, handler, job)
+            return self._settle(reply.verdict, handler, job)
+        except HandlerError as error:
+            error.log = error.log or await self._last_words()
+            raise
         finally:
             if self._in_doubt:
                 self.kill()
@@ -111,14 +114,15 @@ class Child:
         try:
             async with asyncio.timeout(wall_seconds):
                 await self._send(wire.encode(_request(self.jobs, handler, job)))
-                return answer.Reply.model_validate_json(await self._receive())
+                answered = await self._receive()
         except TimeoutError:
             self.kill()
             message = f"Handling the file did not end within {wall_seconds:g} s."
             raise HandlerError("timeout", message, retry=True, log=await self._last_words()) from None
-        except (_DiedError, ValidationError):
+        except _DiedError:
             self.kill()
             raise await self._post_mortem(handler.limits) from None
+        return answer.read(answered)
 
     async def _send(self, frame: bytes) -> None:
         assert self._process.stdin is not None  # noqa: S101
@@ -152,18 +156,12 @@ class Child:
         if self._in_doubt:
             self.kill()
 
-    async def _settle(
-        self, verdict: answer.Done | answer.Failed | answer.Fault, handler: protocol.Handler, job: Job
-    ) -> Result:
+    def _settle(self, verdict: answer.Verdict, handler: protocol.Handler, job: Job) -> Result:
         if isinstance(verdict, answer.Fault):
             raise WorkerFault(printable(verdict.message, 4_000))
-        try:
-            if isinstance(verdict, answer.Failed):
-                raise HandlerError(verdict.reason, printable(verdict.message, 4_000), retry=verdict.retry)
-            return answer.result(verdict, job, handler.limits.output_bytes)
-        except HandlerError as error:
-            error.log = await self._last_words()
-            raise
+        if isinstance(verdict, answer.Failed):
+            raise HandlerError(verdict.reason, printable(verdict.message, 4_000), retry=verdict.retry)
+        return answer.result(verdict, job, handler.limits.output_bytes)
 
     async def _last_words(self) -> str:
         return await self._log.until(wire.end_of_log(self.jobs))

@@ -1,0 +1,37 @@
+"""One orderly local bucket for the tests that need no other; each makes an S3 bucket of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from types_boto3_s3.client import S3Client
+
+from tests.infra.local.running import Running, running
+from tests.infra.receiver import Receiver
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[Running]:
+    arguments = (
+        "--bucket",
+        "photos-in",
+        "--stamps",
+        "--region-delay",
+        "far=0.3",
+        "--max-body-bytes",
+        "20000000",
+    )
+    with running(*arguments) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def s3(local: Running) -> S3Client:
+    return local.s3()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as it:
+        yield it

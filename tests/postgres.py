@@ -1,0 +1,69 @@
+"""A real PostgreSQL for tests: one server a test session, a fresh database a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import asyncpg
+
+from webhook.ledger.database import Database
+from webhook.ledger.embedded import Server
+from webhook.ledger.migrations import migrate
+
+_numbers = itertools.count(1)
+_template = "yurt_template"
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """A running server with a migrated template database. Yields its DSN."""
+    running = Server(folder)
+    running.start()
+    try:
+        asyncio.run(_make_template(running.dsn))
+        yield running.dsn
+    finally:
+        running.stop()
+
+
+@contextlib.asynccontextmanager
+async def database(dsn: str) -> AsyncIterator[tuple[Database, str]]:
+    """A connected, migrated, empty database of its own, and its DSN."""
+    name = f"yurt_{os.getpid()}_{next(_numbers)}"
+    admin = await asyncpg.connect(dsn)
+    try:
+        await admin.execute(f'create database "{name}" template "{_template}" strategy file_copy')
+        own = dsn_of(dsn, name)
+        connected = await Database.connect(own, connections=6)
+        try:
+            yield connected, own
+        finally:
+            await connected.aclose()
+            await admin.execute(f'drop database "{name}" with (force)')
+    finally:
+        await admin.close()
+
+
+def dsn_of(dsn: str, name: str) -> str:
+    """The DSN of another database on the same server."""
+    query = parse_qs(urlsplit(dsn).query)
+    return f"postgresql:///{name}?host={quote(query['host'][0])}&user={query['user'][0]}"
+
+
+async def _make_template(dsn: str) -> None:
+    admin = await asyncpg.connect(dsn)
+    try:
+        await admin.execute(f'create database "{_template}"')
+    finally:
+        await admin.close()
+    connection = await asyncpg.connect(dsn_of(dsn, _template))
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()

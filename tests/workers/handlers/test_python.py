@@ -1,0 +1,32 @@
+"""Handler ``python`` in this process; ``test_sandbox`` has what goes wrong in a child."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from workers.handlers import Job, OutputFile
+from workers.handlers.python import handle
+
+
+def job(tmp_path: Path, function: str, options: dict[str, JsonValue]) -> Job:
+    options = {"function": f"tests.workers.misbehaviour:{function}", "options": options}
+    return Job(input=tmp_path / "input", output=tmp_path, key="k", etag="e", options=options)
+
+
+def test_a_function_sees_its_own_options(tmp_path: Path) -> None:
+    assert handle(job(tmp_path, "echo_options", {"a": 1})).labels["options"] == {"a": 1}
+
+
+def test_none_publishes_every_file(tmp_path: Path) -> None:
+    assert handle(job(tmp_path, "publish_all", {})).outputs == (
+        OutputFile("a.webp", "image/webp"),
+        OutputFile("b.tar.gz", "application/gzip"),
+    )
+
+
+def test_anything_else_is_an_error_that_says_what_to_return(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="returned list: return a Result, or None"):
+        handle(job(tmp_path, "wrong_type", {}))

@@ -1,0 +1,64 @@
+"""The kinds of handlers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any, get_args
+
+import pytest
+
+from workers import protocol
+from workers.handlers import registry
+from workers.handlers.photo.options import PhotoOptions
+
+
+def test_every_kind_of_the_protocol_is_there() -> None:
+    assert set(get_args(protocol.Handler.model_fields["kind"].annotation)) == set(registry.KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(registry.KINDS))
+def test_every_kind_loads(kind: str) -> None:
+    assert callable(registry.load(kind))
+
+
+def test_configuration_loads_no_image_library() -> None:
+    code = "import sys; from workers.handlers import registry; sys.exit('pyvips' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_defaults_are_filled_in() -> None:
+    options = registry.validate_options("photo", {"gps": True})
+    assert isinstance(options, PhotoOptions)
+    assert (options.gps, options.sizes, options.quality) == (True, [256, 512, 1600], 80)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("video", {}, "unknown handler 'video': one of command, photo, python"),
+        ("photo", {"size": [1]}, "size"),
+        ("photo", {"sizes": []}, "sizes"),
+        ("photo", {"sizes": [256, 256]}, "name it once"),
+        ("photo", {"sizes": [100_000]}, "sizes"),
+        ("photo", {"quality": "80"}, "quality"),
+        ("photo", {"max_pixels": 0}, "max_pixels"),
+        ("photo", {"cache_control": "a\nb"}, "cache_control"),
+        ("python", {}, "function"),
+        ("python", {"function": "os.system"}, "function"),
+        ("python", {"function": "a:b; c"}, "function"),
+        ("command", {"argv": []}, "argv"),
+        ("command", {"argv": "ls {input}"}, "argv"),
+        ("command", {"argv": ["ls"]}, "never see the file"),
+        ("command", {"argv": ["{key}", "{input}"]}, "names the program"),
+        ("command", {"argv": ["ls", "\0", "{input}"]}, "NUL"),
+    ],
+)
+def test_wrong_options_are_named(kind: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        registry.validate_options(kind, options)
+
+
+def test_the_default_effort_falls_with_size() -> None:
+    assert [PhotoOptions().effort_of(size) for size in (256, 512, 1600)] == [4, 4, 2]
+    assert PhotoOptions(effort=6).effort_of(1600) == 6

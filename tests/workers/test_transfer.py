@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from workers import transfer
+from workers.protocol import Download, Expected, Upload, Version
+from workers.retry import Backoff
+from workers.transfer import (
+    Answer,
+    Condition,
+    Expired,
+    Nothing,
+    Patience,
+    Store,
+    StoreFault,
+    judge_download,
+    judge_upload,
+    plain_etag,
+)
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+HASTY = Patience(connect_seconds=5, stall_seconds=0.3, backoff=Backoff(attempts=4, first_seconds=0.001))
+NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+LATER = NOON + timedelta(seconds=1)
+LIMIT = 1_000
+DATE = "Last-Modified: Wed, 04 Mar 2026 12:00:00 GMT\r\n"
+GOOD = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n{DATE}Content-Length: 5\r\n\r\nhello'
+Reason = tuple[str, bool, bool]
+"""Reason, whether the same request may help, whether another lease may."""
+
+# ── what an answer means ───────────────────────────────────────────────────────────────────────────────────
+
+DOWNLOADS: list[tuple[str, Answer, Expected, Version | Nothing | Reason]] = [
+    ("content", Answer(200, "e1", NOON, 5), Expected(), Version(etag="e1", modified=NOON, size=5)),
+    ("no Last-Modified", Answer(200, "e1", None, 5), Expected(etag="e2", modified=NOON), Version(etag="e1", size=5)),
+    ("no ETag", Answer(200, None, NOON, 5), Expected(), ("store", False, True)),
+    ("no length", Answer(200, "e1", NOON), Expected(), Version(etag="e1", modified=NOON)),
+    ("as long as allowed", Answer(200, "e1", NOON, LIMIT), Expected(), Version(etag="e1", modified=NOON, size=LIMIT)),
+    ("too long", Answer(200, "e1", NOON, LIMIT + 1), Expected(), ("too-large", False, False)),
+    ("as announced", Answer(200, "e1", NOON, 5), Expected(etag="e1", modified=LATER), Version(etag="e1", modified=NOON, size=5)),
+    ("newer than announced", Answer(200, "e2", LATER, 5), Expected(etag="e1", modified=NOON), Version(etag="e2", modified=LATER, size=5)),
+    ("other content of the same second", Answer(200, "e2", NOON, 5), Expected(etag="e1", modified=NOON.replace(microsecond=700_000)), Version(etag="e2", modified=NOON, size=5)),
+    ("announced without a date", Answer(200, "e2", NOON, 5), Expected(etag="e1"), Version(etag="e2", modified=NOON, size=5)),
+    ("announced without an ETag", Answer(200, "e2", NOON, 5), Expected(modified=LATER), Version(etag="e2", modified=NOON, size=5)),
+    ("announced without a zone", Answer(200, "e2", NOON, 5), Expected(etag="e1", modified=LATER.replace(tzinfo=None)), ("replica-behind", True, True)),
+    ("a replica behind", Answer(200, "e1", NOON, 5), Expected(etag="e2", modified=LATER), ("replica-behind", True, True)),
+    ("a replica behind with a long file", Answer(200, "e1", NOON, LIMIT + 1), Expected(etag="e2", modified=LATER), ("replica-behind", True, True)),
+    ("unchanged", Answer(304, "e1", NOON), Expected(), Nothing.UNCHANGED),
+    ("unchanged, without headers", Answer(304), Expected(etag="e2", modified=LATER), Nothing.UNCHANGED),
+    ("unchanged since the announcement", Answer(304, "e1", NOON), Expected(etag="e1", modified=LATER), Nothing.UNCHANGED),
+    ("unchanged says a replica behind", Answer(304, "e1", NOON), Expected(etag="e2", modified=LATER), ("replica-behind", True, True)),
+    ("unchanged without an ETag, behind", Answer(304, None, NOON), Expected(etag="e2", modified=LATER), ("replica-behind", True, True)),
+    ("unchanged without an ETag, as announced", Answer(304, None, NOON), Expected(etag="known", modified=LATER), Nothing.UNCHANGED),
+    ("absent", Answer(404, code="NoSuchKey"), Expected(), Nothing.ABSENT),
+    ("absent, without a body", Answer(404), Expected(), Nothing.ABSENT),
+    ("no such bucket", Answer(404, code="NoSuchBucket"), Expected(), ("store", False, True)),
+    ("archived", Answer(403, code="InvalidObjectState"), Expected(), ("archived", False, False)),
+    ("expired", Answer(403, code="AccessDenied"), Expected(), ("store", False, True)),
+    ("load shedding", Answer(408, code="RequestCanceled"), Expected(), ("store", True, True)),
+    ("condition", Answer(412), Expected(), ("store", False, True)),
+    ("too many", Answer(429), Expected(), ("store", True, True)),
+    ("internal error", Answer(500), Expected(), ("store", True, True)),
+    ("bad gateway", Answer(502), Expected(), ("store", True, True)),
+    ("slow down", Answer(503, code="SlowDown"), Expected(), ("store", True, True)),
+    ("gateway timeout", Answer(504), Expected(), ("store", True, True)),
+    ("not implemented", Answer(501), Expected(), ("store", False, True)),
+    ("a redirect", Answer(307), Expected(), ("store", False, True)),
+    ("part of the content", Answer(206, "e1", NOON, 5), Expected(), ("store", False, True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "expected", "meaning"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS])  # fmt: skip
+def test_what_the_answer_to_a_get_means(
+    answer: Answer, expected: Expected, meaning: Version | Nothing | Reason
+) -> None:
+    verdict = judge_download(answer, expected, LIMIT, "known")
+    if isinstance(verdict, StoreFault):
+        assert (verdict.reason, verdict.again, verdict.retry) == meaning
+    else:
+        assert verdict == meaning
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "again"),
+    [
+        (Answer(412), Condition, False),
+        (Answer(403, code="AccessDenied"), Expired, False),
+        (Answer(409, code="ConditionalRequestConflict"), StoreFault, True),
+        (Answer(503), StoreFault, True),
+        (Answer(408), StoreFault, True),
+        (Answer(400, code="BadDigest"), StoreFault, False),
+        (Answer(200), StoreFault, False),
+    ],
+)
+def test_what_the_answer_to_a_put_means(answer: Answer, kind: type[StoreFault], again: bool) -> None:
+    verdict = judge_upload(answer)
+    assert isinstance(verdict, StoreFault)
+    assert (type(verdict), verdict.again, verdict.retry) == (kind, again, True)
+
+
+def test_an_accepted_put_gives_its_etag() -> None:
+    assert judge_upload(Answer(200, "e1")) == "e1"
+
+
+@pytest.mark.parametrize(
+    ("header", "etag"),
+    [
+        ('"abc"', "abc"),
+        ("abc", "abc"),
+        ('W/"abc"', "abc"),
+        ('"abc-12"', "abc-12"),
+        ('""', None),
+        ("", None),
+        (None, None),
+        ('"' + "a" * 201 + '"', None),
+        ('"a\x01"', None),
+    ],
+)
+def test_etags_are_plain(header: str | None, etag: str | None) -> None:
+    assert plain_etag(header) == etag
+
+
+def test_a_refusal_waits_as_long_as_the_store_asks() -> None:
+    verdict = judge_download(Answer(503, retry_after_seconds=9), Expected(), LIMIT)
+    assert isinstance(verdict, StoreFault)
+    assert verdict.after_seconds == 9
+
+
+# ── over the wire ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Script:
+    """A store that answers one connection after the other as told: bytes, ``CLOSE`` or ``HANG``."""
+
+    CLOSE = "close"
+    HANG = "hang"
+
+    def __init__(self, *answers: str) -> None:
+        self._answers = list(answers)
+        self.requests: list[str] = []
+        self.url = ""
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            if length := re.search(r"(?i)content-length: (\d+)", head):
+                head += (await reader.readexactly(int(length[1]))).decode()
+            self.requests.append(head)
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            if answer != self.CLOSE:
+                writer.write(answer.removesuffix(self.HANG).encode())
+                await writer.drain()
+            if answer.endswith(self.HANG):
+                await reader.read()  # until the client gives up
+
+
+@contextlib.asynccontextmanager
+async def telling(*answers: str, patience: Patience = HASTY) -> AsyncIterator[tuple[Script, Store]]:
+    script, store = Script(*answers), Store(patience)
+    server = await asyncio.start_server(script, "127.0.0.1")
+    script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in/a?X-Amz-Signature=secret"
+    try:
+        yield script, store
+    finally:
+        await store.aclose()
+        server.close()
+
+
+async def fetch(
+    script: Script, store: Store, path: Path, expected: Expected | None = None
+) -> Version | Nothing:
+    source = Download(url=script.url, headers={"If-None-Match": '"known"', "X-Tigris-Consistent": "true"})
+    return await store.download(source, expected or Expected(), path, limit_bytes=LIMIT)
+
+
+async def refused(script: Script, store: Store, path: Path, expected: Expected | None = None) -> StoreFault:
+    with pytest.raises(StoreFault) as raised:
+        await fetch(script, store, path, expected)
+    assert "secret" not in str(raised.value)
+    return raised.value
+
+
+def status(line: str, *headers: str, body: str = "") -> str:
+    return "\r\n".join([f"HTTP/1.1 {line}", f"Content-Length: {len(body)}", *headers, "", body])
+
+
+async def test_a_download_arrives_whole(tmp_path: Path) -> None:
+    async with telling(GOOD) as (script, store):
+        version = await fetch(script, store, tmp_path / "input")
+    assert version == Version(etag="e1", modified=NOON, size=5)
+    assert (tmp_path / "input").read_bytes() == b"hello"
+    head = script.requests[0].lower()
+    assert 'if-none-match: "known"' in head
+    assert "x-tigris-consistent: true" in head
+    assert "authorization" not in head
+    assert "accept-encoding: identity" in head
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        status("408 Request Timeout", body="<Error><Code>RequestCanceled</Code></Error>"),
+        status("429 Too Many Requests"),
+        status("500 Internal Server Error"),
+        status("503 Slow Down", "Retry-After: 0"),
+        Script.CLOSE,
+        Script.HANG,
+        f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n{DATE}Content-Length: 5\r\n\r\nhel',
+        f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n{DATE}Content-Length: 5\r\n\r\nhel{Script.HANG}',
+        f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n{DATE}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n',
+    ],
+    ids=["408", "429", "500", "503", "closes", "hangs", "ends early", "stalls", "ends early, chunked"],
+)
+async def test_trouble_that_passes_is_outlived(trouble: str, tmp_path: Path) -> None:
+    async with telling(trouble, trouble, GOOD) as (script, store):
+        assert await fetch(script, store, tmp_path / "input") == Version(etag="e1", modified=NOON, size=5)
+        assert (tmp_path / "input").read_bytes() == b"hello"
+        assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize("trouble", [status("503 Slow Down"), Script.CLOSE, Script.HANG], ids=["503", "closes", "hangs"])  # fmt: skip
+async def test_trouble_that_stays_fails(trouble: str, tmp_path: Path) -> None:
+    async with telling(trouble) as (script, store):
+        fault = await refused(script, store, tmp_path / "input")
+        assert (fault.reason, fault.retry) == ("store", True)
+        assert len(script.requests) == 4
+
+
+async def test_a_store_that_is_not_there(tmp_path: Path) -> None:
+    async with telling(GOOD) as (script, store):
+        script.url = "http://127.0.0.1:1/in/a?X-Amz-Signature=secret"
+        fault = await refused(script, store, tmp_path / "input")
+        assert "ConnectError" in fault.message
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/a?secret", "http://[/a?secret", "no url, secret"])
+async def test_an_address_that_is_none(url: str, tmp_path: Path) -> None:
+    async with telling(GOOD) as (script, store):
+        script.url = url
+        assert (await refused(script, store, tmp_path / "input")).reason == "store"
+        assert script.requests == []
+
+
+async def test_a_slow_store_is_given_up_in_the_end(tmp_path: Path) -> None:
+    slow = Patience(stall_seconds=60, total_seconds=0.2, least_bytes_per_second=1e9)
+    async with telling(Script.HANG, patience=slow) as (script, store):
+        fault = await refused(script, store, tmp_path / "input")
+        assert fault.message == "The download took too long."
+
+
+async def test_a_replica_that_catches_up(tmp_path: Path) -> None:
+    newer = GOOD.replace("e1", "e2").replace("12:00:00", "12:00:01")
+    async with telling(GOOD, GOOD, newer) as (script, store):
+        version = await fetch(script, store, tmp_path / "input", Expected(etag="e2", modified=LATER))
+        assert version == Version(etag="e2", modified=LATER, size=5)
+
+
+async def test_a_replica_that_stays_behind(tmp_path: Path) -> None:
+    async with telling(GOOD) as (script, store):
+        fault = await refused(script, store, tmp_path / "input", Expected(etag="e2", modified=LATER))
+        assert (fault.reason, fault.retry) == ("replica-behind", True)
+        assert len(script.requests) == 4
+
+
+async def test_a_length_beyond_the_limit_is_not_even_read(tmp_path: Path) -> None:
+    long = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\nContent-Length: {LIMIT + 1}\r\n\r\n{Script.HANG}'
+    async with telling(long) as (script, store):
+        fault = await refused(script, store, tmp_path / "input")
+        assert (fault.reason, fault.retry) == ("too-large", False)
+        assert not (tmp_path / "input").exists()
+
+
+async def test_content_without_a_length_is_cut_at_the_limit(tmp_path: Path) -> None:
+    endless = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n\r\n{"x" * (2 << 20)}{Script.HANG}'
+    async with telling(endless) as (script, store):
+        assert (await refused(script, store, tmp_path / "input")).reason == "too-large"
+        assert (tmp_path / "input").stat().st_size <= LIMIT
+
+
+async def test_what_was_written_before_is_gone_after_a_repetition(tmp_path: Path) -> None:
+    longer = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\nContent-Length: 900\r\n\r\n{"x" * 800}'
+    async with telling(longer, GOOD) as (script, store):
+        await fetch(script, store, tmp_path / "input")
+        assert (tmp_path / "input").read_bytes() == b"hello"
+
+
+async def test_a_full_disk_is_no_fault_of_the_object() -> None:
+    async with telling(GOOD) as (script, store):
+        with pytest.raises(OSError) as raised:
+            await fetch(script, store, Path("/dev/full"))
+        assert raised.value.errno == errno.ENOSPC
+
+
+def test_space_is_checked_before_it_is_used(tmp_path: Path) -> None:
+    transfer.require_space(tmp_path, 0)
+    with pytest.raises(OSError) as raised:
+        transfer.require_space(tmp_path, 1 << 60)
+    assert raised.value.errno == errno.ENOSPC
+
+
+async def test_an_upload_sends_just_what_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"hello")
+    async with telling(status("503 Slow Down"), status("200 OK", 'ETag: "e9"')) as (script, store):
+        headers = {"content-type": "text/plain", "x-amz-meta-token": "5", "If-Match": '"e8"'}
+        target = Upload(name="out", url=script.url, headers=headers)
+        assert await store.upload(target, tmp_path / "out", size_bytes=5) == "e9"
+        for request in script.requests:
+            assert request.startswith("PUT /in/a?X-Amz-Signature=secret HTTP/1.1\r\n")
+            assert request.endswith("\r\n\r\nhello")
+            sent = dict(line.split(": ", 1) for line in request.split("\r\n")[1:] if ": " in line)
+            sent = {name.lower(): value for name, value in sent.items()}
+            assert headers.items() <= {**sent, "If-Match": sent["if-match"]}.items()
+            assert "transfer-encoding" not in sent
+
+
+async def test_an_upload_that_hangs_fails(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"hello")
+    async with telling(Script.HANG) as (script, store):
+        with pytest.raises(StoreFault, match="ReadTimeout") as raised:
+            await store.upload(Upload(name="out", url=script.url, headers={}), tmp_path / "out", size_bytes=5)
+        assert raised.value.retry
+        assert len(script.requests) == 4
+
+
+async def test_an_empty_upload(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    async with telling(status("200 OK", 'ETag: "e9"')) as (script, store):
+        target = Upload(name="out", url=script.url, headers={})
+        assert await store.upload(target, tmp_path / "out", size_bytes=0) == "e9"
+        assert "content-length: 0" in script.requests[0].lower()
+
+
+# ── against S3 ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Client]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        region_name="us-east-1",
+    )
+    client.create_bucket(Bucket="photos")
+    yield client
+    server.stop()
+
+
+def presigned(s3: S3Client, operation: str, **parameters: Any) -> str:
+    return s3.generate_presigned_url(operation, Params={"Bucket": "photos", **parameters})
+
+
+async def s3_fetch(s3: S3Client, path: Path, key: str, **parameters: str) -> Version | Nothing:
+    store = Store(HASTY)
+    headers = {"If-None-Match": parameters["IfNoneMatch"]} if parameters else {}
+    try:
+        source = Download(url=presigned(s3, "get_object", Key=key, **parameters), headers=headers)
+        return await store.download(source, Expected(), path, limit_bytes=10 << 20)
+    finally:
+        await store.aclose()
+
+
+async def test_s3_download(s3: S3Client, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 12_000
+    put = s3.put_object(Bucket="photos", Key="a b+ü.jpg", Body=data)
+    version = await s3_fetch(s3, tmp_path / "input", "a b+ü.jpg")
+    assert isinstance(version, Version)
+    assert (version.etag, version.size) == (put["ETag"].strip('"'), len(data))
+    assert version.modified == s3.head_object(Bucket="photos", Key="a b+ü.jpg")["LastModified"]
+    assert (tmp_path / "input").read_bytes() == data
+
+
+async def test_s3_unchanged_and_absent(s3: S3Client, tmp_path: Path) -> None:
+    put = s3.put_object(Bucket="photos", Key="same", Body=b"x")
+    assert await s3_fetch(s3, tmp_path / "input", "same", IfNoneMatch=put["ETag"]) is Nothing.UNCHANGED
+    assert await s3_fetch(s3, tmp_path / "input", "gone") is Nothing.ABSENT
+
+
+async def test_s3_archived(s3: S3Client, tmp_path: Path) -> None:
+    s3.put_object(Bucket="photos", Key="cold", Body=b"x", StorageClass="GLACIER")
+    with pytest.raises(StoreFault, match="restore it") as raised:
+        await s3_fetch(s3, tmp_path / "input", "cold")
+    assert (raised.value.reason, raised.value.retry) == ("archived", False)
+
+
+async def test_s3_upload_with_conditions(s3: S3Client, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"y" * (2 << 20))
+    store = Store(HASTY)
+    url = presigned(s3, "put_object", Key="out", ContentType="image/webp", IfNoneMatch="*")
+    target = Upload(name="out", url=url, headers={"content-type": "image/webp", "if-none-match": "*"})
+    try:
+        etag = await store.upload(target, tmp_path / "out", size_bytes=2 << 20)
+        with pytest.raises(Condition):
+            await store.upload(target, tmp_path / "out", size_bytes=2 << 20)
+    finally:
+        await store.aclose()
+    head = s3.head_object(Bucket="photos", Key="out")
+    assert (head["ETag"], head["ContentLength"], head["ContentType"]) == (f'"{etag}"', 2 << 20, "image/webp")

@@ -1,0 +1,50 @@
+"""``yurt check``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from webhook.check import Finding, findings
+from webhook.cli.options import config_option, state_option
+from webhook.config import ConfigError, load, secrets
+
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
+
+
+@click.command()
+@config_option
+@state_option
+def command(config_path: Path, state: Path) -> None:
+    """Validate configuration, database, buckets and credentials.
+
+    Writes, looks at and deletes one small object below each output prefix. Exit status 1 where something failed.
+    """
+    from webhook.app import validate_options
+
+    console = Console()
+    try:
+        config, known = load(config_path, validate_options), secrets()
+    except ConfigError as error:
+        _print(console, Finding("configuration", "failed", str(error)))
+        raise SystemExit(1) from None
+    _print(
+        console,
+        Finding("configuration", "ok", f"{config_path}: {len(config.pipelines)} pipelines, {len(config.pools)} pools"),
+    )
+    failed = False
+    for finding in asyncio.run(findings(config, known, state)):
+        _print(console, finding)
+        failed |= finding.level == "failed"
+    raise SystemExit(1 if failed else 0)
+
+
+def _print(console: Console, finding: Finding) -> None:
+    mark, style = _MARKS[finding.level]
+    console.print(Text.assemble((mark, style), " ", (finding.subject, "bold"), ": ", finding.said))
+    if finding.advice:
+        console.print(Text(f"    {finding.advice}", style=style))

@@ -1,0 +1,81 @@
+"""``yurt setup``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from infra import tigris
+from webhook.cli.options import config_option, fail, failing
+from webhook.config import Config, ConfigError, load, secrets
+
+
+@click.command()
+@config_option
+@click.option("--url", "public_url", help="The control plane as the store reaches it; default: server.public_url.")
+@click.option("--yes", is_flag=True, help="Do it. Without, only what would be done is shown.")
+def command(config_path: Path, public_url: str | None, yes: bool) -> None:
+    """Show, and with --yes make, the bucket's notification configuration on Tigris.
+
+    A bucket has one configuration: what it was before is shown, and replaced. Needs the AWS_* variables and
+    YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
+    """
+    with failing(ConfigError, tigris.SetupError):
+        from webhook.app import validate_options
+
+        config = load(config_path, validate_options)
+        plans = _plans(config, _webhook(config, public_url), _secret())
+        store = tigris.Store.from_environment()
+        for plan in plans:
+            _show(plan, tigris.read_back(plan.bucket, store))
+        if not yes:
+            click.echo("Nothing was changed. To do it: yurt setup --yes")
+            return
+        for plan in plans:
+            _make(plan, store)
+
+
+def _webhook(config: Config, public_url: str | None) -> str:
+    base = (public_url or config.server.public_url).rstrip("/")
+    if not base:
+        fail("the store has to reach the control plane: set server.public_url in the configuration, or give --url")
+    return f"{base}/v1/notifications/tigris"
+
+
+def _secret() -> tigris.Secret:
+    known = secrets().webhook_secrets
+    if not known:
+        fail("YURT_WEBHOOK_SECRETS is not set: set it to a long random string, here and for yurt serve")
+    user, colon, password = known[0].partition(":")
+    return tigris.Basic(user, password) if colon else tigris.Bearer(known[0])
+
+
+def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.Plan]:
+    prefixes: dict[str, list[str]] = {}
+    for pipeline in config.pipelines.values():
+        prefixes.setdefault(pipeline.input.bucket, []).append(pipeline.input.prefix)
+    return [
+        tigris.plan(bucket, webhook, tigris.key_filter(found), secret) for bucket, found in sorted(prefixes.items())
+    ]
+
+
+def _show(plan: tigris.Plan, now: tigris.Notifications | None) -> None:
+    click.echo(f"Bucket {plan.bucket}")
+    if now is None:
+        click.echo("  now:   no notifications")
+    else:
+        click.echo(
+            f"  now:   {now.url or 'no URL'}, filter {now.filter or 'none'}, auth {now.auth}, enabled {now.enabled}"
+        )
+    click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
+
+
+def _make(plan: tigris.Plan, store: tigris.Store) -> None:
+    tigris.apply(plan, store)
+    wrong: Iterable[str] = tigris.differences(plan, tigris.read_back(plan.bucket, store))
+    if wrong:
+        fail(f"bucket {plan.bucket}: the store took the configuration, but reads back otherwise: {'; '.join(wrong)}", 1)
+    click.echo(f"Bucket {plan.bucket}: made, and read back as asked for.")

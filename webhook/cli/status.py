@@ -1,0 +1,116 @@
+"""``yurt status``."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from webhook.cli.client import Unreachable, ask
+from webhook.cli.options import admin_token, fail, url_option
+
+_STATES = ("pending", "leased", "done", "parked", "gone")
+_MACHINES = ("intended", "booting", "ready", "draining", "slaying")
+
+
+@click.command()
+@url_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch, one a line.")
+@click.option("--watch", is_flag=True, help="Again every --interval seconds, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, help="Seconds.")
+def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
+    """Pipelines, backlog, workers and parked objects.
+
+    Exit status 1 where the control plane does not answer, or something is unaccounted for.
+    """
+    token = admin_token()
+    try:
+        if watch:
+            _watch(url, token, as_json, interval)
+        else:
+            _once(url, token, as_json)
+    except Unreachable as error:
+        fail(str(error), status=1)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _once(url: str, token: str, as_json: bool) -> None:
+    status = ask("GET", url, "/v1/status", token)
+    if as_json:
+        click.echo(json.dumps(status))
+    else:
+        Console().print(render(status))
+    if any(status["unaccounted"].values()):
+        raise SystemExit(1)
+
+
+def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
+    if as_json:
+        while True:
+            click.echo(json.dumps(ask("GET", url, "/v1/status", token)))
+            time.sleep(interval)
+    with Live(console=Console(), auto_refresh=False, screen=Console().is_terminal) as live:
+        while True:
+            try:
+                shown: RenderableType = render(ask("GET", url, "/v1/status", token))
+            except Unreachable as error:
+                shown = Text(f"{error}\nTrying again …", style="red")
+            live.update(shown, refresh=True)
+            time.sleep(interval)
+
+
+def render(status: dict[str, Any]) -> RenderableType:
+    """The status as tables."""
+    parts: list[RenderableType] = [_pipelines(status), _pools(status)]
+    if status["parked"]:
+        parts.append(_parked(status))
+    wrong = {unit: number for unit, number in status["unaccounted"].items() if number}
+    if wrong:
+        parts.append(Text(f"Unaccounted for: {wrong}. This is a bug in Yurt: please report it.", style="bold red"))
+    return Group(*parts)
+
+
+def _table(title: str, *columns: str, numbers: int) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position >= len(columns) - numbers else "left", overflow="fold")
+    return table
+
+
+def _pipelines(status: dict[str, Any]) -> Table:
+    table = _table("Pipelines", "pipeline", "events", *_STATES, "waiting for", numbers=len(_STATES) + 2)
+    for name, pipeline in status["pipelines"].items():
+        objects = pipeline["objects"]
+        table.add_row(
+            Text(name),
+            str(pipeline["events"].get("received", 0)),
+            *(str(objects.get(state, 0)) for state in _STATES),
+            f"{pipeline['oldest_due_seconds']:.0f} s" if objects.get("pending") else "–",
+        )
+    unread = status["unrouted"].get("quarantined", 0)
+    if unread or status["unrouted"].get("ignored"):
+        table.caption = f"watched by no pipeline: {status['unrouted'].get('ignored', 0)} events; quarantined: {unread}"
+    return table
+
+
+def _pools(status: dict[str, Any]) -> Table:
+    table = _table("Pools", "pool", *_MACHINES, "limit", "minted", "slain", numbers=len(_MACHINES) + 3)
+    for name, pool in status["pools"].items():
+        machines = (str(pool["machines"].get(state, 0)) for state in _MACHINES)
+        table.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
+    return table
+
+
+def _parked(status: dict[str, Any]) -> Table:
+    table = _table("Parked", "pipeline", "key", "reason", "why", "attempts", numbers=1)
+    for row in status["parked"]:
+        cells = (row["pipeline"], row["key"], row["reason"], row["message"])
+        table.add_row(*(Text(cell) for cell in cells), str(row["attempts"]))
+    return table
