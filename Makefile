@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SEEDS ?= 200
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 
 .PHONY: help demo up test check format bench lock image clean
 help:  ## this list
@@ -42,10 +42,9 @@ bench: $(STAMP)  ## how fast, beside what is possible on this machine
 	@$(BIN)/python -m tests.bench
 
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		pyproject.toml -o requirements/runtime.txt
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra local --group dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) requirements/build.in -o requirements/build.txt
+	@$(LOCK) --extra local --group dev pyproject.toml -o requirements/dev.txt
 
 image:  ## the container image, with docker, podman or buildah
 	@sh infra/image.sh

@@ -66,10 +66,12 @@ class AbsenceChecker:
             if await self._store.head(pipeline.input.bucket, row.key):
                 return Present()
             if row.attempt >= pipeline.absent_checks:
+                # A bucket that is not there says the same of each of its objects: that is nobody's delete.
+                await self._store.reach(pipeline.input.bucket)
                 about.info("object is gone", outputs=pipeline.on_delete)
                 if pipeline.on_delete == "remove":
                     await self._remove(row)
-        except (StoreError, PreconditionFailed) as error:
+        except StoreError as error:
             about.warning("absence not checked", error=str(error))
             return Failed("store", str(error), retry=True)
         return Absent()
@@ -83,3 +85,5 @@ class AbsenceChecker:
                 await self._store.delete(pipeline.output.bucket, output_key(pipeline, row.key, name), etag)
             except KeyTooLong:
                 continue
+            except PreconditionFailed:
+                log.warning("output left alone: something else was written there", key=row.key, output=name)

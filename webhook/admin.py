@@ -14,6 +14,7 @@ from webhook.guests import BY_HAND
 from webhook.http import Problem, Secrets, answer, bearer, read_model, unauthorized
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
+from webhook.metrics import CHANGES
 
 _PARKED_SHOWN = 20
 
@@ -109,7 +110,9 @@ class Admin:
         asked = await read_model(request, InvitationRequest)
         pool = self._config.pools.get(asked.pool)
         if pool is None:
-            raise Problem(404, "unknown-pool", f"there is no pool {asked.pool!r}; there are: {', '.join(self._config.pools)}")
+            raise Problem(
+                404, "unknown-pool", f"there is no pool {asked.pool!r}; there are: {', '.join(self._config.pools)}"
+            )
         intent = await self._fleet.intend(asked.pool, BY_HAND, pool.limit)
         if intent is None:
             raise Problem(409, "pool-full", f"the pool has {pool.limit} machines, its limit, those that boot included")
@@ -126,12 +129,14 @@ class Admin:
         for row in await self._ledger.fetch("totals"):
             if row["pipeline"] is not None:
                 status = found.setdefault(row["pipeline"], PipelineStatus())
-                counters = status.changes if row["name"] in ("done", "unchanged", "superseded", "gone") else status.events
+                counters = status.changes if row["name"] in CHANGES else status.events
                 counters[row["name"]] = row["value"]
         for row in await self._ledger.fetch("standing"):
-            found[row["pipeline"]].objects[row["state"]] = row["objects"]
+            found.setdefault(row["pipeline"], PipelineStatus()).objects[row["state"]] = row["objects"]
         for row in await self._ledger.fetch("oldest"):
-            found[row["pipeline"]].oldest_due_seconds = row["seconds"]
+            # A pipeline that was moved to another bucket has a row for each.
+            status = found.setdefault(row["pipeline"], PipelineStatus())
+            status.oldest_due_seconds = max(status.oldest_due_seconds, row["seconds"])
         return found
 
     async def _unrouted(self) -> dict[str, int]:
@@ -163,7 +168,6 @@ class Admin:
     async def _unaccounted(self) -> dict[str, int]:
         [row] = await self._ledger.fetch("balance")
         return dict(row)
-
 
 
 def _why(error: str | None) -> dict[str, str]:

@@ -65,12 +65,13 @@ class Batcher(Generic[Item, Answer]):
             batch = self._take()
             try:
                 answers = await self._flush([item for item, _ in batch])
+                answered = list(zip(batch, answers, strict=True))
             except Exception as error:  # whatever it was, it belongs to those who wait
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)
                 continue
-            for (_, answer), value in zip(batch, answers, strict=True):
+            for (_, answer), value in answered:
                 if not answer.done():
                     answer.set_result(value)
 

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
+from pydantic_settings.exceptions import SettingsError
 
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
@@ -22,6 +32,9 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
 PoolName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")]
 
+_PORT = r"([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_MINT_SECONDS = 30.0
+"""What a provider has to accept an order, within the time to boot (``workers.fleet.PoolPolicy``)."""
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -47,7 +60,7 @@ class Place(_Section):
             return value
         parts = urlsplit(value)
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
-            raise ValueError(f"{value!r} is not of the form s3://bucket/prefix/")
+            raise ValueError("has to be of the form s3://bucket/prefix/")
         return {"bucket": parts.netloc, "prefix": parts.path.removeprefix("/")}
 
     def __str__(self) -> str:
@@ -63,7 +76,7 @@ class Place(_Section):
 class Server(_Section):
     """The control plane's own address."""
 
-    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")] = "127.0.0.1:8080"
+    listen: Annotated[str, Field(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\s]+):{_PORT}$")] = "127.0.0.1:8080"
     """``host:port``. Port 0 takes a free one."""
     public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$")] = ""
     """How workers and the store reach it; by default the listening address."""
@@ -72,7 +85,7 @@ class Server(_Section):
     body_limit_bytes: Annotated[int, Field(ge=1024, le=64 * MIB)] = 8 * MIB
     """Largest notification request."""
     open_webhook: bool = False
-    """Take notifications without a secret, where the store can send none. Anybody who reaches the URL can then cause work."""
+    """Take notifications without a secret, where the store sends none. Anybody who reaches the URL can cause work."""
     autoscale_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1
     """Between two looks at what is to be done and who is there to do it."""
     backlog_events: Annotated[int, Field(ge=1000, le=1_000_000)] = 50_000
@@ -189,7 +202,7 @@ class Pool(_Section):
     idle_seconds: Seconds = 300
     """A machine that had no lease for so long is drained and slain."""
     boot_seconds: Seconds = 60
-    """A machine that has not called home after so long is slain, and another minted."""
+    """A machine that has not called home after so long is slain, and another minted. More than 30."""
     silent_seconds: Seconds = 120
     """A machine that has not called for so long is lost: it is slain."""
     drain_seconds: Seconds = 900
@@ -205,6 +218,11 @@ class Pool(_Section):
     def _related(self) -> Self:
         if self.minimum > self.limit:
             raise ValueError(f"minimum ({self.minimum}) may not be more than limit ({self.limit})")
+        if self.boot_seconds <= _MINT_SECONDS:
+            raise ValueError(
+                f"boot_seconds ({self.boot_seconds:g}) must be more than {_MINT_SECONDS:g}, "
+                "which the provider alone may take to accept the order"
+            )
         if self.silent_seconds <= MAX_WAIT_SECONDS:
             raise ValueError(
                 f"silent_seconds ({self.silent_seconds:g}) must be more than {MAX_WAIT_SECONDS:g}, the longest poll: "
@@ -217,7 +235,11 @@ class Config(BaseSettings):
     """All of ``yurt.toml``. A variable like ``YURT_SERVER__LISTEN`` takes the place of one field."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="YURT_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        extra="forbid",
+        frozen=True,
+        env_prefix="YURT_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
     )
 
     server: Server = Server()
@@ -262,24 +284,24 @@ def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:
     first = pipelines[circle[0]]
     if len(circle) == 2:
         return (
-            f"pipelines.{circle[0]}.output ({first.output}) lies in what the pipeline watches ({first.input}): every result "
-            "would be a new input, for ever. Write to another bucket, or to a prefix outside of the input's"
+            f"pipelines.{circle[0]}.output ({first.output}) lies in what the pipeline watches ({first.input}): every "
+            "result would be a new input, for ever. Write to another bucket, or to a prefix outside of the input's"
         )
     return (
-        f"pipelines.{circle[0]}.output ({first.output}) comes back to it: {' → '.join(circle)}, each watching what the one "
-        "before writes, for ever. Write one of the outputs elsewhere"
+        f"pipelines.{circle[0]}.output ({first.output}) comes back to it: {' → '.join(circle)}, each watching what "
+        "the one before writes, for ever. Write one of the outputs elsewhere"
     )
 
 
 class Secrets(BaseSettings):
     """What comes from the environment only."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 
     database_url: SecretStr = SecretStr("")
     """``DATABASE_URL``: PostgreSQL. Empty: an embedded one is started."""
     yurt_webhook_secrets: SecretStr = SecretStr("")
-    """``YURT_WEBHOOK_SECRETS``: what the store authenticates with, bearer tokens or ``user:password``, with commas between."""
+    """``YURT_WEBHOOK_SECRETS``: what the store authenticates with: bearer tokens or ``user:password``, commas between."""
     yurt_admin_token: SecretStr = SecretStr("")
     """``YURT_ADMIN_TOKEN``: for ``yurt status`` and the like. Empty: these are closed."""
     aws_access_key_id: SecretStr = SecretStr("")
@@ -288,7 +310,7 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
-    aws_endpoint_url_s3: str = "https://t3.storage.dev"
+    aws_endpoint_url_s3: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/?$")] = "https://t3.storage.dev"
     """``AWS_ENDPOINT_URL_S3``: the store; Tigris by default."""
     aws_region: str = "auto"
     """``AWS_REGION``."""
@@ -296,7 +318,8 @@ class Secrets(BaseSettings):
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
         """Each valid secret: several at once let them be rotated."""
-        return tuple(part for part in self.yurt_webhook_secrets.get_secret_value().split(",") if part)
+        parts = (part.strip() for part in self.yurt_webhook_secrets.get_secret_value().split(","))
+        return tuple(part for part in parts if part)
 
 
 ValidateOptions = Callable[[str, Mapping[str, Any]], object]
@@ -306,7 +329,7 @@ ValidateOptions = Callable[[str, Mapping[str, Any]], object]
 def load(path: Path, validate_options: ValidateOptions) -> Config:
     """Read and validate a configuration file. Raises ConfigError with every fault that was found."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"there is no {path}: copy yurt.toml from the project's folder and edit it") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -315,6 +338,8 @@ def load(path: Path, validate_options: ValidateOptions) -> Config:
         config = Config(**tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+    except SettingsError as error:
+        raise ConfigError(f"the environment: {error}") from None
     except ValidationError as error:
         raise ConfigError(f"{path}:\n{_faults(error)}") from None
     faults = _handler_faults(config, validate_options)

@@ -49,35 +49,28 @@ class Endpoint:
 
 def endpoints(receiver: Receiver, leases: Leases, admin: Admin, health: Health) -> list[Endpoint]:
     """The table."""
-    lease = "/v1/leases/{id:int}"
+    hook = "/v1/notifications/{source}"
+    lease = "/v1/leases/{id}"
+    body = (401, 408, 413, 422, 503)
+    held = (*body, 404, 409)
     return [
-        Endpoint("POST", "/v1/notifications/{source}", receiver.notify, "webhook", (400, 401, 404, 413, 503), gives=Receipt),
-        Endpoint("GET", "/v1/notifications/{source}", receiver.probe, "none", (404,)),
+        Endpoint("POST", hook, receiver.notify, "webhook", (400, 401, 404, 408, 413, 503), gives=Receipt),
+        Endpoint("GET", hook, receiver.probe, "none", (404,)),
+        Endpoint("POST", "/v1/workers/hello", leases.hello, "once", body, protocol.Hello, protocol.Welcome),
+        Endpoint("POST", "/v1/leases", leases.lease, "worker", body, protocol.LeaseRequest, protocol.LeaseResponse),
         Endpoint(
-            "POST", "/v1/workers/hello", leases.hello, "once", (401, 413, 422, 503), protocol.Hello, protocol.Welcome
-        ),
-        Endpoint(
-            "POST", "/v1/leases", leases.lease, "worker", (401, 413, 422, 503), protocol.LeaseRequest, protocol.LeaseResponse
-        ),
-        Endpoint(
-            "POST", f"{lease}/outputs", leases.outputs, "worker", (401, 404, 409, 413, 422, 503),
+            "POST", f"{lease}/outputs", leases.outputs, "worker", held,
             protocol.OutputsRequest, protocol.OutputsResponse,
         ),
         Endpoint(
-            "POST", f"{lease}/heartbeat", leases.heartbeat, "worker", (401, 404, 409, 413, 422, 503),
+            "POST", f"{lease}/heartbeat", leases.heartbeat, "worker", held,
             protocol.HeartbeatRequest, protocol.HeartbeatResponse,
         ),
-        Endpoint(
-            "POST", f"{lease}/complete", leases.complete, "worker", (401, 404, 409, 413, 422, 503),
-            protocol.CompleteRequest, protocol.Settled,
-        ),
-        Endpoint(
-            "POST", f"{lease}/fail", leases.fail, "worker", (401, 404, 409, 413, 422, 503),
-            protocol.FailRequest, protocol.Settled,
-        ),
+        Endpoint("POST", f"{lease}/complete", leases.complete, "worker", held, protocol.CompleteRequest, protocol.Settled),
+        Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
         Endpoint(
-            "POST", "/v1/invitations", admin.invite, "admin", (401, 403, 404, 409, 413, 422, 503),
+            "POST", "/v1/invitations", admin.invite, "admin", (*held, 403),
             InvitationRequest, Invitation, 201,
         ),
         Endpoint("GET", "/healthz", health.alive, "none"),
@@ -102,8 +95,7 @@ def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:
     schema_of: dict[Any, Any] = {model: reference for (model, _), reference in references.items()}
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in table:
-        path = endpoint.path.replace(":int", "")
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Yurt", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
@@ -119,7 +111,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
     if endpoint.gives:
         responses[str(endpoint.status)]["content"] = {"application/json": {"schema": schema_of[endpoint.gives]}}
-    for status in endpoint.problems:
+    for status in sorted(endpoint.problems):
         responses[str(status)] = {
             "description": _PROBLEMS[status],
             "content": {"application/json": {"schema": schema_of[protocol.Problem]}},
@@ -144,7 +136,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
 def _parameters(path: str) -> list[dict[str, Any]]:
     if "{source}" in path:
         return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{id:int}" in path:
+    if "{id}" in path:
         schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
         return [{"name": "id", "in": "path", "required": True, "schema": schema}]
     return []
@@ -165,6 +157,7 @@ _PROBLEMS = {
     403: "Closed: no admin token is configured.",
     404: "There is nothing of that name.",
     409: "The lease is lost, or the pool is full: nothing was changed.",
+    408: "The body took too long to come.",
     413: "The body is too long.",
     422: "The body is not the message that belongs here.",
     503: "The ledger is away or too much waits: send it again after Retry-After.",

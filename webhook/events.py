@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+
+import msgspec
 
 MAX_KEY_BYTES = 1024
 """S3's limit on a key, in UTF-8."""
@@ -31,8 +32,7 @@ class Kind(enum.StrEnum):
     """Nothing about the content changed: a storage class, tags."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, gc=False):
     """A source's own order of an object's contents, encoded so that comparing bytes compares contents.
 
     Only two orders of one scheme compare; a source whose values are sometimes not comparable names a scheme for each
@@ -43,8 +43,7 @@ class Order:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One content of an object, as far as it is known."""
 
     etag: str | None = None
@@ -54,18 +53,21 @@ class Version:
     def is_older_than(self, other: Version) -> bool:
         """Whether it is proven that this content is older: no verdict (False both ways) is the usual answer.
 
-        The source's order decides where both have one of the same scheme, Last-Modified where both have that. A strict
-        partial order.
+        Where either has an order, only two orders of one scheme give a verdict. Otherwise Last-Modified does, where both
+        have it and differ by more than its whole seconds over HTTP hide. A strict partial order: were an order and a
+        Last-Modified allowed to answer for each other, three versions could each be older than the next.
         """
-        if self.order and other.order and self.order.scheme == other.order.scheme:
-            return self.order.key < other.order.key
-        if self.modified and other.modified:
-            return self.modified < other.modified
-        return False
+        mine, theirs = self.order, other.order
+        if mine is not None or theirs is not None:
+            return (
+                mine is not None and theirs is not None and mine.scheme == theirs.scheme and mine.key < theirs.key
+            )
+        if self.modified is None or other.modified is None:
+            return False
+        return self.modified < other.modified.replace(microsecond=0)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectEvent:
+class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
     """One hint about one object."""
 
     source: str
@@ -76,27 +78,36 @@ class ObjectEvent:
     size: int | None
     """Bytes."""
     mark: bytes
-    """Equal for two deliveries of one event, different for two events."""
+    """Equal for two deliveries of one event, different for two events of one key."""
 
 
 def mark_of(*parts: object) -> bytes:
     """The mark of an event that carries no identity: a digest of all that it says."""
-    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).digest()
+    # repr() keeps parts apart whatever they hold, and None from "None".
+    return hashlib.blake2b(repr(parts).encode(), digest_size=12).digest()
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC, which is also taken for the zone where none is given. Raises OverflowError."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:
     """One hint that claims no more than both together: for two events that cannot be ordered.
 
-    What only one of them could prove is dropped, so that the merged hint is neither taken for a duplicate of one nor
-    for older than what only the other is older than.
+    What only one of them could prove is dropped, so that the merged hint is neither taken for a duplicate of one, nor
+    for older than what only the other is older than, nor for the news of a content where the other tells of a removal.
     """
     a, b = first.version, second.version
-    return replace(
+    alike = a.order == b.order
+    created = first.kind is second.kind is Kind.CREATED
+    return msgspec.structs.replace(
         second,
         version=Version(
-            etag=a.etag if a.etag == b.etag else None,
-            modified=max(a.modified, b.modified) if a.modified and b.modified else None,
-            order=None,
+            etag=a.etag if created and a.etag == b.etag else None,
+            modified=max(a.modified, b.modified) if alike and a.modified and b.modified else None,
+            order=a.order if alike else None,
         ),
-        mark=mark_of(first.mark.hex(), second.mark.hex()),
+        size=first.size if first.size == second.size else None,
+        mark=mark_of(first.mark, second.mark),
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 from typing import TypeVar
 
+import structlog
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -16,11 +21,17 @@ from webhook.batching import Overloaded
 from webhook.ledger.database import LedgerUnavailable
 from workers.protocol import Problem as ProblemBody
 
+log = structlog.get_logger()
+
 Model = TypeVar("Model", bound=BaseModel)
 
 RETRY_AFTER_SECONDS = 2
 PROTOCOL_BODY_BYTES = 4 << 20
 """Largest request of a worker: 64 settlements with their logs."""
+_NAME = re.compile(r"[a-z_]{1,32}|[0-9]{1,5}")
+"""A field or a position; the keys of a mapping are the sender's."""
+BODY_SECONDS = 30.0
+"""Longest time between a request's head and the end of its body."""
 
 
 class Problem(Exception):
@@ -39,49 +50,83 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
-async def on_problem(_: Request, problem: Exception) -> Response:
-    """Starlette's exception handler for what ends a request on purpose."""
-    if isinstance(problem, LedgerUnavailable):
-        problem = Problem(503, "ledger-unavailable", f"{problem}. Nothing is lost: send it again")
-    elif isinstance(problem, Overloaded):
-        problem = Problem(503, "overloaded", "more is waiting to be written than is allowed. Send it again")
-    elif isinstance(problem, ClientDisconnect):
-        problem = Problem(400, "disconnected", "the request's body ended early")
-    assert isinstance(problem, Problem)
+async def on_problem(_: Request, error: Exception) -> Response:
+    """Starlette's exception handler for whatever ends a request."""
+    problem = _problem_of(error)
     if problem.status == 503:
         problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
     body = ProblemBody(error=problem.error, message=problem.message)
     return Response(body.model_dump_json(), problem.status, problem.headers, "application/json")
 
 
-PROBLEMS = (Problem, LedgerUnavailable, Overloaded, ClientDisconnect)
+def _problem_of(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case LedgerUnavailable():
+            log.warning("ledger unavailable", error=str(error))
+            return Problem(503, "ledger-unavailable", f"{error}. Nothing is lost: send it again")
+        case Overloaded():
+            return Problem(503, "overloaded", "more is waiting to be written than is allowed. Send it again")
+        case ClientDisconnect():
+            return Problem(400, "disconnected", "the request's body ended early")
+        case HTTPException():
+            return _of_starlette(error)
+        case _:
+            # Starlette raises it again after the answer, and the server logs it.
+            return Problem(500, "internal", "this is a fault of the control plane: its log says more")
+
+
+def _of_starlette(error: HTTPException) -> Problem:
+    """No route (404), or not with this method (405)."""
+    problem = Problem(
+        error.status_code, error.detail.lower().replace(" ", "-"), "GET /openapi.json lists what there is"
+    )
+    problem.headers.update(error.headers or {})
+    return problem
+
+
+PROBLEMS = (Problem, LedgerUnavailable, Overloaded, ClientDisconnect, HTTPException, Exception)
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The whole body. Raises Problem 413 as soon as it is known to be too long."""
+    """The whole body. Raises Problem 413 as soon as it is known to be too long, 408 if it takes too long to come."""
     too_long = Problem(413, "too-large", f"the body is longer than {limit_bytes} bytes", connection="close")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise too_long
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise too_long
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise too_long
+                chunks.append(chunk)
+    except TimeoutError:
+        slow = f"the body did not arrive within {BODY_SECONDS:g} seconds"
+        raise Problem(408, "too-slow", slow, connection="close") from None
+    return b"".join(chunks)
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:
-    """The body as a message of the protocol. Raises Problem 413 or 422."""
+    """The body as a message of the protocol. Raises Problem 408, 413 or 422."""
     body = await read_body(request, PROTOCOL_BODY_BYTES)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)[:5]
-        said = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raise Problem(422, "malformed", said) from None
+        faults = error.errors(include_input=False, include_url=False)[:5]
+        raise Problem(422, "malformed", "; ".join(map(_said, faults))) from None
+
+
+def _said(fault: ErrorDetails) -> str:
+    """Where a message is wrong, and why, without repeating what it said: it may hold a secret, or megabytes."""
+    where = ".".join(part if _NAME.fullmatch(part) else "…" for part in map(str, fault["loc"]))
+    why = fault["msg"]
+    if fault["type"] == "union_tag_invalid":  # its message quotes the tag
+        why = "{discriminator} has to be one of {expected_tags}".format_map(fault.get("ctx", {}))
+    return f"{where}: {why}" if where else why
 
 
 def bearer(request: Request) -> str:
@@ -101,23 +146,24 @@ class Secrets:
     """Valid values of an Authorization header, compared in constant time."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._digests = [_digest(header) for secret in secrets for header in _headers(secret)]
+        self._digests = [_digest(header.encode()) for secret in secrets for header in _headers(secret)]
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
     def allow(self, authorization: str) -> bool:
-        """Whether the header carries one of the secrets. Takes as long for any wrong value."""
+        """Whether the header, as Starlette gives it, carries one of the secrets. Takes as long for any wrong value."""
         scheme, _, value = authorization.partition(" ")
-        given = _digest(f"{scheme.lower()} {value.strip()}")
+        # Starlette reads headers as Latin-1; a secret that is not ASCII comes in UTF-8.
+        given = _digest(f"{scheme.lower()} {value.strip()}".encode("latin-1", "replace"))
         found = False
         for digest in self._digests:
             found |= hmac.compare_digest(given, digest)
         return found
 
 
-def _digest(header: str) -> bytes:
-    return hashlib.sha256(header.encode("utf-8", "surrogateescape")).digest()
+def _digest(header: bytes) -> bytes:
+    return hashlib.sha256(header).digest()
 
 
 def _headers(secret: str) -> list[str]:

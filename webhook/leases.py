@@ -6,23 +6,27 @@ The lease's fencing token is checked in the statement that changes something, ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.batching import Batcher
-from webhook.config import Pipeline, Pool
+from webhook.config import Pool
 from webhook.doorbell import Doorbell
 from webhook.http import Problem, answer, bearer, read_model, unauthorized
 from webhook.ledger import outcome
+from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.ledger import Claimed, Ledger, Settlement
 from webhook.metrics import Metrics
-from webhook.publishing import KeyTooLong, LeaseLost, Publisher
+from webhook.publishing import KeyTooLong, LeaseLost, Publisher, url_seconds
 from webhook.routing import Routes
 from webhook.storage import Store, StoreError
 from workers import protocol
@@ -30,12 +34,12 @@ from workers import protocol
 log = structlog.get_logger()
 
 _CALLER_SECONDS = 1.0
-"""How long a token's owner is remembered. What a revoked worker could do in it is nothing: its leases are taken back."""
+"""How long a token's owner is remembered. A revoked worker could do nothing in it: its leases are taken back."""
 _MAX_CALLERS = 10_000
 _SETTLE_FLUSH = 512
 _SETTLE_BACKLOG = 20_000
-_URL_GRACE_SECONDS = 300
-"""A presigned URL outlives the lease, so that the lease and not the URL decides."""
+_LATEST = timedelta(days=1)
+"""How far ahead of this clock a Last-Modified is believed: one further would make all that comes after look old."""
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ class Leases:
         self._doorbell = doorbell
         self._metrics = metrics
         self._callers: dict[str, _Known] = {}
-        self._turn = 0
+        self._turns: Counter[str] = Counter()
         self._closing = asyncio.Event()
         self._settler: Batcher[Settlement, bool] = Batcher(
             ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
@@ -89,7 +93,9 @@ class Leases:
         said = await read_model(request, protocol.Hello)
         arrival = await self._fleet.hello(once, said.instance)
         if arrival is None:
-            raise unauthorized("this one-time token is unknown, was used by another process, or was revoked. Mint another worker")
+            raise unauthorized(
+                "this one-time token is unknown, was used by another process, or was revoked. Mint another worker"
+            )
         pool = self._pools.get(arrival.pool, Pool())
         log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
         return answer(
@@ -111,24 +117,28 @@ class Leases:
         leases: list[protocol.Lease] = []
         if asked.max and not caller.draining:
             leases = await self._wait(request, caller, asked.max, asked.wait)
+            if not leases:
+                # While it waited, the worker may have been told to drain, or lost its token.
+                caller = await self._caller(request)
         if leases or asked.settle:
-            await self._fleet.active(caller.id)
+            with contextlib.suppress(LedgerUnavailable):  # a note for the autoscaler: not worth the leases just given
+                await self._fleet.active(caller.id)
         return answer(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
 
     async def complete(self, request: Request) -> Response:
         """Settle one lease whose object was processed, or was found unchanged."""
-        return await self._settle_one(request, await read_model(request, protocol.CompleteRequest))
+        return await self._settle_one(request, protocol.CompleteRequest)
 
     async def fail(self, request: Request) -> Response:
         """Settle one lease whose object could not be processed, is absent, or is given back."""
-        return await self._settle_one(request, await read_model(request, protocol.FailRequest))
+        return await self._settle_one(request, protocol.FailRequest)
 
     async def heartbeat(self, request: Request) -> Response:
         """Extend a lease."""
         caller = await self._caller(request)
         said = await read_model(request, protocol.HeartbeatRequest)
         live = await self._ledger.lease(_id(request), said.token, caller.id)
-        if live is None:
+        if live is None or live.pipeline_id not in self._routes.pipelines:
             raise _lost()
         seconds = self._routes.pipelines[live.pipeline_id][1].lease_seconds
         again = await self._ledger.extend(live.id, live.token, caller.id, seconds)
@@ -145,8 +155,12 @@ class Leases:
         except LeaseLost:
             raise _lost() from None
         except KeyTooLong as error:
-            failed = outcome.Failed("key-too-long", str(error), retry=False)
-            await self._settler.submit(Settlement(_id(request), said.token, caller.id, failed))
+            await self._settle(
+                caller,
+                protocol.Failed(
+                    id=_id(request), token=said.token, reason="key-too-long", message=str(error), retry=False
+                ),
+            )
             raise _lost() from None
         except StoreError as error:
             raise Problem(503, "store-unavailable", str(error)) from None
@@ -168,13 +182,19 @@ class Leases:
                     return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
-        """Each time another pipeline comes first, so that none starves behind a long queue."""
-        self._turn += 1
+        """Each time another pipeline of the pool comes first, so that none starves behind a long queue."""
+        turn = self._turns[caller.pool]
+        self._turns[caller.pool] += 1
         claimed: list[protocol.Lease] = []
         for step in range(len(pipelines)):
-            number = pipelines[(self._turn + step) % len(pipelines)]
+            number = pipelines[(turn + step) % len(pipelines)]
             pipeline = self._routes.pipelines[number][1]
-            rows = await self._ledger.claim(number, "work", most - len(claimed), caller.id, pipeline.lease_seconds)
+            try:
+                rows = await self._ledger.claim(number, "work", most - len(claimed), caller.id, pipeline.lease_seconds)
+            except LedgerUnavailable:
+                if claimed:  # what is leased is told: else it would lie idle until its deadline
+                    break
+                raise
             claimed += [self._lease(row) for row in rows]
             if len(claimed) >= most:
                 break
@@ -208,8 +228,11 @@ class Leases:
 
     # ── settling ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _settle_one(self, request: Request, said: protocol.CompleteRequest | protocol.FailRequest) -> Response:
+    async def _settle_one(
+        self, request: Request, model: type[protocol.CompleteRequest] | type[protocol.FailRequest]
+    ) -> Response:
         caller = await self._caller(request)
+        said = await read_model(request, model)
         if said.root.id != _id(request):
             raise Problem(422, "malformed", "the lease's id in the path and in the body differ")
         settled = await self._settle(caller, said.root)
@@ -245,11 +268,6 @@ class Leases:
         return caller
 
 
-def url_seconds(pipeline: Pipeline) -> int:
-    """How long a presigned URL for one lease lives."""
-    return int(pipeline.lease_seconds) + _URL_GRACE_SECONDS
-
-
 def idle_seconds(pool: Pool) -> float:
     """When a worker leaves by itself: well after the autoscaler would have drained it, never from a pool's minimum."""
     return 86_400.0 if pool.minimum else 2 * pool.idle_seconds + 60
@@ -267,7 +285,7 @@ def _outcome(said: protocol.Settlement) -> outcome.Outcome:
     match said:
         case protocol.Done():
             published = {output.name: output.etag for output in said.outputs}
-            return outcome.Done(said.fetched.etag, said.fetched.modified, published)
+            return outcome.Done(said.fetched.etag, _believed(said.fetched.modified), published)
         case protocol.Unchanged():
             return outcome.Unchanged()
         case protocol.Absent():
@@ -278,11 +296,23 @@ def _outcome(said: protocol.Settlement) -> outcome.Outcome:
             return outcome.Released()
 
 
+def _believed(modified: datetime | None) -> datetime | None:
+    """Last-Modified in UTC, if it can be one. Raises Problem 422."""
+    if modified is None:
+        return None
+    try:
+        moment = modified.replace(tzinfo=modified.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:
+        raise Problem(422, "malformed", "fetched.modified is out of range") from None
+    return moment if moment <= datetime.now(UTC) + _LATEST else None
+
+
 def _id(request: Request) -> int:
-    id: int = request.path_params["id"]
-    if not 1 <= id < 2**63:
-        raise Problem(404, "unknown-lease", "there is no lease of that number")
-    return id
+    """The lease's number. Raises Problem 404."""
+    text: str = request.path_params["id"]
+    if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63:
+        return int(text)
+    raise Problem(404, "unknown-lease", "there is no lease of that number")
 
 
 def _lost() -> Problem:

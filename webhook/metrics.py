@@ -1,4 +1,4 @@
-"""What ``/metrics`` shows. Counters of the ledger are read from it, so that they survive a restart and agree on all replicas.
+"""What ``/metrics`` shows. Counters of the ledger are read from it: they survive a restart and agree on all replicas.
 
 ``docs/operations.md`` explains every metric; a test holds both to each other.
 """
@@ -58,9 +58,14 @@ class Metrics:
         )
         self.leased = Counter("yurt_leases", "Leases given by this process", registry=self.registry)
         self.settled = Counter(
-            "yurt_settlements", "Settlements by outcome; refused: the lease was lost before", ["outcome"], registry=self.registry
+            "yurt_settlements",
+            "Settlements by outcome; refused: the lease was lost before",
+            ["outcome"],
+            registry=self.registry,
         )
-        self.reaped = Counter("yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry)
+        self.reaped = Counter(
+            "yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry
+        )
         self.leading = Gauge("yurt_leader", "1 on the replica that runs the autoscaler", registry=self.registry)
         self.registry.register(_LedgerCollector(self))
 
@@ -68,7 +73,7 @@ class Metrics:
         """Read the ledger's counters anew. Raises LedgerUnavailable."""
         now = self.snapshot
         now.totals = [(r["pipeline"] or "", r["name"], r["value"]) for r in await ledger.fetch("totals")]
-        now.oldest = [(r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest")]
+        now.oldest = _longest((r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest"))
         now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
         now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
         if time.monotonic() >= self._standing_until:
@@ -93,7 +98,9 @@ class _LedgerCollector:
     def collect(self) -> Iterator[Metric]:
         """The last snapshot as metrics."""
         now = self._metrics.snapshot
-        yield _counter("yurt_events", "Events by verdict, once a pipeline", ("pipeline", "verdict"), _named(now.totals, EVENTS))
+        yield _counter(
+            "yurt_events", "Events by verdict, once a pipeline", ("pipeline", "verdict"), _named(now.totals, EVENTS)
+        )
         yield _counter(
             "yurt_changes", "Accepted changes that ended, by how", ("pipeline", "outcome"), _named(now.totals, CHANGES)
         )
@@ -103,9 +110,14 @@ class _LedgerCollector:
         )
         yield _gauge("yurt_workers", "Machines that are not gone, by state", ("pool", "state"), now.workers)
         yield _counter(
-            "yurt_workers_minted", "Machines that a provider accepted", ("pool",), [(pool, n) for pool, n, _ in now.fleet]
+            "yurt_workers_minted",
+            "Machines that a provider accepted",
+            ("pool",),
+            [(pool, n) for pool, n, _ in now.fleet],
         )
-        yield _counter("yurt_workers_slain", "Machines that are gone again", ("pool",), [(pool, n) for pool, _, n in now.fleet])
+        yield _counter(
+            "yurt_workers_slain", "Machines that are gone again", ("pool",), [(pool, n) for pool, _, n in now.fleet]
+        )
         events, changes = now.unaccounted
         yield _gauge(
             "yurt_unaccounted",
@@ -113,6 +125,14 @@ class _LedgerCollector:
             ("unit",),
             [("events", events), ("changes", changes)],
         )
+
+
+def _longest(rows: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """One row a pipeline: one that was moved to another bucket has a row for each."""
+    longest: dict[str, float] = {}
+    for pipeline, seconds in rows:
+        longest[pipeline] = max(seconds, longest.get(pipeline, 0))
+    return sorted(longest.items())
 
 
 def _named(totals: Iterable[tuple[str, str, int]], names: tuple[str, ...]) -> list[tuple[str, str, int]]:

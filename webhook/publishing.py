@@ -2,7 +2,7 @@
 
 Every output is written only if what is there is what was known to be there (``If-Match``), or nothing
 (``If-None-Match: *``). A worker that finds something else asks again: the fencing token recorded on the object decides
-whether that is older work, to be replaced, or newer, in which case the lease is over.
+whether that is older work, or its own whose answer was lost, to be replaced, or newer, in which case the lease is over.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from webhook.events import MAX_KEY_BYTES
 from webhook.ledger.ledger import Ledger, LiveLease
 from webhook.routing import Routes
 from webhook.storage import Found, Store
+from webhook.storage.presign import MAX_EXPIRES_SECONDS
 from workers.protocol import OutputRequest, OutputsRequest, Upload
 
 TOKEN = "yurt-token"  # noqa: S105 - a metadata name
@@ -22,6 +23,7 @@ INPUT_ETAG = "yurt-input-etag"
 """Metadata of an output: ETag of the input that it was made from."""
 
 _URL_GRACE_SECONDS = 300
+"""A presigned URL outlives the lease, so that the lease and not the URL decides."""
 
 
 class LeaseLost(Exception):
@@ -43,7 +45,7 @@ class Publisher:
     async def uploads(self, id: int, asked: OutputsRequest, worker_id: int) -> list[Upload]:
         """A presigned PUT for each output asked for. Raises LeaseLost, KeyTooLong, StoreError."""
         lease = await self._ledger.lease(id, asked.token, worker_id)
-        if lease is None:
+        if lease is None or lease.pipeline_id not in self._routes.pipelines:
             raise LeaseLost
         return list(await asyncio.gather(*(self._upload(lease, asked.etag, output) for output in asked.outputs)))
 
@@ -62,21 +64,24 @@ class Publisher:
             "PUT",
             pipeline.output.bucket,
             key,
-            expires_seconds=int(pipeline.lease_seconds) + _URL_GRACE_SECONDS,
+            expires_seconds=url_seconds(pipeline),
             headers=headers,
         )
         return Upload(name=output.name, url=url, headers=headers)
 
-    async def _condition(
-        self, lease: LiveLease, pipeline: Pipeline, key: str, output: OutputRequest
-    ) -> dict[str, str]:
+    async def _condition(self, lease: LiveLease, pipeline: Pipeline, key: str, output: OutputRequest) -> dict[str, str]:
         etag = lease.published.get(output.name)
         if output.conflict:
             found = await self._store.head(pipeline.output.bucket, key)
-            if found and token_of(found) >= lease.token:
+            if found and token_of(found) > lease.token:
                 raise LeaseLost
             etag = found.etag if found else None
         return {"if-match": f'"{etag}"'} if etag else {"if-none-match": "*"}
+
+
+def url_seconds(pipeline: Pipeline) -> int:
+    """How long a presigned URL for one lease lives."""
+    return min(int(pipeline.lease_seconds) + _URL_GRACE_SECONDS, MAX_EXPIRES_SECONDS)
 
 
 def output_key(pipeline: Pipeline, key: str, name: str) -> str:

@@ -29,7 +29,9 @@ class Routes:
         ignored: list[int] = []
         for event in batch.events:
             watching = [
-                number for number, pipeline in self._by_bucket.get(event.bucket, ()) if pipeline.watches(event.bucket, event.key)
+                number
+                for number, pipeline in self._by_bucket.get(event.bucket, ())
+                if pipeline.watches(event.bucket, event.key)
             ]
             if event.kind is Kind.IRRELEVANT:
                 ignored += watching or [0]

@@ -28,9 +28,9 @@ def main() -> int:
 
 def _run(settings: Settings) -> int:
     # Only now: a wrong environment is told at once, and a command line that imports this starts fast.
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from workers import log, session  # noqa: PLC0415
+    from workers import log, session
 
     log.configure(settings.log)
     return asyncio.run(session.live(settings))

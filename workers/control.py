@@ -20,6 +20,8 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from workers import tls
+from workers.headers import retry_after_seconds
 from workers.protocol import (
     HeartbeatRequest,
     HeartbeatResponse,
@@ -31,7 +33,7 @@ from workers.protocol import (
     Problem,
     Welcome,
 )
-from workers.retry import Backoff, Fault, retry_after_seconds
+from workers.retry import Backoff, Fault
 
 MAX_ANSWER_BYTES = 8 << 20
 """Of one answer of the control plane."""
@@ -83,6 +85,7 @@ class ControlPlane:
         self._url = url
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
+            verify=tls.context(),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             limits=httpx.Limits(keepalive_expiry=30.0),
             timeout=None,  # noqa: S113  each call has a limit of its own below
@@ -117,9 +120,7 @@ class ControlPlane:
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
         """Extend a lease."""
-        return await self._call(
-            f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse
-        )
+        return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         """Ask where to put outputs. Repeated until it is answered: the caller's lease is the time limit."""
@@ -134,9 +135,7 @@ class ControlPlane:
     def _bearer(self, token: str) -> None:
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    async def _call(
-        self, path: str, body: BaseModel, answer: type[Answer], *, wait_seconds: float = 0.0
-    ) -> Answer:
+    async def _call(self, path: str, body: BaseModel, answer: type[Answer], *, wait_seconds: float = 0.0) -> Answer:
         try:
             async with asyncio.timeout(self._answer_seconds + wait_seconds):
                 status, headers, content = await self._post(path, body)

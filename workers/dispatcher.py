@@ -63,11 +63,11 @@ class Pace:
     """Rest after a call that the control plane did not understand: it may just be changing its version."""
 
 
-class Orphaned(Exception):  # noqa: N818  says what is, like its siblings
+class Orphaned(Exception):
     """The control plane has been gone for too long. Nobody can want this machine's work any more."""
 
 
-class Unfit(Exception):  # noqa: N818
+class Unfit(Exception):
     """This machine cannot do the work: its disk is full, or no child process can be started."""
 
 
@@ -184,10 +184,11 @@ class Dispatcher:
         return max(0, min(2 * slots - ahead, 4 * slots - len(self._runs) - len(self._outbox), MAX_LEASES))
 
     def _wait_seconds(self) -> float:
-        longest = min(MAX_WAIT_SECONDS, self._longest_silence_seconds)
+        idle = self._welcome.idle_seconds
+        longest = min(MAX_WAIT_SECONDS, self._longest_silence_seconds, idle)
         if self._runs or self._outbox:
             return longest
-        return min(longest, max(self._busy_at + self._welcome.idle_seconds - time.monotonic(), 0.0))
+        return min(longest, max(self._busy_at + idle - time.monotonic(), 0.0))
 
     @property
     def _longest_silence_seconds(self) -> float:

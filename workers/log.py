@@ -57,7 +57,4 @@ def configure(style: LogFormat) -> None:
 
 def _without_queries(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Cut the query off every URL: a presigned one carries its signature there."""
-    return {
-        name: _SIGNED.sub(r"\1?…", value) if isinstance(value, str) else value
-        for name, value in event.items()
-    }
+    return {name: _SIGNED.sub(r"\1?…", value) if isinstance(value, str) else value for name, value in event.items()}

@@ -23,7 +23,8 @@ MANIFEST = "result.json"
 """The output that is written last: the durable record of one result."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-ETag = Annotated[str, Field(min_length=1, max_length=200)]
+ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\x7e]+$")]
+"""Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 

@@ -47,18 +47,14 @@ class Piece:
 class Publisher:
     """Publishes the results of one lease."""
 
-    def __init__(
-        self, lease: Lease, fetched: Version, *, tenure: Tenure, control: ControlPlane, store: Store
-    ) -> None:
+    def __init__(self, lease: Lease, fetched: Version, *, tenure: Tenure, control: ControlPlane, store: Store) -> None:
         self._lease = lease
         self._fetched = fetched
         self._tenure = tenure
         self._control = control
         self._store = store
 
-    async def publish(
-        self, result: Result, folder: Path, spent: dict[str, float], workspace: Path
-    ) -> list[Output]:
+    async def publish(self, result: Result, folder: Path, spent: dict[str, float], workspace: Path) -> list[Output]:
         """Publish the result's files from ``folder`` and then the manifest, which is the last of what is
         returned.
 
@@ -76,15 +72,11 @@ class Publisher:
         started_at = time.monotonic()
         pieces = _pieces(result.outputs, folder)
         draft = self._draft(result, pieces, spent)
-        last = OutputRequest(
-            name=MANIFEST, size=len(_encode(draft)) + _SLACK_BYTES, content_type=manifest.CONTENT_TYPE
-        )
+        last = OutputRequest(name=MANIFEST, size=len(_encode(draft)) + _SLACK_BYTES, content_type=manifest.CONTENT_TYPE)
         # One request for all, also for the manifest that is not written yet: a round trip less until the
         # result.
         *uploads, final = await self._ask([*(piece.wanted for piece in pieces), last])
-        outputs = await all_of(
-            self._place(piece, upload) for piece, upload in zip(pieces, uploads, strict=True)
-        )
+        outputs = await all_of(self._place(piece, upload) for piece, upload in zip(pieces, uploads, strict=True))
         seconds = draft.seconds.model_copy(update={"publish": _rounded(time.monotonic() - started_at)})
         complete = draft.model_copy(
             update={"outputs": tuple(outputs), "seconds": seconds, "finished_at": datetime.now(UTC)}
@@ -114,9 +106,7 @@ class Publisher:
         request = OutputsRequest(token=self._lease.token, etag=self._fetched.etag, outputs=list(wanted))
         return (await self._control.outputs(self._lease.id, request)).uploads
 
-    async def _place_manifest(
-        self, complete: Manifest, path: Path, wanted: OutputRequest, upload: Upload
-    ) -> Output:
+    async def _place_manifest(self, complete: Manifest, path: Path, wanted: OutputRequest, upload: Upload) -> Output:
         encoded = _encode(complete)
         if len(encoded) > wanted.size:  # a store with longer ETags
             wanted = wanted.model_copy(update={"size": len(encoded)})
@@ -142,17 +132,13 @@ class Publisher:
                 finished_at=datetime.now(UTC),
             )
         except ValidationError as error:
-            raise HandlerError(
-                "handler-error", f"The handler's labels are not JSON: {_where(error)}."
-            ) from error
+            raise HandlerError("handler-error", f"The handler's labels are not JSON: {_where(error)}.") from error
 
 
 def _pieces(outputs: Sequence[OutputFile], folder: Path) -> list[Piece]:
     pieces = [_piece(output, folder / output.name) for output in outputs]
     if any(piece.wanted.name == MANIFEST for piece in pieces):
-        raise HandlerError(
-            "handler-error", f"The handler made an output called {MANIFEST}, the manifest's name."
-        )
+        raise HandlerError("handler-error", f"The handler made an output called {MANIFEST}, the manifest's name.")
     return pieces
 
 
@@ -165,9 +151,7 @@ def _piece(output: OutputFile, path: Path) -> Piece:
             name=output.name, size=size, content_type=output.content_type, cache_control=output.cache_control
         )
     except ValidationError as error:
-        raise HandlerError(
-            "handler-error", f"An output of the handler is invalid: {_where(error)}."
-        ) from error
+        raise HandlerError("handler-error", f"An output of the handler is invalid: {_where(error)}.") from error
     return Piece(path, wanted)
 
 

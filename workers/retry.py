@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from tenacity import (
     AsyncRetrying,
@@ -16,11 +13,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-MAX_RETRY_AFTER_SECONDS = 30.0
-"""A peer's wish to wait longer is cut to this: a lease does not live for ever."""
 
-
-class Fault(Exception):  # noqa: N818  a network's fault, often no error of anybody's
+class Fault(Exception):
     """Something on the network went wrong."""
 
     def __init__(self, message: str, *, again: bool, after_seconds: float = 0.0) -> None:
@@ -62,18 +56,3 @@ class Backoff:
 
     def _jitter(self, state: RetryCallState) -> float:
         return wait_random_exponential(multiplier=self.first_seconds, max=self.longest_seconds)(state)
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float:
-    """Seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3.
-
-    seconds or a date), 0 without a readable one.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value[:9]), MAX_RETRY_AFTER_SECONDS)
-    try:
-        seconds = (parsedate_to_datetime(value) - (now or datetime.now(UTC))).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

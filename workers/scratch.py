@@ -76,9 +76,7 @@ def _remove_dead(lock: Path) -> None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if (
-            os.fstat(descriptor).st_uid == os.getuid()
-        ):  # in a shared folder anyone can leave files of this name
+        if os.fstat(descriptor).st_uid == os.getuid():  # in a shared folder anyone can leave files of this name
             _remove(lock.with_name(lock.name.removesuffix(_LOCK)))
     except BlockingIOError:  # its agent lives
         pass

@@ -12,7 +12,7 @@ import structlog
 
 from workers.bench import Bench
 from workers.control import ControlPlane, Rejected, Unauthorized
-from workers.dispatcher import Dispatcher, Orphaned, Unfit
+from workers.dispatcher import Dispatcher, Orphaned, Pace, Unfit
 from workers.protocol import Welcome
 from workers.retry import Backoff
 from workers.run import Tools
@@ -73,7 +73,7 @@ class _Signals:
                 self._dispatcher.abandon()
 
 
-async def live(settings: Settings) -> Exit:
+async def live(settings: Settings, pace: Pace | None = None) -> Exit:
     """The whole life of an agent. Nothing of it is left afterwards: no child, no file, no connection."""
     structlog.contextvars.bind_contextvars(**({"label": settings.label} if settings.label else {}))
     signals = _Signals()
@@ -83,7 +83,7 @@ async def live(settings: Settings) -> Exit:
             tools = await _equip(settings, stack)
             welcome = await first_of(_call_home(tools.control), _gone(signals))
             if welcome is not None:
-                await _work(welcome, tools, signals)
+                await _work(welcome, tools, signals, pace)
     except (Unauthorized, Rejected) as error:
         _log.error("refused", error=error.message, hint="Mint another worker: a token calls home once.")
         return Exit.REFUSED
@@ -121,10 +121,10 @@ async def _gone(signals: _Signals) -> None:
     await signals.first()
 
 
-async def _work(welcome: Welcome, tools: Tools, signals: _Signals) -> None:
+async def _work(welcome: Welcome, tools: Tools, signals: _Signals, pace: Pace | None) -> None:
     structlog.contextvars.bind_contextvars(worker=welcome.worker)
     _log.info("ready", pool=welcome.pool, slots=welcome.slots)
     tools.bench.widen(welcome.slots)
-    dispatcher = Dispatcher(welcome, tools)
+    dispatcher = Dispatcher(welcome, tools, pace)
     signals.direct(dispatcher)
     await dispatcher.work()

@@ -56,34 +56,24 @@ class Settings:
 
 def _url(value: str) -> str:
     if not value:
-        raise SettingsError(
-            "YURT_URL is missing: set it to the control plane's base URL, https://yurt.example"
-        )
+        raise SettingsError("YURT_URL is missing: set it to the control plane's base URL, https://yurt.example")
     try:
         parts = urlsplit(value)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, an unbalanced bracket
         valid = False
     if not valid or len(value) > _URL_LENGTH or not value.isprintable() or " " in value:
-        raise SettingsError(
-            "YURT_URL is not an http:// or https:// URL: set it to the control plane's base URL"
-        )
+        raise SettingsError("YURT_URL is not an http:// or https:// URL: set it to the control plane's base URL")
     if parts.username is not None or parts.query or parts.fragment:
-        raise SettingsError(
-            "YURT_URL carries a user, a query or a fragment: leave only scheme, host, port and path"
-        )
+        raise SettingsError("YURT_URL carries a user, a query or a fragment: leave only scheme, host, port and path")
     return value.rstrip("/")
 
 
 def _token(value: str) -> str:
     if not value:
-        raise SettingsError(
-            "YURT_TOKEN is missing: set it to the one-time token that the control plane minted"
-        )
+        raise SettingsError("YURT_TOKEN is missing: set it to the one-time token that the control plane minted")
     if not _TOKEN.fullmatch(value):
-        raise SettingsError(
-            "YURT_TOKEN is malformed: 16 to 512 letters, digits and ._~+/=- with no space or quotes"
-        )
+        raise SettingsError("YURT_TOKEN is malformed: 16 to 512 letters, digits and ._~+/=- with no space or quotes")
     return value
 
 
@@ -94,17 +84,13 @@ def _work_dir(environ: Mapping[str, str]) -> Path:
     except OSError as error:
         raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be made: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise SettingsError(
-            f"YURT_WORK_DIR {str(path)!r} cannot be written: choose a folder that this user owns"
-        )
+        raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be written: choose a folder that this user owns")
     return path.resolve()
 
 
 def _label(value: str) -> str:
     if value and not _LABEL.fullmatch(value):
-        raise SettingsError(
-            "YURT_LABEL is malformed: up to 100 letters, digits, dots, hyphens and underscores"
-        )
+        raise SettingsError("YURT_LABEL is malformed: up to 100 letters, digits, dots, hyphens and underscores")
     return value
 
 

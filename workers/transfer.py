@@ -15,14 +15,15 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Literal, Self
 
 import httpx
 
+from workers import tls
+from workers.headers import content_length, http_date, plain_etag, retry_after_seconds
 from workers.protocol import Download, Expected, Upload, Version
-from workers.retry import Backoff, Fault, retry_after_seconds
+from workers.retry import Backoff, Fault
 
 MAX_UPLOAD_BYTES = 5 << 30
 """One PUT carries at most 5 GiB: S3 and Tigris alike."""
@@ -105,21 +106,14 @@ class Answer:
         return cls(
             status=response.status_code,
             etag=plain_etag(response.headers.get("etag")),
-            modified=_date(response.headers.get("last-modified")),
-            size_bytes=_length(response.headers.get("content-length")),
+            modified=http_date(response.headers.get("last-modified")),
+            size_bytes=content_length(response.headers.get("content-length")),
             code=code,
             retry_after_seconds=retry_after_seconds(response.headers),
         )
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}".rstrip()
-
-
-def plain_etag(value: str | None) -> str | None:
-    """An ETag without its quotes and weak prefix; None when there is none, or one that no store would
-    make."""
-    etag = (value or "").strip().removeprefix("W/").removeprefix("w/").strip('"')
-    return etag if 0 < len(etag) <= 200 and etag.isprintable() else None
 
 
 # ── what an answer means ────────────────────────────────────────────────────────────────────────────────────
@@ -221,6 +215,7 @@ class Store:
         self._patience = patience or Patience()
         stall = self._patience.stall_seconds
         self._http = httpx.AsyncClient(
+            verify=tls.context(),
             # Stores compress nothing by themselves, and what is stored compressed is handed on as it is.
             headers={"Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=30.0),
@@ -257,9 +252,7 @@ class Store:
         except TimeoutError:
             raise StoreFault("An upload took too long.") from None
 
-    async def _get(
-        self, source: Download, expected: Expected, path: Path, limit_bytes: int
-    ) -> Version | Nothing:
+    async def _get(self, source: Download, expected: Expected, path: Path, limit_bytes: int) -> Version | Nothing:
         known_etag = plain_etag({k.lower(): v for k, v in source.headers.items()}.get("if-none-match"))
         try:
             async with self._http.stream("GET", source.url, headers=source.headers) as response:
@@ -330,15 +323,3 @@ def _unreachable(error: Exception) -> StoreFault:
     # Only the kind of the error: its text may show the URL, and with it the signature.
     again = not isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError)
     return StoreFault(f"The store could not be reached: {type(error).__name__}.", again=again)
-
-
-def _date(value: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value) if value else None
-    except ValueError:
-        return None
-    return date and date.replace(tzinfo=date.tzinfo or UTC)  # "-0000" is UTC, but parsed without a zone
-
-
-def _length(value: str | None) -> int | None:
-    return int(value) if value and value.isascii() and value.isdigit() else None

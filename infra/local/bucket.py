@@ -65,9 +65,7 @@ class Bucket:
         headers = dict(answer.headers)
         if scope["method"] != "HEAD" and answer.status not in (204, 304):
             headers["content-length"] = str(len(answer.body))
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": [*header_lines(headers)]}
-        )
+        await send({"type": "http.response.start", "status": answer.status, "headers": [*header_lines(headers)]})
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
@@ -100,9 +98,7 @@ class Bucket:
                 408, "RequestTimeout", f"The body did not arrive within {_BODY_SECONDS:.0f} s."
             ) from None
         if more:
-            raise RefusedError(
-                413, "EntityTooLarge", f"More than {self._max_body_bytes} bytes in one request."
-            )
+            raise RefusedError(413, "EntityTooLarge", f"More than {self._max_body_bytes} bytes in one request.")
         body.seek(0)
         return size_bytes
 
@@ -166,9 +162,7 @@ class Bucket:
         if not self.store.holds(call.bucket):
             raise RefusedError(404, "NoSuchBucket", "The specified bucket does not exist.")
         if not (call.header("authorization") or "").startswith("AWS4-HMAC-SHA256 "):
-            raise RefusedError(
-                403, "AccessDenied", "Settings need a signed request (AWS Signature Version 4)."
-            )
+            raise RefusedError(403, "AccessDenied", "Settings need a signed request (AWS Signature Version 4).")
 
     # ── /_yurt/ ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -35,9 +35,7 @@ class _Request:
 class Delivery:
     """One bucket's queue and the task that empties it. To be made inside a running event loop, and closed."""
 
-    def __init__(
-        self, notifications: Notifications, posting: Posting, counts: Counts, max_pending: int
-    ) -> None:
+    def __init__(self, notifications: Notifications, posting: Posting, counts: Counts, max_pending: int) -> None:
         self.notifications: Notifications | None = notifications
         """Where to post from now on."""
         self.pending = 0
@@ -136,16 +134,12 @@ class Delivery:
             self._give_up(request, outcome)
         else:
             self._counts.retries += 1
-            self._put_off(
-                _Request(request.events, request.attempts + 1), self._backoff_seconds(request.attempts)
-            )
+            self._put_off(_Request(request.events, request.attempts + 1), self._backoff_seconds(request.attempts))
 
     def _give_up(self, request: _Request, outcome: str) -> None:
         self._counts.given_up += len(request.events)
         self.pending -= len(request.events)
-        sys.stderr.write(
-            f"local bucket: gave up {len(request.events)} events, the last attempt ended {outcome}\n"
-        )
+        sys.stderr.write(f"local bucket: gave up {len(request.events)} events, the last attempt ended {outcome}\n")
 
     def _backoff_seconds(self, attempts: int) -> float:
         doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # for ever would overflow a float

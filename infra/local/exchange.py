@@ -92,9 +92,7 @@ def call_of(scope: Mapping[str, Any], body: IO[bytes], size_bytes: int) -> Call:
 def error(status: int, code: str, message: str) -> Answer:
     """An error as S3 words it."""
     body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
-    return Answer(
-        status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
-    )
+    return Answer(status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode())
 
 
 def json_answer(content: object, status: int = 200) -> Answer:
@@ -104,7 +102,4 @@ def json_answer(content: object, status: int = 200) -> Answer:
 
 def header_lines(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
     """Headers as ASGI wants them."""
-    return (
-        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
-        for name, value in headers.items()
-    )
+    return ((name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items())

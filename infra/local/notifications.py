@@ -47,11 +47,7 @@ class Auth(BaseModel):
 
     def masked(self) -> dict[str, str]:
         """What a reader may see of it."""
-        return (
-            {"token": MASK}
-            if self.token is not None
-            else {"basic_user": str(self.basic_user), "basic_pass": MASK}
-        )
+        return {"token": MASK} if self.token is not None else {"basic_user": str(self.basic_user), "basic_pass": MASK}
 
 
 class Notifications(BaseModel):
@@ -91,9 +87,7 @@ def key_pattern(expression: str) -> re.Pattern[str] | None:
     if not expression.strip():
         return None
     if not (match := _FILTER.match(expression)):
-        raise NotificationsError(
-            'filter: the local bucket understands WHERE `key` REGEXP "pattern" and nothing else'
-        )
+        raise NotificationsError('filter: the local bucket understands WHERE `key` REGEXP "pattern" and nothing else')
     try:
         return re.compile(match[1].replace('\\"', '"'))
     except re.error as error:

@@ -8,7 +8,8 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+
+from infra.local.notifications import Notifications, NotificationsError, patched
 
 TOKEN_PREFIX = "YURT_NOTIFY_TOKEN"  # noqa: S105 - the name of a variable
 """Variable with the bearer token of every webhook. ``…_PHOTOS_IN`` is for the bucket ``photos-in`` alone."""
@@ -56,9 +57,8 @@ class Options:
     """Everything on the command line."""
 
     buckets: tuple[str, ...] = ()
-    notify: dict[str, str] = field(default_factory=dict)
-    """Webhook by bucket."""
-    filters: dict[str, str] = field(default_factory=dict)
+    notify: dict[str, Notifications] = field(default_factory=dict)
+    """By bucket."""
     listen: str = "127.0.0.1"
     port: int = 0
     max_body_bytes: int = 256 * 1024 * 1024
@@ -76,20 +76,34 @@ def parse(argv: Sequence[str]) -> Options:
     """Read a command line. Exits with status 2 and a sentence where it is wrong."""
     parser = _parser()
     given = parser.parse_args(argv)
-    notify, filters = dict(given.notify), dict(given.filter)
-    for flag, buckets in (("--notify", notify), ("--filter", filters)):
-        if unknown := set(buckets) - set(given.bucket):
-            parser.error(f"{flag} names {', '.join(sorted(unknown))}: give --bucket for it as well")
+    try:
+        notify = _notifications(given)
+    except NotificationsError as error:
+        parser.error(str(error))
     return Options(
         buckets=tuple(dict.fromkeys(given.bucket)),
         notify=notify,
-        filters=filters,
         listen=given.listen,
         port=given.port,
         max_body_bytes=given.max_body_bytes,
         disorder=_disorder(given),
         posting=_posting(given),
     )
+
+
+def _notifications(given: argparse.Namespace) -> dict[str, Notifications]:
+    urls, filters = dict(given.notify), dict(given.filter)
+    for flag, named, known in (("--notify", urls, given.bucket), ("--filter", filters, urls)):
+        if unknown := set(named) - set(known):
+            needed = "--bucket" if flag == "--notify" else "--notify"
+            raise NotificationsError(f"{flag} names {', '.join(sorted(unknown))}: give {needed} for it as well")
+    made = {bucket: patched(None, _settings(bucket, url, filters.get(bucket, ""))) for bucket, url in urls.items()}
+    return {bucket: notifications for bucket, notifications in made.items() if notifications}
+
+
+def _settings(bucket: str, url: str, expression: str) -> dict[str, object]:
+    token = token_for(bucket)
+    return {"web_hook": url, "filter": expression} | ({"auth": {"token": token}} if token else {})
 
 
 def _disorder(given: argparse.Namespace) -> Disorder:
@@ -144,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--notify",
-        type=_notify,
+        type=_for_bucket,
         action="append",
         default=[],
         metavar="BUCKET=URL",
@@ -152,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--filter",
-        type=_filter,
+        type=_for_bucket,
         action="append",
         default=[],
         metavar="BUCKET=FILTER",
@@ -162,17 +176,13 @@ def _parser() -> argparse.ArgumentParser:
         "--max-body-bytes", type=_count, default=256 * 1024 * 1024, help="of one request (default 256 MiB)"
     )
     _add_posting(parser.add_argument_group("delivery"))
-    _add_disorder(
-        parser.add_argument_group("disorder, the same for the same seed and the same order of writes")
-    )
+    _add_disorder(parser.add_argument_group("disorder, the same for the same seed and the same order of writes"))
     return parser
 
 
 def _add_posting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--batch", type=_count, default=10, help="most events in one request (default 10)")
-    group.add_argument(
-        "--linger-seconds", type=_seconds, default=0.0, help="wait for a fuller batch (default 0)"
-    )
+    group.add_argument("--linger-seconds", type=_seconds, default=0.0, help="wait for a fuller batch (default 0)")
     group.add_argument("--timeout-seconds", type=_seconds, default=10.0, help="of one request (default 10)")
     group.add_argument(
         "--retries",
@@ -181,21 +191,13 @@ def _add_posting(group: argparse._ArgumentGroup) -> None:
         metavar="N|forever",
         help="before events are given up (default 3)",
     )
-    group.add_argument(
-        "--backoff-seconds", type=_seconds, default=0.5, help="before the first retry, then doubled"
-    )
-    group.add_argument(
-        "--stamps", action="store_true", help="send object.versionstamp and object.lastModified too"
-    )
+    group.add_argument("--backoff-seconds", type=_seconds, default=0.5, help="before the first retry, then doubled")
+    group.add_argument("--stamps", action="store_true", help="send object.versionstamp and object.lastModified too")
 
 
 def _add_disorder(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--duplicates", type=_share, default=0.0, metavar="SHARE", help="events sent twice, 0 to 1"
-    )
-    group.add_argument(
-        "--reorder", type=_share, default=0.0, metavar="SHARE", help="events overtaken by later ones"
-    )
+    group.add_argument("--duplicates", type=_share, default=0.0, metavar="SHARE", help="events sent twice, 0 to 1")
+    group.add_argument("--reorder", type=_share, default=0.0, metavar="SHARE", help="events overtaken by later ones")
     group.add_argument("--drop", type=_share, default=0.0, metavar="SHARE", help="events never sent")
     group.add_argument("--hold", type=_share, default=0.0, metavar="SHARE", help="events held back")
     group.add_argument("--hold-seconds", type=_seconds, default=2.0, help="for so long (default 2)")
@@ -267,19 +269,9 @@ def _pair(text: str) -> tuple[str, str]:
     return left, right
 
 
-def _notify(text: str) -> tuple[str, str]:
-    bucket, url = _pair(text)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise argparse.ArgumentTypeError(
-            f"the webhook of {bucket} has to be a http(s) URL without credentials"
-        )
-    return _bucket(bucket), url
-
-
-def _filter(text: str) -> tuple[str, str]:
-    bucket, expression = _pair(text)
-    return _bucket(bucket), expression
+def _for_bucket(text: str) -> tuple[str, str]:
+    bucket, value = _pair(text)
+    return _bucket(bucket), value
 
 
 def _region_delay(text: str) -> tuple[str, float]:

@@ -14,8 +14,7 @@ import uvicorn
 
 from infra.local.bucket import Bucket
 from infra.local.hub import Hub
-from infra.local.notifications import Auth, Notifications
-from infra.local.options import Options, token_for
+from infra.local.options import Options
 from infra.local.store import Store
 from workers import lifeline
 
@@ -100,18 +99,8 @@ def _config(bucket: Bucket) -> uvicorn.Config:
 def _bucket(options: Options) -> Bucket:
     hub = Hub(options.disorder, options.posting)
     bucket = Bucket(Store(options.buckets), hub, options.max_body_bytes)
-    for name, url in options.notify.items():
-        token = token_for(name)
-        hub.configure(
-            name,
-            Notifications.model_validate(
-                {
-                    "web_hook": url,
-                    "filter": options.filters.get(name, ""),
-                    "auth": Auth(token=token) if token else None,
-                }
-            ),
-        )
+    for name, notifications in options.notify.items():
+        hub.configure(name, notifications)
     return bucket
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +36,7 @@ from infra.local.payload import Change, EventName
 
 _ACCOUNT = "123456789012"
 _REGION = "us-east-1"
+_SCOPE = re.compile(r"(Credential=[^/,]*/\d{8}/)[^/,]*(/)")
 _MAX_PREVIOUS = 256
 _MAX_DELETED_KEYS = 1_000
 
@@ -96,9 +97,7 @@ class Store:
         answer = self._ask(call)
         if name is EventName.RENAME and answer.status == 200:
             self._remove_source(call)
-        return answer, [
-            change for key in keys if (change := self._change(name, call.bucket, key, before[key]))
-        ]
+        return answer, [change for key in keys if (change := self._change(name, call.bucket, key, before[key]))]
 
     def stale_answer(self, call: Call) -> Answer:
         """Carry out a read as a replica would that has not heard of the last overwrite that was kept."""
@@ -131,16 +130,10 @@ class Store:
         if name is None or after is before.content:
             return None
         if name is EventName.DELETED:
-            return (
-                Change(name, bucket, key, before.size, before.etag, datetime.now(UTC))
-                if before.content
-                else None
-            )
+            return Change(name, bucket, key, before.size, before.etag, datetime.now(UTC)) if before.content else None
         if after is None:
             return None
-        return Change(
-            name, bucket, key, after.size, after.etag.strip('"'), after.last_modified.replace(tzinfo=UTC)
-        )
+        return Change(name, bucket, key, after.size, after.etag.strip('"'), after.last_modified.replace(tzinfo=UTC))
 
     def _remove_source(self, call: Call) -> None:
         # moto copies; a rename leaves nothing behind.
@@ -150,7 +143,7 @@ class Store:
     def _keep(self, bucket: str, before: Mapping[str, _Before]) -> None:
         for key, was in before.items():
             if (bucket, key) not in self._previous and len(self._previous) < _MAX_PREVIOUS:
-                self._previous[bucket, key] = _copied(was.content) if was.content else None
+                self._previous[bucket, key] = copy.copy(was.content)
 
     @contextmanager
     def _rewound(self, bucket: str, key: str) -> Iterator[None]:
@@ -217,15 +210,13 @@ def _deleted_keys(call: Call) -> list[str]:
     finally:
         call.body.seek(0)
     if len(keys) > _MAX_DELETED_KEYS:
-        raise RefusedError(
-            400, "MalformedXML", f"At most {_MAX_DELETED_KEYS} objects can be deleted at once."
-        )
+        raise RefusedError(400, "MalformedXML", f"At most {_MAX_DELETED_KEYS} objects can be deleted at once.")
     return list(dict.fromkeys(keys))
 
 
 def _form_keys(call: Call) -> list[str]:
-    request = _MotoRequest(_environ(call))
-    key, file = request.form.get("key"), request.files.get("file")
+    with _MotoRequest(_environ(call)) as request:  # closes the file's own temporary file
+        key, file = request.form.get("key"), request.files.get("file")
     call.body.seek(0)
     if not key:
         raise RefusedError(400, "InvalidArgument", "The form has no field called key.")
@@ -265,6 +256,8 @@ def _header_environ(call: Call) -> dict[str, Any]:
             preserved[variable] = name
     values.pop("HTTP_TRANSFER_ENCODING", None)  # the body was read whole
     values.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
+    # A region such as Tigris' "auto" means nothing to moto, and there is only one here.
+    values["HTTP_AUTHORIZATION"] = _SCOPE.sub(rf"\g<1>{_REGION}\g<2>", values.get("HTTP_AUTHORIZATION", ""))
     return values | {PRESERVED_HEADER_NAMES_ENVIRON_KEY: preserved}
 
 
@@ -279,11 +272,3 @@ def _answer(call: Call, status: int, headers: Mapping[str, Any], body: str | byt
     if call.method == "HEAD":
         return Answer(status, kept)
     return Answer(status, kept | {"content-length": str(len(content))}, content)
-
-
-def _copied(content: FakeKey) -> FakeKey:
-    """A copy that stays readable when moto closes the original."""
-    twin = copy.copy(content)
-    twin._value_buffer = tempfile.SpooledTemporaryFile(content._max_buffer_size)  # noqa: SIM115 - as moto's
-    twin._value_buffer.write(content.value)
-    return twin

@@ -55,9 +55,7 @@ PATIENCE_SECONDS = 30.0
 ONE_TIME_TOKEN = "one-time-token-0123456789"
 WORKER_TOKEN = "worker-token-0123456789"
 MODIFIED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-LIMITS = Limits(
-    wall_seconds=60, cpu_seconds=60, memory_bytes=2 << 30, input_bytes=10 << 20, output_bytes=100 << 20
-)
+LIMITS = Limits(wall_seconds=60, cpu_seconds=60, memory_bytes=2 << 30, input_bytes=10 << 20, output_bytes=100 << 20)
 COPY = 'cp "$0" copy.txt'
 """A command that publishes its input."""
 
@@ -94,6 +92,8 @@ class ControlPlane:
         self.store: dict[str, Content] = {}
         self.lost: set[int] = set()
         """Tokens of leases that are no longer live."""
+        self.misunderstood: set[int] = set()
+        """Tokens of settlements that make the whole request malformed."""
         self.revoked = self.draining = False
         self.faults: dict[str, list[Response]] = defaultdict(list)
         """Answers to give first, by ``METHOD path``."""
@@ -180,20 +180,20 @@ class ControlPlane:
     async def _hello(self, request: Request) -> Response:
         hello = Hello.model_validate_json(await request.body())
         self._event("hello")
+        self._instance = self._instance or hello.instance  # before the answer is lost
         if (fault := await self._disturb(request)) is not None:
             return fault
-        self._instance = self._instance or hello.instance
         if _bearer(request) != ONE_TIME_TOKEN or self._instance != hello.instance:
             return _problem(401, "unauthorized", "the token was used")
-        return _json(
-            Welcome.model_validate({"worker": 7, "pool": "cpu", "token": WORKER_TOKEN} | self.welcome)
-        )
+        return _json(Welcome.model_validate({"worker": 7, "pool": "cpu", "token": WORKER_TOKEN} | self.welcome))
 
     async def _lease(self, request: Request) -> Response:
         asked = LeaseRequest.model_validate_json(await request.body())
         self._event("ask", asked.max, len(asked.settle))
         if (fault := await self._disturb(request)) is not None:
             return fault
+        if self.misunderstood & {settlement.token for settlement in asked.settle}:
+            return _problem(422, "malformed", "a settlement is malformed")
         settled = [self._settle(settlement) for settlement in asked.settle]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(asked.wait):
@@ -236,9 +236,7 @@ class ControlPlane:
         headers = {"content-type": output.content_type, "if-none-match": "*"}
         if output.conflict and path in self.store:
             headers = {"content-type": output.content_type, "if-match": f'"{self.store[path].etag}"'}
-        return Upload(
-            name=output.name, url=f"{self.url}/store/{path}?X-Amz-Signature=secret", headers=headers
-        )
+        return Upload(name=output.name, url=f"{self.url}/store/{path}?X-Amz-Signature=secret", headers=headers)
 
     async def _refusal(self, request: Request, token: int) -> Response | None:
         if self.revoked:
@@ -318,9 +316,7 @@ async def served(plane: ControlPlane, port: int = 0) -> AsyncIterator[ControlPla
         listener.bind(("127.0.0.1", port))
         listener.listen()
         plane.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            plane.app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=0
-        )
+        config = uvicorn.Config(plane.app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=0)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
         try:
@@ -331,9 +327,12 @@ async def served(plane: ControlPlane, port: int = 0) -> AsyncIterator[ControlPla
 
 
 @contextlib.asynccontextmanager
-async def agent(plane: ControlPlane, work_dir: Path, **environment: str) -> AsyncIterator[Process]:
-    """A real agent. It is killed at the end if it still lives."""
+async def agent(
+    plane: ControlPlane, work_dir: Path, *, wrapper: Sequence[str] = (), **environment: str
+) -> AsyncIterator[Process]:
+    """A real agent, executed by ``wrapper``. It is killed at the end if it still lives."""
     process = await asyncio.create_subprocess_exec(
+        *wrapper,
         sys.executable,
         "-m",
         "workers",

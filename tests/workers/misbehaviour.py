@@ -78,6 +78,13 @@ def spin(job: Job) -> Result:
         pass
 
 
+def burn(job: Job) -> Result:
+    """Use more than a second of processor time."""
+    while time.process_time() < 1.2:
+        pass
+    return Result(outputs=())
+
+
 def hang(job: Job) -> Result:
     (job.output / "started").touch()
     time.sleep(3_600)
@@ -191,7 +198,7 @@ def echo_options(job: Job) -> Result:
 
 def lose_lock(job: Job) -> Result:
     """Hold the interpreter's lock inside a C call, so that no Python thread of this process can run."""
-    import ctypes  # noqa: PLC0415
+    import ctypes
 
     (job.output / "pid").write_text(str(os.getpid()))
     ctypes.PyDLL(None).sleep(3_600)

@@ -21,9 +21,7 @@ INSTANCE = "instance-0123456789"
 TEXT = OutputRequest(name="a.txt", size=1, content_type="text/plain")
 
 
-def client(
-    plane: ControlPlane, token: str = ONE_TIME_TOKEN, answer_seconds: float = 10
-) -> control.ControlPlane:
+def client(plane: ControlPlane, token: str = ONE_TIME_TOKEN, answer_seconds: float = 10) -> control.ControlPlane:
     return control.ControlPlane(plane.url, token, answer_seconds=answer_seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import signal
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pyvips
 from pydantic import JsonValue
 
+from tests.workers.handlers.photo.samples import quadrants
 from workers import protocol
 from workers.handlers import HandlerError, Job, Result
 from workers.sandbox import Sandbox, WorkerFault
@@ -258,9 +261,7 @@ async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(
         ("NOT_A_FUNCTION", "handler-error", True, "not a function"),
     ],
 )
-async def test_what_a_handler_does_wrong(
-    folder: Folder, name: str, reason: str, retry: bool, words: str
-) -> None:
+async def test_what_a_handler_does_wrong(folder: Folder, name: str, reason: str, retry: bool, words: str) -> None:
     async with sandbox() as box:
         error = await failure(box, python(name), folder.job())
         assert (error.reason, error.retry) == (reason, retry), error.log
@@ -315,16 +316,72 @@ async def test_the_log_keeps_its_end(folder: Folder) -> None:
     assert "200000\nthe end\n" in error.log
 
 
+# ── with libvips ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def photo(**changed: float) -> protocol.Handler:
+    return protocol.Handler(kind="photo", limits=limits(**changed))
+
+
+@functools.cache
+def large_photo() -> bytes:
+    """12 megapixels of PNG, which no decoder can shrink while loading; interlaced, so that all of it is held."""
+    image = pyvips.Image.xyz(4_000, 3_000)
+    image = (image[0] % 251).bandjoin([image[1] % 241, (image[0] + image[1]) % 239])
+    content: bytes = image.cast("uchar").copy(interpretation="srgb").pngsave_buffer(compression=1, interlace=True)
+    return content
+
+
+async def test_a_photo(folder: Folder) -> None:
+    job = folder.job(quadrants().write_to_buffer(".jpg"))
+    async with sandbox(preload=("photo",)) as box:
+        result = await box.run(photo(), job)
+    assert {file.name for file in result.outputs} == {path.name for path in job.output.iterdir()}
+    assert result.labels["width"] == 120
+
+
+@pytest.mark.parametrize("memory_mib", [8, 32])
+async def test_libvips_out_of_memory(folder: Folder, memory_mib: int) -> None:
+    job = folder.job(large_photo())
+    async with sandbox() as box:
+        await box.run(photo(), folder.job(quadrants().write_to_buffer(".png")))  # what it loads is not counted
+        error = await failure(box, photo(memory_bytes=memory_mib * MIB), job)
+        assert (error.reason, error.retry) == ("memory-limit", False), (error.message, error.log)
+        assert await pid_of(box, folder)
+
+
+async def test_libvips_over_the_size_of_outputs(folder: Folder) -> None:
+    job = folder.job(quadrants().write_to_buffer(".png"))
+    async with sandbox() as box:
+        error = await failure(box, photo(output_bytes=50), job)
+    assert (error.reason, error.retry) == ("output-too-large", False), error.message
+
+
+@pytest.mark.parametrize("name", ["256.webp", "metadata.json"])
+async def test_a_disk_that_is_really_full(folder: Folder, name: str) -> None:
+    job = folder.job(quadrants().write_to_buffer(".png"))
+    (job.output / name).symlink_to("/dev/full")
+    async with sandbox() as box:
+        with pytest.raises(WorkerFault, match="disk is full"):
+            await box.run(photo(), job)
+
+
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_processor_time_is_counted_for_each_job_of_a_child(folder: Folder) -> None:
+async def test_a_spinning_handler_ends_at_its_processor_time(folder: Folder) -> None:
     async with sandbox() as box:
         pid = await pid_of(box, folder)
         error = await failure(box, python("spin", cpu_seconds=0.2), folder.job())
         assert (error.reason, error.retry) == ("cpu-limit", False)
         assert "0.2 s of processor time" in error.message
         assert await pid_of(box, folder) != pid
+
+
+async def test_what_earlier_jobs_used_is_not_counted(folder: Folder) -> None:
+    async with sandbox() as box:
+        await box.run(python("burn"), folder.job())
+        await box.run(python("say_pid", cpu_seconds=0.5), folder.job())
 
 
 async def test_a_hang_ends_at_the_wall(folder: Folder) -> None:
@@ -382,6 +439,7 @@ def test_killing_what_is_gone_is_no_error() -> None:
 AGENT = """
 import asyncio, sys
 from pathlib import Path
+from tests.workers.handlers.photo.samples import quadrants
 from workers import protocol
 from workers.handlers import Job
 from workers.sandbox import Sandbox
@@ -403,9 +461,7 @@ async def test_children_die_with_a_killed_agent(tmp_path: Path, handler: str) ->
     files = {"lose_lock": ("pid", 1), "fork_bomb": ("pids", 64)}
     name, count = files[handler]
     try:
-        await until(
-            lambda: (tmp_path / name).exists() and len((tmp_path / name).read_text().split()) == count
-        )
+        await until(lambda: (tmp_path / name).exists() and len((tmp_path / name).read_text().split()) == count)
     finally:
         agent.kill()
         agent.wait()

@@ -23,10 +23,13 @@ class Leased:
     pipeline_id: int
     lane: Lane
     attempts: int
-    """This lease counted."""
+    """Leases that counted, this one among them: in ``work`` towards parking, in ``check`` the 404s in a row."""
+    faults: int
+    """The store's own, since the last change."""
     again: bool
     again_lane: Lane | None
-    again_etag: str | None
+    heard_etag: str | None
+    """With ``again``: the one ETag that all events since the lease named, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,13 @@ LOST = Failed(
 )
 """A lease that ran out, or whose worker is gone."""
 
+TORN = Failed(
+    "replica-behind",
+    "The store says both that this object is there and that it is not. Ask the store's status page, or look at the bucket.",
+    retry=True,
+)
+"""A worker's 404 about an object that the control plane finds."""
+
 _STORE_FAULTS = frozenset({"store", "replica-behind"})
 """Faults of the store, not of the object: worth many more attempts before a person has to look."""
 
@@ -103,6 +113,12 @@ class Policy:
         return min(self.backoff_limit_seconds, exponential) * (0.5 + jitter() / 2)
 
 
+ELSEWHERE = Policy(
+    attempts=5, store_attempts=50, absent_checks=3, backoff_seconds=1.0, backoff_limit_seconds=300.0
+)
+"""For objects of a pipeline that this process's configuration does not name: another's does, or it was taken out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """The row after the settlement."""
@@ -113,6 +129,7 @@ class Next:
     lane: Lane = "work"
     delay_seconds: float = 0
     attempts: int = 0
+    faults: int = 0
     error: Failed | None = None
     result: Done | None = None
     restart: bool = False
@@ -126,7 +143,7 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
     after = _alone(row, outcome, policy, jitter)
     if not row.again:
         return after
-    if isinstance(outcome, Done) and row.again_lane == "work" and row.again_etag == outcome.etag:
+    if isinstance(outcome, Done) and row.again_lane == "work" and row.heard_etag == outcome.etag:
         # Every event since the lease named the content that was fetched: nothing is left to do for them.
         return replace(after, counted=(*after.counted, "superseded"))
     # The newer change takes the row over. A unit that had not ended by itself is superseded by it.
@@ -137,6 +154,7 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
         lane=row.again_lane or "work",
         delay_seconds=0,
         attempts=0,
+        faults=0,
         error=None,
         restart=True,
     )
@@ -144,30 +162,47 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
 
 def _alone(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
     """The next state if no event came during the lease."""
-    delay = policy.delay_seconds(row.attempts, jitter)
     match outcome:
         case Done():
             return Next("done", ("done",), result=outcome)
         case Unchanged():
             return Next("done", ("unchanged",))
         case Released():
-            return Next("pending", (), row.lane, delay, max(0, row.attempts - 1))
+            delay = policy.delay_seconds(row.attempts, jitter)
+            return Next("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
         case Present():
-            return Next("pending", (), attempts=row.attempts)
+            # Where a worker has just been told the opposite, it is not sent back at once.
+            delay = policy.delay_seconds(row.faults, jitter) if row.faults else 0
+            return Next("pending", (), "work", delay, faults=row.faults)
         case Absent():
-            return _absent(row, policy, delay)
+            return _absent(row, policy, jitter)
         case Failed():
-            return _failed(row, outcome, policy, delay)
+            return _failed(row, outcome, policy, jitter)
 
 
-def _absent(row: Leased, policy: Policy, delay_seconds: float) -> Next:
+def _absent(row: Leased, policy: Policy, jitter: Callable[[], float]) -> Next:
+    if row.lane == "work":
+        # A worker's word: the control plane asks for itself, and counts from its own first 404.
+        return _fault(row, TORN, "check", 0, policy, jitter)
     if row.attempts >= policy.absent_checks:
         return Next("gone", ("gone",), forget=True)
-    return Next("pending", (), "check", delay_seconds, row.attempts)
+    return Next("pending", (), "check", policy.delay_seconds(row.attempts, jitter), row.attempts, row.faults)
 
 
-def _failed(row: Leased, failed: Failed, policy: Policy, delay_seconds: float) -> Next:
-    limit = policy.store_attempts if failed.reason in _STORE_FAULTS else policy.attempts
-    if failed.retry and row.attempts < limit:
-        return Next("pending", (), row.lane, delay_seconds, row.attempts, failed)
-    return Next("parked", (), row.lane, attempts=row.attempts, error=failed)
+def _failed(row: Leased, failed: Failed, policy: Policy, jitter: Callable[[], float]) -> Next:
+    if failed.retry and (row.lane == "check" or failed.reason in _STORE_FAULTS):
+        return _fault(row, failed, row.lane, max(0, row.attempts - 1), policy, jitter)
+    if failed.retry and row.attempts < policy.attempts:
+        delay = policy.delay_seconds(row.attempts, jitter)
+        return Next("pending", (), row.lane, delay, row.attempts, row.faults, failed)
+    return Next("parked", (), row.lane, attempts=row.attempts, faults=row.faults, error=failed)
+
+
+def _fault(
+    row: Leased, failed: Failed, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]
+) -> Next:
+    """The next state after a fault that says nothing about the object: no attempt of its own is used up."""
+    faults = row.faults + 1
+    if faults >= policy.store_attempts:
+        return Next("parked", (), lane, attempts=attempts, faults=faults, error=failed)
+    return Next("pending", (), lane, policy.delay_seconds(faults, jitter), attempts, faults, failed)

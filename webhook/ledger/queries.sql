@@ -7,11 +7,11 @@
 insert into objects as o (
     pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, heard_etag, heard_size, scheme, ordinal, newest_at
 )
-select e.pipeline_id, e.key, 'pending', e.lane, n.now, n.now, 'accepted', e.mark, e.etag, e.size,
-       e.scheme, e.ordinal, e.modified
+select e.pipeline_id, e.key, 'pending', e.lane, clock.now, clock.now, 'accepted', e.mark,
+       case e.lane when 'work' then e.etag end, e.size, e.scheme, e.ordinal, e.modified
 from unnest($1::smallint[], $2::text[], $3::lane[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bytea[],
             $9::timestamptz[]) as e (pipeline_id, key, lane, mark, etag, size, scheme, ordinal, modified),
-     (select yurt_now() as now) as n
+     (select yurt_now() as now offset 0) as clock
 on conflict (pipeline_id, key) do update set
     verdict = case
         when o.state = 'pending' or o.again then 'coalesced'
@@ -24,27 +24,24 @@ on conflict (pipeline_id, key) do update set
         when 'pending' then least(o.due_at, excluded.due_at)
         else excluded.due_at end,
     attempts = case when o.state = 'leased' then o.attempts else 0 end,
+    faults = case when o.state = 'leased' then o.faults else 0 end,
     error = case when o.state = 'leased' then o.error end,
     again = o.state = 'leased',
     again_lane = case when o.state = 'leased' then excluded.lane end,
-    again_etag = case
-        when o.state <> 'leased' or excluded.lane = 'check' then null
-        when o.again and o.again_etag is distinct from excluded.heard_etag then null
-        else excluded.heard_etag end,
     heard_at = case when o.state = 'pending' then o.heard_at else excluded.heard_at end,
     mark = excluded.mark,
     heard_etag = case
-        when excluded.lane = 'check' then null
-        when o.state = 'pending' and o.heard_etag is distinct from excluded.heard_etag then null
+        when (o.state = 'pending' or o.again) and o.heard_etag is distinct from excluded.heard_etag then null
         else excluded.heard_etag end,
     heard_size = excluded.heard_size,
     scheme = coalesce(excluded.scheme, o.scheme),
     ordinal = case when excluded.scheme is null then o.ordinal else excluded.ordinal end,
     newest_at = greatest(o.newest_at, excluded.newest_at)
 where o.mark <> excluded.mark
+  -- Version.is_older_than, in SQL.
   and not coalesce(
-      case when o.scheme = excluded.scheme then excluded.ordinal < o.ordinal
-           else excluded.newest_at < o.newest_at end, false)
+      case when o.scheme is null and excluded.scheme is null then excluded.newest_at < date_trunc('second', o.newest_at)
+           else o.scheme = excluded.scheme and excluded.ordinal < o.ordinal end, false)
 returning o.pipeline_id, o.key, o.verdict;
 
 -- name: dropped
@@ -55,20 +52,20 @@ join objects as o using (pipeline_id, key);
 
 -- name: quarantine
 -- Keep what could not be read. The same text again only counts.
-insert into quarantine as q (source, reason, raw, digest)
-select * from unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
+insert into quarantine as q (source, reason, raw, digest, times)
+select * from unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[])
 on conflict (source, digest) do update
-    set times = q.times + 1, received_at = excluded.received_at, reason = excluded.reason;
+    set times = q.times + excluded.times, received_at = excluded.received_at, reason = excluded.reason;
 
 -- name: count
--- Add to the counters, in the transaction that they tell of.
-insert into tally as t (shard, pipeline_id, name, value)
-select $1::smallint, * from unnest($2::smallint[], $3::text[], $4::bigint[])
-on conflict (pipeline_id, name, shard) do update set value = t.value + excluded.value;
-
--- name: wake
--- Tell every replica that something is due in these pipelines. One notification a transaction: a row each halves the rate.
-select pg_notify('yurt_due', $1);
+-- Add to the counters, in the transaction that they tell of, and tell every replica in which pipelines something is due:
+-- one notification a transaction, since one a row halves the rate. With no such pipeline nobody is told.
+with counted as (
+    insert into tally as t (shard, pipeline_id, name, value)
+    select $1::smallint, * from unnest($2::smallint[], $3::text[], $4::bigint[])
+    on conflict (pipeline_id, name, shard) do update set value = t.value + excluded.value
+)
+select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: claim
 -- Lease up to $3 objects of one pipeline and lane that are due, oldest first. Nobody waits for a row that another takes.
@@ -83,9 +80,8 @@ update objects as o set
     state = 'leased',
     worker_id = $4,
     token = nextval('lease_tokens'),
-    deadline = yurt_now() + make_interval(secs => $5),
-    attempts = least(o.attempts + 1, 32000),
-    again = false, again_lane = null, again_etag = null
+    deadline = (select yurt_now()) + make_interval(secs => $5),
+    attempts = least(o.attempts + 1, 32000)
 from due
 where o.id = due.id
   and ($4::bigint is null or exists (select from workers where id = $4 and state = 'ready'))
@@ -93,7 +89,7 @@ returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.done_et
 
 -- name: lock_leased
 -- The rows that settlements name, locked; only those whose lease is still the one named.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.again, o.again_lane, o.again_etag, s.position
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag, s.position
 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as s (id, token, worker_id, position)
 join objects as o on o.id = s.id
 where o.state = 'leased' and o.token = s.token and o.worker_id is not distinct from s.worker_id
@@ -101,17 +97,17 @@ order by o.pipeline_id, o.key
 for update of o;
 
 -- name: lock_expired
--- Leases whose deadline passed, or whose worker may work no more.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.again, o.again_lane, o.again_etag
+-- Leases whose deadline passed, the latest first to be missed. Nobody waits for a row that another settles just now.
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag
 from objects as o
 where o.state = 'leased' and o.deadline < (select yurt_now())
-order by o.pipeline_id, o.key
+order by o.deadline
 limit $1
 for update of o skip locked;
 
 -- name: lock_of_worker
 -- All leases of one worker.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.again, o.again_lane, o.again_etag
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag
 from objects as o
 where o.state = 'leased' and o.worker_id = $1
 order by o.pipeline_id, o.key
@@ -122,23 +118,26 @@ for update of o;
 update objects as o set
     state = s.state,
     lane = s.lane,
-    due_at = yurt_now() + make_interval(secs => s.delay_seconds),
-    heard_at = case when s.restart then yurt_now() else o.heard_at end,
-    attempts = s.attempts,
-    again = false, again_lane = null, again_etag = null,
+    due_at = clock.now + make_interval(secs => s.delay_seconds),
+    heard_at = case when s.restart then clock.now else o.heard_at end,
+    attempts = least(s.attempts, 32000),
+    faults = least(s.faults, 32000),
+    again = false, again_lane = null,
     worker_id = null, deadline = null,
     error = s.error,
     done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
     done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
-    done_at = case when s.finished then yurt_now() else o.done_at end,
+    done_at = case when s.finished then clock.now else o.done_at end,
     published = case when s.forget then null else coalesce(s.published, o.published) end,
-    -- A key that comes back after it was gone starts anew.
-    newest_at = case when s.forget then null else greatest(o.newest_at, s.done_modified) end,
-    scheme = case when s.forget then null else o.scheme end,
-    ordinal = case when s.forget then null else o.ordinal end
-from unnest($1::bigint[], $2::object_state[], $3::lane[], $4::float8[], $5::boolean[], $6::smallint[], $7::jsonb[],
-            $8::text[], $9::timestamptz[], $10::jsonb[], $11::boolean[], $12::boolean[])
-    as s (id, state, lane, delay_seconds, restart, attempts, error, done_etag, done_modified, published, finished, forget)
+    -- A key that comes back after it was gone starts anew; what was heard while that was found out is of the new one.
+    newest_at = case when s.forget and not s.restart then null else greatest(o.newest_at, s.done_modified) end,
+    scheme = case when s.forget and not s.restart then null else o.scheme end,
+    ordinal = case when s.forget and not s.restart then null else o.ordinal end
+from unnest($1::bigint[], $2::object_state[], $3::lane[], $4::float8[], $5::boolean[], $6::smallint[], $7::smallint[],
+            $8::jsonb[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::boolean[], $13::boolean[])
+    as s (id, state, lane, delay_seconds, restart, attempts, faults, error,
+          done_etag, done_modified, published, finished, forget),
+     (select yurt_now() as now offset 0) as clock
 where o.id = s.id;
 
 -- name: extend
@@ -152,15 +151,6 @@ returning again;
 select o.id, o.pipeline_id, o.key, o.token, o.published
 from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
-
--- name: soonest
--- In how many seconds the next pending object of these pipelines is due.
-select extract(epoch from min(d.due_at) - yurt_now())::float8
-from unnest($1::smallint[]) as p (id),
-     lateral (
-         select due_at from objects
-         where pipeline_id = p.id and lane = $2 and state = 'pending' order by due_at limit 1
-     ) as d;
 
 -- name: pipeline
 -- The number of a pipeline on a bucket, given one at first use.
@@ -248,7 +238,10 @@ order by w.id;
 
 -- name: minted
 -- The provider took the order and named the machine.
-update workers set ref = $2, state = case state when 'intended' then 'booting' else state end, state_at = case state when 'intended' then yurt_now() else state_at end
+update workers set
+    ref = $2,
+    state = case state when 'intended' then 'booting' else state end,
+    state_at = case state when 'intended' then yurt_now() else state_at end
 where id = $1 and state <> 'gone' returning id;
 
 -- name: drain
@@ -286,10 +279,6 @@ update workers set active_at = yurt_now() where id = $1;
 -- name: workers_standing
 -- Machines that are not gone, by pool and state.
 select pool, state, count(*) as machines from workers where state <> 'gone' group by 1, 2;
-
--- name: prune_workers
--- Forget machines that have been gone for $1 seconds.
-delete from workers where state = 'gone' and state_at < yurt_now() - make_interval(secs => $1);
 
 -- name: due
 -- Which of these pipelines have something due.

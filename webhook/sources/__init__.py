@@ -13,6 +13,7 @@ from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, O
 
 MAX_EVENTS = 10_000
 """Events in one request; a body of 8 MiB holds about 40,000 of the shortest. A sender that batches more is misconfigured."""
+_DOTS = frozenset({".", ".."})
 
 
 class MalformedBody(Exception):
@@ -58,9 +59,9 @@ def checked_key(key: str) -> str:
         raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
     if not key.isprintable() and any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in key):
         raise BadEvent("the key holds control characters")
-    if ".." in key and ".." in key.split("/"):
-        # An HTTP client on the way normalises such a path, so the object cannot be fetched reliably, nor its results.
-        raise BadEvent("the key has '..' as a path segment")
+    if ("./" in key or key.endswith(".")) and not _DOTS.isdisjoint(key.split("/")):
+        # HTTP clients on the way normalise such a path, so neither the object nor its results can be fetched by it.
+        raise BadEvent("the key has '.' or '..' as a path segment")
     return key
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.events import Kind, ObjectEvent, Order, Version, mark_of, utc
 from webhook.sources import (
     MAX_EVENTS,
     BadEvent,
@@ -72,7 +72,7 @@ class Tigris:
         for raw in _events_of(body):
             try:
                 batch.events.append(_event(_decode_event(raw)))
-            except (BadEvent, msgspec.DecodeError, RecursionError, OverflowError) as error:
+            except (BadEvent, msgspec.DecodeError, RecursionError) as error:
                 batch.quarantined.append(Quarantined(NAME, str(error) or type(error).__name__, bytes(raw)))
         return batch
 
@@ -120,10 +120,8 @@ def _bucket(name: str) -> str:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
     try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return None if moment is None else utc(moment)
     except OverflowError:
         raise BadEvent("lastModified is out of range") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _THREADS = 16
-_RETRIES = 3
+_ATTEMPTS = 3
+_CONNECT_SECONDS = 5.0
 
 
 class StoreError(Exception):
@@ -52,7 +54,15 @@ class Found:
 class Store:
     """One S3 endpoint. Blocking calls of boto3 run in threads of its own."""
 
-    def __init__(self, endpoint: str, region: str, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        region: str,
+        credentials: Credentials,
+        *,
+        answer_seconds: float = 10,
+        attempts: int = _ATTEMPTS,
+    ) -> None:
         self.presigner = Presigner(endpoint.rstrip("/"), region, credentials)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         origin, _ = origin_of(endpoint, "bucket")
@@ -65,9 +75,9 @@ class Store:
             aws_session_token=credentials.session_token,
             config=Config(
                 signature_version="s3v4",
-                connect_timeout=5,
-                read_timeout=15,
-                retries={"total_max_attempts": _RETRIES, "mode": "standard"},
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=answer_seconds,
+                retries={"total_max_attempts": attempts, "mode": "standard"},
                 max_pool_connections=_THREADS,
                 # Stores other than AWS refuse the trailers that the SDK adds by default.
                 request_checksum_calculation="when_required",
@@ -82,7 +92,9 @@ class Store:
             said = await self._call(partial(self._client.head_object, Bucket=bucket, Key=key))
         except _Missing:
             return None
-        return Found(said["ETag"].strip('"'), said["LastModified"], said["ContentLength"], said.get("Metadata", {}))
+        # Header names have no case, and stores written in Go capitalise them.
+        metadata = {name.lower(): value for name, value in said.get("Metadata", {}).items()}
+        return Found(said.get("ETag", "").strip('"'), said["LastModified"], said["ContentLength"], metadata)
 
     async def put_new(self, bucket: str, key: str, content: bytes) -> str:
         """Write an object that must not exist yet. Returns its ETag. Raises PreconditionFailed, StoreError."""
@@ -94,14 +106,19 @@ class Store:
         return said["ETag"].strip('"')
 
     async def delete(self, bucket: str, key: str, etag: str) -> None:
-        """Delete the object if it still has this ETag ("": any); a missing one is fine. Raises PreconditionFailed, StoreError."""
+        """Delete the object if it still has this ETag ("": any); a missing one is fine.
+
+        Raises PreconditionFailed, StoreError.
+        """
         found = await self.head(bucket, key)
         if found is None:
             return
         if etag and found.etag != etag:
             # Asked here too, since not every store honours the condition below.
             raise PreconditionFailed(key)
-        await self._call(partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or found.etag}"'))
+        delete = partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or found.etag}"')
+        with contextlib.suppress(_Missing):  # somebody else was faster
+            await self._call(delete)
 
     async def reach(self, bucket: str) -> None:
         """Ask for the bucket itself, listing at most one key. Raises StoreError."""

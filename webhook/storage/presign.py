@@ -1,7 +1,7 @@
 """Presigned S3 URLs: AWS Signature Version 4 in the query string.
 
 botocore's own presigning costs about 100 µs a URL, which is what a lease would then spend most of its time on. This one
-keeps the day's signing key and costs about a tenth. ``tests/webhook/storage/test_presign.py`` holds it to botocore's signatures.
+keeps the day's signing key and costs about a tenth. ``tests/webhook/storage/test_presign.py`` holds it to botocore's.
 
 Source: "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)", Amazon S3 API Reference.
 """

@@ -101,10 +101,11 @@ def _run(argv: list[str], job: Job) -> tuple[int, bytes]:
 
 def _relay(stream: IO[bytes], tail: bytearray) -> None:
     """Pass on what the program prints and keep its end."""
-    while chunk := os.read(stream.fileno(), 65_536):
-        tail += chunk
-        del tail[:-_TAIL_BYTES]
-        os.write(2, chunk)
+    with stream:
+        while chunk := os.read(stream.fileno(), 65_536):
+            tail += chunk
+            del tail[:-_TAIL_BYTES]
+            os.write(2, chunk)
 
 
 def _failure(program: str, code: int, last_words: bytes) -> Exception:

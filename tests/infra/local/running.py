@@ -22,23 +22,23 @@ from types_boto3_s3.client import S3Client
 
 from workers.lifeline import ENVIRONMENT
 
-KEYS = {"aws_access_key_id": "tid_test", "aws_secret_access_key": "tsec_test"}
+ACCESS_KEY, SECRET_KEY = "tid_test", "tsec_test"
 
 
 @dataclass(frozen=True)
 class Running:
     endpoint: str
     process: subprocess.Popen[str]
+    http: httpx.Client
 
     def s3(self) -> S3Client:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             region_name="auto",
-            config=Config(
-                retries={"max_attempts": 1, "mode": "standard"}, request_checksum_calculation="when_required"
-            ),
-            **KEYS,
+            config=Config(retries={"total_max_attempts": 1}, request_checksum_calculation="when_required"),
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
         )
 
     def new_bucket(self, s3: S3Client, webhook: str | None = None, **settings: Any) -> str:
@@ -51,28 +51,24 @@ class Running:
         return name
 
     def patch(self, bucket: str, notifications: object) -> httpx.Response:
-        return self.signed(
-            "PATCH", f"/{bucket}", json.dumps({"object_notifications": notifications}).encode()
-        )
+        return self.signed("PATCH", f"/{bucket}", json.dumps({"object_notifications": notifications}).encode())
 
     def signed(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
         request = AWSRequest(method, self.endpoint + path, data=content)
-        S3SigV4Auth(Credentials("tid_test", "tsec_test"), "s3", "auto").add_auth(request)
-        return httpx.request(
-            method, self.endpoint + path, content=content, headers=dict(request.headers.items())
-        )
+        S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", "auto").add_auth(request)
+        return self.http.request(method, self.endpoint + path, content=content, headers=dict(request.headers.items()))
 
     def stats(self) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.endpoint}/_yurt/stats").json())
+        return dict(self.http.get(f"{self.endpoint}/_yurt/stats").json())
 
     def flush(self, deadline_seconds: float = 20) -> None:
-        answer = httpx.post(
+        answer = self.http.post(
             f"{self.endpoint}/_yurt/flush?deadline={deadline_seconds}", timeout=deadline_seconds + 5
         )
         assert answer.status_code == 200, answer.text
 
     def fault(self, **fault: object) -> None:
-        answer = httpx.post(f"{self.endpoint}/_yurt/faults", json=fault)
+        answer = self.http.post(f"{self.endpoint}/_yurt/faults", json=fault)
         assert answer.status_code == 201, answer.text
 
 
@@ -91,7 +87,8 @@ def running(*arguments: str, environment: Mapping[str, str] | None = None) -> It
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line, f"it ended with status {process.wait()}"
-            yield Running(json.loads(line)["endpoint"], process)
+            with httpx.Client(timeout=30, trust_env=False) as http:
+                yield Running(json.loads(line)["endpoint"], process, http)
         finally:
             process.terminate()
             process.wait(10)

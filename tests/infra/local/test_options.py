@@ -23,17 +23,16 @@ KNOBS = """
 def test_every_knob_is_read() -> None:
     options = parse(KNOBS.split())
     assert options.buckets == ("photos-in", "photos-out")
-    assert options.notify == {"photos-in": "http://127.0.0.1:1/x?a=b"}
-    assert options.disorder == Disorder(
-        0.2, 0.3, 0.05, 0.04, 3, 7, {"fra": 1.5, "syd": 2}, drop_superseded=True
-    )
+    assert [(bucket, it.url) for bucket, it in options.notify.items()] == [("photos-in", "http://127.0.0.1:1/x?a=b")]
+    assert options.disorder == Disorder(0.2, 0.3, 0.05, 0.04, 3, 7, {"fra": 1.5, "syd": 2}, drop_superseded=True)
     assert options.posting == Posting(5, 0.2, 1, None, 0.1, stamps=True)
     assert (options.port, options.listen, options.max_body_bytes) == (9000, "::1", 10)
 
 
 def test_a_filter_may_hold_an_equals_sign() -> None:
     expression = 'WHERE `key` REGEXP "^a=b"'
-    assert parse(["--bucket", "abc", "--filter", f"abc={expression}"]).filters == {"abc": expression}
+    arguments = ["--bucket", "abc", "--notify", "abc=http://127.0.0.1:1/", "--filter", f"abc={expression}"]
+    assert parse(arguments).notify["abc"].filter == expression
 
 
 @pytest.mark.parametrize(
@@ -46,8 +45,10 @@ def test_a_filter_may_hold_an_equals_sign() -> None:
         ("--batch 0", "1 or more"),
         ("--retries -1", "forever"),
         ("--bucket Photos", "no bucket name"),
-        ("--bucket photos --notify photos=ftp://x", "http"),
-        ("--bucket photos --notify photos=http://user:pass@host/", "without credentials"),
+        ("--bucket photos --notify photos=ftp://x", "web_hook"),
+        ("--bucket photos --notify photos=http://user:pass@host/", "credentials belong in auth"),
+        ("--bucket photos --notify photos=http://host/ --filter photos=x", "REGEXP"),
+        ("--bucket photos --filter photos=x", "give --notify"),
         ("--notify photos=http://host/", "give --bucket"),
         ("--region-delay far", "NAME=VALUE"),
         ("--region-delay f_r=1", "no region name"),

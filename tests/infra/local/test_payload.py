@@ -49,8 +49,7 @@ def test_keys_are_written_as_utf_8() -> None:
 
 def test_a_batch_keeps_its_order() -> None:
     events = [
-        Event(Change(EventName.PUT, "b", str(n), 1, "e", CHANGE.modified), bytes(10), EVENT.heard)
-        for n in range(5)
+        Event(Change(EventName.PUT, "b", str(n), 1, "e", CHANGE.modified), bytes(10), EVENT.heard) for n in range(5)
     ]
     assert [event["object"]["key"] for event in json.loads(body(events))["events"]] == [
         "0",

@@ -63,13 +63,14 @@ create table objects (
     state object_state not null,
     lane lane not null,
     due_at timestamptz not null,
-    attempts smallint not null default 0,
+    attempts smallint not null default 0,  -- in "work" leases that failed, in "check" 404s in a row; a live lease counts
+    faults smallint not null default 0,    -- of the store, since the last change
 
     -- what was heard of it last
     heard_at timestamptz not null,
     verdict text not null,            -- of the last event heard: accepted, coalesced or replaced (a parked change)
     mark bytea not null,              -- of the last event heard
-    heard_etag text,                  -- null where events since the last result disagree, or the last says it is gone
+    heard_etag text,                  -- null where the events that wait disagree, or one says that it is gone
     heard_size bigint,
     scheme text,                      -- order of the newest content heard of, comparable within one scheme
     ordinal bytea,
@@ -80,8 +81,7 @@ create table objects (
     token bigint,                     -- of this lease or of the last one
     deadline timestamptz,
     again boolean not null default false,  -- an event came while it was leased
-    again_lane lane,
-    again_etag text,                  -- the one ETag that all events since the lease named, else null
+    again_lane lane,                  -- of the last of these events
 
     -- the last result
     done_etag text,                   -- of the input

@@ -14,6 +14,8 @@ from workers.handlers.photo.formats import Format
 
 _MAX_PARTS = 1_000_000
 """Parts to walk before believing the rest: some seconds' worth."""
+_BOXES = frozenset({b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"free", b"skip", b"uuid", b"pdin"})
+"""On the top level of a file. Anything else there was appended by somebody."""
 
 
 def missing_bytes(path: Path, kind: Format) -> int:
@@ -53,10 +55,10 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:], "big")
-        if len(header) < 8 or length < 8:
+        if header[4:8] not in _BOXES or length < 8:
             break
         at += length
-    return at if at > size else size
+    return max(at, size)
 
 
 def _gif_end(file: BinaryIO, size: int) -> int:

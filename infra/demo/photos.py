@@ -1,0 +1,217 @@
+"""The photos of the demo, and what has to become of each.
+
+Every one is there for something that goes wrong in real uploads: how cameras are held, colours of print shops, names
+that need escaping, the same bytes twice, a file cut off on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from infra.demo import encoding
+from infra.demo.camera import Camera
+from infra.demo.encoding import Encode
+from infra.demo.scene import CORNERS, MOODS, Colour, Corners, Scene
+
+TEXT = b"Milk, flour, salt.\nAsk Oyuna whether the felt is dry.\n"
+
+_TYPES = {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "gif": "image/gif",
+    "tiff": "image/tiff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What has to be published of a photo."""
+
+    width: int
+    """Pixels, as a viewer shows it."""
+    height: int
+    format: str
+    corners: Corners | None = CORNERS
+    """None: the photo has no colours to tell."""
+    camera: Camera | None = None
+    orientation: int = 1
+    has_alpha: bool = False
+    pages: int = 1
+
+    def metadata(self) -> dict[str, Any]:
+        """The fields of ``metadata.json`` that are known beforehand."""
+        return {
+            "width": self.width,
+            "height": self.height,
+            "format": self.format,
+            "captured_at": self.camera.captured_at + self.camera.offset if self.camera else None,
+            "orientation": self.orientation,
+            "has_alpha": self.has_alpha,
+            "pages": self.pages,
+            "camera": self.camera.describe() if self.camera else {"make": None, "model": None, "lens": None},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a file has to be parked."""
+
+    reason: str
+    words: str
+    """The message has to say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One object to upload."""
+
+    name: str
+    """Its key below the input's prefix."""
+    about: str
+    """What it is there for."""
+    content: bytes
+    outcome: Expected | Refused
+    content_type: str = "image/jpeg"
+    earlier: tuple[bytes, ...] = ()
+    """Contents uploaded before, each overwritten by the next."""
+
+
+Plan = Callable[[], Sequence[Photo]]
+"""Makes photos; takes a moment."""
+
+
+def plans(seed: int) -> list[Plan]:
+    """What to make, to be called in any order and on any thread. The same seed gives the same photos."""
+    studio = _Studio(seed)
+    return [
+        studio.large,
+        *(studio.held(orientation) for orientation in range(1, 9)),
+        *studio.formats(),
+        studio.animation,
+        studio.window("alpha.png", "PNG with transparency", encoding.png, "png"),
+        studio.window("alpha.webp", "WebP with transparency", encoding.webp, "webp"),
+        studio.one("a+b 100% 🏕 yurt.jpg", "A name with spaces, plus, percent and emoji", 1200, 800),
+        studio.one("tiny.jpg", "Smaller than every thumbnail: never enlarged", 120, 90),
+        studio.one("panorama.jpg", "Much wider than high", 3200, 1000),
+        studio.one("2026/June/IMG_0042.JPEG", "In folders, its suffix in capitals", 800, 1200),
+        studio.twins,
+        studio.overwritten,
+        studio.truncated,
+        studio.not_a_photo,
+    ]
+
+
+class _Studio:
+    """Draws each photo in a mood, with a seed and at a time of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def one(
+        self,
+        name: str,
+        about: str,
+        width: int,
+        height: int,
+        encode: Encode = encoding.jpeg,
+        format_name: str = "jpeg",
+        *,
+        exif: bool = True,
+        grey: bool = False,
+    ) -> Plan:
+        """One upright photo."""
+
+        def make() -> list[Photo]:
+            camera = self._camera(name) if exif else None
+            image = self._scene(name, about, width, height).draw()
+            content = encode(camera.stamp(image) if camera else image)
+            expected = Expected(width, height, format_name, None if grey else CORNERS, camera)
+            return [Photo(name, about, content, expected, _TYPES[format_name])]
+
+        return make
+
+    def formats(self) -> Iterator[Plan]:
+        yield self.one("progressive.jpg", "Progressive JPEG", 1200, 800, encoding.progressive_jpeg)
+        yield self.one("cmyk.jpg", "CMYK JPEG", 900, 600, encoding.cmyk_jpeg)
+        yield self.one("display-p3.jpg", "JPEG in Display P3", 1200, 800, encoding.p3_jpeg)
+        yield self.one("grey.jpg", "Black and white JPEG", 1200, 800, encoding.grey_jpeg, grey=True)
+        yield self.one("photo.webp", "WebP", 1200, 800, encoding.webp, "webp")
+        yield self.one("photo.avif", "AVIF", 1200, 800, encoding.avif, "avif")
+        yield self.one("photo.tif", "TIFF", 800, 600, encoding.tiff, "tiff", exif=False)
+        yield self.one("deep.png", "PNG with 16 bits a channel", 800, 600, encoding.png_16_bit, "png", exif=False)
+
+    def held(self, orientation: int) -> Plan:
+        """A photo from a camera that was held, or mirrored, in one of eight ways."""
+        name, about = f"orientation-{orientation}.jpg", f"EXIF orientation {orientation}"
+
+        def make() -> list[Photo]:
+            camera = self._camera(name)
+            image = camera.stamp(self._scene(name, about, 1200, 800).draw())
+            content = encoding.jpeg(encoding.as_held(image, orientation))
+            return [Photo(name, about, content, Expected(1200, 800, "jpeg", camera=camera, orientation=orientation))]
+
+        return make
+
+    def window(self, name: str, about: str, encode: Encode, format_name: str) -> Plan:
+        """A photo with a hole in it."""
+
+        def make() -> list[Photo]:
+            image = encoding.with_window(self._scene(name, about, 1000, 700).draw())
+            expected = Expected(1000, 700, format_name, has_alpha=True)
+            return [Photo(name, about, encode(image), expected, _TYPES[format_name])]
+
+        return make
+
+    def large(self) -> list[Photo]:
+        return list(self.one("large.jpg", "24 megapixels", 6000, 4000)())
+
+    def animation(self) -> list[Photo]:
+        name, about = "animation.gif", "Animated GIF: its first frame counts"
+        first = self._scene(name, about, 480, 320)
+        later = [replace(first, corners=_turned(turns)) for turns in (1, 2, 3)]
+        content = encoding.animated_gif([scene.draw() for scene in (first, *later)])
+        return [Photo(name, about, content, Expected(480, 320, "gif", pages=4, has_alpha=True), _TYPES["gif"])]
+
+    def twins(self) -> list[Photo]:
+        [photo] = self.one("twin-a.jpg", "The same bytes under two names", 1200, 800)()
+        return [photo, replace(photo, name="twin-b.jpg")]
+
+    def overwritten(self) -> list[Photo]:
+        """Four contents of one key, told apart by their corners."""
+        name, about = "overwritten.jpg", "Overwritten three times while in flight: the last content counts"
+        camera = self._camera(name)
+        scenes = [
+            replace(self._scene(name, f"Content {turns + 1} of 4", 1800, 1200), corners=_turned(turns))
+            for turns in range(4)
+        ]
+        *earlier, last = [encoding.jpeg(camera.stamp(scene.draw())) for scene in scenes]
+        expected = Expected(1800, 1200, "jpeg", scenes[-1].corners, camera)
+        return [Photo(name, about, last, expected, earlier=tuple(earlier))]
+
+    def truncated(self) -> list[Photo]:
+        [whole] = self.one("truncated.jpg", "Cut off on its way", 1200, 800)()
+        cut = whole.content[: len(whole.content) * 3 // 5]
+        return [replace(whole, content=cut, outcome=Refused("unreadable", "cut off"))]
+
+    def not_a_photo(self) -> list[Photo]:
+        refused = Refused("unreadable", "named .jpg but holds text")
+        return [Photo("shopping-list.jpg", "A text file called .jpg", TEXT, refused)]
+
+    def _scene(self, name: str, caption: str, width: int, height: int) -> Scene:
+        random = Random(f"{self._seed}/{name}")
+        return Scene(width, height, caption.partition(":")[0], random.choice(MOODS), seed=random.randrange(2**31))
+
+    def _camera(self, name: str) -> Camera:
+        random = Random(f"{self._seed}/{name}/camera")
+        day, hour, minute = random.randint(1, 30), random.randint(6, 21), random.randint(0, 59)
+        return Camera(f"2026-06-{day:02}T{hour:02}:{minute:02}:00", random.choice(("", "+08:00")))
+
+
+def _turned(turns: int) -> Corners:
+    first, second, third, fourth = tuple(Colour)[turns:] + tuple(Colour)[:turns]
+    return (first, second, third, fourth)

@@ -1,0 +1,1 @@
+"""How fast, each figure beside a ceiling that is measured in the same run: machines differ, ratios less so."""

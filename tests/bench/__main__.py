@@ -1,0 +1,46 @@
+"""``make bench``: prints a table and writes ``bench.json``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from tests.bench import ledger, photos, travel
+from tests.bench.report import Row, show, write
+
+_PARTS: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
+    "ledger": ledger.measure,
+    "photos": photos.measure,
+    "travel": travel.measure,
+}
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the figures")
+    asked = parser.parse_args()
+    if unknown := set(asked.parts) - set(_PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}")
+    rows: list[Row] = []
+    for name in asked.parts or _PARTS:
+        print(f"Measuring {name} …", flush=True)
+        with tempfile.TemporaryDirectory(prefix="yurt-bench-") as folder, asyncio.Runner(loop_factory=uvloop.Loop) as runner:
+            rows += runner.run(_part(name, Path(folder)))
+    show(rows)
+    write(rows, asked.json)
+    print(f"Figures: {asked.json}")
+    raise SystemExit(any(row.met is False for row in rows))
+
+
+async def _part(name: str, folder: Path) -> list[Row]:
+    return await _PARTS[name](folder)
+
+
+main()

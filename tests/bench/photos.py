@@ -1,0 +1,107 @@
+"""Photos a CPU-second, beside bare libvips doing the same decode, resizes and encodes.
+
+In a process of its own, with one thread of libvips: what one slot of a worker has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.report import Row
+
+_WIDTH, _HEIGHT = 4000, 3000
+_SECONDS = 6.0
+
+
+async def measure(folder: Path) -> list[Row]:
+    """The handler in turn with the bare calls, so that both see the same machine."""
+    done = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.bench.photos",
+        str(folder),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "VIPS_CONCURRENCY": "1"},
+    )
+    output, _ = await done.communicate()
+    figures = json.loads(output)
+    return [
+        Row("bare libvips: 1600, 512, 256 px WebP of 12 megapixels", figures["bare"], "photos/CPU-s"),
+        Row(
+            "photo handler, full set of 12 megapixels",
+            figures["handler"],
+            "photos/CPU-s",
+            ratio=figures["handler"] / figures["bare"],
+            at_least=0.85,
+        ),
+    ]
+
+
+def _main(folder: Path) -> None:
+    import pyvips
+
+    pyvips.cache_set_max(0)
+    photo = folder / "photo.jpg"
+    _photo(photo)
+    seconds = {"bare": 0.0, "handler": 0.0}
+    photos = 0
+    # In pairs, the order changing: the machine's speed drifts.
+    calls = {"bare": lambda: _bare(photo, folder), "handler": lambda: _handle(photo)}
+    for name in calls:
+        calls[name]()  # warm
+    begun = time.monotonic()
+    while time.monotonic() - begun < 2 * _SECONDS:
+        for name in ("bare", "handler") if photos % 2 else ("handler", "bare"):
+            seconds[name] += _cpu_seconds(calls[name])
+        photos += 1
+    print(json.dumps({name: photos / spent for name, spent in seconds.items()}))
+
+
+def _cpu_seconds(call: Callable[[], None]) -> float:
+    begun = time.process_time()
+    call()
+    return time.process_time() - begun
+
+
+def _bare(photo: Path, folder: Path) -> None:
+    import pyvips
+
+    from workers.handlers.photo.options import PhotoOptions
+
+    options = PhotoOptions()
+    largest = pyvips.Image.thumbnail(str(photo), 1600, height=1600, size="down").copy_memory()
+    for size in options.sizes:
+        image = largest if size == 1600 else largest.thumbnail_image(size, height=size, size="down")
+        image.webpsave(str(folder / f"{size}.webp"), Q=options.quality, effort=options.effort_of(size), keep="none")
+
+
+def _handle(photo: Path) -> None:
+    from workers.handlers import Job
+    from workers.handlers.photo.handler import handle
+
+    with tempfile.TemporaryDirectory() as output:
+        handle(Job(input=photo, output=Path(output), key="uploads/photo.jpg", etag="0" * 32, options={}))
+
+
+def _photo(path: Path) -> None:
+    """Like a photo to a codec: smooth areas, edges and some noise."""
+    import pyvips
+
+    ramp = pyvips.Image.xyz(_WIDTH, _HEIGHT)
+    noise = pyvips.Image.perlin(_WIDTH, _HEIGHT, cell_size=256, seed=1) * 60 + 128
+    grain = pyvips.Image.gaussnoise(_WIDTH, _HEIGHT, sigma=6, mean=0, seed=2)
+    bands = [noise + grain, ramp[0] * (255 / _WIDTH) + grain, ramp[1] * (255 / _HEIGHT) + grain]
+    image = bands[0].bandjoin(bands[1:]).cast("uchar").copy(interpretation="srgb")
+    image.jpegsave(str(path), Q=90)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

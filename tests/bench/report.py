@@ -1,0 +1,85 @@
+"""What is printed and written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure, and what is asked of it."""
+
+    what: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    """To its ceiling, measured in the same run."""
+    at_least: float | None = None
+    """Of the ratio; of the value where there is no ratio."""
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    at_most: float | None = None
+    """Of the ratio; of the value where there is no ratio."""
+    p50_at_most_ms: float | None = None
+    p99_at_most_ms: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether all that is asked is reached; None where nothing is."""
+        measured = self.value if self.ratio is None else self.ratio
+        verdicts = [
+            self.at_least is None or measured >= self.at_least,
+            self.at_most is None or measured <= self.at_most,
+            self.p50_at_most_ms is None or (self.p50_ms or 0) <= self.p50_at_most_ms,
+            self.p99_at_most_ms is None or (self.p99_ms or 0) <= self.p99_at_most_ms,
+        ]
+        asked = (self.at_least, self.at_most, self.p50_at_most_ms, self.p99_at_most_ms)
+        return all(verdicts) if any(limit is not None for limit in asked) else None
+
+    @property
+    def wanted(self) -> str:
+        """What is asked, in words."""
+        parts = [
+            f"≥ {self.at_least:g}" if self.at_least is not None else "",
+            f"≤ {self.at_most:g}" if self.at_most is not None else "",
+            f"p50 ≤ {self.p50_at_most_ms:g}" if self.p50_at_most_ms is not None else "",
+            f"p99 ≤ {self.p99_at_most_ms:g}" if self.p99_at_most_ms is not None else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print a table."""
+    table = Table(title=f"make bench · {os.cpu_count()} cores · Python {platform.python_version()}", title_justify="left")
+    for column in ("what", "figure", "÷ ceiling", "p50 ms", "p99 ms", "to reach", ""):
+        table.add_column(column, justify="left" if column in ("what", "") else "right")
+    for row in rows:
+        table.add_row(
+            row.what,
+            f"{row.value:,.0f} {row.unit}" if row.value >= 100 else f"{row.value:,.2f} {row.unit}",
+            _number(row.ratio, 2),
+            _number(row.p50_ms, 1),
+            _number(row.p99_ms, 1),
+            row.wanted,
+            {True: "✓", False: "✗", None: ""}[row.met],
+        )
+    Console(width=None if Console().is_terminal else 140).print(table)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Write all figures as JSON."""
+    figures = [asdict(row) | {"met": row.met} for row in rows]
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+    path.write_text(json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"

@@ -1,0 +1,119 @@
+"""From upload to result through everything: local bucket, notification, receiver, lease, worker, publishing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pyvips
+
+from infra.stack import Stack, running
+from tests.bench.report import Row
+from webhook.app import validate_options
+from webhook.config import load
+from workers.manifest import Manifest
+
+_PHOTOS = 150
+_WAIT_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+_CONFIG = """
+[server]
+listen = "127.0.0.1:0"
+autoscale_seconds = 0.2
+[pipelines.photos]
+input = "s3://photos-in/uploads/"
+output = "s3://photos-out/results/"
+pool = "local"
+[pools.local]
+provider = "local"
+limit = 1
+idle_seconds = 600
+"""
+
+
+async def measure(folder: Path) -> list[Row]:
+    """Start cold, then stay warm."""
+    return await asyncio.to_thread(_measure, folder)
+
+
+def _measure(folder: Path) -> list[Row]:
+    path = folder / "yurt.toml"
+    path.write_text(_CONFIG)
+    photo = _photo()
+    with running(load(path, validate_options), path, folder / "state") as stack:
+        s3 = stack.s3()
+        cold = _travel(s3, photo, 0)
+        ready = asyncio.run(_ready_seconds(stack, folder))
+        warm = [_travel(s3, photo, number) for number in range(1, _PHOTOS + 1)]
+    beside = sorted(1000 * (total - handle) for total, handle in warm)
+    whole = sorted(1000 * total for total, _ in warm)
+    return [
+        Row("mint→ready, local", ready, "s", at_most=1.5),
+        Row("upload→result, no worker yet: minted for it", cold[0], "s"),
+        Row(
+            "upload→result, one warm worker, without the handler's own time",
+            1000 / beside[len(beside) // 2],
+            "photos/s",
+            p50_ms=_share(beside, 0.5),
+            p99_ms=_share(beside, 0.99),
+            p50_at_most_ms=60,
+            p99_at_most_ms=250,
+        ),
+        Row(
+            "upload→result, one warm worker, in all",
+            1000 / whole[len(whole) // 2],
+            "photos/s",
+            p50_ms=_share(whole, 0.5),
+            p99_ms=_share(whole, 0.99),
+        ),
+    ]
+
+
+def _travel(s3: Any, photo: bytes, number: int) -> tuple[float, float]:
+    """Seconds from the upload's answer until the manifest was written, and of these in the handler.
+
+    Both moments are taken on this machine's clock: the manifest says when it was written, after all other outputs.
+    """
+    key = f"uploads/photo-{number:04d}.jpg"
+    s3.put_object(Bucket="photos-in", Key=key, Body=photo)
+    uploaded = datetime.now(UTC)
+    manifest = _manifest(s3, f"results/{key}/result.json")
+    return (manifest.finished_at - uploaded).total_seconds(), manifest.seconds.handle
+
+
+def _manifest(s3: Any, key: str) -> Manifest:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return Manifest.decode(s3.get_object(Bucket="photos-out", Key=key)["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            time.sleep(_POLL_SECONDS)
+    raise TimeoutError(f"no {key} after {_WAIT_SECONDS:g} s")
+
+
+async def _ready_seconds(stack: Stack, folder: Path) -> float:
+    """From the intent to mint the first worker until it called home, as the ledger has it."""
+    [sockets] = [line for line in _postmaster(folder) if line.startswith("/")]
+    connection = await asyncpg.connect(host=sockets, user="postgres", database="postgres")
+    seconds: float = await connection.fetchval(
+        "select extract(epoch from ready_at - created_at)::float8 from workers where ready_at is not null order by id limit 1"
+    )
+    await connection.close()
+    return seconds
+
+
+def _postmaster(folder: Path) -> list[str]:
+    # Line 5 is the folder of the Unix socket; line 2, the data folder, begins with a slash as well.
+    lines = (folder / "state" / "postgres" / "data" / "postmaster.pid").read_text().splitlines()
+    return [lines[4]]
+
+
+def _photo() -> bytes:
+    """A small photo: what is measured is the way, not the handler."""
+    noise = pyvips.Image.perlin(800, 600, cell_size=64, seed=1) * 60 + 128
+    encoded: bytes = noise.bandjoin([noise, noise]).cast("uchar").copy(interpretation="srgb").jpegsave_buffer(Q=85)
+    return encoded

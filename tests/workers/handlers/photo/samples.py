@@ -1,0 +1,98 @@
+"""Photos for tests: four quadrants of different colours, so that every turn and every mirror shows."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import pyvips
+
+RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (30, 30, 220), (230, 220, 30)
+CORNERS = (RED, GREEN, BLUE, YELLOW)
+"""Top left, top right, bottom left, bottom right."""
+
+
+def quadrants(width: int = 120, height: int = 80) -> pyvips.Image:
+    """The four colours, 8-bit sRGB."""
+    tiles = [solid(colour, width // 2, height // 2) for colour in CORNERS]
+    return pyvips.Image.arrayjoin(tiles, across=2).copy_memory()
+
+
+def solid(colour: tuple[int, ...], width: int, height: int) -> pyvips.Image:
+    """One colour everywhere."""
+    image = pyvips.Image.black(width, height, bands=len(colour)) + list(colour)
+    return image.cast("uchar").copy(interpretation="srgb")
+
+
+def with_fields(image: pyvips.Image, **fields: str | int) -> pyvips.Image:
+    """A copy with libvips' metadata fields; ``_`` in a name stands for ``-``."""
+    tagged = image.copy()
+    for name, value in fields.items():
+        kind = pyvips.GValue.gint_type if isinstance(value, int) else pyvips.GValue.gstr_type
+        tagged.set_type(kind, name.replace("_", "-"), value)
+    return tagged
+
+
+CAMERA = {
+    "exif_ifd0_Make": "Canon (Japan) Inc",
+    "exif_ifd0_Model": "EOS R5",
+    "exif_ifd2_LensModel": "RF 50mm F1.2",
+    "exif_ifd2_DateTimeOriginal": "2023:05:15 10:30:00",
+    "exif_ifd2_OffsetTimeOriginal": "+02:00",
+}
+PLACE = {
+    "exif_ifd3_GPSLatitude": "33/1 51/1 3600/100",
+    "exif_ifd3_GPSLatitudeRef": "S",
+    "exif_ifd3_GPSLongitude": "151/1 12/1 0/1",
+    "exif_ifd3_GPSLongitudeRef": "E",
+    "exif_ifd3_GPSAltitude": "345/10",
+}
+
+
+def corners(image: pyvips.Image) -> list[tuple[int, ...]]:
+    """The named colour nearest to each corner's, in the order of ``CORNERS``."""
+    x, y = image.width // 8, image.height // 8
+    at = [(x, y), (image.width - 1 - x, y), (x, image.height - 1 - y), (image.width - 1 - x, image.height - 1 - y)]
+    return [nearest(image(*position)) for position in at]
+
+
+def nearest(pixel: list[float]) -> tuple[int, ...]:
+    """The one of ``CORNERS`` that a pixel means."""
+    return min(CORNERS, key=lambda colour: sum((a - b) ** 2 for a, b in zip(colour, pixel[:3], strict=True)))
+
+
+def jpeg_with_exif(make: bytes, altitude_reference: int) -> bytes:
+    """A JPEG with EXIF written by hand, as libvips would not write it: a make, and 34.5 m with a reference."""
+
+    def directory(at: int, *entries: tuple[int, int, int, bytes]) -> bytes:
+        data_at, head, data = at + 6 + 12 * len(entries), struct.pack("<H", len(entries)), b""
+        for tag, kind, count, value in entries:
+            inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", data_at + len(data))
+            data += value if len(value) > 4 else b""
+            head += struct.pack("<HHI", tag, kind, count) + inline
+        return head + bytes(4) + data
+
+    def main(gps_at: int) -> bytes:
+        return directory(8, (0x10F, 2, len(make) + 1, make + b"\0"), (0x8825, 4, 1, struct.pack("<I", gps_at)))
+
+    gps_at = 8 + len(main(0))
+    altitude = (6, 5, 1, struct.pack("<II", 345, 10))
+    position = [(tag, 5, 3, struct.pack("<6I", 10, 1, 0, 1, 0, 1)) for tag in (2, 4)]
+    gps = directory(gps_at, position[0], position[1], (5, 1, 1, bytes([altitude_reference])), altitude)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + main(gps_at) + gps
+    jpeg: bytes = quadrants().write_to_buffer(".jpg", keep="none")
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+def png_bomb(path: Path, width: int, height: int) -> None:
+    """A PNG of one grey bit a pixel whose header promises more than anybody can hold, in a small file."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    pixels = zlib.compressobj(9)
+    row = bytes(1 + (width + 7) // 8)
+    content = b"".join(pixels.compress(row) for _ in range(height)) + pixels.flush()
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, body in ((b"IHDR", header), (b"IDAT", content), (b"IEND", b"")):
+            checksum = zlib.crc32(kind + body)
+            file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum))

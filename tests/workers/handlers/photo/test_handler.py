@@ -1,0 +1,347 @@
+"""The photo handler, from a file to what is published."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pyvips
+from pydantic import JsonValue
+
+from tests.workers.handlers.photo.samples import (
+    BLUE,
+    CAMERA,
+    CORNERS,
+    GREEN,
+    PLACE,
+    RED,
+    YELLOW,
+    corners,
+    nearest,
+    png_bomb,
+    quadrants,
+    solid,
+    with_fields,
+)
+from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.handlers.photo.handler import handle
+
+Make = Callable[..., Job]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Write an image in a format and make a job of it."""
+
+    def job(image: pyvips.Image | bytes, suffix: str, options: dict[str, JsonValue] | None = None, **save: Any) -> Job:
+        path = tmp_path / f"input{suffix}"
+        if isinstance(image, bytes):
+            path.write_bytes(image)
+        else:
+            image.write_to_file(str(path), **save)
+        (tmp_path / "output [1]").mkdir(exist_ok=True)
+        return Job(path, tmp_path / "output [1]", f"uploads/photo{suffix}", "e", options or {})
+
+    return job
+
+
+def picture(job: Job, size: int) -> pyvips.Image:
+    return pyvips.Image.new_from_buffer((job.output / f"{size}.webp").read_bytes(), "")
+
+
+def metadata(job: Job) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((job.output / "metadata.json").read_text())
+    return found
+
+
+def refusal(job: Job) -> HandlerError:
+    with pytest.raises(HandlerError) as raised:
+        handle(job)
+    assert raised.value.retry is False
+    return raised.value
+
+
+# ── outputs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_published(make: Make) -> None:
+    job = make(quadrants(2400, 1600), ".jpg")
+    result = handle(job)
+    images = tuple(OutputFile(f"{size}.webp", "image/webp", "max-age=300") for size in (256, 512, 1600))
+    assert result.outputs == (*images, OutputFile("metadata.json", "application/json", "max-age=300"))
+    sizes = {size: (picture(job, size).width, picture(job, size).height) for size in (256, 512, 1600)}
+    assert sizes == {256: (256, 171), 512: (512, 341), 1600: (1600, 1067)}
+    assert all(corners(picture(job, size)) == list(CORNERS) for size in sizes)
+    assert result.labels == {name: metadata(job)[name] for name in result.labels}
+
+
+def test_options(make: Make) -> None:
+    job = make(quadrants(), ".png", {"sizes": [64, 32], "quality": 10, "effort": 0, "cache_control": "no-store"})
+    result = handle(job)
+    assert [(file.name, file.cache_control) for file in result.outputs] == [
+        ("64.webp", "no-store"),
+        ("32.webp", "no-store"),
+        ("metadata.json", "no-store"),
+    ]
+    assert picture(job, 32).width == 32
+
+
+def test_never_enlarged(make: Make) -> None:
+    job = make(quadrants(300, 200), ".png")
+    handle(job)
+    assert [picture(job, size).width for size in (256, 512, 1600)] == [256, 300, 300]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3_000), (3_000, 1)])
+def test_extreme_shapes(make: Make, size: tuple[int, int]) -> None:
+    job = make(solid(RED, *size), ".png")
+    handle(job)
+    assert (metadata(job)["width"], metadata(job)["height"]) == size
+
+
+# ── orientation ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+SHOWN = {
+    1: (RED, GREEN, BLUE, YELLOW),
+    2: (GREEN, RED, YELLOW, BLUE),
+    3: (YELLOW, BLUE, GREEN, RED),
+    4: (BLUE, YELLOW, RED, GREEN),
+    5: (RED, BLUE, GREEN, YELLOW),
+    6: (BLUE, RED, YELLOW, GREEN),
+    7: (YELLOW, GREEN, BLUE, RED),
+    8: (GREEN, YELLOW, RED, BLUE),
+}
+"""What a viewer has at top left, top right, bottom left, bottom right; EXIF 2.3, tag 274."""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(make: Make, orientation: int) -> None:
+    job = make(with_fields(quadrants(1200, 800), orientation=orientation), ".jpg", Q=95)
+    handle(job)
+    wide = orientation < 5
+    for size in (256, 512, 1600):
+        image = picture(job, size)
+        assert corners(image) == list(SHOWN[orientation])
+        assert (image.width > image.height) == wide
+        assert image.get_typeof("orientation") == 0
+    shown = (1200, 800) if wide else (800, 1200)
+    assert (metadata(job)["width"], metadata(job)["height"]) == shown
+    assert metadata(job)["orientation"] == orientation
+
+
+# ── formats and colours ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def assert_colours(job: Job, within: float = 12) -> None:
+    """The red corner is the very red, not only the nearest to it."""
+    found = picture(job, 1600)(10, 10)[:3]
+    assert all(abs(a - b) <= within for a, b in zip(found, RED, strict=True)), found
+    assert corners(picture(job, 1600)) == list(CORNERS)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "save", "expected"),
+    [
+        (".jpg", {"Q": 95}, "jpeg"),
+        (".jpg", {"Q": 95, "interlace": True}, "jpeg"),
+        (".png", {}, "png"),
+        (".png", {"interlace": True}, "png"),
+        (".png", {"palette": True}, "png"),
+        (".webp", {"Q": 95}, "webp"),
+        (".gif", {}, "gif"),
+        (".avif", {"Q": 90, "effort": 0}, "avif"),
+        (".tif", {"compression": "lzw", "tile": True, "pyramid": True, "subifd": True}, "tiff"),
+    ],
+)
+def test_formats(make: Make, suffix: str, save: dict[str, Any], expected: str) -> None:
+    job = make(quadrants(600, 400), suffix, **save)
+    handle(job)
+    assert metadata(job)["format"] == expected
+    assert metadata(job)["pages"] == 1
+    assert_colours(job)
+
+
+@pytest.mark.parametrize("profile", ["p3", "srgb"])
+def test_an_embedded_profile_is_honoured(make: Make, profile: str) -> None:
+    image = quadrants(600, 400).icc_transform(profile, input_profile="srgb")
+    job = make(image, ".png", profile=profile)
+    handle(job)
+    assert_colours(job)
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_cmyk(make: Make, embedded: bool) -> None:
+    image = quadrants(600, 400).icc_transform("cmyk", input_profile="srgb")
+    job = make(image, ".jpg", Q=95, **({"profile": "cmyk"} if embedded else {"keep": "none"}))
+    assert pyvips.Image.new_from_file(str(job.input)).interpretation == "cmyk"
+    handle(job)
+    assert_colours(job, within=40)  # ink cannot show these colours
+    assert picture(job, 1600).bands == 3
+
+
+@pytest.mark.parametrize("interpretation", ["rgb16", "lab", "labs", "scrgb", "xyz"])
+def test_other_colour_spaces(make: Make, interpretation: str) -> None:
+    job = make(quadrants(600, 400).colourspace(interpretation), ".tif")
+    handle(job)
+    assert_colours(job)
+
+
+def test_16_bit_png_with_profile_and_alpha(make: Make) -> None:
+    image = quadrants(600, 400).colourspace("rgb16").bandjoin(0x8080).copy(interpretation="rgb16")
+    job = make(image, ".png", profile="srgb")
+    handle(job)
+    assert_colours(job)
+    assert abs(picture(job, 1600)(5, 5)[3] - 128) <= 2
+
+
+def test_grey(make: Make) -> None:
+    job = make(solid((200,), 300, 200).copy(interpretation="b-w"), ".png")
+    handle(job)
+    assert all(abs(band - 200) <= 3 for band in picture(job, 512)(9, 9))
+    assert metadata(job)["dominant_colour"] == "#c8c8c8"
+
+
+def test_alpha_is_kept_and_does_not_bleed(make: Make) -> None:
+    clear = solid((0, 0, 255, 0), 600, 600)
+    job = make(clear.insert(solid((255, 0, 0, 255), 300, 600), 0, 0), ".png")
+    handle(job)
+    image = picture(job, 256)
+    assert metadata(job)["has_alpha"] is True
+    assert image.bands == 4
+    assert image(30, 128)[3] == 255
+    assert image(230, 128)[3] == 0
+    assert nearest(image(126, 128)) == RED
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_the_first_frame_of_an_animation(make: Make, suffix: str) -> None:
+    frames = pyvips.Image.arrayjoin([quadrants(), quadrants().invert()], across=1)
+    job = make(with_fields(frames, page_height=80), suffix)
+    handle(job)
+    assert (metadata(job)["pages"], metadata(job)["height"]) == (2, 80)
+    assert corners(picture(job, 256)) == list(CORNERS)
+
+
+# ── metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_pictures_carry_nothing_of_the_camera(make: Make, suffix: str) -> None:
+    tagged = with_fields(quadrants(600, 400), **CAMERA, **PLACE)
+    tagged.set_type(pyvips.GValue.blob_type, "xmp-data", b"<x:xmpmeta>secret</x:xmpmeta>")
+    job = make(tagged, suffix, profile="p3")
+    assert b"Canon" in job.input.read_bytes()
+    result = handle(job)
+    for file in result.outputs[:-1]:
+        image = pyvips.Image.new_from_buffer((job.output / file.name).read_bytes(), "")
+        assert [name for name in image.get_fields() if name.startswith(("exif", "xmp", "icc", "iptc"))] == []
+        content = (job.output / file.name).read_bytes()
+        assert not any(word in content for word in (b"Canon", b"secret", b"EXIF", b"XMP ", b"ICCP"))
+
+
+def test_where_it_was_taken_only_when_asked(make: Make) -> None:
+    tagged = with_fields(quadrants(), **CAMERA, **PLACE)
+    job = make(tagged, ".jpg")
+    result = handle(job)
+    assert "gps" not in metadata(job)
+    assert "151.2" not in (job.output / "metadata.json").read_text() + str(result.labels)
+    job = make(tagged, ".jpg", {"gps": True})
+    result = handle(job)
+    assert metadata(job)["gps"]["longitude"] == 151.2
+    assert "151.2" not in str(result.labels)
+
+
+def test_the_whole_of_metadata(make: Make) -> None:
+    job = make(with_fields(solid(RED, 90, 60), **CAMERA, orientation=6), ".jpg", Q=100)
+    handle(job)
+    found = metadata(job)
+    assert len(base64.b64decode(found.pop("thumbhash"))) >= 20
+    assert nearest([int(found["dominant_colour"][at : at + 2], 16) for at in (1, 3, 5)]) == RED
+    del found["dominant_colour"]
+    assert found == {
+        "width": 60,
+        "height": 90,
+        "format": "jpeg",
+        "captured_at": "2023-05-15T10:30:00+02:00",
+        "orientation": 6,
+        "has_alpha": False,
+        "pages": 1,
+        "camera": {"make": "Canon (Japan) Inc", "model": "EOS R5", "lens": "RF 50mm F1.2"},
+    }
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_decompression_bomb_is_refused_by_its_header(make: Make, tmp_path: Path) -> None:
+    job = make(b"", ".png")
+    png_bomb(job.input, 50_000, 50_000)
+    assert job.input.stat().st_size < 1_000_000
+    error = refusal(job)
+    assert error.reason == "too-large"
+    assert error.message == (
+        "The picture has 50,000 × 50,000 pixels (2,500.0 megapixels): at most 100.0 megapixels are read."
+    )
+
+
+def test_too_many_pages(make: Make) -> None:
+    frames = pyvips.Image.arrayjoin([quadrants(), quadrants().invert()], across=1)
+    job = make(with_fields(frames, page_height=80), ".gif", {"max_pages": 1})
+    assert "2 pages: at most 1" in refusal(job).message
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".avif", ".tif"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.97])
+def test_cut_off(make: Make, suffix: str, kept: float) -> None:
+    whole = make(quadrants(600, 400), suffix).input.read_bytes()
+    error = refusal(make(whole[: int(len(whole) * kept)], suffix))
+    assert error.reason == "unreadable"
+    assert error.message.startswith("The file is cut off: ")
+
+
+def test_a_progressive_jpeg_cut_off(make: Make) -> None:
+    whole = make(quadrants(600, 400), ".jpg", interlace=True).input.read_bytes()
+    assert "cut off" in refusal(make(whole[: len(whole) // 2], ".jpg")).message
+
+
+def test_damaged(make: Make) -> None:
+    whole = bytearray(make(quadrants(600, 400), ".png").input.read_bytes())
+    at = whole.index(b"IDAT") + 4
+    whole[at : at + 40] = b"\xff" * 40
+    error = refusal(make(bytes(whole), ".png"))
+    assert error.reason == "unreadable"
+    assert error.message.startswith("The PNG file is damaged: ")
+    assert str(error) == error.message
+    assert "/" not in error.message
+
+
+def test_text_and_nothing(make: Make) -> None:
+    assert "named .jpg but holds text" in refusal(make(b"Dear diary", ".jpg")).message
+    assert refusal(make(b"", ".jpg")).reason == "empty"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        b"%PDF-1.4\n",
+        b"\x08\xf2\xa6\xb6" + bytes(60),
+    ],
+)
+def test_only_the_listed_loaders_can_be_reached(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.svg").write_bytes(content)
+    with pytest.raises(pyvips.Error, match="not a known file format"):
+        pyvips.Image.new_from_file(str(tmp_path / "a.svg"))
+
+
+def test_one_thread_and_no_cache() -> None:
+    assert pyvips.concurrency_get() == 1
+    assert pyvips.cache_get_max() == 0
+
+
+def test_results_are_results(make: Make) -> None:
+    assert isinstance(handle(make(quadrants(), ".png")), Result)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from workers.retry import Backoff, Fault
+
+
+class Peer:
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = list(faults)
+        self.calls = 0
+
+    async def __call__(self) -> str:
+        self.calls += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        return "answer"
+
+
+async def test_asks_again_while_it_helps() -> None:
+    peer = Peer(Fault("busy", again=True), Fault("busy", again=True))
+    assert await Backoff(first_seconds=0.001).retrying()(peer) == "answer"
+    assert peer.calls == 3
+
+
+async def test_gives_up_after_so_many_attempts() -> None:
+    last = Fault("busy", again=True)
+    peer = Peer(Fault("busy", again=True), last)
+    with pytest.raises(Fault) as raised:
+        await Backoff(attempts=2, first_seconds=0.001).retrying()(peer)
+    assert raised.value is last
+    assert peer.calls == 2
+
+
+@pytest.mark.parametrize("fault", [Fault("no", again=False), ValueError("a bug")])
+async def test_asks_once_where_it_does_not_help(fault: Exception) -> None:
+    peer = Peer(fault)
+    with pytest.raises(type(fault)):
+        await Backoff().retrying()(peer)
+    assert peer.calls == 1
+
+
+async def test_waits_longer_and_longer_and_as_long_as_asked() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    peer = Peer(*(Fault("busy", again=True, after_seconds=100) for _ in range(20)))
+    retrying = Backoff(first_seconds=0.5, longest_seconds=8).retrying()
+    await retrying.copy(sleep=sleep)(peer)
+    limits = [min(0.5 * 2**number, 8) for number in range(20)]
+    assert all(100 <= seconds <= 100 + limit for seconds, limit in zip(slept, limits, strict=True))
+    assert len(set(slept)) > 1  # jitter: a crowd does not come back together

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workers.settings import Settings, SettingsError
+
+TOKEN = "one-time-token-0123456789"
+GOOD = {"YURT_URL": "https://yurt.example", "YURT_TOKEN": TOKEN}
+
+
+def test_url_and_token_are_enough() -> None:
+    settings = Settings.take(dict(GOOD))
+    assert (settings.url, settings.token, settings.label, settings.log) == (GOOD["YURT_URL"], TOKEN, "", "json")
+    assert settings.work_dir.is_dir()
+
+
+def test_the_token_is_gone_from_the_environment_and_from_what_is_printed() -> None:
+    environ = dict(GOOD)
+    settings = Settings.take(environ)
+    assert "YURT_TOKEN" not in environ
+    assert TOKEN not in repr(settings)
+
+
+def test_the_token_is_gone_even_when_something_else_is_wrong() -> None:
+    environ = {"YURT_TOKEN": TOKEN}
+    with pytest.raises(SettingsError):
+        Settings.take(environ)
+    assert environ == {}
+
+
+def test_a_work_folder_is_made(tmp_path: Path) -> None:
+    settings = Settings.take(GOOD | {"YURT_WORK_DIR": str(tmp_path / "a" / "b")})
+    assert settings.work_dir == tmp_path / "a" / "b"
+    assert settings.work_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_path_in_the_url_is_kept() -> None:
+    assert Settings.take(GOOD | {"YURT_URL": "http://[::1]:80/yurt/"}).url == "http://[::1]:80/yurt"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("YURT_URL", ""),
+        ("YURT_URL", "yurt.example"),
+        ("YURT_URL", "ftp://yurt.example"),
+        ("YURT_URL", "https://"),
+        ("YURT_URL", "https://yurt.example:port"),
+        ("YURT_URL", "https://yurt.example:99999"),
+        ("YURT_URL", "https://[yurt.example"),
+        ("YURT_URL", "https://user@yurt.example"),
+        ("YURT_URL", "https://yurt.example?a=b"),
+        ("YURT_URL", "https://yurt.example/#a"),
+        ("YURT_URL", "https://yurt.example/\n"),
+        ("YURT_URL", "https://yurt.example/" + "a" * 2_000),
+        ("YURT_TOKEN", ""),
+        ("YURT_TOKEN", "short"),
+        ("YURT_TOKEN", TOKEN + "\n"),
+        ("YURT_TOKEN", f'"{TOKEN}"'),
+        ("YURT_TOKEN", "a" * 513),
+        ("YURT_LABEL", "a b"),
+        ("YURT_LABEL", "a" * 101),
+        ("YURT_LOG", "yaml"),
+        ("YURT_WORK_DIR", "/dev/null/folder"),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_line(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.take(GOOD | {name: value})
+    message = str(raised.value)
+    assert message.startswith(f"{name} ")
+    assert "\n" not in message
+    assert len(message) < 200
+    assert TOKEN not in message

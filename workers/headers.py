@@ -1,0 +1,41 @@
+"""What HTTP headers say, as far as a peer can be believed: anything unreadable counts as not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+MAX_RETRY_AFTER_SECONDS = 30.0
+"""A peer's wish to wait longer is cut to this: a lease does not live for ever."""
+_ETAG_LENGTH = 200
+
+
+def plain_etag(value: str | None) -> str | None:
+    """An ETag without its quotes and weak prefix; None also for one that no store would make."""
+    etag = (value or "").strip().removeprefix("W/").removeprefix("w/").strip('"')
+    return etag if 0 < len(etag) <= _ETAG_LENGTH and etag.isprintable() else None
+
+
+def http_date(value: str | None) -> datetime | None:
+    """A date with its zone; HTTP gives whole seconds."""
+    try:
+        date = parsedate_to_datetime(value) if value else None
+    except (ValueError, OverflowError):
+        return None
+    return date and date.replace(tzinfo=date.tzinfo or UTC)  # "-0000" is UTC, but parsed without a zone
+
+
+def content_length(value: str | None) -> int | None:
+    """Bytes."""
+    return int(value) if value and len(value) < 20 and value.isascii() and value.isdigit() else None
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float:
+    """Seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3: seconds or a date), at most 30; 0 without one."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), MAX_RETRY_AFTER_SECONDS)
+    if (date := http_date(value)) is None:
+        return 0.0
+    return min(max((date - (now or datetime.now(UTC))).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
