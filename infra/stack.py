@@ -25,15 +25,20 @@ import boto3
 from botocore.config import Config as BotoConfig
 
 from infra import tigris
+from infra.stop import Stop
 from webhook.config import Config
 from workers import lifeline
 
 _START_SECONDS = 40.0
 _STOP_SECONDS = 30.0
+_HURRY_SECONDS = 3.0
+"""What is left for stopping once it was asked for twice."""
+_POLL_SECONDS = 0.05
+_SHOWN_CHARACTERS = 3_000
 
 
 class StackError(Exception):
-    """A service did not start. The message holds the end of its log."""
+    """A service did not start, or ended by itself. The message holds the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +59,30 @@ class Service:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL if it does not leave."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+    def stop(self, stop: Stop) -> None:
+        """SIGTERM, a second one when asked to hurry, and SIGKILL if it does not leave."""
+        self._tell(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        hurried = False
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if stop.times > 1 and not hurried:
+                hurried = True
+                self._tell(signal.SIGTERM)
+                deadline = min(deadline, time.monotonic() + _HURRY_SECONDS)
+            time.sleep(_POLL_SECONDS)
+        self._tell(signal.SIGKILL)
+        self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()
+
+    def end_of_log(self) -> str:
+        """What it said last."""
+        return self.log.read_text(errors="replace")[-_SHOWN_CHARACTERS:].rstrip()
+
+    def _tell(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +109,14 @@ class Stack:
             config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}),
         )
 
-    def failed(self) -> Service | None:
-        """A service that ended by itself, if one did."""
-        return next((service for service in self.services if service.process.poll() is not None), None)
+    def check(self) -> None:
+        """Raises StackError where a service has ended by itself."""
+        for service in self.services:
+            if service.process.poll() is not None:
+                raise StackError(
+                    f"{service.name} ended by itself, with status {service.process.returncode}; "
+                    f"its log ({service.log}) ends:\n{service.end_of_log()}"
+                )
 
 
 @contextlib.contextmanager
@@ -106,13 +128,14 @@ def running(
     bucket_options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     bucket_port: int = 0,
+    stop: Stop | None = None,
 ) -> Iterator[Stack]:
-    """Run the services for the length of the ``with`` block. Raises StackError.
+    """Run the services for the length of the ``with`` block. Raises StackError, and Interrupted while they start.
 
     ``bucket_options`` are knobs of ``python -m infra.local``; ``environment`` is added to the control plane's, for
     instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``.
     """
-    keys = Keys()
+    keys, stop = Keys(), stop or Stop()
     folder.mkdir(parents=True, exist_ok=True)
     buckets = sorted({place.bucket for p in config.pipelines.values() for place in (p.input, p.output)})
     with contextlib.ExitStack() as stack:
@@ -121,15 +144,17 @@ def running(
             ["infra.local", "--port", str(bucket_port), *(f"--bucket={name}" for name in buckets), *bucket_options],
             folder,
             {},
+            stop,
         )
-        stack.callback(bucket.stop)
+        stack.callback(bucket.stop, stop)
         plane, answered = _start(
             "control-plane",
             ["webhook", "serve", "--config", str(config_path), "--state", str(folder), "--announce"],
             folder,
             {**_plane_environment(keys, told["endpoint"]), **(environment or {})},
+            stop,
         )
-        stack.callback(plane.stop)
+        stack.callback(plane.stop, stop)
         _subscribe(config, told["endpoint"], answered["url"], keys)
         yield Stack(told["endpoint"], answered["url"], folder, keys, (bucket, plane))
 
@@ -154,7 +179,7 @@ def _subscribe(config: Config, endpoint: str, url: str, keys: Keys) -> None:
 
 
 def _start(
-    name: str, module: Sequence[str], folder: Path, environment: Mapping[str, str]
+    name: str, module: Sequence[str], folder: Path, environment: Mapping[str, str], stop: Stop
 ) -> tuple[Service, dict[str, Any]]:
     """Start ``python -m …`` and wait for the line of JSON with which it announces itself."""
     log = folder / f"{name}.log"
@@ -169,9 +194,9 @@ def _start(
         )
     service = Service(name, process, log)
     try:
-        return service, _announcement(service)
+        return service, _announcement(service, stop)
     except BaseException:
-        service.stop()
+        service.stop(stop)
         raise
 
 
@@ -184,13 +209,15 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _announcement(service: Service) -> dict[str, Any]:
+def _announcement(service: Service, stop: Stop) -> dict[str, Any]:
     assert service.process.stdout is not None
     deadline = time.monotonic() + _START_SECONDS
-    ready, _, _ = select.select([service.process.stdout], [], [], max(0, deadline - time.monotonic()))
+    ready: list[Any] = []
+    while not ready and time.monotonic() < deadline:
+        stop.check()
+        ready, _, _ = select.select([service.process.stdout], [], [], _POLL_SECONDS)
     line = service.process.stdout.readline() if ready else b""
     if not line:
-        end = service.log.read_text(errors="replace")[-2000:]
-        raise StackError(f"{service.name} did not start; its log ({service.log}) ends:\n{end}")
+        raise StackError(f"{service.name} did not start; its log ({service.log}) ends:\n{service.end_of_log()}")
     told: dict[str, Any] = json.loads(line)
     return told

@@ -89,18 +89,12 @@ class Store:
         Raises:
             SetupError: a key is missing.
         """
-        missing = [
-            name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environment.get(name)
-        ]
+        missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environment.get(name)]
         if missing:
-            raise SetupError(
-                f"{' and '.join(missing)} not set: make an access key for the bucket, and set both"
-            )
+            raise SetupError(f"{' and '.join(missing)} not set: make an access key for the bucket, and set both")
         return cls(
             endpoint=(
-                environment.get("AWS_ENDPOINT_URL_S3")
-                or environment.get("AWS_ENDPOINT_URL")
-                or DEFAULT_ENDPOINT
+                environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or DEFAULT_ENDPOINT
             ).rstrip("/"),
             region=environment.get("AWS_REGION") or "auto",
             access_key=environment["AWS_ACCESS_KEY_ID"],
@@ -160,9 +154,9 @@ def _pattern(prefix: str) -> str:
 
 
 def _literal(character: str) -> str:
-    if character in '\\"^`' or not character.isprintable():
+    if character in '\\"^`[]' or not character.isprintable():
         return "."
-    return f"[{character}]" if character in ".$*+?()[{|" else character
+    return f"[{character}]" if character in ".$*+?(){|" else character
 
 
 def plan(bucket: str, url: str, filter: str = "", secret: Secret = None) -> Plan:
@@ -214,9 +208,7 @@ def differences(wanted: Plan, seen: Notifications | None) -> list[str]:
     """What is not as it was planned, a sentence each; the secrets themselves cannot be compared."""
     if seen is None:
         return ["the bucket has no notifications"]
-    expected = Notifications(
-        True, wanted.url, wanted.filter, _kind(wanted.secret.settings() if wanted.secret else {})
-    )
+    expected = Notifications(True, wanted.url, wanted.filter, _kind(wanted.secret.settings() if wanted.secret else {}))
     return [
         f"{name} is {getattr(seen, name)!r} instead of {getattr(expected, name)!r}"
         for name in ("enabled", "url", "filter", "auth")
@@ -269,9 +261,7 @@ def _ask(store: Store, method: str, path: str, content: bytes = b"") -> _Answer:
     try:
         return retrying(_attempt, store, method, path, content)
     except _OverloadedError as overloaded:
-        raise SetupError(
-            f"{store.endpoint} answered {overloaded} {_ATTEMPTS} times: try again later"
-        ) from None
+        raise SetupError(f"{store.endpoint} answered {overloaded} {_ATTEMPTS} times: try again later") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = type(error).__name__
         raise SetupError(f"{store.endpoint} cannot be reached ({why}): check AWS_ENDPOINT_URL_S3") from None
@@ -321,12 +311,8 @@ def _refusal(status: int, store: Store, bucket: str, reason: str) -> str:
                 "use an access key that may administer the bucket, and check the clock of this machine"
             )
         case 404:
-            return (
-                f"there is no bucket {bucket} (404): make it first, or check its name and AWS_ENDPOINT_URL_S3"
-            )
+            return f"there is no bucket {bucket} (404): make it first, or check its name and AWS_ENDPOINT_URL_S3"
         case 301 | 302 | 307 | 308 | 405 | 501:
             return _not_tigris(store)
         case _:
-            return (
-                f"the store refused the settings of {bucket} ({status}): {reason[:300] or 'no reason given'}"
-            )
+            return f"the store refused the settings of {bucket} ({status}): {reason[:300] or 'no reason given'}"

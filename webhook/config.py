@@ -157,8 +157,8 @@ class Pipeline(_Section):
     def _related(self) -> Self:
         if self.lease_seconds < self.timeout_seconds:
             raise ValueError(
-                f"lease_seconds ({self.lease_seconds:g}) may not be less than timeout_seconds ({self.timeout_seconds:g}): "
-                "a worker would lose its lease while it still works"
+                f"lease_seconds ({self.lease_seconds:g}) may not be less than timeout_seconds "
+                f"({self.timeout_seconds:g}): a worker would lose its lease while it still works"
             )
         if self.backoff_limit_seconds < self.backoff_seconds:
             raise ValueError(
@@ -249,11 +249,11 @@ class Config(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes all by name
         init_settings: Source,
         env_settings: Source,
-        dotenv_settings: Source,
-        file_secret_settings: Source,
+        dotenv_settings: Source,  # noqa: ARG003
+        file_secret_settings: Source,  # noqa: ARG003
     ) -> tuple[Source, ...]:
         """The environment first, then what the file says."""
         return env_settings, init_settings
@@ -301,7 +301,7 @@ class Secrets(BaseSettings):
     database_url: SecretStr = SecretStr("")
     """``DATABASE_URL``: PostgreSQL. Empty: an embedded one is started."""
     yurt_webhook_secrets: SecretStr = SecretStr("")
-    """``YURT_WEBHOOK_SECRETS``: what the store authenticates with: bearer tokens or ``user:password``, commas between."""
+    """``YURT_WEBHOOK_SECRETS``: what the store sends: bearer tokens or ``user:password``, with commas between."""
     yurt_admin_token: SecretStr = SecretStr("")
     """``YURT_ADMIN_TOKEN``: for ``yurt status`` and the like. Empty: these are closed."""
     aws_access_key_id: SecretStr = SecretStr("")

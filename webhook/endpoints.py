@@ -66,7 +66,10 @@ def endpoints(receiver: Receiver, leases: Leases, admin: Admin, health: Health) 
             "POST", f"{lease}/heartbeat", leases.heartbeat, "worker", held,
             protocol.HeartbeatRequest, protocol.HeartbeatResponse,
         ),
-        Endpoint("POST", f"{lease}/complete", leases.complete, "worker", held, protocol.CompleteRequest, protocol.Settled),
+        Endpoint(
+            "POST", f"{lease}/complete", leases.complete, "worker", held,
+            protocol.CompleteRequest, protocol.Settled,
+        ),
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
         Endpoint(

@@ -53,15 +53,13 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     def is_older_than(self, other: Version) -> bool:
         """Whether it is proven that this content is older: no verdict (False both ways) is the usual answer.
 
-        Where either has an order, only two orders of one scheme give a verdict. Otherwise Last-Modified does, where both
-        have it and differ by more than its whole seconds over HTTP hide. A strict partial order: were an order and a
-        Last-Modified allowed to answer for each other, three versions could each be older than the next.
+        Where either has an order, only two orders of one scheme give a verdict. Otherwise Last-Modified does, where
+        both have it and differ by more than the whole seconds of HTTP hide. A strict partial order: were order and
+        Last-Modified to answer for each other, three versions could each be older than the next.
         """
         mine, theirs = self.order, other.order
         if mine is not None or theirs is not None:
-            return (
-                mine is not None and theirs is not None and mine.scheme == theirs.scheme and mine.key < theirs.key
-            )
+            return mine is not None and theirs is not None and mine.scheme == theirs.scheme and mine.key < theirs.key
         if self.modified is None or other.modified is None:
             return False
         return self.modified < other.modified.replace(microsecond=0)

@@ -20,6 +20,7 @@ import uvicorn
 
 from webhook.app import Plane, open_plane
 from webhook.config import Config, ConfigError, Secrets
+from webhook.connection import Connection
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.embedded import serve as embedded_postgres
 
@@ -62,20 +63,7 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
     host, port = listener.getsockname()[:2]
     url = config.server.public_url.rstrip("/") or _url(host, port)
     async with _patiently(config, secrets, dsn, state) as plane:
-        server = _Server(
-            uvicorn.Config(
-                plane.app,
-                loop="none",
-                http="httptools",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_CLOSE_SECONDS,
-                h11_max_incomplete_event_size=None,
-            )
-        )
+        server = http_server(plane)
         stop = _stop_on_signals(server)
         serving = asyncio.create_task(server.serve([listener]))
         running = asyncio.create_task(plane.run(url, stop))
@@ -88,6 +76,23 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
         stop.set()
         await asyncio.gather(serving, running)
         log.info("left")
+
+
+def http_server(plane: Plane) -> uvicorn.Server:
+    """The server of a plane's endpoints, to be given its listening sockets."""
+    return _Server(
+        uvicorn.Config(
+            plane.app,
+            loop="none",
+            http=Connection,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_CLOSE_SECONDS,
+        )
+    )
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +132,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _stop_on_signals(server: _Server) -> asyncio.Event:
+def _stop_on_signals(server: uvicorn.Server) -> asyncio.Event:
     stop = asyncio.Event()
 
     def told() -> None:

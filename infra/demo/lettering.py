@@ -61,11 +61,12 @@ def lettering(text: str, height: int) -> pyvips.Image:
     Capitals, digits and `` -+%/.`` are drawn; any other character leaves a gap.
     """
     glyphs = [bytes.fromhex(_LETTERS.get(character, _LETTERS[" "])) for character in text.upper()]
-    rows = [[dot for glyph in glyphs for dot in _dots(glyph[row])] for row in range(_ROWS)]
-    dots = pyvips.Image.new_from_memory(bytes(sum(rows, [])), len(rows[0]), _ROWS, 1, "uchar")
+    dots = bytes(dot for row in range(_ROWS) for glyph in glyphs for dot in _dots(glyph[row]))
+    image = pyvips.Image.new_from_memory(dots, len(dots) // _ROWS, _ROWS, 1, "uchar")
     factor = max(1, height // _ROWS)
-    return dots.zoom(factor, factor).copy_memory()
+    return image.zoom(factor, factor).copy_memory()
 
 
 def _dots(row: int) -> list[int]:
+    """One row of a letter, and the gap after it."""
     return [255 * (row >> (_COLUMNS - 1 - column) & 1) for column in range(_COLUMNS)] + [0] * _GAP

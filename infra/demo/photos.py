@@ -41,6 +41,8 @@ class Expected:
     camera: Camera | None = None
     orientation: int = 1
     has_alpha: bool = False
+    window: bool = False
+    """Whether its middle is clear."""
     pages: int = 1
 
     def metadata(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def plans(seed: int) -> list[Plan]:
         studio.animation,
         studio.window("alpha.png", "PNG with transparency", encoding.png, "png"),
         studio.window("alpha.webp", "WebP with transparency", encoding.webp, "webp"),
+        studio.one("scan.jpeg", "Without any EXIF", 1000, 1000, exif=False),
         studio.one("a+b 100% 🏕 yurt.jpg", "A name with spaces, plus, percent and emoji", 1200, 800),
         studio.one("tiny.jpg", "Smaller than every thumbnail: never enlarged", 120, 90),
         studio.one("panorama.jpg", "Much wider than high", 3200, 1000),
@@ -162,7 +165,7 @@ class _Studio:
 
         def make() -> list[Photo]:
             image = encoding.with_window(self._scene(name, about, 1000, 700).draw())
-            expected = Expected(1000, 700, format_name, has_alpha=True)
+            expected = Expected(1000, 700, format_name, has_alpha=True, window=True)
             return [Photo(name, about, encode(image), expected, _TYPES[format_name])]
 
         return make

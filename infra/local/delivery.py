@@ -134,7 +134,7 @@ class Delivery:
             self._give_up(request, outcome)
         else:
             self._counts.retries += 1
-            self._put_off(_Request(request.events, request.attempts + 1), self._backoff_seconds(request.attempts))
+            self._put_off(_Request(request.events[:1], request.attempts + 1), self._backoff_seconds(request.attempts))
 
     def _give_up(self, request: _Request, outcome: str) -> None:
         self._counts.given_up += len(request.events)

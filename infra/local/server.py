@@ -20,7 +20,7 @@ from workers import lifeline
 
 _MAX_CONNECTIONS = 512
 _IDLE_SECONDS = 75
-_GRACE_SECONDS = 3
+_GRACE_SECONDS = 1
 
 
 class _Server(uvicorn.Server):

@@ -31,7 +31,10 @@ def main() -> None:
     rows: list[Row] = []
     for name in asked.parts or _PARTS:
         print(f"Measuring {name} …", flush=True)
-        with tempfile.TemporaryDirectory(prefix="yurt-bench-") as folder, asyncio.Runner(loop_factory=uvloop.Loop) as runner:
+        with (
+            tempfile.TemporaryDirectory(prefix="yurt-bench-") as folder,
+            asyncio.Runner(loop_factory=uvloop.Loop) as runner,
+        ):
             rows += runner.run(_part(name, Path(folder)))
     show(rows)
     write(rows, asked.json)

@@ -15,7 +15,9 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, token: str) -> None:
         self._reader = reader
         self._writer = writer
-        self._head = f"\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
+        self._head = (
+            f"\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
+        )
 
     @classmethod
     async def open(cls, url: str, token: str) -> Connection:
@@ -60,9 +62,7 @@ class Measured:
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def run(
-    tasks: int, work: Callable[[int], Awaitable[Callable[[], Awaitable[int]]]], seconds: float
-) -> Measured:
+async def run(tasks: int, work: Callable[[int], Awaitable[Callable[[], Awaitable[int]]]], seconds: float) -> Measured:
     """Run ``tasks`` loops for so long. ``work(n)`` prepares loop n and gives the call that does units of work.
 
     A call that did 0 units ends its loop.

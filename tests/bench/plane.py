@@ -66,7 +66,17 @@ def serving(folder: Path) -> Iterator[Plane]:
     try:
         with (folder / "serve.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "webhook", "serve", "--config", str(config), "--state", str(folder), "--announce"],
+                [
+                    sys.executable,
+                    "-m",
+                    "webhook",
+                    "serve",
+                    "--config",
+                    str(config),
+                    "--state",
+                    str(folder),
+                    "--announce",
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

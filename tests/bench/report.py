@@ -58,7 +58,9 @@ class Row:
 
 def show(rows: Sequence[Row]) -> None:
     """Print a table."""
-    table = Table(title=f"make bench · {os.cpu_count()} cores · Python {platform.python_version()}", title_justify="left")
+    table = Table(
+        title=f"make bench · {os.cpu_count()} cores · Python {platform.python_version()}", title_justify="left"
+    )
     for column in ("what", "figure", "÷ ceiling", "p50 ms", "p99 ms", "to reach", ""):
         table.add_column(column, justify="left" if column in ("what", "") else "right")
     for row in rows:

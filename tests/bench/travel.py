@@ -117,3 +117,7 @@ def _photo() -> bytes:
     noise = pyvips.Image.perlin(800, 600, cell_size=64, seed=1) * 60 + 128
     encoded: bytes = noise.bandjoin([noise, noise]).cast("uchar").copy(interpretation="srgb").jpegsave_buffer(Q=85)
     return encoded
+
+
+def _share(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

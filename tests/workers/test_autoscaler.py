@@ -47,9 +47,7 @@ class Yard:
     def start(self) -> None:
         """A new control plane over the same ledger."""
         self.provider = self.place.provider()
-        self.autoscaler = Autoscaler(
-            self.fleet, [self.policy], {"local": self.provider}, clock=lambda: self.fleet.now
-        )
+        self.autoscaler = Autoscaler(self.fleet, [self.policy], {"local": self.provider}, clock=lambda: self.fleet.now)
 
     @property
     def status(self) -> module.PoolStatus:
@@ -106,10 +104,7 @@ async def test_machines_are_minted_for_work_and_slain_when_idle(tmp_path: Path) 
         assert not any(is_there(pid(row)) for row in rows)
         assert (it.status.minted, it.status.ready, it.status.failed) == (2, 2, 0)
         assert it.status.slain == {"drained": 2}
-    told = {
-        event: [log for log in logs if log["event"] == event]
-        for event in ("minted", "ready", "draining", "slain")
-    }
+    told = {event: [log for log in logs if log["event"] == event] for event in ("minted", "ready", "draining", "slain")}
     for event, entries in told.items():
         assert {log["label"] for log in entries} == {row.label for row in rows}, event
         assert all(log["pool"] == "a" for log in entries)

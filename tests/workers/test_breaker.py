@@ -56,9 +56,7 @@ def test_after_its_time_one_at_a_time_is_tried(breaker: Breaker, clock: Clock) -
     assert [breaker.allowance(starting) for starting in (0, 1)] == [1, 0]
 
 
-def test_a_probe_that_fails_opens_it_again_and_one_that_succeeds_closes_it(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_a_probe_that_fails_opens_it_again_and_one_that_succeeds_closes_it(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now = 60.0
     assert fail(breaker, 1) == [True]

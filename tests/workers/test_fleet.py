@@ -21,9 +21,7 @@ def test_labels_are_unique_dns_labels_of_their_owner() -> None:
     assert len(new_label("o" * 16, "p" * 24)) <= 63
 
 
-@pytest.mark.parametrize(
-    ("owner", "pool"), [("", "a"), ("a-b", "a"), ("A", "a"), ("a", ""), ("a", "-a"), ("a", "a_b")]
-)
+@pytest.mark.parametrize(("owner", "pool"), [("", "a"), ("a-b", "a"), ("A", "a"), ("a", ""), ("a", "-a"), ("a", "a_b")])
 def test_labels_of_another_form_are_refused(owner: str, pool: str) -> None:
     with pytest.raises(ValueError, match="must match"):
         new_label(owner, pool)

@@ -93,9 +93,7 @@ def slain(actions: list[Action]) -> list[Slay]:
 
 
 @given(scenes(), st.integers(0, 3))
-def test_never_more_than_limit_or_allowance_whatever_state_machines_are_in(
-    scene: Scene, allowance: int
-) -> None:
+def test_never_more_than_limit_or_allowance_whatever_state_machines_are_in(scene: Scene, allowance: int) -> None:
     policy, _, machines, _ = scene
     count = minted(decide(*scene, allowance=allowance))
     assert count <= allowance
@@ -114,8 +112,7 @@ def test_work_is_interrupted_only_where_it_is_lost_or_overdue(scene: Scene) -> N
                 "exited": shown is not None and not shown.running,
                 "silent": machine.silent_seconds > policy.silent_seconds,
                 "vanished": lost,
-                "drain-deadline": machine.state is State.DRAINING
-                and machine.state_seconds > policy.drain_seconds,
+                "drain-deadline": machine.state is State.DRAINING and machine.state_seconds > policy.drain_seconds,
             }[action.reason]
 
 

@@ -58,6 +58,7 @@ class Database:
                 timeout=CONNECT_SECONDS,
                 command_timeout=STATEMENT_SECONDS,
                 server_settings={"application_name": "yurt"},
+                reset=_nothing_to_reset,
             )
         except GONE as error:
             raise LedgerUnavailable(_said(error)) from error
@@ -77,6 +78,8 @@ class Database:
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
                 yield connection
         except GONE as error:
+            if isinstance(error, ValueError):
+                raise  # asyncpg's word for an argument that does not fit its type: ours, and asking again is no use
             raise LedgerUnavailable(_said(error)) from error
 
     async def transact(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
@@ -92,6 +95,10 @@ class Database:
                 async with self.connection() as connection, connection.transaction():
                     return await work(connection)
         raise AssertionError("unreachable: the last attempt raises")
+
+
+async def _nothing_to_reset(_connection: object) -> None:
+    """What a connection changes of its session ends with its transaction: no round trip to undo it."""
 
 
 def _said(error: BaseException) -> str:

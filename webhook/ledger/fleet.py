@@ -89,18 +89,22 @@ class LedgerFleet:
         return await self._change("drain", id)
 
     async def slaying(self, id: int, reason: str, seen: State) -> bool:
-        """Revoke the machine's tokens and take its leases back, in that order.
-
-        A claim that is under way when the token is revoked may still commit a lease: it is taken back by its deadline.
-        """
-        if not await self._change("slaying", id, reason, str(seen)):
-            return False
-        await self._ledger.take_back(id)
-        return True
+        """Revoke the machine's tokens and take its leases back: each counts as an attempt."""
+        return await self._end("slaying", id, reason, str(seen))
 
     async def gone(self, id: int) -> bool:
         """The machine no longer counts."""
-        return await self._change("gone", id)
+        # A claim that was under way when the tokens were revoked may have committed a lease after that.
+        return await self._end("gone", id)
+
+    async def _end(self, query: str, id: int, *arguments: object) -> bool:
+        async def write(connection: Connection) -> bool:
+            changed = await connection.fetchval(QUERIES[query], id, *arguments) is not None
+            if changed:
+                await self._ledger.take_back(connection, id)
+            return changed
+
+        return await self._database.transact(write)
 
     async def _change(self, query: str, *arguments: object) -> bool:
         async with self._database.connection() as connection:

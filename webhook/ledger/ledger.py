@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from webhook.events import Kind, ObjectEvent
+from webhook.events import Kind, ObjectEvent, utc
 from webhook.ledger.database import Database
 from webhook.ledger.intake import Count, Hint, Hints, Place, Verdict, fold
-from webhook.ledger.outcome import LOST, Done, Failed, Lane, Leased, Next, Outcome, Policy, decide
+from webhook.ledger.outcome import ELSEWHERE, LOST, Done, Failed, Lane, Leased, Next, Outcome, Policy, decide
 from webhook.ledger.queries import QUERIES
 from webhook.sources import Quarantined
 
@@ -105,7 +105,7 @@ class Ledger:
         self.database = database
         self._policies = policies
         self._jitter = jitter
-        self._shard = random.randrange(SHARDS) if shard is None else shard
+        self._shard = random.randrange(SHARDS) if shard is None else shard  # noqa: S311 - no secret
 
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,10 +118,8 @@ class Ledger:
             answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
             await self._record_hints(connection, hints, count, answers)
             await self._record_rest(connection, intakes, count, answers)
-            await self._count(connection, count)
-            due = {place[0] for place, name in _accepted(count)}
-            if due:
-                await connection.execute(QUERIES["wake"], ",".join(map(str, sorted(due))))
+            due = {pipeline for pipeline, name in count.by_pipeline if name == Verdict.ACCEPTED}
+            await self._count(connection, count, due)
             return answers
 
         return await self.database.transact(write)
@@ -156,26 +154,29 @@ class Ledger:
         count: Count,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
-        refused: dict[tuple[str, bytes], Quarantined] = {}
+        refused: dict[tuple[str, bytes], tuple[Quarantined, int]] = {}
         for intake, answer in zip(intakes, answers, strict=True):
-            for pipeline_id, _ in intake.hints:
-                count.add(pipeline_id, "received")
+            for pipeline_id, events in Counter(pipeline_id for pipeline_id, _ in intake.hints).items():
+                count.add(pipeline_id, "received", events)
             for pipeline_id in intake.ignored:
                 count.add(pipeline_id, "received")
                 count.add(pipeline_id, Verdict.IGNORED)
             answer[Verdict.IGNORED] += len(intake.ignored)
             for item in intake.quarantined:
-                count.add(0, "received")
-                count.add(0, Verdict.QUARANTINED)
-                refused[item.source, hashlib.sha256(item.raw).digest()] = item
+                place = item.source, hashlib.sha256(item.raw).digest()
+                refused[place] = item, refused.get(place, (item, 0))[1] + 1
+            count.add(0, "received", len(intake.quarantined))
+            count.add(0, Verdict.QUARANTINED, len(intake.quarantined))
             answer[Verdict.QUARANTINED] += len(intake.quarantined)
         if refused:
             await connection.execute(QUERIES["quarantine"], *_quarantine_columns(refused))
 
-    async def _count(self, connection: Connection, count: Count) -> None:
+    async def _count(self, connection: Connection, count: Count, due: Iterable[int]) -> None:
+        """Add to the counters, and wake whoever waits for what became due in these pipelines."""
         pipelines, names, values = count.columns()
         if names:
-            await connection.execute(QUERIES["count"], self._shard, pipelines, names, values)
+            woken = ",".join(map(str, sorted(due)))
+            await connection.execute(QUERIES["count"], self._shard, pipelines, names, values, woken)
 
     # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,25 +218,23 @@ class Ledger:
         return await self.database.transact(write)
 
     async def reap(self, most: int = 500) -> int:
-        """Take back leases whose deadline passed. Returns how many."""
-        return await self._take_back("lock_expired", most)
+        """Take back up to ``most`` leases whose deadline passed. Returns how many."""
+        return await self.database.transact(lambda connection: self._take_back(connection, "lock_expired", most))
 
-    async def take_back(self, worker_id: int) -> int:
-        """Take back all leases of a worker that is slain. Returns how many."""
-        return await self._take_back("lock_of_worker", worker_id)
+    async def take_back(self, connection: Connection, worker_id: int) -> int:
+        """Take back all leases of a worker, in the transaction that slays it. Returns how many."""
+        return await self._take_back(connection, "lock_of_worker", worker_id)
 
-    async def _take_back(self, query: str, argument: int) -> int:
-        async def write(connection: Connection) -> int:
-            rows = await connection.fetch(QUERIES[query], argument)
-            await self._write(connection, [(_leased(row), LOST) for row in rows])
-            return len(rows)
-
-        return await self.database.transact(write)
+    async def _take_back(self, connection: Connection, query: str, argument: int) -> int:
+        rows = await connection.fetch(QUERIES[query], argument)
+        await self._write(connection, [(_leased(row), LOST) for row in rows])
+        return len(rows)
 
     async def _write(self, connection: Connection, decided: Iterable[tuple[Leased, Outcome]]) -> None:
         """Write the next states of rows that this transaction has locked."""
         after = [
-            (row, decide(row, outcome, self._policies[row.pipeline_id], self._jitter)) for row, outcome in decided
+            (row, decide(row, outcome, self._policies.get(row.pipeline_id, ELSEWHERE), self._jitter))
+            for row, outcome in decided
         ]
         if not after:
             return
@@ -244,10 +243,8 @@ class Ledger:
             for name in then.counted:
                 count.add(row.pipeline_id, name)
         await connection.execute(QUERIES["settle"], *_settle_columns(after))
-        await self._count(connection, count)
         due = {row.pipeline_id for row, then in after if then.state == "pending" and not then.delay_seconds}
-        if due:
-            await connection.execute(QUERIES["wake"], ",".join(map(str, sorted(due))))
+        await self._count(connection, count, due)
 
     async def extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> bool | None:
         """Grant a lease more time. Returns whether a newer event came, or None where the lease is lost."""
@@ -263,12 +260,6 @@ class Ledger:
             return None
         return LiveLease(row["id"], row["token"], row["pipeline_id"], row["key"], json.loads(row["published"] or "{}"))
 
-    async def soonest(self, pipelines: Sequence[int], lane: Lane) -> float | None:
-        """Seconds until the next pending object of these pipelines is due; None where there is none."""
-        async with self.database.connection() as connection:
-            seconds: float | None = await connection.fetchval(QUERIES["soonest"], pipelines, lane)
-        return seconds
-
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
@@ -283,10 +274,6 @@ async def pipeline_id(database: Database, name: str, bucket: str) -> int:
     async with database.connection() as connection:
         number: int = await connection.fetchval(QUERIES["pipeline"], name, bucket)
     return number
-
-
-def _accepted(count: Count) -> list[tuple[tuple[int, str], int]]:
-    return [(place, value) for place, value in count.by_pipeline.items() if place[1] == Verdict.ACCEPTED]
 
 
 def _lane(event: ObjectEvent) -> Lane:
@@ -315,40 +302,57 @@ async def _dropped(connection: Connection, hints: Sequence[tuple[Place, Hint]]) 
     return {(row[0], row[1]): "duplicate" if row[2] else "stale" for row in rows}
 
 
-def _quarantine_columns(refused: Mapping[tuple[str, bytes], Quarantined]) -> tuple[list[object], ...]:
+def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, int]]) -> tuple[list[object], ...]:
     rows = [
-        (source, item.reason[:1000].replace("\0", "\N{REPLACEMENT CHARACTER}"), item.raw[:MAX_RAW_BYTES], digest)
-        for (source, digest), item in sorted(refused.items())
+        (source, _storable(item.reason[:1000]), item.raw[:MAX_RAW_BYTES], digest, times)
+        for (source, digest), (item, times) in sorted(refused.items(), key=lambda entry: entry[0])
     ]
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 def _leased(row: asyncpg.Record) -> Leased:
     return Leased(
-        row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["again"], row["again_lane"], row["again_etag"]
-    )
+        row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"],
+        row["again"], row["again_lane"], row["heard_etag"],
+    )  # fmt: skip
 
 
 def _settle_columns(after: Sequence[tuple[Leased, Next]]) -> tuple[list[object], ...]:
     rows = [
         (
-            row.id, then.state, then.lane, then.delay_seconds, then.restart, then.attempts, _error(then.error),
-            then.result.etag if then.result else None,
-            then.result.modified if then.result else None,
-            json.dumps(dict(then.result.published)) if then.result else None,
-            bool(then.counted), then.forget,
+            row.id, then.state, then.lane, then.delay_seconds, then.restart, then.attempts, then.faults,
+            _error(then.error), *_result(then.result), then.finished, then.forget,
         )
         for row, then in after
     ]  # fmt: skip
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
+def _result(result: Done | None) -> tuple[str | None, datetime | None, str | None]:
+    if result is None:
+        return None, None, None
+    published = {name: _storable(etag) for name, etag in result.published.items()}
+    return _storable(result.etag), _moment(result.modified), json.dumps(published)
+
+
 def _error(error: Failed | None) -> str | None:
     if error is None:
         return None
     said = {"reason": error.reason, "message": error.message, "log": error.log}
-    # PostgreSQL's text holds no NUL.
-    return json.dumps({name: text.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, text in said.items()})
+    return json.dumps({name: _storable(text) for name, text in said.items()})
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    """In UTC; None where the calendar ends before that. A worker's word must not spoil the batch it comes in."""
+    try:
+        return None if moment is None else utc(moment)
+    except OverflowError:
+        return None
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text and jsonb hold neither NUL nor half of a surrogate pair."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 __all__ = ["CHANNEL", "Claimed", "Done", "Intake", "Ledger", "LiveLease", "Settlement", "pipeline_id"]

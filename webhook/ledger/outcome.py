@@ -76,15 +76,16 @@ Outcome = Done | Unchanged | Absent | Present | Failed | Released
 
 LOST = Failed(
     "lost",
-    "The worker stopped answering while it had this object. If that happens every time, the object may be what kills it: "
-    "look at the worker's log, or give its handler less memory.",
+    "The worker stopped answering while it had this object. If that happens every time, the object may be what kills "
+    "it: look at the worker's log, or give its handler less memory.",
     retry=True,
 )
 """A lease that ran out, or whose worker is gone."""
 
 TORN = Failed(
     "replica-behind",
-    "The store says both that this object is there and that it is not. Ask the store's status page, or look at the bucket.",
+    "The store says both that this object is there and that it is not. Look at the bucket, and at the store's status "
+    "page.",
     retry=True,
 )
 """A worker's 404 about an object that the control plane finds."""
@@ -113,9 +114,7 @@ class Policy:
         return min(self.backoff_limit_seconds, exponential) * (0.5 + jitter() / 2)
 
 
-ELSEWHERE = Policy(
-    attempts=5, store_attempts=50, absent_checks=3, backoff_seconds=1.0, backoff_limit_seconds=300.0
-)
+ELSEWHERE = Policy(attempts=5, store_attempts=50, absent_checks=3, backoff_seconds=1.0, backoff_limit_seconds=300.0)
 """For objects of a pipeline that this process's configuration does not name: another's does, or it was taken out."""
 
 
@@ -136,6 +135,11 @@ class Next:
     """A change that came during the lease takes over."""
     forget: bool = False
     """The object is not there: what was known of its contents and results is void."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a result for what was fetched."""
+        return "done" in self.counted or "unchanged" in self.counted
 
 
 def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
@@ -198,9 +202,7 @@ def _failed(row: Leased, failed: Failed, policy: Policy, jitter: Callable[[], fl
     return Next("parked", (), row.lane, attempts=row.attempts, faults=row.faults, error=failed)
 
 
-def _fault(
-    row: Leased, failed: Failed, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]
-) -> Next:
+def _fault(row: Leased, failed: Failed, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]) -> Next:
     """The next state after a fault that says nothing about the object: no attempt of its own is used up."""
     faults = row.faults + 1
     if faults >= policy.store_attempts:

@@ -1,5 +1,6 @@
 -- Every statement of the ledger. Each block is named, says what it does, and is prepared once a connection.
--- Rows are always locked in the order (pipeline_id, key), so that no two transactions wait for each other.
+-- A transaction that waits for rows of several objects locks them in the order (pipeline_id, key), and counters after
+-- them in the order (pipeline_id, name): no two wait for each other.
 
 -- name: record
 -- Take in events, at most one a pipeline and key. An event is dropped (its row is locked, but not returned) when it is
@@ -7,11 +8,11 @@
 insert into objects as o (
     pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, heard_etag, heard_size, scheme, ordinal, newest_at
 )
-select e.pipeline_id, e.key, 'pending', e.lane, clock.now, clock.now, 'accepted', e.mark,
+select e.pipeline_id, e.key, 'pending', e.lane, moment.now, moment.now, 'accepted', e.mark,
        case e.lane when 'work' then e.etag end, e.size, e.scheme, e.ordinal, e.modified
 from unnest($1::smallint[], $2::text[], $3::lane[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bytea[],
             $9::timestamptz[]) as e (pipeline_id, key, lane, mark, etag, size, scheme, ordinal, modified),
-     (select yurt_now() as now offset 0) as clock
+     (select yurt_now() as now offset 0) as moment
 on conflict (pipeline_id, key) do update set
     verdict = case
         when o.state = 'pending' or o.again then 'coalesced'
@@ -97,7 +98,7 @@ order by o.pipeline_id, o.key
 for update of o;
 
 -- name: lock_expired
--- Leases whose deadline passed, the latest first to be missed. Nobody waits for a row that another settles just now.
+-- Leases whose deadline passed, longest ago first. Nobody waits for a row that another settles just now.
 select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag
 from objects as o
 where o.state = 'leased' and o.deadline < (select yurt_now())
@@ -118,8 +119,8 @@ for update of o;
 update objects as o set
     state = s.state,
     lane = s.lane,
-    due_at = clock.now + make_interval(secs => s.delay_seconds),
-    heard_at = case when s.restart then clock.now else o.heard_at end,
+    due_at = moment.now + make_interval(secs => s.delay_seconds),
+    heard_at = case when s.restart then moment.now else o.heard_at end,
     attempts = least(s.attempts, 32000),
     faults = least(s.faults, 32000),
     again = false, again_lane = null,
@@ -127,7 +128,7 @@ update objects as o set
     error = s.error,
     done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
     done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
-    done_at = case when s.finished then clock.now else o.done_at end,
+    done_at = case when s.finished then moment.now else o.done_at end,
     published = case when s.forget then null else coalesce(s.published, o.published) end,
     -- A key that comes back after it was gone starts anew; what was heard while that was found out is of the new one.
     newest_at = case when s.forget and not s.restart then null else greatest(o.newest_at, s.done_modified) end,
@@ -137,7 +138,7 @@ from unnest($1::bigint[], $2::object_state[], $3::lane[], $4::float8[], $5::bool
             $8::jsonb[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::boolean[], $13::boolean[])
     as s (id, state, lane, delay_seconds, restart, attempts, faults, error,
           done_etag, done_modified, published, finished, forget),
-     (select yurt_now() as now offset 0) as clock
+     (select yurt_now() as now offset 0) as moment
 where o.id = s.id;
 
 -- name: extend

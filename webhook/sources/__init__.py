@@ -12,7 +12,7 @@ from typing import Protocol
 from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, ObjectEvent
 
 MAX_EVENTS = 10_000
-"""Events in one request; a body of 8 MiB holds about 40,000 of the shortest. A sender that batches more is misconfigured."""
+"""Events in one request. A body of 8 MiB holds about 40,000 of the shortest: who sends so many is misconfigured."""
 _DOTS = frozenset({".", ".."})
 
 

@@ -44,9 +44,7 @@ class CommandOptions(BaseModel):
     @classmethod
     def _check(cls, argv: list[str]) -> list[str]:
         if not argv[0] or _PLACEHOLDER.search(argv[0]):
-            raise ValueError(
-                "the first argument names the program: it cannot be empty or depend on the object"
-            )
+            raise ValueError("the first argument names the program: it cannot be empty or depend on the object")
         if any("\0" in argument for argument in argv):
             raise ValueError("an argument cannot hold a NUL character")
         if not any("{input}" in argument for argument in argv):

@@ -109,22 +109,16 @@ def _size(file: File, folder: Path) -> int:
     except FileNotFoundError:
         raise _invalid(f"names {file.name}, which is not in the output folder") from None
     if not stat.S_ISREG(status.st_mode):
-        raise _invalid(
-            f"names {file.name}, which is a folder, a link or a device: only plain files are published"
-        )
+        raise _invalid(f"names {file.name}, which is a folder, a link or a device: only plain files are published")
     return status.st_size
 
 
 def _check_publishable(file: File) -> None:
     try:
-        protocol.OutputRequest(
-            name=file.name, size=0, content_type=file.content_type, cache_control=file.cache_control
-        )
+        protocol.OutputRequest(name=file.name, size=0, content_type=file.content_type, cache_control=file.cache_control)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _invalid(
-            f"has an output whose {first['loc'][0]} is {first['input']!r}: {first['msg']}"
-        ) from None
+        raise _invalid(f"has an output whose {first['loc'][0]} is {first['input']!r}: {first['msg']}") from None
 
 
 def _invalid(what: str) -> HandlerError:

@@ -81,7 +81,7 @@ class Child:
         return not self._in_doubt and self._process.returncode is None
 
     async def run(self, handler: protocol.Handler, job: Job) -> Result:
-        """Run one job; see ``Sandbox.run``. Anything but a clean end kills the process."""
+        """Run one job; see ``Sandbox.run``. Anything but a clean end leaves the process unusable: kill it."""
         self._in_doubt = True
         self.jobs += 1
         self._log.clear()
@@ -92,9 +92,6 @@ class Child:
         except HandlerError as error:
             error.log = error.log or await self._last_words()
             raise
-        finally:
-            if self._in_doubt:
-                self.kill()
 
     def kill(self) -> None:
         """SIGKILL the process and all that it started. May be called twice."""

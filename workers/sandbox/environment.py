@@ -21,7 +21,5 @@ def scrubbed(extra: Mapping[str, str]) -> dict[str, str]:
 
     An allow-list: the next secret that somebody adds to the agent's environment is not in it.
     """
-    kept = {
-        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-    }
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     return {**kept, **_ALWAYS, **extra}

@@ -24,9 +24,7 @@ class Log:
     async def until(self, end: bytes) -> str:
         """Return the end of what was printed before ``end``, or before the stream ended."""
         try:
-            async with asyncio.timeout(
-                _WAIT_SECONDS
-            ):  # something that outlived the child may hold the stream open
+            async with asyncio.timeout(_WAIT_SECONDS):  # something that outlived the child may hold the stream open
                 while end not in self._tail and not self._pump.done():
                     self._news.clear()
                     await self._news.wait()

@@ -14,13 +14,9 @@ def cpu(cpu_seconds: float) -> HandlerError:
 
 def memory(memory_bytes: int) -> HandlerError:
     """More memory than the limit."""
-    return HandlerError(
-        "memory-limit", f"Handling the file took more than {memory_bytes / _MIB:,.0f} MiB of memory."
-    )
+    return HandlerError("memory-limit", f"Handling the file took more than {memory_bytes / _MIB:,.0f} MiB of memory.")
 
 
 def output(output_bytes: int) -> HandlerError:
     """Larger outputs than the limit, alone or together."""
-    return HandlerError(
-        "output-too-large", f"The results are larger than {output_bytes / _MIB:,.1f} MiB together."
-    )
+    return HandlerError("output-too-large", f"The results are larger than {output_bytes / _MIB:,.1f} MiB together.")

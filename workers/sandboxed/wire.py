@@ -81,9 +81,7 @@ def encode(message: Request | Reply | State) -> bytes:
     """Return the frame. Raises ``ValueError`` when the message is too long or is not JSON."""
     body = json.dumps(message, allow_nan=False).encode()
     if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(
-            f"a message of {len(body):,} bytes: at most {MAX_FRAME_BYTES:,} pass between agent and child"
-        )
+        raise ValueError(f"a message of {len(body):,} bytes: at most {MAX_FRAME_BYTES:,} pass between agent and child")
     return HEADER.pack(len(body)) + body
 
 

@@ -8,7 +8,6 @@ import pytest
 from types_boto3_s3.client import S3Client
 
 from tests.infra.local.running import Running, running
-from tests.infra.receiver import Receiver
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +28,3 @@ def local() -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def s3(local: Running) -> S3Client:
     return local.s3()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as it:
-        yield it

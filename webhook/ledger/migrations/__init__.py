@@ -34,7 +34,8 @@ async def migrate(connection: asyncpg.Connection) -> int:
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
-            "create table if not exists schema_version (version integer primary key, applied_at timestamptz default now())"
+            "create table if not exists schema_version "
+            "(version integer primary key, applied_at timestamptz default now())"
         )
         version: int = await connection.fetchval("select coalesce(max(version), 0) from schema_version")
         if version > len(known):

@@ -13,9 +13,7 @@ def dominant(rgba: bytes) -> str:
     count.
     """
     pixels = [
-        pixel
-        for pixel in zip(rgba[0::4], rgba[1::4], rgba[2::4], rgba[3::4], strict=True)
-        if pixel[3] >= _VISIBLE
+        pixel for pixel in zip(rgba[0::4], rgba[1::4], rgba[2::4], rgba[3::4], strict=True) if pixel[3] >= _VISIBLE
     ]
     if not pixels:
         return "#000000"

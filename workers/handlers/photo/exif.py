@@ -29,9 +29,7 @@ def captured_at(header: pyvips.Image) -> str | None:
         return None
     try:
         parsed = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
-        return datetime.fromisoformat(
-            parsed.isoformat() + (offset if _OFFSET.match(offset) else "")
-        ).isoformat()
+        return datetime.fromisoformat(parsed.isoformat() + (offset if _OFFSET.match(offset) else "")).isoformat()
     except ValueError:
         return None
 

@@ -28,9 +28,7 @@ def handle(job: Job) -> Result:
     made = pictures.smaller(largest, (size for size in options.sizes if size != largest_size))
     made[largest_size] = largest
     for size, image in made.items():
-        pictures.save(
-            image, job.output / _name(size), quality=options.quality, effort=options.effort_of(size)
-        )
+        pictures.save(image, job.output / _name(size), quality=options.quality, effort=options.effort_of(size))
     facts = _facts(photo, made[min(made)])
     _write_metadata(job.output, photo, facts, gps=options.gps)
     return Result(outputs=_outputs(options), labels=facts)

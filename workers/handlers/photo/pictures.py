@@ -28,9 +28,7 @@ def decode(photo: Photo, size: int) -> pyvips.Image:
             option_string=f"[fail_on={FAIL_ON}]",
             **profile,
         )
-        if image.interpretation not in ("srgb", "b-w") or image.format != "uchar":
-            image = image.colourspace("srgb").cast("uchar")
-        return image.copy_memory()
+        return _without_extra_channels(image).copy_memory()
     except pyvips.Error as error:
         raise unreadable(photo.path, photo.format, error) from error
 
@@ -51,6 +49,12 @@ def rgba(image: pyvips.Image) -> bytes:
     if not image.hasalpha():
         image = image.bandjoin(255)
     return bytes(image.cast("uchar").write_to_memory())
+
+
+def _without_extra_channels(image: pyvips.Image) -> pyvips.Image:
+    """Drop what a TIFF may have behind colour and alpha: masks, depth, infrared."""
+    wanted = 2 if image.interpretation == "b-w" else 4
+    return image.extract_band(0, n=wanted) if image.bands > wanted else image
 
 
 def _needs_profile(header: pyvips.Image) -> bool:

@@ -91,7 +91,7 @@ def unreadable(path: Path, kind: Format, error: pyvips.Error) -> HandlerError:
     if kind is Format.HEIC:
         message = f"This worker cannot read this HEIC file ({detail}): export it as JPEG or AVIF."
         return HandlerError("unreadable", message)
-    return HandlerError("unreadable", f"The {kind.upper()} file is damaged: {detail}")
+    return HandlerError("unreadable", f"The {kind.upper()} file is damaged, or of a rare kind: {detail}")
 
 
 def _check(photo: Photo, options: PhotoOptions) -> None:
@@ -103,10 +103,6 @@ def _check(photo: Photo, options: PhotoOptions) -> None:
             f"at most {options.max_pixels / _MEGA:,.1f} megapixels are read.",
         )
     if photo.pages > options.max_pages:
-        raise HandlerError(
-            "too-large", f"The file has {photo.pages:,} pages: at most {options.max_pages:,} are read."
-        )
+        raise HandlerError("too-large", f"The file has {photo.pages:,} pages: at most {options.max_pages:,} are read.")
     if photo.header.bands > _MAX_BANDS:
-        raise HandlerError(
-            "unreadable", f"The picture has {photo.header.bands} channels: no photo has so many."
-        )
+        raise HandlerError("unreadable", f"The picture has {photo.header.bands} channels: no photo has so many.")

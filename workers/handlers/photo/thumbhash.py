@@ -82,14 +82,10 @@ def _transform(values: list[float], width: int, height: int, nx: int, ny: int) -
     """Keep the frequencies below the diagonal of ``nx`` × ``ny``. Rows first: it costs less."""
     rows = [values[at : at + width] for at in range(0, len(values), width)]
     columns = [[sum(map(mul, row, wave)) for row in rows] for wave in _waves(width, nx)]
-    found = [
-        sum(map(mul, columns[x], _waves(height, ny)[y])) / (width * height) for x, y in _triangle(nx, ny)
-    ]
+    found = [sum(map(mul, columns[x], _waves(height, ny)[y])) / (width * height) for x, y in _triangle(nx, ny)]
     average, *others = found
     scale = max(map(abs, others))
-    return _Channel(
-        average, scale, [_round(15 * (0.5 + 0.5 * value / scale)) if scale else 8 for value in others]
-    )
+    return _Channel(average, scale, [_round(15 * (0.5 + 0.5 * value / scale)) if scale else 8 for value in others])
 
 
 def _triangle(nx: int, ny: int) -> Iterator[tuple[int, int]]:

@@ -198,6 +198,14 @@ def test_16_bit_png_with_profile_and_alpha(make: Make) -> None:
     assert abs(picture(job, 1600)(5, 5)[3] - 128) <= 2
 
 
+def test_channels_beyond_alpha_are_dropped(make: Make) -> None:
+    extra = quadrants(600, 400).bandjoin([255, 7, 9])
+    job = make(extra, ".tif")
+    handle(job)
+    assert_colours(job)
+    assert picture(job, 256).bands <= 4
+
+
 def test_grey(make: Make) -> None:
     job = make(solid((200,), 300, 200).copy(interpretation="b-w"), ".png")
     handle(job)
@@ -314,7 +322,7 @@ def test_damaged(make: Make) -> None:
     whole[at : at + 40] = b"\xff" * 40
     error = refusal(make(bytes(whole), ".png"))
     assert error.reason == "unreadable"
-    assert error.message.startswith("The PNG file is damaged: ")
+    assert error.message.startswith("The PNG file is damaged, or of a rare kind: ")
     assert str(error) == error.message
     assert "/" not in error.message
 

@@ -1,0 +1,145 @@
+"""What the control plane and the bucket say of themselves, read together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from infra.stack import Stack
+from infra.stop import Stop
+
+_TIMEOUT_SECONDS = 10.0
+_SILENT_SECONDS = 30.0
+_PAUSE_SECONDS = 0.1
+
+
+class WatchError(Exception):
+    """A service runs but does not answer."""
+
+
+class Hub(BaseModel):
+    """Counts of the bucket's notification hub."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    events: int
+    duplicates: int
+    reordered: int
+    held: int
+    dropped: int
+    discarded: int
+    posted: int
+    given_up: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An object that was given up, and why."""
+
+    key: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One look at everything. The hub was asked first: what it had posted by then is in the ledger's numbers."""
+
+    hub: Hub
+    status: dict[str, Any]
+    """Of ``GET /v1/status``."""
+    pipeline: str
+    pool: str
+
+    @property
+    def received(self) -> int:
+        """Events that reached the control plane."""
+        return self.event("received")
+
+    def event(self, verdict: str) -> int:
+        """Events by what became of them, those included that no pipeline watches or that could not be read."""
+        return int(self._pipeline["events"].get(verdict, 0) + self.status["unrouted"].get(verdict, 0))
+
+    def change(self, ending: str) -> int:
+        """Accepted changes that ended so."""
+        return int(self._pipeline["changes"].get(ending, 0))
+
+    def objects(self, *states: str) -> int:
+        """Objects in any of these states; in any state at all where none is named."""
+        standing: dict[str, int] = self._pipeline["objects"]
+        return sum(number for state, number in standing.items() if not states or state in states)
+
+    @property
+    def parked(self) -> list[Parked]:
+        """Objects that were given up."""
+        return [Parked(row["key"], row["reason"], row["message"]) for row in self.status["parked"]]
+
+    @property
+    def minted(self) -> int:
+        """Workers ever."""
+        return int(self.status["pools"][self.pool]["minted"])
+
+    @property
+    def slain(self) -> int:
+        """Of these."""
+        return int(self.status["pools"][self.pool]["slain"])
+
+    def workers(self, *states: str) -> int:
+        """Workers that are not gone, in any of these states; in any state at all where none is named."""
+        machines: dict[str, int] = self.status["pools"][self.pool]["machines"]
+        return sum(number for state, number in machines.items() if not states or state in states)
+
+    @property
+    def unaccounted(self) -> int:
+        """Events and changes that are nowhere."""
+        return sum(abs(number) for number in self.status["unaccounted"].values())
+
+    @property
+    def _pipeline(self) -> dict[str, Any]:
+        pipeline: dict[str, Any] = self.status["pipelines"][self.pipeline]
+        return pipeline
+
+
+class Watcher:
+    """Looks again and again. To be closed."""
+
+    def __init__(self, stack: Stack, pipeline: str, pool: str, stop: Stop) -> None:
+        self._stack = stack
+        self._pipeline = pipeline
+        self._pool = pool
+        self._stop = stop
+        self._client = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False)
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def look(self) -> Snapshot:
+        """After a short pause, how things stand. Raises Interrupted, StackError, WatchError."""
+        deadline = time.monotonic() + _SILENT_SECONDS
+        while True:
+            self._stop.wait(_PAUSE_SECONDS)
+            self._stack.check()
+            try:
+                return self._ask()
+            except (httpx.HTTPError, ValidationError, ValueError) as error:
+                if time.monotonic() > deadline:
+                    raise WatchError(f"no answer for {_SILENT_SECONDS:g} s: {error}") from error
+
+    def _ask(self) -> Snapshot:
+        hub = Hub.model_validate(self._get(f"{self._stack.endpoint}/_yurt/stats"))
+        token = {"authorization": f"Bearer {self._stack.keys.admin}"}
+        return Snapshot(hub, self._get(f"{self._stack.url}/v1/status", token), self._pipeline, self._pool)
+
+    def _get(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        answer = self._client.get(url, headers=headers)
+        answer.raise_for_status()
+        said: dict[str, Any] = answer.json()
+        return said

@@ -1,0 +1,246 @@
+"""A real control plane for tests: its endpoints on loopback, a real PostgreSQL, a real bucket; and clients that play
+the store that notifies, and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx
+from pydantic import SecretStr
+
+from tests import postgres
+from webhook.app import Plane, open_plane
+from webhook.config import Config, Pool, Secrets
+from webhook.ledger.database import Database
+from webhook.serve import http_server
+from workers import protocol
+
+WEBHOOK = "hook-secret"
+ADMIN = "admin-secret"
+NOWHERE = "http://127.0.0.1:9"
+"""A store that nobody asks anything."""
+DEADLINE_SECONDS = 20.0
+
+Value = TypeVar("Value")
+
+_numbers = itertools.count(1)
+
+
+def pipeline(inputs: str = "inbox", outputs: str = "outbox", **more: object) -> dict[str, Any]:
+    """A pipeline from one bucket to another, for a configuration."""
+    return {"input": f"s3://{inputs}/", "output": f"s3://{outputs}/", "backoff_seconds": 0.001, **more}
+
+
+def configured(pipelines: Mapping[str, Mapping[str, Any]] | None = None, **more: object) -> Config:
+    """A configuration whose machines nobody mints."""
+    sections: dict[str, Any] = {"pools": {"local": Pool(provider="none")}, **more}
+    return Config(pipelines=pipelines or {"photos": pipeline()}, **sections)
+
+
+def event(key: str, **more: object) -> dict[str, Any]:
+    """One Tigris event, unlike any other. ``more`` replaces fields of it or, where it has none, of its object."""
+    number = next(_numbers)
+    said: dict[str, Any] = {
+        "eventVersion": "1",
+        "eventSource": "tigris",
+        "eventName": "OBJECT_CREATED_PUT",
+        "eventTime": f"2023-05-15T10:30:00.{number:06d}Z",
+        "bucket": "inbox",
+        "object": {"key": key, "size": 1024, "eTag": f"{number:032x}"},
+    }
+    for name, value in more.items():
+        (said if name in said else said["object"])[name] = value
+    return said
+
+
+async def until(look: Callable[[], Awaitable[Value]], *, seconds: float = DEADLINE_SECONDS) -> Value:
+    """The first value of ``look`` that is true. Fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := await look()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that has called home."""
+
+    http: httpx.AsyncClient
+    id: int
+    token: str = field(repr=False)
+
+    async def post(self, path: str, body: object, **more: Any) -> httpx.Response:
+        """Call the worker protocol. ``body`` is a message, bytes as they are, or anything that JSON can say."""
+        content = body.model_dump_json().encode() if isinstance(body, protocol.BaseModel) else body
+        how = {"content": content} if isinstance(content, bytes) else {"json": content}
+        return await self.http.post(f"/v1/{path}", **how, headers={"authorization": f"Bearer {self.token}"}, **more)
+
+    async def ask(self, most: int = 1, wait: float = 0, settle: Sequence[object] = ()) -> protocol.LeaseResponse:
+        """Settle and lease."""
+        settling = [item.model_dump(mode="json") if isinstance(item, protocol.Message) else item for item in settle]
+        said = await self.post("leases", {"max": most, "wait": wait, "settle": settling})
+        assert said.status_code == 200, said.text
+        return protocol.LeaseResponse.model_validate_json(said.content)
+
+    async def lease(self) -> protocol.Lease:
+        """The one lease that there has to be."""
+        [lease] = (await self.ask(wait=5)).leases
+        return lease
+
+    async def outputs(self, lease: protocol.Lease, *names: str, **more: Any) -> httpx.Response:
+        """Ask where to put some outputs."""
+        said: dict[str, Any] = {"size": 5, "content_type": "text/plain", **more}
+        wanted = [{"name": name, **said} for name in names]
+        return await self.post(f"leases/{lease.id}/outputs", {"token": lease.token, "etag": "abc", "outputs": wanted})
+
+    async def uploads(self, lease: protocol.Lease, *names: str, **more: Any) -> list[protocol.Upload]:
+        """Where to put some outputs."""
+        said = await self.outputs(lease, *names, **more)
+        assert said.status_code == 200, said.text
+        return protocol.OutputsResponse.model_validate_json(said.content).uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A control plane that listens."""
+
+    plane: Plane
+    url: str
+    dsn: str
+    http: httpx.AsyncClient
+    """Without a credential."""
+
+    @property
+    def port(self) -> int:
+        """Port on loopback."""
+        return int(self.url.rpartition(":")[2])
+
+    async def post_events(self, *events: object, **more: Any) -> httpx.Response:
+        """Notify as the store does. With ``content``, of just these bytes."""
+        body = {} if "content" in more else {"json": {"events": events}}
+        more.setdefault("headers", {"authorization": f"Bearer {WEBHOOK}"})
+        return await self.http.post("/v1/notifications/tigris", **body, **more)
+
+    async def notify(self, *events: object) -> dict[str, int]:
+        """Notify; what became of the events, without those verdicts that none had."""
+        said = await self.post_events(*events)
+        assert said.status_code == 200, said.text
+        return {verdict: number for verdict, number in said.json().items() if number}
+
+    async def admin(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Call as a person with the admin token."""
+        return await self.http.request(method, path, headers={"authorization": f"Bearer {ADMIN}"}, **more)
+
+    async def invite(self, pool: str = "local") -> str:
+        """A one-time token."""
+        said = await self.admin("POST", "/v1/invitations", json={"pool": pool})
+        assert said.status_code == 201, said.text
+        return str(said.json()["token"])
+
+    async def hello(self, once: str, instance: str = "instance-of-a-test") -> httpx.Response:
+        """Call home."""
+        return await self.http.post(
+            "/v1/workers/hello", json={"instance": instance}, headers={"authorization": f"Bearer {once}"}
+        )
+
+    async def worker(self, pool: str = "local") -> Worker:
+        """A worker of a pool."""
+        said = await self.hello(await self.invite(pool))
+        welcome = protocol.Welcome.model_validate_json(said.content)
+        return Worker(self.http, welcome.worker, welcome.token)
+
+    async def sql(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Look into the ledger, or meddle with it, over a connection of its own."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return list(await connection.fetch(query, *arguments))
+        finally:
+            await connection.close()
+
+    async def objects(self) -> dict[str, asyncpg.Record]:
+        """The ledger's rows by key."""
+        return {row["key"]: row for row in await self.sql("select * from objects")}
+
+    async def unaccounted(self) -> dict[str, int]:
+        """What does not add up."""
+        return dict((await self.plane.ledger.fetch("balance"))[0])
+
+
+@contextlib.asynccontextmanager
+async def control_plane(
+    postgres_dsn: str, config: Config | None = None, *, store: str = NOWHERE, **secrets: str
+) -> AsyncIterator[Running]:
+    """A control plane over an empty ledger. ``secrets`` replaces its secrets, by their variables' names."""
+    async with (
+        postgres.database(postgres_dsn) as (_, dsn),
+        serving(dsn, config or configured(), store=store, **secrets) as running,
+    ):
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def serving(dsn: str, config: Config, *, store: str = NOWHERE, **secrets: str) -> AsyncIterator[Running]:
+    """A control plane over a ledger that is there; one of several, where a test wants that."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with contextlib.AsyncExitStack() as stack:
+        state = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
+        plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state))
+        await stack.enter_async_context(_listening(plane, url, listener))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS))
+        yield Running(plane, url, dsn, http)
+
+
+@contextlib.asynccontextmanager
+async def _listening(plane: Plane, url: str, listener: socket.socket) -> AsyncIterator[None]:
+    """As ``webhook.serve`` runs a plane, but for signals."""
+    server, stop = http_server(plane), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(server.serve([listener]))
+        running = group.create_task(plane.run(url, stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait({running})
+            await plane.leave()
+            server.should_exit = True
+            await asyncio.wait({serving})
+
+
+def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:
+    said = {
+        "yurt_webhook_secrets": WEBHOOK,
+        "yurt_admin_token": ADMIN,
+        "aws_access_key_id": "tid_test",
+        "aws_secret_access_key": "tsec_test",
+        "aws_session_token": "",
+        "database_url": "",
+        **replaced,
+    }
+    return Secrets(
+        **{name: SecretStr(value) for name, value in said.items()},  # type: ignore[arg-type]
+        aws_endpoint_url_s3=store,
+        aws_region="auto",
+    )
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Database]:
+    """A pool of connections to a ledger."""
+    database = await Database.connect(dsn, connections=4)
+    try:
+        yield database
+    finally:
+        await database.aclose()

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from webhook.events import Kind, ObjectEvent, Order, Version, mark_of, merge, utc
+
+T0 = datetime(2026, 5, 15, 10, 30, tzinfo=UTC)
+
+orders = st.none() | st.builds(Order, st.sampled_from("ab"), st.sampled_from([b"\0", b"\1", b"\1\0", b"\2"]))
+moments = st.none() | st.sampled_from([0, 300, 900, 1_000, 1_500, 2_000]).map(lambda ms: T0 + timedelta(milliseconds=ms))
+versions = st.builds(Version, st.none() | st.sampled_from("xy"), moments, orders)
+events = st.builds(
+    ObjectEvent,
+    source=st.just("tigris"),
+    bucket=st.just("photos-in"),
+    key=st.just("a.jpg"),
+    kind=st.sampled_from([Kind.CREATED, Kind.REMOVED, Kind.MOVED]),
+    version=versions,
+    size=st.none() | st.integers(0, 2),
+    mark=st.binary(min_size=12, max_size=12),
+)
+
+
+@given(versions)
+def test_no_version_is_older_than_itself(a: Version) -> None:
+    assert not a.is_older_than(a)
+
+
+@given(versions, versions)
+def test_of_two_versions_at_most_one_is_older(a: Version, b: Version) -> None:
+    assert not (a.is_older_than(b) and b.is_older_than(a))
+
+
+@given(versions, versions, versions)
+def test_older_than_what_is_older_is_older(a: Version, b: Version, c: Version) -> None:
+    assume(a.is_older_than(b) and b.is_older_than(c))
+    assert a.is_older_than(c)
+
+
+@given(versions, versions)
+def test_there_is_no_verdict_across_schemes(a: Version, b: Version) -> None:
+    assume((a.order and a.order.scheme) != (b.order and b.order.scheme))
+    assert not a.is_older_than(b)
+
+
+def test_one_scheme_orders_whatever_last_modified_says() -> None:
+    early, late = Order("a", b"\1"), Order("a", b"\2")
+    assert Version("x", T0 + timedelta(hours=1), early).is_older_than(Version("y", T0, late))
+
+
+def test_last_modified_decides_where_there_is_no_order() -> None:
+    assert Version("x", T0).is_older_than(Version("y", T0 + timedelta(seconds=1)))
+    assert not Version("x", T0).is_older_than(Version("y"))
+    assert not Version("x").is_older_than(Version("y", T0))
+
+
+def test_a_last_modified_in_whole_seconds_is_not_older_than_its_own_fraction() -> None:
+    # HTTP says 10:30:00 of what an event says 10:30:00.300 of: it may be the same content, or a newer one.
+    assert not Version("x", T0).is_older_than(Version("x", T0 + timedelta(milliseconds=300)))
+
+
+@given(events, events, versions)
+def test_a_merged_hint_is_older_only_than_what_both_are_older_than(
+    first: ObjectEvent, second: ObjectEvent, other: Version
+) -> None:
+    merged = merge(first, second).version
+    if merged.is_older_than(other):
+        assert first.version.is_older_than(other)
+        assert second.version.is_older_than(other)
+    if other.is_older_than(merged):
+        assert other.is_older_than(first.version) or other.is_older_than(second.version)
+
+
+@given(events, events)
+def test_a_merged_hint_names_an_etag_only_where_both_tell_of_its_creation(
+    first: ObjectEvent, second: ObjectEvent
+) -> None:
+    merged = merge(first, second)
+    if merged.version.etag is not None:
+        assert first.kind is second.kind is Kind.CREATED
+        assert first.version.etag == second.version.etag == merged.version.etag
+
+
+@given(events, events)
+def test_a_merged_hint_is_nobodys_duplicate_but_its_own(first: ObjectEvent, second: ObjectEvent) -> None:
+    merged = merge(first, second)
+    assert merged.mark not in (first.mark, second.mark)
+    assert merged.mark == merge(first, second).mark
+    assert (merged.key, merged.bucket) == (first.key, first.bucket)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b"), ("a\0b",)),
+        (("a\0b", "c"), ("a", "b\0c")),
+        ((None,), ("None",)),
+        ((1,), ("1",)),
+        (("", "a"), ("a", "")),
+        ((T0,), (T0 + timedelta(microseconds=1),)),
+    ],
+)
+def test_marks_of_different_events_differ(one: tuple[object, ...], other: tuple[object, ...]) -> None:
+    assert mark_of(*one) == mark_of(*one)
+    assert mark_of(*one) != mark_of(*other)
+
+
+@given(st.lists(st.text() | st.none() | st.integers()))
+def test_every_event_has_a_mark_of_twelve_bytes(parts: list[object]) -> None:
+    assert len(mark_of(*parts)) == 12
+
+
+def test_moments_are_compared_in_utc() -> None:
+    assert utc(datetime(2026, 5, 15, 10, 30)) == T0
+    assert utc(datetime(2026, 5, 15, 12, 30, tzinfo=timezone(timedelta(hours=2)))).tzinfo is UTC
+    with pytest.raises(OverflowError):
+        utc(datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))))
