@@ -30,7 +30,7 @@ from webhook.config import Config
 from workers import lifeline
 
 _START_SECONDS = 40.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 15.0
 _HURRY_SECONDS = 3.0
 """What is left for stopping once it was asked for twice."""
 _POLL_SECONDS = 0.05
@@ -70,7 +70,9 @@ class Service:
                 self._tell(signal.SIGTERM)
                 deadline = min(deadline, time.monotonic() + _HURRY_SECONDS)
             time.sleep(_POLL_SECONDS)
-        self._tell(signal.SIGKILL)
+        if self.process.poll() is None:
+            sys.stderr.write(f"yurt: {self.name} did not leave and is killed; its log is {self.log}\n")
+            self._tell(signal.SIGKILL)
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:

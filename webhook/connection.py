@@ -2,6 +2,9 @@
 
 uvicorn and httptools take a head of any size, and wait for its end for ever: whoever reaches the port could fill the
 memory without any credential. Bodies have their limits in ``webhook.http.read_body``, where it is known whose they are.
+
+What is left of a body when it was answered (a 401, a 413) is read and thrown away, for a while: a client that still
+sends would not see the answer if the connection were closed under it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes in a row that are no body: request line and headers, or trailers and chunk extensions."""
 HEAD_SECONDS = 15.0
-"""From the connection, or a request's first byte, to the end of its head."""
+"""From the connection, or a request's first byte, to the end of its head; and for the rest of an answered body."""
 
 
 class Connection(HttpToolsProtocol):
@@ -25,11 +28,11 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
         super().connection_made(transport)
-        self._expect_head()
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
-        self._head_came()
+        self._came()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -37,16 +40,16 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._hang_up(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
-        self._expect_head()
+        self._wait()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""
-        self._head_came()
+        self._came()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -56,21 +59,27 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request's last byte."""
-        self._head_bytes = 0
+        self._came()
         super().on_message_complete()
 
-    def _expect_head(self) -> None:
-        if self._patience is None:
-            self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
+    def on_response_complete(self) -> None:
+        """An answer's last byte."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._wait()
 
-    def _head_came(self) -> None:
+    def _wait(self) -> None:
+        if self._patience is None and not self.transport.is_closing():
+            self._patience = self.loop.call_later(HEAD_SECONDS, self._hang_up, b"408 Request Timeout")
+
+    def _came(self) -> None:
         self._head_bytes = 0
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
-    def _refuse(self, status: bytes) -> None:
-        """Answer, unless an answer is under way already, and hang up."""
-        if self.cycle is None or self.cycle.response_complete:
+    def _hang_up(self, status: bytes) -> None:
+        """Close, with an answer where none was given yet and none is under way."""
+        if self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body):
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()

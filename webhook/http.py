@@ -91,7 +91,7 @@ PROBLEMS = (Problem, LedgerUnavailable, Overloaded, ClientDisconnect, HTTPExcept
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body. Raises Problem 413 as soon as it is known to be too long, 408 if it takes too long to come."""
-    too_long = Problem(413, "too-large", f"the body is longer than {limit_bytes} bytes", connection="close")
+    too_long = Problem(413, "too-large", f"the body is longer than {limit_bytes} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise too_long

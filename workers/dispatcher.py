@@ -119,9 +119,8 @@ class Dispatcher:
     async def _poll(self) -> NoReturn:
         while True:
             await self._until(self._may_ask)
-            # Cut by leaving: who hangs up is granted nothing, but for what is crossing the wire at that
-            # moment.
-            await first_of(self._ask(), self._until(lambda: self._leaving))
+            # Cut by leaving or a pause. Who hangs up is granted nothing, but for what just crosses the wire.
+            await first_of(self._ask(), self._until(lambda: self._leaving or self._paused))
 
     async def _ask(self) -> None:
         asked_at = time.monotonic()
@@ -192,10 +191,7 @@ class Dispatcher:
 
     @property
     def _longest_silence_seconds(self) -> float:
-        """Anything that the control plane answers proves that it is there.
-
-        ask three times before it seems gone.
-        """
+        """Every answer proves that the control plane is there: ask three times before it seems gone."""
         return self._welcome.orphan_seconds / 3
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────────────────

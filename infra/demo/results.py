@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.stop import Stop
 
 _THREADS = 4
 _MAX_OBJECTS = 2_000
 _MAX_BYTES = 64 << 20
+
+
+class ResultsError(Exception):
+    """A bucket could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +33,18 @@ class Stored:
 
 
 def listing(s3: Any, bucket: str, prefix: str = "") -> dict[str, str]:
-    """ETags, without quotes, of at most 2,000 objects, by key."""
+    """ETags, without quotes, of about 2,000 objects at most, by key. Raises ResultsError."""
     found: dict[str, str] = {}
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", ())}
-        if len(found) >= _MAX_OBJECTS:
-            break
+    with _reading(bucket):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", ())}
+            if len(found) >= _MAX_OBJECTS:
+                break
     return found
 
 
 def read(s3: Any, bucket: str, keys: Iterable[str], stop: Stop) -> dict[str, Stored]:
-    """The objects of these keys. Raises Interrupted."""
+    """The objects of these keys. Raises Interrupted, ResultsError."""
 
     def one(key: str) -> Stored:
         stop.check()
@@ -49,5 +57,13 @@ def read(s3: Any, bucket: str, keys: Iterable[str], stop: Stop) -> dict[str, Sto
         )
 
     wanted = list(keys)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="results") as pool:
+    with _reading(bucket), ThreadPoolExecutor(_THREADS, thread_name_prefix="results") as pool:
         return dict(zip(wanted, pool.map(one, wanted), strict=True))
+
+
+@contextmanager
+def _reading(bucket: str) -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise ResultsError(f"the bucket {bucket} cannot be read: {error}") from error

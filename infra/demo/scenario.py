@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra import stack
 from infra.demo.found import Found, bring_together
 from infra.demo.photos import Photo, Plan, plans
 from infra.demo.progress import Stand, View, news
-from infra.demo.results import listing, read
-from infra.demo.upload import Answered, Moments, Uploads, uploading
+from infra.demo.results import ResultsError, listing, read
+from infra.demo.upload import Answered, Moments, UploadError, Uploads, uploading
 from infra.demo.watch import Snapshot, Watcher
 from infra.stop import Stop
 from webhook.config import Config, Pipeline
@@ -41,19 +41,18 @@ class Setting:
 
     config: Config
     config_path: Path
+    name: str
+    """The pipeline's."""
     folder: Path
     """For logs, the database and the workers' files. Must not hold those of another run."""
     environment: Mapping[str, str]
     """Variables that take the place of fields of the configuration."""
     seed: int
-    name: str = field(init=False)
-    """The pipeline's."""
-    pipeline: Pipeline = field(init=False)
 
-    def __post_init__(self) -> None:
-        name, pipeline = _photo_pipeline(self.config)
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "pipeline", pipeline)
+    @property
+    def pipeline(self) -> Pipeline:
+        """The one that the photos go through."""
+        return self.config.pipelines[self.name]
 
     def overrides(self) -> dict[str, str]:
         """The control plane's environment: any free port, few workers, and slain soon."""
@@ -63,7 +62,8 @@ class Setting:
             "YURT_SERVER__LISTEN": "127.0.0.1:0",
             "YURT_SERVER__PUBLIC_URL": "",
             f"{pool}IDLE_SECONDS": str(IDLE_SECONDS),
-            f"{pool}LIMIT": str(_workers(len(os.sched_getaffinity(0)))),
+            f"{pool}MINIMUM": "0",
+            f"{pool}LIMIT": str(_workers()),
         }
 
 
@@ -76,14 +76,25 @@ class Outcome:
 
 
 def play(setting: Setting, view: View, stop: Stop) -> Outcome:
-    """Run it all, and leave no process behind. Raises Interrupted, StackError, UploadError, WatchError, UnfitError."""
-    with ThreadPoolExecutor(2, thread_name_prefix="photos") as painters:
-        # They are painted while the services start.
-        painted = [painters.submit(_paint, plan, stop) for plan in plans(setting.seed)]
+    """Run it all, and leave no process behind.
+
+    Raises Interrupted, StackError, UploadError, ResultsError, WatchError, UnfitError.
+    """
+    with _painting(setting.seed, stop) as painted:
         view.note("starting the bucket, the database and the control plane; making photos meanwhile")
         with _services(setting, view, stop) as running:
             photos = _by_key(setting, [photo for future in painted for photo in future.result()])
             return _travel(setting, running, photos, view, stop)
+
+
+@contextmanager
+def _painting(seed: int, stop: Stop) -> Iterator[list[Future[list[Photo]]]]:
+    """The photos, being made on two threads while the services start."""
+    painters = ThreadPoolExecutor(2, thread_name_prefix="photos")
+    try:
+        yield [painters.submit(_paint, plan, stop) for plan in plans(seed)]
+    finally:
+        painters.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -113,11 +124,15 @@ def _travel(setting: Setting, running: stack.Stack, photos: Mapping[str, Photo],
         uploading(s3, pipeline.input.bucket, photos, moments, stop) as uploads,
     ):
         watch = _Watch(watcher, uploads, photos, moments, view)
-        watch.until(watch.settled, _SETTLE_SECONDS, "everything is done or parked")
-        last = watch.until(watch.slain, _SLAIN_SECONDS, "no worker is left")
-        view.note("verifying every result")
-        inputs = listing(s3, pipeline.input.bucket)
-        outputs = read(s3, pipeline.output.bucket, listing(s3, pipeline.output.bucket), stop)
+        try:
+            watch.until(watch.settled, _SETTLE_SECONDS, "everything is done or parked")
+            last = watch.until(watch.slain, _SLAIN_SECONDS, "no worker is left")
+            view.note("verifying every result")
+            inputs = listing(s3, pipeline.input.bucket)
+            outputs = read(s3, pipeline.output.bucket, listing(s3, pipeline.output.bucket), stop)
+        except (UploadError, ResultsError):
+            running.check()  # a bucket that is gone has more to say than who missed it
+            raise
         return Outcome(bring_together(setting.name, pipeline, photos, inputs, outputs, last), uploads.answered)
 
 
@@ -174,15 +189,17 @@ def _paint(plan: Plan, stop: Stop) -> list[Photo]:
     return list(plan())
 
 
-def _workers(cores: int) -> int:
+def _workers() -> int:
     """How many workers make sense here: each handles several photos at once."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(2, min(_MOST_WORKERS, cores))
 
 
-def _photo_pipeline(config: Config) -> tuple[str, Pipeline]:
+def photo_pipeline(config: Config) -> str:
+    """Name of the pipeline to play on. Raises UnfitError."""
     for name, pipeline in config.pipelines.items():
         if pipeline.handler == "photo" and config.pools[pipeline.pool].provider == "local":
-            return name, pipeline
+            return name
     raise UnfitError('the demo needs a pipeline with handler = "photo" on a pool with provider = "local"')
 
 

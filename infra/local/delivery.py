@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import heapq
 import itertools
+import ssl
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -32,16 +34,35 @@ class _Request:
     attempts: int = 0
 
 
+def client(posting: Posting) -> httpx.AsyncClient:
+    """What posts. All buckets share one, made before the first event."""
+    return httpx.AsyncClient(verify=_tls(), timeout=posting.timeout_seconds, follow_redirects=False, trust_env=False)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    # Reading the certificate authorities takes 30 ms and more, in which the event loop would stand still.
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Delivery:
     """One bucket's queue and the task that empties it. To be made inside a running event loop, and closed."""
 
-    def __init__(self, notifications: Notifications, posting: Posting, counts: Counts, max_pending: int) -> None:
+    def __init__(
+        self,
+        notifications: Notifications,
+        posting: Posting,
+        counts: Counts,
+        client: httpx.AsyncClient,
+        max_pending: int,
+    ) -> None:
         self.notifications: Notifications | None = notifications
         """Where to post from now on."""
         self.pending = 0
         """Events, copies included, that are neither acknowledged nor given up."""
         self._posting = posting
         self._counts = counts
+        self._client = client
         self._max_pending = max_pending
         self._ready: deque[Event] = deque()
         self._waiting: list[tuple[float, int, _Request]] = []
@@ -84,11 +105,8 @@ class Delivery:
         self._wake.set()
 
     async def _run(self) -> None:
-        async with httpx.AsyncClient(
-            timeout=self._posting.timeout_seconds, follow_redirects=False, trust_env=False
-        ) as client:
-            while True:
-                await self._post(client, await self._next())
+        while True:
+            await self._post(await self._next())
 
     async def _next(self) -> _Request:
         """The next request: one that is due again, or a batch of what is ready."""
@@ -121,11 +139,11 @@ class Delivery:
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
 
-    async def _post(self, client: httpx.AsyncClient, request: _Request) -> None:
+    async def _post(self, request: _Request) -> None:
         if self.notifications is None:
             self._discard(len(request.events))
             return
-        outcome = await self._attempt(client, self.notifications, request)
+        outcome = await self._attempt(self.notifications, request)
         self._counts.answered(outcome)
         if outcome.startswith("2"):
             self._counts.posted += len(request.events)
@@ -134,7 +152,7 @@ class Delivery:
             self._give_up(request, outcome)
         else:
             self._counts.retries += 1
-            self._put_off(_Request(request.events[:1], request.attempts + 1), self._backoff_seconds(request.attempts))
+            self._put_off(_Request(request.events, request.attempts + 1), self._backoff_seconds(request.attempts))
 
     def _give_up(self, request: _Request, outcome: str) -> None:
         self._counts.given_up += len(request.events)
@@ -145,22 +163,22 @@ class Delivery:
         doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # for ever would overflow a float
         return min(doubled, self._posting.max_backoff_seconds)
 
-    async def _attempt(self, client: httpx.AsyncClient, to: Notifications, request: _Request) -> str:
+    async def _attempt(self, to: Notifications, request: _Request) -> str:
         """Post once. The status, or what went wrong before there was one."""
         try:
             async with asyncio.timeout(self._posting.timeout_seconds):
-                return str(await self._status(client, to, request))
+                return str(await self._status(to, request))
         except TimeoutError:
             return "timeout"
         except httpx.HTTPError:
             return "unreachable"
 
-    async def _status(self, client: httpx.AsyncClient, to: Notifications, request: _Request) -> int:
+    async def _status(self, to: Notifications, request: _Request) -> int:
         headers = {"content-type": "application/json"}
         if to.auth:
             headers["authorization"] = to.auth.header()
         content = body(request.events, stamps=self._posting.stamps)
-        async with client.stream("POST", to.url, content=content, headers=headers) as answer:
+        async with self._client.stream("POST", to.url, content=content, headers=headers) as answer:
             size_bytes = 0
             async for chunk in answer.aiter_raw():
                 size_bytes += len(chunk)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from infra.local.counts import Counts
-from infra.local.delivery import Delivery
+from infra.local.delivery import Delivery, client
 from infra.local.disorder import fate
 from infra.local.notifications import Notifications, key_pattern
 from infra.local.options import Disorder, Posting
@@ -34,6 +34,7 @@ class Hub:
         self.counts = Counts()
         self._disorder = disorder
         self._posting = posting
+        self._client = client(posting)
         self._notifications: dict[str, Notifications] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._newest: dict[tuple[str, str], datetime] = {}
@@ -53,7 +54,7 @@ class Hub:
             return
         self._notifications[bucket] = notifications
         if bucket not in self._deliveries:
-            self._deliveries[bucket] = Delivery(notifications, self._posting, self.counts, MAX_PENDING)
+            self._deliveries[bucket] = Delivery(notifications, self._posting, self.counts, self._client, MAX_PENDING)
         self._deliveries[bucket].notifications = notifications
 
     def enter(self, changes: Sequence[Change], region: str | None = None) -> None:
@@ -84,6 +85,7 @@ class Hub:
         """Stop posting. What is under way is discarded."""
         for delivery in self._deliveries.values():
             await delivery.close()
+        await self._client.aclose()
 
     def _arrive(self, changes: Sequence[Change]) -> None:
         self.counts.late -= len(changes)

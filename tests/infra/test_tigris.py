@@ -115,7 +115,7 @@ def test_a_plan_that_makes_no_sense_is_refused(bucket: str, url: str, reason: st
         plan(bucket, url)
 
 
-PREFIXES = ["uploads/", "a.b/", "a+b (c)/", "[x]{2}|$", 'q"\\^`', "naïve/😀", "tab\there"]
+PREFIXES = ["uploads/", "a.b", "a+b (c)", "[x]{2}|$", 'q"\\^`/', "naïve/😀", "tab\there"]
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -125,7 +125,7 @@ def test_a_filter_lets_its_prefix_through_without_a_backslash_or_a_loose_quote(p
     assert match is not None
     assert re.search(match[1], prefix + "photo.jpg")
     assert not re.search(match[1], "other/" + prefix)
-    assert not re.search(match[1], "A" + prefix[1:])
+    assert not re.search(match[1], prefix[:-1] + "A")
 
 
 def test_a_dot_in_a_prefix_is_a_dot() -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import httpx
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from tests import postgres
 from webhook.app import Plane, open_plane
@@ -82,8 +82,8 @@ class Worker:
 
     async def post(self, path: str, body: object, **more: Any) -> httpx.Response:
         """Call the worker protocol. ``body`` is a message, bytes as they are, or anything that JSON can say."""
-        content = body.model_dump_json().encode() if isinstance(body, protocol.BaseModel) else body
-        how = {"content": content} if isinstance(content, bytes) else {"json": content}
+        content = body.model_dump_json().encode() if isinstance(body, BaseModel) else body
+        how: dict[str, Any] = {"content": content} if isinstance(content, bytes) else {"json": content}
         return await self.http.post(f"/v1/{path}", **how, headers={"authorization": f"Bearer {self.token}"}, **more)
 
     async def ask(self, most: int = 1, wait: float = 0, settle: Sequence[object] = ()) -> protocol.LeaseResponse:
@@ -126,11 +126,29 @@ class Running:
         """Port on loopback."""
         return int(self.url.rpartition(":")[2])
 
+    async def exchange(self, *sent: bytes) -> bytes:
+        """Send just these bytes over a connection of their own; what comes back until the other side hangs up."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            with contextlib.suppress(ConnectionError):  # it hung up before the end
+                for part in sent:
+                    writer.write(part)
+                    await writer.drain()
+            said = bytearray()
+            with contextlib.suppress(ConnectionError):
+                while chunk := await reader.read(65_536):
+                    said += chunk
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            return bytes(said)
+
     async def post_events(self, *events: object, **more: Any) -> httpx.Response:
         """Notify as the store does. With ``content``, of just these bytes."""
-        body = {} if "content" in more else {"json": {"events": events}}
+        if "content" not in more:
+            more["json"] = {"events": events}
         more.setdefault("headers", {"authorization": f"Bearer {WEBHOOK}"})
-        return await self.http.post("/v1/notifications/tigris", **body, **more)
+        return await self.http.post("/v1/notifications/tigris", **more)
 
     async def notify(self, *events: object) -> dict[str, int]:
         """Notify; what became of the events, without those verdicts that none had."""
@@ -206,17 +224,17 @@ async def serving(dsn: str, config: Config, *, store: str = NOWHERE, **secrets: 
 async def _listening(plane: Plane, url: str, listener: socket.socket) -> AsyncIterator[None]:
     """As ``webhook.serve`` runs a plane, but for signals."""
     server, stop = http_server(plane), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        serving = group.create_task(server.serve([listener]))
-        running = group.create_task(plane.run(url, stop))
-        try:
-            yield
-        finally:
-            stop.set()
-            await asyncio.wait({running})
-            await plane.leave()
-            server.should_exit = True
-            await asyncio.wait({serving})
+    serving = asyncio.create_task(server.serve([listener]))
+    running = asyncio.create_task(plane.run(url, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait({running})
+        await plane.leave()
+        server.should_exit = True
+        await asyncio.wait({serving})
+    await asyncio.gather(running, serving)  # raises what they did
 
 
 def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:

@@ -92,6 +92,10 @@ def hang(job: Job) -> Result:
     raise AssertionError
 
 
+def complain(job: Job) -> Result:
+    raise RuntimeError(job.options["text"])
+
+
 def fill_disk(job: Job) -> Result:
     try:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from starlette.responses import Response
+from structlog.testing import capture_logs
 
 from tests.workers.control_plane import (
     COPY,
@@ -155,6 +156,19 @@ async def test_the_next_is_handled_while_one_is_published(tmp_path: Path) -> Non
         assert first.token not in plane.settled
         slow.set()
         assert isinstance(await plane.settlement(first), Done)
+
+
+async def test_slow_publishing_does_not_keep_places_idle_but_has_a_bound(tmp_path: Path) -> None:
+    async with running(tmp_path) as plane:
+        keys = [f"k{number}" for number in range(5)]
+        gates = [plane.held.setdefault(f"PUT /store/out/{key}/copy.txt", asyncio.Event()) for key in keys]
+        leases = [plane.offer(key) for key in keys]
+        await plane.until(lambda: len(plane.of_kind("put")) == 4)
+        assert len(plane.of_kind("lease")) == 4
+        for gate in gates:
+            gate.set()
+        for lease in leases:
+            assert isinstance(await plane.settlement(lease), Done)
 
 
 async def test_no_more_is_leased_than_can_be_held(tmp_path: Path) -> None:
@@ -318,13 +332,28 @@ async def test_a_full_disk_gives_the_object_back(tmp_path: Path) -> None:
         assert (code, "No space left on device" in log) == (Exit.LEFT, True)
 
 
-async def test_work_pauses_after_a_fault_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_goes_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path, pace=Pace(pause_seconds=0.05)) as plane:
         with monkeypatch.context() as full:
             full.setattr(transfer, "RESERVE_BYTES", 1 << 60)
             assert isinstance(await plane.settlement(plane.offer("a")), Released)
         assert isinstance(await plane.settlement(plane.offer("a")), Done)
         assert len(plane.of_kind("get")) == 1  # nothing was fetched that would not have fitted
+
+
+async def test_nothing_is_asked_for_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path, ControlPlane(slots=2), Pace(pause_seconds=3600)) as plane:
+        gate = tmp_path / "gate"
+        placed = plane.offer("placed", shell(WAIT, str(gate)))
+        await in_the_handler(gate)
+        monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+        assert isinstance(await plane.settlement(plane.offer("a")), Released)
+        since = len(plane.events)
+        plane.offer("b")
+        gate.touch()  # what is in the handler is finished all the same
+        assert isinstance(await plane.settlement(placed), Done)
+        assert [event for event in plane.events[since:] if event[0] == "ask"] == [("ask", 0, 1)]
+        assert not plane.seen("lease", "b")
 
 
 async def test_a_machine_that_stays_broken_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,8 +374,7 @@ async def test_a_machine_that_stays_broken_is_left(tmp_path: Path, monkeypatch: 
 
 
 async def test_a_lease_lost_in_the_handler_ends_its_work(tmp_path: Path) -> None:
-    plane = ControlPlane()
-    plane.lease_seconds = 1.0
+    plane = ControlPlane(orphan_seconds=4.5)  # so heartbeats come long before the lease's own deadline
     async with working(tmp_path, plane) as (_, process):
         gate = tmp_path / "gate"
         lease = plane.offer("a", shell(WAIT, str(gate)))
@@ -405,13 +433,13 @@ async def test_a_lease_granted_anew_stops_the_work_under_the_old_token(tmp_path:
 
 async def test_heartbeats_keep_a_lease(tmp_path: Path) -> None:
     plane = ControlPlane()
-    plane.lease_seconds = 1.0
+    plane.lease_seconds = 3.0
     async with running(tmp_path, plane):
         gate = tmp_path / "gate"
         lease = plane.offer("a", shell(WAIT, str(gate)))
         path = f"POST /v1/leases/{lease.id}/heartbeat"
         plane.faults[path] = [Response(status_code=503)]  # one that fails is no harm
-        await plane.until(lambda: len(plane.of_kind("heartbeat")) >= 6)
+        await plane.until(lambda: len(plane.of_kind("heartbeat")) >= 5)
         gate.touch()
         assert isinstance(await plane.settlement(lease), Done)
 
@@ -565,7 +593,7 @@ async def test_the_control_plane_goes_and_comes_back(tmp_path: Path) -> None:
 
 
 async def test_an_orphan_leaves(tmp_path: Path) -> None:
-    plane = ControlPlane(orphan_seconds=1.0)
+    plane = ControlPlane(orphan_seconds=2.0)
     gate = tmp_path / "gate"
     async with contextlib.AsyncExitStack() as stack:
         async with served(plane):
@@ -578,11 +606,11 @@ async def test_an_orphan_leaves(tmp_path: Path) -> None:
 
 
 async def test_an_agent_with_work_is_no_orphan(tmp_path: Path) -> None:
-    plane = ControlPlane(orphan_seconds=1.0)
+    plane = ControlPlane(orphan_seconds=3.0)
     async with working(tmp_path, plane) as (_, process):
         gate = tmp_path / "gate"
         lease = plane.offer("a", shell(WAIT, str(gate)))
-        await plane.until(lambda: len(plane.of_kind("heartbeat")) >= 5)
+        await plane.until(lambda: len(plane.of_kind("heartbeat")) >= 4)
         gate.touch()
         assert isinstance(await plane.settlement(lease), Done)
         assert process.returncode is None
@@ -592,11 +620,22 @@ async def test_an_agent_with_work_is_no_orphan(tmp_path: Path) -> None:
 
 
 async def test_a_settlement_that_is_not_understood_does_not_hold_up_others(tmp_path: Path) -> None:
-    async with running(tmp_path) as plane:
-        bad = plane.offer("bad")
-        plane.misunderstood.add(bad.token)
-        assert isinstance(await plane.settlement(plane.offer("good")), Done)
-        assert bad.token not in plane.settled
+    async with running(tmp_path, ControlPlane(slots=3)) as plane:
+        gates = {name: tmp_path / name for name in ("first", "bad", "good")}
+        leases = {name: plane.offer(name, shell(WAIT, str(gate))) for name, gate in gates.items()}
+        for gate in gates.values():
+            await in_the_handler(gate)
+        plane.misunderstood.add(leases["bad"].token)
+        busy = plane.held["POST /v1/leases"] = asyncio.Event()
+        with capture_logs() as logs:
+            gates["first"].touch()
+            await plane.until(lambda: plane.seen("ask", 0, 1))
+            gates["bad"].touch()
+            gates["good"].touch()
+            await eventually(lambda: sum(line["event"] == "ended" for line in logs) == 3)
+        busy.set()  # the first one's settlement was held up, so the others share a request
+        assert isinstance(await plane.settlement(leases["good"]), Done)
+        assert leases["bad"].token not in plane.settled
 
 
 async def test_logs_name_the_lease_and_keep_secrets(tmp_path: Path) -> None:
@@ -614,7 +653,7 @@ async def test_logs_name_the_lease_and_keep_secrets(tmp_path: Path) -> None:
         for line in about:
             assert (line["worker"], line["label"], line["pipeline"]) == (7, "yurt-test-1", "photos")
             assert (line["lease"], line["token"]) == (lease.id, lease.token)
-        for secret in (ONE_TIME_TOKEN, WORKER_TOKEN, "X-Amz", "secret"):
+        for secret in (ONE_TIME_TOKEN, WORKER_TOKEN, "X-Amz", "secret", "HTTP Request"):
             assert secret not in log
 
 

@@ -555,10 +555,15 @@ async def test_a_pool_that_fails_stalls_no_other_of_its_provider(monkeypatch: py
 async def test_it_stops_when_told_even_where_a_provider_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
     sky = Sky()
-    sky.cloud.on_list = list_hangs
-    stop = asyncio.Event()
+    asked, stop = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> Sequence[Instance]:
+        asked.set()
+        return await list_hangs()
+
+    sky.cloud.on_list = hang
     running = asyncio.create_task(sky.autoscaler.run(stop))
-    await asyncio.sleep(0)
+    await asyncio.wait_for(asked.wait(), 20)
     stop.set()
     async with asyncio.timeout(20):
         await running

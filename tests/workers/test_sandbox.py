@@ -360,14 +360,28 @@ async def test_a_photo(folder: Folder) -> None:
     assert result.labels["width"] == 120
 
 
-@pytest.mark.parametrize("memory_mib", [8, 16])
+@pytest.mark.parametrize("memory_mib", [24, 40])
 async def test_libvips_out_of_memory(folder: Folder, memory_mib: int) -> None:
     job = folder.job(large_photo())
-    async with sandbox() as box:
-        await box.run(photo(), folder.job(quadrants().write_to_buffer(".png")))  # what it loads is not counted
+    async with sandbox(preload=("photo",)) as box:
         error = await failure(box, photo(memory_bytes=memory_mib * MIB), job)
         assert (error.reason, error.retry) == ("memory-limit", False), (error.message, error.log)
         assert await pid_of(box, folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "retry"),
+    [
+        ("webpsave: failed to allocate 5760000 bytes", False),
+        ("vips_tracked: out of memory --- size == 36MB", False),
+        ("glib: Error creating thread: Resource temporarily unavailable", True),
+        ("can't start new thread", True),
+    ],
+)
+async def test_how_libraries_say_that_memory_ran_out(folder: Folder, text: str, retry: bool) -> None:
+    async with sandbox() as box:
+        error = await failure(box, python("complain", {"text": text}), folder.job())
+    assert (error.reason, error.retry) == ("memory-limit", retry)
 
 
 async def test_libvips_over_the_size_of_outputs(folder: Folder) -> None:

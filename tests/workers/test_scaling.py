@@ -280,6 +280,21 @@ def test_what_the_provider_shows_without_a_known_ref_is_adopted() -> None:
     assert actions == [Adopt(lost, Instance("l1", "r1"))]
 
 
+def test_a_list_need_not_show_what_came_after_it() -> None:
+    asked = Listing({}, age_seconds=2.0, lag_seconds=5.0)
+    assert not asked.covers(machine(State.BOOTING, state_seconds=7))
+    assert asked.covers(machine(State.BOOTING, state_seconds=7.1))
+    dying = machine(State.SLAYING, state_seconds=7)
+    assert decide(policy(), Demand(0, 0), [dying], asked, MANY) == [Slay(dying, "slaying", Instance("l1", "r1"))]
+
+
+def test_a_machine_that_calls_is_there_although_the_list_lacks_it() -> None:
+    calls, silent = machine(State.READY, 1, silent_seconds=5), machine(State.READY, 2, silent_seconds=6)
+    shown = listing(machine(State.READY, 3), lag_seconds=5.0)
+    actions = decide(policy(), Demand(2, 0), [calls, silent], shown, MANY)
+    assert [(action.machine.id, action.reason) for action in slain(actions)] == [(2, "vanished")]
+
+
 def test_an_empty_list_is_believed_once_all_are_silent() -> None:
     lives, silent = machine(State.READY, state_seconds=100), machine(State.READY, silent_seconds=121)
     empty = listing(lag_seconds=5.0)

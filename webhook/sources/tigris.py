@@ -9,6 +9,8 @@ Last-Modified first.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -77,15 +79,28 @@ class Tigris:
         return batch
 
 
-def _events_of(body: bytes) -> list[msgspec.Raw]:
+def _events_of(body: bytes) -> Sequence[msgspec.Raw | bytes]:
+    """The text of each event. Raises MalformedBody."""
+    events: Sequence[msgspec.Raw | bytes]
     try:
         body.decode()  # JSON is UTF-8, and the raw events are not looked into until each is read
-        events = _decode_envelope(body).events
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            events = _decode_envelope(body).events
+        except msgspec.DecodeError:
+            events = _forgiving(body)
+    except (ValueError, RecursionError) as error:
         raise MalformedBody(f"not a Tigris notification: {error}") from None
     if len(events) > MAX_EVENTS:
         raise MalformedBody(f"{len(events)} events in one request; at most {MAX_EVENTS}")
     return events
+
+
+def _forgiving(body: bytes) -> list[bytes]:
+    """The events, also where one holds half a surrogate pair, NaN or the like, so that only that one is quarantined."""
+    envelope = json.loads(body)
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("events"), list):
+        raise ValueError('there is no list "events"')
+    return [json.dumps(event).encode() for event in envelope["events"]]
 
 
 def _event(event: _Event) -> ObjectEvent:

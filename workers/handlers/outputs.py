@@ -25,7 +25,8 @@ def every_file(folder: Path) -> tuple[OutputFile, ...]:
     """Every entry of ``folder``, by name, with a content type guessed from its suffix.
 
     Folders and links are listed too: the sandbox refuses them and says so, rather than leaving them out in
-    silence."""
+    silence.
+    """
     return tuple(
         OutputFile(name=name, content_type=content_type(name))
         for name in sorted(entry.name for entry in folder.iterdir())

@@ -3,7 +3,8 @@
 ``{"function": "package.module:function", "options": {…}}``. The module has to be importable on the worker:
 installed, on ``PYTHONPATH``, or in the folder that the worker was started in. The function is given the
 ``Job``, with the inner options as ``job.options``, and returns a ``Result``, or None to publish every file in
-``job.output``."""
+``job.output``.
+"""
 
 from __future__ import annotations
 

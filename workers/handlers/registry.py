@@ -35,7 +35,8 @@ def validate_options(kind: str, options: Mapping[str, JsonValue]) -> BaseModel:
     """Return the options as that kind's model, defaults filled in.
 
     Raises ``ValueError`` for an unknown kind and pydantic's ``ValidationError`` (a ``ValueError`` too) for
-    wrong options."""
+    wrong options.
+    """
     return _kind(kind).options.model_validate(dict(options))
 
 

@@ -34,7 +34,7 @@ class Child:
     """A process that runs one job after the other. ``usable`` tells whether it may be given another."""
 
     def __init__(self, process: Process, lifeline: int) -> None:
-        assert process.stderr is not None  # noqa: S101
+        assert process.stderr is not None
         self._process = process
         self._lifeline = lifeline
         self._log = Log(process.stderr)
@@ -122,7 +122,7 @@ class Child:
         return answer.read(answered)
 
     async def _send(self, frame: bytes) -> None:
-        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdin is not None
         try:
             self._process.stdin.write(frame)
             await self._process.stdin.drain()
@@ -130,7 +130,7 @@ class Child:
             raise _DiedError from error
 
     async def _receive(self) -> bytes:
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None
         try:
             (size,) = wire.HEADER.unpack(await self._process.stdout.readexactly(wire.HEADER.size))
             if size > wire.MAX_FRAME_BYTES:

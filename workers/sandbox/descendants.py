@@ -19,7 +19,8 @@ def kill(leader: int) -> None:
 
     The group is stopped first: while its leader lives, what it adopts (``sandboxed.strays``) can be found
     below it, and what is stopped does not fork. Only the group is reached where there is no ``/proc``.
-    Returns at once; a process that is gone already is fine."""
+    Returns at once; a process that is gone already is fine.
+    """
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGSTOP)
     for _ in range(_ROUNDS):

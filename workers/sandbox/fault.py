@@ -1,7 +1,7 @@
 """The error that is the worker's own."""
 
 
-class WorkerFault(Exception):  # noqa: N818
+class WorkerFault(Exception):
     """The worker could not do the job for a reason of its own (disk full, no child could be started).
 
     The object is not to blame: release the lease, do not fail it, and do not take the next one at once.

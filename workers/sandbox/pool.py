@@ -19,7 +19,8 @@ class Sandbox:
     ``preload`` names handler kinds (``photo``) whose libraries a child loads before its first job.
     ``environment`` adds variables to the children's; nothing else than an allow-list is taken from the
     agent's own. A child is replaced after ``jobs_per_child`` jobs, and before that when it has grown or was
-    left in doubt."""
+    left in doubt.
+    """
 
     def __init__(
         self,

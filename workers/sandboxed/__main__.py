@@ -2,7 +2,8 @@
 
 ``LIFELINE`` is the number of the file descriptor that ends with the agent; each ``KIND`` names a handler to
 load before the first job. Requests come on standard input and replies go to standard output, both moved out
-of a handler's reach first: what a handler prints goes to standard error."""
+of a handler's reach first: what a handler prints goes to standard error.
+"""
 
 from __future__ import annotations
 

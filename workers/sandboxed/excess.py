@@ -12,9 +12,10 @@ def cpu(cpu_seconds: float) -> HandlerError:
     return HandlerError("cpu-limit", f"Handling the file took more than {cpu_seconds:g} s of processor time.")
 
 
-def memory(memory_bytes: int) -> HandlerError:
+def memory(memory_bytes: int, *, retry: bool = False) -> HandlerError:
     """More memory than the limit."""
-    return HandlerError("memory-limit", f"Handling the file took more than {memory_bytes / _MIB:,.0f} MiB of memory.")
+    message = f"Handling the file took more than {memory_bytes / _MIB:,.0f} MiB of memory."
+    return HandlerError("memory-limit", message, retry=retry)
 
 
 def output(output_bytes: int) -> HandlerError:

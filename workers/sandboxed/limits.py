@@ -1,7 +1,8 @@
 """The kernel's limits on one job in a process that is reused.
 
 Where a system has no such limit (macOS does not enforce ``RLIMIT_AS``) the others still hold, and the agent's
-wall clock always does."""
+wall clock always does.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ def applied(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> Iter
 
     Processor time counts from now, in whole seconds rounded up; over it the kernel sends SIGXCPU. Memory is
     address space on top of what is mapped now, so that interpreter and libraries are not held against the
-    job. A file that grows over ``output_bytes`` fails with EFBIG."""
+    job; what the allocator has kept from earlier jobs (128 MiB at most) comes for free. A file that grows
+    over ``output_bytes`` fails with EFBIG.
+    """
     used = resource.getrusage(resource.RUSAGE_SELF)
     _soft(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu_seconds))
     _soft(resource.RLIMIT_FSIZE, output_bytes)

@@ -3,7 +3,8 @@
 The agent holds the writing end of a pipe on which nothing is ever written. When the agent is gone, SIGKILL
 too, the kernel closes that end. On Linux the kernel then kills the child's whole process group by itself
 (``F_SETSIG``, see fcntl(2)): no Python code has to run, so that a C call which holds the interpreter's lock
-delays nothing. Elsewhere a thread waits for the end of the pipe."""
+delays nothing. Elsewhere a thread waits for the end of the pipe.
+"""
 
 from __future__ import annotations
 

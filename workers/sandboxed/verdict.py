@@ -11,19 +11,24 @@ from workers.sandboxed import excess
 from workers.sandboxed.wire import Failed, Fault, Request
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NO_MEMORY = ("out of memory", os.strerror(errno.ENOMEM).lower())
+_NO_MEMORY = ("out of memory", "failed to allocate", os.strerror(errno.ENOMEM).lower())
+_NO_THREAD = ("error creating thread", "can't start new thread")
+"""GLib and Python. A thread needs memory for its stack, but the machine may also have too many threads."""
 
 
 def of(error: BaseException, request: Request) -> Failed | Fault:
     """Return the verdict on what the handler raised.
 
     The system's own errors are looked for first and along the whole chain: a handler that wraps a full disk
-    in "cannot be read" has not understood it. libvips gives its errors as text only."""
+    in "cannot be read" has not understood it. libvips gives its errors as text only.
+    """
     chain = [link for link in _chain(error) if not isinstance(link, HandlerError)]
     if any(_says(link, *_DISK_FULL) for link in chain):
         return Fault(outcome="fault", message=f"This worker's disk is full: {error}")
-    if any(_no_memory(link) for link in chain):
+    if any(isinstance(link, MemoryError) or _holds(link, _NO_MEMORY) for link in chain):
         return _failed(excess.memory(request["memory_bytes"]))
+    if any(_holds(link, _NO_THREAD) for link in chain):
+        return _failed(excess.memory(request["memory_bytes"], retry=True))
     if any(_says(link, errno.EFBIG) for link in chain):
         return _failed(excess.output(request["output_bytes"]))
     if isinstance(error, HandlerError):
@@ -56,7 +61,5 @@ def _says(error: BaseException, *numbers: int) -> bool:
     return any(os.strerror(number) in str(error) for number in numbers)
 
 
-def _no_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    return any(text in str(error).lower() for text in _NO_MEMORY)
+def _holds(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error).lower() for text in texts)

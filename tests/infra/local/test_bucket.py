@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -15,6 +17,12 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from types_boto3_s3.client import S3Client
 
+from infra.local.bucket import Bucket
+from infra.local.exchange import Answer, Call
+from infra.local.hub import Hub
+from infra.local.options import Disorder, Posting
+from infra.local.payload import Change
+from infra.local.store import Store
 from tests.infra.local.running import Running, running
 from tests.infra.receiver import Receiver
 
@@ -159,6 +167,35 @@ def test_a_write_of_a_far_region_is_late_at_the_hub_and_early_by_its_date(
     assert (near["size"], far["size"]) == (4, 3)
     assert near["versionstamp"] < far["versionstamp"]
     assert near["lastModified"] >= far["lastModified"]
+
+
+class OneAtATime(Store):
+    """The real store, which fails when it is asked by two at once."""
+
+    inside = 0
+
+    def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[Answer, list[Change]]:
+        self.inside += 1
+        time.sleep(0.001)
+        assert self.inside == 1
+        try:
+            return super().answer(call, keep_previous=keep_previous)
+        finally:
+            self.inside -= 1
+
+
+async def test_requests_take_turns() -> None:
+    store, hub = OneAtATime(("photos-in",)), Hub(Disorder(), Posting())
+    bucket = Bucket(store, hub, 1_000)
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(bucket), base_url="http://127.0.0.1") as client:
+            answers = await asyncio.gather(*(client.put(f"/photos-in/{n}", content=b"hello") for n in range(20)))
+    finally:
+        bucket.close()
+        store.close()
+        await hub.close()
+    assert {answer.status_code for answer in answers} == {200}
+    assert hub.counts.writes == 20
 
 
 def test_one_connection_serves_many_requests(local: Running, s3: S3Client) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from infra.local.counts import Counts
-from infra.local.delivery import Delivery
+from infra.local.delivery import Delivery, client
 from infra.local.notifications import Auth, Notifications
 from infra.local.options import Posting
 from infra.local.payload import Change, Event, EventName
@@ -32,11 +32,12 @@ async def delivering(
     notifications: Notifications, posting: Posting = QUICK, max_pending: int = 1_000
 ) -> AsyncIterator[tuple[Delivery, Counts]]:
     counts = Counts()
-    delivery = Delivery(notifications, posting, counts, max_pending)
-    try:
-        yield delivery, counts
-    finally:
-        await delivery.close()
+    async with client(posting) as http:
+        delivery = Delivery(notifications, posting, counts, http, max_pending)
+        try:
+            yield delivery, counts
+        finally:
+            await delivery.close()
 
 
 async def settled(delivery: Delivery) -> None:

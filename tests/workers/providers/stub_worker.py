@@ -22,20 +22,24 @@ def main() -> None:
         sys.exit("broken")
     if "undying" not in deeds:
         lifeline.hold()
-    if "stubborn" in deeds:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    final = Path(environment["STUB_FOLDER"]) / f"{environment['YURT_LABEL']}.json"
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in deeds else lambda *_: leave(final))
     about: dict[str, object] = {"environment": environment, "argv": sys.orig_argv, "pid": os.getpid()}
     if "parent" in deeds:
         child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
         about["child"] = child.pid
     if "chatty" in deeds:
         sys.stdout.write("x" * 50_000 + "\n")
-    final = Path(environment["STUB_FOLDER"]) / f"{environment['YURT_LABEL']}.json"
     draft = final.with_suffix(".new")
     draft.write_text(json.dumps(about))
     draft.rename(final)
     while True:
         signal.pause()
+
+
+def leave(final: Path) -> None:
+    final.with_suffix(".asked").touch()
+    sys.exit()
 
 
 if __name__ == "__main__":

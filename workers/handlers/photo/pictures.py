@@ -15,7 +15,8 @@ def decode(photo: Photo, size: int) -> pyvips.Image:
 
     Decodes at a fraction of the size where the format can. Colours go through the embedded profile, or
     through a standard one for CMYK without any; where neither applies that step costs three times the
-    decoding and is left out. Raises ``HandlerError``."""
+    decoding and is left out. Raises ``HandlerError``.
+    """
     profile = {"output_profile": "srgb"} if _needs_profile(photo.header) else {}
     try:
         source = pyvips.Source.new_from_file(str(photo.path))

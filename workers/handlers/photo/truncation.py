@@ -1,7 +1,8 @@
 """How many bytes a file lacks by its own account.
 
 Decoders only notice a cut when they need what is missing (a GIF's first frame needs little), and never say
-how much. Each format here says how long its parts are; a JPEG does not, and is left to its decoder."""
+how much. Each format here says how long its parts are; a JPEG does not, and is left to its decoder.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,48 @@
+"""Where a run of the demo keeps its files, and which of them stay."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+SHEET = "contact-sheet.html"
+
+
+class FolderError(Exception):
+    """The folder cannot be used. The message says what to do."""
+
+
+class Folder:
+    """A folder with the contact sheet, and one inside for what the services write."""
+
+    def __init__(self, chosen: Path | None) -> None:
+        """Make it; one below the system's folder for temporary files where none was chosen. Raises FolderError."""
+        try:
+            self.path = self._make(chosen.resolve()) if chosen else Path(tempfile.mkdtemp(prefix="yurt-demo-"))
+        except OSError as error:
+            raise FolderError(f"--folder: {error.filename or chosen} cannot be made: {error.strerror}") from None
+
+    @property
+    def services(self) -> Path:
+        """Logs, the database, and what the workers need."""
+        return self.path / "services"
+
+    @property
+    def sheet(self) -> Path:
+        """The contact sheet."""
+        return self.path / SHEET
+
+    def tidy(self) -> None:
+        """Remove what the services wrote, and the folder if nothing else is in it."""
+        shutil.rmtree(self.services, ignore_errors=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _make(self, chosen: Path) -> Path:
+        chosen.mkdir(parents=True, exist_ok=True)
+        if (chosen / "services").exists():
+            raise FolderError(
+                f"--folder: {chosen / 'services'} holds another run's logs and database: remove it, or choose another"
+            )
+        return chosen

@@ -1,0 +1,218 @@
+"""The contact sheet: one HTML file that needs nothing else. Each photo, what was made of it, and what is known of it.
+
+Names and whatever a camera wrote come from strangers: every text is escaped, and the page may load or run nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib import resources
+from typing import Any
+
+import pyvips
+
+from infra.demo.found import METADATA, Finding, Found
+from infra.demo.photos import Expected, Photo
+from infra.demo.report import Report
+from infra.demo.results import Stored
+from infra.demo.watch import Parked
+
+_EMBEDDED_BYTES = 256 << 10
+"""A larger original is shown by a preview."""
+_PREVIEW_PIXELS = 640
+_SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"})
+_EXCERPT_CHARACTERS = 400
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_NUMBERS = {
+    "uploads": "uploads",
+    "events": "events received",
+    "duplicates": "duplicates",
+    "stale": "stale",
+    "coalesced": "coalesced",
+    "unchanged": "unchanged",
+    "quarantined": "quarantined",
+    "done": "objects done",
+    "parked": "objects parked",
+    "minted": "workers minted",
+    "slain": "workers slain",
+    "seconds": "seconds",
+}
+
+
+def sheet(found: Found, told: Report, faults: Sequence[str]) -> str:
+    """The page."""
+    style = resources.files("infra.demo").joinpath("sheet.css").read_text()
+    cards = "\n".join(_card(finding, found) for finding in found.findings)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>Yurt demo: contact sheet</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{len(found.findings)} photos, the whole way</h1>
+<p class="lead">Uploaded to {_text(found.pipeline.input)}, announced out of order, some of it twice and some of it late,
+handled by workers that were minted for it and slain after; results in {_text(found.pipeline.output)}.</p>
+{_verdict(faults)}
+<dl class="numbers">
+{_numbers(told)}
+</dl>
+{cards}
+<footer>The squares in the corners are part of each photo: clockwise from the top left they are red, green, blue and
+yellow when it is the right way up. Originals are shown as stored, the results as published.</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def _verdict(faults: Sequence[str]) -> str:
+    if not faults:
+        return '<p class="verdict">Every result was verified.</p>'
+    listed = "".join(f"<li>{_text(fault)}</li>" for fault in faults)
+    return f'<p class="verdict wrong">{len(faults)} things are wrong.</p><ul class="faults">{listed}</ul>'
+
+
+def _numbers(told: Report) -> str:
+    values: dict[str, Any] = told.model_dump()
+    latency = told.upload_to_result_ms
+    pairs = [(label, values[field]) for field, label in _NUMBERS.items()]
+    pairs += [("upload → result, p50", _duration(latency.p50)), ("upload → result, p95", _duration(latency.p95))]
+    return "\n".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in pairs)
+
+
+def _card(finding: Finding, found: Found) -> str:
+    state = "parked" if finding.parked else "done" if finding.manifest else "missing"
+    return f"""<article class="{state}">
+<header class="photo"><h2><bdi>{_text(finding.photo.name)}</bdi></h2><p>{_text(finding.photo.about)}</p>
+<span class="badge {state}">{state}</span></header>
+<div class="row">
+{_original(finding.photo)}
+{_why(finding.parked) if finding.parked else _pictures(finding, found)}
+{_facts(finding)}
+</div>
+</article>"""
+
+
+def _original(photo: Photo) -> str:
+    caption = f"Original: {photo.content_type}, {_size(len(photo.content))}"
+    shown = photo.content_type in _SHOWN_BY_BROWSERS and _is_picture(photo.content)
+    if shown and len(photo.content) <= _EMBEDDED_BYTES:
+        return _figure(photo.content, photo.content_type, caption, "stored")
+    preview = _preview(photo.content)
+    if preview is None:
+        excerpt = photo.content[:_EXCERPT_CHARACTERS].decode(errors="replace")
+        return f"<figure><pre>{_text(excerpt)}</pre><figcaption>{_text(caption)}</figcaption></figure>"
+    return _figure(preview, "image/webp", f"{caption}; shown by a preview", "stored")
+
+
+def _is_picture(content: bytes) -> bool:
+    try:
+        pyvips.Image.new_from_buffer(content, "")
+    except pyvips.Error:
+        return False
+    return True
+
+
+def _preview(content: bytes) -> bytes | None:
+    """A small WebP of the pixels as they are stored. None where there are none."""
+    try:
+        image = pyvips.Image.thumbnail_buffer(
+            content, _PREVIEW_PIXELS, size="down", no_rotate=True, output_profile="srgb"
+        )
+        return bytes(image.colourspace("srgb").cast("uchar").webpsave_buffer(Q=80, effort=0, keep="none"))
+    except pyvips.Error:
+        return None
+
+
+def _pictures(finding: Finding, found: Found) -> str:
+    sizes = sorted(found.options.sizes, reverse=True)
+    # The largest one is for looking at, not for a sheet of thirty.
+    shown = [(f"{size}.webp", finding.outputs.get(f"{size}.webp")) for size in sizes[1:3] or sizes]
+    figures = "".join(_thumbnail(name, stored) for name, stored in shown if stored)
+    return f'<div class="pictures">{figures or "<p>No thumbnails.</p>"}</div>'
+
+
+def _thumbnail(name: str, stored: Stored) -> str:
+    return _figure(stored.content, "image/webp", f"{name}, {_size(len(stored.content))}")
+
+
+def _figure(content: bytes, content_type: str, caption: str, kind: str = "") -> str:
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure class="{kind}"><img alt="" src="data:{content_type};base64,{data}">'
+        f"<figcaption>{_text(caption)}</figcaption></figure>"
+    )
+
+
+def _why(parked: Parked) -> str:
+    return f'<p class="why"><b>Parked.</b> {_text(parked.message or parked.reason)}</p>'
+
+
+def _facts(finding: Finding) -> str:
+    pairs = [*_known(finding), ("ETag", finding.etag or "–")]
+    if finding.parked:
+        pairs = [("reason", finding.parked.reason), *pairs]
+    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_marked(name, value)}</dd>" for name, value in pairs)
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def _known(finding: Finding) -> Iterable[tuple[str, object]]:
+    metadata = _metadata(finding)
+    if metadata:
+        yield "size", f"{metadata.get('width')} × {metadata.get('height')}"
+        yield "format", metadata.get("format")
+        yield "orientation", metadata.get("orientation")
+        yield "taken", metadata.get("captured_at") or "–"
+        yield "camera", _camera(metadata.get("camera")) or "–"
+        yield "colour", metadata.get("dominant_colour")
+        yield "thumbhash", metadata.get("thumbhash")
+    if isinstance(finding.photo.outcome, Expected) and (manifest := finding.manifest):
+        seconds = manifest.seconds
+        steps = (("fetched", seconds.fetch), ("handled", seconds.handle), ("published", seconds.publish))
+        yield "worker", ", ".join(f"{step} in {_duration(taken * 1000)}" for step, taken in steps)
+    if finding.photo.earlier:
+        yield "contents", f"{len(finding.photo.earlier) + 1}; this is the last"
+
+
+def _metadata(finding: Finding) -> Mapping[str, Any]:
+    stored = finding.outputs.get(METADATA)
+    try:
+        said = json.loads(stored.content) if stored else {}
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _camera(camera: object) -> str:
+    parts = camera.values() if isinstance(camera, dict) else ()
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _marked(name: str, value: object) -> str:
+    if name == "colour" and _COLOUR.fullmatch(str(value)):
+        return f'<span class="swatch" style="background:{value}"></span>{value}'
+    return _text(value)
+
+
+def _duration(milliseconds: float) -> str:
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    return f"{size_bytes / 1000:.0f} kB" if size_bytes < 1_000_000 else f"{size_bytes / 1_000_000:.1f} MB"
+
+
+def _text(value: object) -> str:
+    return escape(str(value))

@@ -1,0 +1,430 @@
+"""The documentation is in step with the code: whatever a reader can set, call, read or meet is there, and nothing else.
+
+Needs no database: `make check` runs this file alone.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, cast, get_args, get_origin
+
+import click
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from webhook import cli, config
+from webhook.admin import Admin
+from webhook.endpoints import endpoints
+from webhook.health import Health
+from webhook.leases import Leases
+from webhook.ledger import outcome
+from webhook.ledger.intake import Verdict
+from webhook.metrics import CHANGES, Metrics
+from webhook.receiver import Receiver
+from workers import fleet, manifest, protocol
+from workers.handlers.registry import KINDS, validate_options
+from workers.session import Exit
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+SOURCES = sorted(path for folder in ("webhook", "workers", "infra") for path in (ROOT / folder).rglob("*.py"))
+
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_VARIABLE = re.compile(r"\b(?:YURT|AWS|SSL_CERT)_[A-Z0-9_]*[A-Z0-9]\b|\bDATABASE_URL\b")
+
+
+# ── reading pages ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of code."""
+
+    page: Path
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, below a heading."""
+
+    heading: str
+    column: str
+    """Of the first cell."""
+    cells: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """What the first cell names."""
+        return re.findall(r"`([^`]+)`", self.cells[0])
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(*languages: str) -> list[Block]:
+    found = [Block(path, m[2], m[3]) for path in PAGES for m in _FENCE.finditer(path.read_text(encoding="utf-8"))]
+    return [block for block in found if block.language in languages]
+
+
+def prose(text: str) -> str:
+    """A page without its blocks of code."""
+    return _FENCE.sub("", text)
+
+
+def said(pattern: str, paths: Iterable[Path]) -> Iterator[Any]:
+    """What matches in sources."""
+    for path in paths:
+        yield from re.findall(pattern, path.read_text(encoding="utf-8"))
+
+
+def rows(name: str) -> Iterator[Row]:
+    """Every row of every table of a page."""
+    heading, head = "", None
+    for line in prose(page(name)).splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("#").strip()
+        cells = tuple(cell.strip() for cell in line.strip("|").split("|")) if line.startswith("|") else None
+        if cells is None or head is None:
+            head = cells
+        elif not set("".join(cells)) <= set("-: "):
+            yield Row(heading, head[0], cells)
+
+
+def documented(name: str, column: str, heading: str = "") -> set[str]:
+    """What the first column of tables with that column's name names, below one heading or anywhere on the page."""
+    return {n for row in rows(name) if row.column == column and heading in ("", row.heading) for n in row.names}
+
+
+# ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "`server`": config.Server,
+    "`pipelines.NAME`": config.Pipeline,
+    "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
+    "`pipelines.NAME.limits`": config.HandlerLimits,
+    "`pools.NAME`": config.Pool,
+    **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
+}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _reachable(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {model}
+    for field in model.model_fields.values():
+        for inner in _models_in(field.annotation):
+            found |= _reachable(inner)
+    return found
+
+
+def test_every_model_of_the_configuration_has_a_section() -> None:
+    options = {kind.options for kind in KINDS.values()}
+    assert set(_SECTIONS.values()) == (_reachable(config.Config) - {config.Config}) | options
+
+
+@pytest.mark.parametrize("heading", _SECTIONS)
+def test_every_setting_is_documented(heading: str) -> None:
+    assert documented("docs/configuration.md", "field", heading) == set(_SECTIONS[heading].model_fields)
+
+
+@pytest.mark.parametrize("heading", _SECTIONS)
+def test_every_default_is_the_documented_one(heading: str) -> None:
+    fields = _SECTIONS[heading].model_fields
+    for row in rows("docs/configuration.md"):
+        if row.heading == heading and row.column == "field" and row.names[0] in fields:
+            assert _default_of(row.cells[2]) == _plain(fields[row.names[0]].default), row
+
+
+def _default_of(cell: str) -> object:
+    if cell == "required":
+        return PydanticUndefined
+    return None if cell == "–" else tomllib.loads(f"default = {cell.strip('`')}")["default"]
+
+
+def _plain(default: object) -> object:
+    """As TOML would have it: a section that need not be there has no default of its own."""
+    if isinstance(default, BaseModel):
+        return None
+    return list(default) if isinstance(default, tuple) else default
+
+
+# ── the environment ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_variable_is_documented() -> None:
+    # `YURT_SERVER__LISTEN` and its like are fields, and looked at below.
+    read = {name for name in said(_VARIABLE.pattern, SOURCES) if "__" not in name}
+    read |= {name.upper() for name in config.Secrets.model_fields}
+    assert documented("docs/configuration.md", "variable") == read
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "Dockerfile", ROOT / "yurt.toml"], ids=lambda path: path.name)
+def test_every_variable_on_a_page_exists(path: Path) -> None:
+    known = documented("docs/configuration.md", "variable")
+    for name in said(_VARIABLE.pattern, [path]):
+        parts = name.removeprefix("YURT_").lower().split("__")
+        assert name in known or (len(parts) > 1 and _is_field(config.Config, parts)), name
+
+
+def _is_field(annotation: Any, parts: list[str]) -> bool:
+    if not parts:
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(parts[0])
+        return field is not None and _is_field(field.annotation, parts[1:])
+    if get_origin(annotation) is dict:
+        return _is_field(get_args(annotation)[1], parts[1:])
+    return get_origin(annotation) in (Union, UnionType) and any(_is_field(a, parts) for a in get_args(annotation))
+
+
+# ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_TARGETS = set(re.findall(r"^([a-z]+):.*##", page("Makefile"), re.MULTILINE))
+
+
+def _command(name: str) -> click.Command:
+    command = cli.yurt.get_command(click.Context(cli.yurt), name)
+    assert command is not None
+    return command
+
+
+def _options(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def test_every_command_is_documented() -> None:
+    headings = re.findall(r"^## yurt (\w+)$", page("docs/commands.md"), re.MULTILINE)
+    assert headings == cli.yurt.list_commands(click.Context(cli.yurt))
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_is_documented(name: str) -> None:
+    assert documented("docs/commands.md", "option", f"yurt {name}") == _options(_command(name))
+
+
+def test_every_exit_status_of_a_worker_is_documented() -> None:
+    shown = {row.cells[0] for row in rows("docs/commands.md") if row.column == "exit status"}
+    assert {str(int(status)) for status in Exit} <= shown
+
+
+def test_every_target_is_documented() -> None:
+    assert documented("docs/commands.md", "target") == {f"make {target}" for target in _TARGETS}
+
+
+def _called() -> Iterator[tuple[Path, str]]:
+    """Command lines: in blocks for a shell, and in the text."""
+    for block in blocks("sh", "console", "bash"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            yield block.page, line
+    for path in PAGES:
+        for code in re.findall(r"`((?:yurt|make|python) [^`]+)`", prose(path.read_text(encoding="utf-8"))):
+            yield path, code
+
+
+def test_every_command_line_names_what_exists() -> None:
+    assert [f"{path.name}: {line}" for path, line in _called() if not (_yurt_exists(line) and _make_exists(line))] == []
+
+
+def _yurt_exists(line: str) -> bool:
+    for name, rest in re.findall(r"(?:^|[\s/(])yurt (?=[a-z])(\w+)([^|)#]*)", line):
+        options = {word.partition("=")[0] for word in rest.split() if word.startswith("--")}
+        if name not in cli.COMMANDS or not options <= _options(_command(name)):
+            return False
+    return True
+
+
+def _make_exists(line: str) -> bool:
+    called = " ".join(re.findall(r"(?:^|\s)make((?: [^\s|#]+)*)", line)).replace("-C yurt", "")
+    return {word for word in called.split() if "=" not in word and word != "…"} <= _TARGETS
+
+
+# ── what is seen from outside ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_endpoint_is_documented() -> None:
+    table = endpoints(*(cast("Any", part) for part in (Receiver, Leases, Admin, Health)))
+    assert documented("docs/protocol.md", "endpoint") == {f"{e.method} {e.path.replace(':int', '')}" for e in table}
+
+
+_MESSAGES = {
+    name: model
+    for name, model in vars(protocol).items()
+    if isinstance(model, type) and issubclass(model, protocol.Message) and model is not protocol.Message
+}
+
+
+@pytest.mark.parametrize("name", _MESSAGES)
+def test_every_message_is_documented(name: str) -> None:
+    assert documented("docs/protocol.md", "field", f"`{name}`") == set(_MESSAGES[name].model_fields)
+
+
+def test_every_message_documented_exists() -> None:
+    assert {row.heading.strip("`") for row in rows("docs/protocol.md") if row.column == "field"} == set(_MESSAGES)
+
+
+def test_every_error_is_documented() -> None:
+    raised = set(said(r'Problem\(\s*(\d+), "([a-z-]+)"', SOURCES))
+    raised |= {("404", "not-found"), ("405", "method-not-allowed")}  # Starlette's own words
+    shown = {(row.cells[0], name) for row in rows("docs/protocol.md") if row.column == "status" for name in _codes(row)}
+    assert shown == raised
+
+
+def _codes(row: Row) -> list[str]:
+    return re.findall(r"`([^`]+)`", row.cells[1])
+
+
+def test_every_verdict_is_documented() -> None:
+    assert documented("docs/protocol.md", "verdict") == {verdict.value for verdict in Verdict}
+
+
+def test_every_metric_is_documented() -> None:
+    shown = {
+        row.names[0]: set(re.findall(r"`(\w+)`", row.cells[1]))
+        for row in rows("docs/operations.md")
+        if row.column == "metric"
+    }
+    assert shown == _metrics()
+
+
+def _metrics() -> dict[str, set[str]]:
+    """Names as Prometheus shows them, with their labels."""
+    metrics = Metrics()
+    owned = [part for part in vars(metrics).values() if hasattr(part, "_labelnames")]
+    read = [family for family in metrics.registry.collect() if hasattr(family, "_labelnames")]
+    found = {}
+    for metric in [*owned, *read]:
+        name = getattr(metric, "_name", None) or metric.name
+        kind = getattr(metric, "_type", None) or metric.type
+        found[f"{name}_total" if kind == "counter" else name] = set(metric._labelnames)
+    assert {family.name for family in metrics.registry.collect()} == {name.removesuffix("_total") for name in found}
+    return found
+
+
+def test_every_reason_is_documented() -> None:
+    """Codes that people meet at parked objects."""
+    coded = r'(?:HandlerError|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
+    machines = ("autoscaler.py", "guests.py")  # theirs are reasons to slay a machine
+    places = [path for path in SOURCES if path.name not in machines and "infra" not in path.parts]
+    assert documented("docs/handlers.md", "reason") == {code for pair in said(coded, places) for code in pair if code}
+
+
+def test_every_field_of_a_result_is_documented() -> None:
+    assert documented("docs/results.md", "field", "result.json") == set(manifest.Manifest.model_fields)
+    parts = (protocol.Version, protocol.Output, manifest.Seconds)
+    text = page("docs/results.md")
+    assert [name for model in parts for name in model.model_fields if f"`{name}`" not in text] == []
+
+
+# ── states ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _state_diagrams() -> list[set[str]]:
+    arrow = re.compile(r"^\s+([\w\[\]*]+) --> (\w+):", re.MULTILINE)
+    drawn = [block.text for block in blocks("mermaid") if block.text.startswith("stateDiagram")]
+    return [{state for pair in arrow.findall(text) for state in pair} - {"[*]"} for text in drawn]
+
+
+def test_every_state_is_drawn_and_explained() -> None:
+    objects = set(get_args(outcome.State)) | {"leased"}
+    machines = {state.value for state in fleet.State}
+    assert _state_diagrams() == [objects, machines]
+    assert documented("docs/states.md", "state", "An object") == objects
+    assert documented("docs/states.md", "state", "A machine") == machines
+    assert documented("docs/states.md", "lane") == set(get_args(outcome.Lane))
+
+
+def test_every_outcome_is_explained() -> None:
+    outcomes = {kind.__name__.lower() for kind in get_args(outcome.Outcome)}
+    assert documented("docs/states.md", "outcome") == outcomes
+
+
+def test_the_conservation_law_names_every_counter() -> None:
+    [law] = [block.text for block in blocks("text") if block.text.startswith("received =")]
+    assert {verdict.value for verdict in Verdict} | set(CHANGES) <= set(re.findall(r"\w+", law))
+
+
+# ── snippets, links, trees ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.page.name)
+def test_every_configuration_shown_is_valid(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in config.Secrets.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    (tmp_path / "yurt.toml").write_text(block.text, encoding="utf-8")
+    config.load(tmp_path / "yurt.toml", validate_options)
+
+
+def test_the_sample_is_valid() -> None:
+    config.load(ROOT / "yurt.toml", validate_options)
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.page.name)
+def test_every_function_shown_compiles(block: Block) -> None:
+    defined: dict[str, Any] = {}
+    exec(compile(block.text, block.page.name, "exec"), defined)
+    assert "Job" in defined
+
+
+def _anchors(path: Path) -> set[str]:
+    """As GitHub makes them: lower case, no punctuation, hyphens for spaces, a number for one that was there before."""
+    seen: dict[str, int] = defaultdict(int)
+    found = set()
+    for title in re.findall(r"^#+ (.+)$", prose(path.read_text(encoding="utf-8")), re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        seen[slug] += 1
+    return found
+
+
+def _links() -> Iterator[tuple[Path, str]]:
+    for path in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(path.read_text(encoding="utf-8"))):
+            if not target.startswith(("http://", "https://")):
+                yield path, target
+
+
+def test_every_link_leads_somewhere() -> None:
+    assert [f"{path.name}: {target}" for path, target in _links() if not _leads_somewhere(path, target)] == []
+
+
+def _leads_somewhere(path: Path, target: str) -> bool:
+    name, _, anchor = target.partition("#")
+    there = (path.parent / name).resolve() if name else path
+    return there.exists() and there.is_relative_to(ROOT) and (not anchor or anchor in _anchors(there))
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = ROOT / "README.md"
+    linked = {(ROOT / target.partition("#")[0]).resolve() for path, target in _links() if path == readme}
+    assert set(PAGES) - {readme} <= linked
+
+
+def test_every_entry_of_the_file_tree_exists() -> None:
+    tree = page("README.md").partition("## Where things are")[2]
+    [block] = [m[3] for m in _FENCE.finditer(tree)]
+    folder = ROOT
+    for line in block.splitlines():
+        indent, name = len(line) - len(line.lstrip()), line.split()[0]
+        there = (folder if indent else ROOT) / name
+        assert there.is_dir() if name.endswith("/") else there.is_file(), line
+        folder = folder if indent else there
+
+
+def test_the_changelog_has_this_version() -> None:
+    version = tomllib.loads(page("pyproject.toml"))["project"]["version"]
+    assert re.search(rf"^## \[{re.escape(version)}\]", page("CHANGELOG.md"), re.MULTILINE)

@@ -1,0 +1,176 @@
+"""A ledger on a database of its own, with a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from tests.postgres import database
+from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.ledger.database import Database
+from webhook.ledger.intake import Verdict
+from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement, pipeline_id
+from webhook.ledger.outcome import Done, Failed, Lane, Outcome, Policy
+
+POLICY = Policy(attempts=3, store_attempts=6, absent_checks=2, backoff_seconds=10, backoff_limit_seconds=60)
+BROKEN = Failed("unreadable", "It cannot be read.", retry=True)
+HOPELESS = Failed("unreadable", "It is no photo.", retry=False)
+STORE_DOWN = Failed("store", "503", retry=True)
+LEASE_SECONDS = 100.0
+
+_numbers = itertools.count(1)
+
+
+def done(etag: str = "v1", modified: datetime | None = None) -> Done:
+    """A result of the content with this ETag."""
+    return Done(etag, modified, {"256.webp": f"out-{etag}", "result.json": f"man-{etag}"})
+
+
+def event(
+    key: str = "a.jpg",
+    etag: str | None = "v1",
+    *,
+    kind: Kind = Kind.CREATED,
+    modified: datetime | None = None,
+    order: Order | None = None,
+    mark: str | None = None,
+) -> ObjectEvent:
+    """An event; another one than any before unless it is given a mark."""
+    return ObjectEvent(
+        source="tigris",
+        bucket="photos-in",
+        key=key,
+        kind=kind,
+        version=Version(etag, modified, order),
+        size=3 * 2**30,
+        mark=mark_of(mark if mark is not None else next(_numbers)),
+    )
+
+
+@dataclass
+class Bench:
+    """A ledger with two pipelines, and what tests ask of it."""
+
+    database: Database
+    dsn: str
+    photos: int
+    videos: int
+    ledger: Ledger = field(init=False)
+    jitter: float = 1.0
+    """Of the wait before a retry, from 0 to 1; at 1 the wait is the whole backoff."""
+
+    def __post_init__(self) -> None:
+        self.ledger = self.replica()
+
+    def replica(self, database: Database | None = None) -> Ledger:
+        """Another ledger object, as another process has it."""
+        policies = {self.photos: POLICY, self.videos: POLICY}
+        return Ledger(database or self.database, policies, jitter=lambda: self.jitter)
+
+    # what comes in
+
+    async def hear(self, *events: ObjectEvent, pipelines: Sequence[int] = ()) -> Counter[Verdict]:
+        """Record the events of one request; the verdicts that are not 0."""
+        hints = [(number, item) for item in events for number in pipelines or [self.photos]]
+        [verdicts] = await self.ledger.record([Intake(hints)])
+        return +verdicts
+
+    # who works
+
+    async def claim(
+        self, most: int = 16, lane: Lane = "work", *, worker: int | None = None, pipeline: int | None = None
+    ) -> list[Claimed]:
+        """Lease what is due."""
+        return await self.ledger.claim(pipeline or self.photos, lane, most, worker, LEASE_SECONDS)
+
+    async def take(self, lane: Lane = "work", *, worker: int | None = None) -> Claimed:
+        """Lease the one object that is due."""
+        [lease] = await self.claim(lane=lane, worker=worker)
+        return lease
+
+    async def settle(self, lease: Claimed, outcome: Outcome, *, worker: int | None = None) -> bool:
+        """Settle one lease."""
+        [accepted] = await self.ledger.settle([Settlement(lease.id, lease.token, worker, outcome)])
+        return accepted
+
+    async def worker(self, state: str = "ready", pool: str = "local") -> int:
+        """A machine in a state."""
+        number = next(_numbers)
+        id: int = await self.sql(
+            "insert into workers (pool, provider, label, state, slots, once_hash) "
+            "values ($1, 'test', $2, $3, 1, $4) returning id",
+            pool,
+            f"yurt-test-{number}",
+            state,
+            str(number).encode(),
+        )
+        return id
+
+    # time
+
+    async def advance(self, seconds: float) -> None:
+        """Move the stopped clock on."""
+        await self.sql("update clock set stopped_at = stopped_at + make_interval(secs => $1)", float(seconds))
+
+    async def waits(self, key: str = "a.jpg") -> float:
+        """Seconds until the object is due."""
+        seconds: float = await self.sql(
+            "select extract(epoch from due_at - yurt_now())::float8 from objects where key = $1", key
+        )
+        return seconds
+
+    # what stands in it
+
+    async def sql(self, statement: str, *arguments: object) -> Any:
+        """The first value that a statement gives."""
+        async with self.database.connection() as connection:
+            return await connection.fetchval(statement, *arguments)
+
+    async def row(self, key: str = "a.jpg", pipeline: int | None = None) -> asyncpg.Record:
+        """One object."""
+        async with self.database.connection() as connection:
+            row = await connection.fetchrow(
+                "select * from objects where key = $1 and pipeline_id = $2", key, pipeline or self.photos
+            )
+        assert row is not None
+        return row
+
+    async def rows(self) -> list[asyncpg.Record]:
+        """All objects."""
+        async with self.database.connection() as connection:
+            return list(await connection.fetch("select * from objects order by pipeline_id, key"))
+
+    async def state(self, key: str = "a.jpg") -> tuple[str, str]:
+        """State and lane of one object."""
+        row = await self.row(key)
+        return row["state"], row["lane"]
+
+    async def counted(self, *names: str) -> dict[str, int]:
+        """Counters over all pipelines: those named, or all that are not 0."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch("select name, sum(value)::bigint from tally group by 1")
+        found = {row[0]: row[1] for row in rows if row[1]}
+        return {name: found.get(name, 0) for name in names} if names else found
+
+    async def balance(self) -> tuple[int, int]:
+        """Events and changes that are nowhere."""
+        [row] = await self.ledger.fetch("balance")
+        return row["events"], row["changes"]
+
+
+@contextlib.asynccontextmanager
+async def bench(dsn: str, *, started: datetime = datetime(2026, 5, 15, 10, 30, tzinfo=UTC)) -> AsyncIterator[Bench]:
+    """A bench whose clock stands at ``started``. Whatever was done on it, its books must balance at the end."""
+    async with database(dsn) as (connected, own):
+        numbers = [await pipeline_id(connected, name, "photos-in") for name in ("photos", "videos")]
+        made = Bench(connected, own, *numbers)
+        await made.sql("insert into clock values ($1)", started)
+        yield made
+        assert await made.balance() == (0, 0)

@@ -1,0 +1,205 @@
+"""``yurt up``."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from webhook.cli.options import fail, failing, state_option
+from webhook.cli.sample import configuration, overrides
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from infra.stack import Stack
+    from infra.stop import Stop
+    from webhook.config import Config, Pipeline
+
+BUCKET_PORT = 9000
+_LOOK_SECONDS = 0.5
+_OURS = ("postgres", "workers", "bucket.log", "control-plane.log")
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="YURT_CONFIG",
+    help="Configuration file; by default ./yurt.toml, or else the sample that comes with Yurt.",
+)
+@state_option
+@click.option(
+    "--bucket-port",
+    type=click.IntRange(0, 65_535),
+    default=BUCKET_PORT,
+    show_default=True,
+    help="Of the local bucket; a free port is taken where this one is in use.",
+)
+@click.option("--fresh", is_flag=True, help="Forget what the ledger remembers of earlier runs.")
+def command(config_path: Path | None, state: Path, bucket_port: int, fresh: bool) -> None:
+    """The same services as the demo, staying up until Ctrl-C.
+
+    A local bucket, an embedded PostgreSQL and the control plane, on loopback. The database stays in --state; what is in
+    the bucket is held in memory, and gone when this ends.
+    """
+    from infra.stop import Interrupted, Stop
+
+    stop = Stop()
+    with stop.listening():  # before anything that takes a moment, the imports among it
+        from infra.stack import StackError
+        from webhook.app import validate_options
+        from webhook.config import ConfigError, load
+
+        path = configuration(config_path, Path("yurt.toml"))
+        with failing(ConfigError):
+            config = load(path, validate_options)
+        try:
+            with _sole(state):
+                if fresh:
+                    _forget(state)
+                _run(config, path, state, bucket_port, stop)
+        except Interrupted:
+            click.echo("Everything was stopped; no process is left.")
+        except StackError as error:
+            fail(str(error), status=1)
+
+
+def _run(config: Config, path: Path, state: Path, bucket_port: int, stop: Stop) -> None:
+    """Up to the first Ctrl-C. Raises Interrupted, StackError."""
+    from rich.console import Console
+
+    from infra import stack
+
+    console = Console(highlight=False)
+    console.print("Starting the bucket, the database and the control plane …")
+    host = config.server.host
+    environment = {
+        **overrides(),
+        "YURT_SERVER__LISTEN": f"{f'[{host}]' if ':' in host else host}:{_free(host, config.server.port)}",
+        "YURT_SERVER__PUBLIC_URL": "",
+    }
+    with stack.running(
+        config,
+        path,
+        state.resolve(),
+        environment=environment,
+        bucket_port=_free("127.0.0.1", bucket_port),
+        stop=stop,
+    ) as running:
+        click.echo(_directions(running, next(iter(config.pipelines.values()))))
+        try:
+            _watch(running, console, stop)
+        finally:
+            console.print("Stopping the workers, the control plane, the database and the bucket …")
+
+
+def _watch(running: Stack, console: Console, stop: Stop) -> None:
+    """One line that changes; where there is no terminal, a line a change."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with contextlib.ExitStack() as screen:
+        live = screen.enter_context(Live(console=console, transient=True)) if console.is_terminal else None
+        said = ""
+        while True:
+            line = _status(running)
+            if live:
+                live.update(Text(line, style="bold"))
+            elif line != said:
+                click.echo(line)
+            said = line
+            running.check()
+            stop.wait(_LOOK_SECONDS)
+
+
+def _status(running: Stack) -> str:
+    from webhook.cli.client import Unreachable, ask
+
+    try:
+        return _line(ask("GET", running.url, "/v1/status", running.keys.admin))
+    except Unreachable as error:
+        return str(error)
+
+
+def _line(status: dict[str, Any]) -> str:
+    pipelines, pools = status["pipelines"].values(), status["pools"].values()
+    states = ("pending", "leased", "done", "parked")
+    objects = [f"{state} {sum(pipeline['objects'].get(state, 0) for pipeline in pipelines)}" for state in states]
+    alive = sum(sum(pool["machines"].values()) for pool in pools)
+    minted, slain = (sum(pool[name] for pool in pools) for name in ("minted", "slain"))
+    return f"{', '.join(objects)}; workers alive {alive}, minted {minted}, slain {slain}"
+
+
+def _directions(running: Stack, pipeline: Pipeline) -> str:
+    source = f"{pipeline.input}photo.jpg"
+    keys = running.keys
+    python = shlex.quote(sys.executable)
+    upload = f"upload_file('photo.jpg', '{pipeline.input.bucket}', '{pipeline.input.prefix}photo.jpg')"
+    return f"""
+Yurt is up.
+
+  bucket         {running.endpoint}   held in memory: empty again when this ends
+  control plane  {running.url}
+  database       {running.folder / "postgres"}   stays: a file that was done before counts as unchanged
+                 (yurt up --fresh forgets it)
+  logs           {running.folder / "control-plane.log"}, bucket.log beside it, workers/logs/ for the workers
+
+In another terminal:
+
+  export AWS_ENDPOINT_URL_S3={running.endpoint} AWS_REGION=auto AWS_DEFAULT_REGION=auto
+  export AWS_ACCESS_KEY_ID={keys.access_key} AWS_SECRET_ACCESS_KEY={keys.secret_key}
+  export YURT_URL={running.url} YURT_ADMIN_TOKEN={keys.admin}
+
+  aws --endpoint-url {running.endpoint} s3 cp photo.jpg {source}
+  aws --endpoint-url {running.endpoint} s3 ls --recursive {pipeline.output}
+
+or, without the AWS command line:
+
+  {python} -c "import boto3; boto3.client('s3').{upload}"
+
+  yurt status --watch
+
+Ctrl-C stops everything.
+"""
+
+
+def _free(host: str, port: int) -> int:
+    """The port, or 0, which takes any free one, where it is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family):
+            return port
+    except OSError:
+        click.echo(f"Port {port} is in use: taking a free one.")
+        return 0
+
+
+@contextlib.contextmanager
+def _sole(state: Path) -> Iterator[None]:
+    """Hold the folder. Ends the program where another ``yurt up`` does."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fail(f"another `yurt up` runs on {state.resolve()}: stop it, or name another folder with --state", 1)
+        yield
+
+
+def _forget(state: Path) -> None:
+    for name in _OURS:
+        path = state / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
