@@ -17,7 +17,7 @@ def local() -> Iterator[Running]:
         "photos-in",
         "--stamps",
         "--region-delay",
-        "far=0.3",
+        "far=1",
         "--max-body-bytes",
         "20000000",
     )

@@ -91,4 +91,4 @@ def running(*arguments: str, environment: Mapping[str, str] | None = None) -> It
                 yield Running(json.loads(line)["endpoint"], process, http)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)

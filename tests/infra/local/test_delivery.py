@@ -120,7 +120,7 @@ async def test_for_ever_is_more_often_than_that() -> None:
 
 async def test_later_events_do_not_wait_for_a_request_that_is_tried_again() -> None:
     with Receiver(500) as receiver:
-        async with delivering(webhook(receiver.url), Posting(batch=1, backoff_seconds=0.3)) as (delivery, _):
+        async with delivering(webhook(receiver.url), Posting(batch=1, backoff_seconds=1)) as (delivery, _):
             delivery.put(event("first"))
             delivery.put(event("second"))
             await settled(delivery)
@@ -129,13 +129,14 @@ async def test_later_events_do_not_wait_for_a_request_that_is_tried_again() -> N
 
 async def test_a_receiver_that_hangs_is_left_and_tried_again() -> None:
     with Receiver(0) as receiver:
-        async with delivering(webhook(receiver.url), Posting(timeout_seconds=0.1, backoff_seconds=0)) as (
+        async with delivering(webhook(receiver.url), Posting(timeout_seconds=0.3, backoff_seconds=0, retries=None)) as (
             delivery,
             counts,
         ):
             delivery.put(event("a"))
             await settled(delivery)
-    assert counts.requests == {"timeout": 1, "200": 1}
+    assert counts.requests["timeout"] >= 1
+    assert counts.posted == 1
 
 
 async def test_nobody_there_is_counted_too() -> None:

@@ -13,6 +13,7 @@ from webhook.ledger.intake import Count, Verdict, fold
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
+
 def said_of(kind: Kind, version: Version, delivery: int) -> ObjectEvent:
     """Equal marks only for equal events."""
     mark = mark_of(kind, version, delivery)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import asyncpg
 import pytest
 
+from tests.postgres import database
 from tests.webhook.ledger.workbench import (
     BROKEN,
     HOPELESS,
@@ -21,8 +22,9 @@ from tests.webhook.ledger.workbench import (
     event,
 )
 from webhook.events import Kind, Order
+from webhook.ledger.database import Database
 from webhook.ledger.intake import Verdict
-from webhook.ledger.ledger import CHANNEL, Ledger, Settlement
+from webhook.ledger.ledger import CHANNEL, Intake, Ledger, Settlement, pipeline_id
 from webhook.ledger.migrations import migrate
 from webhook.ledger.outcome import LOST, Absent, Done, Failed, Outcome, Present, Released, Unchanged
 from webhook.ledger.queries import QUERIES
@@ -97,21 +99,22 @@ async def test_only_a_ready_worker_gets_leases(postgres_dsn: str, state: str | N
 
 
 async def test_tokens_only_grow_also_across_a_rebuilt_ledger(postgres_dsn: str) -> None:
-    async with bench(postgres_dsn) as b:
-        tokens = []
-        for rebuilt in (False, True, True):
-            if rebuilt:
-                connection = await asyncpg.connect(b.dsn)
-                await connection.execute("drop schema public cascade; create schema public")
-                await migrate(connection)
-                await connection.execute("insert into pipelines (name, bucket) values ('photos', 'photos-in')")
-                await connection.close()
-                await b.database._pool.expire_connections()
-            await b.hear(*(event(str(n)) for n in range(3)))
+    tokens: list[int] = []
+    async with database(postgres_dsn) as (_, dsn):
+        for _ in range(3):
+            connection = await asyncpg.connect(dsn)
+            await connection.execute("drop schema public cascade; create schema public")
+            await migrate(connection)
+            await connection.close()
+            rebuilt = await Database.connect(dsn, connections=1)
+            number = await pipeline_id(rebuilt, "photos", "photos-in")
+            ledger = Ledger(rebuilt, {})
+            await ledger.record([Intake([(number, event(str(n))) for n in range(3)])])
             for _ in range(3):
-                tokens += [lease.token for lease in await b.claim(1)]
-        assert len(tokens) == 9
-        assert tokens == sorted(set(tokens))
+                tokens += [lease.token for lease in await ledger.claim(number, "work", 1, None, LEASE_SECONDS)]
+            await rebuilt.aclose()
+    assert len(tokens) == 9
+    assert tokens == sorted(set(tokens))
 
 
 # settling

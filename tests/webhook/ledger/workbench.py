@@ -7,12 +7,12 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from tests.postgres import database
+from tests.postgres import dsn_of
 from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
 from webhook.ledger.database import Database
 from webhook.ledger.intake import Verdict
@@ -166,11 +166,35 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(dsn: str, *, started: datetime = datetime(2026, 5, 15, 10, 30, tzinfo=UTC)) -> AsyncIterator[Bench]:
-    """A bench whose clock stands at ``started``. Whatever was done on it, its books must balance at the end."""
-    async with database(dsn) as (connected, own):
+async def bench(dsn: str) -> AsyncIterator[Bench]:
+    """An empty bench whose clock stands still. Whatever was done on it, its books must balance at the end."""
+    own = await _emptied(dsn)
+    connected = await Database.connect(own, connections=6)
+    try:
         numbers = [await pipeline_id(connected, name, "photos-in") for name in ("photos", "videos")]
         made = Bench(connected, own, *numbers)
-        await made.sql("insert into clock values ($1)", started)
+        await made.sql("insert into clock values ('2026-05-15 10:30Z')")
         yield made
         assert await made.balance() == (0, 0)
+    finally:
+        await connected.aclose()
+
+
+async def _emptied(dsn: str) -> str:
+    """The DSN of a database that these tests share on one server: making one a test takes longer than the tests do."""
+    name = "yurt_bench"
+    admin = await asyncpg.connect(dsn)
+    try:
+        if not await admin.fetchval("select 1 from pg_database where datname = $1", name):
+            await admin.execute(f"create database {name} template yurt_template strategy file_copy")
+        await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
+    finally:
+        await admin.close()
+    own = dsn_of(dsn, name)
+    connection = await asyncpg.connect(own)
+    try:
+        for table in ("objects", "workers", "quarantine", "tally", "clock", "pipelines"):
+            await connection.execute(f"delete from {table}")
+    finally:
+        await connection.close()
+    return own

@@ -1,0 +1,88 @@
+"""Against a real local bucket over HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from infra.demo.photos import Photo, Refused
+from infra.demo.results import ResultsError, listing, read
+from infra.demo.upload import Moments, UploadError, Uploads, uploading
+from infra.stop import Interrupted, Stop
+from tests.infra.demo.darkroom import etag
+from tests.infra.local.running import running
+
+PHOTO = Photo("a.jpg", "", b"last", Refused("unreadable", ""))
+OVERWRITTEN = replace(PHOTO, earlier=(b"first", b"second", b"third"))
+
+
+def until(reached: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_objects_arrive_under_their_names_and_are_read_back() -> None:
+    names = ("uploads/a+b 100% 🏕 yurt.jpg", "uploads/2026/June/IMG.JPEG")
+    photos = {name: replace(PHOTO, content=name.encode()) for name in names}
+    with running("--bucket", "demo") as bucket:
+        s3, stop = bucket.s3(), Stop()
+        with uploading(s3, "demo", photos, Moments(), stop) as uploads:
+            until(lambda: uploads.finished)
+        assert listing(s3, "demo") == {name: etag(name.encode()) for name in names}
+        found = read(s3, "demo", names, stop)
+    assert {name: one.content for name, one in found.items()} == {name: name.encode() for name in names}
+    assert {one.content_type for one in found.values()} == {"image/jpeg"}
+    assert uploads.answered.puts == 2
+    assert set(uploads.answered.at) == set(names)
+
+
+def test_one_key_is_overwritten_when_things_are_in_flight() -> None:
+    with running("--bucket", "demo") as bucket:
+        s3, moments = bucket.s3(), Moments()
+        with uploading(s3, "demo", {"a.jpg": OVERWRITTEN}, moments, Stop()) as uploads:
+            until(lambda: uploads.answered.puts == 2)
+            assert not uploads.finished
+            moments.leased.set()
+            until(lambda: uploads.answered.puts == 3)
+            assert listing(s3, "demo") == {"a.jpg": etag(b"third")}
+            moments.published.set()
+            until(lambda: uploads.finished)
+        assert listing(s3, "demo") == {"a.jpg": etag(b"last")}
+
+
+def test_interrupted_it_starts_no_more() -> None:
+    stop = Stop()
+    with running("--bucket", "demo") as bucket:
+        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, Moments(), stop) as uploads:
+            until(lambda: uploads.answered.puts == 2)
+            stop.times = 1
+        assert uploads.answered.puts == 2
+        assert not [one for one in threading.enumerate() if one.name.startswith("upload")]
+        with pytest.raises(Interrupted):
+            read(bucket.s3(), "demo", ["a.jpg"], stop)
+
+
+def refused(uploads: Uploads) -> bool:
+    try:
+        return uploads.finished
+    except UploadError as error:
+        assert "did not take a.jpg" in str(error)
+        raise
+
+
+def test_a_bucket_that_refuses() -> None:
+    with running("--bucket", "demo") as bucket:
+        s3 = bucket.s3()
+        with (
+            uploading(s3, "other", {"a.jpg": PHOTO}, Moments(), Stop()) as uploads,
+            pytest.raises(UploadError, match="did not take"),
+        ):
+            until(lambda: refused(uploads))
+        with pytest.raises(ResultsError, match="other cannot be read"):
+            listing(s3, "other")
