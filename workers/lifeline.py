@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 
 ENVIRONMENT = "YURT_LIFELINE"
 """Set to ``stdin`` for a child whose standard input is its lifeline."""
 
 _GRACE_SECONDS = 10.0
+_STDIN = 0
 
 
 def hold() -> None:
@@ -28,7 +28,7 @@ def hold() -> None:
 
 
 def _watch() -> None:
-    while sys.stdin.buffer.raw.read(1024):  # type: ignore[attr-defined]
+    while os.read(_STDIN, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     threading.Event().wait(_GRACE_SECONDS)

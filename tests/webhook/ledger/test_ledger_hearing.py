@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import asyncpg
 import pytest
 
-from tests.webhook.ledger.workbench import BROKEN, HOPELESS, Bench, bench, done, event
+from tests.webhook.ledger.workbench import BROKEN, HOPELESS, bench, done, event
 from webhook.events import Kind, ObjectEvent, Order, Version
 from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import CHANNEL, Intake
