@@ -86,8 +86,17 @@ def mark_of(*parts: object) -> bytes:
 
 
 def utc(moment: datetime) -> datetime:
-    """The same moment in UTC, which is also taken for the zone where none is given. Raises OverflowError."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """The same moment in UTC, which is also taken for the zone where none is given.
+
+    Raises:
+        OverflowError: before 1970 or after 9998. No object was written then, and PostgreSQL's driver takes the ends of
+            Python's calendar for infinity.
+
+    """
+    there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not 1970 <= there.year <= 9998:
+        raise OverflowError(f"{there.year} is no year in which an object was written")
+    return there
 
 
 def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:

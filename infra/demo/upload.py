@@ -52,6 +52,7 @@ class Uploads:
         self._bucket = bucket
         self._moments = moments
         self._stop = stop
+        self._closing = False
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
         self._futures: Sequence[Future[None]] = [
@@ -68,6 +69,7 @@ class Uploads:
 
     def close(self) -> None:
         """Start no more PUTs, and wait for those under way."""
+        self._closing = True
         for future in self._futures:
             future.cancel()
         wait(self._futures)
@@ -86,15 +88,20 @@ class Uploads:
         """When each content of one key goes up: the first and second at once, while the object still waits for a
         worker; the third when workers are at work; the fourth when the first results are there.
         """
-        yield self._stop.check
-        yield self._stop.check
+        yield self._check
+        yield self._check
         yield lambda: self._await(self._moments.leased)
         yield lambda: self._await(self._moments.published)
 
     def _await(self, moment: threading.Event) -> None:
         deadline = time.monotonic() + _IN_FLIGHT_SECONDS
         while not moment.wait(0.05) and time.monotonic() < deadline:
-            self._stop.check()
+            self._check()
+
+    def _check(self) -> None:
+        self._stop.check()
+        if self._closing:
+            raise Interrupted
 
     def _put(self, key: str, content: bytes, content_type: str) -> None:
         try:

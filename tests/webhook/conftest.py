@@ -1,4 +1,4 @@
-"""One local bucket for all tests of the control plane; each makes S3 buckets of its own."""
+"""One local bucket for all tests of the control plane, and a PostgreSQL that may be killed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import pytest
 import structlog
 
 from tests.infra.local.running import Running, running
+from webhook.ledger.embedded import Server as PostgresServer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_log() -> None:
     """Logs as lines: tracebacks drawn in colour cost seconds of the event loop that a test waits for."""
     structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(["event"])],
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(key_order=["event"])],
         cache_logger_on_first_use=False,
     )
 
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[Running]:
-    """A running local bucket, spoken to over HTTP."""
+    """A running local bucket, spoken to over HTTP. Each test makes S3 buckets of its own."""
     with running() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL of its own, to be killed. It has to be started on this thread, and ends with it."""
+    server = PostgresServer(tmp_path_factory.mktemp("mortal"))
+    server.start()
+    yield server
+    server.stop()

@@ -120,5 +120,10 @@ def test_every_event_has_a_mark_of_twelve_bytes(parts: list[object]) -> None:
 def test_moments_are_compared_in_utc() -> None:
     assert utc(T0.replace(tzinfo=None)) == T0
     assert utc(datetime(2026, 5, 15, 12, 30, tzinfo=timezone(timedelta(hours=2)))).tzinfo is UTC
+
+
+@pytest.mark.parametrize("hours", [-10, 0, 10])
+@pytest.mark.parametrize("end", [datetime.min, datetime.max])
+def test_no_object_is_from_the_ends_of_the_calendar(end: datetime, hours: int) -> None:
     with pytest.raises(OverflowError):
-        utc(datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))))
+        utc(end.replace(tzinfo=timezone(timedelta(hours=hours))))

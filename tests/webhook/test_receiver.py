@@ -11,8 +11,7 @@ import json
 import random
 import textwrap
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import httpx
@@ -415,15 +414,6 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(pos
             await writer.wait_closed()
         assert await plane.notify(event("whole.jpg")) == {"accepted": 1}
         assert set(await plane.objects()) == {"whole.jpg"}
-
-
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own, to be killed. It has to be started on this thread, and ends with it."""
-    server = PostgresServer(Path(tmp_path_factory.mktemp("mortal")))
-    server.start()
-    yield server
-    server.stop()
 
 
 async def test_while_the_ledger_is_away_every_request_is_503_with_retry_after(mortal: PostgresServer) -> None:

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from tests.workers.fleet_memory import MemoryFleet, Row
 from tests.workers.providers.contract import labels, mint
-from tests.workers.providers.local_place import LocalPlace, is_there, local_place
+from tests.workers.providers.local_place import LocalPlace, is_there, local_place, runs
 from workers import autoscaler as module
 from workers.autoscaler import Autoscaler
 from workers.fleet import Machine, PoolPolicy, State
@@ -55,14 +55,22 @@ class Yard:
 
     async def turn(self) -> None:
         await self.autoscaler.tick()
+        await self._started()
         await self.fleet.advance(1)
         for row in self.fleet.rows.values():
             told = self.place.told(row.label)
-            if not (self.calling and told and is_there(told["pid"])):
+            if not (self.calling and told and runs(told["pid"])):
                 continue
             if row.state in (State.INTENDED, State.BOOTING):
                 assert self.fleet.hello(row.label, told["environment"]["YURT_TOKEN"])
             await self.fleet.call(row.id)
+
+    async def _started(self) -> None:
+        """Processes start in real time: the ledger's clock stands still for them."""
+        async with asyncio.timeout(60):
+            for row in self.fleet.alive(State.BOOTING):
+                while self.calling and self.place.told(row.label) is None and runs(pid(row)):
+                    await asyncio.sleep(0.01)
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):

@@ -343,7 +343,7 @@ def _error(error: Failed | None) -> str | None:
 
 
 def _moment(moment: datetime | None) -> datetime | None:
-    """In UTC; None where the calendar ends before that. A worker's word must not spoil the batch it comes in."""
+    """In UTC; None where it cannot be. A worker's word must not spoil the batch it comes in."""
     try:
         return None if moment is None else utc(moment)
     except OverflowError:

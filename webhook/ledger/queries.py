@@ -9,14 +9,13 @@ from types import MappingProxyType
 _BLOCK = re.compile(r"^-- name: (\w+)\n((?:--[^\n]*\n)+)(.*?);\s*$", re.MULTILINE | re.DOTALL)
 
 
-def _load() -> MappingProxyType[str, str]:
-    text = resources.files("webhook.ledger").joinpath("queries.sql").read_text()
-    blocks = text.split("\n\n-- name: ")
+def parse(text: str) -> dict[str, str]:
+    """Name to statement. Raises ValueError where a block is not whole."""
     found = {name: sql for name, _, sql in _BLOCK.findall(text)}
-    if len(found) != len(blocks) - 1:
-        raise ValueError("queries.sql holds a block without a name, a description or a closing semicolon")
-    return MappingProxyType(found)
+    if len(found) != len(re.findall(r"^-- name: ", text, re.MULTILINE)):
+        raise ValueError("queries.sql holds a block without a name of its own, a description or a closing semicolon")
+    return found
 
 
-QUERIES = _load()
+QUERIES = MappingProxyType(parse(resources.files("webhook.ledger").joinpath("queries.sql").read_text()))
 """Name to statement."""

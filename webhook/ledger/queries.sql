@@ -70,22 +70,20 @@ select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: claim
 -- Lease up to $3 objects of one pipeline and lane that are due, oldest first. Nobody waits for a row that another takes.
-with due as (
-    select id from objects
-    where pipeline_id = $1 and lane = $2 and state = 'pending' and due_at <= (select yurt_now())
-    order by due_at
-    limit $3
-    for update skip locked
-)
 update objects as o set
     state = 'leased',
     worker_id = $4,
     token = nextval('lease_tokens'),
     deadline = (select yurt_now()) + make_interval(secs => $5),
     attempts = least(o.attempts + 1, 32000)
-from due
-where o.id = due.id
-  and ($4::bigint is null or exists (select from workers where id = $4 and state = 'ready'))
+where o.id = any (array(  -- not a join: for that the planner reads the whole table when it does not know $3
+    select id from objects
+    where pipeline_id = $1 and lane = $2 and state = 'pending' and due_at <= (select yurt_now())
+      and ($4::bigint is null or exists (select from workers where id = $4 and state = 'ready'))
+    order by due_at
+    limit $3
+    for update skip locked
+))
 returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.done_etag;
 
 -- name: lock_leased
@@ -94,7 +92,7 @@ select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane,
 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as s (id, token, worker_id, position)
 join objects as o on o.id = s.id
 where o.state = 'leased' and o.token = s.token and o.worker_id is not distinct from s.worker_id
-order by o.pipeline_id, o.key
+order by o.pipeline_id, o.key, s.position
 for update of o;
 
 -- name: lock_expired
@@ -130,7 +128,7 @@ update objects as o set
     done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
     done_at = case when s.finished then moment.now else o.done_at end,
     published = case when s.forget then null else coalesce(s.published, o.published) end,
-    -- A key that comes back after it was gone starts anew; what was heard while that was found out is of the new one.
+    -- A key that comes back after it was gone starts anew. What was heard while that was found out is of the new one.
     newest_at = case when s.forget and not s.restart then null else greatest(o.newest_at, s.done_modified) end,
     scheme = case when s.forget and not s.restart then null else o.scheme end,
     ordinal = case when s.forget and not s.restart then null else o.ordinal end
@@ -204,7 +202,7 @@ select
                  select count(*) as objects from (
                      select from objects
                      where pipeline_id = p.id and lane = 'work' and state = 'pending' and due_at <= (select yurt_now())
-                     limit $2
+                     order by due_at limit $2  -- in the index's order, lest what is done be read to find what waits
                  ) as waiting
              ) as due
     ), 0)::bigint as pending;
@@ -285,12 +283,11 @@ select pool, state, count(*) as machines from workers where state <> 'gone' grou
 -- Which of these pipelines have something due.
 select p.id
 from unnest($1::smallint[]) as p (id)
-where exists (
-    select from objects
-    where pipeline_id = p.id and lane = 'work' and state = 'pending' and due_at <= (select yurt_now())
-) or exists (
-    select from objects
-    where pipeline_id = p.id and lane = 'check' and state = 'pending' and due_at <= (select yurt_now())
+where (select yurt_now()) >= least(
+    (select due_at from objects
+     where pipeline_id = p.id and lane = 'work' and state = 'pending' order by due_at limit 1),
+    (select due_at from objects
+     where pipeline_id = p.id and lane = 'check' and state = 'pending' order by due_at limit 1)
 );
 
 -- name: balance

@@ -157,5 +157,4 @@ def _order(modified: datetime | None, stamp: bytes | None) -> Order | None:
     if modified is None or stamp is None:
         return None
     micros = (modified - _EPOCH) // timedelta(microseconds=1)
-    # The offset keeps moments before 1970 in order as unsigned big-endian numbers.
-    return Order(NAME, (micros + 2**62).to_bytes(8, "big") + stamp)
+    return Order(NAME, micros.to_bytes(8, "big") + stamp)

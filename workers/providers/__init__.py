@@ -25,7 +25,7 @@ class ProviderError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
-class ProviderBusy(ProviderError):  # noqa: N818 - the state it is in, not a fault
+class ProviderBusy(ProviderError):
     """It has no room or asks for fewer calls. No failed start: minting waits for so long."""
 
     def __init__(self, message: str, *, retry_seconds: float = 30.0, hint: str = "") -> None:
@@ -33,7 +33,7 @@ class ProviderBusy(ProviderError):  # noqa: N818 - the state it is in, not a fau
         self.retry_seconds = retry_seconds
 
 
-class ProviderRefused(ProviderError):  # noqa: N818
+class ProviderRefused(ProviderError):
     """It will not, until a person changes something: credentials, quota, image, configuration."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:

@@ -80,7 +80,7 @@ class LocalProvider:
         """Start one process; its number is the ref. See `Provider.mint`."""
         if self._closed:
             raise ProviderRefused("the local provider is closed")
-        if not _LABEL.fullmatch(order.label) or not order.label.startswith(f"{self._owner}-"):
+        if not _LABEL.fullmatch(order.label) or not self._owns(order.label):
             raise ProviderRefused(f"label {order.label!r} does not begin with {self._owner}-")
         try:
             return str(self._start(order).pid)
@@ -104,10 +104,8 @@ class LocalProvider:
     async def list(self) -> Sequence[Instance]:
         """Every worker whose process lives, from the locks. See `Provider.list`."""
         try:
-            labels = {path.stem for path in self._folder.iterdir() if path.suffix == ".pid"} | set(
-                self._children
-            )
-            mine = sorted(label for label in labels if label.startswith(f"{self._owner}-"))
+            locks = {path.stem for path in self._folder.iterdir() if path.suffix == ".pid"}
+            mine = sorted(label for label in locks | set(self._children) if self._owns(label))
             alive = [(label, self._look(label)) for label in mine]
         except OSError as error:
             raise ProviderError(f"cannot read {self._folder}: {error}") from error
@@ -119,6 +117,9 @@ class LocalProvider:
         """End every worker. See `Provider.aclose`."""
         self._closed = True
         await asyncio.gather(*(self.slay(instance) for instance in await self.list()))
+
+    def _owns(self, label: str) -> bool:
+        return label.startswith(f"{self._owner}-")
 
     def _start(self, order: Order) -> subprocess.Popen[bytes]:
         """The lock is held and the number written before the file has its name: no list sees less."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import pyvips
 import pytest
+import pyvips
 
 from infra.demo.photos import Expected, Photo, Refused, plans
 from infra.demo.scene import square_centres

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import pyvips
 import pytest
+import pyvips
 
 from infra.demo.scene import CORNERS, MOODS, Scene, square_centres
 

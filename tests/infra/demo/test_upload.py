@@ -11,7 +11,7 @@ import pytest
 
 from infra.demo.photos import Photo, Refused
 from infra.demo.results import ResultsError, listing, read
-from infra.demo.upload import Moments, UploadError, Uploads, uploading
+from infra.demo.upload import Moments, UploadError, uploading
 from infra.stop import Interrupted, Stop
 from tests.infra.demo.darkroom import etag
 from tests.infra.local.running import running
@@ -68,12 +68,14 @@ def test_interrupted_it_starts_no_more() -> None:
             read(bucket.s3(), "demo", ["a.jpg"], stop)
 
 
-def refused(uploads: Uploads) -> bool:
-    try:
-        return uploads.finished
-    except UploadError as error:
-        assert "did not take a.jpg" in str(error)
-        raise
+def test_closed_it_waits_for_no_moment() -> None:
+    with running("--bucket", "demo") as bucket:
+        moments = Moments()
+        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, moments, Stop()) as uploads:
+            until(lambda: uploads.answered.puts == 2)
+        moments.leased.set()
+        assert uploads.finished
+        assert uploads.answered.puts == 2
 
 
 def test_a_bucket_that_refuses() -> None:
@@ -81,8 +83,8 @@ def test_a_bucket_that_refuses() -> None:
         s3 = bucket.s3()
         with (
             uploading(s3, "other", {"a.jpg": PHOTO}, Moments(), Stop()) as uploads,
-            pytest.raises(UploadError, match="did not take"),
+            pytest.raises(UploadError, match=r"did not take a\.jpg"),
         ):
-            until(lambda: refused(uploads))
+            until(lambda: uploads.finished)
         with pytest.raises(ResultsError, match="other cannot be read"):
             listing(s3, "other")

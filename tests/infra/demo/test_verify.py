@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-import pyvips
 import pytest
+import pyvips
 
 from infra.demo.found import Finding, Found
 from infra.demo.results import Stored

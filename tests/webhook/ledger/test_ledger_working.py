@@ -201,7 +201,7 @@ async def test_settling_the_same_lease_at_once_succeeds_once(postgres_dsn: str) 
     [
         Done("nul\0", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), {"a": "nul\0", "b": "\ud800"}),
         Done("\udfff", datetime.min.replace(tzinfo=timezone(timedelta(hours=5))), {}),
-        Done("naive", datetime(2026, 5, 15), {}),
+        Done("naive", T0.replace(tzinfo=None), {}),
         Failed("crashed", "nul \0 half \ud800", retry=True, log="\0\udfff" * 100),
     ],
 )

@@ -186,6 +186,8 @@ def test_keys_that_go_to_quarantine(key: str, why: str) -> None:
         (event(lastModified="2026-02-30T00:00:00Z"), "lastModified"),
         (event(lastModified="9999-12-31T23:59:59-10:00"), "out of range"),
         (event(lastModified="0001-01-01T00:00:00+10:00"), "out of range"),
+        (event(lastModified="1969-12-31T23:59:59Z"), "out of range"),
+        (event(lastModified="9999-01-01T00:00:00Z"), "out of range"),
         (None, "null"),
         ([], "array"),
         ("text", "str"),
@@ -265,7 +267,7 @@ def test_a_versionstamp_alone_identifies_but_does_not_order() -> None:
 
 def test_contents_are_ordered_by_last_modified_and_then_by_versionstamp() -> None:
     said = [
-        event(versionstamp="ff" * 10, lastModified="1969-12-31T23:59:59Z"),
+        event(versionstamp="ff" * 10, lastModified="1970-01-01T00:00:00Z"),
         event(versionstamp="00" * 9 + "09", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 9 + "0a", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 9 + "0a0001", lastModified="2026-05-15T10:30:00Z"),

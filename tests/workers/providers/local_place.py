@@ -86,8 +86,16 @@ async def local_place(folder: Path, deeds: str = "", **options: Any) -> AsyncIte
             await provider.aclose()
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process, no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 async def ended(pid: int) -> None:
     """Wait until there is no such process, but perhaps a zombie that init has not collected."""
     async with asyncio.timeout(20):
-        while is_there(pid) and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        while runs(pid):
             await asyncio.sleep(0.02)

@@ -167,7 +167,7 @@ async def test_workers_end_when_their_control_plane_is_killed(tmp_path: Path) ->
         worker = await place.running(label)
         await kill(control_plane)
         await ended(worker["pid"])
-        assert await place.provider().list() == []
+        await listed(place.provider(), set())
 
 
 async def test_a_worker_that_outlived_its_control_plane_is_found_and_slain(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""``yurt demo`` as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.infra.demo.processes import yurt
+from tests.infra.demo.test_report import KEYS
+
+UNRELATED = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"}
+"""What a shell may hold for other work. The demo must not touch it."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_thirty_photos_travel_the_whole_way(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with yurt("demo", "--json", "--folder", str(folder), "--seed", "3", cwd=tmp_path, environment=UNRELATED) as demo:
+        status = demo.ended()
+        assert status == 0, demo.said()
+        assert demo.left() == []
+    assert len(demo.out) == 1, "progress belongs on stderr"
+    told = json.loads(demo.out[-1])
+    assert list(told) == KEYS
+    assert told["verified"] is True
+    assert (told["uploads"], told["done"], told["parked"]) == (33, 28, 2)
+    assert told["events"] > told["uploads"], "the bucket sent nothing twice"
+    assert 0 < told["duplicates"] <= told["events"] - told["uploads"]
+    assert told["minted"] == told["slain"] > 0
+    assert 0 < told["upload_to_result_ms"]["p50"] <= told["upload_to_result_ms"]["p95"]
+    assert [path.name for path in folder.iterdir()] == ["contact-sheet.html"]
+    said = "".join(demo.err)
+    for words in ("workers minted", "slain", "named .jpg but holds text", "The file is cut off", "Verified"):
+        assert words in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["starting the bucket", r"leased [1-9]"])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
+    folder = tmp_path / "demo"
+    with yurt("demo", "--folder", str(folder), cwd=tmp_path) as demo:
+        demo.until_said(moment)
+        demo.note_descendants()
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.ended() == 130, demo.said()
+        assert demo.left() == []
+        assert "Interrupted" in demo.said()
+        assert "Traceback" not in demo.said()
+        assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_is_enough(tmp_path: Path) -> None:
+    with yurt("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)}) as demo:
+        demo.until_said("no worker runs")
+        demo.process.send_signal(signal.SIGINT)
+        demo.until_said("stopping")
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.ended() == 130, demo.said()
+        assert demo.left() == []
+
+
+@pytest.mark.slow
+def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
+    with yurt("demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path) as demo:
+        demo.until_said("workers alive 2")
+        os.kill(demo.descendant("serve"), signal.SIGKILL)
+        assert demo.ended() == 1
+        said = demo.said()
+        assert "control-plane ended by itself, with status -9" in said
+        assert '"event": "minted"' in said, "the end of its log"
+        assert (tmp_path / "demo" / "services" / "control-plane.log").exists()
+        assert "Traceback" not in said
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    with yurt("demo", "--config", "nowhere.toml", cwd=tmp_path) as demo:
+        assert demo.ended() == 2
+        assert "there is no nowhere.toml" in demo.said()
+
+
+def test_a_configuration_without_photos_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "yurt.toml").write_text(
+        '[pipelines.a]\ninput = "s3://photos-in/"\noutput = "s3://photos-out/"\n'
+        'handler = "command"\noptions = { argv = ["cp", "{input}", "{output}/a"] }\n'
+    )
+    with yurt("demo", "--config", "yurt.toml", cwd=tmp_path) as demo:
+        assert demo.ended() == 2
+        assert 'the demo needs a pipeline with handler = "photo"' in demo.said()

@@ -1,0 +1,103 @@
+"""``yurt up`` as a process."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import boto3
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from types_boto3_s3.client import S3Client
+
+from infra.demo.encoding import jpeg
+from infra.demo.scene import Scene
+from tests.infra.demo.processes import Command, yurt
+
+FREE = {"YURT_SERVER__LISTEN": "127.0.0.1:0"}
+RESULT = "results/uploads/photo.jpg/result.json"
+
+
+def exported(said: str) -> dict[str, str]:
+    """What a person would paste into another terminal."""
+    lines = [line.split()[1:] for line in said.splitlines() if line.strip().startswith("export ")]
+    return dict(pair.split("=", 1) for line in lines for pair in line)
+
+
+def client(keys: dict[str, str]) -> S3Client:
+    return boto3.client(
+        "s3",
+        endpoint_url=keys["AWS_ENDPOINT_URL_S3"],
+        region_name=keys["AWS_REGION"],
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def is_there(s3: S3Client) -> bool:
+    try:
+        s3.head_object(Bucket="photos-out", Key=RESULT)
+    except ClientError:
+        return False
+    return True
+
+
+def stopped(up: Command) -> str:
+    up.note_descendants()
+    up.process.send_signal(signal.SIGINT)
+    assert up.ended() == 0, up.said()
+    assert up.left() == []
+    assert "Traceback" not in up.said()
+    return up.said()
+
+
+@pytest.mark.slow
+def test_a_photo_goes_through_and_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(jpeg(Scene(240, 160, "UP").draw()))
+    with yurt("up", "--bucket-port", "0", cwd=tmp_path, environment=FREE) as up:
+        up.until_said("Ctrl-C stops everything")
+        keys = exported(up.said())
+        [line] = re.findall(r"^ *(.* -c .*upload_file.*)$", up.said(), re.MULTILINE)
+        subprocess.run(line, shell=True, check=True, cwd=tmp_path, env=keys, timeout=60)
+        s3 = client(keys)
+        up.until(lambda: is_there(s3))
+        assert json.loads(s3.get_object(Bucket="photos-out", Key=RESULT)["Body"].read())["key"] == "uploads/photo.jpg"
+        up.until_said("done 1")
+        told = httpx.get(
+            f"{keys['YURT_URL']}/v1/status", headers={"authorization": f"Bearer {keys['YURT_ADMIN_TOKEN']}"}
+        )
+        assert told.json()["pipelines"]["photos"]["objects"] == {"done": 1}
+        assert "no process is left" in stopped(up)
+    ledger_survives(tmp_path)
+
+
+def ledger_survives(folder: Path) -> None:
+    with yurt("up", "--bucket-port", "0", cwd=folder, environment=FREE) as up:
+        up.until_said("done 1")
+        stopped(up)
+    with yurt("up", "--bucket-port", "0", "--fresh", cwd=folder, environment=FREE) as up:
+        up.until_said("pending 0, leased 0, done 0")
+        stopped(up)
+
+
+@pytest.mark.slow
+def test_what_is_in_use_is_said(tmp_path: Path) -> None:
+    with yurt("up", "--bucket-port", "0", cwd=tmp_path, environment=FREE) as up:
+        up.until_said("Ctrl-C stops everything")
+        keys = exported(up.said())
+        with yurt("up", cwd=tmp_path) as second:
+            assert second.ended() == 1
+            assert "another `yurt up` runs on" in second.said()
+        taken = keys["YURT_URL"].rpartition(":")[2]
+        port = keys["AWS_ENDPOINT_URL_S3"].rpartition(":")[2]
+        elsewhere = {"YURT_SERVER__LISTEN": f"127.0.0.1:{taken}"}
+        with yurt("up", "--state", "other", "--bucket-port", port, cwd=tmp_path, environment=elsewhere) as third:
+            third.until_said("Ctrl-C stops everything")
+            assert f"Port {taken} is in use" in third.said()
+            assert f"Port {port} is in use" in third.said()
+            stopped(third)
+        stopped(up)

@@ -1,0 +1,50 @@
+"""Buckets of one test on the local store, and a worker's PUT and GET."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from types_boto3_s3.client import S3Client
+
+from tests.infra.local.running import Running
+from tests.webhook.plane import configured, pipeline
+from webhook.config import Config
+from workers.protocol import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """An input and an output bucket."""
+
+    store: Running
+    s3: S3Client
+    inputs: str
+    outputs: str
+
+    @classmethod
+    def made(cls, store: Running) -> Buckets:
+        """New ones."""
+        s3 = store.s3()
+        return cls(store, s3, store.new_bucket(s3), store.new_bucket(s3))
+
+    def configured(self, **more: Any) -> Config:
+        """One pipeline from the one to the other."""
+        return configured({"photos": pipeline(self.inputs, self.outputs, **more)})
+
+    def keys(self) -> set[str]:
+        """Of the outputs."""
+        return {item["Key"] for item in self.s3.list_objects_v2(Bucket=self.outputs).get("Contents", [])}
+
+    def put(self, key: str, body: bytes = b"x", metadata: Mapping[str, str] | None = None) -> str:
+        """Put an output behind the control plane's back. Returns its ETag."""
+        said = self.s3.put_object(Bucket=self.outputs, Key=key, Body=body, Metadata=metadata or {})
+        return said["ETag"].strip('"')
+
+
+async def sent(upload: Upload, body: bytes = b"hello", **headers: str) -> httpx.Response:
+    """What the store says to a PUT with just the headers that were signed, or with ``headers`` replaced."""
+    async with httpx.AsyncClient() as http:
+        return await http.put(upload.url, content=body, headers={**upload.headers, **headers})

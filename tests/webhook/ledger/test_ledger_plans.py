@@ -1,0 +1,95 @@
+"""What is asked all the time reads an index and never the table, at 50,000 rows of which half are done."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+from tests.webhook.ledger.workbench import bench
+from webhook.ledger.queries import QUERIES
+
+ROWS = 50_000
+
+_FILL = """
+    insert into objects (pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, deadline, token)
+    select $1, lpad(n::text, 9, '0'),
+           (case when n % 2 = 0 then 'done' when n % 500 = 1 then 'leased' else 'pending' end)::object_state,
+           (case when n % 100 = 3 then 'check' else 'work' end)::lane,
+           yurt_now() + make_interval(secs => (n * 7919) % 1000 - 900), yurt_now(), 'accepted', int8send(n),
+           case when n % 500 = 1 then yurt_now() + make_interval(secs => n % 60) end, n
+    from generate_series(1, $2::int) as n
+"""
+
+
+MODES = ("force_custom_plan", "force_generic_plan")
+"""PostgreSQL plans a prepared statement for its arguments at first, and for any arguments after some executions."""
+
+
+@contextlib.asynccontextmanager
+async def filled(dsn: str) -> AsyncIterator[tuple[int, asyncpg.Connection]]:
+    """A pipeline's number, and a connection to a table that was never analyzed."""
+    async with bench(dsn) as b:
+        connection = await asyncpg.connect(b.dsn)
+        await connection.execute(_FILL, b.photos, ROWS)
+        yield b.photos, connection
+        await connection.execute("truncate objects")
+        await connection.close()
+
+
+async def plan(connection: asyncpg.Connection, mode: str, name: str, *arguments: str) -> list[dict[str, Any]]:
+    """All nodes of the plan of a prepared statement, given its arguments as SQL."""
+    await connection.execute(f"set plan_cache_mode = {mode}; prepare planned as {QUERIES[name]}")
+    execute = f"execute planned ({', '.join(arguments)})" if arguments else "execute planned"
+    text = await connection.fetchval(f"explain (format json) {execute}")
+    await connection.execute("deallocate planned")
+    return list(_nodes(json.loads(text)[0]["Plan"]))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def reads(nodes: list[dict[str, Any]]) -> set[str]:
+    """Indexes that the table of objects is read by, and whether it is read whole."""
+    whole = {"Seq Scan" for node in nodes if node.get("Relation Name") == "objects" and node["Node Type"] == "Seq Scan"}
+    return whole | {node["Index Name"] for node in nodes if node.get("Index Name", "").startswith("objects")}
+
+
+def sorts(nodes: list[dict[str, Any]]) -> bool:
+    return any("Sort" in node["Node Type"] for node in nodes)
+
+
+async def test_a_claim_reads_what_is_due_in_order(postgres_dsn: str) -> None:
+    async with filled(postgres_dsn) as (photos, connection):
+        for analyzed, mode, lane in itertools.product((False, True), MODES, ("'work'", "'check'")):
+            if analyzed:
+                await connection.execute("analyze objects")
+            nodes = await plan(connection, mode, "claim", f"{photos}", lane, "16", "null", "60")
+            assert reads(nodes) == {"objects_due", "objects_pkey"}, (analyzed, mode, lane)
+            assert not sorts(nodes), (analyzed, mode, lane)
+
+
+async def test_all_that_is_asked_again_and_again_reads_an_index(postgres_dsn: str) -> None:
+    async with filled(postgres_dsn) as (photos, connection):
+        await connection.execute("analyze objects")
+        for mode in MODES:
+            asked: list[tuple[set[str], str, *tuple[str, ...]]] = [
+                ({"objects_deadline"}, "lock_expired", "500"),
+                ({"objects_deadline"}, "lock_of_worker", "7"),
+                ({"objects_pkey"}, "lock_leased", "'{1,2,3}'", "'{1,2,3}'", "'{null,null,null}'"),
+                ({"objects_pkey"}, "extend", "1", "1", "null", "60"),
+                ({"objects_pkey"}, "lease", "1", "1", "null"),
+                ({"objects_deadline", "objects_due"}, "demand", f"'{{{photos}}}'", "100"),
+                ({"objects_due"}, "due", f"'{{{photos}}}'"),
+                ({"objects_due"}, "oldest"),
+                ({"objects_parked"}, "parked", "20"),
+                ({"objects_deadline"}, "machines"),
+            ]
+            for indexes, name, *arguments in asked:
+                assert reads(await plan(connection, mode, name, *arguments)) == indexes, (name, mode)

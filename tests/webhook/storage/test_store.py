@@ -1,0 +1,166 @@
+"""The store's client against a real S3 over HTTP that has faults."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.infra.local.running import Running as LocalStore
+from tests.webhook.buckets import Buckets
+from webhook.storage import PreconditionFailed, Store, StoreError
+from webhook.storage.presign import Credentials
+
+KEYS = Credentials("tid_test", "tsec_secret", "session_secret")
+FAULTS = {400: False, 401: False, 403: False, 408: True, 429: True, 500: True, 502: True, 503: True}
+"""Whether to ask again can help."""
+
+
+@contextlib.asynccontextmanager
+async def opened(endpoint: str, *, answer_seconds: float = 5, attempts: int = 1) -> AsyncIterator[Store]:
+    store = Store(endpoint, "auto", KEYS, answer_seconds=answer_seconds, attempts=attempts)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def test_head_tells_what_is_there(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    etag = buckets.put("a b.jpg", b"hello", {"yurt-token": "17"})
+    async with opened(store.endpoint) as it:
+        found = await it.head(buckets.outputs, "a b.jpg")
+        assert found is not None
+        assert (found.etag, found.size, dict(found.metadata)) == (etag, 5, {"yurt-token": "17"})
+        assert found.modified.tzinfo is not None
+        assert await it.head(buckets.outputs, "nothing") is None
+        assert await it.head("no-such-bucket", "nothing") is None
+
+
+@pytest.mark.parametrize(("status", "again"), FAULTS.items())
+async def test_a_fault_is_an_error_and_never_an_absence(store: LocalStore, status: int, again: bool) -> None:
+    buckets = Buckets.made(store)
+    etag = buckets.put("a.jpg")
+    async with opened(store.endpoint) as it:
+        for call in (
+            lambda: it.head(buckets.outputs, "a.jpg"),
+            lambda: it.delete(buckets.outputs, "a.jpg", etag),
+            lambda: it.reach(buckets.outputs),
+        ):
+            store.fault(bucket=buckets.outputs, status=status)
+            with pytest.raises(StoreError, match=str(status)) as caught:
+                await call()
+            assert caught.value.retry is again
+            assert "secret" not in str(caught.value)
+        assert buckets.keys() == {"a.jpg"}
+
+
+async def test_a_fault_that_passes_is_not_seen(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    buckets.put("a.jpg")
+    async with opened(store.endpoint, attempts=2) as it:
+        store.fault(bucket=buckets.outputs, status=503)
+        assert await it.head(buckets.outputs, "a.jpg")
+
+
+async def test_a_store_that_hangs_or_is_not_there_is_an_error_in_time(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    async with opened(store.endpoint, answer_seconds=0.2) as it:
+        store.fault(bucket=buckets.outputs, delay_seconds=3)
+        with pytest.raises(StoreError, match="does not answer: ReadTimeoutError") as caught:
+            await it.head(buckets.outputs, "a.jpg")
+        assert caught.value.retry
+    async with opened("http://127.0.0.1:9") as it:
+        with pytest.raises(StoreError, match="does not answer: EndpointConnectionError"):
+            await it.head(buckets.outputs, "a.jpg")
+
+
+async def test_a_missing_object_is_none_also_where_a_fault_says_so(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    buckets.put("a.jpg")
+    async with opened(store.endpoint) as it:
+        store.fault(method="HEAD", bucket=buckets.outputs, status=404)
+        assert await it.head(buckets.outputs, "a.jpg") is None
+
+
+async def test_reach_tells_which_bucket_is_missing(store: LocalStore) -> None:
+    async with opened(store.endpoint) as it:
+        await it.reach(Buckets.made(store).inputs)
+        with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'") as caught:
+            await it.reach("no-such-bucket")
+        assert not caught.value.retry
+
+
+async def test_put_new_never_replaces(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    async with opened(store.endpoint) as it:
+        etag = await it.put_new(buckets.outputs, "probe", b"mine")
+        with pytest.raises(PreconditionFailed):
+            await it.put_new(buckets.outputs, "probe", b"other")
+        with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'"):
+            await it.put_new("no-such-bucket", "probe", b"")
+        await it.delete(buckets.outputs, "probe", etag)
+        assert not buckets.keys()
+
+
+async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    etag = buckets.put("a.jpg", b"old")
+    async with opened(store.endpoint) as it:
+        newer = buckets.put("a.jpg", b"new")
+        with pytest.raises(PreconditionFailed):
+            await it.delete(buckets.outputs, "a.jpg", etag)
+        assert buckets.keys() == {"a.jpg"}
+        await it.delete(buckets.outputs, "a.jpg", newer)
+        assert not buckets.keys()
+        await it.delete(buckets.outputs, "a.jpg", newer)  # gone already: fine
+        buckets.put("b.jpg")
+        await it.delete(buckets.outputs, "b.jpg", "")  # whatever it is
+        assert not buckets.keys()
+
+
+async def test_an_object_that_changes_between_the_look_and_the_delete_stays(store: LocalStore) -> None:
+    """The condition goes with the DELETE too."""
+    buckets = Buckets.made(store)
+    etag = buckets.put("a.jpg")
+    async with opened(store.endpoint) as it:
+        store.fault(method="DELETE", bucket=buckets.outputs, status=412)
+        with pytest.raises(PreconditionFailed):
+            await it.delete(buckets.outputs, "a.jpg", etag)
+        store.fault(method="DELETE", bucket=buckets.outputs, status=404)  # somebody else was faster
+        await it.delete(buckets.outputs, "a.jpg", etag)
+
+
+class GoStore:
+    """Answers as a store written in Go does: header names in their canonical case. Records what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.asked.append(await reader.readuntil(b"\r\n\r\n"))
+                delete = self.asked[-1].startswith(b"DELETE")
+                writer.write(
+                    b"HTTP/1.1 204 No Content\r\n\r\n"
+                    if delete
+                    else b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nEtag: "e"\r\nX-Amz-Meta-Yurt-Token: 17\r\n'
+                    b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n"
+                )
+        writer.close()
+
+
+async def test_header_names_have_no_case_and_deletes_carry_their_condition() -> None:
+    go = GoStore()
+    server = await asyncio.start_server(go, "127.0.0.1", 0)
+    async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as it:
+        found = await it.head("photos", "a.jpg")
+        assert found is not None
+        assert (found.etag, dict(found.metadata)) == ("e", {"yurt-token": "17"})
+        await it.delete("photos", "a.jpg", "e")
+        assert b'\r\nIf-Match: "e"\r\n' in go.asked[-1]
+        assert b"\r\nX-Amz-Security-Token: session_secret\r\n" in go.asked[-1]
+        assert not any(b"tsec_secret" in asked for asked in go.asked)
