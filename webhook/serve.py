@@ -64,7 +64,7 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
     url = config.server.public_url.rstrip("/") or _url(host, port)
     async with _patiently(config, secrets, dsn, state) as plane:
         server = http_server(plane)
-        stop = _stop_on_signals(server)
+        stop = _stop_on_signals(server, plane)
         serving = asyncio.create_task(server.serve([listener]))
         running = asyncio.create_task(plane.run(url, stop))
         log.info("serving", url=url, listen=f"{host}:{port}")
@@ -132,13 +132,14 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _stop_on_signals(server: uvicorn.Server) -> asyncio.Event:
+def _stop_on_signals(server: uvicorn.Server, plane: Plane) -> asyncio.Event:
     stop = asyncio.Event()
 
     def told() -> None:
         if stop.is_set():
             server.force_exit = True
             server.should_exit = True
+        plane.health.leaving = True  # load balancers are told while the workers still drain
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -147,8 +147,8 @@ def judge_upload(answer: Answer) -> str | StoreFault:
     """What the answer to a PUT means: the new ETag, or what went wrong."""
     if answer.status in (200, 201, 204):
         return answer.etag or StoreFault("The store named no ETag for an output that it accepted.")
-    if answer.status == 412:
-        return Condition("Another result was written at the same time.")
+    if answer.status in (404, 412):  # 404: what the condition names was deleted
+        return Condition("What was known of an earlier result does not hold any more.")
     if answer.status == 403:
         return Expired(f"The store refused an output: {answer}.")
     if answer.status == 409:  # ConditionalRequestConflict: two writers at once, S3 says to try again

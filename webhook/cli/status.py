@@ -16,7 +16,7 @@ from webhook.cli.client import Unreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 
 _STATES = ("pending", "leased", "done", "parked", "gone")
-_MACHINES = ("intended", "booting", "ready", "draining", "slaying")
+_MACHINES = ("starting", "ready", "draining", "slaying")
 
 
 @click.command()
@@ -103,7 +103,9 @@ def _pipelines(status: dict[str, Any]) -> Table:
 def _pools(status: dict[str, Any]) -> Table:
     table = _table("Pools", "pool", *_MACHINES, "limit", "minted", "slain", numbers=len(_MACHINES) + 3)
     for name, pool in status["pools"].items():
-        machines = (str(pool["machines"].get(state, 0)) for state in _MACHINES)
+        known = pool["machines"]
+        known["starting"] = known.get("intended", 0) + known.get("booting", 0)
+        machines = (str(known.get(state, 0)) for state in _MACHINES)
         table.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
     return table
 

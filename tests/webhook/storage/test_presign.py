@@ -67,7 +67,7 @@ def frozen() -> Iterator[None]:
     """Both clocks stand."""
     with (
         mock.patch.object(presign, "datetime", _Frozen),
-        mock.patch.object(botocore.auth, "get_current_datetime", lambda: MOMENT.replace(tzinfo=None)),
+        mock.patch.object(botocore.auth, "get_current_datetime", return_value=MOMENT.replace(tzinfo=None)),
     ):
         yield
 
@@ -178,9 +178,9 @@ def test_the_signing_key_of_yesterday_is_not_used_today() -> None:
     with frozen():
         first = ours(HOSTED, asked)
     later = MOMENT.replace(day=4)
-    with frozen(), mock.patch.object(_Frozen, "now", lambda _tz=None: later):
+    with frozen(), mock.patch.object(_Frozen, "now", return_value=later):
         second = ours(HOSTED, asked)
-    with mock.patch.object(botocore.auth, "get_current_datetime", lambda: later.replace(tzinfo=None)):
+    with mock.patch.object(botocore.auth, "get_current_datetime", return_value=later.replace(tzinfo=None)):
         assert parts(second) == parts(botocores(HOSTED, asked, "https://photos-in.t3.storage.dev"))
     assert parts(first) != parts(second)
 
