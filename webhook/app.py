@@ -45,8 +45,6 @@ log = structlog.get_logger()
 
 _REAP_SECONDS = 1.0
 _GUESTS_SECONDS = 5.0
-_GRACE_SECONDS = 20.0
-"""For a local worker to finish what it handles, before it is killed."""
 
 __all__ = ["Plane", "open_plane", "validate_options"]
 
@@ -172,7 +170,7 @@ async def _reap(ledger: Ledger, metrics: Metrics) -> None:
 async def _lead(config: Config, fleet: LedgerFleet, url: str, state: Path, over: asyncio.Event) -> None:
     """The autoscaler, and the care for workers started by hand."""
     providers: dict[str, Provider] = {
-        "local": LocalProvider(config.server.name, state / "workers", logs=True, grace_seconds=_GRACE_SECONDS),
+        "local": LocalProvider(config.server.name, state / "workers", logs=True),
     }
     scaler = Autoscaler(
         fleet, _pool_policies(config, url), providers, tick_seconds=config.server.autoscale_seconds, by_hand=BY_HAND

@@ -302,12 +302,8 @@ class _Pool:
 
     def _freeze(self, frozen: bool, machines: int) -> None:
         if frozen != self._status.frozen:
-            reason = (
-                "the provider's list fails or cannot be true" if frozen else "the provider's list is back"
-            )
-            log.warning(
-                "frozen" if frozen else "thawed", pool=self._policy.name, machines=machines, reason=reason
-            )
+            reason = "the provider's list fails or cannot be true" if frozen else "the provider's list is back"
+            log.warning("frozen" if frozen else "thawed", pool=self._policy.name, machines=machines, reason=reason)
         self._status.frozen = frozen
 
     async def _demand(self) -> Demand:
@@ -360,12 +356,8 @@ class _Pool:
         if isinstance(error, ProviderBusy):
             self._breaker.pause(error.retry_seconds)
         else:
-            self._count_failure(
-                intent.label, reason, final=isinstance(error, ProviderError) and not error.retry
-            )
-        log.warning(
-            "not minted", label=intent.label, pool=self._policy.name, reason=reason, **_problem(error)
-        )
+            self._count_failure(intent.label, reason, final=isinstance(error, ProviderError) and not error.retry)
+        log.warning("not minted", label=intent.label, pool=self._policy.name, reason=reason, **_problem(error))
         # Something may exist nevertheless: the row stays until the provider's list shows that nothing does.
         await self._site.within(self._fleet.slaying(intent.id, reason, State.INTENDED))
 
@@ -384,15 +376,11 @@ class _Pool:
 
     async def _adopt(self, machine: Machine, instance: Instance) -> None:
         if await self._site.within(self._fleet.minted(machine.id, instance.ref)):
-            log.warning(
-                "adopted", **_about(machine), ref=instance.ref, reason="its ref was never written down"
-            )
+            log.warning("adopted", **_about(machine), ref=instance.ref, reason="its ref was never written down")
 
     async def _drain(self, machine: Machine, reason: str) -> None:
         if await self._site.within(self._fleet.drain(machine.id)):
-            log.info(
-                "draining", **_about(machine), reason=reason, idle_seconds=round(machine.idle_seconds, 3)
-            )
+            log.info("draining", **_about(machine), reason=reason, idle_seconds=round(machine.idle_seconds, 3))
 
     async def _slay(self, machine: Machine, reason: str, instance: Instance | None) -> None:
         if machine.state is not State.SLAYING and not await self._condemn(machine, reason):

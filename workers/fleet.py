@@ -181,8 +181,8 @@ class Fleet(Protocol):
     async def machines(self) -> Sequence[Machine]:
         """Every machine that was intended and is not gone, of all pools and providers, configured or not.
 
-        One consistent snapshot, which shows every intent that was committed before the call. Workers that
-        people started themselves are not in it: nobody may slay them.
+        One consistent snapshot, which shows every intent that was committed before the call. Workers that people
+        started themselves have a provider of their own, which the autoscaler leaves alone: see its ``by_hand``.
         """
         ...
 
@@ -207,7 +207,10 @@ class Fleet(Protocol):
         ...
 
     async def slaying(self, id: int, reason: str, seen: State) -> bool:
-        """``seen`` becomes ``slaying``: its tokens are revoked, its leases released, no attempt counted.
+        """``seen`` becomes ``slaying``: its tokens are revoked, its leases taken back.
+
+        Each lease counts as an attempt, after which the object waits: one that kills its worker must be parked some
+        day, not handed to one machine after the other.
 
         False where it is no longer in the state in which it was judged: it called home just now, say.
         """

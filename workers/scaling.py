@@ -37,9 +37,7 @@ class Listing:
 
         One that still calls is there, whatever a list says that may lag.
         """
-        silent = (
-            self.lag_seconds == 0 or machine.state in STARTING or machine.silent_seconds > self.lag_seconds
-        )
+        silent = self.lag_seconds == 0 or machine.state in STARTING or machine.silent_seconds > self.lag_seconds
         return self.lacks(machine) and silent
 
 
@@ -199,9 +197,7 @@ def _slay(machine: Machine, reason: str, listing: Listing | None) -> Slay:
 def _buried(machines: Iterable[Machine], listing: Listing | None) -> list[Bury]:
     if listing is None:
         return []
-    return [
-        Bury(machine) for machine in machines if machine.state is State.SLAYING and listing.lacks(machine)
-    ]
+    return [Bury(machine) for machine in machines if machine.state is State.SLAYING and listing.lacks(machine)]
 
 
 def _adopted(machines: Iterable[Machine], listing: Listing | None) -> list[Adopt]:

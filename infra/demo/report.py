@@ -93,7 +93,8 @@ def summary(told: Report, found: Found, sheet: str) -> RenderableType:
 def _rows(told: Report, found: Found) -> list[tuple[str, str, str]]:
     hub = found.last.hub
     repeated = (
-        f"the bucket sent {hub.duplicates} twice, {hub.held} late, {hub.reordered} out of order; none was dropped"
+        f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order, and dropped "
+        f"{hub.dropped}: finding those takes a sweep, which is yet to come"
     )
     latency = told.upload_to_result_ms
     return [

@@ -197,35 +197,40 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def control_plane(
-    postgres_dsn: str, config: Config | None = None, *, store: str = NOWHERE, **secrets: str
+    postgres_dsn: str, config: Config | None = None, *, store: str = NOWHERE, loops: bool = True, **secrets: str
 ) -> AsyncIterator[Running]:
-    """A control plane over an empty ledger. ``secrets`` replaces its secrets, by their variables' names."""
+    """A control plane over an empty ledger. ``secrets`` replaces its secrets, by their variables' names.
+
+    Without ``loops`` it only answers: nobody checks, reaps or leads but the test.
+    """
     async with (
         postgres.database(postgres_dsn) as (_, dsn),
-        serving(dsn, config or configured(), store=store, **secrets) as running,
+        serving(dsn, config or configured(), store=store, loops=loops, **secrets) as running,
     ):
         yield running
 
 
 @contextlib.asynccontextmanager
-async def serving(dsn: str, config: Config, *, store: str = NOWHERE, **secrets: str) -> AsyncIterator[Running]:
+async def serving(
+    dsn: str, config: Config, *, store: str = NOWHERE, loops: bool = True, **secrets: str
+) -> AsyncIterator[Running]:
     """A control plane over a ledger that is there; one of several, where a test wants that."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with contextlib.AsyncExitStack() as stack:
         state = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
         plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state))
-        await stack.enter_async_context(_listening(plane, url, listener))
+        await stack.enter_async_context(_listening(plane, url, listener, loops))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS))
         yield Running(plane, url, dsn, http)
 
 
 @contextlib.asynccontextmanager
-async def _listening(plane: Plane, url: str, listener: socket.socket) -> AsyncIterator[None]:
+async def _listening(plane: Plane, url: str, listener: socket.socket, loops: bool) -> AsyncIterator[None]:
     """As ``webhook.serve`` runs a plane, but for signals."""
     server, stop = http_server(plane), asyncio.Event()
     serving = asyncio.create_task(server.serve([listener]))
-    running = asyncio.create_task(plane.run(url, stop))
+    running = asyncio.create_task(plane.run(url, stop) if loops else _nothing(stop))
     try:
         yield
     finally:
@@ -235,6 +240,10 @@ async def _listening(plane: Plane, url: str, listener: socket.socket) -> AsyncIt
         server.should_exit = True
         await asyncio.wait({serving})
     await asyncio.gather(running, serving)  # raises what they did
+
+
+async def _nothing(stop: asyncio.Event) -> None:
+    await stop.wait()
 
 
 def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:

@@ -164,10 +164,12 @@ async def slaying_revokes_the_token_and_frees_the_leases(world: World) -> None:
     assert await world.call(intent.id)
     assert await world.fleet.slaying(intent.id, "silent", State.READY)
     assert not await world.call(intent.id)
-    assert await world.fleet.demand("a", 10) == Demand(3, 0)
+    assert (await world.fleet.demand("a", 10)).leased == 0
     row = await machine(world, intent.id)
     assert row is not None
     assert (row.state, row.leased, row.reason) == (State.SLAYING, 0, "silent")
+    await world.advance(3_600)
+    assert await world.fleet.demand("a", 10) == Demand(3, 0)
 
 
 async def slaying_revokes_the_one_time_token(world: World) -> None:

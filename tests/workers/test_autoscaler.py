@@ -479,6 +479,20 @@ async def test_a_refusal_opens_the_breaker_at_once() -> None:
     assert any("set another" in str(log) for log in logs)
 
 
+async def test_a_probe_that_calls_home_closes_the_breaker() -> None:
+    sky = Sky(policy(provider="cloud", breaker_seconds=30))
+    sky.cloud.on_mint = lambda: fails(ProviderError("500"))
+    await sky.fleet.upload("a", 3)
+    await sky.turns(10)
+    assert (sky.status.failed, sky.status.breaker) == (3, "open")
+    sky.cloud.on_mint = None
+    await sky.turns(30)
+    assert (sky.fleet.states()[State.BOOTING], sky.autoscaler.pools["a"].breaker) == (1, "probing")
+    sky.call_home()
+    await sky.turns(1)
+    assert (sky.fleet.states()[State.BOOTING], sky.autoscaler.pools["a"].breaker) == (2, "closed")
+
+
 async def test_a_machine_that_exited_at_the_provider_is_destroyed() -> None:
     sky = Sky()
     (row,) = await sky.ready(1)

@@ -78,8 +78,6 @@ class Database:
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
                 yield connection
         except GONE as error:
-            if isinstance(error, ValueError):
-                raise  # asyncpg's word for an argument that does not fit its type: ours, and asking again is no use
             raise LedgerUnavailable(_said(error)) from error
 
     async def transact(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:

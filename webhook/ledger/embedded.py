@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+_INITIALIZE_SECONDS = 120.0
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _SYSTEM_USER = "pgserver"
@@ -113,19 +116,24 @@ class Server:
         if self._user is not None:
             _let_through(self.folder)
             _let_through(self._binaries)
-        data = self.folder / "data"
-        if (data / "PG_VERSION").exists():
-            return
-        data.mkdir(exist_ok=True)
-        self._own(self.folder)
-        self._own(data)
+        if not (self.folder / "data").exists():
+            self._own(self.folder)
+            self._initialize()
+
+    def _initialize(self) -> None:
+        # Made under another name, so that what is found as "data" is always whole.
+        partial = self.folder / "data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        self._own(partial)
         done = self._spawn(
-            ["initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            ["initdb", "-D", str(partial), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
             subprocess.PIPE,
         )
-        output, _ = done.communicate(timeout=120)
+        output, _ = done.communicate(timeout=_INITIALIZE_SECONDS)
         if done.returncode:
-            raise EmbeddedError(f"initdb failed in {data}:\n{output.decode(errors='replace')[-2000:]}")
+            raise EmbeddedError(f"initdb failed in {self.folder}:\n{output.decode(errors='replace')[-2000:]}")
+        partial.rename(self.folder / "data")
 
     def _own(self, path: Path) -> None:
         if self._user is not None:
@@ -144,7 +152,7 @@ class Server:
             extra_groups=[] if account else None,
             cwd="/",
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - this process starts no threads before
+            preexec_fn=functools.partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509 - this process starts no threads before
         )
 
     def _wait(self) -> None:
@@ -165,8 +173,10 @@ class Server:
         raise EmbeddedError(f"PostgreSQL did not start on {self.folder}:\n{log}")
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.getppid() != parent:  # it died before the kernel was told
+        os._exit(1)
 
 
 def binaries() -> Path:

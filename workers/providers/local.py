@@ -49,6 +49,7 @@ class LocalProvider:
         log_bytes: A log that grows beyond it loses its first half, at the next `list`.
         log_files: Logs of ended workers to keep.
         grace_seconds: From SIGTERM to SIGKILL.
+        close_seconds: The same when the provider is closed: workers then finish what they handle.
 
     """
 
@@ -65,6 +66,7 @@ class LocalProvider:
         log_bytes: int = 4_000_000,
         log_files: int = 40,
         grace_seconds: float = 5.0,
+        close_seconds: float = 20.0,
     ) -> None:
         self._owner = owner
         self._folder = folder
@@ -72,6 +74,7 @@ class LocalProvider:
         self._environment = dict(environment or {})
         self._logs = _Logs(folder / "logs", log_bytes, log_files) if logs else None
         self._grace_seconds = grace_seconds
+        self._close_seconds = close_seconds
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._closed = False
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,16 +93,18 @@ class LocalProvider:
 
     async def slay(self, instance: Instance) -> None:
         """SIGTERM to its process group, SIGKILL after the grace period. See `Provider.slay`."""
-        if not _LABEL.fullmatch(instance.label):
-            return
-        for number, seconds in ((signal.SIGTERM, self._grace_seconds), (signal.SIGKILL, _KILL_SECONDS)):
-            if (pid := self._look(instance.label)) is None:
+        if _LABEL.fullmatch(instance.label):
+            await self._end(instance.label, self._grace_seconds)
+
+    async def _end(self, label: str, grace_seconds: float) -> None:
+        for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, _KILL_SECONDS)):
+            if (pid := self._look(label)) is None:
                 return
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, number)
-            await self._ended(instance.label, seconds)
-        if self._look(instance.label) is not None:
-            raise ProviderError(f"worker {instance.label} outlived SIGKILL", hint="is it stuck in a device?")
+            await self._ended(label, seconds)
+        if self._look(label) is not None:
+            raise ProviderError(f"worker {label} outlived SIGKILL", hint="is it stuck in a device?")
 
     async def list(self) -> Sequence[Instance]:
         """Every worker whose process lives, from the locks. See `Provider.list`."""
@@ -114,9 +119,9 @@ class LocalProvider:
         return [Instance(label, str(pid)) for label, pid in alive if pid is not None]
 
     async def aclose(self) -> None:
-        """End every worker. See `Provider.aclose`."""
+        """End every worker, once it has finished what it handles. See `Provider.aclose`."""
         self._closed = True
-        await asyncio.gather(*(self.slay(instance) for instance in await self.list()))
+        await asyncio.gather(*(self._end(instance.label, self._close_seconds) for instance in await self.list()))
 
     def _owns(self, label: str) -> bool:
         return label.startswith(f"{self._owner}-")

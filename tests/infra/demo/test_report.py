@@ -58,5 +58,5 @@ def test_the_table_tells_the_numbers_the_reasons_and_the_sheet(found: Found) -> 
     console = Console(file=io.StringIO(), width=160)
     console.print(summary(report(found, Answered(puts=9), 1.0, ()), found, "/somewhere/sheet.html"))
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    for words in ("uploads", "p50 / p95", "none was dropped", "uploads/truncated.jpg", "cut off", "/somewhere/sheet"):
+    for words in ("uploads", "p50 / p95", "dropped 0", "uploads/truncated.jpg", "cut off", "/somewhere/sheet"):
         assert words in said

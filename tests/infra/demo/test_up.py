@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -55,6 +58,13 @@ def stopped(up: Command) -> str:
     return up.said()
 
 
+@contextlib.contextmanager
+def busy() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
 @pytest.mark.slow
 def test_a_photo_goes_through_and_ctrl_c_stops_everything(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpeg(Scene(240, 160, "UP").draw()))
@@ -67,37 +77,25 @@ def test_a_photo_goes_through_and_ctrl_c_stops_everything(tmp_path: Path) -> Non
         up.until(lambda: is_there(s3))
         assert json.loads(s3.get_object(Bucket="photos-out", Key=RESULT)["Body"].read())["key"] == "uploads/photo.jpg"
         up.until_said("done 1")
-        told = httpx.get(
-            f"{keys['YURT_URL']}/v1/status", headers={"authorization": f"Bearer {keys['YURT_ADMIN_TOKEN']}"}
-        )
-        assert told.json()["pipelines"]["photos"]["objects"] == {"done": 1}
+        token = {"authorization": f"Bearer {keys['YURT_ADMIN_TOKEN']}"}
+        told = httpx.get(f"{keys['YURT_URL']}/v1/status", headers=token).json()
+        assert told["pipelines"]["photos"]["objects"] == {"done": 1}
+        with yurt("up", cwd=tmp_path) as second:
+            assert second.ended() == 1
+            assert "another `yurt up` runs on" in second.said()
         assert "no process is left" in stopped(up)
     ledger_survives(tmp_path)
 
 
 def ledger_survives(folder: Path) -> None:
-    with yurt("up", "--bucket-port", "0", cwd=folder, environment=FREE) as up:
-        up.until_said("done 1")
-        stopped(up)
+    """Unless it is told to forget. Ports that are in use are not insisted on."""
+    with busy() as taken, busy() as taken_too:
+        environment = {"YURT_SERVER__LISTEN": f"127.0.0.1:{taken}"}
+        with yurt("up", "--bucket-port", str(taken_too), cwd=folder, environment=environment) as up:
+            up.until_said("done 1")
+            assert f"Port {taken} is in use" in up.said()
+            assert f"Port {taken_too} is in use" in up.said()
+            stopped(up)
     with yurt("up", "--bucket-port", "0", "--fresh", cwd=folder, environment=FREE) as up:
         up.until_said("pending 0, leased 0, done 0")
-        stopped(up)
-
-
-@pytest.mark.slow
-def test_what_is_in_use_is_said(tmp_path: Path) -> None:
-    with yurt("up", "--bucket-port", "0", cwd=tmp_path, environment=FREE) as up:
-        up.until_said("Ctrl-C stops everything")
-        keys = exported(up.said())
-        with yurt("up", cwd=tmp_path) as second:
-            assert second.ended() == 1
-            assert "another `yurt up` runs on" in second.said()
-        taken = keys["YURT_URL"].rpartition(":")[2]
-        port = keys["AWS_ENDPOINT_URL_S3"].rpartition(":")[2]
-        elsewhere = {"YURT_SERVER__LISTEN": f"127.0.0.1:{taken}"}
-        with yurt("up", "--state", "other", "--bucket-port", port, cwd=tmp_path, environment=elsewhere) as third:
-            third.until_said("Ctrl-C stops everything")
-            assert f"Port {taken} is in use" in third.said()
-            assert f"Port {port} is in use" in third.said()
-            stopped(third)
         stopped(up)

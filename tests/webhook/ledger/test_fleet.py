@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, Bench, bench, done, event
+from tests.workers.fleet_contract import CHECKS, Check
+from webhook.ledger.fleet import Arrival, LedgerFleet
+from webhook.ledger.ledger import Claimed, Settlement
+from webhook.ledger.outcome import LOST
+from workers.fleet import Intent, State
+
+
+@dataclass
+class LedgerWorld:
+    """The world of the fleet's contract, on the real ledger."""
+
+    bench: Bench
+    fleet: LedgerFleet
+    tokens: dict[int, str] = field(default_factory=dict)
+    held: dict[int, list[Claimed]] = field(default_factory=dict)
+    uploads: int = 0
+
+    async def advance(self, seconds: float) -> None:
+        await self.bench.advance(seconds)
+
+    async def upload(self, pool: str, count: int) -> None:
+        pipeline = {"a": self.bench.photos, "b": self.bench.videos}[pool]
+        self.uploads += count
+        keys = [f"{self.uploads - n}.jpg" for n in range(count)]
+        await self.bench.hear(*map(event, keys), pipelines=[pipeline])
+
+    async def call_home(self, intent: Intent) -> bool:
+        arrival = await self.fleet.hello(intent.token, f"instance-of-{intent.label}")
+        if arrival is not None:
+            self.tokens[arrival.id] = arrival.token
+        return arrival is not None
+
+    async def call(self, id: int) -> bool:
+        return await self.fleet.authenticate(self.tokens[id]) is not None
+
+    async def take(self, id: int, count: int) -> int:
+        caller = await self.fleet.authenticate(self.tokens[id])
+        if caller is None:
+            return 0
+        pipeline = {"a": self.bench.photos, "b": self.bench.videos}[caller.pool]
+        leases = await self.bench.claim(count, worker=id, pipeline=pipeline)
+        self.held.setdefault(id, []).extend(leases)
+        await self.fleet.active(id)
+        return len(leases)
+
+    async def settle(self, id: int) -> None:
+        said = [Settlement(lease.id, lease.token, id, done()) for lease in self.held.pop(id, [])]
+        assert all(await self.bench.ledger.settle(said))
+        await self.fleet.active(id)
+
+
+@contextlib.asynccontextmanager
+async def world(dsn: str) -> AsyncIterator[LedgerWorld]:
+    async with bench(dsn) as b:
+        pipelines = {"a": [b.photos], "b": [b.videos]}
+        yield LedgerWorld(b, LedgerFleet(b.ledger, owner="yurt", pipelines=pipelines, slots={"a": 3}))
+
+
+async def intended(w: LedgerWorld, pool: str = "a") -> Intent:
+    intent = await w.fleet.intend(pool, "local", 20)
+    assert intent is not None
+    return intent
+
+
+async def arrived(w: LedgerWorld, pool: str = "a") -> tuple[Intent, Arrival]:
+    intent = await intended(w, pool)
+    arrival = await w.fleet.hello(intent.token, "the-instance-0000")
+    assert arrival is not None
+    w.tokens[arrival.id] = arrival.token
+    return intent, arrival
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_ledgers_fleet_keeps_the_contract(postgres_dsn: str, check: Check) -> None:
+    async with world(postgres_dsn) as w:
+        await check(w)
+
+
+async def test_no_number_of_replicas_exceeds_the_limit(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        replicas = [LedgerFleet(w.bench.replica(), owner="yurt", pipelines={}, slots={}) for _ in range(3)]
+        answers = await asyncio.gather(*(replicas[n % 3].intend("a", "local", 7) for n in range(30)))
+        assert sum(answer is not None for answer in answers) == 7
+        assert len(await w.fleet.machines()) == 7
+
+
+async def test_who_calls_home_learns_its_pool_and_slots(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, arrival = await arrived(w)
+        assert (arrival.id, arrival.pool, arrival.slots, arrival.label) == (intent.id, "a", 3, intent.label)
+        caller = await w.fleet.authenticate(arrival.token)
+        assert caller is not None
+        assert (caller.id, caller.pool, caller.label, caller.draining) == (intent.id, "a", intent.label, False)
+
+
+async def test_another_process_with_the_same_token_is_refused(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, arrival = await arrived(w)
+        assert await w.fleet.hello(intent.token, "another-instance-00") is None
+        assert await w.fleet.authenticate(arrival.token) is not None, "the first goes on"
+
+
+async def test_two_processes_that_call_home_at_once_are_one_worker(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent = await intended(w)
+        answers = await asyncio.gather(*(w.fleet.hello(intent.token, f"instance-{n:08}") for n in range(6)))
+        assert sum(answer is not None for answer in answers) == 1
+
+
+async def test_the_same_process_may_ask_again_when_the_answer_was_lost(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, first = await arrived(w)
+        again = await w.fleet.hello(intent.token, "the-instance-0000")
+        assert again is not None
+        assert again.id == first.id
+        assert await w.fleet.authenticate(again.token) is not None
+        assert await w.fleet.authenticate(first.token) is None, "one worker has one token"
+
+
+async def test_a_draining_worker_that_asks_again_stays_draining(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, _ = await arrived(w)
+        await w.fleet.drain(intent.id)
+        again = await w.fleet.hello(intent.token, "the-instance-0000")
+        assert again is not None
+        caller = await w.fleet.authenticate(again.token)
+        assert caller is not None
+        assert caller.draining
+
+
+@pytest.mark.parametrize("token", ["", "x", "\0", "\udc80", "ü" * 10_000])
+async def test_an_unknown_token_is_nobodys(postgres_dsn: str, token: str) -> None:
+    async with world(postgres_dsn) as w:
+        await arrived(w)
+        assert await w.fleet.hello(token, "the-instance-0000") is None
+        assert await w.fleet.authenticate(token) is None
+
+
+async def test_the_one_time_token_does_not_authenticate_and_the_other_does_not_call_home(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, arrival = await arrived(w)
+        assert await w.fleet.authenticate(intent.token) is None
+        assert await w.fleet.hello(arrival.token, "the-instance-0000") is None
+
+
+async def test_no_token_is_in_the_database(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, arrival = await arrived(w)
+        row = await w.bench.sql("select row_to_json(w)::text || w::text from workers as w")
+        assert arrival.label in row
+        for token in (intent.token, arrival.token):
+            assert len(token) >= 32
+            assert token not in row
+            assert token.encode().hex() not in row
+
+
+async def test_a_worker_that_is_slain_loses_its_leases_as_attempts(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        await w.upload("a", 2)
+        for attempt in range(POLICY.attempts):
+            intent, _ = await arrived(w)
+            assert await w.take(intent.id, 2) == 2
+            assert {lease.attempt for lease in w.held[intent.id]} == {attempt + 1}
+            assert await w.fleet.slaying(intent.id, "silent", State.READY)
+            said = [Settlement(lease.id, lease.token, intent.id, done()) for lease in w.held[intent.id]]
+            assert await w.bench.ledger.settle(said) == [False, False]
+            await w.advance(3_600)
+        rows = await w.bench.rows()
+        assert {row["state"] for row in rows} == {"parked"}
+        assert {json.loads(row["error"])["reason"] for row in rows} == {LOST.reason}
+
+
+async def test_a_lease_that_was_under_way_when_its_worker_was_slain_is_taken_back_when_it_is_gone(
+    postgres_dsn: str,
+) -> None:
+    async with world(postgres_dsn) as w:
+        await w.upload("a", 1)
+        intent, _ = await arrived(w)
+        assert await w.take(intent.id, 1) == 1
+        # As if the claim had committed just after the worker's leases were taken back.
+        await w.bench.sql("update workers set state = 'slaying', token_hash = null where id = $1", intent.id)
+        assert await w.fleet.gone(intent.id)
+        assert await w.bench.state("1.jpg") == ("pending", "work")
+
+
+async def test_slaying_is_one_transaction(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        await w.upload("a", 1)
+        intent, _ = await arrived(w)
+        await w.take(intent.id, 1)
+        await w.bench.sql("alter table objects add constraint broken check (state <> 'pending') not valid")
+        try:
+            with pytest.raises(Exception, match="broken"):
+                await w.fleet.slaying(intent.id, "silent", State.READY)
+        finally:
+            await w.bench.sql("alter table objects drop constraint broken")
+        assert await w.call(intent.id)
+
+
+async def test_a_pool_without_pipelines_has_nothing_to_do(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        demand = await w.fleet.demand("unheard-of", 10)
+        assert (demand.pending, demand.leased) == (0, 0)
+
+
+async def test_checks_and_later_retries_are_no_demand(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        await w.upload("a", 2)
+        [lease] = await w.bench.claim(1)
+        await w.bench.settle(lease, LOST)
+        await w.bench.sql("update objects set lane = 'check' where state = 'pending' and attempts = 0")
+        demand = await w.fleet.demand("a", 10)
+        assert (demand.pending, demand.leased) == (0, 0)
+        await w.advance(LEASE_SECONDS)
+        assert (await w.fleet.demand("a", 10)).pending == 1

@@ -1,0 +1,359 @@
+"""The configuration: what is refused, and that the refusal names the field, the relation, and no secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from webhook.config import Config, ConfigError, Secrets, load, secrets
+from workers.fleet import PoolPolicy
+from workers.handlers.registry import validate_options
+
+SAMPLE = Path(__file__).parents[2] / "yurt.toml"
+ONE = '[pipelines.photos]\ninput = "s3://photos-in/up/"\noutput = "s3://photos-out/"\n'
+Load = Callable[[str], Config]
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("YURT_", "AWS_")) or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Load:
+    def load_text(text: str) -> Config:
+        path = tmp_path / "yurt.toml"
+        path.write_text(text, encoding="utf-8")
+        return load(path, validate_options)
+
+    return load_text
+
+
+def refused(loaded: Load, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loaded(text)
+    return str(caught.value)
+
+
+def test_the_sample_is_valid() -> None:
+    config = load(SAMPLE, validate_options)
+    assert config.pipelines["photos"].input.bucket == "photos-in"
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
+
+
+def test_one_pipeline_is_enough(loaded: Load) -> None:
+    config = loaded(ONE)
+    pipeline = config.pipelines["photos"]
+    assert (str(pipeline.input), str(pipeline.output)) == ("s3://photos-in/up/", "s3://photos-out/")
+    assert pipeline.handler_limits.cpu_seconds == pipeline.handler_limits.wall_seconds == pipeline.timeout_seconds
+    assert set(config.pools) == {"local"}
+
+
+def test_suffixes_have_no_case_and_limits_of_the_handler_are_told(loaded: Load) -> None:
+    text = ONE + 'suffixes = [".JPG"]\nlimits = {cpu_seconds = 7, memory_bytes = 100000000}\n'
+    pipeline = loaded(text).pipelines["photos"]
+    assert pipeline.suffixes == (".jpg",)
+    assert (pipeline.handler_limits.cpu_seconds, pipeline.handler_limits.memory_bytes) == (7, 100_000_000)
+
+
+# ── one field ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("attempts = 0", "pipelines.photos.attempts: Input should be greater than or equal to 1"),
+        ("store_attempts = 0", "pipelines.photos.store_attempts: Input should be greater than or equal to 1"),
+        ("absent_checks = 0", "pipelines.photos.absent_checks: Input should be greater than or equal to 1"),
+        ("timeout_seconds = 0", "pipelines.photos.timeout_seconds: Input should be greater than 0"),
+        ("timeout_seconds = -1", "pipelines.photos.timeout_seconds: Input should be greater than 0"),
+        ("timeout_seconds = nan", "pipelines.photos.timeout_seconds: Input should be"),
+        ("lease_seconds = inf", "pipelines.photos.lease_seconds: Input should be less than or equal to 604800"),
+        ("backoff_seconds = 0", "pipelines.photos.backoff_seconds: Input should be greater than 0"),
+        (
+            "limits = {memory_bytes = 0}",
+            "pipelines.photos.limits.memory_bytes: Input should be greater than or equal to 6",
+        ),
+        (
+            "limits = {input_bytes = 0}",
+            "pipelines.photos.limits.input_bytes: Input should be greater than or equal to 1",
+        ),
+        (
+            "limits = {output_bytes = 0}",
+            "pipelines.photos.limits.output_bytes: Input should be greater than or equal to",
+        ),
+        (
+            "limits = {output_bytes = 5368709121}",
+            "pipelines.photos.limits.output_bytes: Input should be less than or equal",
+        ),
+        ("limits = {cpu_seconds = 0}", "pipelines.photos.limits.cpu_seconds: Input should be greater than 0"),
+        ('suffixes = [""]', "pipelines.photos.suffixes.0: String should have at least 1 character"),
+        ('on_delete = "burn"', "pipelines.photos.on_delete: Input should be 'keep' or 'remove'"),
+        ("colour = 1", "pipelines.photos.colour: Extra inputs are not permitted"),
+        ("[pipelines.Photos]", "pipelines.Photos: String should match pattern"),
+        ("[server]\nlisten = '8080'", "server.listen: String should match pattern"),
+        ("[server]\nlisten = 'localhost:65536'", "server.listen: String should match pattern"),
+        ("[server]\nlisten = 'a b:80'", "server.listen: String should match pattern"),
+        ("[server]\npublic_url = 'ftp://x'", "server.public_url: String should match pattern"),
+        ("[server]\npublic_url = 'http://x?y'", "server.public_url: String should match pattern"),
+        ("[server]\nbody_limit_bytes = 0", "server.body_limit_bytes: Input should be greater than or equal to 1024"),
+        ("[server]\nbacklog_events = 0", "server.backlog_events: Input should be greater than or equal to 1000"),
+        ("[server]\nautoscale_seconds = 0", "server.autoscale_seconds: Input should be greater than or equal to 0.1"),
+        ("[server]\nname = 'My Yurt'", "server.name: String should match pattern"),
+        ("[server]\ncolour = 1", "server.colour: Extra inputs are not permitted"),
+        ("[pools.local]\nlimit = 0", "pools.local.limit: Input should be greater than or equal to 1"),
+        ("[pools.local]\nslots = 0", "pools.local.slots: Input should be greater than or equal to 1"),
+        ("[pools.local]\nslots = 65", "pools.local.slots: Input should be less than or equal to 64"),
+        ("[pools.local]\nprovider = 'moon'", "pools.local.provider: Input should be"),
+        ("[pools.local]\nidle_seconds = 0", "pools.local.idle_seconds: Input should be greater than 0"),
+        ("[colours]", "colours: Extra inputs are not permitted"),
+        ("database_url = 'postgresql://me:hidden@db'", "database_url: Extra inputs are not permitted"),
+    ],
+)
+def test_a_field_out_of_range_is_named(loaded: Load, lines: str, said: str) -> None:
+    text = lines + "\n" + ONE if lines.startswith("database_url") else ONE + lines
+    message = refused(loaded, text)
+    assert said in message
+    assert "yurt.toml" in message
+    assert "hidden" not in message
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "photos-in/up",
+        "s3://",
+        "s3:///up",
+        "http://photos-in/up",
+        "s3://user:hidden@photos-in/",
+        "s3://in/?hidden",
+        "s3://-",
+    ],
+)
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_a_place_is_a_bucket_and_a_prefix(loaded: Load, place: str, field: str) -> None:
+    other = "output" if field == "input" else "input"
+    message = refused(loaded, f'[pipelines.photos]\n{field} = "{place}"\n{other} = "s3://elsewhere/"\n')
+    assert f"pipelines.photos.{field}" in message
+    assert "hidden" not in message
+
+
+def test_all_faults_are_told_at_once(loaded: Load) -> None:
+    message = refused(loaded, ONE + "attempts = 0\ntimeout_seconds = 0\n[pools.local]\nlimit = 0\n")
+    assert [line.split(":")[0].strip() for line in message.splitlines()[1:]] == [
+        "pipelines.photos.timeout_seconds",
+        "pipelines.photos.attempts",
+        "pools.local.limit",
+    ]
+
+
+def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
+    assert "pipelines: Field required" in refused(loaded, "")
+    assert "pipelines: Dictionary should have at least 1 item" in refused(loaded, "[pipelines]")
+
+
+# ── relations ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            "timeout_seconds = 60\nlease_seconds = 59",
+            "pipelines.photos: lease_seconds (59) may not be less than timeout_seconds (60)",
+        ),
+        (
+            "backoff_seconds = 10\nbackoff_limit_seconds = 9",
+            "pipelines.photos: backoff_limit_seconds (9) may not be less than backoff_seconds (10)",
+        ),
+        ('pool = "gpu"', "pipelines.photos.pool: there is no pool 'gpu' (there are: local)"),
+        ("[pools.local]\nlimit = 2\nminimum = 3", "pools.local: minimum (3) may not be more than limit (2)"),
+        (
+            "[pools.local]\nsilent_seconds = 30",
+            "pools.local: silent_seconds (30) must be more than 30, the longest poll",
+        ),
+        ("[pools.local]\nboot_seconds = 30", "pools.local: boot_seconds (30) must be more than 30"),
+        ("[pools.gpu]\nprovider = 'none'", "pipelines.photos.pool: there is no pool 'local' (there are: gpu)"),
+    ],
+)
+def test_a_relation_that_is_broken_is_named(loaded: Load, lines: str, said: str) -> None:
+    assert said in refused(loaded, ONE + lines)
+
+
+@pytest.mark.parametrize("pool", ["", "limit = 1000", "boot_seconds = 31", "minimum = 20", "silent_seconds = 30.1"])
+def test_every_pool_that_is_valid_is_a_policy_of_the_autoscaler(loaded: Load, pool: str) -> None:
+    said = loaded(f"{ONE}[pools.local]\n{pool}").pools["local"].model_dump(exclude={"provider"})
+    assert PoolPolicy(name="local", provider="local", url="http://x", **said)
+
+
+def chain(*places: tuple[str, str]) -> str:
+    return "".join(
+        f'[pipelines.p{number}]\ninput = "s3://{inputs}"\noutput = "s3://{outputs}"\n'
+        for number, (inputs, outputs) in enumerate(places)
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ("photos/", "photos/"),
+        ("photos/", "photos/results/"),
+        ("photos/up/", "photos/up/results/"),
+        ("photos/up/", "photos/"),  # the key, with "up/" in front, comes after the output's prefix
+        ("photos/up", "photos/upper/"),
+    ],
+)
+def test_a_pipeline_that_watches_its_own_results_is_refused(loaded: Load, inputs: str, outputs: str) -> None:
+    message = refused(loaded, chain((inputs, outputs)))
+    assert f"pipelines.p0.output (s3://{outputs}) lies in what the pipeline watches (s3://{inputs})" in message
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [("aaa/", "bbb/"), ("bbb/", "aaa/")],
+        [("aaa/in/", "bbb/x/"), ("bbb/", "aaa/in/deeper/")],
+        [("aaa/", "bbb/"), ("bbb/", "ccc/"), ("ccc/", "aaa/")],
+        [("zzz/", "yyy/"), ("aaa/", "bbb/"), ("bbb/", "ccc/"), ("ccc/", "aaa/")],
+    ],
+)
+def test_pipelines_that_feed_each_other_in_a_circle_are_refused(loaded: Load, places: list[tuple[str, str]]) -> None:
+    message = refused(loaded, chain(*places))
+    circle = message.partition("comes back to it: ")[2].partition(",")[0].split(" → ")
+    assert circle[0] == circle[-1]
+    assert len(set(circle)) == len(circle) - 1 == sum(place[0][0] != "z" for place in places)
+    # Each watches what the one before writes, as the message says.
+    numbers = [int(name.removeprefix("p")) for name in circle]
+    for before, after in zip(numbers, numbers[1:], strict=False):
+        assert places[after][0].partition("/")[0] == places[before][1].partition("/")[0]
+    assert f"pipelines.{circle[0]}.output" in message
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [("photos/up/", "photos/results/")],
+        [("aaa/", "bbb/"), ("bbb/", "ccc/")],
+        [("aaa/", "bbb/"), ("aaa/", "ccc/")],
+        [("aaa/", "ccc/one/"), ("bbb/", "ccc/two/")],
+    ],
+)
+def test_chains_and_forks_are_fine(loaded: Load, places: list[tuple[str, str]]) -> None:
+    assert len(loaded(chain(*places)).pipelines) == len(places)
+
+
+# ── handlers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('handler = "video"', "pipelines.photos.handler: unknown handler 'video': one of command, photo, python"),
+        ("[pipelines.photos.options]\ncolour = 1", "colour: Extra inputs are not permitted"),
+        ("[pipelines.photos.options]\nsizes = []", "sizes: List should have at least 1 item"),
+        ("[pipelines.photos.options]\nquality = 101", "quality: Input should be less than or equal to 100"),
+        ('handler = "python"', "pipelines.photos.options"),
+    ],
+)
+def test_handlers_and_their_options_are_checked(loaded: Load, lines: str, said: str) -> None:
+    message = refused(loaded, ONE + lines)
+    assert said in message
+    assert "pipelines.photos." in message
+
+
+# ── files and the environment ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_that_is_missing_or_unreadable_is_named(tmp_path: Path, loaded: Load) -> None:
+    with pytest.raises(ConfigError, match=r"there is no .*nowhere\.toml: copy yurt\.toml"):
+        load(tmp_path / "nowhere.toml", validate_options)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path, validate_options)
+    (tmp_path / "latin.toml").write_bytes(b'x = "\xe9"')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "latin.toml", validate_options)
+    assert "is not TOML: " in refused(loaded, "[pipelines")
+    assert "is not TOML: " in refused(loaded, ONE + ONE)
+
+
+def test_text_is_utf_8_whatever_the_locale(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("locale.getpreferredencoding", lambda _=True: "ascii")
+    assert loaded(ONE.replace("/up/", "/Größe/")).pipelines["photos"].input.prefix == "Größe/"
+
+
+def test_the_environment_takes_the_place_of_single_fields(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YURT_SERVER__LISTEN", "0.0.0.0:9000")
+    monkeypatch.setenv("YURT_POOLS__LOCAL__IDLE_SECONDS", "3")
+    monkeypatch.setenv("YURT_PIPELINES__PHOTOS__ATTEMPTS", "9")
+    monkeypatch.setenv("YURT_WEBHOOK_SECRETS", "not a field of the configuration")
+    config = loaded(ONE + "attempts = 2\nstore_attempts = 7\n[server]\nname = 'mine'\n[pools.local]\nlimit = 5\n")
+    assert (config.server.listen, config.server.name) == ("0.0.0.0:9000", "mine")
+    assert (config.pools["local"].idle_seconds, config.pools["local"].limit) == (3, 5)
+    assert (config.pipelines["photos"].attempts, config.pipelines["photos"].store_attempts) == (9, 7)
+
+
+def test_a_wrong_variable_is_named_and_not_shown(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YURT_SERVER__LISTEN", "hidden")
+    assert "server.listen: String should match pattern" in (message := refused(loaded, ONE))
+    assert "hidden" not in message
+    monkeypatch.delenv("YURT_SERVER__LISTEN")
+    monkeypatch.setenv("YURT_PIPELINES", '{"hidden')
+    assert "the environment: " in (message := refused(loaded, ONE))
+    assert "pipelines" in message
+    assert "hidden" not in message
+
+
+def test_an_ipv6_address_is_listened_on(loaded: Load) -> None:
+    server = loaded(ONE + "[server]\nlisten = '[::1]:65535'").server
+    assert (server.host, server.port) == ("::1", 65535)
+
+
+# ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SECRET = {
+    "DATABASE_URL": "postgresql://me:hidden-1@db/yurt",
+    "YURT_WEBHOOK_SECRETS": "hidden-2, user:hidden-3 ,,",
+    "YURT_ADMIN_TOKEN": "hidden-4",
+    "AWS_ACCESS_KEY_ID": "hidden-5",
+    "AWS_SECRET_ACCESS_KEY": "hidden-6",
+    "AWS_SESSION_TOKEN": "hidden-7",
+}
+
+
+def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRET.items():
+        monkeypatch.setenv(name, value)
+    found = secrets()
+    assert found.webhook_secrets == ("hidden-2", "user:hidden-3")
+    assert found.yurt_admin_token.get_secret_value() == "hidden-4"
+    for shown in (repr(found), str(found), found.model_dump_json(), f"{found.yurt_webhook_secrets}"):
+        assert "hidden" not in shown
+
+
+@pytest.mark.parametrize("endpoint", ["t3.storage.dev", "https://", "https://hidden:pw@host", "https://host/hidden?x"])
+def test_a_wrong_endpoint_is_refused_without_showing_anything(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    with pytest.raises(ConfigError, match="the environment:\n  aws_endpoint_url_s3: ") as caught:
+        secrets()
+    assert "hidden" not in str(caught.value)
+
+
+def test_variables_that_are_set_to_nothing_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "DATABASE_URL"):
+        monkeypatch.setenv(name, "")
+    assert secrets() == Secrets()
+    assert secrets().aws_endpoint_url_s3 == "https://t3.storage.dev"
+
+
+def test_configuration_does_not_change(loaded: Load) -> None:
+    config = loaded(ONE)
+    with pytest.raises(ValidationError):
+        config.server.listen = "127.0.0.1:1"
