@@ -7,6 +7,7 @@ workers while the bucket still answers them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,8 +17,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,15 @@ from infra import tigris
 from infra.stop import Stop
 from webhook.config import Config
 from workers import lifeline
+from workers.providers.local import LocalProvider
 
 _START_SECONDS = 40.0
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 40.0
+"""Longer than the control plane gives its workers to finish what they handle."""
 _HURRY_SECONDS = 3.0
 """What is left for stopping once it was asked for twice."""
+_ABANDON_SECONDS = 1.0
+"""For a worker to leave that nobody waits for."""
 _POLL_SECONDS = 0.05
 _SHOWN_CHARACTERS = 3_000
 
@@ -59,14 +65,17 @@ class Service:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def stop(self, stop: Stop) -> None:
-        """SIGTERM, a second one when asked to hurry, and SIGKILL if it does not leave."""
+    def stop(self, stop: Stop, hurry: Callable[[], None] = lambda: None) -> None:
+        """SIGTERM, and SIGKILL if it does not leave. Asked for twice it gets a second SIGTERM, and less time, after a
+        call of ``hurry``.
+        """
         self._tell(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         hurried = False
         while self.process.poll() is None and time.monotonic() < deadline:
             if stop.times > 1 and not hurried:
                 hurried = True
+                hurry()
                 self._tell(signal.SIGTERM)
                 deadline = min(deadline, time.monotonic() + _HURRY_SECONDS)
             time.sleep(_POLL_SECONDS)
@@ -156,7 +165,9 @@ def running(
             {**_plane_environment(keys, told["endpoint"]), **(environment or {})},
             stop,
         )
-        stack.callback(plane.stop, stop)
+        workers = partial(_end_workers, config, folder)
+        stack.callback(workers)  # those that a control plane left that was killed
+        stack.callback(plane.stop, stop, workers)
         _subscribe(config, told["endpoint"], answered["url"], keys)
         yield Stack(told["endpoint"], answered["url"], folder, keys, (bucket, plane))
 
@@ -178,6 +189,11 @@ def _subscribe(config: Config, endpoint: str, url: str, keys: Keys) -> None:
     for bucket in sorted({pipeline.input.bucket for pipeline in config.pipelines.values()}):
         plan = tigris.plan(bucket, f"{url}/v1/notifications/tigris", secret=tigris.Bearer(keys.webhook))
         tigris.apply(plan, store)
+
+
+def _end_workers(config: Config, folder: Path) -> None:
+    """End every worker on this machine, whoever started it, without waiting for what it handles."""
+    asyncio.run(LocalProvider(config.server.name, folder / "workers", close_seconds=_ABANDON_SECONDS).aclose())
 
 
 def _start(

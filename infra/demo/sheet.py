@@ -68,7 +68,8 @@ handled by workers that were minted for it and slain after; results in {_text(fo
 </dl>
 {cards}
 <footer>The squares in the corners are part of each photo: clockwise from the top left they are red, green, blue and
-yellow when it is the right way up. Originals are shown as stored, the results as published.</footer>
+yellow when it is the right way up; in the one that was overwritten they say which content it is. Originals are shown as
+stored, results as published.</footer>
 </main>
 </body>
 </html>

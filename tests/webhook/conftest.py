@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 import structlog
 
@@ -18,6 +20,23 @@ def plain_log() -> None:
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(key_order=["event"])],
         cache_logger_on_first_use=False,
     )
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(postgres_dsn: str) -> str:
+    """The shared server, without waiting for the disk: what is killed here are processes, never the machine.
+
+    A database a test costs a second on a busy disk otherwise.
+    """
+
+    async def hurry() -> None:
+        connection = await asyncpg.connect(postgres_dsn)
+        await connection.execute("alter system set fsync = off")
+        await connection.execute("select pg_reload_conf()")
+        await connection.close()
+
+    asyncio.run(hurry())
+    return postgres_dsn
 
 
 @pytest.fixture(scope="session")

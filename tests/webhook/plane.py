@@ -21,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 from tests import postgres
 from webhook.app import Plane, open_plane
 from webhook.config import Config, Pool, Secrets
-from webhook.ledger.database import Database
+from webhook.ledger.embedded import Server as PostgresServer
 from webhook.serve import http_server
 from workers import protocol
 
@@ -190,6 +190,10 @@ class Running:
         """The ledger's rows by key."""
         return {row["key"]: row for row in await self.sql("select * from objects")}
 
+    async def ready(self) -> bool:
+        """Whether it says that it can work."""
+        return (await self.http.get("/readyz")).status_code == 200
+
     async def unaccounted(self) -> dict[str, int]:
         """What does not add up."""
         return dict((await self.plane.ledger.fetch("balance"))[0])
@@ -263,11 +267,12 @@ def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:
     )
 
 
-@contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Database]:
-    """A pool of connections to a ledger."""
-    database = await Database.connect(dsn, connections=4)
-    try:
-        yield database
-    finally:
-        await database.aclose()
+async def killed(server: PostgresServer, plane: Running) -> None:
+    """Kill the ledger's server. Its backends outlive it for a moment, so wait until the plane has noticed."""
+    assert await plane.ready()
+    server.kill()
+
+    async def noticed() -> bool:
+        return not await plane.ready()
+
+    await until(noticed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -230,7 +231,7 @@ def test_pipelines_that_feed_each_other_in_a_circle_are_refused(loaded: Load, pl
     assert len(set(circle)) == len(circle) - 1 == sum(place[0][0] != "z" for place in places)
     # Each watches what the one before writes, as the message says.
     numbers = [int(name.removeprefix("p")) for name in circle]
-    for before, after in zip(numbers, numbers[1:], strict=False):
+    for before, after in pairwise(numbers):
         assert places[after][0].partition("/")[0] == places[before][1].partition("/")[0]
     assert f"pipelines.{circle[0]}.output" in message
 
@@ -356,4 +357,4 @@ def test_variables_that_are_set_to_nothing_are_not_set(monkeypatch: pytest.Monke
 def test_configuration_does_not_change(loaded: Load) -> None:
     config = loaded(ONE)
     with pytest.raises(ValidationError):
-        config.server.listen = "127.0.0.1:1"
+        config.server.listen = "127.0.0.1:1"  # type: ignore[misc]

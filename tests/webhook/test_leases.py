@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.webhook.plane import Running, Worker, configured, control_plane, event, pipeline, serving, until
+from tests.webhook.plane import Running, Worker, configured, control_plane, event, killed, pipeline, serving, until
 from webhook.config import Pool
 from webhook.ledger.embedded import Server as PostgresServer
 from workers import protocol
@@ -530,7 +530,7 @@ async def test_while_the_ledger_is_away_workers_are_told_to_come_again(mortal: P
         worker = await plane.worker()
         await plane.notify(event("kept.jpg"))
         lease = await worker.lease()
-        mortal.kill()
+        await killed(mortal, plane)
         try:
             calls: Mapping[str, object] = {
                 "leases": {"settle": [done(lease)]},

@@ -17,7 +17,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.webhook.plane import WEBHOOK, Running, configured, control_plane, event, pipeline, serving, until
+from tests.webhook.plane import WEBHOOK, Running, configured, control_plane, event, killed, pipeline, serving, until
 from webhook import connection, http
 from webhook.ledger.embedded import Server as PostgresServer
 
@@ -418,8 +418,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(pos
 
 async def test_while_the_ledger_is_away_every_request_is_503_with_retry_after(mortal: PostgresServer) -> None:
     async with serving(mortal.dsn, configured()) as plane:
-        assert (await plane.http.get("/readyz")).status_code == 200
-        mortal.kill()
+        await killed(mortal, plane)
         try:
             for _ in range(3):
                 said = await plane.post_events(event("a.jpg"))
@@ -432,12 +431,8 @@ async def test_while_the_ledger_is_away_every_request_is_503_with_retry_after(mo
                 assert (await plane.http.get(path)).status_code == 200
         finally:
             mortal.start()
-        await until(lambda: ready(plane))
+        await until(plane.ready)
         assert await plane.notify(event("a.jpg")) == {"accepted": 1}
-
-
-async def ready(plane: Running) -> bool:
-    return (await plane.http.get("/readyz")).status_code == 200
 
 
 class Sender:

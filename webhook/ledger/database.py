@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 Answer = TypeVar("Answer")
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ STATEMENT_SECONDS = 8.0
 
 CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Two transactions got into each other's way: the same one again succeeds."""
+_CONFLICTS_IN_A_ROW = 4
+_CONFLICT_SECONDS = 0.05
 
 GONE = (
     OSError,
@@ -75,24 +77,28 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """One connection, for statements that each stand alone."""
         try:
-            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            # Not acquire(timeout=…), which makes a task each time.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._pool.acquire()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection, timeout=CONNECT_SECONDS)
         except GONE as error:
             raise LedgerUnavailable(_said(error)) from error
 
     async def transact(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
         """The answer of ``work``, done in one transaction; done again where it lost against another one."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(CONFLICTS),
-            stop=stop_after_attempt(5),
-            wait=wait_random(0, 0.05),
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
-                async with self.connection() as connection, connection.transaction():
-                    return await work(connection)
-        raise AssertionError("unreachable: the last attempt raises")
+        for _ in range(_CONFLICTS_IN_A_ROW):
+            try:
+                return await self._transact_once(work)
+            except CONFLICTS:
+                await asyncio.sleep(random.uniform(0, _CONFLICT_SECONDS))  # noqa: S311 - no secret
+        return await self._transact_once(work)
+
+    async def _transact_once(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
+        async with self.connection() as connection, connection.transaction():
+            return await work(connection)
 
 
 async def _nothing_to_reset(_connection: object) -> None:

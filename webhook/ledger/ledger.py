@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
+import msgspec
 
 from webhook.events import Kind, ObjectEvent, utc
 from webhook.ledger.database import Database
@@ -173,10 +174,11 @@ class Ledger:
 
     async def _count(self, connection: Connection, count: Count, due: Iterable[int]) -> None:
         """Add to the counters, and wake whoever waits for what became due in these pipelines."""
-        pipelines, names, values = count.columns()
-        if names:
-            woken = ",".join(map(str, sorted(due)))
-            await connection.execute(QUERIES["count"], self._shard, pipelines, names, values, woken)
+        if count.by_pipeline:
+            await connection.execute(QUERIES["count"], *self._counted(count, due))
+
+    def _counted(self, count: Count, due: Iterable[int]) -> tuple[object, ...]:
+        return self._shard, *count.columns(), ",".join(map(str, sorted(due)))
 
     # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,9 +244,9 @@ class Ledger:
         for row, then in after:
             for name in then.counted:
                 count.add(row.pipeline_id, name)
-        await connection.execute(QUERIES["settle"], *_settle_columns(after))
         due = {row.pipeline_id for row, then in after if then.state == "pending" and not then.delay_seconds}
-        await self._count(connection, count, due)
+        rows = msgspec.json.encode([_settled(row, then) for row, then in after]).decode()
+        await connection.execute(QUERIES["settle"], *self._counted(count, due), rows)
 
     async def extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> bool | None:
         """Grant a lease more time. Returns whether a newer event came, or None where the lease is lost."""
@@ -317,29 +319,27 @@ def _leased(row: asyncpg.Record) -> Leased:
     )  # fmt: skip
 
 
-def _settle_columns(after: Sequence[tuple[Leased, Next]]) -> tuple[list[object], ...]:
-    rows = [
-        (
-            row.id, then.state, then.lane, then.delay_seconds, then.restart, then.attempts, then.faults,
-            _error(then.error), *_result(then.result), then.finished, then.forget,
-        )
-        for row, then in after
-    ]  # fmt: skip
-    return tuple(list(column) for column in zip(*rows, strict=True))
-
-
-def _result(result: Done | None) -> tuple[str | None, datetime | None, str | None]:
-    if result is None:
-        return None, None, None
-    published = {name: _storable(etag) for name, etag in result.published.items()}
-    return _storable(result.etag), _moment(result.modified), json.dumps(published)
-
-
-def _error(error: Failed | None) -> str | None:
-    if error is None:
-        return None
-    said = {"reason": error.reason, "message": error.message, "log": error.log}
-    return json.dumps({name: _storable(text) for name, text in said.items()})
+def _settled(row: Leased, then: Next) -> dict[str, object]:
+    """What the statement "settle" is told of one row."""
+    said: dict[str, object] = {
+        "id": row.id,
+        "state": then.state,
+        "lane": then.lane,
+        "delay_seconds": then.delay_seconds,
+        "restart": then.restart,
+        "attempts": then.attempts,
+        "faults": then.faults,
+        "finished": then.finished,
+        "forget": then.forget,
+    }
+    if then.error is not None:
+        error = {"reason": then.error.reason, "message": then.error.message, "log": then.error.log}
+        said["error"] = {name: _storable(text) for name, text in error.items()}
+    if then.result is not None:
+        said["done_etag"] = _storable(then.result.etag)
+        said["done_modified"] = _moment(then.result.modified)
+        said["published"] = {_storable(name): _storable(etag) for name, etag in then.result.published.items()}
+    return said
 
 
 def _moment(moment: datetime | None) -> datetime | None:

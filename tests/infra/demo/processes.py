@@ -68,6 +68,13 @@ class Command:
         """Command lines of what it left behind."""
         return [_command_line(pid) for pid, started in self.descendants if _started(pid) == started]
 
+    def until_nothing_is_left(self) -> None:
+        """For what ends by itself when what it belonged to was killed."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while left := self.left():
+            assert time.monotonic() < deadline, left
+            time.sleep(_POLL_SECONDS)
+
 
 @contextlib.contextmanager
 def yurt(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None) -> Iterator[Command]:

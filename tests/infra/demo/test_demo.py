@@ -55,9 +55,9 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_is_enough(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_waits_for_no_worker(tmp_path: Path) -> None:
     with yurt("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)}) as demo:
-        demo.until_said("no worker runs")
+        demo.until_said(r"leased [1-9]")
         demo.process.send_signal(signal.SIGINT)
         demo.until_said("stopping")
         demo.process.send_signal(signal.SIGINT)
@@ -76,6 +76,7 @@ def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
         assert '"event": "minted"' in said, "the end of its log"
         assert (tmp_path / "demo" / "services" / "control-plane.log").exists()
         assert "Traceback" not in said
+        demo.until_nothing_is_left()
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:

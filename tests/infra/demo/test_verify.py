@@ -163,10 +163,11 @@ def test_a_broken_file_that_is_not_parked(found: Found) -> None:
     assert said == ["uploads/truncated.jpg: it cannot be read, yet it is not parked"]
 
 
-def test_a_broken_file_parked_without_a_reason_for_people(found: Found) -> None:
-    parked = Parked("uploads/truncated.jpg", "crashed", "The handler's process ended with signal 11.")
+@pytest.mark.parametrize("reason", ["crashed", "unreadable"])
+def test_a_broken_file_parked_without_a_reason_for_people(found: Found, reason: str) -> None:
+    parked = Parked("uploads/truncated.jpg", reason, "VipsJpeg: error 42")
     [fault] = faults(spoilt(found, "uploads/truncated.jpg", lambda it: replace(it, parked=parked)))
-    assert "parked as crashed" in fault
+    assert f"parked as {reason} (VipsJpeg: error 42), expected unreadable" in fault
 
 
 def test_a_broken_file_with_results(found: Found) -> None:

@@ -83,6 +83,7 @@ async def test_all_that_is_asked_again_and_again_reads_an_index(postgres_dsn: st
                 ({"objects_deadline"}, "lock_expired", "500"),
                 ({"objects_deadline"}, "lock_of_worker", "7"),
                 ({"objects_pkey"}, "lock_leased", "'{1,2,3}'", "'{1,2,3}'", "'{null,null,null}'"),
+                ({"objects_pkey"}, "settle", "1", "'{}'", "'{}'", "'{}'", "''", """'[{"id": 1}, {"id": 2}]'"""),
                 ({"objects_pkey"}, "extend", "1", "1", "null", "60"),
                 ({"objects_pkey"}, "lease", "1", "1", "null"),
                 ({"objects_deadline", "objects_due"}, "demand", f"'{{{photos}}}'", "100"),

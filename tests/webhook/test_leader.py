@@ -1,0 +1,123 @@
+"""One replica leads; when it is cut off, another does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+
+from tests.postgres import database
+from tests.webhook.plane import Running, configured, control_plane, serving, until
+from webhook import leader
+from webhook.leader import lead
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader, "_TRY_SECONDS", 0.05)
+    monkeypatch.setattr(leader, "_PING_SECONDS", 0.05)
+
+
+async def leading(plane: Running) -> bool:
+    return "yurt_leader 1.0" in (await plane.http.get("/metrics")).text
+
+
+async def kill_the_leader(dsn: str) -> None:
+    """End the connection that holds the lock."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = $1::int::oid",
+            leader._LOCK,
+        )
+    finally:
+        await connection.close()
+
+
+async def test_of_two_planes_one_leads_and_the_other_takes_over(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as one:
+        await until(lambda: leading(one))
+        async with serving(one.dsn, configured()) as two:
+            for _ in range(5):
+                await asyncio.sleep(0.05)  # it tries, in vain
+                assert not await leading(two)
+            assert await leading(one)
+            takeovers = 0
+            while not await leading(two):
+                await kill_the_leader(one.dsn)
+                takeovers += 1
+
+                async def somebody() -> bool:
+                    return await leading(one) or await leading(two)
+
+                await until(somebody)
+                assert takeovers < 200
+
+            async def other_knows() -> bool:
+                return not await leading(one)
+
+            await until(other_knows)
+        await until(lambda: leading(one))  # the other left in order
+
+
+@dataclass
+class Reign:
+    """A replica that leads or waits."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reigns: int = 0
+    ruling: bool = False
+
+    async def work(self, over: asyncio.Event) -> None:
+        self.reigns += 1
+        self.ruling = True
+        await over.wait()
+        self.ruling = False
+
+
+@contextlib.asynccontextmanager
+async def running(dsn: str, reign: Reign) -> AsyncIterator[None]:
+    task = asyncio.create_task(lead(dsn, reign.work, reign.stop))
+    try:
+        yield
+    finally:
+        reign.stop.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def rules(reign: Reign) -> bool:
+    return reign.ruling
+
+
+async def test_leadership_that_was_lost_ends_the_work_and_is_taken_up_again(postgres_dsn: str) -> None:
+    async with database(postgres_dsn) as (_, dsn):
+        reign = Reign()
+        async with running(dsn, reign):
+            await until(lambda: rules(reign))
+            await kill_the_leader(dsn)
+
+            async def again() -> bool:
+                return reign.reigns == 2 and reign.ruling
+
+            await until(again)
+        assert not reign.ruling
+
+
+async def test_work_that_fails_is_not_hidden(postgres_dsn: str) -> None:
+    async def fails(_: asyncio.Event) -> None:
+        raise ValueError("a bug")
+
+    async with database(postgres_dsn) as (_, dsn):
+        with pytest.raises(ValueError, match="a bug"):
+            await asyncio.wait_for(lead(dsn, fails, asyncio.Event()), 10)
+
+
+async def test_a_database_that_is_not_there_is_waited_for() -> None:
+    reign = Reign()
+    async with running("postgresql://nobody@127.0.0.1:9/nothing", reign):
+        await asyncio.sleep(0.2)
+    assert reign.reigns == 0
