@@ -47,8 +47,8 @@ def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> Non
     """
     if not (secrets.webhook_secrets or config.server.open_webhook):
         raise ConfigError(
-            "no secret for notifications: set YURT_WEBHOOK_SECRETS to what the store sends (several with commas between), "
-            "or server.open_webhook = true to take them from anybody"
+            "no secret for notifications: set YURT_WEBHOOK_SECRETS to what the store sends (several with commas "
+            "between), or server.open_webhook = true to take them from anybody"
         )
     with contextlib.ExitStack() as stack:
         dsn = secrets.database_url.get_secret_value()
@@ -89,6 +89,8 @@ def http_server(plane: Plane) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
@@ -120,8 +122,8 @@ def _listen(config: Config) -> socket.socket:
         )
     except OSError as error:
         raise ConfigError(
-            f"server.listen: cannot listen on {config.server.listen}: {error.strerror or error}. Is another Yurt running? "
-            "Choose another port, or 0 for a free one"
+            f"server.listen: cannot listen on {config.server.listen}: {error.strerror or error}. Is another Yurt "
+            "running? Choose another port, or 0 for a free one"
         ) from None
 
 

@@ -121,7 +121,7 @@ def _travel(setting: Setting, running: stack.Stack, photos: Mapping[str, Photo],
     view.note(f"uploading {len(photos)} photos to {pipeline.input}")
     with (
         Watcher(running, setting.name, pipeline.pool, stop) as watcher,
-        uploading(s3, pipeline.input.bucket, photos, moments, stop) as uploads,
+        uploading(s3, pipeline.input.bucket, photos, moments) as uploads,
     ):
         watch = _Watch(watcher, uploads, photos, moments, view)
         try:

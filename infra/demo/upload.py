@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +13,6 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.demo.photos import Photo
-from infra.stop import Interrupted, Stop
 
 _THREADS = 4
 _IN_FLIGHT_SECONDS = 8.0
@@ -42,16 +41,21 @@ class Moments:
     published: threading.Event = field(default_factory=threading.Event)
     """There are results."""
 
+    def of_contents(self) -> tuple[threading.Event | None, ...]:
+        """What each content of one key waits for: the first and second for nothing, so that the object is overwritten
+        while it still waits for a worker; the third until workers are at work; the fourth until there are results.
+        """
+        return None, None, self.leased, self.published
+
 
 class Uploads:
     """PUTs under way. One key's contents go up one after the other."""
 
-    def __init__(self, s3: Any, bucket: str, objects: Mapping[str, Photo], moments: Moments, stop: Stop) -> None:
+    def __init__(self, s3: Any, bucket: str, objects: Mapping[str, Photo], moments: Moments) -> None:
         self.answered = Answered()
         self._s3 = s3
         self._bucket = bucket
         self._moments = moments
-        self._stop = stop
         self._closing = False
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
@@ -76,32 +80,17 @@ class Uploads:
         self._pool.shutdown()
 
     def _upload(self, key: str, photo: Photo) -> None:
-        contents = [*photo.earlier, photo.content]
-        for content, moment in zip(contents, self._when(), strict=False):
-            try:
-                moment()
-                self._put(key, content, photo.content_type)
-            except Interrupted:
+        for content, moment in zip([*photo.earlier, photo.content], self._moments.of_contents(), strict=False):
+            if not self._reached(moment):
                 return
+            self._put(key, content, photo.content_type)
 
-    def _when(self) -> Iterator[Callable[[], None]]:
-        """When each content of one key goes up: the first and second at once, while the object still waits for a
-        worker; the third when workers are at work; the fourth when the first results are there.
-        """
-        yield self._check
-        yield self._check
-        yield lambda: self._await(self._moments.leased)
-        yield lambda: self._await(self._moments.published)
-
-    def _await(self, moment: threading.Event) -> None:
+    def _reached(self, moment: threading.Event | None) -> bool:
+        """Wait for it, if there is one, but not for ever. False: it is too late for any."""
         deadline = time.monotonic() + _IN_FLIGHT_SECONDS
-        while not moment.wait(0.05) and time.monotonic() < deadline:
-            self._check()
-
-    def _check(self) -> None:
-        self._stop.check()
-        if self._closing:
-            raise Interrupted
+        while moment and not self._closing and not moment.wait(0.05) and time.monotonic() < deadline:
+            continue
+        return not self._closing
 
     def _put(self, key: str, content: bytes, content_type: str) -> None:
         try:
@@ -114,9 +103,9 @@ class Uploads:
 
 
 @contextmanager
-def uploading(s3: Any, bucket: str, objects: Mapping[str, Photo], moments: Moments, stop: Stop) -> Iterator[Uploads]:
+def uploading(s3: Any, bucket: str, objects: Mapping[str, Photo], moments: Moments) -> Iterator[Uploads]:
     """Upload every photo under its key for the length of the ``with`` block."""
-    uploads = Uploads(s3, bucket, objects, moments, stop)
+    uploads = Uploads(s3, bucket, objects, moments)
     try:
         yield uploads
     finally:

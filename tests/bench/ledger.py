@@ -1,4 +1,4 @@
-"""Durable ingest and lease→complete over HTTP, beside bare statements, with few and with a million rows in the ledger."""
+"""Durable ingest and lease→complete over HTTP, beside bare statements, with few and with a million rows."""
 
 from __future__ import annotations
 

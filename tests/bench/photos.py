@@ -55,8 +55,8 @@ def _main(folder: Path) -> None:
     photos = 0
     # In pairs, the order changing: the machine's speed drifts.
     calls = {"bare": lambda: _bare(photo, folder), "handler": lambda: _handle(photo)}
-    for name in calls:
-        calls[name]()  # warm
+    for call in calls.values():
+        call()  # warm
     begun = time.monotonic()
     while time.monotonic() - begun < 2 * _SECONDS:
         for name in ("bare", "handler") if photos % 2 else ("handler", "bare"):

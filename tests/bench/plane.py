@@ -17,7 +17,7 @@ import httpx
 from webhook.ledger.embedded import Server
 from workers import lifeline
 
-SECRET = "bench-secret-0123456789"  # noqa: S105 - of a server on loopback that lives for minutes
+SECRET = "bench-secret-0123456789"
 CONFIG = """
 [server]
 listen = "127.0.0.1:0"

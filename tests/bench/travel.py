@@ -100,7 +100,8 @@ async def _ready_seconds(stack: Stack, folder: Path) -> float:
     [sockets] = [line for line in _postmaster(folder) if line.startswith("/")]
     connection = await asyncpg.connect(host=sockets, user="postgres", database="postgres")
     seconds: float = await connection.fetchval(
-        "select extract(epoch from ready_at - created_at)::float8 from workers where ready_at is not null order by id limit 1"
+        "select extract(epoch from ready_at - created_at)::float8 from workers "
+        "where ready_at is not null order by id limit 1"
     )
     await connection.close()
     return seconds

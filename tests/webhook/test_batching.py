@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from webhook.batching import Batcher, Overloaded
+
+
+def doubled(items: Sequence[int]) -> list[int]:
+    return [2 * item for item in items]
 
 
 class Recorder:
@@ -15,7 +19,7 @@ class Recorder:
         self.batches: list[list[int]] = []
         self.gate = asyncio.Event()
         self.error: BaseException | None = None
-        self.answers = lambda items: [2 * item for item in items]
+        self.answers: Callable[[Sequence[int]], list[int]] = doubled
 
     async def __call__(self, items: Sequence[int]) -> Sequence[int]:
         self.batches.append(list(items))
@@ -108,7 +112,7 @@ async def test_who_gave_up_waiting_is_written_all_the_same() -> None:
     await settle_down()
     impatient.cancel()
     flush.gate.set()
-    assert await asyncio.gather(flying, patient) == [2, 6]
+    assert [await flying, await patient] == [2, 6]
     assert flush.batches == [[1], [2, 3]]
 
 

@@ -99,7 +99,7 @@ def _play(setting: Setting, folder: Folder, stop: Stop, started_at: float, *, as
     folder.sheet.write_text(sheet(outcome.found, told, wrong), encoding="utf-8")
     console.print(summary(told, outcome.found, str(folder.sheet)))
     for fault in wrong:
-        console.print(f"✗ {fault}", style="red", markup=False, highlight=False)
+        console.print(f"✗ {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
     if wrong or keep:
         console.print(f"Logs and database: {setting.folder}", markup=False, highlight=False)
     else:

@@ -21,7 +21,7 @@ import msgspec
 from webhook.events import Kind, ObjectEvent, utc
 from webhook.ledger.database import Database
 from webhook.ledger.intake import Count, Hint, Hints, Place, Verdict, fold
-from webhook.ledger.outcome import ELSEWHERE, LOST, Done, Failed, Lane, Leased, Next, Outcome, Policy, decide
+from webhook.ledger.outcome import ELSEWHERE, LOST, Done, Lane, Leased, Next, Outcome, Policy, decide
 from webhook.ledger.queries import QUERIES
 from webhook.sources import Quarantined
 

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from infra.demo.encoding import tiff
 from infra.demo.found import Found
 from infra.demo.report import report
+from infra.demo.scene import Scene
 from infra.demo.sheet import sheet
 from infra.demo.upload import Answered
 from infra.demo.watch import Parked
@@ -49,8 +51,9 @@ def test_shows_originals_and_thumbnails_of_every_photo(found: Found) -> None:
 
 
 def test_what_browsers_cannot_show_has_a_preview(found: Found) -> None:
-    only = replace(found, findings=[one for one in found.findings if one.photo.name == "photo.tif"])
-    shown = page(only)
+    [one] = [one for one in found.findings if one.photo.name == "photo.tif"]
+    small = replace(one.photo, content=tiff(Scene(60, 40, "TIFF").draw()))
+    shown = page(replace(found, findings=[replace(one, photo=small)]))
     assert any("shown by a preview" in word for word in shown.words)
     assert not any(source.startswith("data:image/tiff") for source in shown.sources())
 

@@ -32,7 +32,7 @@ def test_objects_arrive_under_their_names_and_are_read_back() -> None:
     photos = {name: replace(PHOTO, content=name.encode()) for name in names}
     with running("--bucket", "demo") as bucket:
         s3, stop = bucket.s3(), Stop()
-        with uploading(s3, "demo", photos, Moments(), stop) as uploads:
+        with uploading(s3, "demo", photos, Moments()) as uploads:
             until(lambda: uploads.finished)
         assert listing(s3, "demo") == {name: etag(name.encode()) for name in names}
         found = read(s3, "demo", names, stop)
@@ -45,7 +45,7 @@ def test_objects_arrive_under_their_names_and_are_read_back() -> None:
 def test_one_key_is_overwritten_when_things_are_in_flight() -> None:
     with running("--bucket", "demo") as bucket:
         s3, moments = bucket.s3(), Moments()
-        with uploading(s3, "demo", {"a.jpg": OVERWRITTEN}, moments, Stop()) as uploads:
+        with uploading(s3, "demo", {"a.jpg": OVERWRITTEN}, moments) as uploads:
             until(lambda: uploads.answered.puts == 2)
             assert not uploads.finished
             moments.leased.set()
@@ -56,33 +56,29 @@ def test_one_key_is_overwritten_when_things_are_in_flight() -> None:
         assert listing(s3, "demo") == {"a.jpg": etag(b"last")}
 
 
-def test_interrupted_it_starts_no_more() -> None:
+def test_reading_stops_when_asked() -> None:
     stop = Stop()
-    with running("--bucket", "demo") as bucket:
-        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, Moments(), stop) as uploads:
-            until(lambda: uploads.answered.puts == 2)
-            stop.times = 1
-        assert uploads.answered.puts == 2
-        assert not [one for one in threading.enumerate() if one.name.startswith("upload")]
-        with pytest.raises(Interrupted):
-            read(bucket.s3(), "demo", ["a.jpg"], stop)
+    stop.times = 1
+    with running("--bucket", "demo") as bucket, pytest.raises(Interrupted):
+        read(bucket.s3(), "demo", ["a.jpg"], stop)
 
 
 def test_closed_it_waits_for_no_moment() -> None:
     with running("--bucket", "demo") as bucket:
         moments = Moments()
-        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, moments, Stop()) as uploads:
+        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, moments) as uploads:
             until(lambda: uploads.answered.puts == 2)
         moments.leased.set()
         assert uploads.finished
         assert uploads.answered.puts == 2
+        assert not [one for one in threading.enumerate() if one.name.startswith("upload")]
 
 
 def test_a_bucket_that_refuses() -> None:
     with running("--bucket", "demo") as bucket:
         s3 = bucket.s3()
         with (
-            uploading(s3, "other", {"a.jpg": PHOTO}, Moments(), Stop()) as uploads,
+            uploading(s3, "other", {"a.jpg": PHOTO}, Moments()) as uploads,
             pytest.raises(UploadError, match=r"did not take a\.jpg"),
         ):
             until(lambda: uploads.finished)

@@ -140,7 +140,7 @@ async def test_a_transaction_that_lost_against_another_is_done_again(postgres_ds
                 b.database.transact(lambda c: lock(c, "a", "b", first_has, second_has)),
                 b.database.transact(lambda c: lock(c, "b", "a", second_has, first_has)),
             )
-        assert answers == ["a", "b"]
+        assert list(answers) == ["a", "b"]
         assert tries == 3
 
 

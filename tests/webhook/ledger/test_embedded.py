@@ -108,7 +108,7 @@ def test_it_listens_to_no_network_and_serves_for_a_with_block(folder: Path) -> N
         assert ask(dsn, "show listen_addresses") == ""
         assert ask(dsn, "show server_encoding") == "UTF8"
         [pid] = server_processes(folder)
-        assert os.stat(f"/proc/{pid}").st_uid != 0
+        assert Path(f"/proc/{pid}").stat().st_uid != 0
     assert not alive(pid)
 
 
@@ -177,7 +177,7 @@ def test_it_runs_for_a_user_who_is_not_root(folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     with child(folder, nobody) as (process, pid, _):
-        assert os.stat(f"/proc/{pid}").st_uid == nobody.pw_uid
+        assert Path(f"/proc/{pid}").stat().st_uid == nobody.pw_uid
         process.communicate("")
         assert process.returncode == 0
         assert not alive(pid)

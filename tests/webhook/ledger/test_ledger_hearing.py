@@ -15,6 +15,7 @@ from tests.webhook.ledger.workbench import BROKEN, HOPELESS, bench, done, event
 from webhook.events import Kind, ObjectEvent, Order, Version
 from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import CHANNEL, Intake
+from webhook.ledger.outcome import Outcome
 from webhook.sources import Quarantined
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
@@ -299,6 +300,7 @@ async def test_writers_at_once_wait_for_each_other_and_lose_nothing(postgres_dsn
     keys = [f"{n:02}" for n in range(25)]
     async with bench(postgres_dsn) as b:
         replicas = [b.replica(), b.replica()]
+        outcomes: list[Outcome] = [done(), BROKEN, HOPELESS]
 
         async def write(number: int) -> None:
             said = [event(key) for key in rng.sample(keys, 20)]
@@ -310,7 +312,7 @@ async def test_writers_at_once_wait_for_each_other_and_lose_nothing(postgres_dsn
 
         async def work() -> None:
             for lease in await b.claim(8):
-                await b.settle(lease, rng.choice([done(), BROKEN, HOPELESS]))
+                await b.settle(lease, rng.choice(outcomes))
 
         await asyncio.gather(*(task for n in range(16) for task in (write(n), work())))
         seen = await b.counted("received", "quarantined", "ignored", "accepted", "coalesced")

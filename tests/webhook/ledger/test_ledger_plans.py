@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
+
 from tests.webhook.ledger.workbench import bench
 from webhook.ledger.queries import QUERIES
 

@@ -33,7 +33,7 @@ async def applied(connection: asyncpg.Connection) -> list[int]:
 
 async def test_each_step_is_applied_once_by_whichever_replica_comes_first(postgres_dsn: str) -> None:
     async with empty(postgres_dsn) as (one, other):
-        assert await asyncio.gather(migrate(one), migrate(other)) == [len(steps())] * 2
+        assert list(await asyncio.gather(migrate(one), migrate(other))) == [len(steps())] * 2
         assert await applied(one) == [number for number, _ in steps()]
         assert await migrate(one) == len(steps())
         assert await applied(one) == [number for number, _ in steps()]
