@@ -24,6 +24,7 @@ from webhook.http import Problem, answer, bearer, read_model, unauthorized
 from webhook.ledger import outcome
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.intake import Place
 from webhook.ledger.ledger import Claimed, Ledger, Settlement
 from webhook.metrics import Metrics
 from webhook.publishing import KeyTooLong, LeaseLost, Publisher, url_seconds
@@ -72,7 +73,7 @@ class Leases:
         self._callers: dict[str, _Known] = {}
         self._turns: Counter[str] = Counter()
         self._closing = asyncio.Event()
-        self._settler: Batcher[Settlement, bool] = Batcher(
+        self._settler: Batcher[Settlement, Place | None] = Batcher(
             ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
         )
 
@@ -241,12 +242,13 @@ class Leases:
         return answer(settled)
 
     async def _settle(self, caller: Caller, said: protocol.Settlement) -> protocol.Settled:
-        accepted = await self._settler.submit(Settlement(said.id, said.token, caller.id, _outcome(said)))
+        place = await self._settler.submit(Settlement(said.id, said.token, caller.id, _outcome(said)))
+        accepted = place is not None
         self._metrics.settled.labels(said.outcome if accepted else "refused").inc()
-        if isinstance(said, protocol.Failed):
+        if isinstance(said, protocol.Failed) and place is not None:
             log.info(
-                "object failed", lease=said.id, token=said.token, worker=caller.id, reason=said.reason,
-                message=said.message, retry=said.retry, accepted=accepted,
+                "object failed", pipeline=self._routes.name_of(place[0]), key=place[1], lease=said.id,
+                token=said.token, worker=caller.id, reason=said.reason, message=said.message, retry=said.retry,
             )  # fmt: skip
         return protocol.Settled(id=said.id, token=said.token, accepted=accepted)
 

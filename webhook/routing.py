@@ -19,6 +19,10 @@ class Routes:
         for number, (_, pipeline) in pipelines.items():
             self._by_bucket.setdefault(pipeline.input.bucket, []).append((number, pipeline))
 
+    def name_of(self, number: int) -> str:
+        """A pipeline's name; empty for one that is not configured any more."""
+        return self.pipelines[number][0] if number in self.pipelines else ""
+
     def of_pool(self, pool: str) -> Sequence[int]:
         """Numbers of the pipelines that run on a pool."""
         return [number for number, (_, pipeline) in self.pipelines.items() if pipeline.pool == pool]

@@ -54,7 +54,7 @@ def _main(folder: Path) -> None:
     seconds = {"bare": 0.0, "handler": 0.0}
     photos = 0
     # In pairs, the order changing: the machine's speed drifts.
-    calls = {"bare": lambda: _bare(photo, folder), "handler": lambda: _handle(photo)}
+    calls: dict[str, Callable[[], None]] = {"bare": lambda: _bare(photo, folder), "handler": lambda: _handle(photo)}
     for call in calls.values():
         call()  # warm
     begun = time.monotonic()

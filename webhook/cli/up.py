@@ -45,12 +45,11 @@ _OURS = ("postgres", "workers", "bucket.log", "control-plane.log")
     show_default=True,
     help="Of the local bucket; a free port is taken where this one is in use.",
 )
-@click.option("--fresh", is_flag=True, help="Forget what the ledger remembers of earlier runs.")
-def command(config_path: Path | None, state: Path, bucket_port: int, fresh: bool) -> None:
+def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
     """The same services as the demo, staying up until Ctrl-C.
 
-    A local bucket, an embedded PostgreSQL and the control plane, on loopback. The database stays in --state; what is in
-    the bucket is held in memory, and gone when this ends.
+    A local bucket, an embedded PostgreSQL and the control plane, on loopback. What is in the bucket is held in memory
+    and gone when this ends; so the ledger begins anew each time as well. Logs stay in --state.
     """
     from infra.stop import Interrupted, Stop
 
@@ -65,8 +64,7 @@ def command(config_path: Path | None, state: Path, bucket_port: int, fresh: bool
             config = load(path, validate_options)
         try:
             with _sole(state):
-                if fresh:
-                    _forget(state)
+                _forget(state)  # a ledger that remembers results which the bucket forgot would call files unchanged
                 _run(config, path, state, bucket_port, stop)
         except Interrupted:
             click.echo("Everything was stopped; no process is left.")
@@ -150,8 +148,7 @@ Yurt is up.
 
   bucket         {running.endpoint}   held in memory: empty again when this ends
   control plane  {running.url}
-  database       {running.folder / "postgres"}   stays: a file that was done before counts as unchanged
-                 (yurt up --fresh forgets it)
+  database       {running.folder / "postgres"}   begins anew with the bucket each time
   logs           {running.folder / "control-plane.log"}, bucket.log beside it, workers/logs/ for the workers
 
 In another terminal:

@@ -196,26 +196,29 @@ class Ledger:
             for row in rows
         ]  # fmt: skip
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Settle each lease that is still the one named. False: it was lost before, and nothing was changed."""
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Place | None]:
+        """Settle each lease that is still the one named, and tell which object that was.
 
-        async def write(connection: Connection) -> list[bool]:
+        None: the lease was lost before, and nothing was changed.
+        """
+
+        async def write(connection: Connection) -> list[Place | None]:
             rows = await connection.fetch(
                 QUERIES["lock_leased"],
                 [s.id for s in settlements],
                 [s.token for s in settlements],
                 [s.worker_id for s in settlements],
             )
-            accepted = [False] * len(settlements)
+            places: list[Place | None] = [None] * len(settlements)
             decided: dict[int, tuple[Leased, Outcome]] = {}
             for row in rows:
                 position = row["position"] - 1
                 # The same lease named twice in one batch: the first settles it.
                 if row["id"] not in decided:
                     decided[row["id"]] = _leased(row), settlements[position].outcome
-                    accepted[position] = True
+                    places[position] = (row["pipeline_id"], row["key"])
             await self._write(connection, decided.values())
-            return accepted
+            return places
 
         return await self.database.transact(write)
 

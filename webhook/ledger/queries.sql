@@ -88,7 +88,7 @@ returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.done_et
 
 -- name: lock_leased
 -- The rows that settlements name, locked; only those whose lease is still the one named.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag, s.position
+select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag, s.position
 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as s (id, token, worker_id, position)
 join objects as o on o.id = s.id
 where o.state = 'leased' and o.token = s.token and o.worker_id is not distinct from s.worker_id

@@ -174,7 +174,7 @@ async def test_a_worker_that_is_slain_loses_its_leases_as_attempts(postgres_dsn:
             assert {lease.attempt for lease in w.held[intent.id]} == {attempt + 1}
             assert await w.fleet.slaying(intent.id, "silent", State.READY)
             said = [Settlement(lease.id, lease.token, intent.id, done()) for lease in w.held[intent.id]]
-            assert await w.bench.ledger.settle(said) == [False, False]
+            assert await w.bench.ledger.settle(said) == [None, None]
             await w.advance(3_600)
         rows = await w.bench.rows()
         assert {row["state"] for row in rows} == {"parked"}

@@ -186,6 +186,8 @@ async def test_order_is_kept_through_every_state(postgres_dsn: str) -> None:
         new, old = Order("s", b"2"), Order("s", b"1")
         await b.hear(event(order=new))
         assert await b.hear(event(order=old)) == {STALE: 1}
+        assert await b.hear(event()) == {COALESCED: 1}, "an event without an order says nothing about it"
+        assert await b.hear(event(order=old)) == {STALE: 1}
         lease = await b.take()
         assert await b.hear(event(order=old)) == {STALE: 1}
         assert not (await b.row())["again"]

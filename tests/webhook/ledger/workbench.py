@@ -97,8 +97,8 @@ class Bench:
 
     async def settle(self, lease: Claimed, outcome: Outcome, *, worker: int | None = None) -> bool:
         """Settle one lease."""
-        [accepted] = await self.ledger.settle([Settlement(lease.id, lease.token, worker, outcome)])
-        return accepted
+        [place] = await self.ledger.settle([Settlement(lease.id, lease.token, worker, outcome)])
+        return place is not None
 
     async def worker(self, state: str = "ready", pool: str = "local") -> int:
         """A machine in a state."""

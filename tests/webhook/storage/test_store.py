@@ -140,9 +140,10 @@ class GoStore:
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
+        self.left = asyncio.Event()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self.asked.append(await reader.readuntil(b"\r\n\r\n"))
                 delete = self.asked[-1].startswith(b"DELETE")
@@ -152,7 +153,7 @@ class GoStore:
                     else b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nEtag: "e"\r\nX-Amz-Meta-Yurt-Token: 17\r\n'
                     b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n"
                 )
-        writer.close()
+        self.left.set()
 
 
 async def test_header_names_have_no_case_and_deletes_carry_their_condition() -> None:
@@ -169,3 +170,4 @@ async def test_header_names_have_no_case_and_deletes_carry_their_condition() -> 
         with pytest.raises(PreconditionFailed):
             await it.delete("photos", "a.jpg", "older")
         assert go.asked[-1].startswith(b"HEAD ")  # not left to a store that may ignore the condition
+    await asyncio.wait_for(go.left.wait(), 10)
