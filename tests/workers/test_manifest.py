@@ -11,13 +11,11 @@ from workers.manifest import MAX_BYTES, Manifest, Seconds
 from workers.protocol import Output, Version
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=UTC)
+LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8"))
+BRANCHES = st.lists(LEAVES, max_size=3) | st.dictionaries(st.sampled_from("abc"), LEAVES)
 LABELS: st.SearchStrategy[dict[str, JsonValue]] = st.dictionaries(
     st.text(st.characters(codec="utf-8"), max_size=5),
-    st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8")),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
-        max_leaves=5,
-    ),
+    LEAVES | BRANCHES | st.dictionaries(st.sampled_from("abc"), BRANCHES),
     max_size=4,
 )
 

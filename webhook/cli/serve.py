@@ -16,7 +16,13 @@ from workers.settings import LogFormat
 @state_option
 @click.option("--announce", is_flag=True, help="Print one line of JSON with the URL once it listens.")
 @click.option(
-    "--log", "style", type=click.Choice(["json", "console"]), default="json", show_default=True, envvar="YURT_LOG"
+    "--log",
+    "style",
+    type=click.Choice(["json", "console"]),
+    default="json",
+    show_default=True,
+    envvar="YURT_LOG",
+    help="Form of the log lines on stderr.",
 )
 def command(config_path: Path, state: Path, announce: bool, style: LogFormat) -> None:
     """Run the control plane: receiver, lease API, autoscaler.
