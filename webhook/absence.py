@@ -7,10 +7,10 @@ growing waits between them. Only then, and only where the pipeline says so, are 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
-from webhook.doorbell import TICK_SECONDS, Doorbell
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Claimed, Ledger, Settlement
 from webhook.ledger.outcome import Absent, Failed, Outcome, Present
@@ -22,34 +22,31 @@ log = structlog.get_logger()
 
 _LEASE_SECONDS = 120.0
 _BATCH = 16
+_LOOK_SECONDS = 0.5
 
 
 class AbsenceChecker:
     """Works the ledger's ``check`` lane."""
 
-    def __init__(self, ledger: Ledger, routes: Routes, store: Store, doorbell: Doorbell) -> None:
+    def __init__(self, ledger: Ledger, routes: Routes, store: Store) -> None:
         self._ledger = ledger
         self._routes = routes
         self._store = store
-        self._doorbell = doorbell
 
     async def run(self) -> None:
-        """Check what is due, for ever."""
-        with self._doorbell.listening(list(self._routes.pipelines)) as bell:
-            while True:
-                bell.clear()
-                try:
-                    checked = await self.check()
-                except LedgerUnavailable:
-                    await asyncio.sleep(TICK_SECONDS)
-                    continue
-                if not checked:
-                    await bell.wait()
+        """Check what is due, for ever. Nobody waits for it, so it looks now and then instead of being rung for."""
+        while True:
+            checked = 0
+            with contextlib.suppress(LedgerUnavailable):
+                checked = await self.check()
+            if not checked:
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def check(self) -> int:
         """Check one batch of each pipeline. Returns how many objects. Raises LedgerUnavailable."""
         checked = 0
-        for number in self._routes.pipelines:
+        for row in await self._ledger.fetch("due", list(self._routes.pipelines), "check"):
+            number = row["id"]
             claimed = await self._ledger.claim(number, "check", _BATCH, None, _LEASE_SECONDS)
             outcomes = await asyncio.gather(*(self._ask(row) for row in claimed))
             if claimed:

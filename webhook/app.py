@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import structlog
-from starlette.applications import Starlette
 
 from webhook.absence import AbsenceChecker
 from webhook.admin import Admin
 from webhook.config import Config, Secrets
 from webhook.doorbell import Doorbell
-from webhook.endpoints import endpoints, openapi, routes
+from webhook.endpoints import Application, endpoints, openapi
 from webhook.guests import BY_HAND, look_after
 from webhook.health import Health
-from webhook.http import PROBLEMS, on_problem
 from webhook.http import Secrets as Credentials
 from webhook.leader import lead
 from webhook.leases import Leases
@@ -53,7 +50,7 @@ __all__ = ["Plane", "open_plane", "validate_options"]
 class Plane:
     """A control plane over one ledger, ready to serve and to be told its own address."""
 
-    app: Starlette
+    app: Application
     health: Health
     leases: Leases
     receiver: Receiver
@@ -127,8 +124,7 @@ def _assemble(
     health = Health(ledger, metrics)
     table = endpoints(receiver, leases, admin, health)
     health.document = openapi(table, version("yurt"))
-    handlers: Mapping[Any, Any] = dict.fromkeys(PROBLEMS, on_problem)
-    app = Starlette(routes=routes(table), exception_handlers=handlers)
+    app = Application(table)
 
     async def run(url: str, stop: asyncio.Event) -> None:
         async def leading(over: asyncio.Event) -> None:
@@ -138,7 +134,7 @@ def _assemble(
             finally:
                 metrics.leading.set(0)
 
-        checker = AbsenceChecker(ledger, watched, store, doorbell)
+        checker = AbsenceChecker(ledger, watched, store)
         loops = (doorbell.listen(dsn), doorbell.tick(ledger), checker.run(), _reap(ledger, metrics))
         await _together(loops, lead(dsn, leading, stop))
 

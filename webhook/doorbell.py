@@ -53,7 +53,7 @@ class Doorbell:
             listened = [number for number, bells in self._waiting.items() if bells]
             if listened:
                 with contextlib.suppress(LedgerUnavailable):
-                    self.ring(row["id"] for row in await ledger.fetch("due", listened))
+                    self.ring(row["id"] for row in await ledger.fetch("due", listened, "work"))
 
     async def listen(self, dsn: str) -> None:
         """Hear the ledger's notifications, for ever, over a connection of its own."""

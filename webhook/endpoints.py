@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from webhook.admin import Admin, Invitation, InvitationRequest, Status
 from webhook.health import Health
+from webhook.http import on_problem
 from webhook.leases import Leases
 from webhook.receiver import Receipt, Receiver
 from workers import protocol
@@ -83,9 +86,39 @@ def endpoints(receiver: Receiver, leases: Leases, admin: Admin, health: Health) 
     ]  # fmt: skip
 
 
-def routes(table: Sequence[Endpoint]) -> list[Route]:
-    """Starlette's routes. GET answers HEAD as well."""
-    return [Route(endpoint.path, endpoint.call, methods=[endpoint.method]) for endpoint in table]
+class Application:
+    """The table as an ASGI application. Whatever ends a request early becomes an answer in one place, here.
+
+    Starlette's routing without its application: the three layers of exception handling of the latter cost a third of a
+    small notification's time.
+    """
+
+    def __init__(self, table: Sequence[Endpoint]) -> None:
+        # GET answers HEAD as well.
+        self.routes = [Route(e.path, _Call(e.call), methods=[e.method], name=e.call.__name__) for e in table]
+        self._router = Router(self.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["app"] = self  # the router raises what it cannot route instead of answering in plain text
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await on_problem(error)(scope, receive, send)
+
+
+class _Call:
+    """One endpoint as an ASGI application."""
+
+    def __init__(self, call: Callable[[Request], Awaitable[Response]]) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._call(Request(scope, receive, send))
+        except Exception as error:
+            response = on_problem(error)
+        await response(scope, receive, send)
 
 
 def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:

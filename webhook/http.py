@@ -50,8 +50,8 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
-async def on_problem(_: Request, error: Exception) -> Response:
-    """Starlette's exception handler for whatever ends a request."""
+def on_problem(error: Exception) -> Response:
+    """The answer to whatever ended a request."""
     problem = _problem_of(error)
     if problem.status == 503:
         problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
@@ -73,7 +73,7 @@ def _problem_of(error: Exception) -> Problem:
         case HTTPException():
             return _of_starlette(error)
         case _:
-            # Starlette raises it again after the answer, and the server logs it.
+            log.error("fault", exc_info=error)
             return Problem(500, "internal", "this is a fault of the control plane: its log says more")
 
 
@@ -86,28 +86,34 @@ def _of_starlette(error: HTTPException) -> Problem:
     return problem
 
 
-PROBLEMS = (Problem, LedgerUnavailable, Overloaded, ClientDisconnect, HTTPException, Exception)
-
-
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body. Raises Problem 413 as soon as it is known to be too long, 408 if it takes too long to come."""
-    too_long = Problem(413, "too-large", f"the body is longer than {limit_bytes} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
-        raise too_long
+        raise _too_long(limit_bytes)
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
+            more = True
+            while more:  # request.stream() does the same at three times the cost
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk: bytes = message.get("body", b"")
                 size += len(chunk)
                 if size > limit_bytes:
-                    raise too_long
+                    raise _too_long(limit_bytes)
                 chunks.append(chunk)
+                more = message.get("more_body", False)
     except TimeoutError:
         slow = f"the body did not arrive within {BODY_SECONDS:g} seconds"
         raise Problem(408, "too-slow", slow, connection="close") from None
     return b"".join(chunks)
+
+
+def _too_long(limit_bytes: int) -> Problem:
+    return Problem(413, "too-large", f"the body is longer than {limit_bytes} bytes")
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:

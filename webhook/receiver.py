@@ -22,6 +22,7 @@ from webhook.routing import Routes
 from webhook.sources import MalformedBody, Source
 
 _LARGEST_FLUSH_ROWS = 2_000
+_LINGER_SECONDS = 0.004
 
 
 class Receipt(BaseModel):
@@ -59,6 +60,7 @@ class Receiver:
             largest=_LARGEST_FLUSH_ROWS,
             backlog=backlog_events,
             weigh=lambda intake: intake.weight,
+            linger_seconds=_LINGER_SECONDS,
         )
 
     async def notify(self, request: Request) -> Response:

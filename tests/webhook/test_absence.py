@@ -12,7 +12,6 @@ from tests.webhook.buckets import Buckets, sent
 from tests.webhook.plane import Running, configured, control_plane, event, pipeline, until
 from webhook.absence import AbsenceChecker
 from webhook.config import Config
-from webhook.doorbell import Doorbell
 from webhook.storage import Store
 from webhook.storage.presign import Credentials
 
@@ -66,7 +65,7 @@ async def checked(
     async with control_plane(postgres_dsn, config, store=store.endpoint, loops=False) as plane:
         client = Store(store.endpoint, "auto", Credentials("tid_test", "tsec_test"), answer_seconds=1, attempts=1)
         routes = plane.plane.leases._routes
-        yield Checked(plane, AbsenceChecker(plane.plane.ledger, routes, client, Doorbell()), buckets)
+        yield Checked(plane, AbsenceChecker(plane.plane.ledger, routes, client), buckets)
         await client.aclose()
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
 
@@ -187,7 +186,6 @@ async def test_an_event_that_comes_during_a_check_is_not_lost(postgres_dsn: str,
 
 
 async def test_the_control_plane_checks_by_itself(postgres_dsn: str, store: LocalStore) -> None:
-    """Rung by the notification, and then by the tick for each further check."""
     buckets = Buckets.made(store)
     async with control_plane(postgres_dsn, buckets.configured(absent_checks=2), store=store.endpoint) as plane:
         await plane.notify(event(KEY, bucket=buckets.inputs, eventName="OBJECT_DELETED"))

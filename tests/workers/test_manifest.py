@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from workers.protocol import Output, Version
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=UTC)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8"))
-BRANCHES = st.lists(LEAVES, max_size=3) | st.dictionaries(st.sampled_from("abc"), LEAVES)
+BRANCHES: st.SearchStrategy[Any] = st.lists(LEAVES, max_size=3) | st.dictionaries(st.sampled_from("abc"), LEAVES)
 LABELS: st.SearchStrategy[dict[str, JsonValue]] = st.dictionaries(
     st.text(st.characters(codec="utf-8"), max_size=5),
     LEAVES | BRANCHES | st.dictionaries(st.sampled_from("abc"), BRANCHES),

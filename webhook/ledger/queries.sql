@@ -287,14 +287,12 @@ update workers set active_at = yurt_now() where id = $1;
 select pool, state, count(*) as machines from workers where state <> 'gone' group by 1, 2;
 
 -- name: due
--- Which of these pipelines have something due.
+-- Which of these pipelines have something due in a lane.
 select p.id
 from unnest($1::smallint[]) as p (id)
-where (select yurt_now()) >= least(
-    (select due_at from objects
-     where pipeline_id = p.id and lane = 'work' and state = 'pending' order by due_at limit 1),
-    (select due_at from objects
-     where pipeline_id = p.id and lane = 'check' and state = 'pending' order by due_at limit 1)
+where (select yurt_now()) >= (
+    select due_at from objects
+    where pipeline_id = p.id and lane = $2 and state = 'pending' order by due_at limit 1
 );
 
 -- name: balance
