@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,10 @@ from tests import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_dsn() -> Iterator[str]:
     """DSN of a running PostgreSQL; ``tests.postgres.database`` makes a fresh database on it."""
-    with postgres.server(tmp_path_factory.mktemp("postgres")) as dsn:
+    # Not below pytest's own folder: another run of pytest would close that one to the user that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="yurt-test-") as folder, postgres.server(Path(folder)) as dsn:
         yield dsn
 
 
