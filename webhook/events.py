@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -17,6 +17,9 @@ MAX_KEY_BYTES = 1024
 """S3's limit on a key, in UTF-8."""
 MAX_SIZE_BYTES = 2**63 - 1
 MAX_ETAG_CHARACTERS = 200
+
+_LATEST = timedelta(days=1)
+"""How far ahead of this clock a Last-Modified is believed."""
 
 
 class Kind(enum.StrEnum):
@@ -97,6 +100,17 @@ def utc(moment: datetime) -> datetime:
     if not 1970 <= there.year <= 9998:
         raise OverflowError(f"{there.year} is no year in which an object was written")
     return there
+
+
+def believed(moment: datetime | None) -> datetime | None:
+    """A Last-Modified in UTC, or None where there is none that can be believed.
+
+    One further ahead than a day would make everything that comes after it look old. Raises OverflowError as ``utc``.
+    """
+    if moment is None:
+        return None
+    there = utc(moment)
+    return there if there <= datetime.now(UTC) + _LATEST else None
 
 
 def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:

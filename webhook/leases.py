@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import structlog
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from webhook.batching import Batcher
 from webhook.config import Pool
 from webhook.doorbell import Doorbell
+from webhook.events import believed
 from webhook.http import Problem, answer, bearer, read_model, unauthorized
 from webhook.ledger import outcome
 from webhook.ledger.database import LedgerUnavailable
@@ -39,8 +40,6 @@ _CALLER_SECONDS = 1.0
 _MAX_CALLERS = 10_000
 _SETTLE_FLUSH = 512
 _SETTLE_BACKLOG = 20_000
-_LATEST = timedelta(days=1)
-"""How far ahead of this clock a Last-Modified is believed: one further would make all that comes after look old."""
 
 
 @dataclass(slots=True)
@@ -300,13 +299,10 @@ def _outcome(said: protocol.Settlement) -> outcome.Outcome:
 
 def _believed(modified: datetime | None) -> datetime | None:
     """Last-Modified in UTC, if it can be one. Raises Problem 422."""
-    if modified is None:
-        return None
     try:
-        moment = modified.replace(tzinfo=modified.tzinfo or UTC).astimezone(UTC)
+        return believed(modified)
     except OverflowError:
         raise Problem(422, "malformed", "fetched.modified is out of range") from None
-    return moment if moment <= datetime.now(UTC) + _LATEST else None
 
 
 def _id(request: Request) -> int:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from webhook.events import Kind, ObjectEvent, Order, Version, mark_of, utc
+from webhook.events import Kind, ObjectEvent, Order, Version, believed, mark_of
 from webhook.sources import (
     MAX_EVENTS,
     BadEvent,
@@ -106,7 +106,7 @@ def _forgiving(body: bytes) -> list[bytes]:
 def _event(event: _Event) -> ObjectEvent:
     item = event.object
     stamp = _stamp(item.versionstamp)
-    modified = _utc(item.lastModified)
+    modified = _modified(item.lastModified)
     etag = checked_etag(item.eTag)
     return ObjectEvent(
         source=NAME,
@@ -134,9 +134,9 @@ def _bucket(name: str) -> str:
     return name
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _modified(moment: datetime | None) -> datetime | None:
     try:
-        return None if moment is None else utc(moment)
+        return believed(moment)
     except OverflowError:
         raise BadEvent("lastModified is out of range") from None
 

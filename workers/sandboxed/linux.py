@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-
-
-def kill_when_parent_ends() -> None:
-    """Ask for SIGKILL when the parent ends. Reaches this process alone: the second line of defence."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:

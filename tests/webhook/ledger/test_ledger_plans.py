@@ -88,7 +88,7 @@ async def test_all_that_is_asked_again_and_again_reads_an_index(postgres_dsn: st
                 ({"objects_pkey"}, "extend", "1", "1", "null", "60"),
                 ({"objects_pkey"}, "lease", "1", "1", "null"),
                 ({"objects_deadline", "objects_due"}, "demand", f"'{{{photos}}}'", "100"),
-                ({"objects_due"}, "due", f"'{{{photos}}}'"),
+                ({"objects_due"}, "due", f"'{{{photos}}}', 'work'"),
                 ({"objects_due"}, "oldest"),
                 ({"objects_parked"}, "parked", "20"),
                 ({"objects_deadline"}, "machines"),
