@@ -35,6 +35,43 @@ async def settle_down() -> None:
         await asyncio.sleep(0)
 
 
+async def test_under_load_a_flush_waits_for_company() -> None:
+    flush = Recorder()
+    batcher = Batcher(flush, largest=10, backlog=100, linger_seconds=0.05)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in (1, 2)]
+    await settle_down()
+    tasks.append(asyncio.create_task(batcher.submit(3)))
+    flush.gate.set()
+    await settle_down()
+    tasks.append(asyncio.create_task(batcher.submit(4)))
+    await asyncio.gather(*tasks)
+    assert flush.batches == [[1, 2], [3, 4]]
+
+
+async def test_without_load_a_flush_waits_for_nobody() -> None:
+    flush = Recorder()
+    flush.gate.set()
+    batcher = Batcher(flush, largest=10, backlog=100, linger_seconds=60)
+    await asyncio.gather(batcher.submit(1), batcher.submit(2))
+    assert await batcher.submit(3) == 6, "a flush after a quiet moment waits for nobody"
+    first = [asyncio.create_task(batcher.submit(n)) for n in (4, 5)]
+    await settle_down()
+    assert flush.batches == [[1, 2], [3], [4, 5]]
+    await asyncio.gather(*first)
+
+
+async def test_a_full_flush_waits_for_nobody() -> None:
+    flush = Recorder()
+    batcher = Batcher(flush, largest=2, backlog=100, linger_seconds=60)
+    all_of_them = [asyncio.create_task(batcher.submit(n)) for n in range(6)]
+    await settle_down()
+    flush.gate.set()
+    await asyncio.gather(*all_of_them[:4])
+    assert flush.batches[:2] == [[0, 1], [2, 3]]
+    for task in all_of_them:
+        task.cancel()
+
+
 async def test_what_arrives_during_a_flush_goes_into_the_next_in_order() -> None:
     flush = Recorder()
     batcher = Batcher(flush, largest=10, backlog=100)

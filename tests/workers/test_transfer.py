@@ -114,6 +114,7 @@ def test_what_the_answer_to_a_get_means(
     ("answer", "kind", "again"),
     [
         (Answer(412), Condition, False),
+        (Answer(404, code="NoSuchKey"), Condition, False),
         (Answer(403, code="AccessDenied"), Expired, False),
         (Answer(409, code="ConditionalRequestConflict"), StoreFault, True),
         (Answer(503), StoreFault, True),

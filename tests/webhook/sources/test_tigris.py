@@ -267,6 +267,14 @@ def test_a_versionstamp_alone_identifies_but_does_not_order() -> None:
     assert read.mark == one({**event(versionstamp=STAMP.upper()), "eventTime": None}).mark
 
 
+def test_a_last_modified_from_the_future_is_taken_for_none() -> None:
+    """It would make all that comes after it look old."""
+    read = one(event(versionstamp=STAMP, lastModified=(datetime.now(UTC) + timedelta(days=2)).isoformat()))
+    assert (read.version.modified, read.version.order) == (None, None)
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    assert one(event(lastModified=soon.isoformat())).version.modified == soon
+
+
 def test_contents_are_ordered_by_last_modified_and_then_by_versionstamp() -> None:
     said = [
         event(versionstamp="ff" * 10, lastModified="1970-01-01T00:00:00Z"),
