@@ -479,10 +479,11 @@ async def test_nothing_acknowledged_is_lost_when_postgres_is_killed_under_load(m
         over = asyncio.Event()
         for sender in senders:
             tasks.create_task(sender.send(plane, over))
-        for _ in range(2):
+        for outage_seconds in (0, 20):
             await grown(lambda sender: len(sender.acknowledged), by=200)
             mortal.kill()
             await grown(lambda sender: sender.refused, by=8)
+            await asyncio.sleep(outage_seconds)  # the outage's own length: nothing is waited for
             mortal.start()
         await grown(lambda sender: len(sender.acknowledged), by=200)
         over.set()
