@@ -32,6 +32,7 @@ from webhook.publishing import KeyTooLong, LeaseLost, Publisher, url_seconds
 from webhook.routing import Routes
 from webhook.storage import Store, StoreError
 from workers import protocol
+from workers.fleet import worker_idle_seconds
 
 log = structlog.get_logger()
 
@@ -104,7 +105,7 @@ class Leases:
                 pool=arrival.pool,
                 token=arrival.token,
                 slots=arrival.slots,
-                idle_seconds=idle_seconds(pool),
+                idle_seconds=worker_idle_seconds(pool.idle_seconds, pool.minimum),
                 orphan_seconds=pool.orphan_seconds,
             )
         )
@@ -267,11 +268,6 @@ class Leases:
             self._callers = {t: k for t, k in self._callers.items() if k.until > now}
         self._callers[token] = _Known(caller, now + _CALLER_SECONDS)
         return caller
-
-
-def idle_seconds(pool: Pool) -> float:
-    """When a worker leaves by itself: well after the autoscaler would have drained it, never from a pool's minimum."""
-    return 86_400.0 if pool.minimum else 2 * pool.idle_seconds + 60
 
 
 async def _rings(bell: asyncio.Event, timeout_seconds: float) -> bool:

@@ -112,14 +112,6 @@ class PoolPolicy:
         if not true:
             raise ValueError(f"pool {self.name!r}: {otherwise}")
 
-    @property
-    def worker_idle_seconds(self) -> float:
-        """What a worker is told: leave by itself after so long without a lease.
-
-        Longer than the autoscaler waits, which is to decide as long as it lives.
-        """
-        return DAY_SECONDS if self.minimum else 2 * self.idle_seconds + 60
-
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -219,6 +211,14 @@ class Fleet(Protocol):
     async def gone(self, id: int) -> bool:
         """``slaying`` becomes ``gone``. It no longer counts."""
         ...
+
+
+def worker_idle_seconds(idle_seconds: float, minimum: int) -> float:
+    """What a worker of a pool is told: leave by itself after so long without a lease.
+
+    Longer than the autoscaler waits, which is to decide as long as it lives; a day where some are always kept.
+    """
+    return DAY_SECONDS if minimum else 2 * idle_seconds + 60
 
 
 def new_label(owner: str, pool: str) -> str:

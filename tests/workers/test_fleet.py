@@ -6,7 +6,7 @@ import pytest
 
 from tests.workers.fleet_contract import CHECKS, Check
 from tests.workers.fleet_memory import MemoryFleet
-from workers.fleet import Intent, PoolPolicy, new_label
+from workers.fleet import Intent, PoolPolicy, new_label, worker_idle_seconds
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -51,9 +51,9 @@ def test_a_policy_that_contradicts_itself_names_the_field(fields: dict[str, Any]
 
 def test_a_worker_leaves_by_itself_only_after_the_autoscaler_would_have_slain_it() -> None:
     policy = PoolPolicy(name="a", provider="local", url="")
-    assert policy.worker_idle_seconds > policy.idle_seconds
+    assert worker_idle_seconds(policy.idle_seconds, policy.minimum) > policy.idle_seconds
     warm = PoolPolicy(name="a", provider="local", url="", minimum=1)
-    assert warm.worker_idle_seconds > 3_600
+    assert worker_idle_seconds(warm.idle_seconds, warm.minimum) > 3_600
 
 
 def test_an_intent_does_not_show_its_token() -> None:
