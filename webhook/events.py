@@ -39,11 +39,18 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     """A source's own order of an object's contents, encoded so that comparing bytes compares contents.
 
     Only two orders of one scheme compare; a source whose values are sometimes not comparable names a scheme for each
-    comparable set.
+    comparable set. A source whose values are inexact gives an interval: what it names may truly lie anywhere from
+    ``key`` to ``latest``, so only what lies wholly before another is older.
     """
 
     scheme: str
     key: bytes
+    latest: bytes | None = None
+    """None: exactly at ``key``."""
+
+    def is_before(self, other: Order) -> bool:
+        """Whether it is proven to come before. Intervals are ordered strictly and partially (Fishburn, 1970)."""
+        return self.scheme == other.scheme and max(self.key, self.latest or b"") < other.key
 
 
 class Version(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +69,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
         """
         mine, theirs = self.order, other.order
         if mine is not None or theirs is not None:
-            return mine is not None and theirs is not None and mine.scheme == theirs.scheme and mine.key < theirs.key
+            return mine is not None and theirs is not None and mine.is_before(theirs)
         if self.modified is None or other.modified is None:
             return False
         return self.modified < other.modified.replace(microsecond=0)
@@ -117,18 +124,32 @@ def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:
     """One hint that claims no more than both together: for two events that cannot be ordered.
 
     What only one of them could prove is dropped, so that the merged hint is neither taken for a duplicate of one, nor
-    for older than what only the other is older than, nor for the news of a content where the other tells of a removal.
+    for older than what only the other is older than, nor for the news of a content or of a removal where the other
+    tells of something else: then the store is asked which.
     """
     a, b = first.version, second.version
-    alike = a.order == b.order
+    order = _hull(a.order, b.order)
     created = first.kind is second.kind is Kind.CREATED
     return msgspec.structs.replace(
         second,
+        kind=first.kind if first.kind is second.kind else Kind.MOVED,
         version=Version(
             etag=a.etag if created and a.etag == b.etag else None,
-            modified=max(a.modified, b.modified) if alike and a.modified and b.modified else None,
-            order=a.order if alike else None,
+            modified=_later(a.modified, b.modified) if order or a.order is b.order else None,
+            order=order,
         ),
         size=first.size if first.size == second.size else None,
         mark=mark_of(first.mark, second.mark),
     )
+
+
+def _hull(a: Order | None, b: Order | None) -> Order | None:
+    """The interval that holds both: before another order only where both are, and after it only where both are."""
+    if a is None or b is None or a.scheme != b.scheme:
+        return None
+    key, latest = min(a.key, b.key), max(a.latest or a.key, b.latest or b.key)
+    return Order(a.scheme, key, latest if latest > key else None)
+
+
+def _later(a: datetime | None, b: datetime | None) -> datetime | None:
+    return max(a, b) if a and b else None

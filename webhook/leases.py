@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.batching import Batcher
-from webhook.config import Pool
+from webhook.config import Pipeline, Pool
 from webhook.doorbell import Doorbell
 from webhook.events import believed
 from webhook.http import Problem, answer, bearer, read_model, unauthorized
@@ -28,9 +28,9 @@ from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.intake import Place
 from webhook.ledger.ledger import Claimed, Ledger, Settlement
 from webhook.metrics import Metrics
-from webhook.publishing import KeyTooLong, LeaseLost, Publisher, url_seconds
+from webhook.publishing import KeyTooLong, LeaseLost, Publisher, ReplicaBehind, output_key, url_seconds
 from webhook.routing import Routes
-from webhook.storage import Store, StoreError
+from webhook.storage import CONSISTENT, Store, StoreError
 from workers import protocol
 from workers.fleet import worker_idle_seconds
 
@@ -151,6 +151,7 @@ class Leases:
         """Presign where to put outputs."""
         caller = await self._caller(request)
         said = await read_model(request, protocol.OutputsRequest)
+        said = said.model_copy(update={"modified": _believed(said.modified)})
         try:
             uploads = await self._publisher.uploads(_id(request), said, caller.id)
         except LeaseLost:
@@ -160,6 +161,14 @@ class Leases:
                 caller,
                 protocol.Failed(
                     id=_id(request), token=said.token, reason="key-too-long", message=str(error), retry=False
+                ),
+            )
+            raise _lost() from None
+        except ReplicaBehind as error:
+            await self._settle(
+                caller,
+                protocol.Failed(
+                    id=_id(request), token=said.token, reason="replica-behind", message=str(error), retry=True
                 ),
             )
             raise _lost() from None
@@ -205,9 +214,8 @@ class Leases:
     def _lease(self, row: Claimed) -> protocol.Lease:
         name, pipeline = self._routes.pipelines[row.pipeline_id]
         headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
-        url = self._store.presigner.url(
-            "GET", pipeline.input.bucket, row.key, expires_seconds=url_seconds(pipeline), headers=headers
-        )
+        if pipeline.consistent_reads:
+            headers[CONSISTENT] = "true"
         return protocol.Lease(
             id=row.id,
             token=row.token,
@@ -215,11 +223,24 @@ class Leases:
             bucket=pipeline.input.bucket,
             key=row.key,
             handler=self._handler(row.pipeline_id),
-            input=protocol.Download(url=url, headers=headers),
-            expected=protocol.Expected(etag=row.heard_etag, modified=row.newest_at),
+            input=self._download(pipeline, pipeline.input.bucket, row.key, headers),
+            manifest=None if row.done_etag else self._manifest(pipeline, row.key),
+            expected=protocol.Expected(
+                etag=row.heard_etag, modified=row.newest_at, after=row.done_modified, believed=row.believed
+            ),
             attempt=row.attempt,
             lease_seconds=pipeline.lease_seconds,
         )
+
+    def _manifest(self, pipeline: Pipeline, key: str) -> protocol.Download | None:
+        try:
+            return self._download(pipeline, pipeline.output.bucket, output_key(pipeline, key, protocol.MANIFEST), {})
+        except KeyTooLong:  # then there is none
+            return None
+
+    def _download(self, pipeline: Pipeline, bucket: str, key: str, headers: dict[str, str]) -> protocol.Download:
+        url = self._store.presigner.url("GET", bucket, key, expires_seconds=url_seconds(pipeline), headers=headers)
+        return protocol.Download(url=url, headers=headers)
 
     def _handler(self, number: int) -> protocol.Handler:
         pipeline = self._routes.pipelines[number][1]
@@ -281,16 +302,19 @@ async def _rings(bell: asyncio.Event, timeout_seconds: float) -> bool:
 def _outcome(said: protocol.Settlement) -> outcome.Outcome:
     match said:
         case protocol.Done():
-            published = {output.name: output.etag for output in said.outputs}
-            return outcome.Done(said.fetched.etag, _believed(said.fetched.modified), published)
+            return _result(said.fetched, said.outputs)
         case protocol.Unchanged():
-            return outcome.Unchanged()
+            return outcome.Unchanged(_result(said.fetched, said.outputs) if said.fetched else None)
         case protocol.Absent():
             return outcome.Absent()
         case protocol.Failed():
             return outcome.Failed(said.reason, said.message, said.retry, said.log)
         case protocol.Released():
             return outcome.Released()
+
+
+def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> outcome.Done:
+    return outcome.Done(fetched.etag, _believed(fetched.modified), {output.name: output.etag for output in outputs})
 
 
 def _believed(modified: datetime | None) -> datetime | None:

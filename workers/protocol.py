@@ -102,11 +102,16 @@ class Download(Message):
 
 
 class Expected(Message):
-    """What the control plane has heard of the content, to tell a replica that is behind."""
+    """What the control plane knows of the content, to tell a replica that is behind."""
 
     etag: str | None = None
     modified: datetime | None = None
-    """An answer with another ETag and a Last-Modified before this is older content than what is known to exist."""
+    """An answer with a Last-Modified before this is older content than what is known to exist."""
+    after: datetime | None = None
+    """An answer with other content than the last result's and a Last-Modified not after this may be older than that:
+    HTTP gives whole seconds, so of two contents of one second nobody can tell which is the newer."""
+    believed: bool = False
+    """No replica can be behind any more: the answer is believed whatever it says."""
 
 
 class Lease(Message):
@@ -121,6 +126,9 @@ class Lease(Message):
     key: str
     handler: Handler
     input: Download
+    manifest: Download | None = None
+    """Where an earlier result's manifest may be. Given where the ledger knows of no result: it may have been pruned or
+    rebuilt, and what was done needs not be done again."""
     expected: Expected
     attempt: Annotated[int, Field(ge=1)]
     lease_seconds: float
@@ -150,11 +158,15 @@ class Done(Message):
 
 
 class Unchanged(Message):
-    """The store answered 304: the content is what the last result was made from."""
+    """The content is what the last result was made from: the store answered 304, or the manifest names its ETag."""
 
     outcome: Literal["unchanged"] = "unchanged"
     id: Id
     token: Id
+    fetched: Version | None = None
+    """Of the input, where the manifest told."""
+    outputs: Annotated[list[Output], Field(max_length=MAX_OUTPUTS + 1)] = []
+    """With the manifest, where it told."""
 
 
 class Absent(Message):
@@ -263,6 +275,8 @@ class OutputsRequest(Message):
     token: Id
     etag: ETag
     """ETag of the input that was fetched."""
+    modified: datetime | None = None
+    """Its Last-Modified: results of newer content are not replaced."""
     outputs: Annotated[list[OutputRequest], Field(min_length=1, max_length=MAX_OUTPUTS + 1)]
 
 

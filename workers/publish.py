@@ -103,7 +103,12 @@ class Publisher:
 
     async def _ask(self, wanted: Sequence[OutputRequest]) -> list[Upload]:
         self._tenure.check()
-        request = OutputsRequest(token=self._lease.token, etag=self._fetched.etag, outputs=list(wanted))
+        request = OutputsRequest(
+            token=self._lease.token,
+            etag=self._fetched.etag,
+            modified=self._fetched.modified,
+            outputs=list(wanted),
+        )
         return (await self._control.outputs(self._lease.id, request)).uploads
 
     async def _place_manifest(self, complete: Manifest, path: Path, wanted: OutputRequest, upload: Upload) -> Output:

@@ -11,10 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers import manifest
 from workers.bench import Bench
 from workers.control import ControlPlane
 from workers.handlers import HandlerError, Job, Result
-from workers.protocol import Absent, Done, Failed, Lease, Settlement, Unchanged, Version
+from workers.manifest import Manifest
+from workers.protocol import (
+    MANIFEST,
+    Absent,
+    Done,
+    Download,
+    Failed,
+    Lease,
+    Output,
+    Settlement,
+    Unchanged,
+    Version,
+)
 from workers.publish import Publisher
 from workers.scratch import Scratch, discard
 from workers.tenure import Tenure
@@ -55,6 +68,7 @@ class Run:
         self._tools = tools
         self._changed = changed
         self._seconds: dict[str, float] = {}
+        self._known: tuple[Version, list[Output]]
 
     async def perform(self) -> Settlement:
         """Work, and say what came of it.
@@ -81,8 +95,7 @@ class Run:
         with self._timed("fetch"):
             fetched = await self._fetch(source)
         if isinstance(fetched, Nothing):
-            kind = Unchanged if fetched is Nothing.UNCHANGED else Absent
-            return kind(id=self.lease.id, token=self.lease.token)
+            return self._nothing(fetched)
         job = self._job(source, folder / "output", fetched)
         result = await self._handle(job)
         self._enter(Stage.PUBLISHING)
@@ -107,7 +120,37 @@ class Run:
             self.lease.expected,
             path,
             limit_bytes=self.lease.handler.limits.input_bytes,
+            known=self._earlier(self.lease.manifest) if self.lease.manifest else None,
         )
+
+    async def _earlier(self, source: Download) -> Version | None:
+        """What an earlier result was made from, which the ledger may have forgotten."""
+        found = await self._tools.store.read(source, limit_bytes=2 * manifest.MAX_BYTES)
+        if found is None:
+            return None
+        content, etag = found
+        try:
+            said = Manifest.decode(content)
+        except ValueError:
+            return None
+        lease = self.lease
+        if (said.pipeline, said.bucket, said.key) != (lease.pipeline, lease.bucket, lease.key):
+            return None
+        own = Output(name=MANIFEST, etag=etag, size=len(content), content_type=manifest.CONTENT_TYPE)
+        self._known = said.input, [*said.outputs, own]
+        return said.input
+
+    def _nothing(self, found: Nothing) -> Settlement:
+        """The settlement where there is nothing to handle."""
+        id, token = self.lease.id, self.lease.token
+        match found:
+            case Nothing.ABSENT:
+                return Absent(id=id, token=token)
+            case Nothing.UNCHANGED:
+                return Unchanged(id=id, token=token)
+            case Nothing.KNOWN:
+                fetched, outputs = self._known
+                return Unchanged(id=id, token=token, fetched=fetched, outputs=outputs)
 
     def _job(self, source: Path, output: Path, fetched: Version) -> Job:
         output.mkdir(mode=0o700)

@@ -12,7 +12,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +84,8 @@ class Nothing(enum.Enum):
     """Why there is nothing to download."""
 
     UNCHANGED = "unchanged"
+    KNOWN = "known"
+    """The content is the one that the manifest names."""
     ABSENT = "absent"
 
 
@@ -143,6 +145,17 @@ def judge_download(
     return _refusal(answer, "download")
 
 
+def judge_against(fetched: Version, earlier: Version | None, expected: Expected) -> Version | Nothing | StoreFault:
+    """What a content means beside the one that an earlier result's manifest names."""
+    if earlier is None:
+        return fetched
+    if fetched.etag == earlier.etag:
+        return Nothing.KNOWN
+    answer = Answer(200, fetched.etag, fetched.modified)
+    behind = _behind(answer, Expected(after=earlier.modified, believed=expected.believed))
+    return _replica_behind() if behind else fetched
+
+
 def judge_upload(answer: Answer) -> str | StoreFault:
     """What the answer to a PUT means: the new ETag, or what went wrong."""
     if answer.status in (200, 201, 204):
@@ -160,13 +173,8 @@ def _judge_content(
     answer: Answer, expected: Expected, limit_bytes: int, known_etag: str | None
 ) -> Version | Nothing | StoreFault:
     etag = answer.etag or (known_etag if answer.status == 304 else None)
-    if _behind(etag, answer.modified, expected):
-        return StoreFault(
-            "The store still serves older content than was announced: a replica is behind.",
-            reason="replica-behind",
-            again=True,
-            after_seconds=answer.retry_after_seconds,
-        )
+    if _behind(answer, expected):
+        return _replica_behind(answer.retry_after_seconds)
     if answer.status == 304:
         return Nothing.UNCHANGED
     if etag is None:
@@ -176,12 +184,31 @@ def _judge_content(
     return Version(etag=etag, modified=answer.modified, size=answer.size_bytes)
 
 
-def _behind(etag: str | None, modified: datetime | None, expected: Expected) -> bool:
-    if expected.etag is None or expected.modified is None or modified is None:
+def _behind(answer: Answer, expected: Expected) -> bool:
+    """Whether the content is older than what is known to exist, or may be.
+
+    HTTP gives whole seconds: an announced fraction of a second must not make the very content look older, and of two
+    contents of one second nobody can tell which is the newer.
+    """
+    if expected.believed or answer.modified is None:
         return False
-    announced = expected.modified.replace(tzinfo=expected.modified.tzinfo or UTC)
-    # HTTP gives whole seconds: an announced fraction of a second must not make the very content look older.
-    return etag != expected.etag and modified < announced.replace(microsecond=0)
+    if expected.modified and answer.modified < _in_whole_seconds(expected.modified):
+        return True
+    other = answer.status != 304
+    return other and expected.after is not None and answer.modified <= _in_whole_seconds(expected.after)
+
+
+def _in_whole_seconds(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=moment.tzinfo or UTC, microsecond=0)
+
+
+def _replica_behind(after_seconds: float = 0.0) -> StoreFault:
+    return StoreFault(
+        "The store serves content that may be older than what is known to exist: a replica is behind.",
+        reason="replica-behind",
+        again=True,
+        after_seconds=after_seconds,
+    )
 
 
 def _refusal(answer: Answer, what: str) -> StoreFault:
@@ -227,18 +254,50 @@ class Store:
         await self._http.aclose()
 
     async def download(
-        self, source: Download, expected: Expected, path: Path, *, limit_bytes: int
+        self,
+        source: Download,
+        expected: Expected,
+        path: Path,
+        *,
+        limit_bytes: int,
+        known: Awaitable[Version | None] | None = None,
     ) -> Version | Nothing:
         """Write what ``source`` names to ``path``; the version's size is what arrived.
+
+        Before the first byte is read, the content is held against ``known``, what an earlier result was made from: the
+        same content is not fetched, and content that may be older is refused.
 
         Raises `StoreFault`, and OSError when the disk is full.
         """
         download = self._patience.backoff.retrying()
+        earlier = asyncio.ensure_future(known) if known else None
         try:
             async with asyncio.timeout(self._patience.seconds(limit_bytes)):
-                return await download(self._get, source, expected, path, limit_bytes)
+                return await download(self._get, source, expected, path, limit_bytes, earlier)
         except TimeoutError:
             raise StoreFault("The download took too long.") from None
+        finally:
+            if earlier:
+                earlier.cancel()
+
+    async def read(self, source: Download, *, limit_bytes: int) -> tuple[bytes, str] | None:
+        """A small object's content and ETag. None: there is none, it is longer, or it could not be had."""
+        try:
+            async with (
+                asyncio.timeout(self._patience.total_seconds),
+                self._http.stream("GET", source.url, headers=source.headers) as response,
+            ):
+                etag = plain_etag(response.headers.get("etag"))
+                if response.status_code != 200 or not etag:
+                    return None
+                content = bytearray()
+                async for chunk in response.aiter_raw(CHUNK_BYTES):
+                    content += chunk
+                    if len(content) > limit_bytes:
+                        return None
+                return bytes(content), etag
+        except (httpx.TransportError, httpx.InvalidURL, TimeoutError):
+            return None
 
     async def upload(self, target: Upload, path: Path, *, size_bytes: int) -> str:
         """Put the first ``size_bytes`` of ``path`` (all there are) and give the ETag that the store answers.
@@ -252,12 +311,23 @@ class Store:
         except TimeoutError:
             raise StoreFault("An upload took too long.") from None
 
-    async def _get(self, source: Download, expected: Expected, path: Path, limit_bytes: int) -> Version | Nothing:
+    async def _get(
+        self,
+        source: Download,
+        expected: Expected,
+        path: Path,
+        limit_bytes: int,
+        earlier: asyncio.Future[Version | None] | None,
+    ) -> Version | Nothing:
         known_etag = plain_etag({k.lower(): v for k, v in source.headers.items()}.get("if-none-match"))
         try:
             async with self._http.stream("GET", source.url, headers=source.headers) as response:
                 answer = Answer.of(response, await _error_code(response))
                 verdict = judge_download(answer, expected, limit_bytes, known_etag)
+                if isinstance(verdict, StoreFault):
+                    raise verdict
+                if isinstance(verdict, Version) and earlier:
+                    verdict = judge_against(verdict, await asyncio.shield(earlier), expected)
                 if isinstance(verdict, StoreFault):
                     raise verdict
                 if isinstance(verdict, Nothing):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +67,9 @@ class Claimed:
     heard_etag: str | None
     newest_at: datetime | None
     done_etag: str | None
+    done_modified: datetime | None
+    believed: bool
+    """Whether what is read now cannot be older than the last event and the last result: it is believed in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class LiveLease:
     pipeline_id: int
     key: str
     published: Mapping[str, str]
+    leased_at: datetime
 
 
 class Ledger:
@@ -186,12 +191,15 @@ class Ledger:
         self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float
     ) -> list[Claimed]:
         """Lease up to ``most`` objects that are due. ``worker_id`` None is the control plane itself."""
+        lag_seconds = self._policies.get(pipeline_id, ELSEWHERE).replica_lag_seconds
         async with self.database.connection() as connection:
-            rows = await connection.fetch(QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds)
+            rows = await connection.fetch(
+                QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds
+            )
         return [
             Claimed(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
-                row["heard_etag"], row["newest_at"], row["done_etag"],
+                row["heard_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["believed"],
             )
             for row in rows
         ]  # fmt: skip
@@ -263,7 +271,14 @@ class Ledger:
             row = await connection.fetchrow(QUERIES["lease"], id, token, worker_id)
         if row is None:
             return None
-        return LiveLease(row["id"], row["token"], row["pipeline_id"], row["key"], json.loads(row["published"] or "{}"))
+        return LiveLease(
+            row["id"],
+            row["token"],
+            row["pipeline_id"],
+            row["key"],
+            json.loads(row["published"] or "{}"),
+            row["leased_at"],
+        )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -288,9 +303,10 @@ def _lane(event: ObjectEvent) -> Lane:
 def _columns(hints: Sequence[tuple[Place, Hint]]) -> tuple[list[object], ...]:
     rows = [
         (
-            pipeline, key, _lane(event := hint.event), event.mark, event.version.etag, event.size,
+            pipeline, key, _lane(event := hint.event), event.mark,
+            event.version.etag if event.kind is Kind.CREATED else None, event.kind is not Kind.REMOVED, event.size,
             order.scheme if (order := event.version.order) else None, order.key if order else None,
-            event.version.modified,
+            order.latest or order.key if order else None, event.version.modified,
         )
         for (pipeline, key), hint in hints
     ]  # fmt: skip
@@ -318,8 +334,13 @@ def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, i
 def _leased(row: asyncpg.Record) -> Leased:
     return Leased(
         row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"],
-        row["again"], row["again_lane"], row["heard_etag"],
+        row["again"], row["again_lane"], row["heard_etag"], row["done_etag"],
+        _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["heard_seconds"],
     )  # fmt: skip
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _settled(row: Leased, then: Next) -> dict[str, object]:
@@ -334,6 +355,7 @@ def _settled(row: Leased, then: Next) -> dict[str, object]:
         "faults": then.faults,
         "finished": then.finished,
         "forget": then.forget,
+        "seen": then.seen,
     }
     if then.error is not None:
         error = {"reason": then.error.reason, "message": then.error.message, "log": then.error.log}

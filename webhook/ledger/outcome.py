@@ -1,7 +1,13 @@
 """What becomes of a leased object: the one place that decides its next state. Pure: no clock, no database.
 
 An accepted change is one unit that is always somewhere: pending, leased, parked, or counted as done, unchanged,
-superseded or gone. A leased object holds one unit, and a second one when an event came meanwhile (``again``).
+superseded, gone or forgotten. A leased object holds one unit, and a second one when an event came meanwhile
+(``again``).
+
+Regions of one store lag behind each other, so an answer may be older than the event that made us ask. It is believed
+where it confirms what the events said, or where it was asked for so long after the last event that no region can be
+that late (``Policy.replica_lag_seconds``). Otherwise the ledger orders one more look for that time, which is a unit of
+its own (``recheck``) where a result was published meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +35,15 @@ class Leased:
     again: bool
     again_lane: Lane | None
     heard_etag: str | None
-    """With ``again``: the one ETag that all events since the lease named, or None."""
+    """The one ETag that all events since the last result named, or None."""
+    done_etag: str | None
+    """Of the last result's input."""
+    asked_after_seconds: float
+    """From the last event to the lease: the answer cannot be older than that. Negative with ``again``."""
+    unseen_seconds: float
+    """From the last event or read that said that the object exists to the lease."""
+    heard_seconds: float
+    """From the last event to now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,9 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Unchanged:
     """The content is what the last result was made from."""
+
+    result: Done | None = None
+    """That result, where the worker knows it from its manifest and the ledger may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,12 @@ class Released:
     """Given back, for a reason of the worker's own."""
 
 
-Outcome = Done | Unchanged | Absent | Present | Failed | Released
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """The object is in an archive, and the store is bringing it back."""
+
+
+Outcome = Done | Unchanged | Absent | Present | Failed | Released | Restoring
 
 LOST = Failed(
     "lost",
@@ -89,6 +111,11 @@ TORN = Failed(
     retry=True,
 )
 """A worker's 404 about an object that the control plane finds."""
+
+BEING_RESTORED = Failed(
+    "archived", "The file is in an archive tier, and the store was asked to bring it back.", retry=True
+)
+"""An object that waits for its archive."""
 
 _STORE_FAULTS = frozenset({"store", "replica-behind"})
 """Faults of the store, not of the object: worth many more attempts before a person has to look."""
@@ -107,6 +134,12 @@ class Policy:
     backoff_seconds: float
     """After the first failed attempt; doubles with each."""
     backoff_limit_seconds: float
+    replica_lag_seconds: float = 0
+    """How far a region may be behind the one that told of a change. 0: the store is strongly consistent."""
+    restores: bool = False
+    """Whether the control plane has archived objects restored."""
+    restore_seconds: float = 300
+    """Between two looks whether an object was restored."""
 
     def delay_seconds(self, attempts: int, jitter: Callable[[], float]) -> float:
         """Wait before the next attempt: exponential, times a jitter from [0.5, 1.0)."""
@@ -114,7 +147,14 @@ class Policy:
         return min(self.backoff_limit_seconds, exponential) * (0.5 + jitter() / 2)
 
 
-ELSEWHERE = Policy(attempts=5, store_attempts=50, absent_checks=3, backoff_seconds=1.0, backoff_limit_seconds=300.0)
+ELSEWHERE = Policy(
+    attempts=5,
+    store_attempts=50,
+    absent_checks=3,
+    backoff_seconds=1.0,
+    backoff_limit_seconds=300.0,
+    replica_lag_seconds=30.0,
+)
 """For objects of a pipeline that this process's configuration does not name: another's does, or it was taken out."""
 
 
@@ -136,6 +176,9 @@ class Next:
     forget: bool = False
     """The object is not there: what was known of its contents and results is void."""
 
+    seen: bool = False
+    """The store said that the object exists."""
+
     @property
     def finished(self) -> bool:
         """Whether there is a result for what was fetched."""
@@ -148,7 +191,7 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
     if not row.again:
         return after
     if isinstance(outcome, Done) and row.again_lane == "work" and row.heard_etag == outcome.etag:
-        # Every event since the lease named the content that was fetched: nothing is left to do for them.
+        # Every event, those since the lease too, named the content that was fetched: nothing is left to do for them.
         return replace(after, counted=(*after.counted, "superseded"))
     # The newer change takes the row over. A unit that had not ended by itself is superseded by it.
     return replace(
@@ -167,33 +210,63 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
 def _alone(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
     """The next state if no event came during the lease."""
     match outcome:
-        case Done():
-            return Next("done", ("done",), result=outcome)
-        case Unchanged():
-            return Next("done", ("unchanged",))
+        case Done() | Unchanged():
+            return _read(row, outcome, policy)
         case Released():
             delay = policy.delay_seconds(row.attempts, jitter)
             return Next("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
         case Present():
             # Where a worker has just been told the opposite, it is not sent back at once.
             delay = policy.delay_seconds(row.faults, jitter) if row.faults else 0
-            return Next("pending", (), "work", delay, faults=row.faults)
+            return Next("pending", (), "work", delay, faults=row.faults, seen=True)
         case Absent():
             return _absent(row, policy, jitter)
+        case Restoring():
+            return Next("pending", (), "check", policy.restore_seconds, faults=row.faults, error=BEING_RESTORED)
         case Failed():
             return _failed(row, outcome, policy, jitter)
+
+
+def _read(row: Leased, outcome: Done | Unchanged, policy: Policy) -> Next:
+    """The next state after the content was read, and a result of it is published."""
+    result = outcome if isinstance(outcome, Done) else outcome.result
+    etag = result.etag if result else row.done_etag
+    if _believed(row, etag, policy):
+        name = "done" if isinstance(outcome, Done) else "unchanged"
+        return Next("done", (name,), result=result, seen=True)
+    # Where it is a new result, its change ends here, and the second look is a change of the ledger's own.
+    counted = ("done", "recheck") if isinstance(outcome, Done) else ()
+    return Next("pending", counted, delay_seconds=_until(row.heard_seconds, policy), result=result, seen=True)
+
+
+def _believed(row: Leased, etag: str | None, policy: Policy) -> bool:
+    """Whether content with this ETag is as new as what the events told of."""
+    # With ``again`` the object is looked at anew in any case.
+    late = row.asked_after_seconds >= policy.replica_lag_seconds
+    return row.again or late or (etag is not None and etag == row.heard_etag)
+
+
+def _until(passed_seconds: float, policy: Policy) -> float:
+    """Wait until so long after something was heard that no region can be behind it."""
+    # A millisecond more, lest rounding make it a moment too early.
+    return max(0.0, policy.replica_lag_seconds - passed_seconds) + 0.001
 
 
 def _absent(row: Leased, policy: Policy, jitter: Callable[[], float]) -> Next:
     if row.lane == "work":
         # A worker's word: the control plane asks for itself, and counts from its own first 404.
         return _fault(row, TORN, "check", 0, policy, jitter)
+    delay = policy.delay_seconds(row.attempts, jitter)
     if row.attempts >= policy.absent_checks:
-        return Next("gone", ("gone",), forget=True)
-    return Next("pending", (), "check", policy.delay_seconds(row.attempts, jitter), row.attempts, row.faults)
+        if row.unseen_seconds >= policy.replica_lag_seconds:
+            return Next("gone", ("gone",), forget=True)
+        delay = max(delay, _until(row.unseen_seconds, policy))
+    return Next("pending", (), "check", delay, row.attempts, row.faults)
 
 
 def _failed(row: Leased, failed: Failed, policy: Policy, jitter: Callable[[], float]) -> Next:
+    if failed.reason == "archived" and policy.restores:
+        return _fault(row, failed, "check", 0, policy, jitter)
     if failed.retry and (row.lane == "check" or failed.reason in _STORE_FAULTS):
         return _fault(row, failed, row.lane, max(0, row.attempts - 1), policy, jitter)
     if failed.retry and row.attempts < policy.attempts:

@@ -4,14 +4,17 @@
 
 -- name: record
 -- Take in events, at most one a pipeline and key. An event is dropped (its row is locked, but not returned) when it is
--- the delivery heard last, or proven older than the newest content known.
+-- the delivery heard last, or proven older than the newest content known. An ETag is kept only as long as all events
+-- since the last result agree on it: it is what a read has to find to be believed at once.
 insert into objects as o (
-    pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, heard_etag, heard_size, scheme, ordinal, newest_at
+    pipeline_id, key, state, lane, due_at, heard_at, seen_at, verdict, mark, heard_etag, heard_size,
+    scheme, ordinal, ordinal_latest, newest_at
 )
-select e.pipeline_id, e.key, 'pending', e.lane, moment.now, moment.now, 'accepted', e.mark,
-       case e.lane when 'work' then e.etag end, e.size, e.scheme, e.ordinal, e.modified
-from unnest($1::smallint[], $2::text[], $3::lane[], $4::bytea[], $5::text[], $6::bigint[], $7::text[], $8::bytea[],
-            $9::timestamptz[]) as e (pipeline_id, key, lane, mark, etag, size, scheme, ordinal, modified),
+select e.pipeline_id, e.key, 'pending', e.lane, moment.now, moment.now, case when e.there then moment.now end,
+       'accepted', e.mark, e.etag, e.size, e.scheme, e.ordinal, e.latest, e.modified
+from unnest($1::smallint[], $2::text[], $3::lane[], $4::bytea[], $5::text[], $6::boolean[], $7::bigint[], $8::text[],
+            $9::bytea[], $10::bytea[], $11::timestamptz[])
+         as e (pipeline_id, key, lane, mark, etag, there, size, scheme, ordinal, latest, modified),
      (select yurt_now() as now offset 0) as moment
 on conflict (pipeline_id, key) do update set
     verdict = case
@@ -29,20 +32,25 @@ on conflict (pipeline_id, key) do update set
     error = case when o.state = 'leased' then o.error end,
     again = o.state = 'leased',
     again_lane = case when o.state = 'leased' then excluded.lane end,
-    heard_at = case when o.state = 'pending' then o.heard_at else excluded.heard_at end,
+    heard_at = excluded.heard_at,
+    seen_at = coalesce(excluded.seen_at, o.seen_at),
     mark = excluded.mark,
     heard_etag = case
-        when (o.state = 'pending' or o.again) and o.heard_etag is distinct from excluded.heard_etag then null
+        when o.state not in ('done', 'gone') and o.heard_etag is distinct from excluded.heard_etag then null
         else excluded.heard_etag end,
     heard_size = excluded.heard_size,
     scheme = coalesce(excluded.scheme, o.scheme),
-    ordinal = case when excluded.scheme is null then o.ordinal else excluded.ordinal end,
+    ordinal = case
+        when excluded.scheme is null then o.ordinal
+        when excluded.scheme = o.scheme then greatest(o.ordinal, excluded.ordinal)
+        else excluded.ordinal end,
+    ordinal_latest = excluded.ordinal_latest,
     newest_at = greatest(o.newest_at, excluded.newest_at)
 where o.mark <> excluded.mark
   -- Version.is_older_than, in SQL.
   and not coalesce(
       case when o.scheme is null and excluded.scheme is null then excluded.newest_at < date_trunc('second', o.newest_at)
-           else o.scheme = excluded.scheme and excluded.ordinal < o.ordinal end, false)
+           else o.scheme = excluded.scheme and excluded.ordinal_latest < o.ordinal end, false)
 returning o.pipeline_id, o.key, o.verdict;
 
 -- name: dropped
@@ -70,10 +78,12 @@ select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: claim
 -- Lease up to $3 objects of one pipeline and lane that are due, oldest first. Nobody waits for a row that another takes.
+-- What is read $6 seconds after the last event and the last result is believed whatever it says.
 update objects as o set
     state = 'leased',
     worker_id = $4,
     token = nextval('lease_tokens'),
+    leased_at = (select yurt_now()),
     deadline = (select yurt_now()) + make_interval(secs => $5),
     attempts = least(o.attempts + 1, 32000)
 where o.id = any (array(  -- not a join: for that the planner reads the whole table when it does not know $3
@@ -84,11 +94,17 @@ where o.id = any (array(  -- not a join: for that the planner reads the whole ta
     limit $3
     for update skip locked
 ))
-returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.done_etag;
+returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.done_etag, o.done_modified,
+          o.leased_at >= greatest(o.heard_at, o.done_at) + make_interval(secs => $6) as believed;
 
 -- name: lock_leased
 -- The rows that settlements name, locked; only those whose lease is still the one named.
-select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag, s.position
+select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag,
+       o.done_etag,
+       extract(epoch from o.leased_at - o.heard_at)::float8 as asked_after_seconds,
+       extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
+       extract(epoch from yurt_now() - o.heard_at)::float8 as heard_seconds,
+       s.position
 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as s (id, token, worker_id, position)
 join objects as o on o.id = s.id
 where o.state = 'leased' and o.token = s.token and o.worker_id is not distinct from s.worker_id
@@ -97,7 +113,11 @@ for update of o;
 
 -- name: lock_expired
 -- Leases whose deadline passed, longest ago first. Nobody waits for a row that another settles just now.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag,
+       o.done_etag,
+       extract(epoch from o.leased_at - o.heard_at)::float8 as asked_after_seconds,
+       extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
+       extract(epoch from yurt_now() - o.heard_at)::float8 as heard_seconds
 from objects as o
 where o.state = 'leased' and o.deadline < (select yurt_now())
 order by o.deadline
@@ -106,7 +126,11 @@ for update of o skip locked;
 
 -- name: lock_of_worker
 -- All leases of one worker.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag,
+       o.done_etag,
+       extract(epoch from o.leased_at - o.heard_at)::float8 as asked_after_seconds,
+       extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
+       extract(epoch from yurt_now() - o.heard_at)::float8 as heard_seconds
 from objects as o
 where o.state = 'leased' and o.worker_id = $1
 order by o.pipeline_id, o.key
@@ -119,23 +143,28 @@ with settled as (
         state = s.state,
         lane = s.lane,
         due_at = moment.now + make_interval(secs => s.delay_seconds),
-        heard_at = case when s.restart then moment.now else o.heard_at end,
         attempts = least(s.attempts, 32000),
         faults = least(s.faults, 32000),
         again = false, again_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
+        seen_at = case when s.seen then greatest(o.seen_at, o.leased_at) else o.seen_at end,
         done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
         done_at = case when s.finished then moment.now else o.done_at end,
         published = case when s.forget then null else coalesce(s.published, o.published) end,
         -- A key that comes back after it was gone starts anew. What was heard while that was found out is of the new one.
-        newest_at = case when s.forget and not s.restart then null else greatest(o.newest_at, s.done_modified) end,
+        -- What was believed is the newest, also where its Last-Modified is not: a rename may keep an old one.
+        newest_at = case
+            when s.forget and not s.restart then null
+            when s.state = 'done' and s.done_modified is not null then s.done_modified
+            else greatest(o.newest_at, s.done_modified) end,
         scheme = case when s.forget and not s.restart then null else o.scheme end,
         ordinal = case when s.forget and not s.restart then null else o.ordinal end
     from json_to_recordset($6::json) as s (  -- one document is sooner written and read than thirteen arrays
              id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int,
-             error jsonb, done_etag text, done_modified timestamptz, published jsonb, finished boolean, forget boolean
+             error jsonb, done_etag text, done_modified timestamptz, published jsonb, finished boolean, forget boolean,
+             seen boolean
          ),
          (select yurt_now() as now offset 0) as moment
     where o.id = s.id
@@ -154,7 +183,7 @@ returning again;
 
 -- name: lease
 -- One live lease with what is known of its outputs. No row: the lease is lost.
-select o.id, o.pipeline_id, o.key, o.token, o.published
+select o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at
 from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
 
@@ -308,8 +337,9 @@ select
     coalesce(sum(value) filter (where name = 'received'), 0)::bigint
         - coalesce(sum(value) filter (where name in
             ('accepted', 'coalesced', 'duplicate', 'stale', 'ignored', 'quarantined')), 0)::bigint as events,
-    coalesce(sum(value) filter (where name = 'accepted'), 0)::bigint
-        - coalesce(sum(value) filter (where name in ('done', 'unchanged', 'superseded', 'gone')), 0)::bigint
+    coalesce(sum(value) filter (where name in ('accepted', 'recheck')), 0)::bigint
+        - coalesce(sum(value) filter (
+            where name in ('done', 'unchanged', 'superseded', 'gone', 'forgotten')), 0)::bigint
         - (select coalesce(sum(units), 0) from stood)::bigint as changes
 from counted;
 
@@ -321,3 +351,298 @@ from workers where ref is not null group by 1;
 -- name: ready
 -- Whether the ledger answers and has its schema.
 select 1 from schema_version limit 1;
+
+-- name: parked_page
+-- Parked objects that a person asks for, newest first, after the last one of the page before.
+select o.id, p.name as pipeline, p.bucket, o.key, o.attempts, o.due_at as parked_at,
+       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message
+from objects as o join pipelines as p on p.id = o.pipeline_id
+where o.state = 'parked'
+  and ($1::text is null or p.name = $1)
+  and ($2::text is null or coalesce(o.error ->> 'reason', '') = $2)
+  and ($3::text is null or starts_with(o.key, $3))
+  and ($4::text is null or o.key = $4)
+  and ($5::float8 is null or o.due_at <= (select yurt_now()) - make_interval(secs => $5))
+  and ($6::float8 is null or o.due_at >= (select yurt_now()) - make_interval(secs => $6))
+  and ($7::bigint[] is null or o.id = any ($7))
+  and (o.due_at, o.id) < (coalesce($8::timestamptz, 'infinity'), coalesce($9::bigint, 9223372036854775807))
+order by o.due_at desc, o.id desc
+limit $10;
+
+-- name: parked_counts
+-- How many parked objects the same filter finds, by pipeline and reason, most first.
+select p.name as pipeline, coalesce(o.error ->> 'reason', '') as reason, count(*) as objects
+from objects as o join pipelines as p on p.id = o.pipeline_id
+where o.state = 'parked'
+  and ($1::text is null or p.name = $1)
+  and ($2::text is null or coalesce(o.error ->> 'reason', '') = $2)
+  and ($3::text is null or starts_with(o.key, $3))
+  and ($4::text is null or o.key = $4)
+  and ($5::float8 is null or o.due_at <= (select yurt_now()) - make_interval(secs => $5))
+  and ($6::float8 is null or o.due_at >= (select yurt_now()) - make_interval(secs => $6))
+  and ($7::bigint[] is null or o.id = any ($7))
+group by 1, 2
+order by 3 desc, 1, 2;
+
+-- name: parked_object
+-- All that is known of one parked object.
+select o.id, p.name as pipeline, p.bucket, o.key, o.lane::text, o.attempts, o.faults, o.due_at as parked_at,
+       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
+       coalesce(o.error ->> 'log', '') as log,
+       o.heard_at, o.heard_etag, o.heard_size, o.newest_at, o.done_etag, o.done_modified, o.done_at
+from objects as o join pipelines as p on p.id = o.pipeline_id
+where o.id = $1 and o.state = 'parked';
+
+-- name: lock_parked
+-- Those of these rows that are still parked, locked.
+select o.id, o.pipeline_id
+from objects as o
+where o.id = any ($1::bigint[]) and o.state = 'parked'
+order by o.pipeline_id, o.key
+for update of o;
+
+-- name: redrive
+-- Make parked rows that this transaction has locked due now, in the lane in which they were parked, as if never tried.
+update objects as o set state = 'pending', due_at = (select yurt_now()), attempts = 0, faults = 0
+where o.id = any ($1::bigint[]);
+
+-- name: forget
+-- Give up for good what this transaction has locked: a person said so.
+update objects as o set state = 'forgotten', due_at = (select yurt_now())
+where o.id = any ($1::bigint[]);
+
+-- name: quarantine_page
+-- Quarantined texts that a person asks for, newest first, after the last one of the page before. The digest is of the
+-- whole text, so it tells whether all of it was kept.
+select q.id, q.source, q.reason, q.received_at, q.times, octet_length(q.raw) as size_bytes,
+       sha256(q.raw) <> q.digest as truncated
+from quarantine as q
+where ($1::text is null or q.source = $1)
+  and ($2::text is null or position($2 in q.reason) > 0)
+  and ($3::float8 is null or q.received_at <= (select yurt_now()) - make_interval(secs => $3))
+  and ($4::float8 is null or q.received_at >= (select yurt_now()) - make_interval(secs => $4))
+  and ($5::bigint[] is null or q.id = any ($5))
+  and (q.received_at, q.id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7::bigint, 9223372036854775807))
+order by q.received_at desc, q.id desc
+limit $8;
+
+-- name: quarantined_text
+-- One of them, with its text.
+select q.id, q.source, q.reason, q.received_at, q.times, octet_length(q.raw) as size_bytes,
+       sha256(q.raw) <> q.digest as truncated, q.raw
+from quarantine as q
+where q.id = $1;
+
+-- name: lock_quarantined
+-- Texts to be read again, locked.
+select q.id, q.source, q.reason, q.raw, sha256(q.raw) <> q.digest as truncated
+from quarantine as q
+where q.id = any ($1::bigint[])
+order by q.source, q.digest
+for update of q;
+
+-- name: release
+-- Texts that this transaction has locked and read are not needed any more.
+delete from quarantine where id = any ($1::bigint[]);
+
+-- name: refuse
+-- Why texts that this transaction has locked cannot be read now.
+update quarantine as q set reason = r.reason
+from unnest($1::bigint[], $2::text[]) as r (id, reason)
+where q.id = r.id;
+
+-- name: quarantined
+-- How many texts are kept.
+select count(*) as texts from quarantine;
+
+-- name: sweep_order
+-- Order a sweep.
+insert into sweeps (pipeline_id, kind, scheduled, prefix, since, dry_run, pages_per_second)
+values ($1, $2, $3, $4, $5, $6, $7)
+returning *, yurt_now() as moment;
+
+-- name: sweep
+-- One sweep, and what time it is for the ledger.
+select *, yurt_now() as moment from sweeps where id = $1;
+
+-- name: sweeps
+-- The newest sweeps before $1.
+select *, yurt_now() as moment from sweeps where id < $1 order by id desc limit $2;
+
+-- name: sweeps_due
+-- Sweeps that want to go on, but for those that are under way here.
+select *, yurt_now() as moment from sweeps
+where state in ('wanted', 'running') and due_at <= (select yurt_now()) and pipeline_id = any ($1::smallint[])
+  and id <> all ($2::bigint[])
+order by due_at, id
+limit $3;
+
+-- name: sweep_begin
+-- The sweep is under way. No row: it is over.
+update sweeps set state = 'running', started_at = coalesce(started_at, yurt_now())
+where id = $1 and state in ('wanted', 'running')
+returning *, yurt_now() as moment;
+
+-- name: sweep_on
+-- One page is done: move on from the very place where it was begun. No row: somebody else did, or it is over.
+update sweeps set
+    stage = $4, cursor = $5, adopts = coalesce($6, adopts),
+    state = case when $7 then 'done' else state end,
+    finished_at = case when $7 then yurt_now() end,
+    pages = pages + 1, listed = listed + $8, known = known + $9, found = found + $10, adopted = adopted + $11,
+    missing = missing + $12, orphaned = orphaned + $13, removed = removed + $14,
+    failures = 0, error = null
+where id = $1 and state = 'running' and stage = $2 and cursor = $3
+returning *, yurt_now() as moment;
+
+-- name: sweep_failed
+-- A page could not be done. After so many in a row the sweep has failed; before that it goes on later from the same place.
+update sweeps set
+    failures = failures + 1,
+    error = $2,
+    due_at = yurt_now() + make_interval(secs => $3),
+    state = case when failures + 1 >= $4 then 'failed' else state end,
+    finished_at = case when failures + 1 >= $4 then yurt_now() end
+where id = $1 and state = 'running'
+returning *, yurt_now() as moment;
+
+-- name: sweep_cancel
+-- End a sweep where it is. What it has recorded stays.
+update sweeps set state = 'cancelled', finished_at = yurt_now(), error = coalesce($2, error)
+where id = $1 and state in ('wanted', 'running')
+returning *, yurt_now() as moment;
+
+-- name: sweeps_last
+-- What the schedule has to know of each pipeline: whether one is under way, when the last one that was ordered was, and
+-- from when on everything was seen by the last one that came through.
+select p.id as pipeline_id, k.kind,
+       active.id is not null as active,
+       extract(epoch from n.now - last.created_at)::float8 as ordered_seconds,
+       coalesce(last.error, '') as error,
+       extract(epoch from n.now - coalesce(good.started_at, made.at))::float8 as good_seconds,
+       greatest(good.started_at, wide.started_at, made.at) as seen_until
+from unnest($1::smallint[]) as p (id)
+cross join (values ('recent'), ('full')) as k (kind)
+cross join (select yurt_now() as now) as n
+cross join (select min(applied_at) as at from schema_version) as made
+left join lateral (
+    select id from sweeps where pipeline_id = p.id and kind = k.kind and scheduled and state in ('wanted', 'running')
+    order by id desc limit 1
+) as active on true
+left join lateral (
+    select created_at, error from sweeps where pipeline_id = p.id and kind = k.kind and scheduled order by id desc limit 1
+) as last on true
+left join lateral (
+    select started_at from sweeps
+    where pipeline_id = p.id and kind = k.kind and scheduled and state = 'done' order by id desc limit 1
+) as good on true
+left join lateral (
+    select started_at from sweeps
+    where pipeline_id = p.id and kind = 'full' and scheduled and state = 'done' order by id desc limit 1
+) as wide on true;
+
+-- name: sweeps_good
+-- When the last sweep that came through began, by pipeline and kind.
+select p.name as pipeline, s.kind, extract(epoch from max(s.started_at))::float8 as moment
+from sweeps as s join pipelines as p on p.id = s.pipeline_id
+where s.state = 'done' and not s.dry_run
+group by 1, 2;
+
+-- name: compare
+-- Which objects of a page the ledger does not know: position and whether there is no row at all. "older": its
+-- Last-Modified is before that of the result, so it cannot be taken in as what is newest.
+select l.position::int - 1 as position, o.id is null as unknown,
+       coalesce(o.state = 'done' and l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at)), false) as older
+from unnest($2::text[], $3::text[], $4::timestamptz[]) with ordinality as l (key, etag, modified, position)
+left join objects as o on o.pipeline_id = $1 and o.key = l.key
+where o.id is null or not coalesce(case o.state
+    -- A fetch is yet to come, or under way, for content at least as new.
+    when 'pending' then o.heard_etag = l.etag or (o.heard_etag is null and o.newest_at >= l.modified)
+    when 'leased' then o.heard_etag = l.etag or (o.heard_etag is null and o.newest_at >= l.modified)
+    -- Made from it; or the listing is late, which no listing is for an hour.
+    when 'done' then o.done_etag = l.etag or (
+        l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at))
+        and o.due_at > $5::timestamptz - interval '1 hour')
+    -- What failed was announced as this, or was read when this had been there for long.
+    when 'parked' then o.heard_etag = l.etag or o.leased_at > l.modified + make_interval(secs => $6)
+    when 'forgotten' then l.modified <= o.due_at
+    -- Absence was confirmed after the page had been asked for.
+    when 'gone' then o.due_at >= $5::timestamptz
+    end, false)
+order by l.position;
+
+-- name: missing
+-- Objects with a result, or given up, that should lie between two keys of a listing that does not show them.
+select o.key
+from objects as o
+where o.pipeline_id = $1 and o.key > $2 and o.key <= $3 and o.state in ('done', 'parked') and o.due_at < $4
+  and not exists (select from unnest($5::text[]) as l (key) where l.key collate "C" = o.key)
+order by o.key
+limit $6;
+
+-- name: adopt
+-- Take in results of before from their manifests, where nothing is known of the object.
+insert into objects (
+    pipeline_id, key, state, lane, due_at, heard_at, seen_at, verdict, mark, heard_etag, heard_size, newest_at,
+    token, done_etag, done_modified, done_at, published
+)
+select $1, a.key, 'done', 'work', n.now, n.now, n.now, 'adopted', a.mark, a.etag, a.size, a.modified,
+       a.token, a.etag, a.modified, n.now, a.published::jsonb
+from unnest($2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::bigint[], $8::text[])
+         as a (key, mark, etag, size, modified, token, published),
+     (select yurt_now() as now offset 0) as n
+on conflict (pipeline_id, key) do nothing;
+
+-- name: prune_objects
+-- Forget a few objects of which nothing is left to do, walking the table by number: an index on time would make every
+-- update of a row more expensive. Returns where to go on; null at the end.
+with page as (
+    select id from objects where id > $1 order by id limit $2
+), old as (
+    select o.id from objects as o
+    where o.id in (select id from page) and o.state in ('done', 'gone', 'forgotten')
+      and o.due_at < (select yurt_now()) - make_interval(days => $3)
+    for update skip locked
+), pruned as (
+    delete from objects where id in (select id from old) returning 1
+)
+select (select max(id) from page) as last, (select count(*) from pruned) as pruned;
+
+-- name: prune_quarantine
+-- Forget a few events that could not be read long ago.
+with pruned as (
+    delete from quarantine where id in (
+        select id from quarantine where received_at < (select yurt_now()) - make_interval(days => $2) order by id limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
+
+-- name: prune_workers
+-- Forget a few machines that went long ago, but for their number.
+with pruned as (
+    delete from workers where id in (
+        select id from workers
+        where state = 'gone' and state_at < (select yurt_now()) - make_interval(days => $2) order by id limit $1
+        for update skip locked
+    ) returning pool, ref
+), counted as (
+    insert into pruned_workers as p (pool, minted, slain)
+    select pool, count(*), count(*) from pruned where ref is not null group by 1 order by 1
+    on conflict (pool) do update set minted = p.minted + excluded.minted, slain = p.slain + excluded.slain
+)
+select count(*) as pruned from pruned;
+
+-- name: prune_sweeps
+-- Forget a few sweeps that ended long ago, but for the last of each kind that came through: the schedule builds on it.
+with pruned as (
+    delete from sweeps where id in (
+        select s.id from sweeps as s
+        where s.finished_at < (select yurt_now()) - make_interval(days => $2)
+          and exists (
+              select from sweeps as later
+              where later.pipeline_id = s.pipeline_id and later.kind = s.kind and later.scheduled = s.scheduled
+                and later.state = 'done' and later.id > s.id)
+        order by s.id limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
