@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.batching import Batcher
+from webhook.conditions import Conditions
 from webhook.config import Pipeline, Pool
 from webhook.doorbell import Doorbell
 from webhook.events import believed
@@ -28,8 +29,18 @@ from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.intake import Place
 from webhook.ledger.ledger import Claimed, Ledger, Settlement
 from webhook.metrics import Metrics
-from webhook.publishing import KeyTooLong, LeaseLost, Publisher, ReplicaBehind, output_key, url_seconds
+from webhook.publishing import (
+    KeyTooLong,
+    LeaseLost,
+    Publisher,
+    ReplicaBehind,
+    Unconditional,
+    output_key,
+    url_seconds,
+)
+from webhook.removal import Leftovers, Remover
 from webhook.routing import Routes
+from webhook.staging import Made, Stage
 from webhook.storage import CONSISTENT, Store, StoreError
 from workers import protocol
 from workers.fleet import worker_idle_seconds
@@ -59,6 +70,7 @@ class Leases:
         routes: Routes,
         pools: Mapping[str, Pool],
         store: Store,
+        conditions: Conditions,
         doorbell: Doorbell,
         metrics: Metrics,
     ) -> None:
@@ -67,7 +79,9 @@ class Leases:
         self._routes = routes
         self._pools = pools
         self._store = store
-        self._publisher = Publisher(ledger, routes, store)
+        self._conditions = conditions
+        self._leftovers = Leftovers(Remover(store, routes))
+        self._publisher = Publisher(ledger, routes, store, conditions, self._leftovers.note)
         self._doorbell = doorbell
         self._metrics = metrics
         self._callers: dict[str, _Known] = {}
@@ -76,6 +90,7 @@ class Leases:
         self._settler: Batcher[Settlement, Place | None] = Batcher(
             ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
         )
+        self._stage = Stage(ledger, routes, store, self._settler.submit, self._leftovers)
 
     def close(self) -> None:
         """Answer every long poll now, and each to come at once: the server is about to leave."""
@@ -83,8 +98,11 @@ class Leases:
         self._doorbell.ring()
 
     async def aclose(self) -> None:
-        """Write what is being settled."""
+        """Write what is being settled, and end what goes on beside."""
+        await self._stage.aclose()
         await self._settler.aclose()
+        await self._leftovers.aclose()
+        await self._conditions.aclose()
 
     # ── endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,6 +190,9 @@ class Leases:
                 ),
             )
             raise _lost() from None
+        except Unconditional:
+            await self._settle(caller, protocol.Released(id=_id(request), token=said.token))
+            raise _lost() from None
         except StoreError as error:
             raise Problem(503, "store-unavailable", str(error)) from None
         return answer(protocol.OutputsResponse(uploads=uploads))
@@ -199,6 +220,8 @@ class Leases:
         for step in range(len(pipelines)):
             number = pipelines[(turn + step) % len(pipelines)]
             pipeline = self._routes.pipelines[number][1]
+            if self._conditions.refusal(pipeline):
+                continue
             try:
                 rows = await self._ledger.claim(number, "work", most - len(claimed), caller.id, pipeline.lease_seconds)
             except LedgerUnavailable:
@@ -224,7 +247,7 @@ class Leases:
             key=row.key,
             handler=self._handler(row.pipeline_id),
             input=self._download(pipeline, pipeline.input.bucket, row.key, headers),
-            manifest=None if row.done_etag else self._manifest(pipeline, row.key),
+            manifest=None if row.done_etag or row.touched else self._manifest(pipeline, row.key),
             expected=protocol.Expected(
                 etag=row.heard_etag, modified=row.newest_at, after=row.done_modified, believed=row.believed
             ),
@@ -263,7 +286,7 @@ class Leases:
         return answer(settled)
 
     async def _settle(self, caller: Caller, said: protocol.Settlement) -> protocol.Settled:
-        place = await self._settler.submit(Settlement(said.id, said.token, caller.id, _outcome(said)))
+        place = await self._settled(caller, said)
         accepted = place is not None
         self._metrics.settled.labels(said.outcome if accepted else "refused").inc()
         if isinstance(said, protocol.Failed) and place is not None:
@@ -272,6 +295,20 @@ class Leases:
                 token=said.token, worker=caller.id, reason=said.reason, message=said.message, retry=said.retry,
             )  # fmt: skip
         return protocol.Settled(id=said.id, token=said.token, accepted=accepted)
+
+    async def _settled(self, caller: Caller, said: protocol.Settlement) -> Place | None:
+        """The object that was settled, or None where the lease is lost."""
+        decided = _outcome(said)
+        if not isinstance(decided, outcome.Done):
+            return await self._settler.submit(Settlement(said.id, said.token, caller.id, decided))
+        made = Made(said.id, said.token, caller.id, decided)
+        if await self._stage.concerns(made):
+            place = await self._stage.finish(made)
+        else:
+            place = await self._settler.submit(Settlement(said.id, said.token, caller.id, decided))
+        if place is not None:
+            self._leftovers.remove(said.token, decided.published)
+        return place
 
     # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -49,6 +49,7 @@ NEWS = Expected(etag="e2", modified=LATER)
 """Newer content than the answers below carry."""
 SAME = Expected(etag="e1", modified=LATER)
 NONE = Expected()
+BELIEVED = Expected(etag="e2", modified=LATER, after=LATER, believed=True)
 BEHIND: Reason = ("replica-behind", True, True)
 BUSY: Reason = ("store", True, True)
 REFUSED: Reason = ("store", False, True)
@@ -65,20 +66,25 @@ DOWNLOADS: list[tuple[str, Answer, Expected, Version | Nothing | Reason]] = [
     ("no length", Answer(200, "e1", NOON), NONE, e1(None)),
     ("as long as allowed", Answer(200, "e1", NOON, LIMIT), NONE, e1(LIMIT)),
     ("too long", Answer(200, "e1", NOON, LIMIT + 1), NONE, ("too-large", False, False)),
-    ("as announced", Answer(200, "e1", NOON, 5), SAME, e1()),
+    ("as announced", Answer(200, "e1", LATER, 5), SAME, e1(modified=LATER)),
+    ("as announced once, but older than what came since", Answer(200, "e1", NOON, 5), SAME, BEHIND),
+    ("older, and no replica can be behind", Answer(200, "e1", NOON, 5), BELIEVED, e1()),
+    ("of the same second as the last result", Answer(200, "e1", NOON, 5), Expected(after=NEARLY), BEHIND),
+    ("after the last result", Answer(200, "e1", LATER, 5), Expected(after=NOON), e1(modified=LATER)),
+    ("the content of the last result", Answer(304, "e1", NOON), Expected(after=NOON), Nothing.UNCHANGED),
     ("newer", Answer(200, "e1", LATER, 5), Expected(etag="e0", modified=NOON), e1(modified=LATER)),
     ("of the same second", Answer(200, "e1", NOON, 5), Expected(etag="e2", modified=NEARLY), e1()),
     ("announced without a date", Answer(200, "e1", NOON, 5), Expected(etag="e2"), e1()),
-    ("announced without an ETag", Answer(200, "e1", NOON, 5), Expected(modified=LATER), e1()),
+    ("announced without an ETag", Answer(200, "e1", NOON, 5), Expected(modified=LATER), BEHIND),
     ("without a zone", Answer(200, "e1", NOON, 5), Expected(etag="e2", modified=NO_ZONE), BEHIND),
     ("behind", Answer(200, "e1", NOON, 5), NEWS, BEHIND),
     ("behind with a long file", Answer(200, "e1", NOON, LIMIT + 1), NEWS, BEHIND),
     ("unchanged", Answer(304, "e1", NOON), NONE, Nothing.UNCHANGED),
     ("unchanged, without headers", Answer(304), NEWS, Nothing.UNCHANGED),
-    ("unchanged since announced", Answer(304, "e1", NOON), SAME, Nothing.UNCHANGED),
+    ("unchanged since announced", Answer(304, "e1", LATER), SAME, Nothing.UNCHANGED),
     ("unchanged says one behind", Answer(304, "e1", NOON), NEWS, BEHIND),
     ("unchanged without ETag, behind", Answer(304, None, NOON), NEWS, BEHIND),
-    ("unchanged without ETag", Answer(304, None, NOON), KNOWN, Nothing.UNCHANGED),
+    ("unchanged without ETag", Answer(304, None, LATER), KNOWN, Nothing.UNCHANGED),
     ("absent", Answer(404, code="NoSuchKey"), NONE, Nothing.ABSENT),
     ("absent, without a body", Answer(404), NONE, Nothing.ABSENT),
     ("no such bucket", Answer(404, code="NoSuchBucket"), NONE, REFUSED),

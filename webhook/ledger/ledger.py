@@ -67,7 +67,10 @@ class Claimed:
     heard_etag: str | None
     newest_at: datetime | None
     done_etag: str | None
+    """None also where the last result's outputs may have been written over since."""
     done_modified: datetime | None
+    touched: bool
+    """Whether that is so."""
     believed: bool
     """Whether what is read now cannot be older than the last event and the last result: it is believed in any case."""
 
@@ -92,6 +95,8 @@ class LiveLease:
     key: str
     published: Mapping[str, str]
     leased_at: datetime
+    left_seconds: float
+    """Until its deadline."""
 
 
 class Ledger:
@@ -117,18 +122,22 @@ class Ledger:
 
     async def record(self, intakes: Sequence[Intake]) -> Sequence[Counter[Verdict]]:
         """Take in what the requests bring, in one transaction. Returns the verdicts on each request's events."""
+        return await self.database.transact(lambda connection: self.record_in(connection, intakes))
+
+    async def record_in(
+        self, connection: Connection, intakes: Sequence[Intake], beside: Count | None = None
+    ) -> Sequence[Counter[Verdict]]:
+        """As ``record``, in a transaction that does more. ``beside``: what that counts."""
         hints = fold(intake.hints for intake in intakes)
-
-        async def write(connection: Connection) -> Sequence[Counter[Verdict]]:
-            count = Count()
-            answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
-            await self._record_hints(connection, hints, count, answers)
-            await self._record_rest(connection, intakes, count, answers)
-            due = {pipeline for pipeline, name in count.by_pipeline if name == Verdict.ACCEPTED}
-            await self._count(connection, count, due)
-            return answers
-
-        return await self.database.transact(write)
+        count = Count()
+        if beside:
+            count.by_pipeline.update(beside.by_pipeline)
+        answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
+        await self._record_hints(connection, hints, count, answers)
+        await self._record_rest(connection, intakes, count, answers)
+        due = {pipeline for pipeline, name in count.by_pipeline if name == Verdict.ACCEPTED}
+        await self._count(connection, count, due)
+        return answers
 
     async def _record_hints(
         self,
@@ -199,7 +208,8 @@ class Ledger:
         return [
             Claimed(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
-                row["heard_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["believed"],
+                row["heard_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["touched"],
+                row["believed"],
             )
             for row in rows
         ]  # fmt: skip
@@ -267,18 +277,31 @@ class Ledger:
 
     async def lease(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
         """A lease that is still live, or None."""
+        return await self._live("lease", id, token, worker_id)
+
+    async def publishing(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
+        """A live lease that is about to publish, or None.
+
+        Should it end without settling, the object is worked anew whatever its content: half of the outputs may be there.
+        """
+        return await self._live("publishing", id, token, worker_id)
+
+    async def seal(self, id: int, token: int, worker_id: int, hold_seconds: float) -> LiveLease | None:
+        """Take a worker's live lease over, for at least so long: nobody but the control plane holds it from now on.
+
+        None where it is lost.
+        """
+        return await self._live("seal", id, token, worker_id, hold_seconds)
+
+    async def _live(self, query: str, *arguments: object) -> LiveLease | None:
         async with self.database.connection() as connection:
-            row = await connection.fetchrow(QUERIES["lease"], id, token, worker_id)
+            row = await connection.fetchrow(QUERIES[query], *arguments)
         if row is None:
             return None
         return LiveLease(
-            row["id"],
-            row["token"],
-            row["pipeline_id"],
-            row["key"],
-            json.loads(row["published"] or "{}"),
-            row["leased_at"],
-        )
+            row["id"], row["token"], row["pipeline_id"], row["key"], json.loads(row["published"] or "{}"),
+            row["leased_at"], row["left_seconds"],
+        )  # fmt: skip
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -325,7 +348,7 @@ async def _dropped(connection: Connection, hints: Sequence[tuple[Place, Hint]]) 
 
 def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, int]]) -> tuple[list[object], ...]:
     rows = [
-        (source, _storable(item.reason[:1000]), item.raw[:MAX_RAW_BYTES], digest, times)
+        (source, storable(item.reason[:1000]), item.raw[:MAX_RAW_BYTES], digest, times)
         for (source, digest), (item, times) in sorted(refused.items(), key=lambda entry: entry[0])
     ]
     return tuple(list(column) for column in zip(*rows, strict=True))
@@ -359,11 +382,11 @@ def _settled(row: Leased, then: Next) -> dict[str, object]:
     }
     if then.error is not None:
         error = {"reason": then.error.reason, "message": then.error.message, "log": then.error.log}
-        said["error"] = {name: _storable(text) for name, text in error.items()}
+        said["error"] = {name: storable(text) for name, text in error.items()}
     if then.result is not None:
-        said["done_etag"] = _storable(then.result.etag)
+        said["done_etag"] = storable(then.result.etag)
         said["done_modified"] = _moment(then.result.modified)
-        said["published"] = {_storable(name): _storable(etag) for name, etag in then.result.published.items()}
+        said["published"] = {storable(name): storable(etag) for name, etag in then.result.published.items()}
     return said
 
 
@@ -375,7 +398,7 @@ def _moment(moment: datetime | None) -> datetime | None:
         return None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """PostgreSQL's text and jsonb hold neither NUL nor half of a surrogate pair."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 

@@ -94,7 +94,8 @@ where o.id = any (array(  -- not a join: for that the planner reads the whole ta
     limit $3
     for update skip locked
 ))
-returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.done_etag, o.done_modified,
+returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.touched,
+          case when not o.touched then o.done_etag end as done_etag, o.done_modified,
           o.leased_at >= greatest(o.heard_at, o.done_at) + make_interval(secs => $6) as believed;
 
 -- name: lock_leased
@@ -148,6 +149,7 @@ with settled as (
         again = false, again_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
+        touched = o.touched and s.done_etag is null and not s.forget,
         seen_at = case when s.seen then greatest(o.seen_at, o.leased_at) else o.seen_at end,
         done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
@@ -183,9 +185,17 @@ returning again;
 
 -- name: lease
 -- One live lease with what is known of its outputs. No row: the lease is lost.
-select o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at
+select o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
+       extract(epoch from o.deadline - yurt_now())::float8 as left_seconds
 from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
+
+-- name: publishing
+-- The same for a lease that is about to publish: from now on nobody knows whose outputs are there until a lease settles.
+update objects as o set touched = true
+where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
+returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
+          extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
 -- name: pipeline
 -- The number of a pipeline on a bucket, given one at first use.
@@ -345,8 +355,14 @@ from counted;
 
 -- name: minted_ever
 -- Machines that providers accepted, and those of them that are gone again.
-select pool, count(*) as minted, count(*) filter (where state = 'gone') as slain
-from workers where ref is not null group by 1;
+select pool, sum(minted)::bigint as minted, sum(slain)::bigint as slain
+from (
+    select pool, count(*) as minted, count(*) filter (where state = 'gone') as slain
+    from workers where ref is not null group by 1
+    union all
+    select pool, minted, slain from pruned_workers
+) as ever
+group by 1;
 
 -- name: ready
 -- Whether the ledger answers and has its schema.
@@ -572,13 +588,15 @@ where o.id is null or not coalesce(case o.state
 order by l.position;
 
 -- name: missing
--- Objects with a result, or given up, that should lie between two keys of a listing that does not show them.
+-- Objects with a result, or given up, that should be on a stretch of a listing that does not show them: from $2 on, after
+-- $3, up to $4.
 select o.key
 from objects as o
-where o.pipeline_id = $1 and o.key > $2 and o.key <= $3 and o.state in ('done', 'parked') and o.due_at < $4
-  and not exists (select from unnest($5::text[]) as l (key) where l.key collate "C" = o.key)
+where o.pipeline_id = $1 and o.key >= $2 and o.key > $3 and o.key <= $4
+  and o.state in ('done', 'parked') and o.due_at < $5
+  and not exists (select from unnest($6::text[]) as l (key) where l.key collate "C" = o.key)
 order by o.key
-limit $6;
+limit $7;
 
 -- name: adopt
 -- Take in results of before from their manifests, where nothing is known of the object.
@@ -646,3 +664,29 @@ with pruned as (
     ) returning 1
 )
 select count(*) as pruned from pruned;
+
+-- name: seal
+-- Take a worker's live lease over: from now on the control plane holds it, and nobody else until the deadline, whatever
+-- becomes of the worker. No row: the lease is lost.
+update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
+where o.id = $1 and o.state = 'leased' and o.lane = 'work' and o.token = $2 and o.worker_id = $3
+returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
+          extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
+
+-- name: vanish
+-- The outputs of a live check's object are about to be removed, since no event and no read has told of it for $3 seconds:
+-- from now on no content of it has a result. No row: a region may only be late, or the lease is lost.
+update objects as o set touched = true
+where o.id = $1 and o.state = 'leased' and o.lane = 'check' and o.token = $2
+  and coalesce(o.leased_at >= o.seen_at + make_interval(secs => $3), true)
+returning o.published;
+
+-- name: outputs_known
+-- What is known of objects that have outputs.
+select key, state::text, state = 'done' and due_at < $3 as settled, token, published
+from objects where pipeline_id = $1 and key = any ($2::text[]);
+
+-- name: void
+-- These results are not what was published: whatever the content is, it is to be worked again.
+update objects set done_etag = $4
+where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;

@@ -71,7 +71,7 @@ async def test_a_claim_reads_what_is_due_in_order(postgres_dsn: str) -> None:
         for analyzed, mode, lane in itertools.product((False, True), MODES, ("'work'", "'check'")):
             if analyzed:
                 await connection.execute("analyze objects")
-            nodes = await plan(connection, mode, "claim", f"{photos}", lane, "16", "null", "60")
+            nodes = await plan(connection, mode, "claim", f"{photos}", lane, "16", "null", "60", "30")
             assert reads(nodes) == {"objects_due", "objects_pkey"}, (analyzed, mode, lane)
             assert not sorts(nodes), (analyzed, mode, lane)
 
