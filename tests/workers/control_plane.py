@@ -116,6 +116,7 @@ class ControlPlane:
         id: int | None = None,
         known_etag: str = "",
         expected: Expected | None = None,
+        manifest: bool = False,
         url: str = "",
     ) -> Lease:
         """Put an object into the store (unless ``data`` is None) and have it leased by whoever asks next."""
@@ -133,6 +134,7 @@ class ControlPlane:
                 url=url or f"{self.url}/store/in/{key}?X-Amz-Signature=secret",
                 headers={"If-None-Match": f'"{known_etag}"'} if known_etag else {},
             ),
+            manifest=Download(url=f"{self.url}/store/out/{key}/result.json") if manifest else None,
             expected=expected or Expected(),
             attempt=1,
             lease_seconds=self.lease_seconds,

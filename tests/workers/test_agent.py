@@ -14,6 +14,7 @@ import pytest
 from starlette.responses import Response
 from structlog.testing import capture_logs
 
+from tests.workers.agents import running
 from tests.workers.control_plane import (
     COPY,
     LIMITS,
@@ -35,7 +36,6 @@ from workers.manifest import Manifest
 from workers.protocol import Absent, Done, Expected, Lease, Released, Unchanged
 from workers.session import Exit, live
 from workers.settings import Settings
-from workers.tasks import end
 
 WAIT = 'echo $$ > "$1.pid"; while [ ! -e "$1" ]; do sleep 0.02; done; cp "$0" copy.txt'
 """A command that writes its process id to ``$1.pid`` and works when ``$1`` exists."""
@@ -50,21 +50,6 @@ async def working(
     async with served(plane), agent(plane, tmp_path, **environment) as process:
         await plane.until(lambda: plane.of_kind("ask"))
         yield plane, process
-
-
-@contextlib.asynccontextmanager
-async def running(
-    tmp_path: Path, plane: ControlPlane | None = None, pace: Pace | None = None
-) -> AsyncIterator[ControlPlane]:
-    """The same agent in this process; its handlers have processes of their own all the same."""
-    plane = plane or ControlPlane()
-    async with served(plane):
-        task = asyncio.create_task(live(Settings(plane.url, ONE_TIME_TOKEN, tmp_path), pace))
-        try:
-            await plane.until(lambda: plane.of_kind("ask") or task.done())
-            yield plane
-        finally:
-            await end([task])
 
 
 def handler_pid(gate: Path) -> int:
