@@ -2,6 +2,9 @@
 
 A 2xx is sent only after the commit: from then on nothing of the request can be lost. Anything that is the sender's own
 fault for good is answered 4xx; a ledger that is away is a 503, and the sender tries again.
+
+A sender shows one of the secrets in its Authorization header, or in the query where its store cannot send headers; or
+its messages are signed.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import structlog
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +24,9 @@ from webhook.ledger.ledger import Intake, Ledger
 from webhook.metrics import Metrics
 from webhook.routing import Routes
 from webhook.sources import MalformedBody, Source
+from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, Sns, SnsUnavailable, UntrustedTopic
+
+log = structlog.get_logger()
 
 _LARGEST_FLUSH_ROWS = 2_000
 _LINGER_SECONDS = 0.004
@@ -49,7 +56,9 @@ class Receiver:
         *,
         body_limit_bytes: int,
         backlog_events: int,
+        signed: Mapping[str, Sns] | None = None,
     ) -> None:
+        self._signed = signed or {}
         self._routes = routes
         self._sources = sources
         self._secrets = secrets
@@ -66,8 +75,9 @@ class Receiver:
     async def notify(self, request: Request) -> Response:
         """Take one notification request."""
         source = self._source(request)
-        self._authenticate(request)
-        body = await read_body(request, self._body_limit_bytes)
+        body = await self._body(request, source)
+        if body is None:
+            return answer(Receipt())
         with self._metrics.notification_seconds.labels(source.name).time():
             try:
                 batch = source.parse(body)
@@ -84,6 +94,8 @@ class Receiver:
     async def aclose(self) -> None:
         """Write what was taken in."""
         await self._batcher.aclose()
+        for sns in self._signed.values():
+            await sns.aclose()
 
     def _source(self, request: Request) -> Source:
         name = request.path_params["source"]
@@ -93,8 +105,39 @@ class Receiver:
             known = ", ".join(sorted(self._sources))
             raise Problem(404, "unknown-source", f"there is no source of that name; there are: {known}") from None
 
-    def _authenticate(self, request: Request) -> None:
+    async def _body(self, request: Request, source: Source) -> bytes | None:
+        """What the store sent, from whom may send; None where that was not about objects."""
+        sns = self._signed.get(source.name)
+        if sns is not None and sns.wraps(request.headers):
+            return await self._opened(request, sns)
+        self._authenticate(request, source)
+        return await read_body(request, self._body_limit_bytes)
+
+    def _authenticate(self, request: Request, source: Source) -> None:
         if self._secrets is None or self._secrets.allow(request.headers.get("authorization", "")):
+            return
+        token = request.query_params.get("token", "") if source.secret_in_url else ""
+        if token and self._secrets.allow_token(token):
             return
         self._metrics.refused.inc()
         raise unauthorized("the Authorization header is missing or carries none of the valid secrets")
+
+    async def _opened(self, request: Request, sns: Sns) -> bytes | None:
+        """What was published to a trusted topic. Its signature is the credential; no secret takes its place."""
+        try:
+            sns.expect(request.headers)
+            return await sns.open(await read_body(request, min(MAX_MESSAGE_BYTES, self._body_limit_bytes)))
+        except MalformedBody as error:
+            raise Problem(400, "malformed", str(error)) from None
+        except UntrustedTopic as error:
+            raise self._distrust(Problem(403, "untrusted-topic", str(error))) from None
+        except BadSignature as error:
+            raise self._distrust(Problem(403, "bad-signature", str(error))) from None
+        except SnsUnavailable as error:
+            log.warning("SNS message not judged", reason=str(error))
+            raise Problem(503, "sns-unavailable", f"{error}. Send it again") from None
+
+    def _distrust(self, problem: Problem) -> Problem:
+        self._metrics.refused.inc()
+        log.warning("SNS message refused", reason=problem.message)
+        return problem

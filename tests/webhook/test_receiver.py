@@ -12,14 +12,19 @@ import random
 import textwrap
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
 from tests.webhook.plane import WEBHOOK, Running, configured, control_plane, event, killed, pipeline, serving, until
+from tests.webhook.sources.sns_service import TOPIC, sns_service
+from tests.webhook.sources.test_gcs import push
+from tests.webhook.sources.test_s3 import RECORDED, aws, bridged, minio
 from webhook import connection, http
 from webhook.ledger.embedded import Server as PostgresServer
+from webhook.sources.sns import MAX_MESSAGE_BYTES
 
 
 def basic(credential: str) -> str:
@@ -176,10 +181,231 @@ async def test_a_store_may_probe_and_an_unknown_source_is_404(postgres_dsn: str)
         assert said.status_code == 404
         assert said.json() == {
             "error": "unknown-source",
-            "message": "there is no source of that name; there are: tigris",
+            "message": "there is no source of that name; there are: gcs, s3, tigris",
         }
         assert (await plane.http.delete("/v1/notifications/tigris")).json()["error"] == "method-not-allowed"
         assert (await plane.http.get("/v2")).json()["error"] == "not-found"
+
+
+@pytest.mark.parametrize("name", ["s3", "gcs"])
+async def test_every_source_answers_probes(postgres_dsn: str, name: str) -> None:
+    """MinIO asks by HEAD before it sends anything, and takes anything but success for a dead target."""
+    async with control_plane(postgres_dsn) as plane:
+        for method in ("GET", "HEAD"):
+            said = await plane.http.request(method, f"/v1/notifications/{name}")
+            assert (said.status_code, said.content) == (200, b"")
+
+
+# ── secrets in the URL ───────────────────────────────────────────────────────────────────────────────────────────────
+
+EMPTY = {"s3": b'{"Records": []}', "tigris": b'{"events": []}'}
+
+
+async def test_a_store_that_cannot_send_headers_may_show_its_secret_in_the_url(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
+        for token in (WEBHOOK, "tigris:pa:ss", "sécret"):
+            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
+            assert said.status_code == 200, token
+        for token in ("", WEBHOOK + "x", WEBHOOK.upper(), "é", "Bearer " + WEBHOOK, "x" * 30_000):
+            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
+            assert (said.status_code, said.json()["error"]) == (401, "unauthorized"), token
+            assert WEBHOOK not in said.text
+        for query in ("", "?token", "?Token=" + WEBHOOK, "?token=%ff%00", "?token=%ED%A0%80", "?" + WEBHOOK):
+            head = f"POST /v1/notifications/s3{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            assert (await plane.exchange(head.encode())).startswith(b"HTTP/1.1 401 "), query
+
+
+async def test_either_of_header_and_url_is_enough(postgres_dsn: str) -> None:
+    """Pub/Sub sends a token of Google's in the header, which is none of ours."""
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.http.post(
+            "/v1/notifications/s3",
+            params={"token": WEBHOOK},
+            content=EMPTY["s3"],
+            headers={"authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},
+        )
+        assert said.status_code == 200
+
+
+async def test_tigris_can_send_headers_and_has_to(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.http.post("/v1/notifications/tigris", params={"token": WEBHOOK}, content=EMPTY["tigris"])
+        assert said.status_code == 401
+
+
+async def test_a_secret_in_the_url_is_never_logged(
+    postgres_dsn: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(0, "uvicorn")
+    caplog.set_level(0, "asyncio")
+    async with control_plane(postgres_dsn) as plane:
+        for body in (EMPTY["s3"], b"{", json.dumps({"Records": [1]}).encode()):
+            for token in (WEBHOOK, WEBHOOK[::-1]):
+                head = f"POST /v1/notifications/s3?token={token} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                said = await plane.exchange(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+                assert token.encode() not in said
+        await plane.exchange(f"POST /v1/notifications/s3?token={WEBHOOK} HTTP/9\r\nx\r\n\r\n".encode())
+        assert WEBHOOK not in (await plane.http.get("/metrics")).text
+        [kept] = await plane.sql("select reason, raw from quarantine")
+        assert WEBHOOK not in str(kept)
+    written = capfd.readouterr()
+    seen = written.out + written.err + "".join(record.getMessage() for record in caplog.records)
+    assert WEBHOOK not in seen
+    assert WEBHOOK[::-1] not in seen
+
+
+# ── Amazon SNS ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sns_headers(message: dict[str, Any]) -> dict[str, str]:
+    """As SNS sends them."""
+    return {
+        "content-type": "text/plain; charset=UTF-8",
+        "x-amz-sns-message-type": str(message["Type"]),
+        "x-amz-sns-topic-arn": str(message["TopicArn"]),
+    }
+
+
+async def deliver(plane: Running, message: dict[str, Any], **more: str) -> httpx.Response:
+    headers = {**sns_headers(message), **more}
+    return await plane.http.post("/v1/notifications/s3", content=json.dumps(message), headers=headers)
+
+
+def records(*keys: str) -> dict[str, Any]:
+    said = [aws(key=key) for key in keys]
+    for record in said:
+        record["s3"]["bucket"]["name"] = "inbox"
+    return {"Records": said}
+
+
+async def test_a_signed_message_of_a_listed_topic_needs_no_secret(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        asked = await deliver(plane, sns.confirmation())
+        assert (asked.status_code, asked.json()["accepted"]) == (200, 0)
+        assert any("Action=ConfirmSubscription" in call for call in sns.calls)
+        tested = await deliver(plane, sns.notification({"Event": "s3:TestEvent"}))
+        assert tested.status_code == 200
+        message = sns.notification(records("a.jpg", "b+c.jpg"))
+        assert (await deliver(plane, message)).json()["accepted"] == 2
+        assert (await deliver(plane, message)).json()["duplicate"] == 2  # a replay does nothing
+        assert set(await plane.objects()) == {"a.jpg", "b c.jpg"}
+        ended = await deliver(plane, sns.confirmation("UnsubscribeConfirmation"))
+        assert ended.status_code == 200
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+async def test_nothing_takes_the_place_of_a_signature(postgres_dsn: str) -> None:
+    """Neither a secret nor an open webhook: what is wrapped is believed for its signature alone."""
+    bearer = {"authorization": f"Bearer {WEBHOOK}"}
+    async with sns_service() as sns:
+        for config in (None, configured(server={"open_webhook": True})):
+            async with control_plane(postgres_dsn, config, trust=sns.trust()) as plane:
+                forged = sns.notification(records("a.jpg"), Signature="AAAA")
+                said = await deliver(plane, forged, **bearer)
+                assert (said.status_code, said.json()["error"]) == (403, "bad-signature")
+                other = sns.notification(records("a.jpg"), TopicArn=TOPIC + "-of-somebody")
+                said = await deliver(plane, other, **bearer)
+                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+                assert "server.sns_topics" in said.json()["message"]
+                said = await deliver(plane, other, **bearer, **{"x-amz-sns-topic-arn": TOPIC})  # a lie in the header
+                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+                assert not await plane.objects()
+                assert "yurt_notifications_refused_total 3.0" in (await plane.http.get("/metrics")).text
+
+
+async def test_by_default_no_topic_is_trusted(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn) as plane:
+        for message in (sns.notification(records("a.jpg")), sns.confirmation()):
+            said = await deliver(plane, message)
+            assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+        assert sns.calls == []
+
+
+async def test_the_topic_is_looked_at_before_the_body(postgres_dsn: str) -> None:
+    head = b"POST /v1/notifications/s3 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n"
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.exchange(head + b"x-amz-sns-message-type: Notification\r\nx-amz-sns-topic-arn: x\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 403 ")  # and nothing of the body was sent
+
+
+async def test_a_message_longer_than_sns_sends_is_refused(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        headers = sns_headers(sns.notification(""))
+        said = await plane.http.post("/v1/notifications/s3", content=b" " * (MAX_MESSAGE_BYTES + 1), headers=headers)
+        assert said.status_code == 413
+
+
+async def test_a_message_that_is_none_is_400(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        headers = sns_headers(sns.notification(""))
+        for content in (b"", b"{}", json.dumps({**sns.notification(""), "Type": "Party"}).encode()):
+            said = await plane.http.post("/v1/notifications/s3", content=content, headers=headers)
+            assert (said.status_code, said.json()["error"]) == (400, "malformed")
+        said = await deliver(plane, sns.notification("hello"))  # published by hand
+        assert (said.status_code, said.json()["error"]) == (400, "malformed")
+
+
+async def test_while_sns_is_away_a_message_is_asked_for_again(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        message = sns.notification(records("a.jpg"), SigningCertURL=sns.serve(b"", head="503 Service Unavailable"))
+        said = await deliver(plane, message)
+        assert (said.status_code, said.json()["error"]) == (503, "sns-unavailable")
+        assert int(said.headers["retry-after"]) >= 1
+
+
+async def test_raw_delivery_is_not_signed_and_needs_a_secret(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        raw = {"x-amz-sns-message-type": "Notification", "x-amz-sns-topic-arn": TOPIC, "x-amz-sns-rawdelivery": "true"}
+        body = json.dumps(records("a.jpg"))
+        assert (await plane.http.post("/v1/notifications/s3", content=body, headers=raw)).status_code == 401
+        said = await plane.http.post("/v1/notifications/s3", content=body, headers=raw, params={"token": WEBHOOK})
+        assert said.json()["accepted"] == 1
+
+
+# ── other stores ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_recorded_request_of_a_ceph_gateway_is_taken_and_its_redelivery_changes_nothing(
+    postgres_dsn: str,
+) -> None:
+    pipelines = {name: pipeline(name, outputs=f"out-{name}") for name in ("rec-sync", "rec-sync-v", "rec-pers")}
+    said = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED]
+    requests = [request for one in said for request in one["requests"]]
+    async with control_plane(postgres_dsn, configured(pipelines), loops=False) as plane:
+        for request in requests:
+            receipt = await replayed(plane, request)
+            assert receipt["accepted"] + receipt["coalesced"] == 1, request["body"]
+        rows = {(row["pipeline_id"], row["key"]) for row in await plane.sql("select * from objects")}
+        assert {key for _, key in rows} == {one["key"] for one in said}
+        for request in requests:
+            receipt = await replayed(plane, request)
+            assert receipt["quarantined"] == 0
+        assert {(row["pipeline_id"], row["key"]) for row in await plane.sql("select * from objects")} == rows
+        assert not await plane.sql("select from quarantine")
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+async def replayed(plane: Running, request: dict[str, Any]) -> dict[str, int]:
+    """Just as it was recorded, but for the address."""
+    headers = {name: value for name, value in request["headers"] if name not in ("Host", "Content-Length")}
+    said = await plane.http.request(
+        request["method"],
+        f"/v1/notifications/s3?token={WEBHOOK}",
+        content=request["body"].encode(),
+        headers=headers,
+    )
+    assert said.status_code == 200, said.text
+    return {verdict: int(number) for verdict, number in said.json().items()}
+
+
+async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        through = bridged()
+        through["detail"]["bucket"]["name"] = "inbox"
+        for name, body in (("gcs", push()), ("s3", through), ("s3", {"Records": [minio()]})):
+            said = await plane.http.post(f"/v1/notifications/{name}", params={"token": WEBHOOK}, json=body)
+            assert said.json()["accepted"] == 1, name
+        assert set(await plane.objects()) == {"photos/a b+c.jpg", "example-key", "images/my photo.jpg"}
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────

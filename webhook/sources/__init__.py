@@ -6,13 +6,18 @@ reason, and the rest goes on. Only a body that is not the source's envelope at a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, ObjectEvent
 
 MAX_EVENTS = 10_000
 """Events in one request. A body of 8 MiB holds about 40,000 of the shortest: who sends so many is misconfigured."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding may raise: not this JSON, not UTF-8, nested too deeply."""
 _DOTS = frozenset({".", ".."})
 
 
@@ -37,18 +42,48 @@ class Batch:
     quarantined: list[Quarantined] = field(default_factory=list)
 
 
+class BadEvent(ValueError):
+    """Why one event goes to quarantine."""
+
+
 class Source(Protocol):
     """Reads one store's notifications."""
 
     name: str
+    secret_in_url: bool
+    """Whether a secret may come as the query parameter ``token``: some stores cannot send a header."""
 
     def parse(self, body: bytes) -> Batch:
-        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        """Turn a request body into events and quarantine. Raises MalformedBody, and nothing else whatever comes."""
+        ...
+
+    def event(self, raw: bytes) -> ObjectEvent:
+        """Read one event, of whose text quarantine holds ``raw``. Raises BadEvent, and nothing else whatever it is."""
         ...
 
 
-class BadEvent(ValueError):
-    """Why one event goes to quarantine."""
+def read_all(source: Source, raws: Iterable[bytes]) -> Batch:
+    """Read each event by itself: one that cannot be read never spoils another."""
+    batch = Batch()
+    for raw in raws:
+        try:
+            batch.events.append(source.event(raw))
+        except BadEvent as error:
+            batch.quarantined.append(Quarantined(source.name, str(error) or type(error).__name__, bytes(raw)))
+    return batch
+
+
+def checked_number(events: Sized) -> None:
+    """Raises MalformedBody where one request has more events than any store sends."""
+    if len(events) > MAX_EVENTS:
+        raise MalformedBody(f"{len(events)} events in one request; at most {MAX_EVENTS}")
+
+
+def checked_bucket(name: str) -> str:
+    """The bucket's name, if it can be one. Raises BadEvent."""
+    if not 1 <= len(name) <= 255 or not name.isprintable():
+        raise BadEvent("the bucket's name is empty, too long or holds control characters")
+    return name
 
 
 def checked_key(key: str) -> str:

@@ -9,7 +9,6 @@ Last-Modified first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,14 +18,18 @@ import msgspec
 from webhook.events import Kind, ObjectEvent, Order, Version, believed, mark_of
 from webhook.sources import (
     MAX_EVENTS,
+    UNREADABLE,
     BadEvent,
     Batch,
     MalformedBody,
-    Quarantined,
+    checked_bucket,
     checked_etag,
     checked_key,
+    checked_number,
     checked_size,
+    read_all,
 )
+from webhook.sources.excerpts import elements, members
 
 NAME: Final = "tigris"
 
@@ -67,40 +70,41 @@ class Tigris:
     """Reads Tigris notifications."""
 
     name = NAME
+    secret_in_url = False
 
     def parse(self, body: bytes) -> Batch:
         """Turn a request body into events and quarantine. Raises MalformedBody."""
-        batch = Batch()
-        for raw in _events_of(body):
-            try:
-                batch.events.append(_event(_decode_event(raw)))
-            except (BadEvent, msgspec.DecodeError, RecursionError) as error:
-                batch.quarantined.append(Quarantined(NAME, str(error) or type(error).__name__, bytes(raw)))
-        return batch
+        return read_all(self, _events_of(body))
+
+    def event(self, raw: bytes) -> ObjectEvent:
+        """Read one event object. Raises BadEvent."""
+        try:
+            return _event(_decode_event(raw))
+        except UNREADABLE as error:
+            raise BadEvent(str(error) or type(error).__name__) from None
 
 
-def _events_of(body: bytes) -> Sequence[msgspec.Raw | bytes]:
+def _events_of(body: bytes) -> Sequence[bytes]:
     """The text of each event. Raises MalformedBody."""
-    events: Sequence[msgspec.Raw | bytes]
+    events: Sequence[bytes]
     try:
-        body.decode()  # JSON is UTF-8, and the raw events are not looked into until each is read
+        text = body.decode()  # JSON is UTF-8, and the raw events are not looked into until each is read
         try:
             events = _decode_envelope(body).events
         except msgspec.DecodeError:
-            events = _forgiving(body)
+            events = _forgiving(text)
     except (ValueError, RecursionError) as error:
         raise MalformedBody(f"not a Tigris notification: {error}") from None
-    if len(events) > MAX_EVENTS:
-        raise MalformedBody(f"{len(events)} events in one request; at most {MAX_EVENTS}")
+    checked_number(events)
     return events
 
 
-def _forgiving(body: bytes) -> list[bytes]:
+def _forgiving(text: str) -> list[bytes]:
     """The events, also where one holds half a surrogate pair, NaN or the like, so that only that one is quarantined."""
-    envelope = json.loads(body)
-    if not isinstance(envelope, dict) or not isinstance(envelope.get("events"), list):
+    envelope = members(text)
+    if "events" not in envelope:
         raise ValueError('there is no list "events"')
-    return [json.dumps(event).encode() for event in envelope["events"]]
+    return [event.encode() for event in elements(envelope["events"], MAX_EVENTS)]
 
 
 def _event(event: _Event) -> ObjectEvent:
@@ -108,12 +112,15 @@ def _event(event: _Event) -> ObjectEvent:
     stamp = _stamp(item.versionstamp)
     modified = _modified(item.lastModified)
     etag = checked_etag(item.eTag)
+    kind = _kind(event.eventName)
+    # A renamed object may keep an old Last-Modified: that proves nothing about the name it has now.
+    version = Version() if kind is Kind.MOVED else Version(etag, modified, _order(modified, stamp))
     return ObjectEvent(
         source=NAME,
-        bucket=_bucket(event.bucket),
+        bucket=checked_bucket(event.bucket),
         key=checked_key(item.key),
-        kind=_kind(event.eventName),
-        version=Version(etag, modified, _order(modified, stamp)),
+        kind=kind,
+        version=version,
         size=checked_size(item.size),
         mark=stamp or mark_of(NAME, event.eventName, event.eventTime, etag, item.size, modified),
     )
@@ -126,12 +133,6 @@ def _kind(name: str) -> Kind:
         return _KINDS[name]
     except KeyError:
         raise BadEvent(f"unknown event name {name[:100]!r}") from None
-
-
-def _bucket(name: str) -> str:
-    if not 1 <= len(name) <= 255 or not name.isprintable():
-        raise BadEvent("the bucket's name is empty, too long or holds control characters")
-    return name
 
 
 def _modified(moment: datetime | None) -> datetime | None:

@@ -1,0 +1,648 @@
+"""AWS, EventBridge, MinIO and Ceph: what looks alike in their notifications, and is not."""
+
+from __future__ import annotations
+
+import json
+import struct
+from datetime import UTC, datetime
+from itertools import pairwise, permutations, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tests.webhook.sources.fuzz import mutated, noise, withstands
+from webhook.events import MAX_SIZE_BYTES, Kind, ObjectEvent, Version
+from webhook.sources import MAX_EVENTS, BadEvent, Batch, MalformedBody
+from webhook.sources.s3 import AHEAD_SECONDS, CEPH_INEXACT_SECONDS, S3
+
+NOW = 1_800_000_000
+"""2027-01-15: later than all that was recorded."""
+RECORDED = sorted((Path(__file__).parent / "recorded" / "ceph-rgw").glob("*.json"))
+
+
+def source() -> S3:
+    return S3(lambda: NOW)
+
+
+def aws(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
+    """As in "Event message structure" of the Amazon S3 User Guide."""
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-west-2",
+        "eventTime": "1970-01-01T00:00:00.000Z",
+        "eventName": name,
+        "userIdentity": {"principalId": "AIDAJDPLRKLG7UEXAMPLE"},
+        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810", "x-amz-id-2": "FMyUVURIY8/IgAtTv8xRjskZQpcIZ9"},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "testConfigRule",
+            "bucket": {
+                "name": "amzn-s3-demo-bucket",
+                "ownerIdentity": {"principalId": "A3NL1KOZZKExample"},
+                "arn": "arn:aws:s3:::amzn-s3-demo-bucket",
+            },
+            "object": {
+                "key": "HappyFace.jpg",
+                "size": 1024,
+                "eTag": "d41d8cd98f00b204e9800998ecf8427e",
+                "versionId": "096fKKXTRTtl3on89fVO.nfljtsv6qko",
+                "sequencer": "0055AED6DCD90281E5",
+                **item,
+            },
+        },
+    }
+
+
+def bridged(detail_type: str = "Object Created", **item: Any) -> dict[str, Any]:
+    """As in "EventBridge event message structure" of the Amazon S3 User Guide."""
+    return {
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": detail_type,
+        "source": "aws.s3",
+        "account": "111122223333",
+        "time": "2021-11-12T00:00:00Z",
+        "region": "ca-central-1",
+        "resources": ["arn:aws:s3:::amzn-s3-demo-bucket"],
+        "detail": {
+            "version": "0",
+            "bucket": {"name": "amzn-s3-demo-bucket"},
+            "object": {
+                "key": "example-key",
+                "size": 5,
+                "etag": "b1946ac92492d2347c6235b4d2611184",
+                "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
+                "sequencer": "617f08299329d189",
+                **item,
+            },
+            "request-id": "N4N7GDK58NMKJ12R",
+            "requester": "123456789012",
+            "source-ip-address": "1.2.3.4",
+            "reason": "PutObject",
+        },
+    }
+
+
+def minio(name: str = "s3:ObjectCreated:Put", **item: Any) -> dict[str, Any]:
+    """A record as MinIO makes them; deletes have neither size nor eTag."""
+    said = {"key": "images%2Fmy+photo.jpg", "versionId": "1", "sequencer": "18D2A8C5B7E1F300", **item}
+    if not name.startswith("s3:ObjectRemoved:"):
+        said = {"size": 8, "eTag": "74b87337454200d4d33f80c4663dc5e5", "contentType": "image/jpeg", **said}
+    return {
+        "eventVersion": "2.0",
+        "eventSource": "minio:s3",
+        "awsRegion": "",
+        "eventTime": "2024-01-22T10:11:12.131Z",
+        "eventName": name,
+        "userIdentity": {"principalId": "minio"},
+        "requestParameters": {"principalId": "minio", "region": "", "sourceIPAddress": "10.0.0.1"},
+        "responseElements": {"x-amz-request-id": "17AC9E", "x-minio-origin-endpoint": "http://minio:9000"},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "Config",
+            "bucket": {"name": "inbox", "ownerIdentity": {"principalId": "minio"}, "arn": "arn:aws:s3:::inbox"},
+            "object": said,
+        },
+        "source": {"host": "10.0.0.1", "port": "", "userAgent": "MinIO (linux; amd64)"},
+    }
+
+
+def ceph(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
+    """As the recorded ones."""
+    said: dict[str, Any] = json.loads(recorded(RECORDED[0])["body"])["Records"][0]
+    said["eventName"] = name
+    said["s3"]["object"].update(item)
+    return said
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    [request] = json.loads(path.read_text(encoding="utf-8"))["requests"]
+    return dict(request)
+
+
+def parse(*records: Any) -> Batch:
+    return source().parse(json.dumps({"Records": records}).encode())
+
+
+def one(said: dict[str, Any]) -> ObjectEvent:
+    """The one event of a record, or of an event of EventBridge."""
+    body = said if "detail-type" in said else {"Records": [said]}
+    batch = source().parse(json.dumps(body).encode())
+    assert batch.quarantined == []
+    [read] = batch.events
+    assert read == source().event(json.dumps(said).encode())
+    return read
+
+
+def reason(said: Any) -> str:
+    """Why a record is quarantined, between two that are not."""
+    batch = parse(aws(key="good"), said, aws(key="other"))
+    assert [read.key for read in batch.events] == ["good", "other"]
+    [bad] = batch.quarantined
+    assert (bad.source, json.loads(bad.raw)) == ("s3", said)
+    with pytest.raises(BadEvent) as again:
+        source().event(bad.raw)
+    assert str(again.value) == bad.reason
+    return bad.reason
+
+
+def older(*events: dict[str, Any]) -> list[list[bool]]:
+    read = [one(said).version for said in events]
+    return [[a.is_older_than(b) for b in read] for a in read]
+
+
+def dialects(**item: Any) -> list[dict[str, Any]]:
+    return [aws(**item), bridged(**item), minio(**item), ceph(**item)]
+
+
+# ── AWS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_aws_own_example() -> None:
+    read = one(aws())
+    assert (read.source, read.bucket, read.key) == ("s3", "amzn-s3-demo-bucket", "HappyFace.jpg")
+    assert (read.kind, read.size) == (Kind.CREATED, 1024)
+    assert (read.version.etag, read.version.modified) == ("d41d8cd98f00b204e9800998ecf8427e", None)
+
+
+def test_an_aws_key_is_form_encoded() -> None:
+    assert one(aws(key="red+flower%2B%25.jpg")).key == "red flower+%.jpg"
+    assert one(aws(key="%E6%97%A5%E6%9C%AC/%F0%9F%8F%95.jpg")).key == "日本/🏕.jpg"
+    assert one(aws(key="a%2541")).key == "a%41"  # decoded once
+
+
+@pytest.mark.parametrize("key", ["100%", "a%2", "%zz", "%E6%97"])
+def test_a_key_that_was_decoded_on_the_way_or_is_no_text_is_not_guessed(key: str) -> None:
+    assert "key" in reason(aws(key=key))
+
+
+def test_a_test_event_of_aws_has_no_records_and_tells_nothing() -> None:
+    said = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2014-10-13T15:57:02.089Z", "Bucket": "b"}
+    assert source().parse(json.dumps(said).encode()) == Batch()
+
+
+def test_aws_sequencers_of_one_length_compare_whatever_their_case() -> None:
+    a, b = aws(sequencer="0055AED6DCD90281E5"), aws(sequencer="0055aed6dcd90281e6")
+    assert older(a, b) == [[False, True], [False, False]]
+    same = one(aws(sequencer="0055aed6dcd90281e5"))
+    assert not same.version.is_older_than(one(a).version)
+    assert same.mark == one(a).mark
+
+
+def test_aws_sequencers_of_different_length_do_not_compare() -> None:
+    assert older(aws(sequencer="0055AED6DCD90281E5"), aws(sequencer="ffAED6DCD90281E6")) == [[False] * 2] * 2
+
+
+@pytest.mark.parametrize("sequencer", [None, "", "not hex", "0x12", "ab" * 33, "-1", "١٢"])
+def test_an_event_whose_sequencer_cannot_be_read_is_a_hint_without_order(sequencer: str | None) -> None:
+    for said in dialects(sequencer=sequencer):
+        assert one(said).version.order is None
+
+
+def test_event_time_is_never_order() -> None:
+    early, late = aws(sequencer=None), {**aws(sequencer=None), "eventTime": "2026-01-01T00:00:00.000Z"}
+    assert older(early, late) == [[False] * 2] * 2
+    assert one(early).mark != one(late).mark
+
+
+def test_sizes_come_as_numbers_and_as_texts() -> None:
+    for size in (0, 5 * 2**40, MAX_SIZE_BYTES):
+        for said in (*dialects(size=size), *dialects(size=str(size))):
+            assert one(said).size == size
+    for said in dialects(size=""):
+        assert one(said).size is None
+
+
+def test_a_deletion_has_neither_size_nor_etag() -> None:
+    for said in (aws("ObjectRemoved:Delete"), minio("s3:ObjectRemoved:Delete")):
+        for name in ("size", "eTag"):
+            said["s3"]["object"].pop(name, None)
+        read = one(said)
+        assert (read.kind, read.size, read.version.etag) == (Kind.REMOVED, None, None)
+
+
+# ── EventBridge ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_eventbridge_says_one_event_a_request() -> None:
+    read = one(bridged())
+    assert (read.bucket, read.key, read.size) == ("amzn-s3-demo-bucket", "example-key", 5)
+    assert (read.kind, read.version.etag) == (Kind.CREATED, "b1946ac92492d2347c6235b4d2611184")
+
+
+@pytest.mark.parametrize("key", ["a+b.jpg", "100%", "a%20b", "日本 🏕.jpg"])
+def test_a_key_of_eventbridge_is_not_encoded(key: str) -> None:
+    assert one(bridged(key=key)).key == key
+
+
+def test_one_change_is_one_event_whether_aws_tells_it_or_eventbridge() -> None:
+    item = {"key": "k", "sequencer": "617F08299329D189", "versionId": "v"}
+    etag = "b1946ac92492d2347c6235b4d2611184"
+    there = bridged(key="k", **{"sequencer": "617f08299329d189", "version-id": "v"})
+    assert one(aws(**item, eTag=etag)).mark == one(there).mark
+    assert one(aws(**item, eTag=etag)).version == one(there).version
+    gone = bridged("Object Deleted", key="k", **{"sequencer": "617f08299329d189", "version-id": "v"})
+    assert one(aws("ObjectRemoved:Delete", **item, eTag=None)).mark == one(gone).mark
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (bridged("Object Exploded"), "Object Exploded"),
+        (bridged("AWS API Call via CloudTrail"), "CloudTrail"),
+        ({**bridged(), "source": "my.app"}, "my.app"),
+        ({**bridged(), "detail": {}}, "bucket"),
+        ({**bridged(), "detail": None}, "detail"),
+        ({"detail-type": None}, "detail-type"),
+        (bridged(key=None), "key"),
+    ],
+)
+def test_events_of_eventbridge_that_go_to_quarantine_whole(said: Any, why: str) -> None:
+    body = json.dumps(said).encode()
+    batch = source().parse(body)
+    assert batch.events == []
+    [bad] = batch.quarantined
+    assert why in bad.reason
+    assert bad.raw == body
+
+
+# ── MinIO ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_minio_says_the_name_with_a_prefix_and_the_key_query_escaped_and_much_beside_the_records() -> None:
+    said = {"EventName": "s3:ObjectCreated:Put", "Key": "inbox/images/my photo.jpg", "Records": [minio()]}
+    [read] = source().parse(json.dumps(said).encode()).events
+    assert (read.bucket, read.key, read.kind) == ("inbox", "images/my photo.jpg", Kind.CREATED)
+
+
+@given(st.lists(st.integers(0, NOW * 10**9), min_size=2, max_size=2))
+def test_minio_sequencers_are_compared_as_numbers(nanos: list[int]) -> None:
+    a, b = (one(minio(sequencer=f"{number:X}")).version for number in nanos)
+    assert a.is_older_than(b) == (nanos[0] < nanos[1])
+
+
+def test_minio_sequencers_are_not_compared_as_texts() -> None:
+    assert "F" > "10"
+    assert older(minio(sequencer="F"), minio(sequencer="10")) == [[False, True], [False, False]]
+
+
+def test_a_minio_sequencer_is_last_modified() -> None:
+    moment = datetime(2026, 5, 15, 10, 30, 0, 123456, tzinfo=UTC)
+    nanos = int(moment.timestamp()) * 10**9 + 123_456_789
+    assert one(minio(sequencer=f"{nanos:X}")).version.modified == moment
+    assert one(minio("s3:ObjectRemoved:Delete", sequencer=f"{nanos:X}")).version.modified is None
+
+
+def test_the_removal_of_an_old_version_is_not_old_news_at_minio() -> None:
+    """It is stamped with the time of what was removed; that may have been the last version."""
+    newer, late = minio(sequencer="20"), minio("s3:ObjectRemoved:Delete", sequencer="10", versionId="v1")
+    assert older(late, newer)[0] == [False, False]
+    marker = minio("s3:ObjectRemoved:DeleteMarkerCreated", sequencer="10", versionId="v2")
+    whole = minio("s3:ObjectRemoved:Delete", sequencer="10", versionId="")
+    assert older(marker, whole, newer)[0][2]
+    assert older(marker, whole, newer)[1][2]
+
+
+# ── Ceph ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def packed(seconds: int, nanos: int) -> str:
+    return struct.pack("<II", seconds, nanos).hex().upper()
+
+
+seconds = st.integers(0, NOW)
+nanos = st.integers(0, 10**9 - 1)
+moments = st.tuples(seconds, nanos)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_what_a_ceph_gateway_sent(path: Path) -> None:
+    about = json.loads(path.read_text(encoding="utf-8"))
+    body = recorded(path)["body"]
+    said = json.loads(body)["Records"][0]
+    batch = source().parse(body.encode())
+    assert batch.quarantined == []
+    [read] = batch.events
+    assert read.key == about["key"]
+    assert read.bucket == said["s3"]["bucket"]["name"]
+    assert read.size == said["s3"]["object"]["size"]
+    assert read.version.etag == (said["s3"]["object"]["eTag"] or None)
+    assert read.kind is (Kind.REMOVED if "Removed" in said["eventName"] else Kind.CREATED)
+    assert read.version.order is not None
+
+
+def test_every_recording_is_there() -> None:
+    assert len(RECORDED) == 18
+
+
+def test_recorded_changes_of_one_key_within_a_minute_are_not_ordered_and_later_ones_are() -> None:
+    reads = [source().parse(recorded(path)["body"].encode()).events[0] for path in RECORDED]
+    assert len({read.mark for read in reads}) == len(reads)
+    assert not any(a.version.is_older_than(b.version) for a, b in permutations(reads, 2))
+    late = one(ceph(sequencer=packed(1_795_289_800 + CEPH_INEXACT_SECONDS + 1, 0))).version
+    assert reads[0].version.is_older_than(late)
+
+
+@given(moments, moments)
+def test_ceph_sequencers_are_pairs_of_little_endian_numbers(a: tuple[int, int], b: tuple[int, int]) -> None:
+    first, second = (one(ceph(sequencer=packed(*moment))).version for moment in (a, b))
+    assert first.order is not None
+    assert second.order is not None
+    assert (first.order.key < second.order.key) == (a < b)
+    assert first.is_older_than(second) == ((a[0] + CEPH_INEXACT_SECONDS, a[1]) < b)
+
+
+def test_as_texts_ceph_sequencers_would_be_wrong_for_half_of_all_pairs() -> None:
+    """Why they are decoded."""
+    moments = [(1_795_289_800 + step * 61, step * 104_729_000 % 10**9) for step in range(100)]
+    wrong = sum(packed(*a) > packed(*b) for a, b in pairwise(moments))
+    assert 20 <= wrong <= 80
+
+
+@pytest.mark.parametrize("sequencer", [packed(1, 10**9), packed(1, 2**32 - 1), packed(1, 0)[:-2], packed(1, 0) + "00"])
+def test_a_ceph_sequencer_that_is_no_moment_orders_nothing(sequencer: str) -> None:
+    assert one(ceph(sequencer=sequencer)).version.order is None
+
+
+def test_a_sequencer_from_the_future_orders_nothing() -> None:
+    """A gateway whose clock was once years ahead would make all that comes after it look old."""
+    soon = NOW + AHEAD_SECONDS
+    assert one(ceph(sequencer=packed(soon, 0))).version.order is not None
+    assert one(ceph(sequencer=packed(soon, 1))).version.order is None
+    assert one(minio(sequencer=f"{soon * 10**9:X}")).version.order is not None
+    assert one(minio(sequencer=f"{soon * 10**9 + 1:X}")).version.order is None
+    assert one(minio(sequencer="F" * 16)).version.order is None
+
+
+def test_a_ceph_interval_ends_where_32_bits_do() -> None:
+    read = S3(lambda: 2**32).event(json.dumps(ceph(sequencer=packed(2**32 - 2, 5))).encode())
+    assert read.version.order is not None
+    assert read.version.order.latest == struct.pack(">II", 2**32 - 1, 5)
+
+
+@pytest.mark.parametrize("key", ["a+b.txt", "a%2Fb%20c.txt", "100%", "a b/ü-日本.txt"])
+def test_a_ceph_key_is_never_decoded(key: str) -> None:
+    assert one(ceph(key=key)).key == key
+
+
+def test_a_put_that_ceph_refused_is_announced_all_the_same_and_is_a_hint() -> None:
+    said = {**ceph(), "eventTime": "0.000000"}
+    assert one(said) == one(ceph())
+
+
+# ── all ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ObjectCreated:Put", Kind.CREATED),
+        ("ObjectCreated:Post", Kind.CREATED),
+        ("ObjectCreated:Copy", Kind.CREATED),
+        ("ObjectCreated:CompleteMultipartUpload", Kind.CREATED),
+        ("ObjectCreated:SomethingNew", Kind.CREATED),
+        ("ObjectSynced:Create", Kind.CREATED),
+        ("ObjectRemoved:Delete", Kind.REMOVED),
+        ("ObjectRemoved:DeleteMarkerCreated", Kind.REMOVED),
+        ("ObjectRemoved:NoOP", Kind.REMOVED),
+        ("LifecycleExpiration:Delete", Kind.REMOVED),
+        ("LifecycleExpiration:DeleteMarkerCreated", Kind.REMOVED),
+        ("LifecycleDelMarkerExpiration:Delete", Kind.REMOVED),
+        ("ObjectLifecycle:Expiration:Current", Kind.REMOVED),
+        ("ObjectSynced:Delete", Kind.REMOVED),
+        ("ObjectSynced:DeletionMarkerCreated", Kind.REMOVED),
+        ("ReducedRedundancyLostObject", Kind.REMOVED),
+        ("ObjectCreated:PutTagging", Kind.IRRELEVANT),
+        ("ObjectCreated:DeleteTagging", Kind.IRRELEVANT),
+        ("ObjectCreated:PutRetention", Kind.IRRELEVANT),
+        ("ObjectCreated:PutLegalHold", Kind.IRRELEVANT),
+        ("ObjectAccessed:Get", Kind.IRRELEVANT),
+        ("ObjectAccessed:Head", Kind.IRRELEVANT),
+        ("ObjectTagging:Put", Kind.IRRELEVANT),
+        ("ObjectTagging:Delete", Kind.IRRELEVANT),
+        ("ObjectAcl:Put", Kind.IRRELEVANT),
+        ("ObjectRestore:Post", Kind.IRRELEVANT),
+        ("ObjectRestore:Completed", Kind.IRRELEVANT),
+        ("ObjectTransition:Complete", Kind.IRRELEVANT),
+        ("ObjectLifecycle:Expiration:NonCurrent", Kind.IRRELEVANT),
+        ("ObjectLifecycle:Transition:Current", Kind.IRRELEVANT),
+        ("LifecycleTransition", Kind.IRRELEVANT),
+        ("IntelligentTiering", Kind.IRRELEVANT),
+        ("Replication:OperationCompletedReplication", Kind.IRRELEVANT),
+        ("Scanner:ManyVersions", Kind.IRRELEVANT),
+    ],
+)
+def test_event_names_with_and_without_prefix(name: str, kind: Kind) -> None:
+    for said, prefix in product((aws, minio, ceph), ("", "s3:")):
+        assert one(said(prefix + name)).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Object Created", Kind.CREATED),
+        ("Object Deleted", Kind.REMOVED),
+        ("Object Restore Initiated", Kind.IRRELEVANT),
+        ("Object Restore Completed", Kind.IRRELEVANT),
+        ("Object Restore Expired", Kind.IRRELEVANT),
+        ("Object Storage Class Changed", Kind.IRRELEVANT),
+        ("Object Access Tier Changed", Kind.IRRELEVANT),
+        ("Object ACL Updated", Kind.IRRELEVANT),
+        ("Object Tags Added", Kind.IRRELEVANT),
+        ("Object Tags Deleted", Kind.IRRELEVANT),
+    ],
+)
+def test_event_names_of_eventbridge(name: str, kind: Kind) -> None:
+    assert one(bridged(name)).kind is kind
+
+
+def replaced(path: str, value: Any) -> dict[str, Any]:
+    """AWS's record with one value replaced, or taken away."""
+    said = aws()
+    *folders, name = path.split(".")
+    place = said
+    for folder in folders:
+        place = place[folder]
+    place[name] = value
+    if value is ...:
+        del place[name]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (aws("ObjectExploded:Put"), "ObjectExploded"),
+        (aws("objectcreated:put"), "objectcreated"),
+        (aws("TestEvent"), "TestEvent"),
+        (replaced("eventSource", "garage:s3"), "garage:s3"),
+        (replaced("eventSource", ...), "eventSource"),
+        (replaced("eventSource", "x" * 1000), "unknown eventSource"),
+        (replaced("eventName", 3), "eventName"),
+        (replaced("s3", None), "s3"),
+        (replaced("s3.bucket", "b"), "bucket"),
+        (replaced("s3.bucket.name", ""), "bucket"),
+        (replaced("s3.bucket.name", "b" * 256), "bucket"),
+        (replaced("s3.object", []), "object"),
+        (replaced("s3.object.key", ...), "key"),
+        (aws(key=""), "empty"),
+        (aws(key="k" * 1025), "1024 bytes"),
+        (aws(key="%C3%A9" * 512 + "k"), "1024 bytes"),
+        (aws(key="%41" * 1025), "1024 bytes"),
+        (aws(key="a%00b"), "control"),
+        (aws(key="a%0Ab"), "control"),
+        (aws(key="a%2F..%2Fb"), "path segment"),
+        (aws(size=-1), "negative"),
+        (aws(size="-1"), "size"),
+        (aws(size="1e3"), "size"),
+        (aws(size="9" * 21), "size"),
+        (aws(size="9" * 20), "63 bits"),
+        (aws(size="9" * 5000), "size"),
+        (aws(size=2**64), "63 bits"),
+        (aws(size=1.5), "size"),
+        (aws(eTag="e" * 201), "eTag"),
+        (aws(eTag="a\0"), "eTag"),
+        (aws(versionId="v" * 1025), "version id"),
+        (aws(sequencer="a" * 1025), "sequencer"),
+        (aws(sequencer=12), "sequencer"),
+        (None, "null"),
+        ([], "array"),
+        ("text", "str"),
+        ({}, "eventSource"),
+    ],
+)
+def test_one_bad_record_never_spoils_the_batch(said: Any, why: str) -> None:
+    assert why in reason(said)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "Infinity", "1e400", "9" * 5000, "[" * 40 + "]" * 40, '"\\ud800"', '"\\udc00\\ud800"']
+)
+def test_what_json_does_not_know_spoils_its_own_record_only(text: str) -> None:
+    raw = json.dumps(aws(size="HERE")).replace('"HERE"', text)
+    for beside in ("1", text):
+        body = f'{{ "x" : {beside}, "Records" : [{json.dumps(aws())} , {raw}\n] }}'.encode()
+        batch = source().parse(body)
+        [bad] = batch.quarantined
+        assert len(batch.events) == 1
+        assert bad.raw == raw.encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"{}",
+        b"[]",
+        b"null",
+        b"1e999",
+        b'{"Records": {}}',
+        b'{"Records": null}',
+        b'{"Records": "x"}',
+        b'{"Records": [',
+        b'{"Records": []} x',
+        b'{"records": []}',
+        b'{"Event": "s3:OtherEvent"}',
+        b'{"Event": null}',
+        b'{"Records": ["\xff"]}',
+        b'\xff\xfe{"Records": []}',
+        b'{"Type": "Notification", "Message": "{}"}',
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"Records": [' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"]}",
+        json.dumps({"Records": [{}] * (MAX_EVENTS + 1)}).encode(),
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_what_is_no_notification_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        source().parse(body)
+
+
+def test_an_sns_message_without_its_header_is_told_apart() -> None:
+    with pytest.raises(MalformedBody, match="x-amz-sns-message-type"):
+        source().parse(b'{"Type": "Notification", "Message": "{}"}')
+
+
+def test_a_request_may_be_empty_or_full_and_mixed() -> None:
+    assert parse() == Batch()
+    assert len(parse(*[aws()] * MAX_EVENTS).events) == MAX_EVENTS
+    assert [read.key for read in parse(aws(key="a+b"), minio(key="a+b"), ceph(key="a+b")).events] == [
+        "a b",
+        "a b",
+        "a+b",
+    ]
+
+
+def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
+    for make, removed in ((aws, "ObjectRemoved:Delete"), (minio, "s3:ObjectRemoved:Delete"), (ceph, "ObjectRemoved:X")):
+        said = [
+            make(),
+            make(sequencer="01" * 8),
+            make(sequencer="02" * 8),
+            make(removed),
+            make(versionId="other"),
+            make(eTag="other"),
+            make(sequencer=None),
+            {**make(sequencer=None), "eventTime": "2026-05-15T10:30:00.000Z"},
+            make(sequencer=None, eTag="other"),
+        ]
+        marks = [one(item).mark for item in said]
+        assert marks == [one({**item, "eventVersion": "9.9"}).mark for item in said]
+        assert len(set(marks)) == len(marks)
+    assert one(bridged(sequencer=None)).mark != one({**bridged(sequencer=None), "id": "other"}).mark
+
+
+sequencers = st.sampled_from(["", "f", "10", "0F", "AB" * 8, "ab" * 8, "cd" * 9, packed(5, 5), packed(70, 1), "z"])
+makers = st.sampled_from([aws, bridged, minio, ceph])
+
+
+@given(makers, makers, sequencers, sequencers)
+def test_there_is_no_verdict_across_kinds_of_store(one_of: Any, other_of: Any, a: str, b: str) -> None:
+    kinds = [make.__name__.replace("bridged", "aws") for make in (one_of, other_of)]
+    assume(kinds[0] != kinds[1])
+    first, second = one(one_of(sequencer=a)).version, one(other_of(sequencer=b)).version
+    assert not first.is_older_than(second)
+    assert not first.is_older_than(Version())
+
+
+@given(st.lists(st.tuples(makers, sequencers), min_size=3, max_size=3))
+def test_older_is_a_strict_partial_order_of_what_is_read(said: list[tuple[Any, str]]) -> None:
+    a, b, c = (one(make(sequencer=sequencer)).version for make, sequencer in said)
+    assert not a.is_older_than(a)
+    assert not (a.is_older_than(b) and b.is_older_than(a))
+    assert not (a.is_older_than(b) and b.is_older_than(c)) or a.is_older_than(c)
+
+
+@given(
+    st.integers(1, 32).flatmap(lambda n: st.lists(st.integers(0, 16**n - 1).map(lambda i: f"{i:0{n}x}"), min_size=2))
+)
+def test_the_order_of_aws_sequencers_is_that_of_the_numbers(texts: list[str]) -> None:
+    read = [one(aws(sequencer=text.upper())).version for text in texts]
+    for (a, x), (b, y) in permutations(zip(texts, read, strict=True), 2):
+        assert x.is_older_than(y) == (int(a, 16) < int(b, 16))
+
+
+GOODS = [
+    {"Records": [aws(), minio(), ceph()]},
+    {"Records": [aws("ObjectRemoved:Delete")], "EventName": "x", "Key": "y"},
+    bridged(),
+    {"Event": "s3:TestEvent"},
+]
+
+
+@given(noise)
+@example(b'{"Records":[{"a":1e999}]}')
+@example(b'{"a":"\\ud800","Records":[NaN]}')
+def test_no_body_raises_anything_but_malformed(body: bytes) -> None:
+    withstands(source(), body)
+
+
+@given(mutated(GOODS))
+def test_no_damage_to_a_good_body_raises_anything_but_malformed(body: bytes) -> None:
+    withstands(source(), body)

@@ -1,0 +1,179 @@
+"""Google Cloud Storage notifications, as Pub/Sub pushes them: ``{"message": {"attributes": {…}, "data": …}}``.
+
+One event a request. The attributes say what happened to which generation of which object; ``data`` holds the object's
+metadata in base64, where the notification's payload format is ``JSON_API_V1``. A generation is one content of a key
+and only ever grows; its metageneration counts changes of its metadata.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from typing import Final
+
+import msgspec
+
+from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.sources import (
+    UNREADABLE,
+    BadEvent,
+    Batch,
+    MalformedBody,
+    checked_bucket,
+    checked_etag,
+    checked_key,
+    checked_size,
+    read_all,
+)
+from webhook.sources.excerpts import members
+
+NAME: Final = "gcs"
+
+_MD5_BYTES = 16
+_LAST = 2**64 - 1
+"""In place of a metageneration: a generation's removal comes after all changes of its metadata."""
+
+_KINDS = {
+    "OBJECT_FINALIZE": Kind.CREATED,
+    "OBJECT_DELETE": Kind.REMOVED,
+    "OBJECT_ARCHIVE": Kind.REMOVED,
+    "OBJECT_METADATA_UPDATE": Kind.IRRELEVANT,
+}
+
+
+class _Message(msgspec.Struct):
+    attributes: dict[str, str]
+    data: str | None = None
+
+
+class _Push(msgspec.Struct):
+    message: _Message
+
+
+class _Envelope(msgspec.Struct):
+    message: msgspec.Raw
+
+
+class _Metadata(msgspec.Struct):
+    """What is used of an object resource of the JSON API. Its 64-bit numbers are texts."""
+
+    size: int | str | None = None
+    metageneration: int | str | None = None
+    md5Hash: str | None = None  # noqa: N815 - the wire's name
+    kmsKeyName: str | None = None  # noqa: N815
+    componentCount: int | str | None = None  # noqa: N815
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_push = msgspec.json.Decoder(_Push).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
+_is_number = re.compile(r"[0-9]{1,19}").fullmatch
+
+
+class Gcs:
+    """Reads what Pub/Sub pushes of Google Cloud Storage."""
+
+    name = NAME
+    secret_in_url = True
+
+    def parse(self, body: bytes) -> Batch:
+        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        try:
+            text = body.decode()
+            try:
+                _decode_envelope(body)
+            except msgspec.DecodeError:
+                if "message" not in members(text):
+                    raise ValueError('there is no "message"') from None
+        except (ValueError, RecursionError) as error:
+            raise MalformedBody(f"not a push of Pub/Sub: {error}") from None
+        return read_all(self, [body])
+
+    def event(self, raw: bytes) -> ObjectEvent:
+        """Read the message of one push. Raises BadEvent."""
+        try:
+            message = _decode_push(raw).message
+            return _event(message.attributes, _metadata(message))
+        except UNREADABLE as error:
+            raise BadEvent(str(error) or type(error).__name__) from None
+
+
+def _metadata(message: _Message) -> _Metadata:
+    """What comes with the attributes; nothing where the notification has no payload. Raises BadEvent, DecodeError."""
+    if message.attributes.get("payloadFormat") != "JSON_API_V1" or not message.data:
+        return _Metadata()
+    return _decode_metadata(_unbase64("data", message.data))
+
+
+def _event(attributes: dict[str, str], metadata: _Metadata) -> ObjectEvent:
+    name = _attribute(attributes, "eventType")
+    kind = _kind(name, attributes)
+    generation = _checked_number("generation", _attribute(attributes, "objectGeneration"))
+    metageneration = _checked_number("metageneration", metadata.metageneration)
+    return ObjectEvent(
+        source=NAME,
+        bucket=checked_bucket(_attribute(attributes, "bucketId")),
+        key=checked_key(_attribute(attributes, "objectId")),
+        kind=kind,
+        version=Version(_etag(metadata), None, _order(kind, generation, metageneration)),
+        size=checked_size(_checked_number("size", metadata.size)),
+        mark=mark_of(NAME, name, generation, metageneration if kind is Kind.IRRELEVANT else None),
+    )
+
+
+def _kind(name: str, attributes: dict[str, str]) -> Kind:
+    try:
+        kind = _KINDS[name]
+    except KeyError:
+        raise BadEvent(f"unknown eventType {name[:100]!r}") from None
+    if kind is Kind.REMOVED and attributes.get("overwrittenByGeneration"):
+        return Kind.IRRELEVANT  # only the older content went, to make room for the newer one, which has its own event
+    return kind
+
+
+def _order(kind: Kind, generation: int | None, metageneration: int | None) -> Order | None:
+    """Generation first, then metageneration. A new generation's first is 1, also where nothing says so."""
+    if generation is None:
+        return None
+    second = _LAST if kind is Kind.REMOVED else metageneration or 1
+    return Order(NAME, generation.to_bytes(8, "big") + second.to_bytes(8, "big"))
+
+
+def _etag(metadata: _Metadata) -> str | None:
+    """The ETag that the S3-compatible API answers with: the content's MD5 in hexadecimal.
+
+    Not for composite objects, which have no MD5, nor under keys of the customer, where it is something else. The
+    metadata's own ``etag`` is the JSON API's and never seen there.
+    """
+    if not metadata.md5Hash or metadata.kmsKeyName or metadata.componentCount:
+        return None
+    digest = _unbase64("md5Hash", metadata.md5Hash)
+    if len(digest) != _MD5_BYTES:
+        raise BadEvent("md5Hash has not 16 bytes")
+    return checked_etag(digest.hex())
+
+
+def _attribute(attributes: dict[str, str], name: str) -> str:
+    try:
+        return attributes[name]
+    except KeyError:
+        raise BadEvent(f"the attribute {name} is missing: is this a notification of Cloud Storage?") from None
+
+
+def _unbase64(name: str, text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadEvent(f"{name} is not base64") from None
+
+
+def _checked_number(name: str, number: int | str | None) -> int | None:
+    """A number of at most 63 bits, which is mostly written as text. Raises BadEvent."""
+    if isinstance(number, str):
+        if not _is_number(number):
+            raise BadEvent(f"the {name} is no number")
+        number = int(number)
+    if number is not None and not 0 <= number < 2**63:
+        raise BadEvent(f"the {name} is negative or has more than 63 bits")
+    return number

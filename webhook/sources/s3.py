@@ -1,0 +1,409 @@
+"""S3 notifications, as AWS, MinIO and Ceph send them: ``{"Records": [{"eventName": "ObjectCreated:Put", …}]}``.
+
+Also what Amazon EventBridge makes of them, one event a request: ``{"detail-type": "Object Created", "detail": {…}}``.
+
+They look alike and are not. Who sent a record (``eventSource``) decides how its key is encoded and what its
+``sequencer`` means; each such reading is a ``_Dialect`` below. A sequencer is only about order: one that cannot be read
+leaves a hint without order, which is fetched. ``eventTime`` is never order.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from webhook.events import MAX_KEY_BYTES, Kind, ObjectEvent, Order, Version, mark_of
+from webhook.sources import (
+    MAX_EVENTS,
+    UNREADABLE,
+    BadEvent,
+    Batch,
+    MalformedBody,
+    checked_bucket,
+    checked_etag,
+    checked_key,
+    checked_number,
+    checked_size,
+    read_all,
+)
+from webhook.sources.excerpts import elements, members
+
+NAME: Final = "s3"
+
+CEPH_INEXACT_SECONDS = 60
+"""A Ceph gateway reads its clock after the write: of racing writers the latest sequencer need not be the last one's."""
+AHEAD_SECONDS = 60
+"""A sequencer that is a clock's reading is believed up to so far ahead of ours.
+
+One from the far future would make everything that comes after it look old.
+"""
+_TEXT_CHARACTERS = 1024
+"""Of a sequencer, a version's id, and whatever else only tells events apart."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOS = 10**9
+
+
+# ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Object(msgspec.Struct):
+    key: str
+    size: int | str | None = None
+    eTag: str | None = None  # noqa: N815 - the wire's name
+    versionId: str | None = None  # noqa: N815
+    sequencer: str | None = None
+
+
+class _Bucket(msgspec.Struct):
+    name: str
+
+
+class _Entity(msgspec.Struct):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Record(msgspec.Struct):
+    eventSource: str  # noqa: N815
+    eventName: str  # noqa: N815
+    s3: _Entity
+    eventTime: str | None = None  # noqa: N815
+
+
+class _BridgedObject(msgspec.Struct):
+    key: str
+    size: int | str | None = None
+    etag: str | None = None
+    version_id: str | None = msgspec.field(name="version-id", default=None)
+    sequencer: str | None = None
+
+
+class _Detail(msgspec.Struct):
+    bucket: _Bucket
+    object: _BridgedObject
+
+
+class _Bridged(msgspec.Struct):
+    """An event of EventBridge."""
+
+    detail_type: str = msgspec.field(name="detail-type")
+    detail: _Detail
+    source: str = "aws.s3"
+    id: str | None = None
+
+
+class _Named(msgspec.Struct):
+    """Any event; what is empty is not there."""
+
+    detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
+
+
+class _Envelope(msgspec.Struct):
+    """Any body; what is empty is not there."""
+
+    Records: list[msgspec.Raw] | None = None
+    detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
+    Event: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    Type: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_record = msgspec.json.Decoder(_Record).decode
+_decode_bridged = msgspec.json.Decoder(_Bridged).decode
+_decode_name = msgspec.json.Decoder(_Named).decode
+
+
+class S3:
+    """Reads S3 notifications. ``now`` is a clock of seconds since 1970."""
+
+    name = NAME
+    secret_in_url = True
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+
+    def parse(self, body: bytes) -> Batch:
+        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        events = _events_of(body)
+        checked_number(events)
+        return read_all(self, events)
+
+    def event(self, raw: bytes) -> ObjectEvent:
+        """Read one record, or one event of EventBridge. Raises BadEvent."""
+        try:
+            bridged = bool(bytes(_decode_name(raw).detail_type))
+            said = _bridged(_decode_bridged(raw)) if bridged else _recorded(_decode_record(raw))
+        except UNREADABLE as error:
+            raise BadEvent(str(error) or type(error).__name__) from None
+        return _hint(said, int((self._now() + AHEAD_SECONDS) * _NANOS))
+
+
+# ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _events_of(body: bytes) -> Sequence[bytes]:
+    """The text of each event. Raises MalformedBody."""
+    try:
+        text = body.decode()  # JSON is UTF-8, and the raw events are not looked into until each is read
+        try:
+            envelope = _decode_envelope(body)
+        except msgspec.DecodeError:
+            envelope = _forgiving(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody(f"not an S3 notification: {error}") from None
+    if envelope.Records is not None:
+        return envelope.Records
+    if bytes(envelope.detail_type):
+        return [body]
+    if bytes(envelope.Event) == b'"s3:TestEvent"':
+        return []  # AWS asks whether the destination may be written to
+    if bytes(envelope.Type):
+        raise MalformedBody("an SNS message without the header x-amz-sns-message-type: is it taken off on the way?")
+    raise MalformedBody('not an S3 notification: there is neither "Records" nor "detail-type"')
+
+
+def _forgiving(text: str) -> _Envelope:
+    """The envelope, also where an event holds half a surrogate pair, NaN or the like: only that one is refused."""
+    found = members(text)
+    raw = {name: msgspec.Raw(value.encode()) for name, value in found.items()}
+    listed = found.get("Records", "null")
+    return _Envelope(
+        None if listed == "null" else [msgspec.Raw(element.encode()) for element in elements(listed, MAX_EVENTS)],
+        *(raw.get(name, msgspec.Raw()) for name in ("detail-type", "Event", "Type")),
+    )
+
+
+# ── dialects ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """How one kind of store means what it writes."""
+
+    name: str
+    key: Callable[[str], str]
+    order: Callable[[str, int], Order | None]
+    """From the sequencer and the latest nanosecond since 1970 that is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What all kinds of event say."""
+
+    dialect: _Dialect
+    name: str
+    kind: Kind
+    bucket: str
+    object: _Object
+    identity: str | None
+    """What else tells this event from others of its key, where there is no sequencer."""
+
+
+def _recorded(record: _Record) -> _Said:
+    try:
+        dialect = _DIALECTS[record.eventSource]
+    except KeyError:
+        known = ", ".join(_DIALECTS)
+        raise BadEvent(f"unknown eventSource {record.eventSource[:100]!r}; known are {known}") from None
+    name = record.eventName.removeprefix("s3:")
+    return _Said(dialect, name, _kind(name), record.s3.bucket.name, record.s3.object, record.eventTime)
+
+
+def _bridged(event: _Bridged) -> _Said:
+    if event.source != "aws.s3":
+        raise BadEvent(f"an event of {event.source[:100]!r}, not of 'aws.s3'")
+    try:
+        kind = _BRIDGED_KINDS[event.detail_type]
+    except KeyError:
+        raise BadEvent(f"unknown detail-type {event.detail_type[:100]!r}") from None
+    said = event.detail.object
+    item = _Object(said.key, said.size, said.etag, said.version_id, said.sequencer)
+    return _Said(_BRIDGED, event.detail_type, kind, event.detail.bucket.name, item, event.id)
+
+
+def _hint(said: _Said, believed_ns: int) -> ObjectEvent:
+    item, dialect = said.object, said.dialect
+    sequencer = _checked_text("sequencer", item.sequencer)
+    version_id = _checked_text("version id", item.versionId)
+    order = dialect.order(sequencer, believed_ns)
+    if dialect is _MINIO and _removes_version(said.name, version_id):
+        order = None
+    etag = checked_etag(item.eTag)
+    return ObjectEvent(
+        source=NAME,
+        bucket=checked_bucket(said.bucket),
+        key=checked_key(dialect.key(item.key)),
+        kind=said.kind,
+        version=Version(etag, _modified(said, order), order),
+        size=checked_size(_number(item.size)),
+        mark=_mark(said, sequencer, version_id, etag),
+    )
+
+
+def _mark(said: _Said, sequencer: str, version_id: str, etag: str | None) -> bytes:
+    """Alike for one change, also where AWS tells of it twice: as a record, and through EventBridge.
+
+    Of a removal only one of the two has an ETag.
+    """
+    created = etag if said.kind is Kind.CREATED else None
+    if sequencer:
+        return mark_of(said.dialect.name, said.kind.value, sequencer.lower(), version_id, created)
+    identity = _checked_text("time or id", said.identity)
+    return mark_of(said.dialect.name, said.name, identity, version_id, etag, said.object.size)
+
+
+def _removes_version(name: str, version_id: str) -> bool:
+    """Whether this removes one version of several, for good.
+
+    MinIO stamps it with the time at which that version was written, and the oldest may be removed last: an event that
+    looks old may tell that nothing is left.
+    """
+    return name.startswith("ObjectRemoved:") and not name.endswith(":DeleteMarkerCreated") and version_id != ""
+
+
+def _modified(said: _Said, order: Order | None) -> datetime | None:
+    """MinIO's sequencer is the object's Last-Modified."""
+    if said.dialect is not _MINIO or order is None or said.kind is not Kind.CREATED:
+        return None
+    return _EPOCH + timedelta(microseconds=int.from_bytes(order.key, "big") // 1000)
+
+
+# ── names of events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+_KINDS = (
+    # The first that fits. MinIO calls changes of metadata creations.
+    ("ObjectCreated:PutTagging", Kind.IRRELEVANT),
+    ("ObjectCreated:DeleteTagging", Kind.IRRELEVANT),
+    ("ObjectCreated:PutRetention", Kind.IRRELEVANT),
+    ("ObjectCreated:PutLegalHold", Kind.IRRELEVANT),
+    ("ObjectCreated:", Kind.CREATED),
+    ("ObjectRemoved:", Kind.REMOVED),
+    ("LifecycleExpiration:", Kind.REMOVED),
+    ("LifecycleDelMarkerExpiration:", Kind.REMOVED),
+    ("ReducedRedundancyLostObject", Kind.REMOVED),
+    ("ObjectLifecycle:Expiration:Current", Kind.REMOVED),
+    ("ObjectLifecycle:", Kind.IRRELEVANT),
+    ("ObjectSynced:Create", Kind.CREATED),
+    ("ObjectSynced:Delet", Kind.REMOVED),
+    ("ObjectAccessed:", Kind.IRRELEVANT),
+    ("ObjectTagging:", Kind.IRRELEVANT),
+    ("ObjectAcl:", Kind.IRRELEVANT),
+    ("ObjectRestore:", Kind.IRRELEVANT),
+    ("ObjectTransition:", Kind.IRRELEVANT),
+    ("ObjectRetention:", Kind.IRRELEVANT),
+    ("LifecycleTransition", Kind.IRRELEVANT),
+    ("IntelligentTiering", Kind.IRRELEVANT),
+    ("Replication:", Kind.IRRELEVANT),
+    ("Scanner:", Kind.IRRELEVANT),
+)
+
+_BRIDGED_KINDS = {
+    "Object Created": Kind.CREATED,
+    "Object Deleted": Kind.REMOVED,
+    "Object Restore Initiated": Kind.IRRELEVANT,
+    "Object Restore Completed": Kind.IRRELEVANT,
+    "Object Restore Expired": Kind.IRRELEVANT,
+    "Object Storage Class Changed": Kind.IRRELEVANT,
+    "Object Access Tier Changed": Kind.IRRELEVANT,
+    "Object ACL Updated": Kind.IRRELEVANT,
+    "Object Tags Added": Kind.IRRELEVANT,
+    "Object Tags Deleted": Kind.IRRELEVANT,
+}
+
+
+def _kind(name: str) -> Kind:
+    for beginning, kind in _KINDS:
+        if name.startswith(beginning):
+            return kind
+    raise BadEvent(f"unknown event name {name[:100]!r}")
+
+
+# ── keys, numbers, order ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_is_hex = re.compile(r"[0-9a-f]+").fullmatch
+_is_size = re.compile(r"[0-9]{1,20}").fullmatch
+_half_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+
+
+def _form_decoded(key: str) -> str:
+    """The key of a form's encoding, in which a space is a plus. Raises BadEvent."""
+    if len(key) > 3 * MAX_KEY_BYTES:  # none of it needs to be decoded to know that
+        raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
+    if _half_escape(key):
+        raise BadEvent("the key is not percent-encoded, as this store's keys are: was it decoded on the way?")
+    try:
+        return unquote_plus(key, errors="strict")
+    except UnicodeDecodeError:
+        raise BadEvent("the decoded key is not UTF-8") from None
+
+
+def _number(size: int | str | None) -> int | None:
+    """The size in bytes, which some senders write as text. Raises BadEvent."""
+    if not isinstance(size, str):
+        return size
+    if not size:
+        return None
+    if not _is_size(size):
+        raise BadEvent("the size is no number of bytes")
+    return int(size)
+
+
+def _checked_text(name: str, text: str | None) -> str:
+    """Empty where there is none. Raises BadEvent."""
+    if text is None:
+        return ""
+    if len(text) > _TEXT_CHARACTERS:
+        raise BadEvent(f"the {name} is longer than {_TEXT_CHARACTERS} characters")
+    return text
+
+
+def _aws_order(sequencer: str, _: int) -> Order | None:
+    """AWS has shown sequencers with zeros before and behind them: only those of one length compare."""
+    digits = sequencer.lower()
+    if not _is_hex(digits) or len(digits) > 64:
+        return None
+    return Order(f"aws-{len(digits)}", digits.encode())
+
+
+def _minio_order(sequencer: str, believed_ns: int) -> Order | None:
+    """The object's modification time in nanoseconds since 1970, in hexadecimal without leading zeros."""
+    digits = sequencer.lower()
+    if not _is_hex(digits) or len(digits) > 16 or int(digits, 16) > believed_ns:
+        return None
+    return Order("minio", int(digits, 16).to_bytes(8, "big"))
+
+
+def _ceph_order(sequencer: str, believed_ns: int) -> Order | None:
+    """Seconds and nanoseconds of the gateway's clock, each 32 bits, as they lie in the memory of a little-endian CPU.
+
+    The write itself was at that moment or somewhat before; to be on the safe side it may also have been after. Read as
+    text or as one number, the order is wrong for about half of all pairs.
+    """
+    digits = sequencer.lower()
+    if not _is_hex(digits) or len(digits) != 16:
+        return None
+    raw = bytes.fromhex(digits)
+    seconds, nanos = int.from_bytes(raw[:4], "little"), int.from_bytes(raw[4:], "little")
+    if nanos >= _NANOS or seconds * _NANOS + nanos > believed_ns:
+        return None
+    last = min(seconds + CEPH_INEXACT_SECONDS, 2**32 - 1)
+    return Order("ceph", _moment(seconds, nanos), _moment(last, nanos))
+
+
+def _moment(seconds: int, nanos: int) -> bytes:
+    return seconds.to_bytes(4, "big") + nanos.to_bytes(4, "big")
+
+
+_AWS = _Dialect("aws", _form_decoded, _aws_order)
+_BRIDGED = _Dialect("aws", str, _aws_order)
+_MINIO = _Dialect("minio", _form_decoded, _minio_order)
+_CEPH = _Dialect("ceph", str, _ceph_order)
+_DIALECTS = {"aws:s3": _AWS, "minio:s3": _MINIO, "ceph:s3": _CEPH}

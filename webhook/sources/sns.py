@@ -1,0 +1,249 @@
+"""Amazon SNS, which wraps S3 notifications in messages of its own, signs them, and asks before it sends any.
+
+A message is believed for its signature alone, so it needs no secret: the topic has to be one that is configured, and
+the certificate has to come from SNS in that topic's own region. Nobody can make this process call any other address.
+A message that is sent twice does no harm: the events in it are known by then.
+
+Source: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from base64 import b64decode
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+import msgspec
+import structlog
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+
+from webhook.sources import UNREADABLE, MalformedBody
+
+log = structlog.get_logger()
+
+MAX_MESSAGE_BYTES = 2 << 20
+"""Largest message: SNS allows 256 KiB of text, and JSON writes a character with up to six."""
+MAX_ANSWER_BYTES = 64 * 1024
+"""Largest certificate, and largest answer to a confirmation."""
+CALL_SECONDS = 10.0
+"""Longest time that SNS has to answer."""
+CALLS_A_MINUTE = 30
+"""Calls to SNS. Whoever knows a topic's name can cause one; a certificate is good for months."""
+_WAITING = 8
+_CERTIFICATES = 8
+_KEY_BITS = 2048
+
+_SIGNED = {
+    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+    "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+}
+_HASHES = {"1": SHA1, "2": SHA256}
+
+
+class UntrustedTopic(Exception):
+    """A topic that is not configured."""
+
+
+class BadSignature(Exception):
+    """The message is not from SNS, or was changed on the way."""
+
+
+class SnsUnavailable(Exception):
+    """SNS did not answer, so the message could not be judged. It has to be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose messages are believed, and where their certificates have to come from."""
+
+    topics: frozenset[str] = frozenset()
+    """Amazon Resource Names."""
+    origin: str = "https://sns.{region}.{domain}"
+    """Scheme and host of SNS in a region."""
+
+    def origin_of(self, topic: str) -> str:
+        """Where SNS answers for a topic. Raises UntrustedTopic."""
+        if topic not in self.topics:
+            raise UntrustedTopic(
+                f"the topic {topic[:300]!r} is not one of server.sns_topics: add it there, or end the subscription"
+            )
+        _, partition, _, region, *_ = topic.split(":")
+        domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+        return self.origin.format(region=region, domain=domain)
+
+
+class _Message(msgspec.Struct):
+    Type: str
+    MessageId: str
+    TopicArn: str
+    Message: str
+    Timestamp: str
+    SignatureVersion: str
+    Signature: str
+    SigningCertURL: str
+    Subject: str | None = None
+    Token: str | None = None
+    SubscribeURL: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+class Sns:
+    """Opens messages of trusted topics, and confirms subscriptions to them."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._http: httpx.AsyncClient | None = None
+        self._certificates: dict[str, x509.Certificate] = {}
+        self._calling = asyncio.Lock()
+        self._waiting = 0
+        self._called: deque[float] = deque(maxlen=CALLS_A_MINUTE)
+
+    @staticmethod
+    def wraps(headers: Mapping[str, str]) -> bool:
+        """Whether a request carries a message. With raw delivery it is what was published, and nothing is signed."""
+        return "x-amz-sns-message-type" in headers and headers.get("x-amz-sns-rawdelivery", "").lower() != "true"
+
+    def expect(self, headers: Mapping[str, str]) -> None:
+        """Refuse by its headers what would be refused anyway, before its body is read. Raises UntrustedTopic."""
+        self._trust.origin_of(headers.get("x-amz-sns-topic-arn", ""))
+
+    async def open(self, body: bytes) -> bytes | None:
+        """What was published; None where the message is about the subscription.
+
+        Raises:
+            MalformedBody: it is no message.
+            UntrustedTopic: its topic is not configured.
+            BadSignature: it was not signed by SNS, or the certificate is not valid now.
+            SnsUnavailable: SNS does not answer.
+
+        """
+        message = _read(body)
+        origin = self._trust.origin_of(message.TopicArn)
+        await self._verify(message, origin)
+        if message.Type == "Notification":
+            return message.Message.encode("utf-8", "surrogatepass")
+        if message.Type == "SubscriptionConfirmation":
+            await self._confirm(message, origin)
+        else:
+            log.warning("subscription ended", topic=message.TopicArn)
+        return None
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def _verify(self, message: _Message, origin: str) -> None:
+        url = message.SigningCertURL
+        if not re.fullmatch(re.escape(origin) + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", url):
+            raise BadSignature(f"the certificate is not one of SNS at {origin}")
+        known = self._certificates.get(url)
+        certificate = known or await self._certificate(url)
+        _check_signature(message, certificate)
+        # Only now is it kept: others' can neither fill this memory, nor take the place of a good one.
+        if known is None:
+            while len(self._certificates) >= _CERTIFICATES:
+                del self._certificates[next(iter(self._certificates))]
+            self._certificates[url] = certificate
+
+    async def _certificate(self, url: str) -> x509.Certificate:
+        text = await self._call(url)
+        try:
+            return x509.load_pem_x509_certificate(text)
+        except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+            raise BadSignature("what SigningCertURL leads to is no certificate") from None
+
+    async def _confirm(self, message: _Message, origin: str) -> None:
+        url = message.SubscribeURL or ""
+        if not re.fullmatch(re.escape(origin) + r"/\?Action=ConfirmSubscription&[A-Za-z0-9&=:%._~+-]{1,4000}", url):
+            raise BadSignature(f"SubscribeURL is not a confirmation at {origin}")
+        await self._call(url)
+        log.info("subscription confirmed", topic=message.TopicArn)
+
+    async def _call(self, url: str) -> bytes:
+        """GET from SNS, one at a time. Raises SnsUnavailable."""
+        if self._waiting >= _WAITING:
+            raise SnsUnavailable("too many messages wait for an answer of SNS")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(CALL_SECONDS), self._calling:
+                self._count()
+                return await self._get(url)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise SnsUnavailable(f"SNS does not answer: {type(error).__name__}") from None
+        finally:
+            self._waiting -= 1
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        if len(self._called) == CALLS_A_MINUTE and now - self._called[0] < 60:
+            raise SnsUnavailable(f"SNS was called {CALLS_A_MINUTE} times in a minute")
+        self._called.append(now)
+
+    async def _get(self, url: str) -> bytes:
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False)
+        async with self._http.stream("GET", url) as response:
+            if response.status_code != 200:
+                raise SnsUnavailable(f"SNS answered {response.status_code}")
+            answer = bytearray()
+            async for chunk in response.aiter_bytes():
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise SnsUnavailable(f"SNS answered with more than {MAX_ANSWER_BYTES} bytes")
+            return bytes(answer)
+
+
+def _read(body: bytes) -> _Message:
+    """Raises MalformedBody."""
+    try:
+        message = _decode(body)
+    except UNREADABLE as error:
+        raise MalformedBody(f"not an SNS message: {error}") from None
+    if message.Type not in _SIGNED:
+        raise MalformedBody(f"not an SNS message: unknown Type {message.Type[:100]!r}")
+    return message
+
+
+def _check_signature(message: _Message, certificate: x509.Certificate) -> None:
+    """Raises BadSignature."""
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
+        raise BadSignature("the certificate is not valid now. Is this machine's clock right?")
+    if message.SignatureVersion not in _HASHES:
+        raise BadSignature(f"unknown SignatureVersion {message.SignatureVersion[:20]!r}")
+    try:
+        kind = _HASHES[message.SignatureVersion]
+        signature = b64decode(message.Signature, validate=True)
+        _key_of(certificate).verify(signature, _signed_text(message), PKCS1v15(), kind())
+    except (ValueError, InvalidSignature):
+        raise BadSignature("the signature does not fit the message") from None
+
+
+def _key_of(certificate: x509.Certificate) -> RSAPublicKey:
+    """Raises BadSignature."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPublicKey) or key.key_size < _KEY_BITS:
+        raise BadSignature(f"the certificate's key is not RSA of at least {_KEY_BITS} bits")
+    return key
+
+
+def _signed_text(message: _Message) -> bytes:
+    """What SNS signs: names and values of some fields in order, a newline after each. What is absent is left out."""
+    values = ((name, getattr(message, name)) for name in _SIGNED[message.Type])
+    return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()
