@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: help demo up test check format bench lock image clean
+SEEDS ?= 2000
+.PHONY: help demo up test check format bench soak chaos lock image clean
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -40,6 +41,12 @@ format: $(STAMP)  ## rewrite the sources as ruff wants them
 
 bench: $(STAMP)  ## how fast, beside what is possible on this machine
 	@$(BIN)/python -m tests.bench
+
+soak: $(STAMP)  ## simulated histories, SEEDS=2000 of them: disorder, crashes, a store that lags
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+chaos: $(STAMP)  ## real processes killed and stopped at random for ten minutes
+	@$(BIN)/python -m tests.chaos
 
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	@$(LOCK) pyproject.toml -o requirements/runtime.txt

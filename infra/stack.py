@@ -162,7 +162,7 @@ def running(
             "control-plane",
             ["webhook", "serve", "--config", str(config_path), "--state", str(folder), "--announce"],
             folder,
-            {**_plane_environment(keys, told["endpoint"]), **(environment or {})},
+            {**_plane_environment(keys, told["endpoint"]), **_strong(config), **(environment or {})},
             stop,
         )
         workers = partial(_end_workers, config, folder)
@@ -181,6 +181,11 @@ def _plane_environment(keys: Keys, endpoint: str) -> dict[str, str]:
         "YURT_WEBHOOK_SECRETS": keys.webhook,
         "YURT_ADMIN_TOKEN": keys.admin,
     }
+
+
+def _strong(config: Config) -> dict[str, str]:
+    """The local bucket is strongly consistent: nobody has to wait until its regions agree."""
+    return {f"YURT_PIPELINES__{name.upper()}__REPLICA_LAG_SECONDS": "0" for name in config.pipelines}
 
 
 def _subscribe(config: Config, endpoint: str, url: str, keys: Keys) -> None:

@@ -27,7 +27,10 @@ from webhook.leases import Leases
 from webhook.ledger import outcome
 from webhook.ledger.intake import Verdict
 from webhook.metrics import CHANGES, Metrics
+from webhook.parked import Parked
+from webhook.quarantine import Quarantine
 from webhook.receiver import Receiver
+from webhook.sweep.desk import SweepDesk
 from workers import fleet, manifest, protocol
 from workers.handlers.registry import KINDS, validate_options
 from workers.session import Exit
@@ -109,6 +112,8 @@ def documented(name: str, column: str, heading: str = "") -> set[str]:
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`server`": config.Server,
+    "`sweep`": config.Sweep,
+    "`retention`": config.Retention,
     "`pipelines.NAME`": config.Pipeline,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": config.HandlerLimits,
@@ -204,7 +209,10 @@ def _command(name: str) -> click.Command:
 
 
 def _options(command: click.Command) -> set[str]:
-    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    """Of a group, those of all its commands."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    return own.union(*map(_options, inner))
 
 
 def test_every_command_is_documented() -> None:
@@ -257,7 +265,7 @@ def _make_exists(line: str) -> bool:
 
 
 def test_every_endpoint_is_documented() -> None:
-    table = endpoints(*(cast("Any", part) for part in (Receiver, Leases, Admin, Health)))
+    table = endpoints(*(cast("Any", part) for part in (Receiver, Leases, Admin, Health, Parked, Quarantine, SweepDesk)))
     assert documented("docs/protocol.md", "endpoint") == {f"{e.method} {e.path.replace(':int', '')}" for e in table}
 
 
@@ -340,7 +348,7 @@ def _state_diagrams() -> list[set[str]]:
 
 
 def test_every_state_is_drawn_and_explained() -> None:
-    objects = set(get_args(outcome.State)) | {"leased"}
+    objects = set(get_args(outcome.State)) | {"leased", "forgotten"}
     machines = {state.value for state in fleet.State}
     assert _state_diagrams() == [objects, machines]
     assert documented("docs/states.md", "state", "An object") == objects

@@ -1,26 +1,35 @@
-"""Asks the store whether objects are there: after a delete event, a rename, or a worker's 404.
+"""Asks the store whether objects are there: after a delete event, a rename, a worker's 404, or one that is archived.
 
 A store that is global may answer 404 from a region that is only late, so absence is believed after several checks with
-growing waits between them. Only then, and only where the pipeline says so, are outputs removed.
+growing waits between them. Only then, and only where the pipeline says so, are outputs removed or moved to the trash.
+
+An object that is there but archived is brought back, where the pipeline says so, and looked at again until it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 
 import structlog
+from structlog.typing import FilteringBoundLogger as BoundLogger
 
+from webhook.config import Pipeline
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Claimed, Ledger, Settlement
-from webhook.ledger.outcome import Absent, Failed, Outcome, Present
-from webhook.publishing import KeyTooLong, output_key
+from webhook.ledger.outcome import Absent, Failed, Outcome, Present, Restoring
+from webhook.removal import Remover
 from webhook.routing import Routes
-from webhook.storage import PreconditionFailed, Store, StoreError
+from webhook.storage import Store, StoreError
 
 log = structlog.get_logger()
 
-_LEASE_SECONDS = 120.0
+_LEASE_SECONDS = 45.0
+"""An object whose checker was killed waits for so long."""
+_ASK_SECONDS = 25.0
+"""For one object with all its outputs. Well below the lease: a call that is not waited for any more may go on. What was
+not removed by then is removed by the next try."""
 _BATCH = 16
 _LOOK_SECONDS = 0.5
 
@@ -32,6 +41,7 @@ class AbsenceChecker:
         self._ledger = ledger
         self._routes = routes
         self._store = store
+        self._remover = Remover(store, routes.all)
 
     async def run(self) -> None:
         """Check what is due, for ever. Nobody waits for it, so it looks now and then instead of being rung for."""
@@ -60,27 +70,39 @@ class AbsenceChecker:
         name, pipeline = self._routes.pipelines[row.pipeline_id]
         about = log.bind(pipeline=name, key=row.key, lease=row.id)
         try:
-            if await self._store.head(pipeline.input.bucket, row.key):
-                return Present()
-            if row.attempt >= pipeline.absent_checks:
-                # A bucket that is not there says the same of each of its objects: that is nobody's delete.
-                await self._store.reach(pipeline.input.bucket)
-                about.info("object is gone", outputs=pipeline.on_delete)
-                if pipeline.on_delete == "remove":
-                    await self._remove(row)
-        except StoreError as error:
-            about.warning("absence not checked", error=str(error))
-            return Failed("store", str(error), retry=True)
+            async with asyncio.timeout(_ASK_SECONDS):
+                return await self._answer(row, pipeline, about)
+        except (StoreError, TimeoutError) as error:
+            about.warning("absence not checked", error=str(error) or "it took too long")
+            return Failed("store", str(error) or "The store took too long.", retry=True)
+
+    async def _answer(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
+        found = await self._store.head(pipeline.input.bucket, row.key, consistent=pipeline.consistent_reads)
+        if found is not None:
+            archived = found.archived and pipeline.restore_days > 0
+            return await self._restore(row, pipeline, about) if archived else Present()
+        if row.attempt >= pipeline.absent_checks:
+            # A bucket that is not there says the same of each of its objects: that is nobody's delete.
+            await self._store.reach(pipeline.input.bucket)
+            if pipeline.on_delete != "keep":
+                await self._remove(row, pipeline, about)
         return Absent()
 
-    async def _remove(self, row: Claimed) -> None:
-        """Remove what the last result published, while the lease keeps any worker from publishing anew."""
-        pipeline = self._routes.pipelines[row.pipeline_id][1]
-        live = await self._ledger.lease(row.id, row.token, None)
-        for name, etag in (live.published if live else {}).items():
-            try:
-                await self._store.delete(pipeline.output.bucket, output_key(pipeline, row.key, name), etag)
-            except KeyTooLong:
-                continue
-            except PreconditionFailed:
-                log.warning("output left alone: something else was written there", key=row.key, output=name)
+    async def _restore(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
+        try:
+            await self._store.restore(pipeline.input.bucket, row.key, pipeline.restore_days)
+        except StoreError as error:
+            if error.retry:
+                raise
+            return Failed("store", f"The file is archived, and the store does not bring it back: {error}.", retry=False)
+        about.info("archived object is being restored", days=pipeline.restore_days)
+        return Restoring()
+
+    async def _remove(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> None:
+        """Take the outputs away, while the lease keeps any worker from publishing anew.
+
+        That there was a result is forgotten first: the same content may come back at any moment, and is worked then.
+        """
+        for vanished in await self._ledger.fetch("vanish", row.id, row.token, pipeline.replica_lag_seconds):
+            about.info("object is gone", outputs=pipeline.on_delete)
+            await self._remover.remove_all(pipeline, row.key, json.loads(vanished["published"] or "{}"))

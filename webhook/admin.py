@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from webhook.conditions import Conditions
 from webhook.config import Config
 from webhook.guests import BY_HAND
 from webhook.http import Problem, Secrets, answer, bearer, read_model, unauthorized
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.sweeps import COUNTED
 from webhook.metrics import CHANGES
 
 _PARKED_SHOWN = 20
@@ -28,7 +30,17 @@ class PipelineStatus(BaseModel):
     """Accepted changes that ended, by how."""
     objects: dict[str, int] = {}
     """By state."""
+    swept: dict[str, int] = {}
+    """What sweeps listed and found."""
     oldest_due_seconds: float = 0
+    refused: str = ""
+    """Why no work is handed out and what to do, where the output's store does not honour conditions."""
+
+    def counters(self, name: str) -> dict[str, int]:
+        """Where a counter of the ledger belongs."""
+        if name in COUNTED:
+            return self.swept
+        return self.changes if name in CHANGES else self.events
 
 
 class PoolStatus(BaseModel):
@@ -65,6 +77,8 @@ class Status(BaseModel):
     pools: dict[str, PoolStatus]
     parked: list[ParkedObject]
     """The newest twenty."""
+    quarantined: int
+    """Texts that could not be read and are kept."""
     unaccounted: dict[str, int]
     """Events and changes that are nowhere: 0, or there is a bug."""
 
@@ -85,28 +99,32 @@ class Invitation(BaseModel):
 class Admin:
     """Endpoints for people."""
 
-    def __init__(self, ledger: Ledger, fleet: LedgerFleet, config: Config, secrets: Secrets) -> None:
+    def __init__(
+        self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, secrets: Secrets
+    ) -> None:
         self._ledger = ledger
         self._fleet = fleet
         self._config = config
+        self._conditions = conditions
         self._secrets = secrets
 
     async def status(self, request: Request) -> Response:
         """How things stand."""
-        self._authorize(request)
+        self.authorize(request)
         return answer(
             Status(
                 pipelines=await self._pipelines(),
                 unrouted=await self._unrouted(),
                 pools=await self._pools(),
                 parked=await self._parked(),
+                quarantined=await self._quarantined(),
                 unaccounted=await self._unaccounted(),
             )
         )
 
     async def invite(self, request: Request) -> Response:
         """A one-time token for a worker that is started by hand."""
-        self._authorize(request)
+        self.authorize(request)
         asked = await read_model(request, InvitationRequest)
         pool = self._config.pools.get(asked.pool)
         if pool is None:
@@ -118,19 +136,22 @@ class Admin:
             raise Problem(409, "pool-full", f"the pool has {pool.limit} machines, its limit, those that boot included")
         return answer(Invitation(label=intent.label, token=intent.token), 201)
 
-    def _authorize(self, request: Request) -> None:
+    def authorize(self, request: Request) -> None:
+        """Let only people in. Raises Problem 401 or 403."""
         if not self._secrets:
             raise Problem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
         if not self._secrets.allow(f"bearer {bearer(request)}"):
             raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
 
     async def _pipelines(self) -> dict[str, PipelineStatus]:
-        found = {name: PipelineStatus() for name in self._config.pipelines}
+        found = {
+            name: PipelineStatus(refused=self._conditions.refusal(pipeline))
+            for name, pipeline in self._config.pipelines.items()
+        }
         for row in await self._ledger.fetch("totals"):
             if row["pipeline"] is not None:
                 status = found.setdefault(row["pipeline"], PipelineStatus())
-                counters = status.changes if row["name"] in CHANGES else status.events
-                counters[row["name"]] = row["value"]
+                status.counters(row["name"])[row["name"]] = row["value"]
         for row in await self._ledger.fetch("standing"):
             found.setdefault(row["pipeline"], PipelineStatus()).objects[row["state"]] = row["objects"]
         for row in await self._ledger.fetch("oldest"):
@@ -164,6 +185,10 @@ class Admin:
             )
             for row in await self._ledger.fetch("parked", _PARKED_SHOWN)
         ]
+
+    async def _quarantined(self) -> int:
+        [row] = await self._ledger.fetch("quarantined")
+        return int(row["texts"])
 
     async def _unaccounted(self) -> dict[str, int]:
         [row] = await self._ledger.fetch("balance")

@@ -14,6 +14,7 @@ import structlog
 
 from webhook.absence import AbsenceChecker
 from webhook.admin import Admin
+from webhook.conditions import Conditions
 from webhook.config import Config, Secrets
 from webhook.doorbell import Doorbell
 from webhook.endpoints import Application, endpoints, openapi
@@ -27,11 +28,25 @@ from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
 from webhook.ledger.migrations import migrate
 from webhook.ledger.outcome import Policy
+from webhook.ledger.quarantine import QuarantinedTexts
+from webhook.ledger.redrive import ParkedObjects
+from webhook.ledger.sweeps import Sweeps
 from webhook.metrics import Metrics
+from webhook.parked import Parked
+from webhook.quarantine import Quarantine
 from webhook.receiver import Receiver
+from webhook.removal import Remover
+from webhook.retention import Retention
 from webhook.routing import Routes
+from webhook.sources import Source, s3
+from webhook.sources.gcs import Gcs
+from webhook.sources.s3 import S3
+from webhook.sources.sns import Sns, Trust
 from webhook.sources.tigris import Tigris
 from webhook.storage import Store, open_store
+from webhook.sweep.desk import SweepDesk
+from webhook.sweep.runner import Runner
+from webhook.sweep.sweeper import Sweeper
 from workers.autoscaler import Autoscaler
 from workers.fleet import PoolPolicy
 from workers.handlers.registry import validate_options
@@ -73,17 +88,21 @@ async def prepare(dsn: str) -> None:
     """Bring the ledger's schema up to date. Raises LedgerUnavailable, LedgerTooNew."""
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        try:
+            await migrate(connection)
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
     except GONE as error:
         raise LedgerUnavailable(f"the database does not answer: {str(error) or type(error).__name__}") from None
-    try:
-        await migrate(connection)
-    finally:
-        await connection.close()
 
 
 @contextlib.asynccontextmanager
-async def open_plane(config: Config, secrets: Secrets, dsn: str, state: Path) -> AsyncIterator[Plane]:
+async def open_plane(
+    config: Config, secrets: Secrets, dsn: str, state: Path, trust: Trust | None = None
+) -> AsyncIterator[Plane]:
     """Connect to ledger and store, and put the parts together. ``state`` is a folder for local workers' logs.
+
+    ``trust`` says where SNS is, by default at Amazon's.
 
     Raises LedgerUnavailable, LedgerTooNew.
     """
@@ -95,34 +114,49 @@ async def open_plane(config: Config, secrets: Secrets, dsn: str, state: Path) ->
         ledger = Ledger(database, {number: _policy(config, name) for number, (name, _) in numbered.items()})
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
-        yield _assemble(config, secrets, dsn, state, ledger, Routes(numbered), store)
+        yield _assemble(config, secrets, dsn, state, ledger, Routes(numbered), store, trust)
 
 
 def _assemble(
-    config: Config, secrets: Secrets, dsn: str, state: Path, ledger: Ledger, watched: Routes, store: Store
+    config: Config,
+    secrets: Secrets,
+    dsn: str,
+    state: Path,
+    ledger: Ledger,
+    watched: Routes,
+    store: Store,
+    trust: Trust | None,
 ) -> Plane:
     metrics = Metrics()
     doorbell = Doorbell()
+    conditions = Conditions(config.pipelines.values(), store)
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
-        pipelines={name: watched.of_pool(name) for name in config.pools},
+        pipelines=lambda pool: [n for n in watched.of_pool(pool) if not conditions.refusal(watched.pipelines[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
     )
+    sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs())}
     receiver = Receiver(
         ledger,
         watched,
-        {source.name: source for source in (Tigris(),)},
+        sources,
         None if config.server.open_webhook else Credentials(secrets.webhook_secrets),
         metrics,
         body_limit_bytes=config.server.body_limit_bytes,
         backlog_events=config.server.backlog_events,
+        signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
     )
-    leases = Leases(ledger, fleet, watched, config.pools, store, doorbell, metrics)
+    leases = Leases(ledger, fleet, watched, config.pools, store, conditions, doorbell, metrics)
     admin_token = secrets.yurt_admin_token.get_secret_value()
-    admin = Admin(ledger, fleet, config, Credentials([admin_token] if admin_token else []))
+    admin = Admin(ledger, fleet, config, conditions, Credentials([admin_token] if admin_token else []))
     health = Health(ledger, metrics)
-    table = endpoints(receiver, leases, admin, health)
+    parked = Parked(ParkedObjects(ledger), admin.authorize)
+    quarantine = Quarantine(QuarantinedTexts(ledger), sources, watched, admin.authorize)
+    sweeps = Sweeps(ledger)
+    desk = SweepDesk(sweeps, watched, config.sweep, admin.authorize)
+    sweeper = Sweeper(sweeps, store, watched, Remover(store, list(config.pipelines.values())))
+    table = endpoints(receiver, leases, admin, health, parked, quarantine, desk)
     health.document = openapi(table, version("yurt"))
     app = Application(table)
 
@@ -130,12 +164,15 @@ def _assemble(
         async def leading(over: asyncio.Event) -> None:
             metrics.leading.set(1)
             try:
-                await _lead(config, fleet, url, state, over)
+                runner = Runner(sweeps, sweeper, watched, config.sweep)
+                await _lead(config, fleet, url, state, over, (runner.run(), Retention(ledger, config.retention).run()))
             finally:
                 metrics.leading.set(0)
 
         checker = AbsenceChecker(ledger, watched, store)
-        loops = (doorbell.listen(dsn), doorbell.tick(ledger), checker.run(), _reap(ledger, metrics))
+        loops = (
+            doorbell.listen(dsn), doorbell.tick(ledger), checker.run(), conditions.watch(), _reap(ledger, metrics)
+        )  # fmt: skip
         await _together(loops, lead(dsn, leading, stop))
 
     return Plane(app, health, leases, receiver, ledger, run)
@@ -163,19 +200,19 @@ async def _reap(ledger: Ledger, metrics: Metrics) -> None:
         await asyncio.sleep(_REAP_SECONDS)
 
 
-async def _lead(config: Config, fleet: LedgerFleet, url: str, state: Path, over: asyncio.Event) -> None:
-    """The autoscaler, and the care for workers started by hand."""
+async def _lead(
+    config: Config, fleet: LedgerFleet, url: str, state: Path, over: asyncio.Event, loops: tuple[Awaitable[None], ...]
+) -> None:
+    """The autoscaler, the care for workers started by hand, and other endless loops."""
     providers: dict[str, Provider] = {
         "local": LocalProvider(config.server.name, state / "workers", logs=True),
     }
     scaler = Autoscaler(
         fleet, _pool_policies(config, url), providers, tick_seconds=config.server.autoscale_seconds, by_hand=BY_HAND
     )
-    guests = asyncio.create_task(_guests(config, fleet))
     try:
-        await scaler.run(over)
+        await _together((_guests(config, fleet), *loops), scaler.run(over))
     finally:
-        guests.cancel()
         for provider in providers.values():
             await provider.aclose()
 
@@ -195,6 +232,8 @@ def _policy(config: Config, name: str) -> Policy:
         absent_checks=pipeline.absent_checks,
         backoff_seconds=pipeline.backoff_seconds,
         backoff_limit_seconds=pipeline.backoff_limit_seconds,
+        replica_lag_seconds=pipeline.replica_lag_seconds,
+        restores=pipeline.restore_days > 0,
     )
 
 

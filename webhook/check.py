@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import secrets as random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import asyncpg
 
-from webhook.config import Config, Place, Secrets
+from webhook.conditions import Probed, Style, own_key, probe, refusal
+from webhook.config import Config, Pipeline, Place, Secrets
 from webhook.ledger.database import CONNECT_SECONDS, GONE
 from webhook.ledger.embedded import EmbeddedError, binaries
 from webhook.storage import PreconditionFailed, Store, StoreError, open_store
 
 _OLDEST_POSTGRES = 14
+_CLOCK_SECONDS = 3.0
+"""Difference of clocks that is not worth a word: HTTP tells whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,43 +111,99 @@ def _embedded(state: Path) -> Finding:
 
 
 async def _buckets(config: Config, store: Store) -> AsyncIterator[Finding]:
-    for bucket in sorted({pipeline.input.bucket for pipeline in config.pipelines.values()}):
+    inputs = {str(pipeline.input): pipeline.input for pipeline in config.pipelines.values()}
+    clock: Finding | None = None
+    for place in inputs.values():
         try:
-            await store.reach(bucket)
+            await store.reach(place.bucket)
         except StoreError as error:
             yield Finding(
-                f"input {bucket}", "failed", str(error), "Check AWS_ENDPOINT_URL_S3, the bucket's name and the keys."
+                f"input {place}", "failed", str(error), "Check AWS_ENDPOINT_URL_S3, the bucket's name and the keys."
             )
         else:
-            yield Finding(f"input {bucket}", "ok", "can be read")
-    places = {str(pipeline.output): pipeline.output for pipeline in config.pipelines.values()}
-    for place in places.values():
-        yield await _output(place, store)
+            yield await _listing(place, store)
+            clock = clock or await _clock(place.bucket, store)
+    if clock:
+        yield clock
+    for place in {str(pipeline.output): pipeline.output for pipeline in config.pipelines.values()}.values():
+        yield await _output([pipeline for pipeline in config.pipelines.values() if pipeline.output == place], store)
+    for pipeline in config.pipelines.values():
+        if pipeline.trash:
+            yield await _trash(pipeline.output, pipeline.trash, store)
 
 
-async def _output(place: Place, store: Store) -> Finding:
-    """Write, overwrite on a condition that must fail, delete."""
-    key = f"{place.prefix}.yurt-check-{random.token_hex(8)}"
+async def _listing(place: Place, store: Store) -> Finding:
+    """Whether the store lists only what changed lately, if it is asked to."""
+    subject = f"input {place}"
     try:
-        etag = await store.put_new(place.bucket, key, b"yurt check\n")
-    except (StoreError, PreconditionFailed) as error:
-        return Finding(f"output {place}", "failed", str(error), "The keys must be allowed to write there.")
-    try:
-        await store.put_new(place.bucket, key, b"yurt check again\n")
-    except PreconditionFailed:
-        finding = Finding(f"output {place}", "ok", "can be written, and conditions are honoured")
+        if not (await store.list_page(place.bucket, place.prefix, most=1)).objects:
+            return Finding(subject, "ok", "can be read; it is empty, so whether it lists by time is not known")
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        later = await store.list_page(place.bucket, place.prefix, most=1, modified_since=tomorrow)
     except StoreError as error:
-        finding = Finding(f"output {place}", "failed", str(error))
-    else:
-        etag = ""
-        finding = Finding(
-            f"output {place}", "failed", "the store ignores If-None-Match: a slow worker could overwrite newer results",
-            "Use a store that honours conditional writes: Tigris, AWS S3, MinIO, R2.",
-        )  # fmt: skip
+        return Finding(subject, "failed", str(error), "The keys must be allowed to list the bucket.")
+    if later.objects:
+        return Finding(subject, "ok", "can be read; each sweep lists all of it: the store ignores X-Tigris-Query")
+    return Finding(subject, "ok", "can be read; frequent sweeps list only what changed lately (X-Tigris-Query)")
+
+
+async def _clock(bucket: str, store: Store) -> Finding:
     try:
-        await store.delete(place.bucket, key, etag)
-    except (StoreError, PreconditionFailed) as error:
+        ahead = (await store.ahead(bucket)).total_seconds()
+    except StoreError as error:
+        return Finding("clock", "warning", str(error))
+    if abs(ahead) <= _CLOCK_SECONDS:
+        return Finding("clock", "ok", "the store's and this machine's agree")
+    return Finding(
+        "clock", "warning", f"the store's is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's",
+        "Let both follow a time server: signatures, and what is believed of times, rest on it.",
+    )  # fmt: skip
+
+
+async def _output(pipelines: Sequence[Pipeline], store: Store) -> Finding:
+    """Try each condition on an object of its own, and say what follows."""
+    place = pipelines[0].output
+    subject = f"output {place}"
+    try:
+        found = await probe(store, place)
+    except StoreError as error:
+        return Finding(subject, "failed", str(error), "The keys must be allowed to read, write and delete there.")
+    given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(found.style)}
+    if given:
         return Finding(
-            f"output {place}", "warning", f"{key} could not be deleted: {error}", "Delete it, and allow deletes."
-        )
-    return finding
+            subject, "failed", f"{found.said}; but the configuration says conditions = {', '.join(sorted(given))}",
+            f'Set conditions = "{found.style}", or leave it out.',
+        )  # fmt: skip
+    if found.style is not Style.NONE:
+        return Finding(subject, "ok", f"can be written, and conditions are honoured: {found.said}")
+    if any(pipeline.unconditional == "refuse" for pipeline in pipelines):
+        return Finding(subject, "failed", refusal(place, found), "As it is, Yurt hands out no work for it.")
+    return await _staging(place, found, store)
+
+
+async def _staging(place: Place, found: Probed, store: Store) -> Finding:
+    said = f"conditions are not honoured ({found.said}): outputs are put aside and copied"
+    try:
+        await _copied(place, place, store)
+    except (StoreError, PreconditionFailed) as error:
+        return Finding(f"output {place}", "failed", f"{said}, but copying fails: {error}", "Allow CopyObject there.")
+    return Finding(f"output {place}", "ok", said)
+
+
+async def _trash(output: Place, place: Place, store: Store) -> Finding:
+    try:
+        await _copied(output, place, store)
+    except (StoreError, PreconditionFailed) as error:
+        return Finding(f"trash {place}", "failed", str(error), "The keys must be allowed to copy to it.")
+    return Finding(f"trash {place}", "ok", "can be copied to")
+
+
+async def _copied(source: Place, target: Place, store: Store) -> None:
+    """Put an object, copy it, delete both."""
+    first, second = (own_key(place, "check") for place in (source, target))
+    etag = await store.put_new(source.bucket, first, b"yurt check\n")
+    try:
+        await store.copy(source.bucket, first, target.bucket, second, etag)
+    finally:
+        await store.delete(source.bucket, first, "")
+        await store.delete(target.bucket, second, "")

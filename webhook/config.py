@@ -32,11 +32,18 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
 PoolName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")]
 
+_REGION = r"[a-z]{2,4}(-[a-z]{1,12}){1,3}-[0-9]{1,2}"
+Topic = Annotated[str, Field(pattern=rf"^arn:aws(-cn|-us-gov)?:sns:{_REGION}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}$")]
+
 _PORT = r"([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _MINT_SECONDS = 30.0
 """What a provider has to accept an order, within the time to boot (``workers.fleet.PoolPolicy``)."""
 MIB = 1 << 20
 GIB = 1 << 30
+
+
+OWN = ".yurt-"
+"""Begins names in output places that are Yurt's own business: probes, and outputs that are not published yet."""
 
 
 class ConfigError(Exception):
@@ -90,6 +97,8 @@ class Server(_Section):
     """Between two looks at what is to be done and who is there to do it."""
     backlog_events: Annotated[int, Field(ge=1000, le=1_000_000)] = 50_000
     """Events waiting to be written before further requests are answered 503."""
+    sns_topics: Annotated[tuple[Topic, ...], Field(max_length=100)] = ()
+    """Amazon SNS topics whose signed messages are believed, and whose subscriptions are confirmed."""
 
     @property
     def host(self) -> str:
@@ -144,8 +153,21 @@ class Pipeline(_Section):
     """Before the second attempt; doubles with each further one."""
     backoff_limit_seconds: Seconds = 300
     """Longest wait between attempts."""
-    on_delete: Literal["keep", "remove"] = "keep"
+    replica_lag_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30
+    """How far a region of the input's store may be behind. What is read so long after the last event is believed,
+    before that only what confirms the event. 0: the store is strongly consistent."""
+    consistent_reads: bool = False
+    """Ask for strong reads: ``X-Tigris-Consistent``, which other stores ignore."""
+    restore_days: Annotated[int, Field(ge=0, le=365)] = 0
+    """Have archived objects restored for so many days; 0 parks them."""
+    on_delete: Literal["keep", "remove", "trash"] = "keep"
     """What becomes of the outputs when the input is confirmed gone."""
+    trash: Place | None = None
+    """Where outputs are moved to with ``on_delete = "trash"``: ``{trash}{key}/{name}``."""
+    conditions: Literal["probe", "quoted", "unquoted", "none"] = "probe"
+    """How the output's store has ``If-Match``: found out by trying, or taken as given."""
+    unconditional: Literal["refuse", "stage"] = "refuse"
+    """Where the output's store honours no conditions: hand out no work, or publish by way of keys of a token's own."""
     limits: HandlerLimits = HandlerLimits()
 
     @field_validator("suffixes", mode="after")
@@ -165,6 +187,12 @@ class Pipeline(_Section):
                 f"backoff_limit_seconds ({self.backoff_limit_seconds:g}) may not be less than "
                 f"backoff_seconds ({self.backoff_seconds:g})"
             )
+        if self.on_delete == "trash" and self.trash is None:
+            raise ValueError('on_delete = "trash" needs trash: set it to where outputs go, like "s3://bucket/trash/"')
+        if self.on_delete != "trash" and self.trash is not None:
+            raise ValueError(f'trash is set, but on_delete is "{self.on_delete}": set on_delete = "trash"')
+        if self.conditions == "none" and self.unconditional == "refuse":
+            raise ValueError('conditions = "none" needs unconditional = "stage": as it is, no work would be handed out')
         return self
 
     @property
@@ -179,11 +207,15 @@ class Pipeline(_Section):
         )
 
     def watches(self, bucket: str, key: str) -> bool:
-        """Whether an object is this pipeline's business. "Folders" (keys that end in a slash) never are."""
+        """Whether an object is this pipeline's business.
+
+        "Folders" (keys that end in a slash) never are, nor what a pipeline that writes here keeps to itself.
+        """
         return (
             bucket == self.input.bucket
             and key.startswith(self.input.prefix)
             and not key.endswith("/")
+            and f"/{OWN}" not in f"/{key}"
             and (not self.suffixes or key.lower().endswith(self.suffixes))
         )
 
@@ -231,6 +263,35 @@ class Pool(_Section):
         return self
 
 
+class Sweep(_Section):
+    """Comparing listings of the input buckets with the ledger."""
+
+    recent_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 300
+    """Between two looks at what changed lately, where the store can list that. 0: never."""
+    full_hours: Annotated[float, Field(ge=0, le=366 * 24)] = 24
+    """Between two looks at everything. 0: never."""
+    pages_per_second: Annotated[float, Field(ge=0, le=1000)] = 20
+    """Of each sweep, a page having 1,000 objects at most. 0: as fast as it goes."""
+    at_once: Annotated[int, Field(ge=1, le=64)] = 4
+    """Sweeps under way together."""
+
+
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+class Retention(_Section):
+    """For how long the ledger remembers what is over. 0: for ever."""
+
+    done_days: Days = 90
+    """Objects that are done, gone or forgotten."""
+    quarantine_days: Days = 30
+    """Events that could not be read."""
+    workers_days: Days = 7
+    """Machines that are gone."""
+    sweeps_days: Days = 30
+    """Sweeps that ended."""
+
+
 class Config(BaseSettings):
     """All of ``yurt.toml``. A variable like ``YURT_SERVER__LISTEN`` takes the place of one field."""
 
@@ -243,6 +304,8 @@ class Config(BaseSettings):
     )
 
     server: Server = Server()
+    sweep: Sweep = Sweep()
+    retention: Retention = Retention()
     pipelines: Annotated[dict[PipelineName, Pipeline], Field(min_length=1, max_length=1000)]
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
 
@@ -265,6 +328,7 @@ class Config(BaseSettings):
                 known = ", ".join(self.pools) or "none"
                 raise ValueError(f"pipelines.{name}.pool: there is no pool {pipeline.pool!r} (there are: {known})")
         _refuse_loops(self.pipelines)
+        _refuse_trash_in_use(self.pipelines)
         return self
 
 
@@ -278,6 +342,18 @@ def _refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
         TopologicalSorter(writers).prepare()
     except CycleError as error:
         raise ValueError(_loop_message(error.args[1], pipelines)) from None
+
+
+def _refuse_trash_in_use(pipelines: Mapping[str, Pipeline]) -> None:
+    """What is moved to the trash must neither be worked on nor lie among results."""
+    for name, pipeline in pipelines.items():
+        for other, used in pipelines.items() if pipeline.trash else ():
+            for kind, place in (("input", used.input), ("output", used.output)):
+                if pipeline.trash and pipeline.trash.overlaps(place):
+                    raise ValueError(
+                        f"pipelines.{name}.trash ({pipeline.trash}) overlaps pipelines.{other}.{kind} ({place}): "
+                        "use another bucket, or a prefix outside of it"
+                    )
 
 
 def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:

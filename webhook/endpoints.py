@@ -18,13 +18,23 @@ from webhook.admin import Admin, Invitation, InvitationRequest, Status
 from webhook.health import Health
 from webhook.http import on_problem
 from webhook.leases import Leases
+from webhook.parked import Moving, Parked, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
+from webhook.quarantine import (
+    Quarantine,
+    QuarantineChoice,
+    QuarantineFilter,
+    QuarantinePage,
+    QuarantineText,
+    Replay,
+)
 from webhook.receiver import Receipt, Receiver
+from webhook.sweep.desk import SweepDesk, SweepFilter, SweepPage, SweepRequest, SweepStatus
 from workers import protocol
 
 Auth = Literal["none", "webhook", "once", "worker", "admin"]
 
 _AUTH = {
-    "webhook": "The store's secret: Bearer or Basic.",
+    "webhook": "The store's secret: Bearer or Basic; or, of most sources, the query parameter token.",
     "once": "A worker's one-time token.",
     "worker": "A worker's token.",
     "admin": "The admin token.",
@@ -43,6 +53,8 @@ class Endpoint:
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
     status: int = 200
+    asks: type[BaseModel] | None = None
+    """Its query."""
 
     @property
     def summary(self) -> str:
@@ -50,14 +62,23 @@ class Endpoint:
         return (self.call.__doc__ or "").partition("\n")[0]
 
 
-def endpoints(receiver: Receiver, leases: Leases, admin: Admin, health: Health) -> list[Endpoint]:
+def endpoints(
+    receiver: Receiver,
+    leases: Leases,
+    admin: Admin,
+    health: Health,
+    parked: Parked,
+    quarantine: Quarantine,
+    sweeps: SweepDesk,
+) -> list[Endpoint]:
     """The table."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409)
+    listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
     return [
-        Endpoint("POST", hook, receiver.notify, "webhook", (400, 401, 404, 408, 413, 503), gives=Receipt),
+        Endpoint("POST", hook, receiver.notify, "webhook", (400, 401, 403, 404, 408, 413, 503), gives=Receipt),
         Endpoint("GET", hook, receiver.probe, "none", (404,)),
         Endpoint("POST", "/v1/workers/hello", leases.hello, "once", body, protocol.Hello, protocol.Welcome),
         Endpoint("POST", "/v1/leases", leases.lease, "worker", body, protocol.LeaseRequest, protocol.LeaseResponse),
@@ -79,6 +100,24 @@ def endpoints(receiver: Receiver, leases: Leases, admin: Admin, health: Health) 
             "POST", "/v1/invitations", admin.invite, "admin", (*held, 403),
             InvitationRequest, Invitation, 201,
         ),
+        Endpoint(
+            "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, asks=ParkedFilter,
+        ),
+        Endpoint("GET", "/v1/parked/{id}", parked.parked_object, "admin", shown, gives=ParkedDetails),
+        Endpoint("POST", "/v1/parked/redrive", parked.redrive, "admin", changed, ParkedChoice, Moving),
+        Endpoint("POST", "/v1/parked/forget", parked.forget, "admin", changed, ParkedChoice, Moving),
+        Endpoint(
+            "GET", "/v1/quarantine", quarantine.quarantine, "admin", listed,
+            gives=QuarantinePage, asks=QuarantineFilter,
+        ),
+        Endpoint("GET", "/v1/quarantine/{id}", quarantine.quarantined, "admin", shown, gives=QuarantineText),
+        Endpoint("POST", "/v1/quarantine/replay", quarantine.replay, "admin", changed, QuarantineChoice, Replay),
+        Endpoint(
+            "POST", "/v1/sweeps", sweeps.order_sweeps, "admin", (*changed, 404), SweepRequest, SweepPage, 201,
+        ),
+        Endpoint("GET", "/v1/sweeps", sweeps.list_sweeps, "admin", listed, gives=SweepPage, asks=SweepFilter),
+        Endpoint("GET", "/v1/sweeps/{id}", sweeps.show_sweep, "admin", shown, gives=SweepStatus),
+        Endpoint("DELETE", "/v1/sweeps/{id}", sweeps.cancel_sweep, "admin", shown, gives=SweepStatus),
         Endpoint("GET", "/healthz", health.alive, "none"),
         Endpoint("GET", "/readyz", health.ready, "none", (503,)),
         Endpoint("GET", "/metrics", health.metrics, "none"),
@@ -157,7 +196,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
         "operationId": endpoint.call.__name__,
         "responses": responses,
         "security": [] if endpoint.auth == "none" else _requirements(endpoint.auth),
-        "parameters": _parameters(endpoint.path),
+        "parameters": [*_parameters(endpoint.path), *_queried(endpoint.asks)],
     }
     if endpoint.takes:
         operation["requestBody"] = {
@@ -176,6 +215,18 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
         return [{"name": "id", "in": "path", "required": True, "schema": schema}]
     return []
+
+
+def _queried(asks: type[BaseModel] | None) -> list[dict[str, Any]]:
+    """The fields of a query. A field that may be left out is not sent as null."""
+    if asks is None:
+        return []
+    fields = asks.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": _sent(schema)} for name, schema in fields.items()]
+
+
+def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+    return next((kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}), schema)
 
 
 def _security_schemes() -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Leases:
         self._pools = pools
         self._store = store
         self._conditions = conditions
-        self._leftovers = Leftovers(Remover(store, routes))
+        self._leftovers = Leftovers(Remover(store, routes.all))
         self._publisher = Publisher(ledger, routes, store, conditions, self._leftovers.note)
         self._doorbell = doorbell
         self._metrics = metrics

@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.sweeps import COUNTED
 
 EVENTS = ("received", "accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
-CHANGES = ("done", "unchanged", "superseded", "gone")
+CHANGES = ("done", "unchanged", "superseded", "gone", "forgotten")
 
 _STANDING_SECONDS = 15.0
 """Counting rows by state reads the whole table: not at every scrape."""
@@ -35,6 +36,8 @@ class Snapshot:
     """Pool, state, machines."""
     fleet: list[tuple[str, int, int]] = field(default_factory=list)
     """Pool, machines ever minted, of these slain."""
+    sweeps: list[tuple[str, str, float]] = field(default_factory=list)
+    """Pipeline, kind, and when the last one that came through began."""
     unaccounted: tuple[int, int] = (0, 0)
     """Events and changes that are not where they should be: must be 0."""
 
@@ -76,6 +79,7 @@ class Metrics:
         now.oldest = _longest((r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest"))
         now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
         now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
+        now.sweeps = [(r["pipeline"], r["kind"], r["moment"]) for r in await ledger.fetch("sweeps_good")]
         if time.monotonic() >= self._standing_until:
             now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]
             [row] = await ledger.fetch("balance")
@@ -103,6 +107,15 @@ class _LedgerCollector:
         )
         yield _counter(
             "yurt_changes", "Accepted changes that ended, by how", ("pipeline", "outcome"), _named(now.totals, CHANGES)
+        )
+        yield _counter(
+            "yurt_swept_objects", "What sweeps listed and found", ("pipeline", "result"), _named(now.totals, COUNTED)
+        )
+        yield _gauge(
+            "yurt_sweep_success_timestamp_seconds",
+            "When the last sweep that came through began",
+            ("pipeline", "kind"),
+            now.sweeps,
         )
         yield _gauge("yurt_objects", "Objects by state", ("pipeline", "state"), now.standing)
         yield _gauge(

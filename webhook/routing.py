@@ -19,6 +19,11 @@ class Routes:
         for number, (_, pipeline) in pipelines.items():
             self._by_bucket.setdefault(pipeline.input.bucket, []).append((number, pipeline))
 
+    @property
+    def all(self) -> Sequence[Pipeline]:
+        """Every pipeline."""
+        return [pipeline for _, pipeline in self.pipelines.values()]
+
     def name_of(self, number: int) -> str:
         """A pipeline's name; empty for one that is not configured any more."""
         return self.pipelines[number][0] if number in self.pipelines else ""

@@ -23,6 +23,7 @@ from webhook.app import Plane, open_plane
 from webhook.config import Config, Pool, Secrets
 from webhook.ledger.embedded import Server as PostgresServer
 from webhook.serve import http_server
+from webhook.sources.sns import Trust
 from workers import protocol
 
 WEBHOOK = "hook-secret"
@@ -38,13 +39,14 @@ _numbers = itertools.count(1)
 
 def pipeline(inputs: str = "inbox", outputs: str = "outbox", **more: object) -> dict[str, Any]:
     """A pipeline from one bucket to another, for a configuration."""
-    return {"input": f"s3://{inputs}/", "output": f"s3://{outputs}/", "backoff_seconds": 0.001, **more}
+    strong = {"backoff_seconds": 0.001, "replica_lag_seconds": 0}
+    return {"input": f"s3://{inputs}/", "output": f"s3://{outputs}/", **strong, **more}
 
 
 def configured(pipelines: Mapping[str, Mapping[str, Any]] | None = None, **more: object) -> Config:
     """A configuration whose machines nobody mints."""
     sections: dict[str, Any] = {"pools": {"local": Pool(provider="none")}, **more}
-    return Config(pipelines=pipelines or {"photos": pipeline()}, **sections)
+    return Config(pipelines=pipelines or {"photos": pipeline(conditions="quoted")}, **sections)
 
 
 def event(key: str, **more: object) -> dict[str, Any]:
@@ -61,6 +63,12 @@ def event(key: str, **more: object) -> dict[str, Any]:
     for name, value in more.items():
         (said if name in said else said["object"])[name] = value
     return said
+
+
+def done(lease: protocol.Lease, etags: Mapping[str, str], fetched: str = "abc") -> dict[str, Any]:
+    """A lease's settlement with outputs of these names and ETags."""
+    outputs = [{"name": name, "etag": etag, "size": 5, "content_type": "text/plain"} for name, etag in etags.items()]
+    return {"outcome": "done", "id": lease.id, "token": lease.token, "fetched": {"etag": fetched}, "outputs": outputs}
 
 
 async def until(look: Callable[[], Awaitable[Value]], *, seconds: float = DEADLINE_SECONDS) -> Value:
@@ -201,7 +209,13 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def control_plane(
-    postgres_dsn: str, config: Config | None = None, *, store: str = NOWHERE, loops: bool = True, **secrets: str
+    postgres_dsn: str,
+    config: Config | None = None,
+    *,
+    store: str = NOWHERE,
+    loops: bool = True,
+    trust: Trust | None = None,
+    **secrets: str,
 ) -> AsyncIterator[Running]:
     """A control plane over an empty ledger. ``secrets`` replaces its secrets, by their variables' names.
 
@@ -209,21 +223,27 @@ async def control_plane(
     """
     async with (
         postgres.database(postgres_dsn) as (_, dsn),
-        serving(dsn, config or configured(), store=store, loops=loops, **secrets) as running,
+        serving(dsn, config or configured(), store=store, loops=loops, trust=trust, **secrets) as running,
     ):
         yield running
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    dsn: str, config: Config, *, store: str = NOWHERE, loops: bool = True, **secrets: str
+    dsn: str,
+    config: Config,
+    *,
+    store: str = NOWHERE,
+    loops: bool = True,
+    trust: Trust | None = None,
+    **secrets: str,
 ) -> AsyncIterator[Running]:
     """A control plane over a ledger that is there; one of several, where a test wants that."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with contextlib.AsyncExitStack() as stack:
         state = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
-        plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state))
+        plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state, trust))
         await stack.enter_async_context(_listening(plane, url, listener, loops))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS))
         yield Running(plane, url, dsn, http)

@@ -51,7 +51,9 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
     assert photos["changes"] == {"done": 1}
     assert photos["objects"] == {"pending": 2, "leased": 1, "done": 1, "parked": 1}
     assert photos["oldest_due_seconds"] > 0
-    assert said["pipelines"]["papers"] == {"events": {}, "changes": {}, "objects": {}, "oldest_due_seconds": 0}
+    assert said["pipelines"]["papers"] == {
+        "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
+    }  # fmt: skip
     assert said["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
     assert said["pools"] == {
         "local": {"limit": 7, "machines": {"ready": 1}, "minted": 0, "slain": 0},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Secrets, load, secrets
+from webhook.config import Config, ConfigError, Pipeline, Secrets, load, secrets
 from workers.fleet import PoolPolicy
 from workers.handlers.registry import validate_options
 
@@ -95,7 +95,9 @@ def test_suffixes_have_no_case_and_limits_of_the_handler_are_told(loaded: Load) 
         ),
         ("limits = {cpu_seconds = 0}", "pipelines.photos.limits.cpu_seconds: Input should be greater than 0"),
         ('suffixes = [""]', "pipelines.photos.suffixes.0: String should have at least 1 character"),
-        ('on_delete = "burn"', "pipelines.photos.on_delete: Input should be 'keep' or 'remove'"),
+        ('on_delete = "burn"', "pipelines.photos.on_delete: Input should be 'keep', 'remove' or 'trash'"),
+        ("restore_days = 366", "pipelines.photos.restore_days: Input should be less than or equal to 365"),
+        ('conditions = "some"', "pipelines.photos.conditions: Input should be 'probe', 'quoted', 'unquoted' or 'none'"),
         ("colour = 1", "pipelines.photos.colour: Extra inputs are not permitted"),
         ("[pipelines.Photos]", "pipelines.Photos: String should match pattern"),
         ("[server]\nlisten = '8080'", "server.listen: String should match pattern"),
@@ -174,6 +176,9 @@ def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
             "pipelines.photos: backoff_limit_seconds (9) may not be less than backoff_seconds (10)",
         ),
         ('pool = "gpu"', "pipelines.photos.pool: there is no pool 'gpu' (there are: local)"),
+        ('on_delete = "trash"', 'pipelines.photos: on_delete = "trash" needs trash'),
+        ('trash = "s3://bin/"', 'pipelines.photos: trash is set, but on_delete is "keep"'),
+        ('conditions = "none"', 'pipelines.photos: conditions = "none" needs unconditional = "stage"'),
         ("[pools.local]\nlimit = 2\nminimum = 3", "pools.local: minimum (3) may not be more than limit (2)"),
         (
             "[pools.local]\nsilent_seconds = 30",
@@ -185,6 +190,39 @@ def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
 )
 def test_a_relation_that_is_broken_is_named(loaded: Load, lines: str, said: str) -> None:
     assert said in refused(loaded, ONE + lines)
+
+
+@pytest.mark.parametrize(
+    ("trash", "other"),
+    [
+        ("s3://ups/", "pipelines.photos.input (s3://ups/uploads/)"),
+        ("s3://ups/uploads/bin/", "pipelines.photos.input (s3://ups/uploads/)"),
+        ("s3://outs/", "pipelines.photos.output (s3://outs/results/)"),
+        ("s3://films/bin/", "pipelines.films.input (s3://films/)"),
+        ("s3://posters/bin/", "pipelines.films.output (s3://posters/)"),
+    ],
+)
+def test_a_trash_lies_where_nothing_else_does(loaded: Load, trash: str, other: str) -> None:
+    pipelines = """
+        [pipelines.photos]
+        input = "s3://ups/uploads/"
+        output = "s3://outs/results/"
+        on_delete = "trash"
+        trash = "%s"
+        [pipelines.films]
+        input = "s3://films/"
+        output = "s3://posters/"
+        """
+    assert f"pipelines.photos.trash ({trash}) overlaps {other}" in refused(loaded, pipelines % trash)
+    assert loaded(pipelines % "s3://outs/trash/").pipelines["photos"].trash is not None
+
+
+def test_what_yurt_keeps_to_itself_is_not_watched() -> None:
+    said = {"input": "s3://ups/", "output": "s3://outs/"}
+    watches = Pipeline.model_validate(said).watches
+    assert watches("ups", "a.yurt-1/b.jpg")
+    assert not watches("ups", ".yurt-probe-1")
+    assert not watches("ups", "a.jpg/.yurt-17/256.webp")
 
 
 @pytest.mark.parametrize("pool", ["", "limit = 1000", "boot_seconds = 31", "minimum = 20", "silent_seconds = 30.1"])
@@ -358,3 +396,30 @@ def test_configuration_does_not_change(loaded: Load) -> None:
     config = loaded(ONE)
     with pytest.raises(ValidationError):
         config.server.listen = "127.0.0.1:1"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "cn-north-1", "ap-southeast-12", "mx-central-1"])
+def test_topics_are_named_in_full(loaded: Load, region: str) -> None:
+    partition = {"us-gov-west-1": "aws-us-gov", "cn-north-1": "aws-cn"}.get(region, "aws")
+    topic = f"arn:{partition}:sns:{region}:123456789012:uploads_of-2026"
+    assert loaded(f'{ONE}[server]\nsns_topics = ["{topic}"]\n').server.sns_topics == (topic,)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "",
+        "uploads",
+        "arn:aws:s3:::photos-in",
+        "arn:aws:sqs:us-east-1:123456789012:uploads",
+        "arn:aws:sns:us-east-1:123456789012:",
+        "arn:aws:sns:us-east-1:123456789012:uploads.fifo",
+        "arn:aws:sns:us-east-1:123456789012:uploads:0b7d2d5c",
+        "arn:aws:sns:evil.example/:123456789012:uploads",
+        "arn:aws:sns:us-east-1@evil:123456789012:uploads",
+        "arn:aws:sns:{x}:123456789012:uploads",
+        "arn:aws:sns:us-east-1:12345678901:uploads",
+    ],
+)
+def test_what_is_no_topic(loaded: Load, topic: str) -> None:
+    assert "sns_topics" in refused(loaded, f'{ONE}[server]\nsns_topics = ["{topic}"]\n')

@@ -84,7 +84,8 @@ async def test_a_worker_of_a_pool_that_is_kept_does_not_leave_by_itself(postgres
 
 async def test_a_lease_says_all_that_a_worker_needs(postgres_dsn: str) -> None:
     options = {"sizes": [64], "gps": True}
-    config = configured({"photos": pipeline(options=options, timeout_seconds=20, lease_seconds=30)})
+    more: dict[str, Any] = {"options": options, "timeout_seconds": 20, "lease_seconds": 30, "conditions": "quoted"}
+    config = configured({"photos": pipeline(**more)})
     async with control_plane(postgres_dsn, config) as plane:
         worker = await plane.worker()
         heard = "2023-05-15T10:30:00+00:00"
@@ -94,7 +95,10 @@ async def test_a_lease_says_all_that_a_worker_needs(postgres_dsn: str) -> None:
         assert lease.lease_seconds == 30
         assert lease.handler.options == options
         assert lease.handler.limits.wall_seconds == lease.handler.limits.cpu_seconds == 20
-        assert lease.expected == protocol.Expected(etag=ETAG, modified=datetime.fromisoformat(heard))
+        modified = datetime.fromisoformat(heard)
+        assert lease.expected == protocol.Expected(etag=ETAG, modified=modified, believed=True)
+        assert lease.manifest is not None
+        assert "/outbox/a%20b.jpg/result.json?X-Amz-Algorithm=" in lease.manifest.url
         assert "/inbox/a%20b.jpg?X-Amz-Algorithm=" in lease.input.url
         assert "X-Amz-Expires=330" in lease.input.url
         assert not lease.input.headers
@@ -107,7 +111,7 @@ async def test_a_lease_says_all_that_a_worker_needs(postgres_dsn: str) -> None:
 
 
 async def test_the_longest_lease_that_there_can_be_has_a_url(postgres_dsn: str) -> None:
-    config = configured({"photos": pipeline(lease_seconds=7 * 24 * 3600)})
+    config = configured({"photos": pipeline(conditions="quoted", lease_seconds=7 * 24 * 3600)})
     async with control_plane(postgres_dsn, config) as plane:
         worker = await plane.worker()
         await plane.notify(event("a.jpg"))

@@ -16,6 +16,9 @@ COMMANDS = {
     "setup": "Show, and with --yes make, the bucket's notification configuration on Tigris.",
     "check": "Validate configuration, database, buckets and credentials.",
     "status": "Pipelines, backlog, workers and parked objects.",
+    "backfill": "List the input buckets, and work on what is not known.",
+    "parked": "Objects that were given up: list, show, redrive, forget.",
+    "quarantine": "Events that could not be read: list, show, replay.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""

@@ -15,7 +15,7 @@ from rich.text import Text
 from webhook.cli.client import Unreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 
-_STATES = ("pending", "leased", "done", "parked", "gone")
+_STATES = ("pending", "leased", "done", "parked", "gone", "forgotten")
 _MACHINES = ("starting", "ready", "draining", "slaying")
 
 
@@ -71,10 +71,21 @@ def render(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
     if status["parked"]:
         parts.append(_parked(status))
+    parts += _hints(status)
+    for name, pipeline in status["pipelines"].items():
+        if pipeline["refused"]:
+            parts.append(Text(f"No work is handed out for {name}: {pipeline['refused']}.", style="red"))
     wrong = {unit: number for unit, number in status["unaccounted"].items() if number}
     if wrong:
         parts.append(Text(f"Unaccounted for: {wrong}. This is a bug in Yurt: please report it.", style="bold red"))
     return Group(*parts)
+
+
+def _hints(status: dict[str, Any]) -> list[Text]:
+    """What to do next about what needs a person."""
+    parked = sum(pipeline["objects"].get("parked", 0) for pipeline in status["pipelines"].values())
+    hints = [(parked, "parked", "yurt parked list"), (status["quarantined"], "quarantined", "yurt quarantine list")]
+    return [Text(f"{number} {what}: {command}") for number, what, command in hints if number]
 
 
 def _table(title: str, *columns: str, numbers: int) -> Table:

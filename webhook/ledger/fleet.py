@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,8 +44,9 @@ class LedgerFleet:
     """``workers.fleet.Fleet`` on the ledger. Every method raises LedgerUnavailable while the database is away."""
 
     def __init__(
-        self, ledger: Ledger, *, owner: str, pipelines: Mapping[str, Sequence[int]], slots: Mapping[str, int]
+        self, ledger: Ledger, *, owner: str, pipelines: Callable[[str], Sequence[int]], slots: Mapping[str, int]
     ) -> None:
+        """``pipelines`` says which of a pool's pipelines work is handed out for just now."""
         self._ledger = ledger
         self._database = ledger.database
         self._owner = owner
@@ -56,7 +57,7 @@ class LedgerFleet:
 
     async def demand(self, pool: str, most: int) -> Demand:
         """What there is to do for ``pool``; ``pending`` is counted up to ``most`` a pipeline."""
-        [row] = await self._ledger.fetch("demand", list(self._pipelines.get(pool, ())), most)
+        [row] = await self._ledger.fetch("demand", list(self._pipelines(pool)), most)
         return Demand(pending=min(most, row["pending"]), leased=row["leased"])
 
     async def machines(self) -> Sequence[Machine]:

@@ -282,7 +282,8 @@ class Ledger:
     async def publishing(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
         """A live lease that is about to publish, or None.
 
-        Should it end without settling, the object is worked anew whatever its content: half of the outputs may be there.
+        Should it end without settling, the object is worked anew whatever its content: half of the outputs may be
+        there.
         """
         return await self._live("publishing", id, token, worker_id)
 

@@ -149,7 +149,7 @@ with settled as (
         again = false, again_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
-        touched = o.touched and s.done_etag is null and not s.forget,
+        touched = o.touched and s.done_etag is null,
         seen_at = case when s.seen then greatest(o.seen_at, o.leased_at) else o.seen_at end,
         done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
@@ -571,11 +571,13 @@ select l.position::int - 1 as position, o.id is null as unknown,
        coalesce(o.state = 'done' and l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at)), false) as older
 from unnest($2::text[], $3::text[], $4::timestamptz[]) with ordinality as l (key, etag, modified, position)
 left join objects as o on o.pipeline_id = $1 and o.key = l.key
+    -- The keys are in order: so the planner sees that a stretch of the index will do.
+    and o.key >= ($2::text[])[1] and o.key <= ($2::text[])[cardinality($2::text[])]
 where o.id is null or not coalesce(case o.state
     -- A fetch is yet to come, or under way, for content at least as new.
     when 'pending' then o.heard_etag = l.etag or (o.heard_etag is null and o.newest_at >= l.modified)
     when 'leased' then o.heard_etag = l.etag or (o.heard_etag is null and o.newest_at >= l.modified)
-    -- Made from it; or the listing is late, which no listing is for an hour.
+    -- Made from it, or the listing is late, which no listing is for an hour.
     when 'done' then o.done_etag = l.etag or (
         l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at))
         and o.due_at > $5::timestamptz - interval '1 hour')
@@ -613,16 +615,16 @@ on conflict (pipeline_id, key) do nothing;
 
 -- name: prune_objects
 -- Forget a few objects of which nothing is left to do, walking the table by number: an index on time would make every
--- update of a row more expensive. Returns where to go on; null at the end.
+-- update of a row more expensive. Returns where to go on, or null at the end.
 with page as (
     select id from objects where id > $1 order by id limit $2
 ), old as (
     select o.id from objects as o
-    where o.id in (select id from page) and o.state in ('done', 'gone', 'forgotten')
+    where o.id = any (array(select id from page)) and o.state in ('done', 'gone', 'forgotten')
       and o.due_at < (select yurt_now()) - make_interval(days => $3)
     for update skip locked
 ), pruned as (
-    delete from objects where id in (select id from old) returning 1
+    delete from objects where id = any (array(select id from old)) returning 1
 )
 select (select max(id) from page) as last, (select count(*) from pruned) as pruned;
 
@@ -688,5 +690,5 @@ from objects where pipeline_id = $1 and key = any ($2::text[]);
 
 -- name: void
 -- These results are not what was published: whatever the content is, it is to be worked again.
-update objects set done_etag = $4
+update objects set touched = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;

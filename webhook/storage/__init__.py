@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,21 +22,34 @@ from webhook.config import Secrets
 from webhook.storage.presign import Credentials, Presigner, origin_of
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSRequest
     from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 Answer = TypeVar("Answer")
+
+CONSISTENT = "x-tigris-consistent"
+"""Header that asks Tigris for a strong read. Documented until 2026-02, and still sent by others since."""
 
 _THREADS = 16
 _ATTEMPTS = 3
 _CONNECT_SECONDS = 5.0
+_MOST_PAGES = 10
+"""Of one listing of names: deeper keys are folded, but there may be very many of them."""
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects have to be restored before a GET. ``GLACIER_IR`` is read at once."""
 
 
 class StoreError(Exception):
-    """The store did not do what it was asked. The message holds no secret; ``retry`` says whether it may later."""
+    """The store did not do what it was asked. The message holds no secret; ``retry`` says whether it may later.
 
-    def __init__(self, message: str, *, retry: bool) -> None:
+    ``status`` is that of its answer, 0 where there was none.
+    """
+
+    def __init__(self, message: str, *, retry: bool, status: int = 0) -> None:
         super().__init__(message)
         self.retry = retry
+        self.status = status
 
 
 class PreconditionFailed(Exception):
@@ -49,6 +65,29 @@ class Found:
     size: int
     """Bytes."""
     metadata: Mapping[str, str]
+    archived: bool = False
+    """It is in a tier that has to be asked to bring it back before it can be read, and has not done so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing."""
+
+    key: str
+    etag: str
+    modified: datetime
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing, in the order of the keys' bytes."""
+
+    objects: tuple[Listed, ...]
+    last: str
+    """Where the next page goes on; "" where nothing was listed."""
+    more: bool
 
 
 class Store:
@@ -85,16 +124,89 @@ class Store:
                 s3={"addressing_style": "virtual" if origin.partition("://")[2].startswith("bucket.") else "path"},
             ),
         )
+        self._client.meta.events.register("before-sign.s3", _add_headers)
 
-    async def head(self, bucket: str, key: str) -> Found | None:
-        """The object, or None where the store says that there is none. Raises StoreError."""
+    async def head(self, bucket: str, key: str, *, consistent: bool = False) -> Found | None:
+        """The object, or None where the store says that there is none. Raises StoreError.
+
+        ``consistent`` asks for a strong read, which Tigris understands and other stores ignore.
+        """
         try:
-            said = await self._call(partial(self._client.head_object, Bucket=bucket, Key=key))
+            said = await self._call(partial(self._head, bucket, key, consistent))
         except _Missing:
             return None
         # Header names have no case, and stores written in Go capitalise them.
         metadata = {name.lower(): value for name, value in said.get("Metadata", {}).items()}
-        return Found(said.get("ETag", "").strip('"'), said["LastModified"], said["ContentLength"], metadata)
+        return Found(
+            said.get("ETag", "").strip('"'),
+            said["LastModified"],
+            said["ContentLength"],
+            metadata,
+            archived=said.get("StorageClass") in _ARCHIVES and 'ongoing-request="false"' not in said.get("Restore", ""),
+        )
+
+    async def restore(self, bucket: str, key: str, days: int) -> None:
+        """Ask for an archived object to be brought back for so many days. Asking again is fine. Raises StoreError."""
+        ask = partial(self._client.restore_object, Bucket=bucket, Key=key, RestoreRequest={"Days": days})
+        try:
+            await self._call(ask)
+        except _Missing:
+            raise StoreError(f"{key!r} in {bucket!r} went away while it was to be restored", retry=True) from None
+        except StoreError as error:
+            if error.status != 409:  # RestoreAlreadyInProgress
+                raise
+
+    async def read(self, bucket: str, key: str, limit_bytes: int) -> tuple[bytes, str] | None:
+        """Content and ETag of a small object, or None where there is none.
+
+        Raises StoreError, also where it is longer.
+        """
+        try:
+            return await self._call(partial(self._read, bucket, key, limit_bytes))
+        except _Missing:
+            return None
+
+    async def list_page(
+        self, bucket: str, prefix: str, *, after: str = "", most: int = 1000, modified_since: datetime | None = None
+    ) -> Page:
+        """Up to ``most`` objects whose keys come after ``after``. Raises StoreError.
+
+        ``modified_since`` asks for those written later only, which Tigris understands and other stores ignore.
+        """
+        call = partial(self._list, bucket, prefix, after, most, modified_since)
+        try:
+            return await self._call(call)
+        except _Missing:
+            raise _no_bucket(bucket) from None
+
+    async def copy(self, bucket: str, key: str, to_bucket: str, to_key: str, etag: str) -> str:
+        """Copy an object that still has this ETag, with its metadata. Returns the copy's ETag.
+
+        Raises PreconditionFailed, also where it is gone, and StoreError.
+        """
+        copy = partial(
+            self._client.copy_object,
+            Bucket=to_bucket,
+            Key=to_key,
+            CopySource={"Bucket": bucket, "Key": key},
+            CopySourceIfMatch=f'"{etag}"',
+            MetadataDirective="COPY",
+        )
+        try:
+            said = await self._call(copy)
+        except _Missing:
+            raise PreconditionFailed(key) from None
+        return said["CopyObjectResult"]["ETag"].strip('"')
+
+    async def names(self, bucket: str, prefix: str, most: int) -> list[Listed]:
+        """Up to ``most`` objects directly below a prefix that ends in a slash: not those of deeper ones.
+
+        Raises StoreError.
+        """
+        try:
+            return await self._call(partial(self._names, bucket, prefix, most))
+        except _Missing:
+            raise _no_bucket(bucket) from None
 
     async def put_new(self, bucket: str, key: str, content: bytes) -> str:
         """Write an object that must not exist yet. Returns its ETag. Raises PreconditionFailed, StoreError."""
@@ -103,6 +215,18 @@ class Store:
             said = await self._call(put)
         except _Missing:
             raise _no_bucket(bucket) from None
+        return said["ETag"].strip('"')
+
+    async def put_over(self, bucket: str, key: str, content: bytes, if_match: str) -> str:
+        """Write over an object under ``If-Match`` with just this value, its quotes as they are given.
+
+        Returns its ETag. Raises PreconditionFailed, StoreError.
+        """
+        put = partial(self._client.put_object, Bucket=bucket, Key=key, Body=content, IfMatch=if_match)
+        try:
+            said = await self._call(put)
+        except _Missing:
+            raise PreconditionFailed(key) from None
         return said["ETag"].strip('"')
 
     async def delete(self, bucket: str, key: str, etag: str) -> None:
@@ -127,10 +251,52 @@ class Store:
         except _Missing:
             raise _no_bucket(bucket) from None
 
+    async def ahead(self, bucket: str) -> timedelta:
+        """How far the store's clock is ahead of this one, to about a second. Raises StoreError."""
+        asked_at = datetime.now(UTC)
+        try:
+            said = await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
+        except _Missing:
+            raise _no_bucket(bucket) from None
+        answered_at = datetime.now(UTC)
+        try:
+            theirs = parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError):
+            raise StoreError("the store's answers have no Date", retry=False) from None
+        # It was read somewhere between question and answer, and has whole seconds: half a one was cut off on average.
+        return theirs.astimezone(UTC) + timedelta(seconds=0.5) - (asked_at + (answered_at - asked_at) / 2)
+
     async def aclose(self) -> None:
         """Close connections and threads."""
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _head(self, bucket: str, key: str, consistent: bool) -> HeadObjectOutputTypeDef:
+        with _sending({CONSISTENT: "true"} if consistent else {}):
+            return self._client.head_object(Bucket=bucket, Key=key)
+
+    def _names(self, bucket: str, prefix: str, most: int) -> list[Listed]:
+        found: list[Listed] = []
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        for page in itertools.islice(pages, _MOST_PAGES):
+            found += _listed(page)
+            if len(found) >= most:
+                break
+        return found[:most]
+
+    def _read(self, bucket: str, key: str, limit_bytes: int) -> tuple[bytes, str]:
+        said = self._client.get_object(Bucket=bucket, Key=key)
+        with contextlib.closing(said["Body"]) as body:
+            content = body.read(limit_bytes + 1)
+        if len(content) > limit_bytes:
+            raise StoreError(f"{key!r} in {bucket!r} is longer than {limit_bytes} bytes", retry=False)
+        return content, said["ETag"].strip('"')
+
+    def _list(self, bucket: str, prefix: str, after: str, most: int, modified_since: datetime | None) -> Page:
+        with _sending(_since(modified_since)):
+            said = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=most)
+        listed = _listed(said)
+        return Page(listed, listed[-1].key if listed else "", said.get("IsTruncated", False))
 
     async def _call(self, call: Callable[[], Answer]) -> Answer:
         try:
@@ -154,6 +320,38 @@ def open_store(secrets: Secrets) -> Store:
     )
 
 
+_extra: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to
+"""Headers that boto3 knows nothing of, for the calls of this thread."""
+
+
+@contextlib.contextmanager
+def _sending(headers: Mapping[str, str]) -> Iterator[None]:
+    token = _extra.set(headers)
+    try:
+        yield
+    finally:
+        _extra.reset(token)
+
+
+def _add_headers(request: AWSRequest, **_: object) -> None:
+    for name, value in _extra.get().items():
+        request.headers[name] = value
+
+
+def _since(moment: datetime | None) -> Mapping[str, str]:
+    """Source: "Listing objects with a query", Tigris' documentation."""
+    if moment is None:
+        return {}
+    return {"X-Tigris-Query": f'WHERE `Last-Modified` > "{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"'}
+
+
+def _listed(said: ListObjectsV2OutputTypeDef) -> tuple[Listed, ...]:
+    return tuple(
+        Listed(item["Key"], item["ETag"].strip('"'), item["LastModified"], item["Size"])
+        for item in said.get("Contents", [])
+    )
+
+
 class _Missing(Exception):
     """404."""
 
@@ -170,5 +368,8 @@ def _translated(error: ClientError) -> Exception:
     if status == 412:
         return PreconditionFailed(code)
     if status in (401, 403):
-        return StoreError(f"the store refuses access ({status} {code}): check the keys and their rights", retry=False)
-    return StoreError(f"the store answered {status} {code}", retry=status in (408, 429) or status >= 500)
+        return StoreError(
+            f"the store refuses access ({status} {code}): check the keys and their rights", retry=False, status=status
+        )
+    again = status in (408, 429) or (status >= 500 and status != 501)
+    return StoreError(f"the store answered {status} {code}", retry=again, status=status)

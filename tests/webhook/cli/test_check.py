@@ -36,7 +36,7 @@ def test_store_refusing_writes(shell: Shell) -> None:
     said = shell.yurt("check")
     assert said.returncode == 1
     assert "refuses access" in said.stdout
-    assert "The keys must be allowed to write there" in said.stdout
+    assert "The keys must be allowed to read, write and delete there" in said.stdout
 
 
 def test_unreachable_database_shows_no_password(shell: Shell) -> None:

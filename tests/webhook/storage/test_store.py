@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,59 @@ async def test_put_new_never_replaces(store: LocalStore) -> None:
             await it.put_new("no-such-bucket", "probe", b"")
         await it.delete(buckets.outputs, "probe", etag)
         assert not buckets.keys()
+
+
+async def test_put_over_replaces_only_what_is_meant(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    etag = buckets.put("a.jpg", b"old")
+    async with opened(store.endpoint) as it:
+        newer = await it.put_over(buckets.outputs, "a.jpg", b"new", f'"{etag}"')
+        assert newer != etag
+        for key in ("a.jpg", "nothing"):
+            with pytest.raises(PreconditionFailed):
+                await it.put_over(buckets.outputs, key, b"newest", f'"{etag}"')
+
+
+async def test_names_are_those_directly_below(store: LocalStore) -> None:
+    buckets = Buckets.made(store)
+    etag = buckets.put("a.jpg/256.webp", b"hello")
+    for key in ("a.jpg/b.jpg/256.webp", "a.jpg/b.jpg/512.webp", "a.jpgs/256.webp", "a.jpg/512.webp", "a.jpg"):
+        buckets.put(key)
+    async with opened(store.endpoint) as it:
+        first, second = await it.names(buckets.outputs, "a.jpg/", 10)
+        assert (first.key, first.etag, first.size, second.key) == ("a.jpg/256.webp", etag, 5, "a.jpg/512.webp")
+        assert len(await it.names(buckets.outputs, "a.jpg/", 1)) == 1
+        assert await it.names(buckets.outputs, "b.jpg/", 1) == []
+        with pytest.raises(StoreError, match="there is no bucket"):
+            await it.names("no-such-bucket", "a/", 1)
+
+
+@pytest.mark.parametrize(("tier", "archived"), [("STANDARD", False), ("GLACIER", True), ("GLACIER_IR", False)])
+async def test_an_archived_object_is_told_and_restored(store: LocalStore, tier: Any, archived: bool) -> None:
+    buckets = Buckets.made(store)
+    buckets.s3.put_object(Bucket=buckets.outputs, Key="a.jpg", Body=b"hello", StorageClass=tier)
+    async with opened(store.endpoint) as it:
+        found = await it.head(buckets.outputs, "a.jpg")
+        assert found is not None
+        assert found.archived is archived
+        if archived:
+            await it.restore(buckets.outputs, "a.jpg", 1)
+            await it.restore(buckets.outputs, "a.jpg", 1)  # again: fine
+            store.fault(method="POST", bucket=buckets.outputs, status=409)  # RestoreAlreadyInProgress
+            await it.restore(buckets.outputs, "a.jpg", 1)
+            found = await it.head(buckets.outputs, "a.jpg")
+            assert found is not None
+            assert not found.archived
+        with pytest.raises(StoreError, match="went away"):
+            await it.restore(buckets.outputs, "nothing", 1)
+
+
+async def test_the_clocks_are_compared(store: LocalStore) -> None:
+    async with opened(store.endpoint) as it:
+        bucket = Buckets.made(store).outputs
+        assert abs((await it.ahead(bucket)).total_seconds()) < 5
+        with pytest.raises(StoreError, match="there is no bucket"):
+            await it.ahead("no-such-bucket")
 
 
 async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:

@@ -1,0 +1,120 @@
+"""``yurt backfill``: what was there before is found, by a person at a terminal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+from types_boto3_s3.client import S3Client
+
+from tests.webhook.cli.conftest import Shell
+
+
+@pytest.fixture
+def s3(shell: Shell) -> Iterator[S3Client]:
+    keys = shell.stack.keys
+    config = Config(request_checksum_calculation="when_required")
+    yield boto3.client(
+        "s3", endpoint_url=shell.stack.endpoint, region_name="auto", config=config,
+        aws_access_key_id=keys.access_key, aws_secret_access_key=keys.secret_key,
+    )  # fmt: skip
+    httpx.delete(f"{shell.stack.endpoint}/_yurt/faults")
+
+
+@pytest.fixture
+def folder(s3: S3Client) -> str:
+    """A prefix with two objects that have no row: they would, but that nobody is told of copies into it."""
+    prefix = f"uploads/{uuid4().hex[:8]}/"
+    for name in ("a [b].jpg", "c.jpg"):
+        s3.put_object(Bucket="photos-in", Key=prefix + name, Body=name.encode())
+    return prefix
+
+
+def test_backfill_tells_what_it_found(shell: Shell, folder: str) -> None:
+    said = shell.yurt("backfill", "photos", "--prefix", folder, "--json")
+    assert said.returncode == 0, said.stderr
+    [sweep] = json.loads(said.stdout)["sweeps"]
+    assert (sweep["state"], sweep["prefix"], sweep["listed"]) == ("done", folder, 2)
+    assert sweep["known"] + sweep["found"] == 2
+
+
+def test_a_dry_run_as_a_table_shows_the_prefix_as_it_is(shell: Shell, folder: str) -> None:
+    said = shell.yurt("backfill", "--prefix", folder + "a [b]", "--dry-run", "--full", COLUMNS="200")
+    assert said.returncode == 0, said.stderr
+    assert "full, dry run" in said.stdout
+    assert "a [b]" in said.stdout
+
+
+def test_detach_then_list_watch_and_cancel(shell: Shell, folder: str) -> None:
+    said = shell.yurt("backfill", "--prefix", folder, "--rate", "1", "--since", "2h", "--detach", "--json")
+    assert said.returncode == 0, said.stderr
+    [sweep] = json.loads(said.stdout)["sweeps"]
+    watched = shell.yurt("backfill", "--watch", str(sweep["id"]), "--json")
+    assert json.loads(watched.stdout)["sweeps"][0]["state"] == "done"
+    assert sweep["id"] in [it["id"] for it in json.loads(shell.yurt("backfill", "--list", "--json").stdout)["sweeps"]]
+    cancelled = shell.yurt("backfill", "--cancel", str(sweep["id"]), "--json")
+    assert (cancelled.returncode, json.loads(cancelled.stdout)["sweeps"][0]["state"]) == (0, "done")
+
+
+def test_a_listing_that_fails_ends_with_status_1(shell: Shell, folder: str) -> None:
+    fault = {"bucket": "photos-in", "listing": True, "status": 403, "times": 3}
+    assert httpx.post(f"{shell.stack.endpoint}/_yurt/faults", json=fault).status_code == 201
+    said = shell.yurt("backfill", "--prefix", folder)
+    assert said.returncode == 1
+    assert "the store refuses access" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["no-such-pipeline"], "there are: photos"),
+        (["--prefix", "elsewhere/"], "lies outside of what 'photos' watches"),
+        (["--watch", "999999"], "there is no sweep of that number"),
+    ],
+)
+def test_what_cannot_be_is_refused(shell: Shell, argv: list[str], message: str) -> None:
+    said = shell.yurt("backfill", *argv)
+    assert said.returncode == 1
+    assert message in said.stderr
+
+
+def test_since_is_a_duration_or_a_moment(shell: Shell) -> None:
+    said = shell.yurt("backfill", "--since", "yesterday")
+    assert said.returncode == 2
+    assert "is no duration" in said.stderr
+
+
+def test_interrupted_it_goes_on_and_says_how_to_look_again(shell: Shell, folder: str, tmp_path: Path) -> None:
+    fault = {"bucket": "photos-in", "listing": True, "status": 503, "times": 1000}
+    assert httpx.post(f"{shell.stack.endpoint}/_yurt/faults", json=fault).status_code == 201
+    before = _newest(shell)
+    errors = tmp_path / "errors"
+    with errors.open("w") as stderr, subprocess.Popen(
+        [sys.executable, "-m", "webhook", "backfill", "--prefix", folder],
+        cwd=shell.folder, env=shell.environment, stdout=subprocess.DEVNULL, stderr=stderr,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 30
+        while (id := _newest(shell)) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert f"yurt backfill --cancel {id}" in errors.read_text()
+    ended = shell.yurt("backfill", "--cancel", str(id), "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["sweeps"][0]["state"]) == (0, "cancelled")
+
+
+def _newest(shell: Shell) -> int:
+    headers = {"authorization": f"Bearer {shell.stack.keys.admin}"}
+    sweeps = httpx.get(f"{shell.stack.url}/v1/sweeps?limit=1", headers=headers).json()["sweeps"]
+    return sweeps[0]["id"] if sweeps else 0

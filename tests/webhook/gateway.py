@@ -1,0 +1,108 @@
+"""Stores that honour less than they should: a real HTTP server in front of the local bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import httpx
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+Kind = Literal["ceph", "deaf", "lenient", "refusing", "plain"]
+"""``ceph``: as 16.2 (a quoted If-Match never holds, an unquoted one does; copies and deletes know no condition).
+``deaf``: every condition is ignored, as on Ceph's versioned buckets. ``lenient``: If-None-Match holds, any If-Match is
+taken. ``refusing``: conditions are answered 501."""
+
+_CONDITIONS = ("if-match", "if-none-match", "x-amz-copy-source-if-match")
+_HOPS = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "host")
+
+
+def _untouched(answer: Response) -> None:
+    """Leave it as it is."""
+
+
+async def hand_on(request: Request) -> None:
+    """Do nothing before a request is handed on."""
+
+
+@dataclass
+class Gateway:
+    """Hands requests on to ``behind``, but for what its kind does with conditions."""
+
+    kind: Kind
+    behind: str
+    http: httpx.AsyncClient
+    endpoint: str = ""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Methods and paths."""
+    before: Callable[[Request], Awaitable[None]] = hand_on
+    """Called with each request before it is handed on."""
+    after: Callable[[Response], None] = _untouched
+    """Called with each answer."""
+    drops: frozenset[str] = frozenset()
+    """Headers that it knows nothing of."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        self.asked.append((request.method, request.url.path))
+        await self.before(request)
+        answer = await self._answer(request)
+        self.after(answer)
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        body = await request.body()
+        headers = {name: value for name, value in request.headers.items() if name not in {*_HOPS, *self.drops}}
+        if request.method in ("PUT", "DELETE") and (said := self._bend(request, headers)) is not None:
+            return said
+        path = request.scope["raw_path"].decode()
+        url = f"{self.behind}{path}?{request.scope['query_string'].decode()}".rstrip("?")
+        answer = await self.http.request(request.method, url, content=body, headers=headers)
+        kept = {name: value for name, value in answer.headers.items() if name not in _HOPS[:3]}
+        return Response(answer.content, answer.status_code, kept)
+
+    def _bend(self, request: Request, headers: dict[str, str]) -> Response | None:
+        """Change the conditions as the kind does, or answer at once."""
+        plain = request.method == "PUT" and "x-amz-copy-source" not in headers
+        if self.kind == "refusing" and plain and any(name in headers for name in _CONDITIONS):
+            return _error(501, "NotImplemented")
+        if self.kind == "deaf" or (self.kind == "ceph" and not plain):
+            for name in _CONDITIONS:
+                headers.pop(name, None)
+        if self.kind == "lenient":
+            headers.pop("if-match", None)
+        etag = headers.get("if-match", "")
+        if self.kind == "ceph" and etag:
+            if etag.startswith('"'):
+                return _error(412, "PreconditionFailed")
+            headers["if-match"] = f'"{etag}"'
+        return None
+
+
+def _error(status: int, code: str) -> Response:
+    return Response(f"<Error><Code>{code}</Code></Error>", status, media_type="application/xml")
+
+
+@contextlib.asynccontextmanager
+async def gateway(kind: Kind, behind: str) -> AsyncIterator[Gateway]:
+    """A running one, on a free port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    async with httpx.AsyncClient(timeout=20) as http:
+        it = Gateway(kind, behind, http, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        quiet: dict[str, Any] = {"lifespan": "off", "log_level": "warning", "access_log": False}
+        config = uvicorn.Config(it, **quiet, proxy_headers=False, date_header=False, server_header=False)
+        server = uvicorn.Server(config)
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield it
+        finally:
+            server.should_exit = True
+            await serving

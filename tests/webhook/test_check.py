@@ -1,0 +1,83 @@
+"""What ``yurt check`` says of buckets on stores that differ."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from starlette.responses import Response
+
+from tests.infra.local.running import Running as LocalStore
+from tests.webhook.buckets import Buckets
+from tests.webhook.gateway import Kind, gateway
+from tests.webhook.plane import configured, pipeline
+from webhook.check import Finding, findings
+from webhook.config import Secrets
+
+
+async def found(endpoint: str, buckets: Buckets, tmp_path: Any, **more: Any) -> dict[str, Finding]:
+    """What is said of buckets and clock."""
+    config = configured({"photos": pipeline(buckets.inputs, buckets.outputs, **more)})
+    keys = {"aws_access_key_id": SecretStr("tid_test"), "aws_secret_access_key": SecretStr("tsec_test")}
+    said = await findings(config, Secrets(**keys, aws_endpoint_url_s3=endpoint), tmp_path)  # type: ignore[arg-type]
+    return {finding.subject.partition(" ")[0]: finding for finding in said}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "level", "words"),
+    [
+        ("plain", {}, "ok", "conditions are honoured: If-None-Match: * holds, If-Match holds with the ETag quoted"),
+        ("ceph", {}, "ok", "If-Match holds with the ETag unquoted"),
+        ("ceph", {"conditions": "unquoted"}, "ok", "unquoted"),
+        ("ceph", {"conditions": "quoted"}, "failed", "but the configuration says conditions = quoted"),
+        ("deaf", {}, "failed", "If-None-Match: * is ignored"),
+        ("lenient", {}, "failed", "If-Match is ignored: a wrong ETag was taken"),
+        ("refusing", {}, "failed", "If-None-Match is refused"),
+        ("deaf", {"unconditional": "stage"}, "ok", "outputs are put aside and copied"),
+    ],
+)
+async def test_an_output_is_what_its_store_honours(
+    store: LocalStore, tmp_path: Any, kind: Kind, more: dict[str, str], level: str, words: str
+) -> None:
+    buckets = Buckets.made(store)
+    async with gateway(kind, store.endpoint) as it:
+        output = (await found(it.endpoint, buckets, tmp_path, **more))["output"]
+    assert output.level == level
+    assert words in output.said
+    assert (level == "ok") == (output.advice == "")
+    assert not buckets.keys()
+
+
+async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:
+    buckets = Buckets.made(store)
+    there = {"on_delete": "trash", "trash": f"s3://{store.new_bucket(buckets.s3)}/"}
+    assert (await found(store.endpoint, buckets, tmp_path, **there))["trash"].level == "ok"
+    nowhere = {"on_delete": "trash", "trash": "s3://no-such-bucket/"}
+    assert (await found(store.endpoint, buckets, tmp_path, **nowhere))["trash"].level == "failed"
+
+
+async def test_what_a_listing_can(store: LocalStore, tmp_path: Any) -> None:
+    buckets = Buckets.made(store)
+    async with gateway("plain", store.endpoint) as it:
+        assert "it is empty" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+        buckets.s3.put_object(Bucket=buckets.inputs, Key="a.jpg", Body=b"")
+        assert "only what changed lately" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+        it.drops = frozenset({"x-tigris-query"})
+        assert "ignores X-Tigris-Query" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "agree"), (90, "ahead of"), (-90, "behind")])
+async def test_clocks_that_differ_are_a_warning(store: LocalStore, tmp_path: Any, seconds: int, words: str) -> None:
+    buckets = Buckets.made(store)
+    async with gateway("plain", store.endpoint) as it:
+
+        def date(answer: Response) -> None:
+            answer.headers["date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+        it.after = date
+        clock = (await found(it.endpoint, buckets, tmp_path))["clock"]
+    assert words in clock.said
+    assert clock.level == ("warning" if seconds else "ok")

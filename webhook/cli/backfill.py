@@ -1,0 +1,163 @@
+"""``yurt backfill``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from webhook.cli.client import Unreachable, ask, call
+from webhook.cli.duration import age, duration
+from webhook.cli.options import admin_token, fail, url_option
+from webhook.cli.terminal import plain, table
+
+_POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 60.0
+"""For a control plane that is restarted meanwhile."""
+_COUNTS = ("listed", "known", "found", "adopted", "missing", "orphaned", "removed")
+_INTERRUPTED = 130
+
+
+def moment(text: str) -> datetime:
+    """How long ago (``2h``, ``7d``), or a moment in ISO 8601, which is UTC where it names no zone. An option's type."""
+    try:
+        there = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.now(UTC) - timedelta(seconds=duration(text))
+    return there if there.tzinfo else there.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.argument("pipelines", metavar="[PIPELINE]…", nargs=-1)
+@url_option
+@click.option("--prefix", "prefixes", multiple=True, help="Whole beginning of keys, once or more.")
+@click.option("--since", type=moment, help="Only what was written since then: 2h, 7d, 2026-05-15T10:30.")
+@click.option("--rate", type=click.FloatRange(0, 1000), help="Pages of 1,000 a second, each sweep; 0: unlimited.")
+@click.option("--full", is_flag=True, help="Look for deletions and orphaned outputs too.")
+@click.option("--dry-run", is_flag=True, help="Compare, and record nothing.")
+@click.option("--detach", is_flag=True, help="Order it and return.")
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
+@click.option("--list", "listing", is_flag=True, help="Show the sweeps that there were.")
+@click.option("--watch", "watched", type=click.IntRange(1), multiple=True, metavar="ID", help="Watch one again.")
+@click.option("--cancel", "cancelled", type=click.IntRange(1), multiple=True, metavar="ID", help="End one.")
+def command(
+    url: str,
+    pipelines: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    since: datetime | None,
+    rate: float | None,
+    full: bool,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+    listing: bool,
+    watched: tuple[int, ...],
+    cancelled: tuple[int, ...],
+) -> None:
+    """Have the control plane list the input buckets, and work on what it does not know.
+
+    Without a PIPELINE, those of all. It goes on in the control plane if this command ends. Exit status 0: all came
+    through; 1: some did not; 130: interrupted.
+    """
+    token = admin_token()
+    if sum(map(bool, (listing, watched, cancelled))) > 1:
+        fail("--list, --watch and --cancel do not go together")
+    if listing:
+        sweeps = call("GET", url, "/v1/sweeps", token)["sweeps"]
+    elif cancelled:
+        sweeps = [call("DELETE", url, f"/v1/sweeps/{id}", token) for id in cancelled]
+    elif watched:
+        sweeps = _watch(url, token, [call("GET", url, f"/v1/sweeps/{id}", token) for id in watched])
+    else:
+        asked: dict[str, object] = {
+            "pipelines": pipelines,
+            "prefixes": prefixes,
+            "kind": "full" if full else "backfill",
+            "since": since.isoformat() if since else None,
+            "pages_per_second": rate,
+            "dry_run": dry_run,
+        }
+        sweeps = call("POST", url, "/v1/sweeps", token, asked)["sweeps"]
+        if not detach:
+            sweeps = _watch(url, token, sweeps)
+    if as_json:
+        click.echo(json.dumps({"sweeps": sweeps}))
+    else:
+        _show(sweeps)
+    if not listing and any(
+        sweep["state"] in ("failed", "cancelled") and sweep["id"] not in cancelled for sweep in sweeps
+    ):
+        raise SystemExit(1)
+
+
+def _watch(url: str, token: str, sweeps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Show how they go on until all are over; how they stand then."""
+    ids = [sweep["id"] for sweep in sweeps]
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            tasks = {sweep["id"]: bar.add_task(_title(sweep), total=None, counts="") for sweep in sweeps}
+            while True:
+                for sweep in sweeps:
+                    done = 1 if _over(sweep) else None
+                    bar.update(tasks[sweep["id"]], counts=_counted(sweep), total=done, completed=done)
+                if all(map(_over, sweeps)):
+                    return sweeps
+                time.sleep(_POLL_SECONDS)
+                sweeps = [it if _over(it) else _asked(url, token, it["id"]) for it in sweeps]
+    except KeyboardInterrupt:
+        again, end = (" ".join(f"--{option} {id}" for id in ids) for option in ("watch", "cancel"))
+        click.echo(
+            "It goes on in the control plane.\n"
+            f"To watch it again:  yurt backfill {again}\n"
+            f"To end it:          yurt backfill {end}",
+            err=True,
+        )
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _asked(url: str, token: str, id: int) -> dict[str, Any]:
+    """How a sweep stands. A control plane that does not answer is waited for: the sweep goes on once it is back."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return ask("GET", url, f"/v1/sweeps/{id}", token)
+        except Unreachable as error:
+            if time.monotonic() > deadline:
+                fail(f"{error}. The sweep goes on when the control plane is back", status=1)
+            time.sleep(_POLL_SECONDS)
+
+
+def _over(sweep: dict[str, Any]) -> bool:
+    return sweep["state"] not in ("wanted", "running")
+
+
+def _title(sweep: dict[str, Any]) -> str:
+    # Square brackets are markup to rich, and keys may hold them.
+    return f"{sweep['pipeline']} {sweep['prefix']}".replace("[", r"\[")
+
+
+def _counted(sweep: dict[str, Any]) -> str:
+    said = ", ".join(f"{sweep[name]:,} {name}" for name in _COUNTS if sweep[name] or name == "listed")
+    return f"{said}; failing: {sweep['failures']} times".replace("[", r"\[") if sweep["failures"] else said
+
+
+def _show(sweeps: Sequence[dict[str, Any]]) -> None:
+    shown = table("Sweeps", "id", "pipeline", "prefix", "kind", "state", *_COUNTS, "ordered", numbers=("id", *_COUNTS))
+    for sweep in sweeps:
+        kind = f"{sweep['kind']}, dry run" if sweep["dry_run"] else sweep["kind"]
+        cells = (str(sweep["id"]), sweep["pipeline"], sweep["prefix"], kind, sweep["state"])
+        numbers = (f"{sweep[name]:,}" for name in _COUNTS)
+        shown.add_row(*map(plain, cells), *numbers, f"{age(sweep['created_at'])} ago")
+    console = Console()
+    console.print(shown)
+    for sweep in sweeps:
+        if sweep["error"]:
+            console.print(plain(f"{sweep['id']}: {sweep['error']}"))

@@ -1,0 +1,26 @@
+"""Lengths of time as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import click
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_WRITTEN = re.compile(r"([0-9]{1,6})([smhdw])")
+
+
+def duration(text: str) -> float:
+    """``90s``, ``30m``, ``2h``, ``7d``, ``2w`` or some of them in a row, as seconds. The type of an option."""
+    parts = _WRITTEN.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise click.BadParameter(f"{text!r} is no duration: write 30m, 2h or 7d")
+    return float(sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def age(moment: str) -> str:
+    """How long ago a moment in ISO 8601 was, in its largest whole unit."""
+    seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    unit = next((unit for unit in "dhm" if seconds >= _UNITS[unit]), "s")
+    return f"{int(seconds // _UNITS[unit])} {unit}"

@@ -1,0 +1,62 @@
+"""What comes from elsewhere, on a person's terminal; and whether the person means it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from webhook.cli.options import fail
+
+_FEW = 10
+"""So many objects are changed without a question."""
+
+
+def plain(text: str, *, lines: bool = False) -> Text:
+    """Text of others as it is, with what a terminal would act on or hide written out: ``\\x1b``, ``\\u202e``."""
+    kept = "\n\t" if lines else ""
+    return Text("".join(c if c.isprintable() or c in kept else _escaped(c) for c in text))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
+    """A table; the columns named in ``numbers`` are aligned to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    right = set(numbers)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names and values, one a line; those without a value are left out."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        if value:
+            grid.add_row(Text(name, style="bold"), plain(value))
+    return grid
+
+
+def confirmed(number: int, question: str, *, yes: bool) -> None:
+    """Ask before more than a few are changed. Ends the program where the answer is no, or nobody can be asked."""
+    if yes or number <= _FEW:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Nobody is there to be asked: say --yes, or --dry-run to see how many they are")
+    click.confirm(question, abort=True)
+
+
+def progress(title: str, total: int | None) -> tuple[Progress, TaskID]:
+    """A bar on standard error, which shows only on a terminal; and its task."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return bar, bar.add_task(title, total=total)

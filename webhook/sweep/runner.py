@@ -1,0 +1,134 @@
+"""Does the sweeps that are wanted, several at once, on the replica that leads; and orders those of the schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+
+import structlog
+
+from webhook.config import Sweep as Settings
+from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.sweeps import Sweep, Sweeps
+from webhook.routing import Routes
+from webhook.storage import PreconditionFailed, StoreError
+from webhook.sweep.listing import QueryIgnored
+from webhook.sweep.schedule import QUERY_IGNORED, due
+from webhook.sweep.sweeper import Sweeper
+
+log = structlog.get_logger()
+
+FAILURES = 8
+"""In a row after which a sweep has failed: about ten minutes of a store that does not answer."""
+
+_LOOK_SECONDS = 0.5
+_SCHEDULE_SECONDS = 5.0
+_FIRST_SECONDS = 2.0
+_LONGEST_SECONDS = 300.0
+
+
+class Runner:
+    """The leader's sweeps."""
+
+    def __init__(self, sweeps: Sweeps, sweeper: Sweeper, routes: Routes, settings: Settings) -> None:
+        self._sweeps = sweeps
+        self._sweeper = sweeper
+        self._routes = routes
+        self._settings = settings
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Sweep, until cancelled: a page that is under way is then done again, by whoever leads next."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_schedule())
+                while True:
+                    with contextlib.suppress(LedgerUnavailable):
+                        await self._start(group)
+                    await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            self._running.clear()
+
+    async def order_due(self) -> int:
+        """Order what the schedule wants now. Returns how many sweeps. Raises LedgerUnavailable."""
+        pipelines = self._routes.pipelines
+        orders = [
+            order
+            for last in await self._sweeps.last(list(pipelines))
+            if (order := due(last, pipelines[last.pipeline_id][1].input.prefix, self._settings))
+        ]
+        for order in orders:
+            await self._sweeps.order(order)
+        return len(orders)
+
+    async def _keep_schedule(self) -> None:
+        while True:
+            with contextlib.suppress(LedgerUnavailable):
+                await self.order_due()
+            await asyncio.sleep(_SCHEDULE_SECONDS)
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        places = self._settings.at_once - len(self._running)
+        if places < 1:
+            return
+        for sweep in await self._sweeps.due(list(self._routes.pipelines), list(self._running), places):
+            self._running[sweep.id] = task = group.create_task(self._sweep(sweep.id))
+            task.add_done_callback(partial(self._ended, sweep.id))
+
+    def _ended(self, id: int, _task: asyncio.Task[None]) -> None:
+        self._running.pop(id, None)
+
+    async def _sweep(self, id: int) -> None:
+        """Go on with a sweep until it is over, or has to wait."""
+        with contextlib.suppress(LedgerUnavailable):
+            sweep = await self._sweeps.begin(id)
+            while sweep and not sweep.over:
+                turn = asyncio.get_running_loop().time()
+                sweep = await self._page(sweep)
+                if sweep and not sweep.over and sweep.order.pages_per_second:
+                    spent = asyncio.get_running_loop().time() - turn
+                    await asyncio.sleep(max(0.0, 1 / sweep.order.pages_per_second - spent))
+
+    async def _page(self, sweep: Sweep) -> Sweep | None:
+        """Do one page. None: nothing more is to be done now."""
+        about = log.bind(sweep=sweep.id, kind=sweep.order.kind, pipeline=self._routes.name_of(sweep.order.pipeline_id))
+        try:
+            after = await self._sweeper.step(sweep)
+        except LedgerUnavailable:
+            raise
+        except QueryIgnored:
+            if await self._sweeps.cancel(sweep.id, QUERY_IGNORED):
+                about.warning("sweep given up", error=QUERY_IGNORED)
+        except (StoreError, PreconditionFailed) as error:
+            retry = error.retry if isinstance(error, StoreError) else True
+            await self._failed(about, sweep, str(error), FAILURES if retry else 1)
+        except Exception as error:
+            # A fault of ours must not end what else the leader does, nor be tried for ever.
+            about.exception("fault in a sweep")
+            await self._failed(about, sweep, f"a fault of the control plane: {type(error).__name__}", FAILURES)
+        else:
+            if after and after.over:
+                about.info("swept", seconds=_seconds(after), **_counts(after))
+            return after
+        return None
+
+    async def _failed(self, about: structlog.stdlib.BoundLogger, sweep: Sweep, error: str, most: int) -> None:
+        again_seconds = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0**sweep.failures)
+        after = await self._sweeps.failed(sweep.id, error, again_seconds, most)
+        if after and after.state == "failed":
+            about.error("sweep failed", error=error, hint="nothing is concluded from what was not listed")
+        else:
+            about.warning("page not swept", error=error, again_seconds=again_seconds)
+
+
+def _seconds(sweep: Sweep) -> float:
+    return round((sweep.moment - (sweep.started_at or sweep.created_at)).total_seconds(), 1)
+
+
+def _counts(sweep: Sweep) -> dict[str, int]:
+    tally = sweep.tally
+    return {
+        "listed": tally.listed, "found": tally.found, "adopted": tally.adopted, "missing": tally.missing,
+        "orphaned": tally.orphaned, "removed": tally.removed,
+    }  # fmt: skip

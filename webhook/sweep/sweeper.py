@@ -1,0 +1,166 @@
+"""One page of a listing at a time: what does the ledger not know, and what of that which it knows is not there?
+
+A listing is a hint like an event, never the truth: whatever differs goes through the same door as notifications, and
+is settled by asking the store about that one object. A listing that fails, or that cannot be right, ends nothing and
+proves nothing: the sweep stays where the last good page ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from webhook.config import Pipeline
+from webhook.events import Kind, ObjectEvent, Version, believed, mark_of
+from webhook.ledger.sweeps import END, Adopted, Brought, Sweep, Sweeps, Tally, Unknown
+from webhook.removal import Remover
+from webhook.routing import Routes
+from webhook.storage import Listed
+from webhook.sweep.listing import SOURCE, Lists, UntrustedListing, check_query, checked
+from webhook.sweep.manifests import Manifests
+from webhook.sweep.outputs import Outputs
+
+PAGE = 1000
+"""Objects in a page: S3's limit."""
+
+_MISSING = 500
+"""Deletions that are followed up in one transaction."""
+
+
+class Sweeper:
+    """Does pages. No clock and no waiting of its own: who calls it decides when."""
+
+    def __init__(
+        self, sweeps: Sweeps, store: Lists, routes: Routes, remover: Remover | None = None, *, page: int = PAGE
+    ) -> None:
+        """``remover``: without one, outputs that no result has are counted and left."""
+        self._sweeps = sweeps
+        self._store = store
+        self._routes = routes
+        self._page = page
+        self._manifests = Manifests(store)
+        pipelines = (pipeline for _, pipeline in routes.pipelines.values())
+        self._outputs = Outputs(sweeps, store, pipelines, remover, page=page)
+
+    async def step(self, sweep: Sweep) -> Sweep | None:
+        """Do the next page of a sweep that is under way. None: it is over, or somebody else did this page.
+
+        Raises StoreError, QueryIgnored and LedgerUnavailable; then nothing was written, and the same page is to be done
+        again later.
+        """
+        name, pipeline = self._routes.pipelines[sweep.order.pipeline_id]
+        if sweep.stage == "outputs":
+            brought = await self._outputs.page(sweep, pipeline)
+        else:
+            brought = await self._inputs(sweep, name, pipeline)
+        return await self._sweeps.move(sweep, brought)
+
+    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> Brought:
+        stretch = await self._stretch(sweep, pipeline)
+        watched = [item for item in stretch.objects if _concerns(sweep, pipeline, item)]
+        unknown = await self._sweeps.compare(sweep, watched, pipeline.replica_lag_seconds)
+        adopts, adopted = await self._adopted(sweep, name, pipeline, unknown)
+        there = {item.listed.key for item in adopted}
+        found = [item for item in unknown if item.listed.key not in there]
+        events = [_created(sweep, pipeline, item) for item in found]
+        events += [_removed(sweep, pipeline, key) for key in stretch.missing]
+        onward = stretch.finished and sweep.order.kind == "full"
+        return Brought(
+            stage="outputs" if onward else "inputs",
+            cursor="" if onward else stretch.until,
+            finished=stretch.finished and not onward,
+            tally=Tally(
+                listed=len(watched), known=len(watched) - len(unknown), found=len(found), adopted=len(adopted),
+                missing=len(stretch.missing),
+            ),
+            adopts=adopts,
+            events=events,
+            adopted=adopted,
+        )  # fmt: skip
+
+    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _Stretch:
+        """List a page, and see what the ledger knows between its ends that it does not show."""
+        order, bucket = sweep.order, pipeline.input.bucket
+        page = await self._store.list_page(
+            bucket, order.prefix, after=sweep.cursor, most=self._page, modified_since=order.since
+        )
+        objects = checked(page, order.prefix, sweep.cursor)
+        if order.scheduled and order.since:
+            check_query(page, order.since)
+        until = objects[-1].key if objects else sweep.cursor
+        if order.kind != "full":
+            return _Stretch(objects, until, (), not page.more)
+        missing = await self._sweeps.missing(
+            sweep, until if page.more else order.prefix + END, [item.key for item in objects], _MISSING
+        )
+        if len(missing) == _MISSING:
+            # There may be more: only as far as they reach is done, and the rest is listed again.
+            return _Stretch([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
+        if not page.more:
+            await self._doubt(bucket, objects, missing)
+        return _Stretch(objects, until, missing, not page.more)
+
+    async def _doubt(self, bucket: str, objects: Sequence[Listed], missing: Sequence[str]) -> None:
+        """Look whether a listing that ended before all that is known was shown has ended too early."""
+        sample = sorted({missing[0], missing[len(missing) // 2], missing[-1]}) if missing else []
+        if not sample or (objects and len(sample) < 3):
+            return
+        found = await asyncio.gather(*(self._store.head(bucket, key) for key in sample))
+        if all(found):
+            raise UntrustedListing(
+                f"the listing of {bucket!r} ended without {len(missing)} objects that the ledger knows, and "
+                f"{sample[0]!r} is there: nothing is concluded from it"
+            )
+
+    async def _adopted(
+        self, sweep: Sweep, name: str, pipeline: Pipeline, unknown: Sequence[Unknown]
+    ) -> tuple[bool | None, list[Adopted]]:
+        new = [item.listed for item in unknown if not item.row]
+        if not new or sweep.adopts is False:
+            return sweep.adopts, []
+        if sweep.adopts is None:
+            # Where no output lies at the beginning, there is no manifest of before to be read, a GET for each object.
+            place = pipeline.output
+            if not (await self._store.list_page(place.bucket, place.prefix, most=1)).objects:
+                return False, []
+        return True, await self._manifests.of(name, pipeline, new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What lies between the sweep's cursor and the next one."""
+
+    objects: Sequence[Listed]
+    until: str
+    missing: Sequence[str]
+    finished: bool
+
+
+def _concerns(sweep: Sweep, pipeline: Pipeline, item: Listed) -> bool:
+    since = sweep.order.since
+    return pipeline.watches(pipeline.input.bucket, item.key) and (since is None or item.modified >= since)
+
+
+def _created(sweep: Sweep, pipeline: Pipeline, item: Unknown) -> ObjectEvent:
+    listed = item.listed
+    # Something else than what was processed, yet with an earlier Last-Modified: a rename may do that, so ask.
+    modified = None if item.older else _believed(listed.modified)
+    return ObjectEvent(
+        SOURCE, pipeline.input.bucket, listed.key, Kind.CREATED, Version(listed.etag or None, modified), listed.size,
+        mark_of(SOURCE, sweep.id, listed.key, listed.etag, listed.modified),
+    )  # fmt: skip
+
+
+def _removed(sweep: Sweep, pipeline: Pipeline, key: str) -> ObjectEvent:
+    return ObjectEvent(
+        SOURCE, pipeline.input.bucket, key, Kind.REMOVED, Version(), None, mark_of(SOURCE, sweep.id, key, "missing")
+    )
+
+
+def _believed(moment: datetime) -> datetime | None:
+    try:
+        return believed(moment)
+    except OverflowError:
+        return None
