@@ -164,7 +164,7 @@ def _assemble(
         async def leading(over: asyncio.Event) -> None:
             metrics.leading.set(1)
             try:
-                runner = Runner(sweeps, sweeper, watched, config.sweep)
+                runner = Runner(sweeps, sweeper, watched, config.sweep, done_days=config.retention.done_days)
                 await _lead(config, fleet, url, state, over, (runner.run(), Retention(ledger, config.retention).run()))
             finally:
                 metrics.leading.set(0)

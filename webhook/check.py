@@ -143,7 +143,10 @@ async def _listing(place: Place, store: Store) -> Finding:
     except StoreError as error:
         return Finding(subject, "failed", str(error), "The keys must be allowed to list the bucket.")
     if later.objects:
-        return Finding(subject, "ok", "can be read; each sweep lists all of it: the store ignores X-Tigris-Query")
+        return Finding(
+            subject, "warning", "can be read; the store ignores X-Tigris-Query, so it cannot list what changed lately",
+            "Events that it loses are found by full sweeps only: set sweep.full_hours to how long you would wait.",
+        )  # fmt: skip
     return Finding(subject, "ok", "can be read; frequent sweeps list only what changed lately (X-Tigris-Query)")
 
 

@@ -52,6 +52,11 @@ class Call:
         """The decoded query."""
         return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=1_000)
 
+    @property
+    def is_listing(self) -> bool:
+        """Whether it lists a bucket's objects."""
+        return self.method == "GET" and bool(self.bucket) and not self.key and "list-type" in self.query
+
     def header(self, name: str) -> str | None:
         """A header's first value."""
         return next((value for given, value in self.headers if given == name), None)
@@ -93,6 +98,15 @@ def error(status: int, code: str, message: str) -> Answer:
     """An error as S3 words it."""
     body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
     return Answer(status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode())
+
+
+EMPTY_LISTING = Answer(
+    200,
+    {"content-type": "application/xml"},
+    b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    b"<KeyCount>0</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>",
+)
+"""A listing that shows nothing and ends."""
 
 
 def json_answer(content: object, status: int = 200) -> Answer:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from infra.local.exchange import Answer, Call, error
+from infra.local.exchange import EMPTY_LISTING, Answer, Call, error
 
 MAX_FAULTS = 100
 
@@ -30,15 +30,20 @@ class Fault(BaseModel):
     """None: every method."""
     bucket: str | None = None
     key_prefix: str = ""
+    listing: bool = False
+    """Only listings of a bucket."""
+    after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Requests of its kind that go well before it happens."""
     times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     """Requests it happens to; then the store is well again."""
     delay_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
     """The answer takes so long: a store that hangs."""
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     """The answer. None: the real one, late."""
-    effect: Literal["none", "done", "stale"] = "none"
+    effect: Literal["none", "done", "stale", "empty"] = "none"
     """What the request does all the same. ``none``: with a status, nothing. ``done``: it is carried out, and
-    only its answer is lost. ``stale``: a read sees what was before the first overwrite since."""
+    only its answer is lost. ``stale``: a read sees what was before the first overwrite since.
+    ``empty``: a listing ends here, as if nothing more were there."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -46,14 +51,22 @@ class Fault(BaseModel):
             raise ValueError("effect done: needs the status that the lost answer is replaced with")
         if self.effect == "stale" and (self.status is not None or self.method not in ("GET", "HEAD")):
             raise ValueError("effect stale: is for method GET or HEAD, without a status")
+        if self.effect == "empty" and (self.status is not None or not self.listing):
+            raise ValueError("effect empty: is for listing, without a status")
         return self
 
     def touches(self, call: Call) -> bool:
         """Whether this is a request of its kind, but for the method."""
-        return self.bucket in (None, call.bucket) and call.key.startswith(self.key_prefix)
+        return (
+            self.bucket in (None, call.bucket)
+            and call.key.startswith(self.key_prefix)
+            and (call.is_listing or not self.listing)
+        )
 
     def answer(self) -> Answer | None:
         """What is answered instead of the truth."""
+        if self.effect == "empty":
+            return EMPTY_LISTING
         if self.status is None:
             return None
         return error(self.status, _CODES.get(self.status, "InternalError"), "A fault that was asked for.")
@@ -83,6 +96,9 @@ class Faults:
         """The fault that happens to this request, which uses it up once."""
         for fault in self._set:
             if fault.method in (None, call.method) and fault.touches(call):
+                if fault.after:
+                    fault.after -= 1
+                    continue
                 fault.times -= 1
                 if not fault.times:
                     self._set.remove(fault)

@@ -37,6 +37,7 @@ from infra.local.payload import Change, EventName
 _ACCOUNT = "123456789012"
 _REGION = "us-east-1"
 _SCOPE = re.compile(r"(Credential=[^/,]*/\d{8}/)[^/,]*(/)")
+_QUERY = re.compile(r'^WHERE `Last-Modified` > "([^"]+)"$')
 _MAX_PREVIOUS = 256
 _MAX_DELETED_KEYS = 1_000
 
@@ -105,6 +106,13 @@ class Store:
             return self._ask(call)
 
     def _ask(self, call: Call) -> Answer:
+        query = call.header("x-tigris-query") if call.is_listing else None
+        if query is None or not self.holds(call.bucket):
+            return self._answered(call)
+        with self._only_since(call.bucket, _since(query)):
+            return self._answered(call)
+
+    def _answered(self, call: Call) -> Answer:
         request = _MotoRequest(_environ(call))
         dispatch = S3Response.key_dispatch if call.key else S3Response.bucket_dispatch
         try:
@@ -146,6 +154,19 @@ class Store:
                 self._previous[bucket, key] = copy.copy(was.content)
 
     @contextmanager
+    def _only_since(self, bucket: str, since: datetime) -> Iterator[None]:
+        """Hide what was written until a time."""
+        keys = self._backend.buckets[bucket].keys
+        hidden = {name: [*versions] for name, versions in dict.items(keys) if not _is_later(versions[-1], since)}
+        for name in hidden:
+            dict.pop(keys, name)  # the dictionary's own: moto's closes what it takes out
+        try:
+            yield
+        finally:
+            for name, versions in hidden.items():
+                dict.__setitem__(keys, name, versions)
+
+    @contextmanager
     def _rewound(self, bucket: str, key: str) -> Iterator[None]:
         if (bucket, key) not in self._previous or not self.holds(bucket):
             yield
@@ -160,6 +181,22 @@ class Store:
             dict.pop(keys, key, None)
             if current is not None:
                 dict.__setitem__(keys, key, current)
+
+
+def _since(query: str) -> datetime:
+    """The moment in ``WHERE `Last-Modified` > "…"``, the one query that is understood here."""
+    asked = _QUERY.match(query)
+    try:
+        moment = datetime.fromisoformat(asked[1]) if asked else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RefusedError(400, "InvalidArgument", 'Understood is: WHERE `Last-Modified` > "2026-01-01T00:00:00Z".')
+    return moment
+
+
+def _is_later(content: object, since: datetime) -> bool:
+    return isinstance(content, FakeKey) and content.last_modified.replace(tzinfo=UTC) > since
 
 
 def _meant(call: Call) -> tuple[EventName | None, list[str]]:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import ledger, photos, travel
+from tests.bench import ledger, photos, sweep, travel
 from tests.bench.report import Row, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "ledger": ledger.measure,
     "photos": photos.measure,
     "travel": travel.measure,
+    "sweep": sweep.measure,
 }
 
 

@@ -57,8 +57,8 @@ class Plane:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Plane]:
-    """Run a server and its database for the length of the ``with`` block."""
+def serving(folder: Path, store: str = "") -> Iterator[Plane]:
+    """Run a server and its database for the length of the ``with`` block. ``store`` is an endpoint."""
     config = folder / "yurt.toml"
     config.write_text(CONFIG)
     database = Server(folder / "postgres")
@@ -87,6 +87,7 @@ def serving(folder: Path) -> Iterator[Plane]:
                     "YURT_ADMIN_TOKEN": SECRET,
                     "AWS_ACCESS_KEY_ID": "bench",
                     "AWS_SECRET_ACCESS_KEY": "bench",
+                    **({"AWS_ENDPOINT_URL_S3": store} if store else {}),
                     lifeline.ENVIRONMENT: "stdin",
                 },
             )

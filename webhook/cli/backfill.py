@@ -150,11 +150,13 @@ def _counted(sweep: dict[str, Any]) -> str:
 
 
 def _show(sweeps: Sequence[dict[str, Any]]) -> None:
-    shown = table("Sweeps", "id", "pipeline", "prefix", "kind", "state", *_COUNTS, "ordered", numbers=("id", *_COUNTS))
+    # Columns without a number in them would only squeeze the others.
+    counts = [name for name in _COUNTS if name == "listed" or any(sweep[name] for sweep in sweeps)]
+    shown = table("Sweeps", "id", "pipeline", "prefix", "kind", "state", *counts, "ordered", numbers=("id", *counts))
     for sweep in sweeps:
         kind = f"{sweep['kind']}, dry run" if sweep["dry_run"] else sweep["kind"]
         cells = (str(sweep["id"]), sweep["pipeline"], sweep["prefix"], kind, sweep["state"])
-        numbers = (f"{sweep[name]:,}" for name in _COUNTS)
+        numbers = (f"{sweep[name]:,}" for name in counts)
         shown.add_row(*map(plain, cells), *numbers, f"{age(sweep['created_at'])} ago")
     console = Console()
     console.print(shown)

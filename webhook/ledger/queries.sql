@@ -473,8 +473,8 @@ select count(*) as texts from quarantine;
 
 -- name: sweep_order
 -- Order a sweep.
-insert into sweeps (pipeline_id, kind, scheduled, prefix, since, dry_run, pages_per_second)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into sweeps (pipeline_id, kind, scheduled, prefix, since, dry_run, pages_per_second, new_since)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 returning *, yurt_now() as moment;
 
 -- name: sweep
@@ -536,8 +536,11 @@ select p.id as pipeline_id, k.kind,
        extract(epoch from n.now - last.created_at)::float8 as ordered_seconds,
        coalesce(last.error, '') as error,
        extract(epoch from n.now - coalesce(good.started_at, made.at))::float8 as good_seconds,
-       greatest(good.started_at, wide.started_at, made.at) as seen_until
+       greatest(good.started_at, wide.started_at, made.at) as seen_until,
+       -- Rows of what is done are pruned after $2 days (0: never), and that was no loss of events.
+       greatest(own.created_at, n.now - make_interval(days => nullif($2::int, 0))) - interval '1 hour' as new_since
 from unnest($1::smallint[]) as p (id)
+join pipelines as own on own.id = p.id
 cross join (values ('recent'), ('full')) as k (kind)
 cross join (select yurt_now() as now) as n
 cross join (select min(applied_at) as at from schema_version) as made

@@ -48,6 +48,9 @@ class Order:
     pages_per_second: float = 0
     """0: as fast as it goes."""
     scheduled: bool = False
+    new_since: datetime | None = None
+    """Of objects that the ledger has no row of, only those written after that: the others were pruned, or were there
+    before the pipeline was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ class Last:
     """Since the last one that came through began, or since the ledger was made."""
     seen_until: datetime
     """Everything written well before this was seen."""
+    new_since: datetime
+    """What was written before this and has no row was pruned, or was there before the pipeline was."""
 
 
 class Sweeps:
@@ -173,7 +178,7 @@ class Sweeps:
         """Write down that a sweep is wanted."""
         swept = await self._one(
             "sweep_order", order.pipeline_id, order.kind, order.scheduled, order.prefix, order.since, order.dry_run,
-            order.pages_per_second,
+            order.pages_per_second, order.new_since,
         )  # fmt: skip
         assert swept
         return swept
@@ -202,14 +207,14 @@ class Sweeps:
         """Note that a page could not be done; after ``most`` in a row the sweep has failed. None: it was over."""
         return await self._one("sweep_failed", id, error[:1000].replace("\0", ""), again_seconds, most)
 
-    async def last(self, pipelines: Sequence[int]) -> list[Last]:
-        """How things stand, for the schedule."""
+    async def last(self, pipelines: Sequence[int], done_days: int) -> list[Last]:
+        """How things stand, for the schedule. Rows of what is done are pruned after so many days; 0: never."""
         return [
             Last(
                 row["pipeline_id"], row["kind"], row["active"], row["ordered_seconds"], row["error"],
-                row["good_seconds"], row["seen_until"],
+                row["good_seconds"], row["seen_until"], row["new_since"],
             )
-            for row in await self._ledger.fetch("sweeps_last", list(pipelines))
+            for row in await self._ledger.fetch("sweeps_last", list(pipelines), done_days)
         ]  # fmt: skip
 
     async def compare(self, sweep: Sweep, page: Sequence[Listed], lag_seconds: float) -> list[Unknown]:
@@ -283,7 +288,7 @@ def _sweep(row: asyncpg.Record) -> Sweep:
         id=row["id"],
         order=Order(
             row["pipeline_id"], row["kind"], row["prefix"], row["since"], row["dry_run"], row["pages_per_second"],
-            row["scheduled"],
+            row["scheduled"], row["new_since"],
         ),
         state=row["state"],
         stage=row["stage"],

@@ -31,11 +31,15 @@ _LONGEST_SECONDS = 300.0
 class Runner:
     """The leader's sweeps."""
 
-    def __init__(self, sweeps: Sweeps, sweeper: Sweeper, routes: Routes, settings: Settings) -> None:
+    def __init__(
+        self, sweeps: Sweeps, sweeper: Sweeper, routes: Routes, settings: Settings, *, done_days: int = 0
+    ) -> None:
+        """``done_days``: rows of what is done are pruned after so long; 0: never."""
         self._sweeps = sweeps
         self._sweeper = sweeper
         self._routes = routes
         self._settings = settings
+        self._done_days = done_days
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -55,7 +59,7 @@ class Runner:
         pipelines = self._routes.pipelines
         orders = [
             order
-            for last in await self._sweeps.last(list(pipelines))
+            for last in await self._sweeps.last(list(pipelines), self._done_days)
             if (order := due(last, pipelines[last.pipeline_id][1].input.prefix, self._settings))
         ]
         for order in orders:

@@ -36,7 +36,15 @@ def due(last: Last, prefix: str, settings: Settings) -> Order | None:
     if last.ordered_seconds is not None and last.ordered_seconds < pause:
         return None
     since = last.seen_until - OVERLAP if last.kind == "recent" else None
-    return Order(last.pipeline_id, last.kind, prefix, since, pages_per_second=settings.pages_per_second, scheduled=True)
+    return Order(
+        last.pipeline_id,
+        last.kind,
+        prefix,
+        since,
+        pages_per_second=settings.pages_per_second,
+        scheduled=True,
+        new_since=last.new_since,
+    )
 
 
 def period_seconds(kind: Kind, settings: Settings) -> float:

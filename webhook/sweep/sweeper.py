@@ -17,6 +17,7 @@ from webhook.events import Kind, ObjectEvent, Version, believed, mark_of
 from webhook.ledger.sweeps import END, Adopted, Brought, Sweep, Sweeps, Tally, Unknown
 from webhook.removal import Remover
 from webhook.routing import Routes
+from webhook.sources import BadEvent, checked_key
 from webhook.storage import Listed
 from webhook.sweep.listing import SOURCE, Lists, UntrustedListing, check_query, checked
 from webhook.sweep.manifests import Manifests
@@ -60,7 +61,8 @@ class Sweeper:
     async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> Brought:
         stretch = await self._stretch(sweep, pipeline)
         watched = [item for item in stretch.objects if _concerns(sweep, pipeline, item)]
-        unknown = await self._sweeps.compare(sweep, watched, pipeline.replica_lag_seconds)
+        compared = await self._sweeps.compare(sweep, watched, pipeline.replica_lag_seconds)
+        unknown = [item for item in compared if item.row or _is_new(sweep, item.listed)]
         adopts, adopted = await self._adopted(sweep, name, pipeline, unknown)
         there = {item.listed.key for item in adopted}
         found = [item for item in unknown if item.listed.key not in there]
@@ -140,7 +142,15 @@ class _Stretch:
 
 def _concerns(sweep: Sweep, pipeline: Pipeline, item: Listed) -> bool:
     since = sweep.order.since
+    try:
+        checked_key(item.key)
+    except BadEvent:  # what notifications of it come to: no client could fetch it, or its outputs
+        return False
     return pipeline.watches(pipeline.input.bucket, item.key) and (since is None or item.modified >= since)
+
+
+def _is_new(sweep: Sweep, item: Listed) -> bool:
+    return sweep.order.new_since is None or item.modified >= sweep.order.new_since
 
 
 def _created(sweep: Sweep, pipeline: Pipeline, item: Unknown) -> ObjectEvent:

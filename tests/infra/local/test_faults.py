@@ -93,6 +93,27 @@ def test_a_stale_read_is_a_replica_that_is_behind(local: Running, s3: S3Client) 
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"new"
 
 
+def test_a_listing_fails_midway_and_no_object_with_it(local: Running, s3: S3Client) -> None:
+    bucket = local.new_bucket(s3)
+    for key in "abc":
+        s3.put_object(Bucket=bucket, Key=key, Body=b"hello")
+    local.fault(bucket=bucket, listing=True, status=503, after=1)
+    assert s3.list_objects_v2(Bucket=bucket, MaxKeys=2)["IsTruncated"]
+    s3.get_object(Bucket=bucket, Key="a")
+    with pytest.raises(ClientError):
+        s3.list_objects_v2(Bucket=bucket, StartAfter="b")
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, StartAfter="b")["Contents"]] == ["c"]
+
+
+def test_a_listing_ends_too_early(local: Running, s3: S3Client) -> None:
+    bucket = local.new_bucket(s3)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
+    local.fault(bucket=bucket, listing=True, effect="empty")
+    said = s3.list_objects_v2(Bucket=bucket)
+    assert (said.get("Contents"), said["IsTruncated"]) == (None, False)
+    assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == 1
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -104,6 +125,9 @@ def test_a_stale_read_is_a_replica_that_is_behind(local: Running, s3: S3Client) 
         {"effect": "done"},
         {"effect": "stale", "method": "PUT"},
         {"effect": "stale", "method": "GET", "status": 500},
+        {"effect": "empty"},
+        {"effect": "empty", "listing": True, "status": 500},
+        {"status": 500, "after": -1},
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(local: Running, fault: dict[str, object]) -> None:

@@ -242,3 +242,20 @@ def test_a_stale_answer_about_a_new_or_a_deleted_object(store: Store) -> None:
     assert store.stale_answer(call("GET", f"/{BUCKET}/gone")).body == b"still here"
     assert ask(store, "GET", f"/{BUCKET}/gone")[0].status == 404
     assert ask(store, "GET", f"/{BUCKET}/new")[0].body == b"new"
+
+
+def test_a_listing_may_ask_for_what_was_written_since(store: Store) -> None:
+    put(store, "a")
+    since = [datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)]
+    queries = [f'WHERE `Last-Modified` > "{moment:%Y-%m-%dT%H:%M:%SZ}"' for moment in since]
+    shown = [ask(store, "GET", f"/{BUCKET}?list-type=2", x_tigris_query=query)[0].body for query in queries]
+    assert [b"<Key>a</Key>" in body for body in shown] == [True, False]
+    assert ask(store, "GET", f"/{BUCKET}/a")[0].body == b"content", "it is hidden from that listing only"
+
+
+@pytest.mark.parametrize(
+    "query", ["", "WHERE `key` = 'a'", 'WHERE `Last-Modified` > "x"', 'WHERE `Last-Modified` > "2026-01-01"']
+)
+def test_a_query_that_is_not_understood_is_refused(store: Store, query: str) -> None:
+    with pytest.raises(RefusedError, match="Understood is"):
+        store.answer(call("GET", f"/{BUCKET}?list-type=2", x_tigris_query=query))

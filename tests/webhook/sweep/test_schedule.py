@@ -13,11 +13,12 @@ from webhook.sweep.schedule import OVERLAP, QUERY_IGNORED, due
 
 SETTINGS = Settings(recent_seconds=300, full_hours=24, pages_per_second=7)
 SEEN = datetime(2026, 5, 15, tzinfo=UTC)
+NEW = datetime(2026, 2, 15, tzinfo=UTC)
 
 
 def last(kind: Kind, good_seconds: float, **more: object) -> Last:
     """Of pipeline 0, which has no delay of its own."""
-    known = Last(0, kind, False, None, "", good_seconds, SEEN)
+    known = Last(0, kind, False, None, "", good_seconds, SEEN, NEW)
     return replace(known, **more)  # type: ignore[arg-type]
 
 
@@ -50,6 +51,7 @@ def test_what() -> None:
     assert full
     assert (recent.since, recent.prefix, recent.scheduled, recent.dry_run) == (SEEN - OVERLAP, "uploads/", True, False)
     assert (full.since, full.pages_per_second) == (None, 7)
+    assert recent.new_since == full.new_since == NEW
 
 
 def test_never() -> None:

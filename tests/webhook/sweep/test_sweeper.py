@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -350,3 +351,30 @@ async def test_a_cancelled_sweep_writes_no_page_more(postgres_dsn: str, store: L
         assert await it.sweeper.step(sweep) is None
         assert await it.plane.objects() == {}
         assert await it.sweeps.begin(sweep.id) is None
+
+
+async def test_what_was_pruned_or_there_before_is_no_lost_event(postgres_dsn: str, store: LocalStore) -> None:
+    async with swept(postgres_dsn, store) as it:
+        it.upload("a.jpg")
+        later = datetime.now(UTC) + timedelta(hours=1)
+        assert counts(await it.sweep("full", new_since=later)) == {"listed": 1, "known": 1}
+        earlier = datetime.now(UTC) - timedelta(hours=1)
+        assert counts(await it.sweep("full", new_since=earlier)) == {"listed": 1, "found": 1}
+
+
+async def test_the_schedule_leaves_what_is_older_than_the_pipeline_and_than_the_horizon(
+    postgres_dsn: str, store: LocalStore
+) -> None:
+    async with swept(postgres_dsn, store) as it:
+        [made] = [row["created_at"] for row in await it.plane.sql("select created_at from pipelines")]
+        [ever, _] = await it.sweeps.last([1], 0)
+        assert ever.new_since == made - timedelta(hours=1)
+        await it.plane.sql("update pipelines set created_at = created_at - interval '900 days' returning 1")
+        [pruned, _] = await it.sweeps.last([1], 90)
+        assert abs(datetime.now(UTC) - timedelta(days=90, hours=1) - pruned.new_since) < timedelta(minutes=5)
+
+
+async def test_keys_that_notifications_are_refused_for_are_not_swept_in(postgres_dsn: str, store: LocalStore) -> None:
+    async with swept(postgres_dsn, store) as it:
+        it.upload("line\nfeed.jpg")
+        assert counts(await it.sweep("full")) == {}

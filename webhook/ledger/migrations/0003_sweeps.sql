@@ -7,6 +7,7 @@ create table sweeps (
     scheduled boolean not null,             -- ordered by the control plane itself, not by a person
     prefix text collate "C" not null,
     since timestamptz,                      -- only what was written after that
+    new_since timestamptz,                  -- what the ledger has no row of: only if it was written after that
     dry_run boolean not null,
     pages_per_second real not null,         -- 0: as fast as it goes
     state text not null default 'wanted' check (state in ('wanted', 'running', 'done', 'failed', 'cancelled')),
@@ -30,6 +31,9 @@ create table sweeps (
 );
 create index sweeps_active on sweeps (due_at) where state in ('wanted', 'running');
 create index sweeps_latest on sweeps (pipeline_id, kind, id);
+
+-- What was in a bucket before its pipeline is not found by sweeps of the control plane's own accord.
+alter table pipelines add column created_at timestamptz not null default yurt_now();
 
 -- Machines whose rows were pruned: what was counted must not be counted backwards.
 create table pruned_workers (

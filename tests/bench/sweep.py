@@ -1,0 +1,112 @@
+"""A full sweep of objects that are all known: over HTTP from order to end, beside a bare listing of the same bucket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+
+from tests.bench.listing import PREFIX
+from tests.bench.plane import SECRET, Plane, pipeline_number, serving
+from tests.bench.report import Row
+from webhook.storage import Store
+from webhook.storage.presign import Credentials
+from workers import lifeline
+
+_OBJECTS = 100_000
+_HEADERS = {"authorization": f"Bearer {SECRET}"}
+
+
+async def measure(folder: Path) -> list[Row]:
+    """All of it."""
+    with listing(_OBJECTS) as endpoint, serving(folder, store=endpoint) as plane:
+        await known(plane, _OBJECTS)
+        bare = await bare_listing(endpoint)
+        swept(plane)  # warm
+        before = plane.resident_bytes()
+        seconds, sweep = swept(plane)
+        after = plane.resident_bytes()
+        work = await to_do(plane.dsn)
+    assert sweep["state"] == "done", sweep
+    assert sweep["known"] == sweep["listed"] == _OBJECTS, sweep
+    what = f"full sweep of {_OBJECTS:,} known objects"
+    return [
+        Row(f"bare listing of {_OBJECTS:,} objects", bare, "s"),
+        Row(what, seconds, "s", at_most=60),
+        Row(f"{what}, objects to be worked after it", work, "objects", at_most=0),
+        Row(f"{what}, memory after it ÷ before", after / 2**20, "MiB", ratio=after / before, at_most=1.1),
+    ]
+
+
+@contextlib.contextmanager
+def listing(objects: int) -> Iterator[str]:
+    """A bucket of very many objects, in a process of its own. Its endpoint."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.listing", str(objects)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, lifeline.ENVIRONMENT: "stdin"},
+    ) as process:
+        assert process.stdout
+        yield json.loads(process.stdout.readline())["endpoint"]
+        process.terminate()
+
+
+async def known(plane: Plane, objects: int) -> None:
+    """Have the ledger know all of them."""
+    connection = await asyncpg.connect(plane.dsn)
+    await connection.execute(
+        """
+        insert into objects (pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, newest_at,
+                             done_etag, done_modified, done_at, published)
+        select $1, $2::text || lpad(n::text, 9, '0') || '.jpg', 'done', 'work', now() - interval '1 day', now(),
+               'accepted', int8send(n), '2026-05-15 10:30Z', md5(n::text), '2026-05-15 10:30Z', now(),
+               '{"256.webp": "e", "512.webp": "e", "1600.webp": "e", "metadata.json": "e", "result.json": "e"}'
+        from generate_series(0, $3::bigint - 1) as n
+        """,
+        await pipeline_number(plane.dsn),
+        PREFIX,
+        objects,
+        timeout=600,
+    )
+    await connection.execute("vacuum analyze objects", timeout=600)
+    await connection.close()
+
+
+async def bare_listing(endpoint: str) -> float:
+    """Seconds that the same client takes to do nothing but list."""
+    store = Store(endpoint, "auto", Credentials("bench", "bench"))
+    started, after, more = time.perf_counter(), "", True
+    while more:
+        page = await store.list_page("photos-in", "uploads/", after=after)
+        after, more = page.last, page.more
+    seconds = time.perf_counter() - started
+    await store.aclose()
+    return seconds
+
+
+def swept(plane: Plane) -> tuple[float, dict[str, object]]:
+    """Seconds from the order to the end, as fast as it goes; and the sweep."""
+    started = time.perf_counter()
+    asked = {"kind": "full", "pages_per_second": 0}
+    [sweep] = httpx.post(f"{plane.url}/v1/sweeps", json=asked, headers=_HEADERS).json()["sweeps"]
+    while sweep["state"] in ("wanted", "running"):
+        time.sleep(0.25)
+        sweep = httpx.get(f"{plane.url}/v1/sweeps/{sweep['id']}", headers=_HEADERS).json()
+    return time.perf_counter() - started, sweep
+
+
+async def to_do(dsn: str) -> int:
+    """Objects with work to do."""
+    connection = await asyncpg.connect(dsn)
+    number: int = await connection.fetchval("select count(*) from objects where state <> 'done'")
+    await connection.close()
+    return number
