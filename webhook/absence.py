@@ -25,13 +25,20 @@ from webhook.storage import Store, StoreError
 
 log = structlog.get_logger()
 
-_LEASE_SECONDS = 45.0
+_LEASE_SECONDS = 30.0
 """An object whose checker was killed waits for so long."""
-_ASK_SECONDS = 25.0
-"""For one object with all its outputs. Well below the lease: a call that is not waited for any more may go on. What was
-not removed by then is removed by the next try."""
+_ASK_SECONDS = 20.0
+"""For the questions about one object. Below the lease."""
+_HOLD_SECONDS = 150.0
+"""For which nobody else gets an object whose outputs are being removed."""
+_REMOVE_SECONDS = 60.0
+"""For that. What was not removed by then is removed by the next try."""
 _BATCH = 16
 _LOOK_SECONDS = 0.5
+
+
+class _Unfinished(Exception):
+    """Outputs are still being removed by calls that nobody can take back."""
 
 
 class AbsenceChecker:
@@ -58,23 +65,25 @@ class AbsenceChecker:
         for row in await self._ledger.fetch("due", list(self._routes.pipelines), "check"):
             number = row["id"]
             claimed = await self._ledger.claim(number, "check", _BATCH, None, _LEASE_SECONDS)
-            outcomes = await asyncio.gather(*(self._ask(row) for row in claimed))
-            if claimed:
-                await self._ledger.settle(
-                    [Settlement(row.id, row.token, None, said) for row, said in zip(claimed, outcomes, strict=True)]
-                )
+            await asyncio.gather(*(self._check(row) for row in claimed))
             checked += len(claimed)
         return checked
 
-    async def _ask(self, row: Claimed) -> Outcome:
+    async def _check(self, row: Claimed) -> None:
         name, pipeline = self._routes.pipelines[row.pipeline_id]
         about = log.bind(pipeline=name, key=row.key, lease=row.id)
         try:
             async with asyncio.timeout(_ASK_SECONDS):
-                return await self._answer(row, pipeline, about)
+                outcome = await self._answer(row, pipeline, about)
+            if isinstance(outcome, Absent) and row.attempt >= pipeline.absent_checks and pipeline.on_delete != "keep":
+                await self._remove(row, pipeline, about)
+        except _Unfinished:
+            about.warning("outputs not removed yet", error="it took too long")
+            return  # calls are still under way: until the deadline nobody may publish what they would remove
         except (StoreError, TimeoutError) as error:
             about.warning("absence not checked", error=str(error) or "it took too long")
-            return Failed("store", str(error) or "The store took too long.", retry=True)
+            outcome = Failed("store", str(error) or "The store took too long.", retry=True)
+        await self._ledger.settle([Settlement(row.id, row.token, None, outcome)])
 
     async def _answer(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
         found = await self._store.head(pipeline.input.bucket, row.key, consistent=pipeline.consistent_reads)
@@ -84,8 +93,6 @@ class AbsenceChecker:
         if row.attempt >= pipeline.absent_checks:
             # A bucket that is not there says the same of each of its objects: that is nobody's delete.
             await self._store.reach(pipeline.input.bucket)
-            if pipeline.on_delete != "keep":
-                await self._remove(row, pipeline, about)
         return Absent()
 
     async def _restore(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
@@ -103,6 +110,12 @@ class AbsenceChecker:
 
         That there was a result is forgotten first: the same content may come back at any moment, and is worked then.
         """
-        for vanished in await self._ledger.fetch("vanish", row.id, row.token, pipeline.replica_lag_seconds):
+        for vanished in await self._ledger.fetch(
+            "vanish", row.id, row.token, pipeline.replica_lag_seconds, _HOLD_SECONDS
+        ):
             about.info("object is gone", outputs=pipeline.on_delete)
-            await self._remover.remove_all(pipeline, row.key, json.loads(vanished["published"] or "{}"))
+            try:
+                async with asyncio.timeout(_REMOVE_SECONDS):
+                    await self._remover.remove_all(pipeline, row.key, json.loads(vanished["published"] or "{}"))
+            except TimeoutError:
+                raise _Unfinished from None

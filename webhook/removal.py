@@ -47,7 +47,7 @@ class Remover:
         names = {*published, *await self._lying(pipeline, key)} - {MANIFEST}
         # The manifest goes first, as it came last: who sees it can read everything that it names.
         await self._remove(pipeline, key, MANIFEST, published.get(MANIFEST))
-        await asyncio.gather(*(self._remove(pipeline, key, name, published.get(name)) for name in sorted(names)))
+        await _all(self._remove(pipeline, key, name, published.get(name)) for name in sorted(names))
         if pipeline.unconditional == "stage":
             await self.remove_staged(pipeline, key)
 
@@ -56,7 +56,7 @@ class Remover:
 
         A newer result may have them again: then what is there carries its token, or another ETag, and stays.
         """
-        await asyncio.gather(*(self._remove_former(pipeline, key, *item, token) for item in former.items()))
+        await _all(self._remove_former(pipeline, key, *item, token) for item in former.items())
 
     async def remove_staged(self, pipeline: Pipeline, key: str, below: int | None = None) -> int:
         """Remove outputs that were put aside under tokens below this one, or all, and never published.
@@ -68,7 +68,7 @@ class Remover:
         staged = [
             item for item in page.objects if (t := staged_token(prefix, item.key)) and (below is None or t < below)
         ]
-        await asyncio.gather(*(self._store.delete(pipeline.output.bucket, item.key, "") for item in staged))
+        await _all(self._store.delete(pipeline.output.bucket, item.key, "") for item in staged)
         return len(staged)
 
     async def _lying(self, pipeline: Pipeline, key: str) -> list[str]:
@@ -177,6 +177,13 @@ async def _quietly(work: Coroutine[None, None, object]) -> None:
             await work
     except (StoreError, PreconditionFailed, TimeoutError) as error:
         log.warning("outputs of no use left behind", error=str(error) or "it took too long")
+
+
+async def _all(calls: Iterable[Coroutine[None, None, None]]) -> None:
+    """Wait for all, also where one fails: who goes on after a failure must know that nothing is under way any more."""
+    for ended in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
 
 
 def staged_token(prefix: str, key: str) -> int:

@@ -680,8 +680,9 @@ returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
 
 -- name: vanish
 -- The outputs of a live check's object are about to be removed, since no event and no read has told of it for $3 seconds:
--- from now on no content of it has a result. No row: a region may only be late, or the lease is lost.
-update objects as o set touched = true
+-- from now on no content of it has a result, and nobody else gets it for $4 seconds. No row: a region may only be late, or
+-- the lease is lost.
+update objects as o set touched = true, deadline = yurt_now() + make_interval(secs => $4)
 where o.id = $1 and o.state = 'leased' and o.lane = 'check' and o.token = $2
   and coalesce(o.leased_at >= o.seen_at + make_interval(secs => $3), true)
 returning o.published;

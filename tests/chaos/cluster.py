@@ -1,0 +1,256 @@
+"""The processes of one run: PostgreSQL, the local bucket and two replicas of the control plane, behind proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import httpx
+
+from tests.chaos.plan import REGIONS
+from tests.chaos.processes import Process, descendants
+from tests.chaos.proxy import Address, Proxy
+from tests.chaos.service import ROOT, SOCKET, ChaosError, Postgres, Service, until
+
+INPUT, OUTPUT, PREFIX = "chaos-in", "chaos-out", "results/"
+MACHINES = 3
+"""The pool's limit."""
+LEASE_SECONDS = 3.0
+LAG_SECONDS = 4.0
+"""How far a replica of the store may be behind, as the pipeline is told."""
+SLOWEST_SECONDS = 1.0
+"""Of the handler."""
+DROP_SHARE, DUPLICATE_SHARE = 0.05, 0.2
+REPLICAS = 2
+
+_RESTART_SECONDS = 1.0
+_RECENT_SECONDS, _FULL_SECONDS = 3.0, 20.0
+"""Between two sweeps."""
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Secrets of one run, drawn at random. None of them may be in a log."""
+
+    access_key: str = "yurt-chaos"
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    webhook: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    admin: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+
+class Cluster:
+    """Everything that runs. Use as a context manager."""
+
+    def __init__(self, folder: Path, seed: int, *, sweeps: bool = True) -> None:
+        self.folder = folder
+        self.keys = Keys()
+        self._random = Random(f"{seed}/cluster")
+        self._seed = seed
+        self._sweeps = sweeps
+        self._stack = contextlib.AsyncExitStack()
+        self.left_late: list[str] = []
+        """Services that had to be killed at the end."""
+        self._sockets = self._stack.enter_context(TemporaryDirectory(prefix="yurt-chaos-"))
+        self.postgres = Postgres(folder / "postgres")
+        self.replicas: list[Service] = []
+        self.bucket: Service | None = None
+        self.control = Proxy("control", self._control_backends)
+        self.store = Proxy("store", self._store_backends)
+        self.database = Proxy("database", lambda: self.postgres.sockets)
+
+    async def __aenter__(self) -> Cluster:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def endpoint(self) -> str:
+        """The bucket, past the proxy."""
+        assert self.bucket
+        return self.bucket.said["endpoint"]
+
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        """All three."""
+        return (self.control, self.store, self.database)
+
+    def urls(self) -> list[str]:
+        """Each replica that listens, past the proxy."""
+        return [f"http://{replica.said['listen']}" for replica in self.replicas if replica.said]
+
+    def pids(self) -> set[int]:
+        """Children that are collected here."""
+        services = [*self.replicas, *([self.bucket] if self.bucket else [])]
+        return {pid for pid in (self.postgres.pid, *(service.pid for service in services)) if pid}
+
+    async def _start(self) -> None:
+        self._stack.push_async_callback(self.postgres.aclose)
+        await self.postgres.start()
+        addresses = {}
+        for proxy in self.proxies:
+            path = Path(self._sockets, SOCKET) if proxy is self.database else None
+            addresses[proxy.name] = await proxy.listen(path)
+            self._stack.push_async_callback(proxy.aclose)
+        front, store = (f"http://127.0.0.1:{_port(addresses[name])}" for name in ("control", "store"))
+        await self._start_bucket(front)
+        config = self.folder / "yurt.toml"
+        config.write_text(_config(front, sweeps=self._sweeps))
+        for number in range(REPLICAS):
+            await self._start_replica(f"replica-{number}", config, store)
+
+    async def _start_bucket(self, front: str) -> None:
+        url = f"{front}/v1/notifications/tigris"
+        module = ("infra.local", f"--bucket={INPUT}", f"--bucket={OUTPUT}", f"--notify={INPUT}={url}", *_disorder())
+        environment = {**_inherited(), "YURT_NOTIFY_TOKEN": self.keys.webhook}
+        self.bucket = Service("bucket", (*module, f"--seed={self._seed}"), self.folder, environment)
+        self._stack.push_async_callback(self._stop, self.bucket)
+        await self.bucket.start()
+
+    async def _start_replica(self, name: str, config: Path, store: str) -> None:
+        state = self.folder / "state"  # shared: both mint on this machine, and either sees all that runs on it
+        module = ("webhook", "serve", "--config", str(config), "--state", str(state), "--announce")
+        replica = Service(name, module, self.folder, {**_inherited(), **self._secrets(store)})
+        self.replicas.append(replica)
+        self._stack.push_async_callback(self._stop, replica)
+        await replica.start()
+
+    def _secrets(self, store: str) -> dict[str, str]:
+        return {
+            "DATABASE_URL": f"postgresql:///postgres?host={quote(self._sockets)}&user=postgres",
+            "AWS_ACCESS_KEY_ID": self.keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.keys.secret_key,
+            "AWS_ENDPOINT_URL_S3": store,
+            "AWS_REGION": "auto",
+            "YURT_WEBHOOK_SECRETS": self.keys.webhook,
+            "YURT_ADMIN_TOKEN": self.keys.admin,
+        }
+
+    async def _stop(self, service: Service) -> None:
+        if not await service.stop():
+            self.left_late.append(service.name)
+
+    async def keep(self) -> None:
+        """Start replicas again that end, for ever. Raises ChaosError when one does not come back."""
+        async with asyncio.TaskGroup() as group:
+            for replica in self.replicas:
+                group.create_task(replica.keep(lambda: self._random.uniform(0.2, _RESTART_SECONDS)))
+
+    async def sweep(self, seconds: float) -> None:
+        """Order a full sweep and wait for its end. Raises ChaosError where it does not end well in time."""
+        token = {"authorization": f"Bearer {self.keys.admin}"}
+        async with httpx.AsyncClient(trust_env=False, timeout=30, headers=token) as http:
+            answer = await http.post(f"{self.urls()[0]}/v1/sweeps", json={"kind": "full"})
+            answer.raise_for_status()
+            [ordered] = answer.json()["sweeps"]
+
+            async def ended() -> dict[str, Any]:
+                said: dict[str, Any] = (await http.get(f"{self.urls()[-1]}/v1/sweeps/{ordered['id']}")).json()
+                return said if said["finished_at"] else {}
+
+            said = await until(ended, "the last sweep", seconds)
+        if said["state"] != "done":
+            raise ChaosError(f"the last sweep: {said['state']}, {said['error']}")
+
+    async def query(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        """Ask the ledger's database, past the proxy."""
+        connection = await asyncpg.connect(self.postgres.dsn, timeout=10)
+        try:
+            found: list[asyncpg.Record] = await connection.fetch(sql, *values, timeout=30)
+            return found
+        finally:
+            await connection.close(timeout=10)
+
+    def _control_backends(self) -> list[Address]:
+        return [_address(url) for url in self.urls()]
+
+    def _store_backends(self) -> list[Address]:
+        return [_address(self.endpoint)] if self.bucket and self.bucket.said else []
+
+
+def agents() -> list[Process]:
+    """Machines that run, handlers not counted."""
+    return [process for process in descendants() if process.is_agent]
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PYTHONPATH": str(ROOT)}
+
+
+def _port(address: Address) -> int:
+    assert isinstance(address, tuple)
+    return address[1]
+
+
+def _address(url: str) -> Address:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 80
+
+
+def _disorder() -> list[str]:
+    return [
+        f"--drop={DROP_SHARE}",
+        f"--duplicates={DUPLICATE_SHARE}",
+        "--reorder=0.3",
+        "--hold=0.08",
+        "--hold-seconds=2",
+        "--batch=5",
+        "--retries=3",
+        "--backoff-seconds=0.2",
+        "--timeout-seconds=3",
+        "--drop-superseded",
+        *(f"--region-delay={name}={seconds}" for name, seconds in REGIONS.items()),
+    ]
+
+
+def _config(front: str, *, sweeps: bool) -> str:
+    """Everything is fast, so that minutes hold what takes a day elsewhere."""
+    return f"""
+[sweep]
+recent_seconds = {_RECENT_SECONDS if sweeps else 0:g}
+full_hours = {_FULL_SECONDS / 3600 if sweeps else 0:g}
+
+[server]
+listen = "127.0.0.1:0"
+public_url = "{front}"
+name = "chaos"
+autoscale_seconds = 0.25
+
+[pipelines.copies]
+input = "s3://{INPUT}/uploads/"
+output = "s3://{OUTPUT}/{PREFIX}"
+handler = "python"
+options = {{ function = "tests.chaos.handler:handle" }}
+timeout_seconds = {LEASE_SECONDS:g}
+lease_seconds = {LEASE_SECONDS:g}
+attempts = 1000
+store_attempts = 10000
+absent_checks = 2
+backoff_seconds = 0.1
+backoff_limit_seconds = 1
+replica_lag_seconds = {LAG_SECONDS:g}
+on_delete = "remove"
+
+[pools.local]
+limit = {MACHINES}
+slots = 2
+idle_seconds = 30
+# Machines are killed while they start, too: that says nothing about the provider.
+breaker_failures = 100
+breaker_seconds = 1
+"""

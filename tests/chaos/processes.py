@@ -1,0 +1,110 @@
+"""Every process that this one started, and what these started, from ``/proc``. Linux only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+_PROC = Path("/proc")
+_TOKEN = b"YURT_TOKEN="
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One that lived when it was looked at."""
+
+    pid: int
+    parent: int
+    started: str
+    """In clock ticks since boot: tells it from another that was given the same number later."""
+    state: str
+    argv: tuple[str, ...]
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it is a worker's agent: a machine, as the pool counts them."""
+        return self.argv[1:3] == ("-m", "workers")
+
+    @property
+    def is_handler(self) -> bool:
+        """Whether it is a process that an agent keeps for handlers."""
+        return self.argv[1:3] == ("-m", "workers.sandboxed")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs, or is stopped: not only waiting to be collected."""
+        now = _look(self.pid)
+        return now is not None and now.started == self.started and now.state not in "ZX"
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal, if it still lives. Never to another process of the same number."""
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(self.pid)
+            try:
+                if self.alive:
+                    signal.pidfd_send_signal(handle, number)
+                    return True
+            finally:
+                os.close(handle)
+        return False
+
+    def __str__(self) -> str:
+        return f"{self.pid} {' '.join(self.argv) or '?'}"
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all descendants whose own parents die: none is lost sight of."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def descendants() -> list[Process]:
+    """All below this process, dead ones excepted."""
+    children: dict[int, list[Process]] = {}
+    for process in _all():
+        children.setdefault(process.parent, []).append(process)
+    found, waiting = list[Process](), [os.getpid()]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += [process for process in below if process.state not in "ZX"]
+        waiting += [process.pid for process in below]
+    return found
+
+
+def collect(known: Container[int]) -> None:
+    """Collect adopted children that have ended. Those of ``known`` are collected by who started them."""
+    for process in _all():
+        if process.parent == os.getpid() and process.state == "Z" and process.pid not in known and not process.argv:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process.pid, os.WNOHANG)
+
+
+def once_token(process: Process) -> str:
+    """The one-time token that an agent was started with, as its environment had it; "" where it cannot be read."""
+    with contextlib.suppress(OSError):
+        for entry in (_PROC / str(process.pid) / "environ").read_bytes().split(b"\0"):
+            if entry.startswith(_TOKEN):
+                return entry.removeprefix(_TOKEN).decode()
+    return ""
+
+
+def _all() -> Iterator[Process]:
+    for entry in os.scandir(_PROC):
+        if entry.name.isdigit() and (process := _look(int(entry.name))):
+            yield process
+
+
+def _look(pid: int) -> Process | None:
+    try:
+        # From the state on: the name before it may hold anything (proc_pid_stat(5)).
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+        argv = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    return Process(pid, int(fields[1]), fields[19], fields[0], tuple(part for part in argv if part))
