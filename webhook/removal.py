@@ -7,6 +7,7 @@ never contain a slash, so what lies deeper below ``{output}{key}/`` belongs to a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,11 @@ class Remover:
         ]
         await _all(self._store.delete(pipeline.output.bucket, item.key, "") for item in staged)
         return len(staged)
+
+    async def discard(self, pipeline: Pipeline, key: str, etag: str) -> None:
+        """Remove an object that was of use to nobody but a process that ended."""
+        with contextlib.suppress(PreconditionFailed):
+            await self._store.delete(pipeline.output.bucket, key, etag)
 
     async def _lying(self, pipeline: Pipeline, key: str) -> list[str]:
         """Names directly below an input's key, where no other pipeline's outputs can be among them."""

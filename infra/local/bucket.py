@@ -13,6 +13,7 @@ import json
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from pydantic import ValidationError
@@ -105,6 +106,8 @@ class Bucket:
     # ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _s3(self, call: Call) -> Answer:
+        if call.has_expired(datetime.now(UTC)):
+            return error(403, "AccessDenied", "Request has expired")
         fault = self.faults.happening(call)
         if fault is None:
             return await self._turn(self._carry_out, call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
@@ -51,6 +52,17 @@ class Call:
     def query(self) -> dict[str, list[str]]:
         """The decoded query."""
         return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=1_000)
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it comes by a presigned URL whose time is over. Signatures are not looked at."""
+        signed, seconds = self.query.get("X-Amz-Date"), self.query.get("X-Amz-Expires")
+        if not signed or not seconds:
+            return False
+        try:
+            begun = datetime.strptime(signed[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return now > begun + timedelta(seconds=int(seconds[0]))
+        except (ValueError, OverflowError):
+            return False
 
     @property
     def is_listing(self) -> bool:

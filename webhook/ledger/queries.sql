@@ -5,7 +5,8 @@
 -- name: record
 -- Take in events, at most one a pipeline and key. An event is dropped (its row is locked, but not returned) when it is
 -- the delivery heard last, or proven older than the newest content known. An ETag is kept only as long as all events
--- since the last result agree on it: it is what a read has to find to be believed at once.
+-- since the last result agree on it: it is what a read has to find to be believed at once. That the object was gone is no
+-- result: the news of a content may come later than that of its end.
 insert into objects as o (
     pipeline_id, key, state, lane, due_at, heard_at, seen_at, verdict, mark, heard_etag, heard_size,
     scheme, ordinal, ordinal_latest, newest_at
@@ -36,7 +37,7 @@ on conflict (pipeline_id, key) do update set
     seen_at = coalesce(excluded.seen_at, o.seen_at),
     mark = excluded.mark,
     heard_etag = case
-        when o.state not in ('done', 'gone') and o.heard_etag is distinct from excluded.heard_etag then null
+        when o.state <> 'done' and o.heard_etag is distinct from excluded.heard_etag then null
         else excluded.heard_etag end,
     heard_size = excluded.heard_size,
     scheme = coalesce(excluded.scheme, o.scheme),
@@ -157,6 +158,7 @@ with settled as (
         published = case when s.forget then null else coalesce(s.published, o.published) end,
         -- A key that comes back after it was gone starts anew. What was heard while that was found out is of the new one.
         -- What was believed is the newest, also where its Last-Modified is not: a rename may keep an old one.
+        heard_etag = case when not s.forget or s.restart then o.heard_etag end,
         newest_at = case
             when s.forget and not s.restart then null
             when s.state = 'done' and s.done_modified is not null then s.done_modified

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from webhook.config import OWN, Pipeline
@@ -17,13 +18,15 @@ from webhook.events import MAX_KEY_BYTES, Kind, ObjectEvent, Version, mark_of
 from webhook.ledger.sweeps import Brought, Known, Sweep, Sweeps, Tally
 from webhook.publishing import token_of
 from webhook.removal import Remover
-from webhook.storage import Found
+from webhook.storage import Found, Listed
 from webhook.sweep.listing import SOURCE, checked
 
 if TYPE_CHECKING:
     from webhook.sweep.listing import Lists
 
 _AT_ONCE = 8
+_PROBED = timedelta(hours=1)
+"""After which nobody tries the store's conditions on an object any more."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Outputs:
         verdicts = await asyncio.gather(
             *(self._verdict(sweep, pipeline, key, of, known.get(key)) for key, of in results.items())
         )
+        probes = await self._discard_probes(sweep, pipeline, objects)
         events = [event for verdict in verdicts for event in verdict.events]
         orphaned = sum(verdict.orphaned for verdict in verdicts)
         return Brought(
@@ -83,7 +87,9 @@ class Outputs:
             cursor=objects[-1].key if objects else sweep.cursor,
             finished=not page.more,
             tally=Tally(
-                found=len(events) - orphaned, orphaned=orphaned, removed=sum(verdict.removed for verdict in verdicts)
+                found=len(events) - orphaned,
+                orphaned=orphaned,
+                removed=probes + sum(verdict.removed for verdict in verdicts),
             ),
             events=events,
             void=[event.key for event in events if event.kind is Kind.CREATED],
@@ -143,6 +149,19 @@ class Outputs:
             await self._remover.remove_stale(pipeline, key, former, known.token)
         below = await self._remover.remove_staged(pipeline, key, known.token) if staged else 0
         return len(former) + below
+
+    async def _discard_probes(self, sweep: Sweep, pipeline: Pipeline, objects: Sequence[Listed]) -> int:
+        """Remove what a process that was killed had put there to try the store's conditions. Returns how many."""
+        left = [
+            item
+            for item in objects
+            if item.key.removeprefix(pipeline.output.prefix).lstrip("/").startswith(f"{OWN}probe-")
+            and item.modified < sweep.moment - _PROBED
+        ]
+        if self._remover and not sweep.order.dry_run:
+            for item in left:
+                await self._remover.discard(pipeline, item.key, item.etag)
+        return len(left)
 
     async def _head(self, bucket: str, key: str) -> Found | None:
         async with self._places:

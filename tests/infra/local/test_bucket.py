@@ -9,7 +9,8 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -373,3 +374,14 @@ def test_an_error_is_worded_as_s3_words_it(local: Running) -> None:
 
 def test_stats_are_json(local: Running) -> None:
     assert isinstance(json.loads(local.http.get(f"{local.endpoint}/_yurt/stats").text), dict)
+
+
+def test_a_presigned_url_is_refused_when_its_time_is_over(local: Running, s3: S3Client, receiver: Receiver) -> None:
+    bucket = local.new_bucket(s3, receiver.url)
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a"}, ExpiresIn=60)
+    assert local.http.put(url, content=b"in time").status_code == 200
+    signed = parse_qs(urlsplit(url).query)["X-Amz-Date"][0]
+    before = (datetime.now(UTC) - timedelta(seconds=62)).strftime("%Y%m%dT%H%M%SZ")
+    late = local.http.put(url.replace(signed, before), content=b"too late")
+    assert (late.status_code, "AccessDenied" in late.text) == (403, True)
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"in time"

@@ -176,3 +176,17 @@ async def test_what_a_lost_lease_may_have_published_over_is_worked_anew(postgres
         await b.hear(event(etag="A"))
         lease = await b.take()
         assert (lease.touched, lease.done_etag) == (False, "A")
+
+
+async def test_the_late_news_of_a_content_after_its_end_is_looked_at_twice(postgres_dsn: str) -> None:
+    """Deleted, and told so, before the region where it was written tells of it. Another region still has it."""
+    async with bench(postgres_dsn) as b:
+        lagging(b)
+        await b.hear(event(kind=Kind.REMOVED))
+        for _ in range(POLICY.absent_checks):
+            assert await b.settle(await b.take("check"), Absent())
+            await b.advance(10)
+        assert await b.state() == ("gone", "work")
+        await b.hear(event(etag="v1"))
+        assert await b.settle(await b.take(), done("v1"))
+        assert await b.state() == ("pending", "work")

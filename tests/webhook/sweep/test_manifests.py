@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.webhook.buckets import Buckets
 from tests.webhook.plane import event
 from tests.webhook.sweep.sweeping import Swept, swept
 from tests.webhook.sweep.test_sweeper import KEYS, counts, worked
+from webhook.sweep import outputs
 
 
 async def forget_all(it: Swept) -> None:
@@ -212,3 +214,16 @@ def test_all_counts_are_shown() -> None:
     names = {field.name for field in dataclasses.fields(Tally)}
     assert names == {"pages", "known", *COUNTED}
     assert names <= set(SweepStatus.model_fields)
+
+
+async def test_what_a_killed_process_had_tried_conditions_on_is_removed(
+    postgres_dsn: str, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with swept(postgres_dsn, store) as it:
+        it.buckets.put(".yurt-probe-0123456789abcdef", b"left behind")
+        it.buckets.put("probe-of-somebody-else", b"not ours")
+        await it.sweep("full")
+        assert it.outputs == {".yurt-probe-0123456789abcdef", "probe-of-somebody-else"}, "it may be in use"
+        monkeypatch.setattr(outputs, "_PROBED", timedelta(hours=-1))
+        assert (await it.sweep("full")).tally.removed == 1
+        assert it.outputs == {"probe-of-somebody-else"}
