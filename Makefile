@@ -43,7 +43,7 @@ bench: $(STAMP)  ## how fast, beside what is possible on this machine
 	@$(BIN)/python -m tests.bench
 
 soak: $(STAMP)  ## simulated histories, SEEDS=2000 of them: disorder, crashes, a store that lags
-	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 
 chaos: $(STAMP)  ## real processes killed and stopped at random for ten minutes
 	@$(BIN)/python -m tests.chaos

@@ -15,7 +15,9 @@ from rich.text import Text
 from webhook.cli.client import Unreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 
-_STATES = ("pending", "leased", "done", "parked", "gone", "forgotten")
+_STATES = ("pending", "leased", "done", "parked")
+_SELDOM = ("gone", "forgotten")
+"""States that have a column only where there is something in it: a terminal is 80 characters wide."""
 _MACHINES = ("starting", "ready", "draining", "slaying")
 
 
@@ -96,13 +98,15 @@ def _table(title: str, *columns: str, numbers: int) -> Table:
 
 
 def _pipelines(status: dict[str, Any]) -> Table:
-    table = _table("Pipelines", "pipeline", "events", *_STATES, "waiting for", numbers=len(_STATES) + 2)
+    standing = [pipeline["objects"] for pipeline in status["pipelines"].values()]
+    states = (*_STATES, *(state for state in _SELDOM if any(objects.get(state) for objects in standing)))
+    table = _table("Pipelines", "pipeline", "events", *states, "waiting for", numbers=len(states) + 2)
     for name, pipeline in status["pipelines"].items():
         objects = pipeline["objects"]
         table.add_row(
             Text(name),
             str(pipeline["events"].get("received", 0)),
-            *(str(objects.get(state, 0)) for state in _STATES),
+            *(str(objects.get(state, 0)) for state in states),
             f"{pipeline['oldest_due_seconds']:.0f} s" if objects.get("pending") else "–",
         )
     unread = status["unrouted"].get("quarantined", 0)

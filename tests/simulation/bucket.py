@@ -1,0 +1,160 @@
+"""Two buckets: the apps' one, global and eventually consistent, and the one for results, consistent everywhere.
+
+The store decides between two writes of one key by Last-Modified at full resolution, ties by region; HTTP shows whole
+seconds. A region's replica learns of a write of another region at most ``lag_seconds`` after it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from tests.simulation.world import World
+
+INPUT = "photos-in"
+OUTPUT = "photos-out"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Write:
+    """One change of one key in the input bucket."""
+
+    key: str
+    number: int
+    region: int
+    at: float
+    """Last-Modified, at full resolution."""
+    content: str | None
+    """Its bytes, by name; None for a delete. The ETag is the same: equal bytes have equal ETags."""
+    visible: tuple[float, ...]
+    """When each region's replica has it."""
+    name: str
+    """Of the event that announces it."""
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """The store's own order of a key's writes."""
+        return self.at, self.region
+
+
+class Input:
+    """The apps' bucket."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.writes: defaultdict[str, list[Write]] = defaultdict(list)
+        self.announce: list[Callable[[Write], None]] = []
+        """Told when a write was made."""
+        self._count = 0
+
+    def write(self, key: str, region: int, content: str | None, name: str) -> Write:
+        """Put an object, or delete it."""
+        world, now = self._world, self._world.now
+        lag = world.settings.lag_seconds
+        visible = tuple(
+            now if other == region else now + lag * world.draws.unit(f"lag/{other}")
+            for other in range(world.settings.regions)
+        )
+        self._count += 1
+        write = Write(key, self._count, region, now, content, visible, name)
+        self.writes[key].append(write)
+        for told in self.announce:
+            told(write)
+        return write
+
+    def seen(self, region: int, key: str) -> Write | None:
+        """What a region's replica holds, deletes included; None where it never heard of the key."""
+        now = self._world.now
+        known = [write for write in self.writes.get(key, ()) if write.visible[region] <= now]
+        return max(known, key=lambda write: write.order, default=None)
+
+    def truth(self, key: str) -> Write | None:
+        """The newest write of all, wherever it was made."""
+        return max(self.writes.get(key, ()), key=lambda write: write.order, default=None)
+
+    def content(self, key: str) -> str | None:
+        """What the object truly is; None where there is none."""
+        newest = self.truth(key)
+        return newest.content if newest else None
+
+    def listed(self, region: int) -> Iterator[Write]:
+        """What a region's replica lists, in the order of keys."""
+        for key in sorted(self.writes, key=str.encode):
+            write = self.seen(region, key)
+            if write is not None and write.content is not None:
+                yield write
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """Where a result comes from, which no ETag can say."""
+
+    key: str
+    """Of the input."""
+    content: str
+    fetched: Write
+    """The write that the fetch saw."""
+    fetched_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """One object in the bucket of results."""
+
+    key: str
+    etag: str
+    at: float
+    headers: dict[str, str]
+    body: bytes
+    made: Made | None
+
+    @property
+    def token(self) -> int:
+        """The fencing token that it was written under."""
+        return int(self.headers.get("x-amz-meta-yurt-token", 0))
+
+
+@dataclass
+class Output:
+    """The bucket of results. Conditions are evaluated at the moment of the effect, as one with it."""
+
+    world: World
+    objects: dict[str, Stored] = field(default_factory=dict)
+    replaced: list[tuple[Stored | None, Stored | None]] = field(default_factory=list)
+    """What was written over or deleted since the invariants looked last."""
+
+    def put(self, key: str, body: bytes, headers: dict[str, str], made: Made | None) -> Stored | None:
+        """Write an object; None where the condition does not hold (412)."""
+        known = self.objects.get(key)
+        if not _holds(known, headers):
+            return None
+        stored = Stored(key, etag_of(body), self.world.now, headers, body, made)
+        self.objects[key] = stored
+        self.replaced.append((known, stored))
+        return stored
+
+    def delete(self, key: str, etag: str | None) -> bool:
+        """Delete an object; False where the condition does not hold."""
+        known = self.objects.get(key)
+        if known is None:
+            return True
+        if etag is not None and known.etag != etag:
+            return False
+        del self.objects[key]
+        self.replaced.append((known, None))
+        return True
+
+
+def _holds(known: Stored | None, headers: dict[str, str]) -> bool:
+    """RFC 9110, 13.1."""
+    wanted = headers.get("if-match")
+    if wanted is not None and (known is None or wanted.strip('"') != known.etag):
+        return False
+    return not (headers.get("if-none-match") == "*" and known is not None)
+
+
+def etag_of(body: bytes) -> str:
+    """Of the bytes alone, as S3's."""
+    return blake2b(body, digest_size=6).hexdigest()

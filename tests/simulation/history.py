@@ -1,0 +1,279 @@
+"""One history: a world drawn from a seed, from its first write until it has come to rest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import structlog
+
+import webhook.leases
+import workers.control
+import workers.publish
+import workers.run
+import workers.transfer
+from tests.simulation import plane, sweeping, worker
+from tests.simulation.bucket import Input, Output
+from tests.simulation.database import Engine, Model, SimulatedDatabase
+from tests.simulation.draws import Draws
+from tests.simulation.hub import Hub
+from tests.simulation.loop import Stuck, VirtualLoop
+from tests.simulation.process import Process
+from tests.simulation.promises import NO_WORK_TWICE, Promises
+from tests.simulation.statements import Tables
+from tests.simulation.wire import Buckets
+from tests.simulation.world import EPOCH, Settings, Violation, World, settings_of
+from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.ledger import Ledger
+from webhook.ledger.redrive import ParkedObjects, Which
+
+_REST_SECONDS = 3_600.0
+"""After the last fault: what is not at rest by then never will be."""
+_REDRIVES = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one history."""
+
+    seed: int
+    settings: Settings
+    counts: Counter[str]
+    violation: Violation | None
+    fired: tuple[str, ...]
+    """Faults that happened."""
+    trace: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which history, and what is left out of it or done to it."""
+
+    seed: int
+    faults: Collection[str] = ()
+    """Left out."""
+    operations: Collection[int] = ()
+    """Left out."""
+    tracing: bool = False
+    without: frozenset[str] = frozenset()
+    """Guards of the ledger's statements that are taken out."""
+    mirrored: Callable[[Model], Engine] | None = None
+    """Makes an engine that runs every statement on PostgreSQL, too."""
+    settle: Callable[[Settings], Settings] = lambda settings: settings
+    """Changes the world."""
+
+
+def run(choice: Choice) -> Result:
+    """Live through one history."""
+    with _deterministic(choice.seed) as loop:
+        draws = Draws(choice.seed, choice.faults)
+        settings = choice.settle(settings_of(draws))
+        world = World(choice.seed, draws, loop, settings, choice.operations, choice.tracing)
+        try:
+            loop.run_until_complete(_live(world, choice))
+        except Stuck:
+            world.fail(Violation("it comes to rest", "nothing would ever happen again"))
+        except Violation as violation:
+            world.fail(violation)
+        world.counts["virtual seconds"] = int(world.now)
+        return Result(choice.seed, settings, world.counts, world.failure, tuple(draws.fired), tuple(world.trace))
+
+
+async def _live(world: World, choice: Choice) -> None:
+    tables = Tables(lambda: world.micros, ready=set(range(1, world.settings.workers + 1)), without=choice.without)
+    store = Input(world)
+    output = Output(world)
+    hub = Hub(world, store)
+    promises = Promises(world, tables, store, output, hub)
+    world.tables, world.promises = tables, promises
+    world.observers.append(promises.look)
+    model = Model(tables, promises.statement)
+    engine = choice.mirrored(model) if choice.mirrored else model
+    buckets = Buckets(world, store, output)
+    for number in (1, 2):
+        Process(world, f"plane-{number}", partial(plane.run, buckets=buckets, engine=engine))
+    for number in range(1, world.settings.workers + 1):
+        Process(world, f"worker-{number}", partial(worker.run, worker_id=number, buckets=buckets))
+    story = world.loop.create_task(_story(world, hub, store, engine))
+    tasks = [story, world.loop.create_task(hub.run())]
+    await asyncio.wait([story, world.ended()], return_when=asyncio.FIRST_COMPLETED)
+    if story.done():
+        story.result()
+    del tasks
+
+
+async def _story(world: World, hub: Hub, store: Input, engine: Engine) -> None:
+    person = Process(world, "person", _nothing)
+    if world.settings.lossy:
+        world.loop.create_task(_sweeps(world, person, engine))
+    await _apps(world, store)
+    await asyncio.sleep(world.draws.between("world/after", 1.0, 60.0))
+    world.draws.calm = True
+    if world.tracing:
+        world.tell("— no more faults —")
+    await _rest(world, hub, person, engine)
+    if world.settings.lossy or world.settings.late_effects:
+        await asyncio.sleep(world.settings.lag_seconds)
+        number = await sweeping.order(world, person, engine, "full")
+        if await sweeping.until_over(world, number) != "done":
+            raise Violation("it comes to rest", "a full sweep does not end well")
+        await _rest(world, hub, person, engine)
+    world.promises.at_rest()
+    if world.draws.chance("world/rebuilt", 0.15):
+        await _rebuild(world, hub, person, engine)
+
+
+async def _rebuild(world: World, hub: Hub, person: Process, engine: Engine) -> None:
+    """The ledger is lost. A backfill takes all results in from their manifests: nothing is worked again."""
+    runs = world.counts["handler runs"]
+    world.counts["rebuilds"] += 1
+    if world.tracing:
+        world.tell("the ledger is lost, and made anew")
+    engine.empty()
+    world.promises.forget()
+    number = await sweeping.order(world, person, engine, "backfill")
+    if await sweeping.until_over(world, number) != "done":
+        raise Violation("it comes to rest", "a backfill does not end well")
+    await _rest(world, hub, person, engine)
+    world.promises.at_rest()
+    if world.counts["handler runs"] != runs:
+        raise Violation(
+            NO_WORK_TWICE, f"{world.counts['handler runs'] - runs} objects were worked again after a rebuild"
+        )
+
+
+async def _sweeps(world: World, person: Process, engine: Engine) -> None:
+    """Some sweeps go on while everything else does."""
+    for number in range(world.draws.below("sweeps/number", 4)):
+        await asyncio.sleep(world.draws.between(f"sweeps/{number}/wait", 5.0, 40.0))
+        kind = world.draws.choice(f"sweeps/{number}/kind", ("full", "full", "backfill"))
+        swept = await sweeping.order(world, person, engine, kind)
+        if await sweeping.until_over(world, swept) == "done":
+            world.counts["sweeps done"] += 1
+
+
+async def _nothing(process: Process) -> None:
+    await process.never()
+
+
+async def _rest(world: World, hub: Hub, person: Process, engine: Engine) -> None:
+    """Until nothing moves any more. What is parked is redriven."""
+    until = world.now + _REST_SECONDS
+    redrives = 0
+    while world.now < until:
+        states = {row.state for row in world.tables.objects.values()}
+        if not (states & {"pending", "leased"}) and hub.quiet and not world.stalled:
+            if "parked" not in states:
+                return
+            redrives += 1
+            if redrives > _REDRIVES:
+                raise Violation("it comes to rest", "what is parked is parked again at once")
+            await _redrive(world, person, engine)
+        await world.change(5.0)
+    standing = ", ".join(f"{row.key} is {row.state}" for row in world.tables.objects.values())
+    raise Violation("it comes to rest", f"an hour after the last fault: {standing}")
+
+
+async def _redrive(world: World, person: Process, engine: Engine) -> None:
+    world.counts["redrives"] += 1
+    ledger = Ledger(SimulatedDatabase(person, engine), {}, shard=0)
+    with contextlib.suppress(LedgerUnavailable):
+        await ParkedObjects(ledger).redrive(Which())
+
+
+async def _apps(world: World, store: Input) -> None:
+    """Apps write, overwrite, delete and rename."""
+    settings, draws = world.settings, world.draws
+    for number in range(settings.operations):
+        stream = f"app/{number}"
+        gap = (
+            (0.02, 0.6) if settings.crowded else draws.choice(f"{stream}/gap", ((0.05, 1.5), (1.0, 20.0), (10.0, 70.0)))
+        )
+        await asyncio.sleep(draws.between(f"{stream}/wait", *gap))
+        if number not in world.left_out_operations:
+            _operate(world, store, stream)
+
+
+def _operate(world: World, store: Input, stream: str) -> None:
+    draws, settings = world.draws, world.settings
+    key = draws.choice(f"{stream}/key", settings.keys)
+    region = draws.below(f"{stream}/region", settings.regions)
+    kind = draws.choice(f"{stream}/kind", ("put",) * 7 + ("again", "delete", "delete", "rename"))
+    content = draws.choice(f"{stream}/content", settings.contents)
+    present = store.content(key)
+    if kind == "again" and present:
+        content = present
+    if kind == "delete":
+        _write(world, store, key, region, None, "OBJECT_DELETED")
+    elif kind == "rename" and present and len(settings.keys) > 1:
+        other = draws.choice(f"{stream}/other", [name for name in settings.keys if name != key])
+        _write(world, store, other, region, present, "OBJECT_RENAME")
+        _write(world, store, key, region, None, "OBJECT_RENAME")
+    else:
+        name = draws.choice(f"{stream}/name", ("OBJECT_CREATED_PUT", "OBJECT_CREATED_MULTIPART", "OBJECT_CREATED_COPY"))
+        _write(world, store, key, region, content, name)
+
+
+def _write(world: World, store: Input, key: str, region: int, content: str | None, name: str) -> None:
+    write = store.write(key, region, content, name)
+    world.counts["writes"] += 1
+    if world.tracing:
+        what = f"puts {key} = {content}" if content else f"deletes {key}"
+        seen = ", ".join(f"{number}: {at:.3f}" for number, at in enumerate(write.visible))
+        world.tell(f"app {what} in region {region} (seen in {seen})")
+    world.stepped()
+
+
+# ── nothing from outside ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def _deterministic(seed: int) -> Iterator[VirtualLoop]:
+    """A loop of its own; the chance that the code under it draws is of the seed; nothing is logged."""
+    state, logging = random.getstate(), structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    random.seed(seed)
+    loop = VirtualLoop()
+    patches = contextlib.ExitStack()
+    for module in (workers.run, workers.transfer):
+        patches.enter_context(mock.patch.object(module, "require_space", return_value=None))
+    patches.enter_context(mock.patch.object(workers.run, "discard", return_value=None))
+    for module in (webhook.leases, workers.control, workers.publish, workers.run):
+        patches.enter_context(mock.patch.object(module, "time", SimpleNamespace(monotonic=loop.time)))
+    patches.enter_context(mock.patch.object(workers.publish, "datetime", _clock(loop)))
+    try:
+        with patches:
+            yield loop
+    finally:
+        _bury(loop)
+        random.setstate(state)
+        structlog.configure(**logging)
+
+
+def _clock(loop: VirtualLoop) -> Any:
+    def now(zone: tzinfo) -> datetime:
+        return datetime.fromtimestamp(EPOCH.timestamp() + loop.time(), zone)
+
+    return SimpleNamespace(now=now)
+
+
+def _bury(loop: VirtualLoop) -> None:
+    """End what would go on for ever. Nothing of it may run any more."""
+    with warnings.catch_warnings():
+        # What a "finally" then would wait for is made, and never awaited.
+        warnings.simplefilter("ignore")
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()
+        loop.close()

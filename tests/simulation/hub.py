@@ -1,0 +1,195 @@
+"""The store's notification hub: one region, which learns of a write when its replica does, and tells the receivers.
+
+It batches, is late, repeats, reorders and, in lossy worlds, gives up. What is not answered 2xx in time is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from tests.simulation.bucket import INPUT, Input, Write
+from tests.simulation.world import EPOCH, World
+
+_ANSWER_SECONDS = 10.0
+_LATE_SECONDS = (1.0, 40.0)
+_LINGER_SECONDS = (0.01, 0.5)
+_AGAIN_SECONDS = (0.5, 6.0)
+_TRIES = 3
+"""In lossy worlds, after which an event is marked as sent."""
+
+
+@dataclass(eq=False)
+class Event:
+    """One announcement."""
+
+    number: int
+    write: Write
+    text: dict[str, object]
+    deliveries: int = 0
+    recorded: bool = False
+    """Whether a request with it was committed."""
+
+    def __str__(self) -> str:
+        what = "gone" if self.write.content is None else f"etag {self.write.content}"
+        return f"{self.write.key} {self.write.name} {what}, written at {self.write.at:.3f}"
+
+
+@dataclass
+class Hub:
+    """Events on their way."""
+
+    world: World
+    input: Input
+    waiting: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    under_way: int = 0
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.input.announce.append(self._heard)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything was delivered."""
+        return not self.waiting and not self.under_way
+
+    def _heard(self, write: Write) -> None:
+        """A write was made: the hub's replica gets it some time later."""
+        self.under_way += 1
+        self.world.loop.call_later(write.visible[0] - self.world.now, self._index, write)
+
+    def _index(self, write: Write) -> None:
+        self.under_way -= 1
+        draws = self.world.draws
+        newest = self.input.seen(0, write.key)
+        overtaken = newest is not None and newest.order > write.order
+        # "A region drops a change older than what it has, so an overwrite may never be announced."
+        if overtaken and draws.chance("hub/overtaken", 0.5):
+            return
+        event = Event(len(self.events), write, self._text(write))
+        self.events.append(event)
+        self.world.counts["events"] += 1
+        self._refused(write)
+        if draws.fault("hub/drop", self.world.settings.drop):
+            self._drop(event)
+            return
+        self._enqueue(event)
+        while draws.fault("hub/duplicate", self.world.settings.duplicate):
+            self._enqueue(event)
+
+    def _drop(self, event: Event) -> None:
+        self.world.counts["dropped"] += 1
+        if self.world.tracing:
+            self.world.tell(f"hub drops {event}")
+
+    def _enqueue(self, event: Event) -> None:
+        draws = self.world.draws
+        seconds = draws.between("hub/linger", *_LINGER_SECONDS)
+        if draws.fault("hub/late", self.world.settings.late):
+            seconds += draws.between("hub/late-seconds", *_LATE_SECONDS)
+        self._later(event, seconds)
+
+    def _later(self, event: Event, seconds: float) -> None:
+        self.under_way += 1
+
+        def arrive() -> None:
+            self.under_way -= 1
+            self.waiting.append(event)
+            self._wake.set()
+
+        self.world.loop.call_later(seconds, arrive)
+
+    def _text(self, write: Write) -> dict[str, object]:
+        """As the store has it. The time in it is by a clock that is not to be trusted."""
+        return self._ceph(write) if self.world.settings.payload == "ceph" else self._tigris(write)
+
+    def _ceph(self, write: Write) -> dict[str, object]:
+        """The sequencer is the gateway's clock some time after the write: those of racing writes may lie crosswise."""
+        told_at = self.world.moment(write.at + self.world.draws.between("hub/gateway", 0.0, 2.0))
+        micros = (told_at - EPOCH) // timedelta(microseconds=1)
+        seconds, rest = divmod(micros, 1_000_000)
+        sequencer = struct.pack("<II", int(EPOCH.timestamp()) + seconds, rest * 1000 + write.number).hex().upper()
+        name = "ObjectRemoved:Delete" if write.content is None else "ObjectCreated:Put"
+        thing = {"key": write.key, "size": 1, "eTag": write.content or "gone", "versionId": "", "sequencer": sequencer}
+        return {
+            "eventVersion": "2.2",
+            "eventSource": "ceph:s3",
+            "eventTime": told_at.isoformat(),
+            "eventName": name,
+            "s3": {"bucket": {"name": INPUT}, "object": thing},
+        }
+
+    def _refused(self, write: Write) -> None:
+        """Ceph announces writes that it refused, too (412): this one never happened."""
+        if self.world.settings.payload == "ceph" and self.world.draws.fault("hub/refused", 0.1):
+            phantom = replace(write, number=write.number + 500, content="X", name="ObjectCreated:Put (refused)")
+            event = Event(len(self.events), phantom, self._text(phantom))
+            self.events.append(event)
+            self._enqueue(event)
+
+    def _tigris(self, write: Write) -> dict[str, object]:
+        skew = self.world.draws.between("hub/skew", -30.0, 30.0)
+        thing: dict[str, object] = {"key": write.key, "size": 1, "eTag": write.content or "gone"}
+        if self.world.settings.payload != "bare" and write.content is not None:
+            thing["lastModified"] = self.world.moment(write.at).isoformat()
+        if self.world.settings.payload == "stamped":
+            thing["versionstamp"] = f"{self.world.micros:016x}{write.number:04x}"
+        stamp = self.world.moment(self.world.now + skew).isoformat(timespec="microseconds")
+        return {"eventName": write.name, "eventTime": stamp, "bucket": INPUT, "object": thing}
+
+    async def run(self) -> None:
+        """Deliver, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self.waiting:
+                size = 1 + self.world.draws.below("hub/batch", self.world.settings.batch)
+                batch, self.waiting = self.waiting[:size], self.waiting[size:]
+                self.under_way += len(batch)
+                self.world.loop.create_task(self._deliver(batch))
+
+    async def _deliver(self, batch: list[Event]) -> None:
+        world, draws = self.world, self.world.draws
+        for event in batch:
+            event.deliveries += 1
+        events = "Records" if world.settings.payload == "ceph" else "events"
+        body = json.dumps({events: [event.text for event in batch]}).encode()
+        status = await self._post(batch, body)
+        self.under_way -= len(batch)
+        if 200 <= status < 300:
+            if draws.fault("hub/acknowledged-again", world.settings.duplicate / 3):
+                for event in batch:
+                    self._later(event, draws.between("hub/again", *_LATE_SECONDS))
+            return
+        for event in batch:
+            if world.settings.lossy and event.deliveries >= _TRIES and not draws.calm:
+                self._drop(event)
+            else:
+                self._later(event, draws.between("hub/retry", *_AGAIN_SECONDS))
+
+    async def _post(self, batch: list[Event], body: bytes) -> int:
+        world = self.world
+        await asyncio.sleep(world.draws.between("hub/transit", 0.001, 0.05))
+        planes = [plane for plane in world.planes.values() if plane.process.alive]
+        if not planes:
+            return 503
+        plane = world.draws.choice("hub/replica", planes)
+        if world.tracing:
+            for event in batch:
+                world.tell(f"hub → {plane.process.name}: {event} (delivery {event.deliveries})")
+        task = plane.process.spawn(world.promises.received(plane, batch, body))
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                status: int = (await asyncio.shield(task))[0]
+        except TimeoutError:
+            return 504
+        if world.draws.fault("hub/answer-lost", world.settings.network_fault):
+            world.counts["lost answers"] += 1
+            return 504
+        if world.tracing and status >= 300:
+            world.tell(f"hub ← {plane.process.name}: {status}")
+        return status

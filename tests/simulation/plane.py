@@ -1,0 +1,239 @@
+"""Replicas of the control plane: the real receiver, leases, checker and reaper over a simulated database and store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tests.simulation.bucket import INPUT, OUTPUT
+from tests.simulation.database import Engine, SimulatedDatabase
+from tests.simulation.process import Process
+from tests.simulation.sweeping import sweep
+from tests.simulation.wire import Buckets, SimulatedStore
+from tests.simulation.world import Settings
+from webhook.absence import AbsenceChecker
+from webhook.app import _policy
+from webhook.conditions import Conditions
+from webhook.config import Config, Pipeline, Pool
+from webhook.doorbell import Doorbell
+from webhook.http import on_problem
+from webhook.leases import Leases
+from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.intake import Verdict
+from webhook.ledger.ledger import Intake, Ledger
+from webhook.metrics import Metrics
+from webhook.receiver import Receiver
+from webhook.routing import Routes
+from webhook.sources import Batch
+from webhook.sources.s3 import S3
+from webhook.sources.tigris import Tigris
+
+PIPELINE = 1
+LEASE_SECONDS = 30.0
+_REAP_SECONDS = 1.0
+_POOL = "local"
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@lru_cache(maxsize=64)
+def config(replica_lag_seconds: float, on_delete: str, absent_checks: int) -> Config:
+    """One pipeline, with short times."""
+    pipeline = {
+        "input": f"s3://{INPUT}",
+        "output": f"s3://{OUTPUT}",
+        "lease_seconds": LEASE_SECONDS,
+        "timeout_seconds": 20.0,
+        "attempts": 3,
+        "store_attempts": 200,
+        "absent_checks": absent_checks,
+        "backoff_seconds": 1.0,
+        "backoff_limit_seconds": 8.0,
+        "replica_lag_seconds": replica_lag_seconds,
+        "on_delete": on_delete,
+        "conditions": "quoted",
+    }
+    return Config.model_validate({"pipelines": {"photos": pipeline}})
+
+
+def config_of(settings: Settings) -> Config:
+    """What one world is configured with."""
+    return config(settings.replica_lag_seconds, settings.on_delete, settings.absent_checks)
+
+
+def pipeline_of(settings: Settings) -> Pipeline:
+    """The one pipeline."""
+    return config_of(settings).pipelines["photos"]
+
+
+@lru_cache(maxsize=1)
+def _metrics() -> Metrics:
+    return Metrics()
+
+
+class Fleet:
+    """Workers are known by their names: calling home is not what is simulated."""
+
+    async def authenticate(self, token: str) -> Caller | None:
+        return Caller(int(token), _POOL, f"worker-{token}", draining=False)
+
+    async def active(self, _id: int) -> None:
+        pass
+
+
+@dataclass
+class Plane:
+    """One replica's parts, for as long as its process lives."""
+
+    process: Process
+    buckets: Buckets
+    database: SimulatedDatabase
+    ledger: Ledger = field(init=False)
+    receiver: Receiver = field(init=False)
+    leases: Leases = field(init=False)
+    checker: AbsenceChecker = field(init=False)
+    store: SimulatedStore = field(init=False)
+    routes: Routes = field(init=False)
+    flushing: list[Intake] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        world = self.process.world
+        settings = world.settings
+        whole = config_of(settings)
+        pipeline = pipeline_of(settings)
+        self.ledger = Ledger(
+            self.database,
+            {PIPELINE: _policy(whole, "photos")},
+            jitter=lambda: world.draws.unit("jitter"),
+            shard=0,
+        )
+        self.routes = WatchedRoutes({PIPELINE: ("photos", pipeline)}, world.promises.taken_in)
+        self.store = SimulatedStore(self.process, self.buckets)
+        self.receiver = Receiver(
+            cast("Ledger", self), self.routes, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
+            body_limit_bytes=1 << 20, backlog_events=10_000,
+        )  # fmt: skip
+        self.leases = make_leases(self)
+        self.checker = make_checker(self)
+
+    async def record(self, intakes: Sequence[Intake]) -> Sequence[Counter[Verdict]]:
+        """The ledger's, and a note of what is being recorded."""
+        self.flushing = list(intakes)
+        return await self.ledger.record(intakes)
+
+    async def notify(self, body: bytes) -> Answer:
+        """``POST /v1/notifications/{source}``."""
+        source = "s3" if self.process.world.settings.payload == "ceph" else "tigris"
+        return await _served(self.receiver.notify, "", {"source": source}, body)
+
+    async def call(self, token: str, path: str, body: bytes) -> Answer:
+        """A worker's call."""
+        kind, _, rest = path.partition("/")
+        assert kind == "leases"
+        id, _, verb = rest.partition("/")
+        method = getattr(self.leases, verb or "lease")
+        return await _served(method, token, {"id": id}, body)
+
+    async def check(self) -> None:
+        """The absence checker, looking when there may be something to see."""
+        while True:
+            await self._until_due("check")
+            with contextlib.suppress(LedgerUnavailable):
+                await self.checker.check()
+
+    async def reap(self) -> None:
+        """The reaper, looking when there may be something to see."""
+        world = self.process.world
+        tables = world.tables
+        while True:
+            deadlines = [row.deadline or 0 for row in tables.objects.values() if row.state == "leased"]
+            first = min(deadlines, default=None)
+            if first is None or first >= world.micros:
+                await world.change(None if first is None else max(_REAP_SECONDS, (first - world.micros) / 1e6 + 0.001))
+                continue
+            with contextlib.suppress(LedgerUnavailable):
+                world.counts["reaped"] += await self.ledger.reap()
+            await asyncio.sleep(_REAP_SECONDS)
+
+    async def _until_due(self, lane: str) -> None:
+        await until_due(self.process, lane)
+
+
+async def until_due(process: Process, lane: str) -> None:
+    """Wait until something is due. A look that would find nothing is not simulated."""
+    world = process.world
+    while True:
+        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane == lane]
+        first = min(due, default=None)
+        if first is not None and first <= world.micros:
+            return
+        await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+
+
+def make_leases(plane: Plane) -> Leases:
+    """The worker protocol's server."""
+    pipelines = [pipeline for _, pipeline in plane.routes.pipelines.values()]
+    return Leases(
+        plane.ledger,
+        cast("LedgerFleet", Fleet()),
+        plane.routes,
+        {_POOL: Pool()},
+        plane.store,
+        Conditions(pipelines, plane.store),
+        Doorbell(),
+        _metrics(),
+    )
+
+
+def make_checker(plane: Plane) -> AbsenceChecker:
+    """The absence checker."""
+    return AbsenceChecker(plane.ledger, plane.routes, plane.store)
+
+
+class WatchedRoutes(Routes):
+    """Tells which request an intake is of."""
+
+    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], taken_in: Callable[[Intake], None]) -> None:
+        super().__init__(pipelines)
+        self._taken_in = taken_in
+
+    def intake(self, batch: Batch) -> Intake:
+        intake = super().intake(batch)
+        self._taken_in(intake)
+        return intake
+
+
+async def run(process: Process, buckets: Buckets, engine: Engine) -> None:
+    """A replica, for as long as it lives."""
+    plane = Plane(process, buckets, SimulatedDatabase(process, engine))
+    plane.database.committed = lambda: process.world.promises.committed(plane)
+    process.world.planes[process.name] = plane
+    await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))
+
+
+async def _served(
+    endpoint: Callable[[Request], Awaitable[Response]], token: str, parameters: dict[str, str], body: bytes
+) -> Answer:
+    headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+    scope = {"type": "http", "method": "POST", "headers": headers, "path_params": parameters}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    try:
+        response = await endpoint(Request(scope, receive))
+    except Exception as error:
+        response = on_problem(error)
+    return response.status_code, {}, bytes(response.body)
+
+
+__all__ = ["Intake", "Plane", "run"]

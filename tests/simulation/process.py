@@ -1,0 +1,172 @@
+"""Processes that can die, stall and lose answers between any two of their external calls.
+
+A process that dies just never goes on: no ``finally`` runs, as with SIGKILL. What it had asked for may still happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from tests.simulation.loop import current
+from tests.simulation.world import Violation, World
+
+T = TypeVar("T")
+
+_RESTART_SECONDS = (0.5, 6.0)
+_STALL_SECONDS = (5.0, 100.0)
+"""Longer than a lease, often enough."""
+
+
+class Process:
+    """One process of a name; it is started anew, with empty memory, some time after it died."""
+
+    def __init__(self, world: World, name: str, main: Callable[[Process], Awaitable[None]]) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.mortal = name != "person"
+        self._main = main
+        self._frozen_until = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        world.processes.append(self)
+        self.spawn(self._run())
+
+    # life and death
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something in this process."""
+        token = current.set(self)
+        try:
+            task = self.world.loop.create_task(work)
+        finally:
+            current.reset(token)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self) -> None:
+        try:
+            await self._main(self)
+        except Violation as violation:
+            self.world.fail(violation)
+        except Exception as error:
+            self.world.fail(Violation("no process ends by a fault", f"{self.name}: {type(error).__name__}: {error}"))
+            if self.world.tracing:
+                raise
+
+    def die(self) -> None:
+        """SIGKILL."""
+        world = self.world
+        self.alive = False
+        world.counts["kills"] += 1
+        if world.tracing:
+            world.tell(f"{self.name} is killed")
+        world.processes.remove(self)
+        after = world.draws.between(f"{self.name}/restart", *_RESTART_SECONDS)
+        world.loop.call_later(after, self._restart)
+
+    def _restart(self) -> None:
+        if self.world.tracing:
+            self.world.tell(f"{self.name} starts anew")
+        Process(self.world, self.name, self._main)
+
+    async def never(self) -> Any:
+        """What a dead process waits for."""
+        await self.world.loop.create_future()
+
+    # external calls
+
+    async def step(self, effect: Callable[[], T]) -> T:
+        """One external call: the process lives to send it, it takes effect, the process lives to hear of it.
+
+        Once sent it takes effect, whether or not anybody still waits for the answer.
+        """
+        await self.passing()
+        answer = self.send(effect, self.transit())
+        value = await answer
+        await self.passing()
+        return value
+
+    def send(self, effect: Callable[[], T], seconds: float) -> asyncio.Future[T]:
+        """Have an effect happen in so many seconds, and get a future of its answer."""
+        world = self.world
+        answer: asyncio.Future[T] = world.loop.create_future()
+
+        def arrive() -> None:
+            try:
+                value = effect()
+            except Violation as violation:
+                world.fail(violation)
+            except Exception as error:
+                if not answer.done():
+                    answer.set_exception(error)
+                    answer.exception()  # nobody may be left to look
+            else:
+                if not answer.done():
+                    answer.set_result(value)
+            world.stepped()
+
+        world.loop.call_later(seconds, arrive)
+        return answer
+
+    def transit(self) -> float:
+        """Seconds on the wire."""
+        return self.world.draws.between(f"{self.name}/transit", 0.001, 0.03)
+
+    async def passing(self) -> None:
+        """The way to an effect, or back."""
+        draws, settings = self.world.draws, self.world.settings
+        if not self.alive:
+            await self.never()
+        if self.mortal and draws.fault(f"{self.name}/kill", settings.kill):
+            self.die()
+            await self.never()
+        seconds = draws.between(f"{self.name}/latency", 0.001, 0.04)
+        if draws.fault(f"{self.name}/stall", settings.stall):
+            held_up = draws.between(f"{self.name}/stall-seconds", *_STALL_SECONDS)
+            if draws.chance(f"{self.name}/frozen", 0.6):  # SIGSTOP: all of it. Otherwise one slow request
+                self._frozen_until = self.world.now + held_up
+            await self.stall(seconds + held_up)
+        else:
+            await asyncio.sleep(seconds)
+        if self._frozen_until > self.world.now:
+            await self.stall(self._frozen_until - self.world.now)
+        if not self.alive:
+            await self.never()
+
+    async def freeze(self) -> bool:
+        """SIGSTOP, and some time later SIGCONT. Returns whether the running task was cancelled meanwhile.
+
+        Its process learns of that, as of every timer, only after what it was about to do.
+        """
+        world = self.world
+        until = world.now + world.draws.between(f"{self.name}/frozen-seconds", *_STALL_SECONDS)
+        self._frozen_until = max(self._frozen_until, until)
+        cancelled = False
+        while world.now < until:
+            try:
+                await self.stall(until - world.now)
+            except asyncio.CancelledError:
+                cancelled = True
+        if not self.alive:
+            await self.never()
+        return cancelled
+
+    async def stall(self, seconds: float) -> None:
+        """Be held up."""
+        world = self.world
+        world.counts["stalls"] += 1
+        if world.tracing:
+            world.tell(f"{self.name} stalls for {seconds:.0f} s")
+        world.stalled += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            world.stalled -= 1
+
+    async def wait(self, seconds: float) -> None:
+        """Wait, and be dead after it if so drawn."""
+        await asyncio.sleep(seconds)
+        await self.passing()

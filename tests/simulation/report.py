@@ -1,0 +1,57 @@
+"""What a person reads: the trace of a failing history, and the sums of many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+from tests.simulation.history import Choice, Result, run
+from tests.simulation.shrink import Shrinker
+
+SUMMED = (
+    "steps", "writes", "events", "leases", "handler runs", "kills", "stalls", "store faults", "database faults",
+    "network faults", "lost answers", "dropped", "duplicate", "stale", "stale reads", "reaped", "settled late",
+    "sweeps",
+    "sweeps done", "redrives", "rebuilds", "virtual seconds",
+)  # fmt: skip
+"""Counts of a summary, in their order."""
+
+
+def failure(choice: Choice, failed: Result, command: str, live: Callable[[Choice], Result] = run) -> str:
+    """The violated promise, the smallest history that was found to break it, and the command that replays it."""
+    shrinker = Shrinker(live, choice, failed)
+    smallest = shrinker.shrink()
+    result = live(replace(smallest, tracing=True))
+    kept = failed.settings.operations - len(smallest.operations)
+    lines = [
+        f"seed {choice.seed}: {failed.violation}",
+        "",
+        f"the world: {_told(result)}",
+        f"after shrinking ({shrinker.runs} histories tried): {kept} operations, {len(result.fired)} faults",
+        *(f"{at:10.3f} s  {line}" for at, line in result.trace),
+        f"            {result.violation}",
+        "",
+        f"replay: {command}",
+    ]
+    return "\n".join(lines)
+
+
+def summary(totals: Counter[str], histories: int, violations: int, seconds: float) -> str:
+    """Sums over many histories."""
+    lines = [f"{histories:>14,} histories in {seconds:,.0f} s ({histories / max(seconds, 0.001):.1f} a second)"]
+    lines += [f"{totals[name]:>14,} {name}" for name in SUMMED]
+    return "\n".join([*lines, f"{violations:>14,} violations"])
+
+
+def _told(result: Result) -> str:
+    settings = result.settings
+    return ", ".join(
+        f"{item.name.replace('_', ' ')} {_short(getattr(settings, item.name))}" for item in fields(settings)
+    )
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return " ".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,80 @@
+"""Rows of the ledger's tables, as the simulation keeps them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+class Row(dict[str, Any]):
+    """A row as asyncpg gives it: by name or by position."""
+
+    def __getitem__(self, at: Any) -> Any:
+        return list(self.values())[at] if isinstance(at, int) else super().__getitem__(at)
+
+
+@dataclass(slots=True)
+class Object:
+    """One row of ``objects``. Moments are microseconds since the epoch of the simulation."""
+
+    id: int
+    pipeline_id: int
+    key: str
+    state: str
+    lane: str
+    due_at: int
+    heard_at: int
+    verdict: str
+    mark: bytes
+    attempts: int = 0
+    faults: int = 0
+    seen_at: int | None = None
+    heard_etag: str | None = None
+    heard_size: int | None = None
+    scheme: str | None = None
+    ordinal: bytes | None = None
+    ordinal_latest: bytes | None = None
+    newest_at: datetime | None = None
+    worker_id: int | None = None
+    token: int | None = None
+    leased_at: int | None = None
+    deadline: int | None = None
+    again: bool = False
+    again_lane: str | None = None
+    touched: bool = False
+    done_etag: str | None = None
+    done_modified: datetime | None = None
+    done_at: int | None = None
+    published: dict[str, str] | None = None
+    error: dict[str, str] | None = None
+
+
+COLUMNS = tuple(item.name for item in fields(Object))
+MOMENTS = frozenset({"due_at", "heard_at", "seen_at", "leased_at", "deadline", "done_at"})
+
+
+def moment(micros: int | None) -> datetime | None:
+    """As PostgreSQL gives it."""
+    return None if micros is None else EPOCH + timedelta(microseconds=micros)
+
+
+def micros(seconds: float) -> int:
+    """As PostgreSQL's make_interval rounds."""
+    return round(seconds * 1e6)
+
+
+def coalesce(first: Any, second: Any) -> Any:
+    return second if first is None else first
+
+
+def text_of(document: dict[str, str] | None) -> str | None:
+    return None if document is None else json.dumps(document)
+
+
+def greatest(*values: Any) -> Any:
+    """NULL only where all are."""
+    return max((value for value in values if value is not None), default=None)

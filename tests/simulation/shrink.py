@@ -1,0 +1,62 @@
+"""Makes a failing history smaller: leaves out operations and faults for as long as the same promise is broken.
+
+Delta debugging (Zeller and Hildebrandt, 2002). Every decision is drawn by itself, so leaving one out leaves the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from tests.simulation.history import Choice, Result
+
+T = TypeVar("T")
+
+MOST_RUNS = 600
+"""Histories that are tried."""
+
+
+class Shrinker:
+    """Tries histories."""
+
+    def __init__(self, live: Callable[[Choice], Result], choice: Choice, failed: Result) -> None:
+        assert failed.violation is not None
+        self._live = live
+        self._invariant = failed.violation.invariant
+        self.choice = choice
+        self.result = failed
+        self.runs = 0
+
+    def shrink(self) -> Choice:
+        """The smallest choice that was found to fail."""
+        operations = list(range(self.result.settings.operations))
+        before = None
+        while before != (self.choice, self.runs >= MOST_RUNS):
+            before = (self.choice, self.runs >= MOST_RUNS)
+            kept = [number for number in operations if number not in self.choice.operations]
+            self._reduce(kept, lambda out: replace(self.choice, operations=frozenset({*self.choice.operations, *out})))
+            fired = list(self.result.fired)
+            self._reduce(fired, lambda out: replace(self.choice, faults=frozenset({*self.choice.faults, *out})))
+        return self.choice
+
+    def _reduce(self, items: Sequence[T], without: Callable[[Sequence[T]], Choice]) -> None:
+        """Leave out halves, then quarters, and so on."""
+        size = len(items)
+        while size >= 1 and self.runs < MOST_RUNS:
+            at = 0
+            while at < len(items) and self.runs < MOST_RUNS:
+                part = items[at : at + size]
+                if self._fails(without(part)):
+                    items = [*items[:at], *items[at + size :]]
+                else:
+                    at += size
+            size = size // 2 if size > 1 else 0
+
+    def _fails(self, choice: Choice) -> bool:
+        self.runs += 1
+        result = self._live(choice)
+        if result.violation is None or result.violation.invariant != self._invariant:
+            return False
+        self.choice, self.result = choice, result
+        return True

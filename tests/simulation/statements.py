@@ -1,0 +1,322 @@
+"""The ledger's statements over dicts: what ``queries.sql`` says, in Python.
+
+Everything else of the ledger is the real code. ``test_conformance`` runs the same statements on PostgreSQL and compares
+each answer and every row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tests.simulation.rows import Object, Row, coalesce, greatest, micros, moment, text_of
+from tests.simulation.sweep_statements import SweepTables
+
+FIRST_TOKEN = 1_000
+_MOST_ATTEMPTS = 32_000
+
+
+@dataclass
+class Tables(SweepTables):
+    """The ledger's tables. The clock gives microseconds."""
+
+    ready: set[int] = field(default_factory=set)
+    """Workers that may lease."""
+    tally: Counter[tuple[int, str]] = field(default_factory=Counter)
+    quarantine: Counter[tuple[str, bytes]] = field(default_factory=Counter)
+    last_token: int = FIRST_TOKEN
+    chosen: list[tuple[int, int]] | None = None
+    """Which objects PostgreSQL leased next, and under which tokens, where several were as good."""
+    without: frozenset[str] = frozenset()
+    """Guards that are taken out, for negative models."""
+
+    def run(self, name: str, *arguments: Any) -> list[Row]:
+        """What a statement answers."""
+        statement: Callable[..., Iterable[Row] | None] = getattr(self, f"_{name}")
+        return list(statement(*arguments) or ())
+
+    def empty(self) -> None:
+        """Lose every row."""
+        for table in (self.objects, self.by_id, self.sweeps, self.tally, self.quarantine):
+            table.clear()
+        self.last_id = 0
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _record(self, *columns: Sequence[Any]) -> Iterable[Row]:
+        now = self.clock()
+        for event in zip(*columns, strict=True):
+            self.last_id += 1  # as an identity column counts, also where the row is there already
+            place = event[:2]
+            known = self.objects.get(place)
+            if known is None:
+                self._insert(now, *event)
+            elif not self._heard(known, now, *event[2:]):
+                continue
+            yield Row(pipeline_id=place[0], key=place[1], verdict=self.objects[place].verdict)
+
+    def _insert(
+        self, now: int, pipeline_id: int, key: str, lane: str, mark: bytes, etag: str | None, there: bool,
+        size: int | None, scheme: str | None, ordinal: bytes | None, latest: bytes | None, modified: datetime | None,
+    ) -> None:  # fmt: skip
+        row = Object(
+            self.last_id, pipeline_id, key, "pending", lane, now, now, "accepted", mark,
+            seen_at=now if there else None, heard_etag=etag, heard_size=size,
+            scheme=scheme, ordinal=ordinal, ordinal_latest=latest, newest_at=modified,
+        )  # fmt: skip
+        self.objects[pipeline_id, key] = self.by_id[row.id] = row
+
+    def _heard(
+        self, row: Object, now: int, lane: str, mark: bytes, etag: str | None, there: bool, size: int | None,
+        scheme: str | None, ordinal: bytes | None, latest: bytes | None, modified: datetime | None,
+    ) -> bool:  # fmt: skip
+        """``on conflict do update``; False where the event is dropped."""
+        if row.mark == mark or _is_older(row, scheme, latest, modified):
+            return False
+        leased, finished = row.state == "leased", row.state == "done"
+        waiting = row.state == "pending" or row.again
+        row.verdict = "coalesced" if waiting else "replaced" if row.state == "parked" else "accepted"
+        if not leased:
+            row.lane, row.attempts, row.faults, row.error = lane, 0, 0, None
+            row.due_at = min(row.due_at, now) if row.state == "pending" else now
+            row.state = "pending"
+        row.again, row.again_lane = leased, lane if leased else None
+        row.heard_at = now
+        row.seen_at = now if there else row.seen_at
+        row.mark = mark
+        row.heard_etag = etag if finished or row.heard_etag == etag else None
+        row.heard_size = size
+        if scheme is not None:
+            row.ordinal = greatest(row.ordinal, ordinal) if scheme == row.scheme else ordinal
+            row.scheme = scheme
+        row.ordinal_latest = latest
+        row.newest_at = greatest(row.newest_at, modified)
+        return True
+
+    def _dropped(self, pipelines: Sequence[int], keys: Sequence[str], marks: Sequence[bytes]) -> Iterable[Row]:
+        for pipeline_id, key, mark in zip(pipelines, keys, marks, strict=True):
+            row = self.objects[pipeline_id, key]
+            yield Row(pipeline_id=pipeline_id, key=key, duplicate=row.mark == mark)
+
+    def _quarantine(self, *columns: Sequence[Any]) -> None:
+        for source, _reason, _raw, digest, times in zip(*columns, strict=True):
+            self.quarantine[source, digest] += times
+
+    def _count(
+        self, _shard: int, pipelines: Sequence[int], names: Sequence[str], values: Sequence[int], _due: str
+    ) -> None:
+        for pipeline_id, name, value in zip(pipelines, names, values, strict=True):
+            self.tally[pipeline_id, name] += value
+
+    # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _claim(
+        self, pipeline_id: int, lane: str, most: int, worker_id: int | None, lease_seconds: float, lag_seconds: float
+    ) -> Iterable[Row]:
+        now = self.clock()
+        due = [
+            row
+            for row in self.objects.values()
+            if row.pipeline_id == pipeline_id and row.lane == lane and row.state == "pending" and row.due_at <= now
+        ]
+        if worker_id is not None and worker_id not in self.ready:
+            due = []
+        for row, token in self._choice(due, most):
+            row.state, row.worker_id, row.token, row.leased_at = "leased", worker_id, token, now
+            row.deadline = now + micros(lease_seconds)
+            row.attempts = min(row.attempts + 1, _MOST_ATTEMPTS)
+            if "mark" in self.without and lane == "work" and row.heard_etag:
+                row.done_etag = row.heard_etag
+            believed = now >= greatest(row.heard_at, row.done_at) + micros(lag_seconds)
+            yield Row(
+                id=row.id, token=token, key=row.key, attempts=row.attempts, heard_etag=row.heard_etag,
+                newest_at=row.newest_at, touched=row.touched, done_etag=None if row.touched else row.done_etag,
+                done_modified=row.done_modified, believed=believed,
+            )  # fmt: skip
+
+    def _choice(self, due: list[Object], most: int) -> list[tuple[Object, int]]:
+        """Whom to lease, and under which tokens. PostgreSQL may choose among those due at one moment as it likes."""
+        due.sort(key=lambda row: (row.due_at, row.id))
+        if self.chosen is None:
+            first = self.last_token + 1
+            self.last_token += len(due[:most])
+            return [(row, first + number) for number, row in enumerate(due[:most])]
+        chosen, self.chosen = [(self.by_id[id], token) for id, token in self.chosen], None
+        assert len(chosen) == min(most, len(due)), "another number of leases"
+        assert sorted(row.due_at for row, _ in chosen) == [row.due_at for row in due[:most]], "not those due longest"
+        assert all(row in due for row, _ in chosen), "what is not due was leased"
+        tokens = sorted(token for _, token in chosen)
+        assert tokens == list(range(self.last_token + 1, self.last_token + 1 + len(chosen))), "tokens"
+        self.last_token += len(chosen)
+        return chosen
+
+    def _leased(self, row: Object) -> Row:
+        assert row.leased_at is not None
+        return Row(
+            id=row.id, pipeline_id=row.pipeline_id, key=row.key, lane=row.lane, attempts=row.attempts,
+            faults=row.faults, again=row.again, again_lane=row.again_lane, heard_etag=row.heard_etag,
+            done_etag=row.done_etag, asked_after_seconds=(row.leased_at - row.heard_at) / 1e6,
+            unseen_seconds=None if row.seen_at is None else (row.leased_at - row.seen_at) / 1e6,
+            heard_seconds=(self.clock() - row.heard_at) / 1e6,
+        )  # fmt: skip
+
+    def _lock_leased(self, ids: Sequence[int], tokens: Sequence[int], workers: Sequence[int | None]) -> Iterable[Row]:
+        found = []
+        for position, (id, token, worker_id) in enumerate(zip(ids, tokens, workers, strict=True), 1):
+            row = self.by_id.get(id)
+            if row is None or row.state != "leased":
+                continue
+            if (row.token == token and row.worker_id == worker_id) or "token" in self.without:
+                found.append((row, position))
+        for row, position in sorted(found, key=lambda item: (item[0].pipeline_id, item[0].key.encode(), item[1])):
+            yield Row(self._leased(row), position=position)
+
+    def _lock_expired(self, most: int) -> Iterable[Row]:
+        now = self.clock()
+        late = [row for row in self.objects.values() if row.state == "leased" and (row.deadline or 0) < now]
+        late.sort(key=lambda row: (row.deadline, row.id))
+        return [_without(self._leased(row), "key") for row in late[:most]]
+
+    def _lock_of_worker(self, worker_id: int) -> Iterable[Row]:
+        mine = [row for row in self.objects.values() if row.state == "leased" and row.worker_id == worker_id]
+        mine.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
+        return [_without(self._leased(row), "key") for row in mine]
+
+    def _settle(
+        self, shard: int, pipelines: Sequence[int], names: Sequence[str], values: Sequence[int], due: str, rows: str
+    ) -> None:
+        now = self.clock()
+        for said in json.loads(rows):
+            self._settle_one(self.by_id[said["id"]], now, said)
+        self._count(shard, pipelines, names, values, due)
+
+    def _settle_one(self, row: Object, now: int, said: dict[str, Any]) -> None:
+        forget, restart = said["forget"], said["restart"]
+        modified = datetime.fromisoformat(text) if (text := said.get("done_modified")) else None
+        row.state, row.lane = said["state"], said["lane"]
+        row.due_at = now + micros(said["delay_seconds"])
+        row.attempts = min(said["attempts"], _MOST_ATTEMPTS)
+        row.faults = min(said["faults"], _MOST_ATTEMPTS)
+        row.again, row.again_lane, row.worker_id, row.deadline = False, None, None, None
+        row.error = said.get("error")
+        row.touched = row.touched and said.get("done_etag") is None
+        if said["seen"]:
+            row.seen_at = greatest(row.seen_at, row.leased_at)
+        row.done_etag = None if forget else coalesce(said.get("done_etag"), row.done_etag)
+        row.done_modified = None if forget else modified or row.done_modified
+        row.done_at = now if said["finished"] else row.done_at
+        row.published = None if forget else said.get("published", row.published)
+        if forget and not restart:
+            row.newest_at = row.scheme = row.ordinal = row.heard_etag = None
+        elif row.state == "done" and modified is not None:
+            row.newest_at = modified
+        else:
+            row.newest_at = greatest(row.newest_at, modified)
+
+    def _extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> Iterable[Row]:
+        if (row := self._live(id, token, worker_id)) is not None:
+            row.deadline = self.clock() + micros(lease_seconds)
+            yield Row(again=row.again)
+
+    def _lease(self, id: int, token: int, worker_id: int | None) -> Iterable[Row]:
+        if (row := self._live(id, token, worker_id)) is not None:
+            yield self._lives(row)
+
+    def _publishing(self, id: int, token: int, worker_id: int | None) -> Iterable[Row]:
+        if (row := self._live(id, token, worker_id)) is not None:
+            row.touched = "touched" not in self.without
+            yield self._lives(row)
+
+    def _vanish(self, id: int, token: int, lag_seconds: float, hold_seconds: float) -> Iterable[Row]:
+        row = self.by_id.get(id)
+        if row is None or (row.state, row.lane, row.token) != ("leased", "check", token):
+            return
+        assert row.leased_at is not None
+        late = row.seen_at is None or row.leased_at >= row.seen_at + micros(lag_seconds)
+        if late or "first-404" in self.without:
+            row.touched = True
+            row.deadline = self.clock() + micros(hold_seconds)
+            yield Row(published=text_of(row.published))
+
+    def _lives(self, row: Object) -> Row:
+        assert row.deadline is not None
+        return Row(
+            id=row.id, pipeline_id=row.pipeline_id, key=row.key, token=row.token, published=text_of(row.published),
+            leased_at=moment(row.leased_at), left_seconds=(row.deadline - self.clock()) / 1e6,
+        )  # fmt: skip
+
+    def _live(self, id: int, token: int, worker_id: int | None) -> Object | None:
+        row = self.by_id.get(id)
+        live = row is not None and row.state == "leased" and row.token == token and row.worker_id == worker_id
+        return row if live else None
+
+    # ── what a person decides ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _parked_page(self, *arguments: Any) -> Iterable[Row]:
+        """Only what a redrive of everything asks for."""
+        assert all(argument is None for argument in arguments[:-1])
+        parked = [row for row in self.objects.values() if row.state == "parked"]
+        parked.sort(key=lambda row: (-row.due_at, -row.id))
+        for row in parked[: arguments[-1]]:
+            error = row.error or {}
+            yield Row(
+                id=row.id, pipeline="photos", bucket="photos-in", key=row.key, attempts=row.attempts,
+                parked_at=moment(row.due_at), reason=error.get("reason", ""), message=error.get("message", ""),
+            )  # fmt: skip
+
+    def _lock_parked(self, ids: Sequence[int]) -> Iterable[Row]:
+        rows = [row for row in self.objects.values() if row.id in ids and row.state == "parked"]
+        rows.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
+        return [Row(id=row.id, pipeline_id=row.pipeline_id) for row in rows]
+
+    def _redrive(self, ids: Sequence[int]) -> None:
+        for id in ids:
+            row = self.by_id[id]
+            row.state, row.due_at, row.attempts, row.faults = "pending", self.clock(), 0, 0
+
+    def _forget(self, ids: Sequence[int]) -> None:
+        for id in ids:
+            self.by_id[id].state, self.by_id[id].due_at = "forgotten", self.clock()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _due(self, pipelines: Sequence[int], lane: str) -> Iterable[Row]:
+        now = self.clock()
+        waiting = {
+            row.pipeline_id
+            for row in self.objects.values()
+            if row.lane == lane and row.state == "pending" and row.due_at <= now
+        }
+        return [Row(id=number) for number in pipelines if number in waiting]
+
+    def _balance(self) -> Iterable[Row]:
+        yield Row(zip(("events", "changes"), self.balance(), strict=True))
+
+    def balance(self) -> tuple[int, int]:
+        """Events and changes that are nowhere."""
+        total: Counter[str] = Counter()
+        for (_, name), value in self.tally.items():
+            total[name] += value
+        standing = sum((row.state in ("pending", "leased", "parked")) + row.again for row in self.objects.values())
+        verdicts = ("accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
+        ended = ("done", "unchanged", "superseded", "gone", "forgotten")
+        return (
+            total["received"] - sum(total[name] for name in verdicts),
+            total["accepted"] + total["recheck"] - sum(total[name] for name in ended) - standing,
+        )
+
+
+def _is_older(row: Object, scheme: str | None, latest: bytes | None, modified: datetime | None) -> bool:
+    """``Version.is_older_than``, as ``record`` has it in SQL."""
+    if row.scheme is None and scheme is None:
+        newest = row.newest_at
+        return modified is not None and newest is not None and modified < newest.replace(microsecond=0)
+    return row.scheme == scheme and latest is not None and row.ordinal is not None and latest < row.ordinal
+
+
+def _without(row: Row, name: str) -> Row:
+    return Row({key: value for key, value in row.items() if key != name})

@@ -1,0 +1,71 @@
+"""The sweep: the real one, on whichever replica gets to it, ordered when a history wants one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from tests.simulation.database import Engine, SimulatedDatabase
+from tests.simulation.process import Process
+from tests.simulation.world import World
+from webhook.config import Sweep as Settings
+from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.ledger import Ledger
+from webhook.ledger.sweeps import Order, Sweeps
+from webhook.removal import Remover
+from webhook.sweep.runner import Runner
+from webhook.sweep.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from tests.simulation.plane import Plane
+
+_PAGE = 2
+
+
+def runner_of(plane: Plane, engine: Engine) -> tuple[Runner, Sweeps]:
+    """A replica's sweeps, over connections of their own."""
+    ledger = Ledger(SimulatedDatabase(plane.process, engine), {}, shard=0)
+    sweeps = Sweeps(ledger)
+    remover = Remover(plane.store, plane.routes.all)
+    sweeper = Sweeper(sweeps, plane.store, plane.routes, remover, page=_PAGE)
+    return Runner(sweeps, sweeper, plane.routes, Settings()), sweeps
+
+
+async def sweep(plane: Plane, engine: Engine) -> None:
+    """Do what is wanted, for ever, looking when there is something."""
+    world = plane.process.world
+    runner, sweeps = runner_of(plane, engine)
+    while True:
+        first = min((row.due_at for row in world.tables.sweeps.values() if _active(row.state)), default=None)
+        if first is None or first > world.micros:
+            await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+            continue
+        with contextlib.suppress(LedgerUnavailable):
+            for due in await sweeps.due(list(plane.routes.pipelines), [], 1):
+                await runner._sweep(due.id)
+
+
+async def order(world: World, person: Process, engine: Engine, kind: str) -> int:
+    """Order a sweep; its number."""
+    world.counts["sweeps"] += 1
+    ledger = Ledger(SimulatedDatabase(person, engine), {}, shard=0)
+    while True:
+        with contextlib.suppress(LedgerUnavailable):
+            wanted = await Sweeps(ledger).order(Order(1, kind, ""))  # type: ignore[arg-type]
+            if world.tracing:
+                world.tell(f"a {kind} sweep is wanted")
+            return wanted.id
+
+
+async def until_over(world: World, number: int) -> str:
+    """Wait for the end of a sweep; how it ended."""
+    while _active(world.tables.sweeps[number].state):
+        await world.change(5.0)
+    state: str = world.tables.sweeps[number].state
+    if world.tracing:
+        world.tell(f"sweep {number} is {state}")
+    return state
+
+
+def _active(state: str) -> bool:
+    return state in ("wanted", "running")

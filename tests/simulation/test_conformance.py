@@ -1,0 +1,241 @@
+"""The model of the ledger's statements is PostgreSQL's: the same statements, the same answers, the same rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.simulation.database import Model, Statements, finished
+from tests.simulation.history import Choice, run
+from tests.simulation.postgres import Mirror, Postgres, own_database
+from tests.simulation.rows import EPOCH
+from tests.simulation.statements import Tables
+from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.ledger.database import Database
+from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement
+from webhook.ledger.outcome import (
+    Absent,
+    Done,
+    Failed,
+    Lane,
+    Outcome,
+    Policy,
+    Present,
+    Released,
+    Restoring,
+    Unchanged,
+)
+from webhook.ledger.redrive import ParkedObjects, Which
+from webhook.ledger.sweeps import Adopted, Brought, Sweeps, Tally
+from webhook.ledger.sweeps import Order as SweepOrder
+from webhook.storage import Listed
+
+T = TypeVar("T")
+
+PIPELINE = 1
+WORKERS = 2
+POLICY = Policy(
+    attempts=2, store_attempts=3, absent_checks=2, backoff_seconds=3, backoff_limit_seconds=20, replica_lag_seconds=10
+)
+KEYS = st.sampled_from(["a.jpg", "ä ö.jpg", "z/b.jpg"])
+ETAGS = st.sampled_from(["A", "B", None])
+MOMENTS = st.one_of(st.none(), st.integers(0, 6).map(lambda halves: EPOCH + timedelta(seconds=halves / 2)))
+NUMBERS = st.integers(0, 3).map(lambda number: number.to_bytes(2, "big"))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order | None:
+    """Exact ones, intervals, of two schemes, or none."""
+    if draw(st.booleans()):
+        return None
+    key = draw(NUMBERS)
+    latest = max(key, draw(NUMBERS)) if draw(st.booleans()) else None
+    return Order(draw(st.sampled_from(["x", "y"])), key, latest)
+
+
+EVENTS = st.builds(
+    lambda key, kind, etag, modified, order, mark: ObjectEvent(
+        "tigris", "photos-in", key, kind, Version(etag, modified, order), 1, mark_of(mark)
+    ),
+    KEYS, st.sampled_from([Kind.CREATED, Kind.CREATED, Kind.REMOVED, Kind.MOVED]), ETAGS, MOMENTS, orders(),
+    st.integers(0, 30),
+)  # fmt: skip
+OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
+    st.builds(
+        lambda etag, modified: Done(etag, modified, {"small.webp": f"s{etag}", "result.json": "m"}),
+        st.sampled_from(["A", "B"]),
+        MOMENTS,
+    ),
+    st.just(Unchanged()),
+    st.builds(lambda etag: Unchanged(Done(etag, None, {"result.json": "n"})), st.sampled_from(["A", "B"])),
+    st.just(Absent()),
+    st.just(Present()),
+    st.just(Released()),
+    st.just(Restoring()),
+    st.builds(
+        lambda reason, retry: Failed(reason, "It did not work.", retry=retry),
+        st.sampled_from(["store", "unreadable", "replica-behind", "archived"]),
+        st.booleans(),
+    ),
+)
+
+
+class Direct(Database):
+    """Transactions at once, on a mirror."""
+
+    def __init__(self, engine: Mirror) -> None:
+        self._engine = engine
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        self._engine.begin()
+        yield Statements(self._engine)
+        self._engine.commit()
+
+    async def transact(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        async with self.connection() as connection:
+            return await work(connection)
+
+
+class Conformance(RuleBasedStateMachine):
+    """Random operations of the real ledger; the mirror compares every answer and every row."""
+
+    postgres: Postgres
+
+    @initialize()
+    def begin(self) -> None:
+        self.micros = 0
+        self.tables = Tables(lambda: self.micros, ready=set(range(1, WORKERS + 1)))
+        mirror = Mirror(Model(self.tables, lambda *_: None), self.postgres)
+        self.ledger = Ledger(Direct(mirror), {PIPELINE: POLICY}, jitter=lambda: 0.5, shard=0)
+        self.sweeps = Sweeps(self.ledger)
+        self.held: list[tuple[Claimed, int | None]] = []
+
+    def one_of_held(self, data: st.DataObject) -> tuple[Claimed, int | None]:
+        """A lease, more often a live one."""
+        live = [(row, who) for row, who in self.held if self.tables.by_id[row.id].token == row.token]
+        live = [(row, who) for row, who in live if self.tables.by_id[row.id].state == "leased"]
+        dead = data.draw(st.integers(0, 4)) == 0
+        return data.draw(st.sampled_from(self.held if dead or not live else live))
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return finished(work)
+
+    @rule(requests=st.lists(st.lists(EVENTS, max_size=3), min_size=1, max_size=3))
+    def record(self, requests: list[list[ObjectEvent]]) -> None:
+        self.do(self.ledger.record([Intake([(PIPELINE, event) for event in events]) for events in requests]))
+
+    @rule(lane=st.sampled_from(["work", "work", "check"]), most=st.integers(1, 3), worker=st.sampled_from([1, 2, 9]))
+    def claim(self, lane: Lane, most: int, worker: int) -> None:
+        holder = worker if lane == "work" else None
+        self.held += [(row, holder) for row in self.do(self.ledger.claim(PIPELINE, lane, most, holder, 30.5))]
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), outcomes=st.lists(OUTCOMES, min_size=1, max_size=3))
+    def settle(self, data: st.DataObject, outcomes: list[Outcome]) -> None:
+        """Live leases, lost ones, and the same one twice."""
+        told = [(self.one_of_held(data), outcome) for outcome in outcomes]
+        self.do(self.ledger.settle([Settlement(row.id, row.token, who, outcome) for (row, who), outcome in told]))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), what=st.sampled_from(["extend", "lease", "publishing", "publishing", "vanish"]))
+    def touch(self, data: st.DataObject, what: str) -> None:
+        row, who = self.one_of_held(data)
+        if what == "extend":
+            self.do(self.ledger.extend(row.id, row.token, who, 17.25))
+        elif what == "vanish":
+            self.do(self.ledger.fetch("vanish", row.id, row.token, POLICY.replica_lag_seconds, 40.0))
+        else:
+            self.do(getattr(self.ledger, what)(row.id, row.token, who))
+
+    @rule(seconds=st.sampled_from([0.000001, 0.4, 3.0, 10.001, 31.0]))
+    def wait(self, seconds: float) -> None:
+        self.micros += round(seconds * 1e6)
+
+    @rule()
+    def reap(self) -> None:
+        self.do(self.ledger.reap())
+
+    @rule(forget=st.booleans())
+    def decide_about_parked(self, forget: bool) -> None:
+        parked = ParkedObjects(self.ledger)
+        self.do(parked.forget(Which()) if forget else parked.redrive(Which()))
+
+    @rule(listed=st.lists(st.tuples(KEYS, st.sampled_from("AB"), st.integers(0, 40)), unique_by=lambda item: item[0]))
+    def sweep(self, listed: list[tuple[str, str, int]]) -> None:
+        """One page of a full sweep, from beginning to end."""
+        page = [Listed(key, etag, EPOCH + timedelta(seconds=at), 1) for key, etag, at in sorted(listed)]
+        ordered = self.do(self.sweeps.order(SweepOrder(PIPELINE, "full", "")))
+        begun = self.do(self.sweeps.begin(ordered.id))
+        assert begun is not None
+        unknown = self.do(self.sweeps.compare(begun, page, POLICY.replica_lag_seconds))
+        missing = self.do(self.sweeps.missing(begun, "~", [item.key for item in page], 10))
+        known = self.do(self.sweeps.known(begun, [item.key for item in page]))
+        adopted = [Adopted(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
+        events = [
+            ObjectEvent("sweep", "photos-in", key, Kind.REMOVED, Version(), None, mark_of(begun.id, key))
+            for key in missing
+        ]
+        void = [key for key, row in known.items() if row.settled][:1]
+        brought = Brought("outputs", "z", True, Tally(listed=len(page)), None, events, adopted, void)
+        self.do(self.sweeps.move(begun, brought))
+        self.do(self.sweeps.failed(begun.id, "503", 2.0, 8))
+
+    @invariant()
+    def adds_up(self) -> None:
+        assert not hasattr(self, "tables") or self.tables.balance() == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_dsn: str) -> Iterator[Postgres]:
+    """A connection to a database of this module's own."""
+    with own_database(postgres_dsn) as made:
+        yield made
+
+
+def test_the_model_answers_as_postgresql_does(postgres: Postgres) -> None:
+    machine = type("Machine", (Conformance,), {"postgres": postgres})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_histories_are_the_same_on_postgresql(postgres: Postgres, seed: int) -> None:
+    mirrors: list[Mirror] = []
+
+    def mirrored(model: Model) -> Mirror:
+        mirrors.append(Mirror(model, postgres))
+        return mirrors[-1]
+
+    result = run(Choice(seed, mirrored=mirrored))
+    assert result.violation is None, str(result.violation)
+    assert mirrors[0].statements > 10
+
+
+def test_a_difference_is_found(postgres: Postgres) -> None:
+    """With the guard on the token out of the model alone, the two must not agree."""
+
+    def mirrored(model: Model) -> Mirror:
+        return Mirror(model, postgres)
+
+    without = frozenset({"mark"})
+    results = [run(Choice(seed, mirrored=mirrored, without=without)) for seed in range(3)]
+    assert any(result.violation and "Differs" in str(result.violation) for result in results)

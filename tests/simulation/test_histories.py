@@ -1,0 +1,67 @@
+"""Histories drawn from seeds: no promise is broken in any of them, and each is a pure function of its seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.simulation import report
+from tests.simulation.__main__ import command, main
+from tests.simulation.guards import run_without
+from tests.simulation.history import Choice, Result, run
+
+HISTORIES = 200
+_CHUNK = 10
+
+
+@pytest.mark.parametrize("first", range(0, HISTORIES, _CHUNK))
+def test_no_promise_is_broken(first: int) -> None:
+    for seed in range(first, first + _CHUNK):
+        result = run(Choice(seed))
+        assert result.violation is None, "\n" + report.failure(Choice(seed), result, command(seed))
+
+
+def test_a_history_is_a_pure_function_of_its_seed() -> None:
+    first, second = run(Choice(7, tracing=True)), run(Choice(7, tracing=True))
+    assert first.trace == second.trace
+    assert first.counts == second.counts
+    assert len(first.trace) > 10
+
+
+def test_tracing_changes_nothing() -> None:
+    told, silent = run(Choice(11, tracing=True)), run(Choice(11))
+    assert (told.counts, told.fired) == (silent.counts, silent.fired)
+    assert silent.trace == ()
+
+
+def test_the_worlds_have_every_kind_of_trouble() -> None:
+    totals: Counter[str] = Counter()
+    for seed in range(60):
+        totals.update(run(Choice(seed)).counts)
+    missing = [name for name in report.SUMMED if not totals[name]]
+    assert not missing, f"never happened: {missing}"
+
+
+def test_a_failing_history_is_made_small_and_can_be_replayed() -> None:
+    failed = _failing("condition")
+    choice = Choice(failed.seed)
+    told = report.failure(choice, failed, command(failed.seed, "condition"), lambda c: run_without("condition", c))
+    assert failed.violation is not None
+    assert failed.violation.invariant in told.splitlines()[0]
+    assert f"replay: python -m tests.simulation --seed {failed.seed} --without condition" in told
+    lines = [line for line in told.splitlines() if " s  " in line]
+    assert 0 < len(lines) < len(run_without("condition", Choice(failed.seed, tracing=True)).trace)
+
+
+def test_the_command_replays_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = _failing("event-time")
+    assert main(["--seed", str(failed.seed), "--without", "event-time"]) == 0
+    assert "no event is refused unread" in capsys.readouterr().out
+    assert main(["--seed", "3"]) == 0
+    assert "0 violations" in capsys.readouterr().out
+
+
+def _failing(guard: str) -> Result:
+    results = (run_without(guard, Choice(seed)) for seed in range(500))
+    return next(result for result in results if result.violation is not None)

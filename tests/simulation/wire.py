@@ -1,0 +1,372 @@
+"""How simulated processes reach the store: boto3's client for the control plane, an HTTP client for workers.
+
+A request may be refused (503), never arrive, arrive long after its sender gave up, or be answered into the void. Reads
+of the input bucket are answered by some region's replica, which may be behind.
+"""
+
+# ruff: noqa: N803 - boto3's names
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, TypeVar
+
+import httpx
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+import webhook.storage
+from tests.simulation.bucket import INPUT, Input, Made, Output, Stored, Write
+from tests.simulation.loop import Threads
+from tests.simulation.process import Process
+from tests.simulation.world import EPOCH, World
+from webhook.storage import Store
+from workers import transfer
+
+T = TypeVar("T")
+
+lease_token: ContextVar[int] = ContextVar("lease_token", default=0)
+"""Of the lease that the running task works on."""
+
+_FAULTS = ("refused", "refused", "lost", "answer", "late")
+_UPLOAD_FAULTS = (*_FAULTS, "slow", "slow", "slow")
+"""``late``: long on its way to the store. ``slow``: long in it, its URL having been looked at in the beginning."""
+_PAGE = 2
+"""Objects in one page of a listing, at most: small, so that there are several."""
+_CLIENT_SECONDS = 20.0
+"""After which a client gives an answer up."""
+_LATE_SECONDS = (1.0, _CLIENT_SECONDS)
+_VERY_LATE_SECONDS = (1.0, 120.0)
+"""Where the store may carry out what its sender gave up long ago."""
+_ADMISSION_SECONDS = 0.02
+
+
+class Refused(Exception):
+    """503."""
+
+
+@dataclass
+class Buckets:
+    """The store, and the faults on the way to it."""
+
+    world: World
+    input: Input
+    output: Output
+
+    def region(self, process: Process) -> int:
+        """Which replica answers."""
+        return self.world.draws.below(f"{process.name}/region", self.world.settings.regions)
+
+    def read(self, process: Process, bucket: str, key: str) -> Write | Stored | None:
+        """What a read finds there now."""
+        if bucket != INPUT:
+            return self.output.objects.get(key)
+        found = self.input.seen(self.region(process), key)
+        if found is not self.input.truth(key):
+            self.world.counts["stale reads"] += 1
+        return found if found is not None and found.content is not None else None
+
+    async def ask(
+        self, process: Process, what: str, effect: Callable[[], T], admit: Callable[[], None] = lambda: None
+    ) -> T:
+        """One request. Raises Refused, or TimeoutError where no answer came: what was asked may be done yet.
+
+        ``admit`` is what the store looks at when a request begins to arrive: an upload may end long after.
+        """
+        world, settings = self.world, self.world.settings
+        rate = max(settings.store_fault, settings.listing_fault) if what == "list" else settings.store_fault
+        if "PUT" in what and world.draws.fault(f"{process.name}/upload-stall", 3 * settings.stall):
+            # Right before it publishes is when it hurts: all that it checked was right.
+            cancelled = await process.freeze()
+            sent = process.send(effect, process.transit())
+            if cancelled:
+                raise asyncio.CancelledError
+            return await sent
+        await process.passing()
+        if not world.draws.fault(f"{process.name}/{what}", rate):
+            value = await process.send(effect, process.transit())
+            await process.passing()
+            return value
+        world.counts["store faults"] += 1
+        kind = world.draws.choice(f"{process.name}/{what}-fault", _UPLOAD_FAULTS if "PUT" in what else _FAULTS)
+        if world.tracing:
+            world.tell(f"{process.name}: {what}: the store's fault: {kind}")
+        if kind == "slow":
+            admit()
+        await self._fault(process, kind, effect)
+        await process.passing()
+        if kind == "refused":
+            raise Refused
+        raise TimeoutError
+
+    async def _fault(self, process: Process, kind: str, effect: Callable[[], Any]) -> None:
+        world = self.world
+        if kind == "refused":
+            await asyncio.sleep(0.01)
+            return
+        if kind == "answer":
+            process.send(effect, process.transit())
+        elif kind in ("late", "slow"):
+            world.stalled += 1
+            span = _VERY_LATE_SECONDS if world.settings.late_effects else _LATE_SECONDS
+            late = world.draws.between(f"{process.name}/late", *span)
+            process.send(lambda: self._arrive_late(effect, late), late)
+        await asyncio.sleep(_CLIENT_SECONDS)
+
+    def _arrive_late(self, effect: Callable[[], Any], seconds: float) -> None:
+        self.world.stalled -= 1
+        self.world.given_up = seconds > _CLIENT_SECONDS
+        effect()
+
+
+def http_seconds(at: float) -> datetime:
+    """Last-Modified as HTTP has it."""
+    return EPOCH.fromtimestamp(int(EPOCH.timestamp() + at), UTC)
+
+
+# ── the control plane ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Presigner:
+    """URLs that say what they allow, and until when."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def url(self, method: str, bucket: str, key: str, *, expires_seconds: int, headers: Any = None) -> str:
+        return f"{method} {self._world.now + expires_seconds} {bucket} {key}"
+
+
+class SimulatedStore(Store):
+    """The control plane's store: all of the real one but the network below boto3's client."""
+
+    def __init__(self, process: Process, buckets: Buckets) -> None:
+        self.presigner: Any = Presigner(process.world)
+        self._threads: Any = Threads(process)
+        self._client: Any = Client(process, buckets)
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        """As the real one, which translates the client's errors; the request itself takes its way."""
+        process: Process = self._threads.process
+        buckets: Buckets = self._client.buckets
+
+        async def request() -> T:
+            what = getattr(getattr(call, "func", None), "__name__", "call").lstrip("_")
+            try:
+                return await buckets.ask(process, what, call)
+            except Refused:
+                raise ClientError(_said(503, "SlowDown"), what) from None
+            except TimeoutError:
+                raise ReadTimeoutError(endpoint_url="") from None
+
+        self._threads.request = request
+        return await super()._call(call)
+
+
+class Client:
+    """The methods of boto3's client that the control plane uses, done at once."""
+
+    def __init__(self, process: Process, buckets: Buckets) -> None:
+        self._process = process
+        self.buckets = buckets
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        found = self._found(Bucket, Key)
+        said = {"ETag": f'"{_etag(found)}"', "LastModified": http_seconds(found.at), "ContentLength": 1}
+        return {**said, "Metadata": _metadata(found)}
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        found = self._found(Bucket, Key)
+        return {"ETag": f'"{_etag(found)}"', "Body": Body(_bytes(found))}
+
+    def delete_object(self, Bucket: str, Key: str, IfMatch: str | None = None) -> dict[str, Any]:
+        if not self.buckets.output.delete(Key, IfMatch.strip('"') if IfMatch else None):
+            raise ClientError(_said(412, "PreconditionFailed"), "DeleteObject")
+        return {}
+
+    def list_objects_v2(
+        self, Bucket: str, MaxKeys: int = 1000, Prefix: str = "", StartAfter: str = "", Delimiter: str = ""
+    ) -> dict[str, Any]:
+        most = min(MaxKeys, _PAGE)
+        found = [
+            item
+            for item in self._all(Bucket)
+            if item.key.startswith(Prefix) and item.key > StartAfter and self._asked_for(item)
+        ]
+        contents = [
+            {"Key": item.key, "ETag": f'"{_etag(item)}"', "LastModified": http_seconds(item.at), "Size": 1}
+            for item in found[:most]
+        ]
+        return {"Contents": contents, "IsTruncated": len(found) > most}
+
+    def get_paginator(self, _operation: str) -> Paginator:
+        return Paginator(self)
+
+    def _all(self, bucket: str) -> list[Write] | list[Stored]:
+        if bucket == INPUT:
+            return list(self.buckets.input.listed(self.buckets.region(self._process)))
+        objects = self.buckets.output.objects
+        return [objects[key] for key in sorted(objects, key=str.encode)]
+
+    def _asked_for(self, item: Write | Stored) -> bool:
+        """Tigris lists by Last-Modified where it is asked to; other stores do not understand."""
+        query = webhook.storage._extra.get().get("X-Tigris-Query")
+        if not query or not self.buckets.world.settings.since_query:
+            return True
+        since = datetime.fromisoformat(query.split('"')[1].replace("Z", "+00:00"))
+        return http_seconds(item.at) > since
+
+    def _found(self, bucket: str, key: str) -> Write | Stored:
+        found = self.buckets.read(self._process, bucket, key)
+        if found is None:
+            raise ClientError(_said(404, "NoSuchKey"), "GetObject")
+        return found
+
+
+class Paginator:
+    """All pages at once: what is below one input's key is little."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def paginate(self, Bucket: str, Prefix: str, Delimiter: str) -> list[dict[str, Any]]:
+        pages: list[dict[str, Any]] = []
+        after = ""
+        while not pages or pages[-1]["IsTruncated"]:
+            page = self._client.list_objects_v2(Bucket, Prefix=Prefix, StartAfter=after)
+            after = page["Contents"][-1]["Key"] if page["Contents"] else after
+            pages.append(page)
+        for page in pages:
+            page["Contents"] = [item for item in page["Contents"] if Delimiter not in item["Key"][len(Prefix) :]]
+        return pages
+
+
+class Body:
+    """An answer's bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self, most: int) -> bytes:
+        return self._content[:most]
+
+    def close(self) -> None:
+        pass
+
+
+def _said(status: int, code: str) -> Any:
+    return {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+def _etag(found: Write | Stored) -> str:
+    return found.etag if isinstance(found, Stored) else found.content or ""
+
+
+def _bytes(found: Write | Stored) -> bytes:
+    return found.body if isinstance(found, Stored) else (found.content or "").encode()
+
+
+def _metadata(found: Write | Stored) -> dict[str, str]:
+    if isinstance(found, Write):
+        return {}
+    start = "x-amz-meta-"
+    return {name.removeprefix(start): value for name, value in found.headers.items() if name.startswith(start)}
+
+
+# ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Response:
+    """What a worker's HTTP client gets."""
+
+    status_code: int
+    headers: dict[str, str]
+    content: bytes = b""
+
+    async def aiter_raw(self, _chunk_bytes: int = 0) -> AsyncIterator[bytes]:
+        if self.content:
+            yield self.content
+
+
+class Http:
+    """A worker's HTTP client, for presigned URLs."""
+
+    def __init__(self, process: Process, buckets: Buckets) -> None:
+        self._process = process
+        self._buckets = buckets
+        self.fetched: dict[int, Made] = {}
+        """By token: what each lease's fetch saw last."""
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, method: str, url: str, *, headers: dict[str, str], content: AsyncIterator[bytes] | None = None
+    ) -> AsyncIterator[Response]:
+        allowed, expires, bucket, key = url.split(" ", 3)
+        body = b"".join([chunk async for chunk in content]) if content else b""
+        made = self.fetched.get(lease_token.get())
+
+        admitted_at: list[float] = []
+
+        def effect() -> Response:
+            # Whether a URL has expired is looked at when a request begins.
+            now = min([*admitted_at, self._process.world.now])
+            if allowed != method or now > float(expires):
+                return Response(403, {}, b"<Code>AccessDenied</Code>")
+            if method == "PUT":
+                return self._put(key, body, headers, made)
+            return self._get(bucket, key, headers)
+
+        yield await self._answer(
+            f"{method} {key}", effect, lambda: admitted_at.append(self._process.world.now + _ADMISSION_SECONDS)
+        )
+
+    async def _answer(self, what: str, effect: Callable[[], Response], admit: Callable[[], None]) -> Response:
+        world = self._process.world
+        try:
+            response = await self._buckets.ask(self._process, what, effect, admit)
+        except Refused:
+            return Response(503, {}, b"<Code>SlowDown</Code>")
+        except TimeoutError:
+            raise httpx.ReadTimeout("") from None
+        if world.tracing:
+            etag = response.headers.get("etag", "")
+            world.tell(f"{self._process.name}: {what} → {response.status_code} {etag}".rstrip())
+        return response
+
+    def _get(self, bucket: str, key: str, headers: dict[str, str]) -> Response:
+        self._process.world.counts["GETs"] += bucket == INPUT
+        found = self._buckets.read(self._process, bucket, key)
+        if found is None:
+            return Response(404, {}, b"<Code>NoSuchKey</Code>")
+        if isinstance(found, Write):
+            now = self._process.world.now
+            self.fetched[lease_token.get()] = Made(key, found.content or "", found, now)
+        answer = {
+            "etag": f'"{_etag(found)}"',
+            "last-modified": format_datetime(http_seconds(found.at), usegmt=True),
+        }
+        if headers.get("if-none-match") == answer["etag"]:
+            return Response(304, answer)
+        content = _bytes(found)
+        return Response(200, {**answer, "content-length": str(len(content))}, content)
+
+    def _put(self, key: str, body: bytes, headers: dict[str, str], made: Made | None) -> Response:
+        kept = {name.lower(): value for name, value in headers.items()}
+        stored = self._buckets.output.put(key, body, kept, made)
+        if stored is None:
+            return Response(412, {}, b"<Code>PreconditionFailed</Code>")
+        return Response(200, {"etag": f'"{stored.etag}"'})
+
+
+class WorkerStore(transfer.Store):
+    """A worker's store: all of the real one but the connection."""
+
+    def __init__(self, process: Process, buckets: Buckets) -> None:
+        self._patience = transfer.Patience()
+        self._http: Any = Http(process, buckets)

@@ -1,0 +1,181 @@
+"""Workers: the real run of a lease (fetch, handle, publish) between a simulated control plane and store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from tests.simulation.plane import until_due
+from tests.simulation.process import Process
+from tests.simulation.wire import Buckets, WorkerStore, lease_token
+from workers.control import ControlPlane, LeaseLost, Rejected
+from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
+from workers.retry import Backoff
+from workers.run import Run, Tools, failed
+from workers.tasks import first_of
+from workers.tenure import Tenure
+
+_HANDLE_SECONDS = (0.1, 6.0)
+_ANSWER_FAULTS = ("refused", "request lost", "answer lost")
+
+
+class File:
+    """A file or folder that is only in memory."""
+
+    def __init__(self, files: dict[str, bytes], name: str) -> None:
+        self._files = files
+        self.name = name
+
+    def __truediv__(self, name: str) -> File:
+        return File(self._files, f"{self.name}/{name}")
+
+    @property
+    def parent(self) -> File:
+        return self
+
+    def mkdir(self, mode: int = 0) -> None:
+        pass
+
+    def stat(self) -> Any:
+        return type("Stat", (), {"st_size": len(self._files[self.name])})
+
+    def write_bytes(self, content: bytes) -> None:
+        self._files[self.name] = content
+
+    def read_bytes(self) -> bytes:
+        return self._files[self.name]
+
+    @contextlib.contextmanager
+    def open(self, mode: str) -> Any:
+        content = io.BytesIO(b"" if "w" in mode else self._files[self.name])
+        yield content
+        if "w" in mode:
+            self._files[self.name] = content.getvalue()
+
+
+class Scratch:
+    """Folders in memory."""
+
+    def folder(self, name: str) -> Any:
+        return File({}, name)
+
+
+class Sandbox:
+    """The handler: what it makes follows from the input's bytes alone, so that a result shows what it is of."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[Sandbox]:
+        yield self
+
+    async def run(self, _handler: object, job: Job) -> Result:
+        process = self._process
+        world = process.world
+        content = job.input.read_bytes().decode()
+        world.promises.handled(job.key, content, lease_token.get())
+        await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
+        if world.draws.fault(f"{process.name}/handler", world.settings.handler_fault):
+            again = world.draws.chance(f"{process.name}/handler-again", 0.8)
+            raise HandlerError("unreadable", "It cannot be read.", retry=again)
+        # Not every content has the same outputs.
+        names = ("large.webp", "small.webp") if content != "C" else ("small.webp",)
+        for name in names:
+            (job.output / name).write_bytes(f"{name} of {content}".encode())
+        return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
+
+
+class Control(ControlPlane):
+    """A worker's side of the protocol: all of the real one but the connection."""
+
+    def __init__(self, process: Process, worker_id: int) -> None:
+        self._process = process
+        self._worker_id = worker_id
+        self._answer_seconds = 15.0
+        self.answered_at = 0.0
+
+    async def _post(self, path: str, body: Any) -> Any:
+        process = self._process
+        world, draws = process.world, process.world.draws
+        await process.passing()
+        what = path.rsplit("/", maxsplit=1)[-1]
+        fault = ""
+        if draws.fault(f"{process.name}/{what}", world.settings.network_fault):
+            world.counts["network faults"] += 1
+            fault = draws.choice(f"{process.name}/{what}-fault", _ANSWER_FAULTS)
+            if world.tracing:
+                world.tell(f"{process.name}: {path}: {fault}")
+        if fault == "refused":
+            raise httpx.ConnectError("")
+        if fault == "request lost":
+            await process.never()
+        answer = await self._reach(path, body.model_dump_json().encode())
+        if fault == "answer lost":
+            world.counts["lost answers"] += 1
+            await process.never()
+        await process.passing()
+        return answer
+
+    async def _reach(self, path: str, body: bytes) -> Any:
+        """Some replica that lives gets the request; if it dies over it, no answer comes."""
+        process = self._process
+        await asyncio.sleep(process.transit())
+        planes = [plane for plane in process.world.planes.values() if plane.process.alive]
+        if not planes:
+            raise httpx.ConnectError("")
+        plane = process.world.draws.choice(f"{process.name}/replica", planes)
+        task = plane.process.spawn(plane.call(str(self._worker_id), path, body))
+        return await asyncio.shield(task)
+
+
+async def run(process: Process, worker_id: int, buckets: Buckets) -> None:
+    """A worker, for as long as it lives."""
+    store = WorkerStore(process, buckets)
+    control = Control(process, worker_id)
+    tools = Tools(control, store, Sandbox(process), Scratch())  # type: ignore[arg-type]
+    outbox: list[Settlement] = []
+    while True:
+        if not outbox:
+            await until_due(process, "work")
+        settling = list(outbox)
+        answer: LeaseResponse = await Backoff().retrying()(control.lease, LeaseRequest(max=2, settle=settling))
+        process.world.counts["settled late"] += sum(not settled.accepted for settled in answer.settled)
+        _tell(process, settling)
+        outbox.clear()
+        tasks = [process.spawn(_outcome(process, lease, control, tools)) for lease in answer.leases]
+        for task in tasks:
+            settlement = await task
+            if settlement is not None:
+                outbox.append(settlement)
+
+
+async def _outcome(process: Process, lease: Lease, control: Control, tools: Tools) -> Settlement | None:
+    """As ``workers.dispatcher`` has it."""
+    lease_token.set(lease.token)
+    world = process.world
+    world.counts["leases"] += 1
+    if world.tracing:
+        known = f", known {lease.expected.etag}" if lease.expected.etag else ""
+        world.tell(f"{process.name} has leased {lease.key}, token {lease.token}, attempt {lease.attempt}{known}")
+    tenure = Tenure(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
+    try:
+        return await first_of(Run(lease, tenure, tools, lambda: None).perform(), tenure.keep())
+    except LeaseLost:
+        if world.tracing:
+            world.tell(f"{process.name} has lost {lease.key}, token {lease.token}")
+        return None
+    except Rejected as error:
+        return failed(lease, "protocol", error.message, retry=True)
+
+
+def _tell(process: Process, settled: list[Settlement]) -> None:
+    if process.world.tracing:
+        for item in settled:
+            process.world.tell(f"{process.name} settled token {item.token} as {item.outcome}")
