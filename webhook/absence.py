@@ -29,9 +29,9 @@ _LEASE_SECONDS = 30.0
 """An object whose checker was killed waits for so long."""
 _ASK_SECONDS = 20.0
 """For the questions about one object. Below the lease."""
-_HOLD_SECONDS = 150.0
+_HOLD_SECONDS = 90.0
 """For which nobody else gets an object whose outputs are being removed."""
-_REMOVE_SECONDS = 60.0
+_REMOVE_SECONDS = 30.0
 """For that. What was not removed by then is removed by the next try."""
 _BATCH = 16
 _LOOK_SECONDS = 0.5

@@ -184,8 +184,13 @@ class Cluster:
 
 
 def agents() -> list[Process]:
-    """Machines that run, handlers not counted."""
-    return [process for process in descendants() if process.is_agent]
+    """Machines that run, handlers not counted.
+
+    Nor what an agent has just forked: until it becomes a handler it goes by the agent's own name.
+    """
+    found = [process for process in descendants() if process.is_agent]
+    machines = {process.pid for process in found}
+    return [process for process in found if process.parent not in machines]
 
 
 def _inherited() -> dict[str, str]:

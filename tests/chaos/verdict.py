@@ -101,7 +101,8 @@ def of_watching(watcher: Watcher) -> Iterator[Fault]:
     for key, text in watcher.faults:
         yield Fault("stale", text, key)
     if watcher.most_machines > MACHINES:
-        yield Fault("machines", f"{watcher.most_machines} machines at once, the limit is {MACHINES}")
+        which = "; ".join(watcher.machines)
+        yield Fault("machines", f"{watcher.most_machines} machines at once, the limit is {MACHINES}: {which}")
 
 
 def of_services(cluster: Cluster) -> Iterator[Fault]:

@@ -31,6 +31,8 @@ class Watcher:
         self.faults: list[tuple[str, str]] = []
         """Key, and what was wrong."""
         self.most_machines = 0
+        self.machines: list[str] = []
+        """Those that ran when most did."""
         self.tokens: set[str] = set()
         """One-time tokens of machines that were seen."""
         self._bucket = bucket
@@ -61,7 +63,9 @@ class Watcher:
         """Count machines, for ever."""
         while True:
             found = agents()
-            self.most_machines = max(self.most_machines, len(found))
+            if len(found) > self.most_machines:
+                self.most_machines = len(found)
+                self.machines = [f"{process.pid} of {process.parent}, {process.state}" for process in found]
             self.tokens |= {token for token in map(once_token, found) if token}
             await asyncio.sleep(_MACHINES_SECONDS)
 
