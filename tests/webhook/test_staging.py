@@ -110,7 +110,7 @@ async def test_a_worker_that_wakes_late_can_neither_settle_nor_overwrite(postgre
 
 async def test_nobody_gets_the_object_while_it_is_copied(postgres_dsn: str, store: LocalStore) -> None:
     """Not when the worker is slain, either: the control plane holds the lease."""
-    async with staged(postgres_dsn, store, lease_seconds=1, timeout_seconds=1) as it:
+    async with staged(postgres_dsn, store, lease_seconds=30, timeout_seconds=1) as it:
         worker = await it.plane.worker()
         lease = await it.lease(worker)
         etags = await it.put(worker, lease, "256.webp", "result.json")
