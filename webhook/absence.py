@@ -116,6 +116,7 @@ class AbsenceChecker:
             about.info("object is gone", outputs=pipeline.on_delete)
             try:
                 async with asyncio.timeout(_REMOVE_SECONDS):
-                    await self._remover.remove_all(pipeline, row.key, json.loads(vanished["published"] or "{}"))
+                    published = json.loads(vanished["published"] or "{}")
+                    await self._remover.remove_all(pipeline, row.key, published, row.token)
             except TimeoutError:
                 raise _Unfinished from None

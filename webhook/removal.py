@@ -37,8 +37,11 @@ class Remover:
         self._store = store
         self._pipelines = pipelines
 
-    async def remove_all(self, pipeline: Pipeline, key: str, published: Mapping[str, str]) -> None:
+    async def remove_all(self, pipeline: Pipeline, key: str, published: Mapping[str, str], token: int) -> None:
         """Remove an input's outputs, or move them to the trash, as the pipeline says.
+
+        ``token`` is that of the lease under which this is done: what was written under a later one stays. A process
+        that slept through the end of its lease must not take away what was made since.
 
         ``published`` is what the ledger knows (name to ETag). It may be pruned or rebuilt, so what else lies there and
         carries a fencing token goes as well. No worker may hold the object's lease meanwhile.
@@ -47,8 +50,8 @@ class Remover:
             return  # no output has room there
         names = {*published, *await self._lying(pipeline, key)} - {MANIFEST}
         # The manifest goes first, as it came last: who sees it can read everything that it names.
-        await self._remove(pipeline, key, MANIFEST, published.get(MANIFEST))
-        await _all(self._remove(pipeline, key, name, published.get(name)) for name in sorted(names))
+        await self._remove(pipeline, key, MANIFEST, published.get(MANIFEST), token)
+        await _all(self._remove(pipeline, key, name, published.get(name), token) for name in sorted(names))
         if pipeline.unconditional == "stage":
             await self.remove_staged(pipeline, key)
 
@@ -85,10 +88,10 @@ class Remover:
         listed = await self._store.names(pipeline.output.bucket, prefix, MOST_NAMES)
         return [name for item in listed if (name := item.key.removeprefix(prefix)) and not name.startswith(OWN)]
 
-    async def _remove(self, pipeline: Pipeline, key: str, name: str, recorded: str | None) -> None:
+    async def _remove(self, pipeline: Pipeline, key: str, name: str, recorded: str | None, token: int) -> None:
         source = f"{pipeline.output.prefix}{key}/{name}"
         found = await self._store.head(pipeline.output.bucket, source)
-        if found is None:
+        if found is None or token_of(found) > token:
             return
         if found.etag != recorded and not token_of(found):
             log.warning("output left alone: something else was written there", key=key, output=name)

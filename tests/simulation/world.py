@@ -27,6 +27,11 @@ class Violation(Exception):
     def __init__(self, invariant: str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
         self.invariant = invariant
+        self._said = invariant, detail
+
+    def __reduce__(self) -> tuple[type[Violation], tuple[str, str]]:
+        """Exceptions are made anew of ``args`` by pickle: processes hand their findings over by it."""
+        return type(self), self._said
 
 
 @dataclass(frozen=True)
