@@ -27,10 +27,10 @@ import boto3
 from botocore.config import Config as BotoConfig
 
 from infra import tigris
-from infra.stop import Stop
+from infra.interrupts import Stop
 from webhook.config import Config
-from workers import lifeline
-from workers.providers.local import LocalProvider
+from webhook.fleet.providers.local import LocalProvider
+from workers import parent_death
 
 _START_SECONDS = 40.0
 _STOP_SECONDS = 40.0
@@ -48,7 +48,7 @@ class StackError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class StackKeys:
     """Secrets of one run, drawn at random."""
 
     access_key: str = "yurt-local"
@@ -58,7 +58,7 @@ class Keys:
 
 
 @dataclass(slots=True)
-class Service:
+class StackService:
     """One running process."""
 
     name: str
@@ -106,8 +106,8 @@ class Stack:
     """The control plane."""
     folder: Path
     """Logs and the database."""
-    keys: Keys
-    services: tuple[Service, ...]
+    keys: StackKeys
+    services: tuple[StackService, ...]
 
     def s3(self) -> Any:
         """A plain boto3 client of the local bucket."""
@@ -146,7 +146,7 @@ def running(
     ``bucket_options`` are knobs of ``python -m infra.local``; ``environment`` is added to the control plane's, for
     instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``.
     """
-    keys, stop = Keys(), stop or Stop()
+    keys, stop = StackKeys(), stop or Stop()
     folder.mkdir(parents=True, exist_ok=True)
     buckets = sorted({place.bucket for p in config.pipelines.values() for place in (p.input, p.output)})
     with contextlib.ExitStack() as stack:
@@ -172,7 +172,7 @@ def running(
         yield Stack(told["endpoint"], answered["url"], folder, keys, (bucket, plane))
 
 
-def _plane_environment(keys: Keys, endpoint: str) -> dict[str, str]:
+def _plane_environment(keys: StackKeys, endpoint: str) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": keys.access_key,
         "AWS_SECRET_ACCESS_KEY": keys.secret_key,
@@ -188,9 +188,9 @@ def _strong(config: Config) -> dict[str, str]:
     return {f"YURT_PIPELINES__{name.upper()}__REPLICA_LAG_SECONDS": "0" for name in config.pipelines}
 
 
-def _subscribe(config: Config, endpoint: str, url: str, keys: Keys) -> None:
+def _subscribe(config: Config, endpoint: str, url: str, keys: StackKeys) -> None:
     """Tell each input bucket where to post, the way Tigris is told."""
-    store = tigris.Store(endpoint, "auto", keys.access_key, keys.secret_key)
+    store = tigris.TigrisBuckets(endpoint, "auto", keys.access_key, keys.secret_key)
     for bucket in sorted({pipeline.input.bucket for pipeline in config.pipelines.values()}):
         plan = tigris.plan(bucket, f"{url}/v1/notifications/tigris", secret=tigris.Bearer(keys.webhook))
         tigris.apply(plan, store)
@@ -203,7 +203,7 @@ def _end_workers(config: Config, folder: Path) -> None:
 
 def _start(
     name: str, module: Sequence[str], folder: Path, environment: Mapping[str, str], stop: Stop
-) -> tuple[Service, dict[str, Any]]:
+) -> tuple[StackService, dict[str, Any]]:
     """Start ``python -m …`` and wait for the line of JSON with which it announces itself."""
     log = folder / f"{name}.log"
     with log.open("ab") as output:
@@ -213,9 +213,9 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=output,
             start_new_session=True,  # a Ctrl-C in the terminal is for us: we stop the services in order
-            env={**_inherited(), **environment, lifeline.ENVIRONMENT: "stdin"},
+            env={**_inherited(), **environment, parent_death.ENVIRONMENT: "stdin"},
         )
-    service = Service(name, process, log)
+    service = StackService(name, process, log)
     try:
         return service, _announcement(service, stop)
     except BaseException:
@@ -232,7 +232,7 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _announcement(service: Service, stop: Stop) -> dict[str, Any]:
+def _announcement(service: StackService, stop: Stop) -> dict[str, Any]:
     assert service.process.stdout is not None
     deadline = time.monotonic() + _START_SECONDS
     ready: list[Any] = []

@@ -74,7 +74,7 @@ Secret = Bearer | Basic | None
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class TigrisBuckets:
     """Where the buckets are and who asks."""
 
     endpoint: str
@@ -83,7 +83,7 @@ class Store:
     secret_key: str = field(repr=False)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Store:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> TigrisBuckets:
         """From ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_ENDPOINT_URL_S3`` and ``AWS_REGION``.
 
         Raises:
@@ -125,7 +125,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Notifications:
+class CurrentNotifications:
     """What a bucket is set to. Credentials are never read, only which kind there is."""
 
     enabled: bool
@@ -175,7 +175,7 @@ def plan(bucket: str, url: str, filter: str = "", secret: Secret = None) -> Plan
     return Plan(bucket, url, filter, secret)
 
 
-def apply(wanted: Plan, store: Store) -> None:
+def apply(wanted: Plan, store: TigrisBuckets) -> None:
     """Set the bucket's one notification configuration; what it was before is replaced.
 
     Raises:
@@ -188,7 +188,7 @@ def apply(wanted: Plan, store: Store) -> None:
         raise SetupError(_refusal(answer.status, store, wanted.bucket, reason))
 
 
-def read_back(bucket: str, store: Store) -> Notifications | None:
+def read_back(bucket: str, store: TigrisBuckets) -> CurrentNotifications | None:
     """What the bucket is set to; None: no notifications.
 
     Raises:
@@ -204,11 +204,13 @@ def read_back(bucket: str, store: Store) -> Notifications | None:
     return _notifications(seen) if isinstance(seen, dict) and seen else None
 
 
-def differences(wanted: Plan, seen: Notifications | None) -> list[str]:
+def differences(wanted: Plan, seen: CurrentNotifications | None) -> list[str]:
     """What is not as it was planned, a sentence each; the secrets themselves cannot be compared."""
     if seen is None:
         return ["the bucket has no notifications"]
-    expected = Notifications(True, wanted.url, wanted.filter, _kind(wanted.secret.settings() if wanted.secret else {}))
+    expected = CurrentNotifications(
+        True, wanted.url, wanted.filter, _kind(wanted.secret.settings() if wanted.secret else {})
+    )
     return [
         f"{name} is {getattr(seen, name)!r} instead of {getattr(expected, name)!r}"
         for name in ("enabled", "url", "filter", "auth")
@@ -216,9 +218,9 @@ def differences(wanted: Plan, seen: Notifications | None) -> list[str]:
     ]
 
 
-def _notifications(seen: Mapping[str, Any]) -> Notifications:
+def _notifications(seen: Mapping[str, Any]) -> CurrentNotifications:
     auth = seen.get("auth")
-    return Notifications(
+    return CurrentNotifications(
         enabled=seen.get("enabled") is True,
         url=str(seen.get("web_hook") or ""),
         filter=str(seen.get("filter") or ""),
@@ -250,7 +252,7 @@ class _Answer:
         return described if isinstance(described, dict) else {}
 
 
-def _ask(store: Store, method: str, path: str, content: bytes = b"") -> _Answer:
+def _ask(store: TigrisBuckets, method: str, path: str, content: bytes = b"") -> _Answer:
     """One signed request, tried again where the store is overloaded or could not be reached."""
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
@@ -267,7 +269,7 @@ def _ask(store: Store, method: str, path: str, content: bytes = b"") -> _Answer:
         raise SetupError(f"{store.endpoint} cannot be reached ({why}): check AWS_ENDPOINT_URL_S3") from None
 
 
-def _attempt(store: Store, method: str, path: str, content: bytes) -> _Answer:
+def _attempt(store: TigrisBuckets, method: str, path: str, content: bytes) -> _Answer:
     url = store.endpoint + path
     headers = _signed(store, method, url, content)
     with (
@@ -279,14 +281,14 @@ def _attempt(store: Store, method: str, path: str, content: bytes) -> _Answer:
         return _Answer(answer.status_code, _limited(store, answer))
 
 
-def _signed(store: Store, method: str, url: str, content: bytes) -> dict[str, str]:
+def _signed(store: TigrisBuckets, method: str, url: str, content: bytes) -> dict[str, str]:
     headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
     request = AWSRequest(method, url, headers=headers, data=content)
     S3SigV4Auth(Credentials(store.access_key, store.secret_key), "s3", store.region).add_auth(request)
     return dict(request.headers.items())
 
 
-def _limited(store: Store, answer: httpx.Response) -> bytes:
+def _limited(store: TigrisBuckets, answer: httpx.Response) -> bytes:
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
@@ -295,14 +297,14 @@ def _limited(store: Store, answer: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _not_tigris(store: Store) -> str:
+def _not_tigris(store: TigrisBuckets) -> str:
     return (
         f"{store.endpoint} does not answer as Tigris does, so notifications cannot be set this way: "
         "point AWS_ENDPOINT_URL_S3 at Tigris, or set them with the tools of your store"
     )
 
 
-def _refusal(status: int, store: Store, bucket: str, reason: str) -> str:
+def _refusal(status: int, store: TigrisBuckets, bucket: str, reason: str) -> str:
     """What an answer that is not a success means, and what to do."""
     match status:
         case 401 | 403:

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 
 from webhook.ledger.database import Database
-from webhook.ledger.embedded import Server
 from webhook.ledger.migrations import migrate
+from webhook.ledger.postgres import PostgresServer
 
 _numbers = itertools.count(1)
 _template = "yurt_template"
@@ -23,7 +23,7 @@ _template = "yurt_template"
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[str]:
     """A running server with a migrated template database. Yields its DSN."""
-    running = Server(folder)
+    running = PostgresServer(folder)
     running.start()
     try:
         asyncio.run(_make_template(running.dsn))

@@ -19,23 +19,24 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from tests.simulation.guards import GUARDS
-from tests.simulation.test_guards import FOUND
+from tests.simulation.mutants import GUARDS
+from tests.simulation.test_mutants import FOUND
 from webhook import cli, config
-from webhook.admin import Admin
-from webhook.endpoints import endpoints
-from webhook.health import Health
-from webhook.leases import Leases
-from webhook.ledger import outcome
-from webhook.ledger.intake import Verdict
+from webhook.api.health import HealthApi
+from webhook.api.leases import LeaseApi
+from webhook.api.notifications import NotificationApi
+from webhook.api.parked import ParkedApi
+from webhook.api.quarantine import QuarantineApi
+from webhook.api.routes import endpoints
+from webhook.api.status import StatusApi
+from webhook.api.sweeps import SweepApi
+from webhook.ledger import transitions
+from webhook.ledger.coalescing import Verdict
+from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
-from webhook.parked import Parked
-from webhook.quarantine import Quarantine
-from webhook.receiver import Receiver
-from webhook.sweep.desk import SweepDesk
-from workers import fleet, manifest, protocol
+from workers import manifest, protocol
 from workers.handlers.registry import KINDS, validate_options
-from workers.session import Exit
+from workers.lifecycle import Exit
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
@@ -58,7 +59,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Row:
+class DocsRow:
     """A row of a table, below a heading."""
 
     heading: str
@@ -92,7 +93,7 @@ def said(pattern: str, paths: Iterable[Path]) -> Iterator[Any]:
         yield from re.findall(pattern, path.read_text(encoding="utf-8"))
 
 
-def rows(name: str) -> Iterator[Row]:
+def rows(name: str) -> Iterator[DocsRow]:
     """Every row of every table of a page."""
     heading, head = "", None
     for line in prose(page(name)).splitlines():
@@ -102,7 +103,7 @@ def rows(name: str) -> Iterator[Row]:
         if cells is None or head is None:
             head = cells
         elif not set("".join(cells)) <= set("-: "):
-            yield Row(heading, head[0], cells)
+            yield DocsRow(heading, head[0], cells)
 
 
 def documented(name: str, column: str, heading: str = "") -> set[str]:
@@ -113,9 +114,9 @@ def documented(name: str, column: str, heading: str = "") -> set[str]:
 # ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
-    "`server`": config.Server,
-    "`sweep`": config.Sweep,
-    "`retention`": config.Retention,
+    "`server`": config.ServerSettings,
+    "`sweep`": config.SweepSettings,
+    "`retention`": config.RetentionSettings,
     "`pipelines.NAME`": config.Pipeline,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": config.HandlerLimits,
@@ -267,7 +268,12 @@ def _make_exists(line: str) -> bool:
 
 
 def test_every_endpoint_is_documented() -> None:
-    table = endpoints(*(cast("Any", part) for part in (Receiver, Leases, Admin, Health, Parked, Quarantine, SweepDesk)))
+    table = endpoints(
+        *(
+            cast("Any", part)
+            for part in (NotificationApi, LeaseApi, StatusApi, HealthApi, ParkedApi, QuarantineApi, SweepApi)
+        )
+    )
     assert documented("docs/protocol.md", "endpoint") == {f"{e.method} {e.path.replace(':int', '')}" for e in table}
 
 
@@ -294,7 +300,7 @@ def test_every_error_is_documented() -> None:
     assert shown == raised
 
 
-def _codes(row: Row) -> list[str]:
+def _codes(row: DocsRow) -> list[str]:
     return re.findall(r"`([^`]+)`", row.cells[1])
 
 
@@ -350,16 +356,16 @@ def _state_diagrams() -> list[set[str]]:
 
 
 def test_every_state_is_drawn_and_explained() -> None:
-    objects = set(get_args(outcome.State)) | {"leased", "forgotten"}
-    machines = {state.value for state in fleet.State}
-    assert _state_diagrams() == [objects, machines]
+    objects = set(get_args(transitions.ObjectState)) | {"leased", "forgotten"}
+    of_machines = {state.value for state in MachineState}
+    assert _state_diagrams() == [objects, of_machines]
     assert documented("docs/states.md", "state", "An object") == objects
-    assert documented("docs/states.md", "state", "A machine") == machines
-    assert documented("docs/states.md", "lane") == set(get_args(outcome.Lane))
+    assert documented("docs/states.md", "state", "A machine") == of_machines
+    assert documented("docs/states.md", "lane") == set(get_args(transitions.Lane))
 
 
 def test_every_outcome_is_explained() -> None:
-    outcomes = {kind.__name__.lower() for kind in get_args(outcome.Outcome)}
+    outcomes = {kind.__name__.lower() for kind in get_args(transitions.Outcome)}
     assert documented("docs/states.md", "outcome") == outcomes
 
 

@@ -12,46 +12,46 @@ from pathlib import Path
 import asyncpg
 import structlog
 
-from webhook.absence import AbsenceChecker
-from webhook.admin import Admin
-from webhook.conditions import Conditions
+from webhook.api.health import HealthApi
+from webhook.api.http import Credentials
+from webhook.api.leases import LeaseApi
+from webhook.api.notifications import NotificationApi
+from webhook.api.parked import ParkedApi
+from webhook.api.quarantine import QuarantineApi
+from webhook.api.routes import Application, endpoints, openapi
+from webhook.api.status import StatusApi
+from webhook.api.sweeps import SweepApi
 from webhook.config import Config, Secrets
-from webhook.doorbell import Doorbell
-from webhook.endpoints import Application, endpoints, openapi
-from webhook.guests import BY_HAND, look_after
-from webhook.health import Health
-from webhook.http import Secrets as Credentials
+from webhook.fleet.autoscaler import Autoscaler
+from webhook.fleet.fleet import PoolPolicy
+from webhook.fleet.manual_workers import MANUAL, forget_silent
+from webhook.fleet.providers import Provider
+from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
-from webhook.leases import Leases
 from webhook.ledger.database import CONNECT_SECONDS, GONE, Database, LedgerUnavailable
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
 from webhook.ledger.migrations import migrate
-from webhook.ledger.outcome import Policy
+from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.quarantine import QuarantinedTexts
-from webhook.ledger.redrive import ParkedObjects
+from webhook.ledger.retention import Pruner
 from webhook.ledger.sweeps import Sweeps
+from webhook.ledger.transitions import Policy
+from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
-from webhook.parked import Parked
-from webhook.quarantine import Quarantine
-from webhook.receiver import Receiver
-from webhook.removal import Remover
-from webhook.retention import Retention
-from webhook.routing import Routes
+from webhook.outputs.conditions import Conditions
+from webhook.outputs.removal import Remover
+from webhook.pipelines import Pipelines
 from webhook.sources import Source, s3
 from webhook.sources.gcs import Gcs
 from webhook.sources.s3 import S3
 from webhook.sources.sns import Sns, Trust
 from webhook.sources.tigris import Tigris
-from webhook.storage import Store, open_store
-from webhook.sweep.desk import SweepDesk
+from webhook.storage import ObjectStore, open_store
+from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
-from workers.autoscaler import Autoscaler
-from workers.fleet import PoolPolicy
 from workers.handlers.registry import validate_options
-from workers.providers import Provider
-from workers.providers.local import LocalProvider
 
 log = structlog.get_logger()
 
@@ -66,9 +66,9 @@ class Plane:
     """A control plane over one ledger, ready to serve and to be told its own address."""
 
     app: Application
-    health: Health
-    leases: Leases
-    receiver: Receiver
+    health: HealthApi
+    leases: LeaseApi
+    receiver: NotificationApi
     ledger: Ledger
     _run: Callable[[str, asyncio.Event], Awaitable[None]]
 
@@ -114,7 +114,7 @@ async def open_plane(
         ledger = Ledger(database, {number: _policy(config, name) for number, (name, _) in numbered.items()})
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
-        yield _assemble(config, secrets, dsn, state, ledger, Routes(numbered), store, trust)
+        yield _assemble(config, secrets, dsn, state, ledger, Pipelines(numbered), store, trust)
 
 
 def _assemble(
@@ -123,12 +123,12 @@ def _assemble(
     dsn: str,
     state: Path,
     ledger: Ledger,
-    watched: Routes,
-    store: Store,
+    watched: Pipelines,
+    store: ObjectStore,
     trust: Trust | None,
 ) -> Plane:
     metrics = Metrics()
-    doorbell = Doorbell()
+    doorbell = Wakeups()
     conditions = Conditions(config.pipelines.values(), store)
     fleet = LedgerFleet(
         ledger,
@@ -137,7 +137,7 @@ def _assemble(
         slots={name: pool.slots for name, pool in config.pools.items()},
     )
     sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs())}
-    receiver = Receiver(
+    receiver = NotificationApi(
         ledger,
         watched,
         sources,
@@ -147,14 +147,14 @@ def _assemble(
         backlog_events=config.server.backlog_events,
         signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
     )
-    leases = Leases(ledger, fleet, watched, config.pools, store, conditions, doorbell, metrics)
+    leases = LeaseApi(ledger, fleet, watched, config.pools, store, conditions, doorbell, metrics)
     admin_token = secrets.yurt_admin_token.get_secret_value()
-    admin = Admin(ledger, fleet, config, conditions, Credentials([admin_token] if admin_token else []))
-    health = Health(ledger, metrics)
-    parked = Parked(ParkedObjects(ledger), admin.authorize)
-    quarantine = Quarantine(QuarantinedTexts(ledger), sources, watched, admin.authorize)
+    admin = StatusApi(ledger, fleet, config, conditions, Credentials([admin_token] if admin_token else []))
+    health = HealthApi(ledger, metrics)
+    parked = ParkedApi(ParkedObjects(ledger), admin.authorize)
+    quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, watched, admin.authorize)
     sweeps = Sweeps(ledger)
-    desk = SweepDesk(sweeps, watched, config.sweep, admin.authorize)
+    desk = SweepApi(sweeps, watched, config.sweep, admin.authorize)
     sweeper = Sweeper(sweeps, store, watched, Remover(store, list(config.pipelines.values())))
     table = endpoints(receiver, leases, admin, health, parked, quarantine, desk)
     health.document = openapi(table, version("yurt"))
@@ -165,11 +165,11 @@ def _assemble(
             metrics.leading.set(1)
             try:
                 runner = Runner(sweeps, sweeper, watched, config.sweep, done_days=config.retention.done_days)
-                await _lead(config, fleet, url, state, over, (runner.run(), Retention(ledger, config.retention).run()))
+                await _lead(config, fleet, url, state, over, (runner.run(), Pruner(ledger, config.retention).run()))
             finally:
                 metrics.leading.set(0)
 
-        checker = AbsenceChecker(ledger, watched, store)
+        checker = DeletionChecker(ledger, watched, store)
         loops = (
             doorbell.listen(dsn), doorbell.tick(ledger), checker.run(), conditions.watch(), _reap(ledger, metrics)
         )  # fmt: skip
@@ -208,7 +208,7 @@ async def _lead(
         "local": LocalProvider(config.server.name, state / "workers", logs=True),
     }
     scaler = Autoscaler(
-        fleet, _pool_policies(config, url), providers, tick_seconds=config.server.autoscale_seconds, by_hand=BY_HAND
+        fleet, _pool_policies(config, url), providers, tick_seconds=config.server.autoscale_seconds, by_hand=MANUAL
     )
     try:
         await _together((_guests(config, fleet), *loops), scaler.run(over))
@@ -220,7 +220,7 @@ async def _lead(
 async def _guests(config: Config, fleet: LedgerFleet) -> None:
     while True:
         with contextlib.suppress(LedgerUnavailable):
-            await look_after(fleet, config.pools)
+            await forget_silent(fleet, config.pools)
         await asyncio.sleep(_GUESTS_SECONDS)
 
 

@@ -10,11 +10,11 @@ from typing import Literal
 
 import asyncpg
 
-from webhook.conditions import Probed, Style, own_key, probe, refusal
 from webhook.config import Config, Pipeline, Place, Secrets
 from webhook.ledger.database import CONNECT_SECONDS, GONE
-from webhook.ledger.embedded import EmbeddedError, binaries
-from webhook.storage import PreconditionFailed, Store, StoreError, open_store
+from webhook.ledger.postgres import PostgresUnusable, binaries
+from webhook.outputs.conditions import Probed, Style, own_key, probe, refusal
+from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 
 _OLDEST_POSTGRES = 14
 _CLOCK_SECONDS = 3.0
@@ -102,7 +102,7 @@ async def _database(secrets: Secrets, state: Path) -> Finding:
 def _embedded(state: Path) -> Finding:
     try:
         binaries()
-    except EmbeddedError as error:
+    except PostgresUnusable as error:
         return Finding("database", "failed", str(error))
     return Finding(
         "database", "ok", f"embedded, in {state / 'postgres'}",
@@ -110,7 +110,7 @@ def _embedded(state: Path) -> Finding:
     )  # fmt: skip
 
 
-async def _buckets(config: Config, store: Store) -> AsyncIterator[Finding]:
+async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]:
     inputs = {str(pipeline.input): pipeline.input for pipeline in config.pipelines.values()}
     clock: Finding | None = None
     for place in inputs.values():
@@ -132,7 +132,7 @@ async def _buckets(config: Config, store: Store) -> AsyncIterator[Finding]:
             yield await _trash(pipeline.output, pipeline.trash, store)
 
 
-async def _listing(place: Place, store: Store) -> Finding:
+async def _listing(place: Place, store: ObjectStore) -> Finding:
     """Whether the store lists only what changed lately, if it is asked to."""
     subject = f"input {place}"
     try:
@@ -150,7 +150,7 @@ async def _listing(place: Place, store: Store) -> Finding:
     return Finding(subject, "ok", "can be read; frequent sweeps list only what changed lately (X-Tigris-Query)")
 
 
-async def _clock(bucket: str, store: Store) -> Finding:
+async def _clock(bucket: str, store: ObjectStore) -> Finding:
     try:
         ahead = (await store.ahead(bucket)).total_seconds()
     except StoreError as error:
@@ -163,7 +163,7 @@ async def _clock(bucket: str, store: Store) -> Finding:
     )  # fmt: skip
 
 
-async def _output(pipelines: Sequence[Pipeline], store: Store) -> Finding:
+async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     """Try each condition on an object of its own, and say what follows."""
     place = pipelines[0].output
     subject = f"output {place}"
@@ -184,7 +184,7 @@ async def _output(pipelines: Sequence[Pipeline], store: Store) -> Finding:
     return await _staging(place, found, store)
 
 
-async def _staging(place: Place, found: Probed, store: Store) -> Finding:
+async def _staging(place: Place, found: Probed, store: ObjectStore) -> Finding:
     said = f"conditions are not honoured ({found.said}): outputs are put aside and copied"
     try:
         await _copied(place, place, store)
@@ -193,7 +193,7 @@ async def _staging(place: Place, found: Probed, store: Store) -> Finding:
     return Finding(f"output {place}", "ok", said)
 
 
-async def _trash(output: Place, place: Place, store: Store) -> Finding:
+async def _trash(output: Place, place: Place, store: ObjectStore) -> Finding:
     try:
         await _copied(output, place, store)
     except (StoreError, PreconditionFailed) as error:
@@ -201,7 +201,7 @@ async def _trash(output: Place, place: Place, store: Store) -> Finding:
     return Finding(f"trash {place}", "ok", "can be copied to")
 
 
-async def _copied(source: Place, target: Place, store: Store) -> None:
+async def _copied(source: Place, target: Place, store: ObjectStore) -> None:
     """Put an object, copy it, delete both."""
     first, second = (own_key(place, "check") for place in (source, target))
     etag = await store.put_new(source.bucket, first, b"yurt check\n")

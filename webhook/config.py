@@ -37,12 +37,12 @@ Topic = Annotated[str, Field(pattern=rf"^arn:aws(-cn|-us-gov)?:sns:{_REGION}:[0-
 
 _PORT = r"([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _MINT_SECONDS = 30.0
-"""What a provider has to accept an order, within the time to boot (``workers.fleet.PoolPolicy``)."""
+"""What a provider has to accept an order, within the time to boot (``webhook.fleet.fleet.PoolPolicy``)."""
 MIB = 1 << 20
 GIB = 1 << 30
 
 
-OWN = ".yurt-"
+RESERVED_PREFIX = ".yurt-"
 """Begins names in output places that are Yurt's own business: probes, and outputs that are not published yet."""
 
 
@@ -80,7 +80,7 @@ class Place(_Section):
         )
 
 
-class Server(_Section):
+class ServerSettings(_Section):
     """The control plane's own address."""
 
     listen: Annotated[str, Field(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\s]+):{_PORT}$")] = "127.0.0.1:8080"
@@ -215,7 +215,7 @@ class Pipeline(_Section):
             bucket == self.input.bucket
             and key.startswith(self.input.prefix)
             and not key.endswith("/")
-            and f"/{OWN}" not in f"/{key}"
+            and f"/{RESERVED_PREFIX}" not in f"/{key}"
             and (not self.suffixes or key.lower().endswith(self.suffixes))
         )
 
@@ -263,7 +263,7 @@ class Pool(_Section):
         return self
 
 
-class Sweep(_Section):
+class SweepSettings(_Section):
     """Comparing listings of the input buckets with the ledger."""
 
     recent_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 300
@@ -279,7 +279,7 @@ class Sweep(_Section):
 Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
-class Retention(_Section):
+class RetentionSettings(_Section):
     """For how long the ledger remembers what is over. 0: for ever."""
 
     done_days: Days = 90
@@ -303,9 +303,9 @@ class Config(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    server: Server = Server()
-    sweep: Sweep = Sweep()
-    retention: Retention = Retention()
+    server: ServerSettings = ServerSettings()
+    sweep: SweepSettings = SweepSettings()
+    retention: RetentionSettings = RetentionSettings()
     pipelines: Annotated[dict[PipelineName, Pipeline], Field(min_length=1, max_length=1000)]
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
 

@@ -1,7 +1,7 @@
 """What a store says about an object, and what is newer than what.
 
 An event is a hint that something changed, never the truth. It is dropped unread only where it is the very delivery
-seen before (same ``mark``) or where its source's own order proves it old (``Version`` below). Everything else is
+seen before (same ``mark``) or where its source's own order proves it old (``ContentVersion`` below). Everything else is
 settled by asking the store.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -22,7 +23,7 @@ _LATEST = timedelta(days=1)
 """How far ahead of this clock a Last-Modified is believed."""
 
 
-class Kind(enum.StrEnum):
+class EventKind(enum.StrEnum):
     """What is to be done about an event."""
 
     CREATED = "created"
@@ -35,7 +36,7 @@ class Kind(enum.StrEnum):
     """Nothing about the content changed: a storage class, tags."""
 
 
-class Order(msgspec.Struct, frozen=True, gc=False):
+class EventOrder(msgspec.Struct, frozen=True, gc=False):
     """A source's own order of an object's contents, encoded so that comparing bytes compares contents.
 
     Only two orders of one scheme compare; a source whose values are sometimes not comparable names a scheme for each
@@ -48,19 +49,19 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     latest: bytes | None = None
     """None: exactly at ``key``."""
 
-    def is_before(self, other: Order) -> bool:
+    def is_before(self, other: EventOrder) -> bool:
         """Whether it is proven to come before. Intervals are ordered strictly and partially (Fishburn, 1970)."""
         return self.scheme == other.scheme and max(self.key, self.latest or b"") < other.key
 
 
-class Version(msgspec.Struct, frozen=True, gc=False):
+class ContentVersion(msgspec.Struct, frozen=True, gc=False):
     """One content of an object, as far as it is known."""
 
     etag: str | None = None
     modified: datetime | None = None
-    order: Order | None = None
+    order: EventOrder | None = None
 
-    def is_older_than(self, other: Version) -> bool:
+    def is_older_than(self, other: ContentVersion) -> bool:
         """Whether it is proven that this content is older: no verdict (False both ways) is the usual answer.
 
         Where either has an order, only two orders of one scheme give a verdict. Otherwise Last-Modified does, where
@@ -81,8 +82,8 @@ class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
     source: str
     bucket: str
     key: str
-    kind: Kind
-    version: Version
+    kind: EventKind
+    version: ContentVersion
     size: int | None
     """Bytes."""
     mark: bytes
@@ -129,11 +130,11 @@ def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:
     """
     a, b = first.version, second.version
     order = _hull(a.order, b.order)
-    created = first.kind is second.kind is Kind.CREATED
+    created = first.kind is second.kind is EventKind.CREATED
     return msgspec.structs.replace(
         second,
-        kind=first.kind if first.kind is second.kind else Kind.MOVED,
-        version=Version(
+        kind=first.kind if first.kind is second.kind else EventKind.MOVED,
+        version=ContentVersion(
             etag=a.etag if created and a.etag == b.etag else None,
             modified=_later(a.modified, b.modified) if order or a.order is b.order else None,
             order=order,
@@ -143,13 +144,37 @@ def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:
     )
 
 
-def _hull(a: Order | None, b: Order | None) -> Order | None:
+def _hull(a: EventOrder | None, b: EventOrder | None) -> EventOrder | None:
     """The interval that holds both: before another order only where both are, and after it only where both are."""
     if a is None or b is None or a.scheme != b.scheme:
         return None
     key, latest = min(a.key, b.key), max(a.latest or a.key, b.latest or b.key)
-    return Order(a.scheme, key, latest if latest > key else None)
+    return EventOrder(a.scheme, key, latest if latest > key else None)
 
 
 def _later(a: datetime | None, b: datetime | None) -> datetime | None:
     return max(a, b) if a and b else None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One event that could not be read."""
+
+    source: str
+    reason: str
+    raw: bytes
+
+
+class UnreadableEvent(ValueError):
+    """Why one event goes to quarantine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object in a listing."""
+
+    key: str
+    etag: str
+    modified: datetime
+    size: int
+    """Bytes."""

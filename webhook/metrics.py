@@ -23,7 +23,7 @@ _STANDING_SECONDS = 15.0
 
 
 @dataclass(slots=True)
-class Snapshot:
+class LedgerSnapshot:
     """What the ledger said last."""
 
     totals: list[tuple[str, str, int]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.snapshot = Snapshot()
+        self.snapshot = LedgerSnapshot()
         self._standing_until = 0.0
         self.notification_seconds = Histogram(
             "yurt_notification_seconds",

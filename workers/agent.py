@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from workers import lifeline
+from workers import parent_death
 from workers.settings import Settings, SettingsError
 
 INTERRUPTED = 130
@@ -12,11 +12,11 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run an agent as the environment says until it leaves, and give its exit code (`workers.session.Exit`).
+    """Run an agent as the environment says until it leaves, and give its exit code (`workers.lifecycle.Exit`).
 
     Takes over the process: its signals, its logs, its event loop.
     """
-    lifeline.hold()
+    parent_death.hold()
     try:
         return _run(Settings.take())
     except SettingsError as error:
@@ -30,7 +30,7 @@ def _run(settings: Settings) -> int:
     # Only now: a wrong environment is told at once, and a command line that imports this starts fast.
     import asyncio
 
-    from workers import log, session
+    from workers import lifecycle, log
 
     log.configure(settings.log)
-    return asyncio.run(session.live(settings))
+    return asyncio.run(lifecycle.live(settings))

@@ -25,7 +25,10 @@ from typing import NoReturn
 
 import structlog
 
-from workers.control import LeaseLost, Rejected, Unauthorized
+from workers.client import LeaseLost, Rejected, Unauthorized
+from workers.concurrency import end, first_of
+from workers.heartbeat import Heartbeat
+from workers.lease_task import LeaseTask, Stage, Tools, failed
 from workers.protocol import (
     MAX_LEASES,
     MAX_WAIT_SECONDS,
@@ -38,10 +41,7 @@ from workers.protocol import (
     Welcome,
 )
 from workers.retry import Backoff
-from workers.run import Run, Stage, Tools, failed
 from workers.sandbox import WorkerFault
-from workers.tasks import end, first_of
-from workers.tenure import Tenure
 
 _log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class Dispatcher:
         self._welcome = welcome
         self._tools = tools
         self._pace = pace or Pace()
-        self._runs: dict[int, tuple[Run, asyncio.Task[Settlement | None]]] = {}
+        self._runs: dict[int, tuple[LeaseTask, asyncio.Task[Settlement | None]]] = {}
         """By fencing token: an object may be leased anew before its old lease here has ended."""
         self._outbox: list[Settlement] = []
         self._released: set[int] = set()
@@ -203,13 +203,13 @@ class Dispatcher:
             for old, task in self._runs.values():
                 if old.lease.id == lease.id:  # leased anew: what is done under the old token is in vain
                     task.cancel()
-            tenure = Tenure(lease, self._tools.control, longest_beat_seconds=self._longest_silence_seconds)
-            run = Run(lease, tenure, self._tools, self._notify)
+            tenure = Heartbeat(lease, self._tools.control, longest_beat_seconds=self._longest_silence_seconds)
+            run = LeaseTask(lease, tenure, self._tools, self._notify)
             task = asyncio.create_task(self._outcome(run))
             task.add_done_callback(partial(self._ended, run))
             self._runs[lease.token] = run, task
 
-    async def _outcome(self, run: Run) -> Settlement | None:
+    async def _outcome(self, run: LeaseTask) -> Settlement | None:
         """Run to the end. None when there is nothing to settle."""
         lease = run.lease
         structlog.contextvars.bind_contextvars(
@@ -233,7 +233,7 @@ class Dispatcher:
             _log.exception("agent-fault")
             return failed(lease, "agent-fault", "The worker has a fault of its own; see its log.", retry=True)
 
-    def _ended(self, run: Run, task: asyncio.Task[Settlement | None]) -> None:
+    def _ended(self, run: LeaseTask, task: asyncio.Task[Settlement | None]) -> None:
         lease = run.lease
         settlement = None if task.cancelled() else task.result()
         if task.cancelled() and lease.token in self._released:

@@ -15,13 +15,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workers import manifest
-from workers.control import ControlPlane
+from workers.client import ControlPlaneClient
+from workers.concurrency import all_of
 from workers.handlers import HandlerError, OutputFile, Result
+from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest, Seconds
 from workers.protocol import MANIFEST, Lease, Output, OutputRequest, OutputsRequest, Upload, Version
-from workers.tasks import all_of
-from workers.tenure import Tenure
-from workers.transfer import MAX_UPLOAD_BYTES, Condition, Expired, Store
+from workers.transfer import MAX_UPLOAD_BYTES, Condition, Expired, TransferClient
 
 _CONFLICTS = 3
 """Other conditions to ask for when one does not hold."""
@@ -47,7 +47,9 @@ class Piece:
 class Publisher:
     """Publishes the results of one lease."""
 
-    def __init__(self, lease: Lease, fetched: Version, *, tenure: Tenure, control: ControlPlane, store: Store) -> None:
+    def __init__(
+        self, lease: Lease, fetched: Version, *, tenure: Heartbeat, control: ControlPlaneClient, store: TransferClient
+    ) -> None:
         self._lease = lease
         self._fetched = fetched
         self._tenure = tenure

@@ -14,13 +14,13 @@ from tenacity import (
 )
 
 
-class Fault(Exception):
+class NetworkFault(Exception):
     """Something on the network went wrong."""
 
-    def __init__(self, message: str, *, again: bool, after_seconds: float = 0.0) -> None:
+    def __init__(self, message: str, *, transient: bool, after_seconds: float = 0.0) -> None:
         super().__init__(message)
         self.message = message
-        self.again = again
+        self.transient = transient
         """Whether the same request may succeed in a moment."""
         self.after_seconds = after_seconds
         """Ask again no sooner than this."""
@@ -39,11 +39,11 @@ class Backoff:
     longest_seconds: float = 10.0
 
     def retrying(self) -> AsyncRetrying:
-        """Repeats a call for as long as it raises a ``Fault`` that says ``again``; then raises that fault
+        """Repeats a call for as long as it raises a transient ``NetworkFault``; then raises that fault
         itself."""
         stop = stop_never if self.attempts is None else stop_after_attempt(self.attempts)
         return AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.again),
+            retry=retry_if_exception(lambda error: isinstance(error, NetworkFault) and error.transient),
             stop=stop,
             wait=self._wait,
             reraise=True,
@@ -51,7 +51,7 @@ class Backoff:
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.after_seconds if isinstance(error, Fault) else 0.0
+        asked = error.after_seconds if isinstance(error, NetworkFault) else 0.0
         return asked + self._jitter(state)
 
     def _jitter(self, state: RetryCallState) -> float:

@@ -23,7 +23,7 @@ import httpx
 from workers import tls
 from workers.headers import content_length, http_date, plain_etag, retry_after_seconds
 from workers.protocol import Download, Expected, Upload, Version
-from workers.retry import Backoff, Fault
+from workers.retry import Backoff, NetworkFault
 
 MAX_UPLOAD_BYTES = 5 << 30
 """One PUT carries at most 5 GiB: S3 and Tigris alike."""
@@ -54,7 +54,7 @@ class Patience:
         return self.total_seconds + size_bytes / self.least_bytes_per_second
 
 
-class StoreFault(Fault):
+class StoreFault(NetworkFault):
     """The transfer failed. ``str()`` is a sentence for the person who uploaded the file."""
 
     def __init__(
@@ -62,11 +62,11 @@ class StoreFault(Fault):
         message: str,
         *,
         reason: str = "store",
-        again: bool = False,
+        transient: bool = False,
         retry: bool = True,
         after_seconds: float = 0.0,
     ) -> None:
-        super().__init__(message, again=again, after_seconds=after_seconds)
+        super().__init__(message, transient=transient, after_seconds=after_seconds)
         self.reason = reason
         self.retry = retry
         """Whether another attempt, with another lease, can help."""
@@ -90,7 +90,7 @@ class Nothing(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoreResponse:
     """What matters of a store's answer."""
 
     status: int
@@ -122,7 +122,7 @@ class Answer:
 
 
 def judge_download(
-    answer: Answer, expected: Expected, limit_bytes: int, known_etag: str | None = None
+    answer: StoreResponse, expected: Expected, limit_bytes: int, known_etag: str | None = None
 ) -> Version | Nothing | StoreFault:
     """What the answer to a GET means.
 
@@ -151,12 +151,12 @@ def judge_against(fetched: Version, earlier: Version | None, expected: Expected)
         return fetched
     if fetched.etag == earlier.etag:
         return Nothing.KNOWN
-    answer = Answer(200, fetched.etag, fetched.modified)
+    answer = StoreResponse(200, fetched.etag, fetched.modified)
     behind = _behind(answer, Expected(after=earlier.modified, believed=expected.believed))
     return _replica_behind() if behind else fetched
 
 
-def judge_upload(answer: Answer) -> str | StoreFault:
+def judge_upload(answer: StoreResponse) -> str | StoreFault:
     """What the answer to a PUT means: the new ETag, or what went wrong."""
     if answer.status in (200, 201, 204):
         return answer.etag or StoreFault("The store named no ETag for an output that it accepted.")
@@ -165,12 +165,12 @@ def judge_upload(answer: Answer) -> str | StoreFault:
     if answer.status == 403:
         return Expired(f"The store refused an output: {answer}.")
     if answer.status == 409:  # ConditionalRequestConflict: two writers at once, S3 says to try again
-        return StoreFault(f"The store refused an output: {answer}.", again=True)
+        return StoreFault(f"The store refused an output: {answer}.", transient=True)
     return _refusal(answer, "upload")
 
 
 def _judge_content(
-    answer: Answer, expected: Expected, limit_bytes: int, known_etag: str | None
+    answer: StoreResponse, expected: Expected, limit_bytes: int, known_etag: str | None
 ) -> Version | Nothing | StoreFault:
     etag = answer.etag or (known_etag if answer.status == 304 else None)
     if _behind(answer, expected):
@@ -184,7 +184,7 @@ def _judge_content(
     return Version(etag=etag, modified=answer.modified, size=answer.size_bytes)
 
 
-def _behind(answer: Answer, expected: Expected) -> bool:
+def _behind(answer: StoreResponse, expected: Expected) -> bool:
     """Whether the content is older than what is known to exist, or may be.
 
     HTTP gives whole seconds: an announced fraction of a second must not make the very content look older, and of two
@@ -206,15 +206,15 @@ def _replica_behind(after_seconds: float = 0.0) -> StoreFault:
     return StoreFault(
         "The store serves content that may be older than what is known to exist: a replica is behind.",
         reason="replica-behind",
-        again=True,
+        transient=True,
         after_seconds=after_seconds,
     )
 
 
-def _refusal(answer: Answer, what: str) -> StoreFault:
+def _refusal(answer: StoreResponse, what: str) -> StoreFault:
     return StoreFault(
         f"The store answered the {what} with {answer}.",
-        again=answer.status in _BUSY,
+        transient=answer.status in _BUSY,
         after_seconds=answer.retry_after_seconds,
     )
 
@@ -235,7 +235,7 @@ def require_space(folder: Path, size_bytes: int) -> None:
 # ── moving bytes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Store:
+class TransferClient:
     """Transfers by presigned URLs. One connection pool; close with ``aclose``."""
 
     def __init__(self, patience: Patience | None = None, *, connections: int = 64) -> None:
@@ -322,7 +322,7 @@ class Store:
         known_etag = plain_etag({k.lower(): v for k, v in source.headers.items()}.get("if-none-match"))
         try:
             async with self._http.stream("GET", source.url, headers=source.headers) as response:
-                answer = Answer.of(response, await _error_code(response))
+                answer = StoreResponse.of(response, await _error_code(response))
                 verdict = judge_download(answer, expected, limit_bytes, known_etag)
                 if isinstance(verdict, StoreFault):
                     raise verdict
@@ -337,7 +337,7 @@ class Store:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _unreachable(error) from error
         if answer.size_bytes not in (None, size):
-            raise StoreFault("The download ended early.", again=True)
+            raise StoreFault("The download ended early.", transient=True)
         return verdict.model_copy(update={"size": size})
 
     async def _put(self, target: Upload, path: Path, size_bytes: int) -> str:
@@ -346,7 +346,7 @@ class Store:
             async with self._http.stream(
                 "PUT", target.url, headers=headers, content=_chunks(path, size_bytes)
             ) as response:
-                verdict = judge_upload(Answer.of(response, await _error_code(response)))
+                verdict = judge_upload(StoreResponse.of(response, await _error_code(response)))
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _unreachable(error) from error
         if isinstance(verdict, StoreFault):
@@ -391,5 +391,5 @@ async def _error_code(response: httpx.Response) -> str:
 
 def _unreachable(error: Exception) -> StoreFault:
     # Only the kind of the error: its text may show the URL, and with it the signature.
-    again = not isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return StoreFault(f"The store could not be reached: {type(error).__name__}.", again=again)
+    transient = not isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return StoreFault(f"The store could not be reached: {type(error).__name__}.", transient=transient)

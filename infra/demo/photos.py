@@ -14,7 +14,7 @@ from typing import Any
 from infra.demo import encoding
 from infra.demo.camera import Camera
 from infra.demo.encoding import Encode
-from infra.demo.scene import CORNERS, MOODS, Colour, Corners, Scene
+from infra.demo.sample_images import CORNERS, MOODS, Colour, Corners, Scene
 
 TEXT = b"Milk, flour, salt.\nAsk Oyuna whether the felt is dry.\n"
 
@@ -29,7 +29,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedResult:
     """What has to be published of a photo."""
 
     width: int
@@ -60,7 +60,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ExpectedRefusal:
     """Why a file has to be parked."""
 
     reason: str
@@ -69,7 +69,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class SamplePhoto:
     """One object to upload."""
 
     name: str
@@ -77,13 +77,13 @@ class Photo:
     about: str
     """What it is there for."""
     content: bytes
-    outcome: Expected | Refused
+    outcome: ExpectedResult | ExpectedRefusal
     content_type: str = "image/jpeg"
     earlier: tuple[bytes, ...] = ()
     """Contents uploaded before, each overwritten by the next."""
 
 
-Plan = Callable[[], Sequence[Photo]]
+Plan = Callable[[], Sequence[SamplePhoto]]
 """Makes photos; takes a moment."""
 
 
@@ -129,12 +129,12 @@ class _Studio:
     ) -> Plan:
         """One upright photo."""
 
-        def make() -> list[Photo]:
+        def make() -> list[SamplePhoto]:
             camera = self._camera(name) if exif else None
             image = self._scene(name, about, width, height).draw()
             content = encode(camera.stamp(image) if camera else image)
-            expected = Expected(width, height, format_name, None if grey else CORNERS, camera)
-            return [Photo(name, about, content, expected, _TYPES[format_name])]
+            expected = ExpectedResult(width, height, format_name, None if grey else CORNERS, camera)
+            return [SamplePhoto(name, about, content, expected, _TYPES[format_name])]
 
         return make
 
@@ -152,39 +152,45 @@ class _Studio:
         """A photo from a camera that was held, or mirrored, in one of eight ways."""
         name, about = f"orientation-{orientation}.jpg", f"EXIF orientation {orientation}"
 
-        def make() -> list[Photo]:
+        def make() -> list[SamplePhoto]:
             camera = self._camera(name)
             image = camera.stamp(self._scene(name, about, 1200, 800).draw())
             content = encoding.jpeg(encoding.as_held(image, orientation))
-            return [Photo(name, about, content, Expected(1200, 800, "jpeg", camera=camera, orientation=orientation))]
+            return [
+                SamplePhoto(
+                    name, about, content, ExpectedResult(1200, 800, "jpeg", camera=camera, orientation=orientation)
+                )
+            ]
 
         return make
 
     def window(self, name: str, about: str, encode: Encode, format_name: str) -> Plan:
         """A photo with a hole in it."""
 
-        def make() -> list[Photo]:
+        def make() -> list[SamplePhoto]:
             image = encoding.with_window(self._scene(name, about, 1000, 700).draw())
-            expected = Expected(1000, 700, format_name, has_alpha=True, window=True)
-            return [Photo(name, about, encode(image), expected, _TYPES[format_name])]
+            expected = ExpectedResult(1000, 700, format_name, has_alpha=True, window=True)
+            return [SamplePhoto(name, about, encode(image), expected, _TYPES[format_name])]
 
         return make
 
-    def large(self) -> list[Photo]:
+    def large(self) -> list[SamplePhoto]:
         return list(self.one("large.jpg", "24 megapixels", 6000, 4000)())
 
-    def animation(self) -> list[Photo]:
+    def animation(self) -> list[SamplePhoto]:
         name, about = "animation.gif", "Animated GIF: its first frame counts"
         first = self._scene(name, about, 480, 320)
         later = [replace(first, corners=_turned(turns)) for turns in (1, 2, 3)]
         content = encoding.animated_gif([scene.draw() for scene in (first, *later)])
-        return [Photo(name, about, content, Expected(480, 320, "gif", pages=4, has_alpha=True), _TYPES["gif"])]
+        return [
+            SamplePhoto(name, about, content, ExpectedResult(480, 320, "gif", pages=4, has_alpha=True), _TYPES["gif"])
+        ]
 
-    def twins(self) -> list[Photo]:
+    def twins(self) -> list[SamplePhoto]:
         [photo] = self.one("twin-a.jpg", "The same bytes under two names", 1200, 800)()
         return [photo, replace(photo, name="twin-b.jpg")]
 
-    def overwritten(self) -> list[Photo]:
+    def overwritten(self) -> list[SamplePhoto]:
         """Four contents of one key, told apart by their corners."""
         name, about = "overwritten.jpg", "Overwritten three times while in flight: the last content counts"
         camera = self._camera(name)
@@ -193,17 +199,17 @@ class _Studio:
             for turns in range(4)
         ]
         *earlier, last = [encoding.jpeg(camera.stamp(scene.draw())) for scene in scenes]
-        expected = Expected(1800, 1200, "jpeg", scenes[-1].corners, camera)
-        return [Photo(name, about, last, expected, earlier=tuple(earlier))]
+        expected = ExpectedResult(1800, 1200, "jpeg", scenes[-1].corners, camera)
+        return [SamplePhoto(name, about, last, expected, earlier=tuple(earlier))]
 
-    def truncated(self) -> list[Photo]:
+    def truncated(self) -> list[SamplePhoto]:
         [whole] = self.one("truncated.jpg", "Cut off on its way", 1200, 800)()
         cut = whole.content[: len(whole.content) * 3 // 5]
-        return [replace(whole, content=cut, outcome=Refused("unreadable", "cut off"))]
+        return [replace(whole, content=cut, outcome=ExpectedRefusal("unreadable", "cut off"))]
 
-    def not_a_photo(self) -> list[Photo]:
-        refused = Refused("unreadable", "named .jpg but holds text")
-        return [Photo("shopping-list.jpg", "A text file called .jpg", TEXT, refused)]
+    def not_a_photo(self) -> list[SamplePhoto]:
+        refused = ExpectedRefusal("unreadable", "named .jpg but holds text")
+        return [SamplePhoto("shopping-list.jpg", "A text file called .jpg", TEXT, refused)]
 
     def _scene(self, name: str, caption: str, width: int, height: int) -> Scene:
         random = Random(f"{self._seed}/{name}")

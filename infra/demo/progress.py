@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from infra.demo.watch import Snapshot
+from infra.demo.watch import DemoSnapshot
 
 _BAR_COLUMNS = 40
 _LINE_SECONDS = 1.0
@@ -29,7 +29,7 @@ class Stand:
     uploads: int
     objects: int
     """To be uploaded."""
-    seen: Snapshot
+    seen: DemoSnapshot
 
     @property
     def noticed(self) -> int:
@@ -166,15 +166,15 @@ def _bar(number: int, total: int, colour: str) -> ProgressBar:
     )
 
 
-def _not_ready(seen: Snapshot) -> int:
+def _not_ready(seen: DemoSnapshot) -> int:
     return seen.workers() - seen.workers("ready")
 
 
-def _workers(seen: Snapshot) -> str:
+def _workers(seen: DemoSnapshot) -> str:
     return f"workers alive {seen.workers()}, minted {seen.minted}, slain {seen.slain}"
 
 
-def news(before: Snapshot | None, now: Snapshot) -> Iterator[str]:
+def news(before: DemoSnapshot | None, now: DemoSnapshot) -> Iterator[str]:
     """What happened between two looks, a sentence each."""
     counts = (
         ("minted", now.minted - (before.minted if before else 0)),

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.demo.found import Found
+from infra.demo.inventory import Inventory
 from infra.demo.upload import Answered
 
 
@@ -56,7 +56,7 @@ class Report(BaseModel):
     verified: bool
 
 
-def report(found: Found, answered: Answered, seconds: float, faults: Sequence[str]) -> Report:
+def report(found: Inventory, answered: Answered, seconds: float, faults: Sequence[str]) -> Report:
     """Count everything."""
     last = found.last
     return Report(
@@ -77,7 +77,7 @@ def report(found: Found, answered: Answered, seconds: float, faults: Sequence[st
     )
 
 
-def summary(told: Report, found: Found, sheet: str) -> RenderableType:
+def summary(told: Report, found: Inventory, sheet: str) -> RenderableType:
     """The table at the end."""
     table = Table(title="What happened", title_justify="left", title_style="bold", show_header=False)
     table.add_column()
@@ -90,7 +90,7 @@ def summary(told: Report, found: Found, sheet: str) -> RenderableType:
     return Group(*parts, Text.assemble("Contact sheet: ", (sheet, "bold")))
 
 
-def _rows(told: Report, found: Found) -> list[tuple[str, str, str]]:
+def _rows(told: Report, found: Inventory) -> list[tuple[str, str, str]]:
     hub = found.last.hub
     repeated = (
         f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order, and dropped "
@@ -113,7 +113,7 @@ def _rows(told: Report, found: Found) -> list[tuple[str, str, str]]:
     ]
 
 
-def _parked(found: Found) -> Table:
+def _parked(found: Inventory) -> Table:
     table = Table(title="Parked", title_justify="left", title_style="bold")
     for heading in ("object", "reason", "why"):
         table.add_column(heading, overflow="fold")
@@ -122,7 +122,7 @@ def _parked(found: Found) -> Table:
     return table
 
 
-def _latency(found: Found, answered_at: Mapping[str, float]) -> Latency:
+def _latency(found: Inventory, answered_at: Mapping[str, float]) -> Latency:
     taken = sorted(
         round((manifest.finished_at.timestamp() - answered_at[finding.key]) * 1000)
         for finding in found.findings

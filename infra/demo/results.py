@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.stop import Stop
+from infra.interrupts import Stop
 
 _THREADS = 4
 _MAX_OBJECTS = 2_000

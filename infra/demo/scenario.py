@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import stack
-from infra.demo.found import Found, bring_together
-from infra.demo.photos import Photo, Plan, plans
+from infra.demo.inventory import Inventory, bring_together
+from infra.demo.photos import Plan, SamplePhoto, plans
 from infra.demo.progress import Stand, View, news
 from infra.demo.results import ResultsError, listing, read
 from infra.demo.upload import Answered, Moments, UploadError, Uploads, uploading
-from infra.demo.watch import Snapshot, Watcher
-from infra.stop import Stop
+from infra.demo.watch import DemoSnapshot, Watcher
+from infra.interrupts import Stop
 from webhook.config import Config, Pipeline
 
 IDLE_SECONDS = 3
@@ -68,14 +68,14 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DemoOutcome:
     """What came of it."""
 
-    found: Found
+    found: Inventory
     answered: Answered
 
 
-def play(setting: Setting, view: View, stop: Stop) -> Outcome:
+def play(setting: Setting, view: View, stop: Stop) -> DemoOutcome:
     """Run it all, and leave no process behind.
 
     Raises Interrupted, StackError, UploadError, ResultsError, WatchError, UnfitError.
@@ -88,7 +88,7 @@ def play(setting: Setting, view: View, stop: Stop) -> Outcome:
 
 
 @contextmanager
-def _painting(seed: int, stop: Stop) -> Iterator[list[Future[list[Photo]]]]:
+def _painting(seed: int, stop: Stop) -> Iterator[list[Future[list[SamplePhoto]]]]:
     """The photos, being made on two threads while the services start."""
     painters = ThreadPoolExecutor(2, thread_name_prefix="photos")
     try:
@@ -114,7 +114,9 @@ def _services(setting: Setting, view: View, stop: Stop) -> Iterator[stack.Stack]
             view.note("stopping the workers, the control plane, the database and the bucket")
 
 
-def _travel(setting: Setting, running: stack.Stack, photos: Mapping[str, Photo], view: View, stop: Stop) -> Outcome:
+def _travel(
+    setting: Setting, running: stack.Stack, photos: Mapping[str, SamplePhoto], view: View, stop: Stop
+) -> DemoOutcome:
     s3 = running.s3()
     moments = Moments()
     pipeline = setting.pipeline
@@ -133,14 +135,14 @@ def _travel(setting: Setting, running: stack.Stack, photos: Mapping[str, Photo],
         except (UploadError, ResultsError):
             running.check()  # a bucket that is gone has more to say than who missed it
             raise
-        return Outcome(bring_together(setting.name, pipeline, photos, inputs, outputs, last), uploads.answered)
+        return DemoOutcome(bring_together(setting.name, pipeline, photos, inputs, outputs, last), uploads.answered)
 
 
 class _Watch:
     """Looks until something is so."""
 
     def __init__(
-        self, watcher: Watcher, uploads: Uploads, photos: Mapping[str, Photo], moments: Moments, view: View
+        self, watcher: Watcher, uploads: Uploads, photos: Mapping[str, SamplePhoto], moments: Moments, view: View
     ) -> None:
         self._watcher = watcher
         self._uploads = uploads
@@ -148,9 +150,9 @@ class _Watch:
         self._puts = sum(1 + len(photo.earlier) for photo in photos.values())
         self._moments = moments
         self._view = view
-        self._before: Snapshot | None = None
+        self._before: DemoSnapshot | None = None
 
-    def until(self, reached: Callable[[Snapshot], bool], seconds: float, what: str) -> Snapshot:
+    def until(self, reached: Callable[[DemoSnapshot], bool], seconds: float, what: str) -> DemoSnapshot:
         """The first look at which it is so, or, with a note, the last one in so many seconds."""
         deadline = time.monotonic() + seconds
         while True:
@@ -164,16 +166,16 @@ class _Watch:
                 self._view.note(f"given up after {seconds:g} s of waiting until {what}")
                 return seen
 
-    def settled(self, seen: Snapshot) -> bool:
+    def settled(self, seen: DemoSnapshot) -> bool:
         """Whether every event has arrived and every object has come to its end."""
         at_rest = seen.objects("done", "parked", "gone") == seen.objects() >= self._objects
         return seen.hub.pending == 0 and at_rest
 
-    def slain(self, seen: Snapshot) -> bool:
+    def slain(self, seen: DemoSnapshot) -> bool:
         """Whether no worker is left."""
         return seen.workers() == 0 and seen.minted == seen.slain
 
-    def _tell(self, seen: Snapshot) -> None:
+    def _tell(self, seen: DemoSnapshot) -> None:
         for sentence in news(self._before, seen):
             self._view.note(sentence)
         if seen.objects("leased"):
@@ -184,7 +186,7 @@ class _Watch:
         self._before = seen
 
 
-def _paint(plan: Plan, stop: Stop) -> list[Photo]:
+def _paint(plan: Plan, stop: Stop) -> list[SamplePhoto]:
     stop.check()
     return list(plan())
 
@@ -203,7 +205,7 @@ def photo_pipeline(config: Config) -> str:
     raise UnfitError('the demo needs a pipeline with handler = "photo" on a pool with provider = "local"')
 
 
-def _by_key(setting: Setting, photos: list[Photo]) -> dict[str, Photo]:
+def _by_key(setting: Setting, photos: list[SamplePhoto]) -> dict[str, SamplePhoto]:
     pipeline = setting.pipeline
     keyed = {f"{pipeline.input.prefix}{photo.name}": photo for photo in photos}
     if unwatched := [key for key in keyed if not pipeline.watches(pipeline.input.bucket, key)]:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pyvips
 
-from infra.demo.found import METADATA, Finding, Found
-from infra.demo.photos import Expected, Photo
+from infra.demo.inventory import METADATA, Inventory, PhotoResult
+from infra.demo.photos import ExpectedResult, SamplePhoto
 from infra.demo.report import Report
 from infra.demo.results import Stored
-from infra.demo.watch import Parked
+from infra.demo.watch import ParkedPhoto
 
 _EMBEDDED_BYTES = 256 << 10
 """A larger original is shown by a preview."""
@@ -43,7 +43,7 @@ _NUMBERS = {
 }
 
 
-def sheet(found: Found, told: Report, faults: Sequence[str]) -> str:
+def sheet(found: Inventory, told: Report, faults: Sequence[str]) -> str:
     """The page."""
     style = resources.files("infra.demo").joinpath("sheet.css").read_text()
     cards = "\n".join(_card(finding, found) for finding in found.findings)
@@ -91,7 +91,7 @@ def _numbers(told: Report) -> str:
     return "\n".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in pairs)
 
 
-def _card(finding: Finding, found: Found) -> str:
+def _card(finding: PhotoResult, found: Inventory) -> str:
     state = "parked" if finding.parked else "done" if finding.manifest else "missing"
     return f"""<article class="{state}">
 <header class="photo"><h2><bdi>{_text(finding.photo.name)}</bdi></h2><p>{_text(finding.photo.about)}</p>
@@ -104,7 +104,7 @@ def _card(finding: Finding, found: Found) -> str:
 </article>"""
 
 
-def _original(photo: Photo) -> str:
+def _original(photo: SamplePhoto) -> str:
     caption = f"Original: {photo.content_type}, {_size(len(photo.content))}"
     shown = photo.content_type in _SHOWN_BY_BROWSERS and _is_picture(photo.content)
     if shown and len(photo.content) <= _EMBEDDED_BYTES:
@@ -135,7 +135,7 @@ def _preview(content: bytes) -> bytes | None:
         return None
 
 
-def _pictures(finding: Finding, found: Found) -> str:
+def _pictures(finding: PhotoResult, found: Inventory) -> str:
     sizes = sorted(found.options.sizes, reverse=True)
     # The largest one is for looking at, not for a sheet of thirty.
     shown = [(f"{size}.webp", finding.outputs.get(f"{size}.webp")) for size in sizes[1:3] or sizes]
@@ -155,11 +155,11 @@ def _figure(content: bytes, content_type: str, caption: str, kind: str = "") -> 
     )
 
 
-def _why(parked: Parked) -> str:
+def _why(parked: ParkedPhoto) -> str:
     return f'<p class="why"><b>Parked.</b> {_text(parked.message or parked.reason)}</p>'
 
 
-def _facts(finding: Finding) -> str:
+def _facts(finding: PhotoResult) -> str:
     pairs = [*_known(finding), ("ETag", finding.etag or "–")]
     if finding.parked:
         pairs = [("reason", finding.parked.reason), *pairs]
@@ -167,7 +167,7 @@ def _facts(finding: Finding) -> str:
     return f'<dl class="facts">{rows}</dl>'
 
 
-def _known(finding: Finding) -> Iterable[tuple[str, object]]:
+def _known(finding: PhotoResult) -> Iterable[tuple[str, object]]:
     metadata = _metadata(finding)
     if metadata:
         yield "size", f"{metadata.get('width')} × {metadata.get('height')}"
@@ -177,7 +177,7 @@ def _known(finding: Finding) -> Iterable[tuple[str, object]]:
         yield "camera", _camera(metadata.get("camera")) or "–"
         yield "colour", metadata.get("dominant_colour")
         yield "thumbhash", metadata.get("thumbhash")
-    if isinstance(finding.photo.outcome, Expected) and (manifest := finding.manifest):
+    if isinstance(finding.photo.outcome, ExpectedResult) and (manifest := finding.manifest):
         seconds = manifest.seconds
         steps = (("fetched", seconds.fetch), ("handled", seconds.handle), ("published", seconds.publish))
         yield "worker", ", ".join(f"{step} in {_duration(taken * 1000)}" for step, taken in steps)
@@ -185,7 +185,7 @@ def _known(finding: Finding) -> Iterable[tuple[str, object]]:
         yield "contents", f"{len(finding.photo.earlier) + 1}; this is the last"
 
 
-def _metadata(finding: Finding) -> Mapping[str, Any]:
+def _metadata(finding: PhotoResult) -> Mapping[str, Any]:
     stored = finding.outputs.get(METADATA)
     try:
         said = json.loads(stored.content) if stored else {}

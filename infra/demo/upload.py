@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.demo.photos import Photo
+from infra.demo.photos import SamplePhoto
 
 _THREADS = 4
 _IN_FLIGHT_SECONDS = 8.0
@@ -51,7 +51,7 @@ class Moments:
 class Uploads:
     """PUTs under way. One key's contents go up one after the other."""
 
-    def __init__(self, s3: Any, bucket: str, objects: Mapping[str, Photo], moments: Moments) -> None:
+    def __init__(self, s3: Any, bucket: str, objects: Mapping[str, SamplePhoto], moments: Moments) -> None:
         self.answered = Answered()
         self._s3 = s3
         self._bucket = bucket
@@ -79,7 +79,7 @@ class Uploads:
         wait(self._futures)
         self._pool.shutdown()
 
-    def _upload(self, key: str, photo: Photo) -> None:
+    def _upload(self, key: str, photo: SamplePhoto) -> None:
         for content, moment in zip([*photo.earlier, photo.content], self._moments.of_contents(), strict=False):
             if not self._reached(moment):
                 return
@@ -103,7 +103,7 @@ class Uploads:
 
 
 @contextmanager
-def uploading(s3: Any, bucket: str, objects: Mapping[str, Photo], moments: Moments) -> Iterator[Uploads]:
+def uploading(s3: Any, bucket: str, objects: Mapping[str, SamplePhoto], moments: Moments) -> Iterator[Uploads]:
     """Upload every photo under its key for the length of the ``with`` block."""
     uploads = Uploads(s3, bucket, objects, moments)
     try:

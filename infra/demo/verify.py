@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pyvips
 
-from infra.demo.found import METADATA, Finding, Found
-from infra.demo.photos import Expected, Refused
+from infra.demo.inventory import METADATA, Inventory, PhotoResult
+from infra.demo.photos import ExpectedRefusal, ExpectedResult
 from infra.demo.results import Stored
-from infra.demo.scene import Colour, Corners, square_centres
+from infra.demo.sample_images import Colour, Corners, square_centres
 from workers.handlers.photo.options import PhotoOptions
 from workers.manifest import Manifest
 from workers.protocol import MANIFEST
@@ -25,24 +25,24 @@ _PRIVATE = ("exif-data", "xmp-data", "iptc-data")
 _HEX = re.compile(r"#[0-9a-f]{6}")
 
 
-def faults(found: Found) -> list[str]:
+def faults(found: Inventory) -> list[str]:
     """All that is wrong, a sentence each; none: verified."""
     wrong = [f"{finding.key}: {fault}" for finding in found.findings for fault in _of(finding, found)]
     wrong += [f"{stray}: nobody should have put this there" for stray in found.strays]
     return [*wrong, *_of_ledger(found)]
 
 
-def _of(finding: Finding, found: Found) -> Iterator[str]:
+def _of(finding: PhotoResult, found: Inventory) -> Iterator[str]:
     newest = hashlib.md5(finding.photo.content, usedforsecurity=False).hexdigest()
     if finding.etag != newest:
         yield f"the bucket holds {finding.etag or 'nothing'}, uploaded last was {newest}"
-    if isinstance(finding.photo.outcome, Refused):
+    if isinstance(finding.photo.outcome, ExpectedRefusal):
         yield from _of_refused(finding, finding.photo.outcome)
     else:
         yield from _of_done(finding, finding.photo.outcome, found, newest)
 
 
-def _of_refused(finding: Finding, refused: Refused) -> Iterator[str]:
+def _of_refused(finding: PhotoResult, refused: ExpectedRefusal) -> Iterator[str]:
     if finding.outputs:
         yield f"it cannot be read, yet it has results: {', '.join(sorted(finding.outputs))}"
     parked = finding.parked
@@ -54,7 +54,7 @@ def _of_refused(finding: Finding, refused: Refused) -> Iterator[str]:
         )
 
 
-def _of_done(finding: Finding, expected: Expected, found: Found, etag: str) -> Iterator[str]:
+def _of_done(finding: PhotoResult, expected: ExpectedResult, found: Inventory, etag: str) -> Iterator[str]:
     if finding.parked:
         yield f"parked: {finding.parked.message}"
     names = {MANIFEST, METADATA, *(f"{size}.webp" for size in found.options.sizes)}
@@ -70,7 +70,7 @@ def _of_done(finding: Finding, expected: Expected, found: Found, etag: str) -> I
             yield from (f"{size}.webp: {fault}" for fault in _of_thumbnail(thumbnail, size, expected))
 
 
-def _of_manifest(finding: Finding, found: Found, etag: str) -> Iterator[str]:
+def _of_manifest(finding: PhotoResult, found: Inventory, etag: str) -> Iterator[str]:
     manifest = finding.manifest
     if manifest is None:
         if MANIFEST in finding.outputs:
@@ -89,7 +89,7 @@ def _of_manifest(finding: Finding, found: Found, etag: str) -> Iterator[str]:
     yield from _of_fences(finding, manifest, etag)
 
 
-def _of_fences(finding: Finding, manifest: Manifest, etag: str) -> Iterator[str]:
+def _of_fences(finding: PhotoResult, manifest: Manifest, etag: str) -> Iterator[str]:
     """Whether every output was written under the one lease that the manifest names."""
     fence = {"yurt-token": str(manifest.token), "yurt-input-etag": etag}
     for name, stored in finding.outputs.items():
@@ -98,7 +98,7 @@ def _of_fences(finding: Finding, manifest: Manifest, etag: str) -> Iterator[str]
             yield f"{name}: belongs to lease {metadata.get('yurt-token')}, the manifest to {manifest.token}"
 
 
-def _of_metadata(stored: Stored, expected: Expected, options: PhotoOptions) -> Iterator[str]:
+def _of_metadata(stored: Stored, expected: ExpectedResult, options: PhotoOptions) -> Iterator[str]:
     try:
         found = json.loads(stored.content)
     except ValueError:
@@ -113,7 +113,7 @@ def _of_metadata(stored: Stored, expected: Expected, options: PhotoOptions) -> I
         yield f"{METADATA}: dominant_colour is {found.get('dominant_colour')!r}"
 
 
-def _of_thumbnail(stored: Stored, size: int, expected: Expected) -> Iterator[str]:
+def _of_thumbnail(stored: Stored, size: int, expected: ExpectedResult) -> Iterator[str]:
     if stored.content_type != "image/webp":
         yield f"is served as {stored.content_type}"
     try:
@@ -133,7 +133,7 @@ def _of_thumbnail(stored: Stored, size: int, expected: Expected) -> Iterator[str
         yield "is not clear in the middle"
 
 
-def _fitted(expected: Expected, size: int) -> tuple[int, int]:
+def _fitted(expected: ExpectedResult, size: int) -> tuple[int, int]:
     """Width and height of a picture that fits into the box, never enlarged."""
     factor = min(1.0, size / max(expected.width, expected.height))
     return round(expected.width * factor), round(expected.height * factor)
@@ -162,10 +162,10 @@ def _has_window(image: pyvips.Image) -> bool:
     return bool(image.getpoint(image.width // 2, image.height // 2)[-1] <= _CLEAR)
 
 
-def _of_ledger(found: Found) -> Iterator[str]:
+def _of_ledger(found: Inventory) -> Iterator[str]:
     last = found.last
     outcomes = [finding.photo.outcome for finding in found.findings]
-    expected = sum(isinstance(outcome, Expected) for outcome in outcomes)
+    expected = sum(isinstance(outcome, ExpectedResult) for outcome in outcomes)
     for state, wanted in (("done", expected), ("parked", len(outcomes) - expected)):
         if last.objects(state) != wanted:
             yield f"the ledger has {last.objects(state)} objects that are {state}, expected {wanted}"
@@ -182,7 +182,7 @@ def _of_ledger(found: Found) -> Iterator[str]:
     yield from _of_workers(found)
 
 
-def _of_workers(found: Found) -> Iterator[str]:
+def _of_workers(found: Inventory) -> Iterator[str]:
     last = found.last
     if not last.minted:
         yield "no worker was minted"

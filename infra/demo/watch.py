@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from infra.interrupts import Stop
 from infra.stack import Stack
-from infra.stop import Stop
 
 _TIMEOUT_SECONDS = 10.0
 _SILENT_SECONDS = 30.0
@@ -21,7 +21,7 @@ class WatchError(Exception):
     """A service runs but does not answer."""
 
 
-class Hub(BaseModel):
+class HubCounts(BaseModel):
     """Counts of the bucket's notification hub."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -38,7 +38,7 @@ class Hub(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class ParkedPhoto:
     """An object that was given up, and why."""
 
     key: str
@@ -47,10 +47,10 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class DemoSnapshot:
     """One look at everything. The hub was asked first: what it had posted by then is in the ledger's numbers."""
 
-    hub: Hub
+    hub: HubCounts
     status: dict[str, Any]
     """Of ``GET /v1/status``."""
     pipeline: str
@@ -75,9 +75,9 @@ class Snapshot:
         return sum(number for state, number in standing.items() if not states or state in states)
 
     @property
-    def parked(self) -> list[Parked]:
+    def parked(self) -> list[ParkedPhoto]:
         """Objects that were given up."""
-        return [Parked(row["key"], row["reason"], row["message"]) for row in self.status["parked"]]
+        return [ParkedPhoto(row["key"], row["reason"], row["message"]) for row in self.status["parked"]]
 
     @property
     def minted(self) -> int:
@@ -121,7 +121,7 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def look(self) -> Snapshot:
+    def look(self) -> DemoSnapshot:
         """After a short pause, how things stand. Raises Interrupted, StackError, WatchError."""
         deadline = time.monotonic() + _SILENT_SECONDS
         while True:
@@ -133,10 +133,10 @@ class Watcher:
                 if time.monotonic() > deadline:
                     raise WatchError(f"no answer for {_SILENT_SECONDS:g} s: {error}") from error
 
-    def _ask(self) -> Snapshot:
-        hub = Hub.model_validate(self._get(f"{self._stack.endpoint}/_yurt/stats"))
+    def _ask(self) -> DemoSnapshot:
+        hub = HubCounts.model_validate(self._get(f"{self._stack.endpoint}/_yurt/stats"))
         token = {"authorization": f"Bearer {self._stack.keys.admin}"}
-        return Snapshot(hub, self._get(f"{self._stack.url}/v1/status", token), self._pipeline, self._pool)
+        return DemoSnapshot(hub, self._get(f"{self._stack.url}/v1/status", token), self._pipeline, self._pool)
 
     def _get(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         answer = self._client.get(url, headers=headers)

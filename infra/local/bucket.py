@@ -18,11 +18,11 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from infra.local.exchange import Answer, Call, RefusedError, call_of, error, header_lines, json_answer
-from infra.local.faults import Fault, Faults
-from infra.local.hub import Hub
+from infra.local.exchange import BucketResponse, Call, RefusedError, call_of, error, header_lines, json_answer
+from infra.local.faults import Faults, InjectedFault
+from infra.local.hub import NotificationHub
 from infra.local.notifications import MAX_PATCH_BYTES, NotificationsError, patched
-from infra.local.store import Store
+from infra.local.store import LocalStore
 
 ADMIN = "/_yurt/"
 """No bucket can have this name."""
@@ -40,10 +40,10 @@ class DisconnectedError(Exception):
     """The client left before its request was complete."""
 
 
-class Bucket:
+class LocalBucket:
     """Answers HTTP. To be closed; the store and the hub are closed by who made them."""
 
-    def __init__(self, store: Store, hub: Hub, max_body_bytes: int) -> None:
+    def __init__(self, store: LocalStore, hub: NotificationHub, max_body_bytes: int) -> None:
         self.store = store
         self.hub = hub
         self.faults = Faults()
@@ -69,7 +69,7 @@ class Bucket:
         await send({"type": "http.response.start", "status": answer.status, "headers": [*header_lines(headers)]})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> BucketResponse:
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as body:
             size_bytes = await self._read(scope, receive, body)
             if scope["path"].startswith(ADMIN):
@@ -105,7 +105,7 @@ class Bucket:
 
     # ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _s3(self, call: Call) -> Answer:
+    async def _s3(self, call: Call) -> BucketResponse:
         if call.has_expired(datetime.now(UTC)):
             return error(403, "AccessDenied", "Request has expired")
         fault = self.faults.happening(call)
@@ -120,10 +120,10 @@ class Bucket:
             return instead or answer
         return instead
 
-    async def _turn(self, work: Callable[[Call], Answer], call: Call) -> Answer:
+    async def _turn(self, work: Callable[[Call], BucketResponse], call: Call) -> BucketResponse:
         return await self._loop.run_in_executor(self._turns, work, call)
 
-    def _carry_out(self, call: Call) -> Answer:
+    def _carry_out(self, call: Call) -> BucketResponse:
         answer, changes = self.store.answer(call, keep_previous=self.faults.will_be_stale(call))
         if changes:
             # From this one thread, in the order of commits, and before the answer is on its way.
@@ -132,7 +132,7 @@ class Bucket:
 
     # ── notification settings ───────────────────────────────────────────────────────────────────────────────
 
-    def _set_notifications(self, call: Call) -> Answer:
+    def _set_notifications(self, call: Call) -> BucketResponse:
         self._check_settings_call(call)
         if call.size_bytes > MAX_PATCH_BYTES:
             raise RefusedError(413, "EntityTooLarge", f"More than {MAX_PATCH_BYTES} bytes of settings.")
@@ -148,7 +148,7 @@ class Bucket:
             return json_answer({"status": "error", "message": reason}, 400)
         return json_answer({"status": "success"})
 
-    def _metadata(self, call: Call) -> Answer:
+    def _metadata(self, call: Call) -> BucketResponse:
         self._check_settings_call(call)
         count, size_bytes = self.store.sizes(call.bucket)
         described: dict[str, object] = {
@@ -169,7 +169,7 @@ class Bucket:
 
     # ── /_yurt/ ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _admin(self, scope: Scope, body: bytes) -> Answer:
+    async def _admin(self, scope: Scope, body: bytes) -> BucketResponse:
         if not _is_local(scope):
             raise RefusedError(403, "AccessDenied", f"{ADMIN} answers this machine alone.")
         match scope["method"], scope["path"].removeprefix(ADMIN):
@@ -183,13 +183,13 @@ class Bucket:
                 return self._add_fault(body)
             case "DELETE", "faults":
                 self.faults.clear()
-                return Answer(204, {})
+                return BucketResponse(204, {})
             case _:
                 raise RefusedError(
                     404, "NotFound", f"{ADMIN} has GET stats, POST flush, and GET, POST and DELETE faults."
                 )
 
-    async def _flush(self, scope: Scope) -> Answer:
+    async def _flush(self, scope: Scope) -> BucketResponse:
         """Wait until no event is under way, or for ``?deadline=`` seconds."""
         try:
             seconds = min(float(scope["query_string"].removeprefix(b"deadline=") or 30.0), _MAX_FLUSH_SECONDS)
@@ -202,9 +202,9 @@ class Bucket:
             return json_answer({"pending": self.hub.pending}, 504)
         return json_answer({"pending": 0})
 
-    def _add_fault(self, body: bytes) -> Answer:
+    def _add_fault(self, body: bytes) -> BucketResponse:
         try:
-            self.faults.add(Fault.model_validate_json(body))
+            self.faults.add(InjectedFault.model_validate_json(body))
         except ValidationError as wrong:
             return json_answer({"error": wrong.errors(include_url=False, include_context=False)}, 400)
         except ValueError as full:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import httpx
 
 from infra.local.counts import Counts
-from infra.local.notifications import Notifications
+from infra.local.notifications import NotificationTarget
 from infra.local.options import Posting
-from infra.local.payload import Event, body
+from infra.local.payload import HubEvent, body
 
 _MAX_ANSWER_BYTES = 64 * 1024
 
@@ -30,7 +30,7 @@ _MAX_ANSWER_BYTES = 64 * 1024
 class _Request:
     """Events that travel together, and how often they have travelled."""
 
-    events: tuple[Event, ...]
+    events: tuple[HubEvent, ...]
     attempts: int = 0
 
 
@@ -50,13 +50,13 @@ class Delivery:
 
     def __init__(
         self,
-        notifications: Notifications,
+        notifications: NotificationTarget,
         posting: Posting,
         counts: Counts,
         client: httpx.AsyncClient,
         max_pending: int,
     ) -> None:
-        self.notifications: Notifications | None = notifications
+        self.notifications: NotificationTarget | None = notifications
         """Where to post from now on."""
         self.pending = 0
         """Events, copies included, that are neither acknowledged nor given up."""
@@ -64,14 +64,14 @@ class Delivery:
         self._counts = counts
         self._client = client
         self._max_pending = max_pending
-        self._ready: deque[Event] = deque()
+        self._ready: deque[HubEvent] = deque()
         self._waiting: list[tuple[float, int, _Request]] = []
         self._tiebreak = itertools.count()
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
 
-    def put(self, event: Event, wait_seconds: float = 0.0) -> None:
+    def put(self, event: HubEvent, wait_seconds: float = 0.0) -> None:
         """Queue an event, to be posted after so long or later."""
         if self.pending >= self._max_pending:
             self._counts.discarded += 1
@@ -163,7 +163,7 @@ class Delivery:
         doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # for ever would overflow a float
         return min(doubled, self._posting.max_backoff_seconds)
 
-    async def _attempt(self, to: Notifications, request: _Request) -> str:
+    async def _attempt(self, to: NotificationTarget, request: _Request) -> str:
         """Post once. The status, or what went wrong before there was one."""
         try:
             async with asyncio.timeout(self._posting.timeout_seconds):
@@ -173,7 +173,7 @@ class Delivery:
         except httpx.HTTPError:
             return "unreachable"
 
-    async def _status(self, to: Notifications, request: _Request) -> int:
+    async def _status(self, to: NotificationTarget, request: _Request) -> int:
         headers = {"content-type": "application/json"}
         if to.auth:
             headers["authorization"] = to.auth.header()

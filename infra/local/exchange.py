@@ -24,7 +24,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BucketResponse:
     """Status, headers and the whole body."""
 
     status: int
@@ -106,13 +106,15 @@ def call_of(scope: Mapping[str, Any], body: IO[bytes], size_bytes: int) -> Call:
     )
 
 
-def error(status: int, code: str, message: str) -> Answer:
+def error(status: int, code: str, message: str) -> BucketResponse:
     """An error as S3 words it."""
     body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
-    return Answer(status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode())
+    return BucketResponse(
+        status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
+    )
 
 
-EMPTY_LISTING = Answer(
+EMPTY_LISTING = BucketResponse(
     200,
     {"content-type": "application/xml"},
     b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -121,9 +123,9 @@ EMPTY_LISTING = Answer(
 """A listing that shows nothing and ends."""
 
 
-def json_answer(content: object, status: int = 200) -> Answer:
+def json_answer(content: object, status: int = 200) -> BucketResponse:
     """An answer in JSON."""
-    return Answer(status, {"content-type": "application/json"}, json.dumps(content).encode())
+    return BucketResponse(status, {"content-type": "application/json"}, json.dumps(content).encode())
 
 
 def header_lines(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:

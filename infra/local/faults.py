@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from infra.local.exchange import EMPTY_LISTING, Answer, Call, error
+from infra.local.exchange import EMPTY_LISTING, BucketResponse, Call, error
 
 MAX_FAULTS = 100
 
@@ -21,7 +21,7 @@ _CODES = {
 }
 
 
-class Fault(BaseModel):
+class InjectedFault(BaseModel):
     """What happens to the next requests of a kind."""
 
     model_config = ConfigDict(extra="forbid")
@@ -63,7 +63,7 @@ class Fault(BaseModel):
             and (call.is_listing or not self.listing)
         )
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> BucketResponse | None:
         """What is answered instead of the truth."""
         if self.effect == "empty":
             return EMPTY_LISTING
@@ -76,9 +76,9 @@ class Faults:
     """The faults that are set. The oldest that fits a request happens to it."""
 
     def __init__(self) -> None:
-        self._set: list[Fault] = []
+        self._set: list[InjectedFault] = []
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: InjectedFault) -> None:
         """Set one more. Raises ValueError when too many are set."""
         if len(self._set) >= MAX_FAULTS:
             raise ValueError(f"{MAX_FAULTS} faults are set already; DELETE /_yurt/faults clears them")
@@ -92,7 +92,7 @@ class Faults:
         """The faults that are set, with how often each is still to happen."""
         return [fault.model_dump() for fault in self._set]
 
-    def happening(self, call: Call) -> Fault | None:
+    def happening(self, call: Call) -> InjectedFault | None:
         """The fault that happens to this request, which uses it up once."""
         for fault in self._set:
             if fault.method in (None, call.method) and fault.touches(call):

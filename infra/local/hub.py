@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 from infra.local.counts import Counts
 from infra.local.delivery import Delivery, client
 from infra.local.disorder import fate
-from infra.local.notifications import Notifications, key_pattern
+from infra.local.notifications import NotificationTarget, key_pattern
 from infra.local.options import Disorder, Posting
-from infra.local.payload import Change, Event
+from infra.local.payload import Change, HubEvent
 
 MAX_PENDING = 200_000
 """Events and copies waiting, of one bucket. More are discarded and counted, so that memory stays bounded."""
 
 
-class Hub:
+class NotificationHub:
     """Orders and announces changes. To be made inside a running event loop, and closed."""
 
     def __init__(self, disorder: Disorder, posting: Posting) -> None:
@@ -35,17 +35,17 @@ class Hub:
         self._disorder = disorder
         self._posting = posting
         self._client = client(posting)
-        self._notifications: dict[str, Notifications] = {}
+        self._notifications: dict[str, NotificationTarget] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._newest: dict[tuple[str, str], datetime] = {}
         self._commit_version = 0
         self._loop = asyncio.get_running_loop()
 
-    def notifications(self, bucket: str) -> Notifications | None:
+    def notifications(self, bucket: str) -> NotificationTarget | None:
         """A bucket's configuration."""
         return self._notifications.get(bucket)
 
-    def configure(self, bucket: str, notifications: Notifications | None) -> None:
+    def configure(self, bucket: str, notifications: NotificationTarget | None) -> None:
         """Set or clear where a bucket's events go. What waits goes to the new place; clearing discards it."""
         if notifications is None:
             self._notifications.pop(bucket, None)
@@ -105,9 +105,9 @@ class Hub:
         for order, change in enumerate(changes):
             if self._disorder.drop_superseded:
                 self._newest[change.bucket, change.key] = change.modified
-            self._announce(Event(change, self._commit_version.to_bytes(8) + order.to_bytes(2), heard))
+            self._announce(HubEvent(change, self._commit_version.to_bytes(8) + order.to_bytes(2), heard))
 
-    def _announce(self, event: Event) -> None:
+    def _announce(self, event: HubEvent) -> None:
         notifications = self._notifications.get(event.change.bucket)
         if notifications is None or not notifications.enabled or not _passes(notifications.filter, event):
             self.counts.unannounced += 1
@@ -115,7 +115,7 @@ class Hub:
             self.counts.events += 1
             self._send(event, self._deliveries[event.change.bucket])
 
-    def _send(self, event: Event, delivery: Delivery) -> None:
+    def _send(self, event: HubEvent, delivery: Delivery) -> None:
         decided = fate(self._disorder, self.counts.events)
         if decided.dropped:
             self.counts.dropped += 1
@@ -128,6 +128,6 @@ class Hub:
             delivery.put(event, decided.copy_wait_seconds)
 
 
-def _passes(expression: str, event: Event) -> bool:
+def _passes(expression: str, event: HubEvent) -> bool:
     pattern = key_pattern(expression)
     return pattern is None or pattern.search(event.change.key) is not None

@@ -50,7 +50,7 @@ class Auth(BaseModel):
         return {"token": MASK} if self.token is not None else {"basic_user": str(self.basic_user), "basic_pass": MASK}
 
 
-class Notifications(BaseModel):
+class NotificationTarget(BaseModel):
     """Where a bucket's events go, and which."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -61,7 +61,7 @@ class Notifications(BaseModel):
     auth: Auth | None = None
 
     @model_validator(mode="after")
-    def _usable(self) -> Notifications:
+    def _usable(self) -> NotificationTarget:
         if self.web_hook.username or self.web_hook.password:
             raise ValueError("web_hook: credentials belong in auth, not in the URL")
         key_pattern(self.filter)
@@ -94,7 +94,7 @@ def key_pattern(expression: str) -> re.Pattern[str] | None:
         raise NotificationsError(f"filter: the pattern is no regular expression: {error}") from None
 
 
-def patched(before: Notifications | None, patch: object) -> Notifications | None:
+def patched(before: NotificationTarget | None, patch: object) -> NotificationTarget | None:
     """A configuration after a ``PATCH`` of its ``object_notifications``. None: there is none any more.
 
     Raises:
@@ -106,7 +106,7 @@ def patched(before: Notifications | None, patch: object) -> Notifications | None
         return None
     known = before.model_dump(mode="json", exclude_none=True) if before else {}
     try:
-        return Notifications.model_validate(known | patch)
+        return NotificationTarget.model_validate(known | patch)
     except ValidationError as error:
         raise NotificationsError(_sentence(error)) from None
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from infra.local.notifications import Notifications, NotificationsError, patched
+from infra.local.notifications import NotificationsError, NotificationTarget, patched
 
 TOKEN_PREFIX = "YURT_NOTIFY_TOKEN"  # noqa: S105 - the name of a variable
 """Variable with the bearer token of every webhook. ``…_PHOTOS_IN`` is for the bucket ``photos-in`` alone."""
@@ -53,11 +53,11 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LocalOptions:
     """Everything on the command line."""
 
     buckets: tuple[str, ...] = ()
-    notify: dict[str, Notifications] = field(default_factory=dict)
+    notify: dict[str, NotificationTarget] = field(default_factory=dict)
     """By bucket."""
     listen: str = "127.0.0.1"
     port: int = 0
@@ -72,7 +72,7 @@ def token_for(bucket: str) -> str | None:
     return os.environ.get(own) or os.environ.get(TOKEN_PREFIX)
 
 
-def parse(argv: Sequence[str]) -> Options:
+def parse(argv: Sequence[str]) -> LocalOptions:
     """Read a command line. Exits with status 2 and a sentence where it is wrong."""
     parser = _parser()
     given = parser.parse_args(argv)
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> Options:
         notify = _notifications(given)
     except NotificationsError as error:
         parser.error(str(error))
-    return Options(
+    return LocalOptions(
         buckets=tuple(dict.fromkeys(given.bucket)),
         notify=notify,
         listen=given.listen,
@@ -91,7 +91,7 @@ def parse(argv: Sequence[str]) -> Options:
     )
 
 
-def _notifications(given: argparse.Namespace) -> dict[str, Notifications]:
+def _notifications(given: argparse.Namespace) -> dict[str, NotificationTarget]:
     urls, filters = dict(given.notify), dict(given.filter)
     for flag, named, known in (("--notify", urls, given.bucket), ("--filter", filters, urls)):
         if unknown := set(named) - set(known):

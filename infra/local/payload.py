@@ -46,7 +46,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class HubEvent:
     """A change that the hub has heard of."""
 
     change: Change
@@ -55,12 +55,12 @@ class Event:
     """``eventTime``: when the hub learned of the change, which is no order of changes."""
 
 
-def body(events: Iterable[Event], *, stamps: bool = False) -> bytes:
+def body(events: Iterable[HubEvent], *, stamps: bool = False) -> bytes:
     """The body of one notification request: JSON, UTF-8."""
     return json.dumps({"events": [_event(event, stamps) for event in events]}, ensure_ascii=False).encode()
 
 
-def _event(event: Event, stamps: bool) -> dict[str, object]:
+def _event(event: HubEvent, stamps: bool) -> dict[str, object]:
     return {
         "eventVersion": "1",
         "eventSource": "tigris",
@@ -71,7 +71,7 @@ def _event(event: Event, stamps: bool) -> dict[str, object]:
     }
 
 
-def _object(event: Event, stamps: bool) -> dict[str, object]:
+def _object(event: HubEvent, stamps: bool) -> dict[str, object]:
     change = event.change
     described: dict[str, object] = {"key": change.key, "size": change.size, "eTag": change.etag}
     if stamps:

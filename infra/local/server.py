@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 
-from infra.local.bucket import Bucket
-from infra.local.hub import Hub
-from infra.local.options import Options
-from infra.local.store import Store
-from workers import lifeline
+from infra.local.bucket import LocalBucket
+from infra.local.hub import NotificationHub
+from infra.local.options import LocalOptions
+from infra.local.store import LocalStore
+from workers import parent_death
 
 _MAX_CONNECTIONS = 512
 _IDLE_SECONDS = 75
@@ -39,17 +39,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(options: Options) -> None:
+def run(options: LocalOptions) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent is gone where there is a lifeline to it.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    lifeline.hold()
+    parent_death.hold()
     asyncio.run(_run(options))
 
 
-async def _run(options: Options) -> None:
+async def _run(options: LocalOptions) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +63,7 @@ def _announce(endpoint: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(options: Options, announce: Callable[[str], None]) -> AsyncIterator[Bucket]:
+async def serving(options: LocalOptions, announce: Callable[[str], None]) -> AsyncIterator[LocalBucket]:
     """The bucket, listening. ``announce`` is told its endpoint once it does."""
     with _listening(options) as listener:
         bucket = _bucket(options)
@@ -81,7 +81,7 @@ async def serving(options: Options, announce: Callable[[str], None]) -> AsyncIte
             bucket.store.close()
 
 
-def _config(bucket: Bucket) -> uvicorn.Config:
+def _config(bucket: LocalBucket) -> uvicorn.Config:
     return uvicorn.Config(
         bucket,
         lifespan="off",
@@ -96,15 +96,15 @@ def _config(bucket: Bucket) -> uvicorn.Config:
     )
 
 
-def _bucket(options: Options) -> Bucket:
-    hub = Hub(options.disorder, options.posting)
-    bucket = Bucket(Store(options.buckets), hub, options.max_body_bytes)
+def _bucket(options: LocalOptions) -> LocalBucket:
+    hub = NotificationHub(options.disorder, options.posting)
+    bucket = LocalBucket(LocalStore(options.buckets), hub, options.max_body_bytes)
     for name, notifications in options.notify.items():
         hub.configure(name, notifications)
     return bucket
 
 
-def _listening(options: Options) -> socket.socket:
+def _listening(options: LocalOptions) -> socket.socket:
     family = socket.AF_INET6 if ipaddress.ip_address(options.listen).version == 6 else socket.AF_INET
     # With its protocol named: only then does asyncio turn off Nagle's algorithm, which costs each GET 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -31,7 +31,7 @@ from moto.s3.models import FakeKey, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 from werkzeug.exceptions import HTTPException
 
-from infra.local.exchange import Answer, Call, RefusedError, error
+from infra.local.exchange import BucketResponse, Call, RefusedError, error
 from infra.local.payload import Change, EventName
 
 _ACCOUNT = "123456789012"
@@ -60,7 +60,7 @@ class _Before:
     etag: str = ""
 
 
-class Store:
+class LocalStore:
     """Buckets in memory. Not safe for threads: one caller at a time."""
 
     def __init__(self, buckets: tuple[str, ...] = ()) -> None:
@@ -86,7 +86,7 @@ class Store:
         keys = [key for key in self._backend.buckets[bucket].keys.values() if isinstance(key, FakeKey)]
         return len(keys), sum(key.size for key in keys)
 
-    def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[Answer, list[Change]]:
+    def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[BucketResponse, list[Change]]:
         """Carry out a request: the answer, and what it changed in the order of its doing.
 
         With ``keep_previous``, what it overwrites stays readable through ``stale_answer``.
@@ -100,19 +100,19 @@ class Store:
             self._remove_source(call)
         return answer, [change for key in keys if (change := self._change(name, call.bucket, key, before[key]))]
 
-    def stale_answer(self, call: Call) -> Answer:
+    def stale_answer(self, call: Call) -> BucketResponse:
         """Carry out a read as a replica would that has not heard of the last overwrite that was kept."""
         with self._rewound(call.bucket, call.key):
             return self._ask(call)
 
-    def _ask(self, call: Call) -> Answer:
+    def _ask(self, call: Call) -> BucketResponse:
         query = call.header("x-tigris-query") if call.is_listing else None
         if query is None or not self.holds(call.bucket):
             return self._answered(call)
         with self._only_since(call.bucket, _since(query)):
             return self._answered(call)
 
-    def _answered(self, call: Call) -> Answer:
+    def _answered(self, call: Call) -> BucketResponse:
         request = _MotoRequest(_environ(call))
         dispatch = S3Response.key_dispatch if call.key else S3Response.bucket_dispatch
         try:
@@ -298,14 +298,14 @@ def _header_environ(call: Call) -> dict[str, Any]:
     return values | {PRESERVED_HEADER_NAMES_ENVIRON_KEY: preserved}
 
 
-def _answer(call: Call, status: int, headers: Mapping[str, Any], body: str | bytes) -> Answer:
+def _answer(call: Call, status: int, headers: Mapping[str, Any], body: str | bytes) -> BucketResponse:
     content = body.encode() if isinstance(body, str) else body
     kept = {name.lower(): str(value) for name, value in headers.items()}
     kept.pop("server", None)
     kept.pop("connection", None)
     if status in (204, 304):
         kept.pop("content-length", None)
-        return Answer(status, kept)
+        return BucketResponse(status, kept)
     if call.method == "HEAD":
-        return Answer(status, kept)
-    return Answer(status, kept | {"content-length": str(len(content))}, content)
+        return BucketResponse(status, kept)
+    return BucketResponse(status, kept | {"content-length": str(len(content))}, content)

@@ -11,9 +11,9 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import ledger, photos, sweep, travel
-from tests.bench.report import Row, show, write
+from tests.bench.report import BenchFigure, show, write
 
-_PARTS: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
+_PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "ledger": ledger.measure,
     "photos": photos.measure,
     "travel": travel.measure,
@@ -29,7 +29,7 @@ def main() -> None:
     asked = parser.parse_args()
     if unknown := set(asked.parts) - set(_PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}")
-    rows: list[Row] = []
+    rows: list[BenchFigure] = []
     for name in asked.parts or _PARTS:
         print(f"Measuring {name} …", flush=True)
         with (
@@ -43,7 +43,7 @@ def main() -> None:
     raise SystemExit(any(row.met is False for row in rows))
 
 
-async def _part(name: str, folder: Path) -> list[Row]:
+async def _part(name: str, folder: Path) -> list[BenchFigure]:
     return await _PARTS[name](folder)
 
 

@@ -11,11 +11,11 @@ import asyncpg
 from tests.bench.load import Measured, chunks, key_of, run
 
 _UPSERT = """
-    insert into objects (pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, heard_etag, heard_size)
+    insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark, event_etag, event_size)
     select $1, e.key, 'pending', 'work', $5, $5, 'accepted', e.mark, e.etag, e.size
     from unnest($2::text[], $3::bytea[], $4::text[], $6::bigint[]) as e (key, mark, etag, size)
     on conflict (pipeline_id, key) do update
-        set mark = excluded.mark, heard_etag = excluded.heard_etag, heard_at = excluded.heard_at
+        set mark = excluded.mark, event_etag = excluded.event_etag, event_at = excluded.event_at
 """
 _CLAIM = """
     with due as (

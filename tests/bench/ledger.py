@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from tests.bench import ceiling
-from tests.bench.load import Connection, Measured, chunks, notification, run
-from tests.bench.plane import SECRET, Plane, empty, fill, pipeline_number, serving
-from tests.bench.report import Row
+from tests.bench.load import LoadConnection, Measured, chunks, notification, run
+from tests.bench.plane import SECRET, BenchPlane, empty, fill, pipeline_number, serving
+from tests.bench.report import BenchFigure
 
 _SECONDS = 4.0
 _INGEST = ((1, 64), (10, 32), (100, 32), (1000, 8))
@@ -23,9 +23,9 @@ _FAR = 500_000_000
 """Numbers of objects that no other step uses."""
 
 
-async def measure(folder: Path) -> list[Row]:
+async def measure(folder: Path) -> list[BenchFigure]:
     """All of it."""
-    rows: list[Row] = []
+    rows: list[BenchFigure] = []
     with serving(folder) as plane:
         pipeline = await pipeline_number(plane.dsn)
         rows += await _ingests(plane, pipeline)
@@ -34,14 +34,14 @@ async def measure(folder: Path) -> list[Row]:
     return rows
 
 
-async def _ingests(plane: Plane, pipeline: int) -> list[Row]:
+async def _ingests(plane: BenchPlane, pipeline: int) -> list[BenchFigure]:
     await empty(plane.dsn)
     await _ingest(plane, 100, 16, _FAR, 1.0)  # warm
     bare = await ceiling.upserts(plane.dsn, pipeline, 100, 2 * _FAR, _SECONDS)
     single = await ceiling.coalesced_inserts(plane.dsn, pipeline, 64, 3 * _FAR, _SECONDS)
     rows = [
-        Row("bare upserts in batches of 100", bare.rate, "rows/s"),
-        Row("bare coalesced inserts of 64 writers", single.rate, "rows/s"),
+        BenchFigure("bare upserts in batches of 100", bare.rate, "rows/s"),
+        BenchFigure("bare coalesced inserts of 64 writers", single.rate, "rows/s"),
     ]
     first = 0
     for size, connections in _INGEST:
@@ -50,7 +50,7 @@ async def _ingests(plane: Plane, pipeline: int) -> list[Row]:
         first += _FAR // 10
         ratio = {1: (done.rate / single.rate, 0.15), 100: (done.rate / bare.rate, 0.4)}.get(size)
         rows.append(
-            Row(
+            BenchFigure(
                 f"durable ingest, bodies of {size}, {connections} connections",
                 done.rate,
                 "events/s",
@@ -64,11 +64,11 @@ async def _ingests(plane: Plane, pipeline: int) -> list[Row]:
     return rows
 
 
-async def _ingest(plane: Plane, size: int, connections: int, first: int, seconds: float) -> Measured:
+async def _ingest(plane: BenchPlane, size: int, connections: int, first: int, seconds: float) -> Measured:
     numbers = chunks(first, size)
 
     async def prepare(_: int) -> Callable[[], Awaitable[int]]:
-        connection = await Connection.open(plane.url, SECRET)
+        connection = await LoadConnection.open(plane.url, SECRET)
 
         async def call() -> int:
             await connection.post("/v1/notifications/tigris", notification(next(numbers)))
@@ -79,21 +79,21 @@ async def _ingest(plane: Plane, size: int, connections: int, first: int, seconds
     return await run(connections, prepare, seconds)
 
 
-async def _leasings(plane: Plane, pipeline: int) -> list[Row]:
+async def _leasings(plane: BenchPlane, pipeline: int) -> list[BenchFigure]:
     rows = []
     bare: dict[int, float] = {}
     for batch in _BATCHES:
         await empty(plane.dsn)
         await fill(plane.dsn, pipeline, _WAITING * 4, 0)
         bare[batch] = (await ceiling.claims(plane.dsn, pipeline, 1, batch, _SECONDS)).rate
-        rows.append(Row(f"bare SKIP LOCKED claim and settle, batches of {batch}", bare[batch], "objects/s"))
+        rows.append(BenchFigure(f"bare SKIP LOCKED claim and settle, batches of {batch}", bare[batch], "objects/s"))
     for batch in _BATCHES:
         for connections in _CONNECTIONS:
             await empty(plane.dsn)
             await fill(plane.dsn, pipeline, _WAITING, 0)
             done = await _lease(plane, connections, batch)
             rows.append(
-                Row(
+                BenchFigure(
                     f"lease→complete, {connections} connections, batches of {batch}",
                     done.rate,
                     "objects/s",
@@ -106,11 +106,11 @@ async def _leasings(plane: Plane, pipeline: int) -> list[Row]:
     return rows
 
 
-async def _lease(plane: Plane, connections: int, batch: int) -> Measured:
+async def _lease(plane: BenchPlane, connections: int, batch: int) -> Measured:
     """Each connection settles what it has and leases more, in one round trip, until nothing is left."""
 
     async def prepare(_: int) -> Callable[[], Awaitable[int]]:
-        connection = await Connection.open(plane.url, plane.worker())
+        connection = await LoadConnection.open(plane.url, plane.worker())
         settle: list[dict[str, object]] = []
 
         async def call() -> int:
@@ -134,7 +134,7 @@ def _done(lease: dict[str, int]) -> dict[str, object]:
     return {"outcome": "done", "id": lease["id"], "token": lease["token"], "fetched": fetched, "outputs": outputs}
 
 
-async def _scale(plane: Plane, pipeline: int) -> list[Row]:
+async def _scale(plane: BenchPlane, pipeline: int) -> list[BenchFigure]:
     """The same at 10,000 and at 1,000,000 waiting rows, and what the server's memory is then."""
     rates: dict[str, list[float]] = {"ingest": [], "lease": []}
     memory: list[int] = []
@@ -146,7 +146,7 @@ async def _scale(plane: Plane, pipeline: int) -> list[Row]:
         rates["lease"].append((await _lease(plane, 16, 16)).rate)
         memory.append(plane.resident_bytes())
     rows = [
-        Row(
+        BenchFigure(
             f"{name} at {_MANY:,} rows ÷ at {_FEW:,}",
             many,
             "events/s" if name == "ingest" else "objects/s",
@@ -156,4 +156,7 @@ async def _scale(plane: Plane, pipeline: int) -> list[Row]:
         for name, (few, many) in rates.items()
     ]
     growth = memory[1] / memory[0]
-    return [*rows, Row(f"memory with {_MANY:,} rows waiting ÷ {_FEW:,}", memory[1] / 2**20, "MiB", growth, at_most=1.2)]
+    return [
+        *rows,
+        BenchFigure(f"memory with {_MANY:,} rows waiting ÷ {_FEW:,}", memory[1] / 2**20, "MiB", growth, at_most=1.2),
+    ]

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from workers import lifeline
+from workers import parent_death
 
 BUCKET = "photos-in"
 PREFIX = "uploads/2026/05/photo-"
@@ -66,7 +66,7 @@ def application(objects: int) -> Callable[..., Awaitable[None]]:
 
 def main() -> None:
     """Serve until the parent is gone."""
-    lifeline.hold()
+    parent_death.hold()
     listener = socket.create_server(("127.0.0.1", 0))
     print(json.dumps({"endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)
     app = application(int(sys.argv[1]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 
-class Connection:
+class LoadConnection:
     """One kept-alive connection. One request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, token: str) -> None:
@@ -20,7 +20,7 @@ class Connection:
         )
 
     @classmethod
-    async def open(cls, url: str, token: str) -> Connection:
+    async def open(cls, url: str, token: str) -> LoadConnection:
         """Connect to a control plane."""
         parts = urlsplit(url)
         assert parts.hostname

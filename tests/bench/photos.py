@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.report import Row
+from tests.bench.report import BenchFigure
 
 _WIDTH, _HEIGHT = 4000, 3000
 _SECONDS = 6.0
 
 
-async def measure(folder: Path) -> list[Row]:
+async def measure(folder: Path) -> list[BenchFigure]:
     """The handler in turn with the bare calls, so that both see the same machine."""
     done = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -34,8 +34,8 @@ async def measure(folder: Path) -> list[Row]:
     output, _ = await done.communicate()
     figures = json.loads(output)
     return [
-        Row("bare libvips: 1600, 512, 256 px WebP of 12 megapixels", figures["bare"], "photos/CPU-s"),
-        Row(
+        BenchFigure("bare libvips: 1600, 512, 256 px WebP of 12 megapixels", figures["bare"], "photos/CPU-s"),
+        BenchFigure(
             "photo handler, full set of 12 megapixels",
             figures["handler"],
             "photos/CPU-s",

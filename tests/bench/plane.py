@@ -14,8 +14,8 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from webhook.ledger.embedded import Server
-from workers import lifeline
+from webhook.ledger.postgres import PostgresServer
+from workers import parent_death
 
 SECRET = "bench-secret-0123456789"
 CONFIG = """
@@ -32,7 +32,7 @@ silent_seconds = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
+class BenchPlane:
     """A running server."""
 
     url: str
@@ -57,11 +57,11 @@ class Plane:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, store: str = "") -> Iterator[Plane]:
+def serving(folder: Path, store: str = "") -> Iterator[BenchPlane]:
     """Run a server and its database for the length of the ``with`` block. ``store`` is an endpoint."""
     config = folder / "yurt.toml"
     config.write_text(CONFIG)
-    database = Server(folder / "postgres")
+    database = PostgresServer(folder / "postgres")
     database.start()
     try:
         with (folder / "serve.log").open("wb") as log:
@@ -88,12 +88,12 @@ def serving(folder: Path, store: str = "") -> Iterator[Plane]:
                     "AWS_ACCESS_KEY_ID": "bench",
                     "AWS_SECRET_ACCESS_KEY": "bench",
                     **({"AWS_ENDPOINT_URL_S3": store} if store else {}),
-                    lifeline.ENVIRONMENT: "stdin",
+                    parent_death.ENVIRONMENT: "stdin",
                 },
             )
         with process:
             assert process.stdout
-            yield Plane(json.loads(process.stdout.readline())["url"], database.dsn, process.pid)
+            yield BenchPlane(json.loads(process.stdout.readline())["url"], database.dsn, process.pid)
             process.terminate()
     finally:
         database.stop()
@@ -111,7 +111,7 @@ async def fill(dsn: str, pipeline: int, rows: int, first: int) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute(
         """
-        insert into objects (pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, heard_etag, heard_size)
+        insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark, event_etag, event_size)
         select $1, 'uploads/2026/05/photo-' || lpad(n::text, 9, '0') || '.jpg', 'pending', 'work', now(), now(),
                'accepted', int8send(n), md5(n::text), 1048576
         from generate_series($2::bigint, $2::bigint + $3::bigint - 1) as n

@@ -14,7 +14,7 @@ from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchFigure:
     """One figure, and what is asked of it."""
 
     what: str
@@ -56,7 +56,7 @@ class Row:
         return ", ".join(part for part in parts if part)
 
 
-def show(rows: Sequence[Row]) -> None:
+def show(rows: Sequence[BenchFigure]) -> None:
     """Print a table."""
     table = Table(
         title=f"make bench · {os.cpu_count()} cores · Python {platform.python_version()}", title_justify="left"
@@ -76,7 +76,7 @@ def show(rows: Sequence[Row]) -> None:
     Console(width=None if Console().is_terminal else 140).print(table)
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
+def write(rows: Sequence[BenchFigure], path: Path) -> None:
     """Write all figures as JSON."""
     figures = [asdict(row) | {"met": row.met} for row in rows]
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}

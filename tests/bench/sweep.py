@@ -15,17 +15,17 @@ import asyncpg
 import httpx
 
 from tests.bench.listing import PREFIX
-from tests.bench.plane import SECRET, Plane, pipeline_number, serving
-from tests.bench.report import Row
-from webhook.storage import Store
-from webhook.storage.presign import Credentials
-from workers import lifeline
+from tests.bench.plane import SECRET, BenchPlane, pipeline_number, serving
+from tests.bench.report import BenchFigure
+from webhook.storage import ObjectStore
+from webhook.storage.presign import SigningKeys
+from workers import parent_death
 
 _OBJECTS = 100_000
 _HEADERS = {"authorization": f"Bearer {SECRET}"}
 
 
-async def measure(folder: Path) -> list[Row]:
+async def measure(folder: Path) -> list[BenchFigure]:
     """All of it."""
     with listing(_OBJECTS) as endpoint, serving(folder, store=endpoint) as plane:
         await known(plane, _OBJECTS)
@@ -39,10 +39,10 @@ async def measure(folder: Path) -> list[Row]:
     assert sweep["known"] == sweep["listed"] == _OBJECTS, sweep
     what = f"full sweep of {_OBJECTS:,} known objects"
     return [
-        Row(f"bare listing of {_OBJECTS:,} objects", bare, "s"),
-        Row(what, seconds, "s", at_most=60),
-        Row(f"{what}, objects to be worked after it", work, "objects", at_most=0),
-        Row(f"{what}, memory after it ÷ before", after / 2**20, "MiB", ratio=after / before, at_most=1.1),
+        BenchFigure(f"bare listing of {_OBJECTS:,} objects", bare, "s"),
+        BenchFigure(what, seconds, "s", at_most=60),
+        BenchFigure(f"{what}, objects to be worked after it", work, "objects", at_most=0),
+        BenchFigure(f"{what}, memory after it ÷ before", after / 2**20, "MiB", ratio=after / before, at_most=1.1),
     ]
 
 
@@ -53,19 +53,19 @@ def listing(objects: int) -> Iterator[str]:
         [sys.executable, "-m", "tests.bench.listing", str(objects)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, lifeline.ENVIRONMENT: "stdin"},
+        env={**os.environ, parent_death.ENVIRONMENT: "stdin"},
     ) as process:
         assert process.stdout
         yield json.loads(process.stdout.readline())["endpoint"]
         process.terminate()
 
 
-async def known(plane: Plane, objects: int) -> None:
+async def known(plane: BenchPlane, objects: int) -> None:
     """Have the ledger know all of them."""
     connection = await asyncpg.connect(plane.dsn)
     await connection.execute(
         """
-        insert into objects (pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, newest_at,
+        insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark, newest_at,
                              done_etag, done_modified, done_at, published)
         select $1, $2::text || lpad(n::text, 9, '0') || '.jpg', 'done', 'work', now() - interval '1 day', now(),
                'accepted', int8send(n), '2026-05-15 10:30Z', md5(n::text), '2026-05-15 10:30Z', now(),
@@ -83,7 +83,7 @@ async def known(plane: Plane, objects: int) -> None:
 
 async def bare_listing(endpoint: str) -> float:
     """Seconds that the same client takes to do nothing but list."""
-    store = Store(endpoint, "auto", Credentials("bench", "bench"))
+    store = ObjectStore(endpoint, "auto", SigningKeys("bench", "bench"))
     started, after, more = time.perf_counter(), "", True
     while more:
         page = await store.list_page("photos-in", "uploads/", after=after)
@@ -93,7 +93,7 @@ async def bare_listing(endpoint: str) -> float:
     return seconds
 
 
-def swept(plane: Plane) -> tuple[float, dict[str, object]]:
+def swept(plane: BenchPlane) -> tuple[float, dict[str, object]]:
     """Seconds from the order to the end, as fast as it goes; and the sweep."""
     started = time.perf_counter()
     asked = {"kind": "full", "pages_per_second": 0}

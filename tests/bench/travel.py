@@ -12,7 +12,7 @@ import asyncpg
 import pyvips
 
 from infra.stack import Stack, running
-from tests.bench.report import Row
+from tests.bench.report import BenchFigure
 from webhook.app import validate_options
 from webhook.config import load
 from workers.manifest import Manifest
@@ -35,12 +35,12 @@ idle_seconds = 600
 """
 
 
-async def measure(folder: Path) -> list[Row]:
+async def measure(folder: Path) -> list[BenchFigure]:
     """Start cold, then stay warm."""
     return await asyncio.to_thread(_measure, folder)
 
 
-def _measure(folder: Path) -> list[Row]:
+def _measure(folder: Path) -> list[BenchFigure]:
     path = folder / "yurt.toml"
     path.write_text(_CONFIG)
     photo = _photo()
@@ -52,9 +52,9 @@ def _measure(folder: Path) -> list[Row]:
     beside = sorted(1000 * (total - handle) for total, handle in warm)
     whole = sorted(1000 * total for total, _ in warm)
     return [
-        Row("mint→ready, local", ready, "s", at_most=1.5),
-        Row("upload→result, no worker yet: minted for it", cold[0], "s"),
-        Row(
+        BenchFigure("mint→ready, local", ready, "s", at_most=1.5),
+        BenchFigure("upload→result, no worker yet: minted for it", cold[0], "s"),
+        BenchFigure(
             "upload→result, one warm worker, without the handler's own time",
             1000 / beside[len(beside) // 2],
             "photos/s",
@@ -63,7 +63,7 @@ def _measure(folder: Path) -> list[Row]:
             p50_at_most_ms=60,
             p99_at_most_ms=250,
         ),
-        Row(
+        BenchFigure(
             "upload→result, one warm worker, in all",
             1000 / whole[len(whole) // 2],
             "photos/s",

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.chaos import report
-from tests.chaos.run import Options, Outcome, Run
+from tests.chaos.run import ChaosOptions, ChaosOutcome, ChaosRun
 from tests.chaos.service import ChaosError
 
 _INTERRUPTED = 130
@@ -29,7 +29,7 @@ def main() -> None:
     given = _parser().parse_args()
     folder = Path(tempfile.mkdtemp(prefix="yurt-chaos-", dir=given.folder))
     console = Console(stderr=True)
-    options = Options(given.uploads, given.minutes * 60, given.faults, given.seed, sweeps=not given.without_sweeps)
+    options = ChaosOptions(given.uploads, given.minutes * 60, given.faults, given.seed, sweeps=not given.without_sweeps)
     console.print(f"Seed {options.seed}. Logs: {folder}", highlight=False, soft_wrap=True)
     status = 2
     try:
@@ -52,7 +52,7 @@ def main() -> None:
     sys.exit(status)
 
 
-async def _perform(options: Options, folder: Path, console: Console) -> Outcome:
+async def _perform(options: ChaosOptions, folder: Path, console: Console) -> ChaosOutcome:
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,8 +60,8 @@ async def _perform(options: Options, folder: Path, console: Console) -> Outcome:
     with contextlib.ExitStack() as stack:
         if console.is_terminal:
             line = stack.enter_context(console.status("starting"))
-            return await Run(options, folder, line.update).perform()
-        return await Run(options, folder, _Lines(console).tell).perform()
+            return await ChaosRun(options, folder, line.update).perform()
+        return await ChaosRun(options, folder, _Lines(console).tell).perform()
 
 
 class _Lines:
@@ -75,7 +75,7 @@ class _Lines:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _told(outcome: Outcome, folder: Path) -> int:
+def _told(outcome: ChaosOutcome, folder: Path) -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
     report.tell(console, outcome.faults, outcome.writers.histories, folder, outcome.deeds)
     report.show(console, outcome.figures)

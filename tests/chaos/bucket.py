@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import httpx
 
-from tests.chaos.cluster import Keys
-from webhook.storage.presign import Credentials, Presigner
+from tests.chaos.cluster import ClusterKeys
+from webhook.storage.presign import Presigner, SigningKeys
 
 _EXPIRES_SECONDS = 3600
 _TIMEOUT_SECONDS = 60.0
@@ -28,13 +28,13 @@ class Got:
     content: bytes
 
 
-class Bucket:
+class FaultyBucket:
     """S3 with presigned URLs, and ``/_yurt/``. To be closed."""
 
-    def __init__(self, endpoint: str, keys: Keys) -> None:
+    def __init__(self, endpoint: str, keys: ClusterKeys) -> None:
         self._number = 0
         self._endpoint = endpoint
-        self._presigner = Presigner(endpoint, "auto", Credentials(keys.access_key, keys.secret_key))
+        self._presigner = Presigner(endpoint, "auto", SigningKeys(keys.access_key, keys.secret_key))
         limits = httpx.Limits(max_connections=50, max_keepalive_connections=50)
         self._http = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False, limits=limits)
         self._faults = asyncio.Lock()

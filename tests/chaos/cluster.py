@@ -17,9 +17,9 @@ import asyncpg
 import httpx
 
 from tests.chaos.plan import REGIONS
-from tests.chaos.processes import Process, descendants
+from tests.chaos.processes import LivingProcess, descendants
 from tests.chaos.proxy import Address, Proxy
-from tests.chaos.service import ROOT, SOCKET, ChaosError, Postgres, Service, until
+from tests.chaos.service import ROOT, SOCKET, ChaosError, KillablePostgres, RestartedService, until
 
 INPUT, OUTPUT, PREFIX = "chaos-in", "chaos-out", "results/"
 MACHINES = 3
@@ -39,7 +39,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class ClusterKeys:
     """Secrets of one run, drawn at random. None of them may be in a log."""
 
     access_key: str = "yurt-chaos"
@@ -53,7 +53,7 @@ class Cluster:
 
     def __init__(self, folder: Path, seed: int, *, sweeps: bool = True) -> None:
         self.folder = folder
-        self.keys = Keys()
+        self.keys = ClusterKeys()
         self._random = Random(f"{seed}/cluster")
         self._seed = seed
         self._sweeps = sweeps
@@ -61,9 +61,9 @@ class Cluster:
         self.left_late: list[str] = []
         """Services that had to be killed at the end."""
         self._sockets = self._stack.enter_context(TemporaryDirectory(prefix="yurt-chaos-"))
-        self.postgres = Postgres(folder / "postgres")
-        self.replicas: list[Service] = []
-        self.bucket: Service | None = None
+        self.postgres = KillablePostgres(folder / "postgres")
+        self.replicas: list[RestartedService] = []
+        self.bucket: RestartedService | None = None
         self.control = Proxy("control", self._control_backends)
         self.store = Proxy("store", self._store_backends)
         self.database = Proxy("database", lambda: self.postgres.sockets)
@@ -118,14 +118,14 @@ class Cluster:
         url = f"{front}/v1/notifications/tigris"
         module = ("infra.local", f"--bucket={INPUT}", f"--bucket={OUTPUT}", f"--notify={INPUT}={url}", *_disorder())
         environment = {**_inherited(), "YURT_NOTIFY_TOKEN": self.keys.webhook}
-        self.bucket = Service("bucket", (*module, f"--seed={self._seed}"), self.folder, environment)
+        self.bucket = RestartedService("bucket", (*module, f"--seed={self._seed}"), self.folder, environment)
         self._stack.push_async_callback(self._stop, self.bucket)
         await self.bucket.start()
 
     async def _start_replica(self, name: str, config: Path, store: str) -> None:
         state = self.folder / "state"  # shared: both mint on this machine, and either sees all that runs on it
         module = ("webhook", "serve", "--config", str(config), "--state", str(state), "--announce")
-        replica = Service(name, module, self.folder, {**_inherited(), **self._secrets(store)})
+        replica = RestartedService(name, module, self.folder, {**_inherited(), **self._secrets(store)})
         self.replicas.append(replica)
         self._stack.push_async_callback(self._stop, replica)
         await replica.start()
@@ -141,7 +141,7 @@ class Cluster:
             "YURT_ADMIN_TOKEN": self.keys.admin,
         }
 
-    async def _stop(self, service: Service) -> None:
+    async def _stop(self, service: RestartedService) -> None:
         if not await service.stop():
             self.left_late.append(service.name)
 
@@ -183,7 +183,7 @@ class Cluster:
         return [_address(self.endpoint)] if self.bucket and self.bucket.said else []
 
 
-def agents() -> list[Process]:
+def agents() -> list[LivingProcess]:
     """Machines that run, handlers not counted.
 
     Nor what an agent has just forked: until it becomes a handler it goes by the agent's own name.

@@ -16,7 +16,7 @@ FACTS = "facts.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class UploadContent:
     """The bytes of one upload."""
 
     key: str
@@ -32,7 +32,7 @@ class Content:
         return json.dumps(asdict(self)).encode() + b"\n" + bytes(self.number % 256 for _ in range(self.filler))
 
     @classmethod
-    def decode(cls, encoded: bytes) -> Content:
+    def decode(cls, encoded: bytes) -> UploadContent:
         """Read what ``encode`` wrote. Raises ValueError on anything else."""
         said = cls(**json.loads(encoded.partition(b"\n")[0]))
         if said.encode() != encoded:
@@ -47,5 +47,5 @@ class Content:
 
 def facts(encoded: bytes) -> bytes:
     """What the output `FACTS` has to hold for an input."""
-    said = Content.decode(encoded)
+    said = UploadContent.decode(encoded)
     return json.dumps({"key": said.key, "number": said.number, "sha256": hashlib.sha256(encoded).hexdigest()}).encode()

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.chaos.content import Content
+from tests.chaos.content import UploadContent
 
 Kind = Literal["new", "overwrite", "same", "back", "delete", "again"]
 """``same``: the same bytes once more. ``back``: the content before this one. ``again``: after a delete."""
@@ -16,13 +16,13 @@ _SIGHTINGS = 200
 
 
 @dataclass(slots=True)
-class Write:
+class RecordedWrite:
     """One change of an object, noted before it is made."""
 
     at: float
     """Unix time."""
     kind: Kind
-    content: Content | None
+    content: UploadContent | None
     """None: deleted."""
     region: str = ""
     done_at: float = 0.0
@@ -49,14 +49,14 @@ class History:
     """One key's. Its writes follow each other: the next is begun when the bucket has answered the last."""
 
     key: str
-    writes: list[Write] = field(default_factory=list)
+    writes: list[RecordedWrite] = field(default_factory=list)
     sightings: deque[Sighting] = field(default_factory=lambda: deque(maxlen=_SIGHTINGS))
     _position: int = -1
     """The earliest write that what was seen so far allows; -1: nothing was written yet."""
     _token: int = 0
 
     @property
-    def newest(self) -> Write | None:
+    def newest(self) -> RecordedWrite | None:
         """What the object is now, or is just becoming."""
         return self.writes[-1] if self.writes else None
 

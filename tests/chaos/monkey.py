@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from tests.chaos.bucket import Bucket
+from tests.chaos.bucket import FaultyBucket
 from tests.chaos.cluster import INPUT, LAG_SECONDS, LEASE_SECONDS, OUTPUT, Cluster, agents
 from tests.chaos.plan import LAGGING, Blow, Deed
-from tests.chaos.processes import Process, descendants
+from tests.chaos.processes import LivingProcess, descendants
 from tests.chaos.proxy import Cut, Proxy, Way
 
 _TARGET_SECONDS = 30.0
@@ -44,7 +44,7 @@ _REQUESTS = (("GET", INPUT), ("GET", INPUT), ("PUT", OUTPUT), ("PUT", OUTPUT), (
 class Monkey:
     """Carries out blows. ``done`` counts those that hit."""
 
-    def __init__(self, cluster: Cluster, bucket: Bucket, overwrite: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, cluster: Cluster, bucket: FaultyBucket, overwrite: Callable[[str], Awaitable[None]]) -> None:
         self.done: Counter[Deed] = Counter()
         self.missed: list[str] = []
         """Blows that found nothing to hit, in words."""
@@ -55,7 +55,7 @@ class Monkey:
         self._overwrite = overwrite
         self._lagging: Iterator[str] = iter(())
         self._postgres = asyncio.Lock()
-        self._stopped: set[Process] = set()
+        self._stopped: set[LivingProcess] = set()
 
     async def rage(self, blows: Sequence[Blow], lagging: Sequence[str]) -> None:
         """Carry out all, each at its time."""
@@ -117,7 +117,7 @@ class Monkey:
             await asyncio.sleep(_PAUSE_SECONDS)
         self._note(f"{number.name} {replica.name}")
 
-    async def _replica_process(self, random: Random) -> Process:
+    async def _replica_process(self, random: Random) -> LivingProcess:
         replica = random.choice(self._cluster.replicas)
         return await self._some(random, lambda process: process.pid == replica.pid and bool(replica.said))
 
@@ -132,12 +132,12 @@ class Monkey:
             self._note(f"{deed} {victim.pid}")
             victim.send(signal.SIGKILL)
 
-    async def _some(self, random: Random, wanted: Callable[[Process], bool]) -> Process:
+    async def _some(self, random: Random, wanted: Callable[[LivingProcess], bool]) -> LivingProcess:
         while not (found := [process for process in descendants() if wanted(process)]):
             await asyncio.sleep(_PAUSE_SECONDS)
         return random.choice(sorted(found, key=lambda process: process.pid))
 
-    async def _stop(self, victim: Process, deed: Deed, random: Random) -> None:
+    async def _stop(self, victim: LivingProcess, deed: Deed, random: Random) -> None:
         """Stop it for longer than a lease, and let it go on as if nothing had happened."""
         seconds = LEASE_SECONDS + random.uniform(*_LONGER_SECONDS)
         self._note(f"{deed} {victim.pid} for {seconds:.1f} s")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from tests.chaos.content import Content
+from tests.chaos.content import UploadContent
 from tests.chaos.history import Kind
 
 REGIONS = {"near": 0.7, "far": 1.5}
@@ -72,7 +72,7 @@ class Step:
     """Seconds after the start."""
     key: str
     kind: Kind
-    content: Content | None
+    content: UploadContent | None
     region: str
 
 
@@ -94,7 +94,7 @@ class Author:
         self.key = key
         self._random = random
         self._slowest_seconds = slowest_seconds
-        self._written: list[Content | None] = []
+        self._written: list[UploadContent | None] = []
         self._made = 0
 
     @property
@@ -102,19 +102,19 @@ class Author:
         """Whether the object is there."""
         return bool(self._written and self._written[-1])
 
-    def write(self) -> tuple[Kind, Content | None]:
+    def write(self) -> tuple[Kind, UploadContent | None]:
         """The next write."""
         kind = self._kind()
         content = self._content(kind)
         self._written.append(content)
         return kind, content
 
-    def fresh(self) -> Content:
+    def fresh(self) -> UploadContent:
         """A content that never was."""
         self._made += 1
         slow = self._random.random() < _SLOW_SHARE
         seconds = self._random.uniform(0.2, self._slowest_seconds) if slow else self._random.uniform(0, 0.02)
-        return Content(self.key, self._made, round(seconds, 3), self._random.randrange(4096))
+        return UploadContent(self.key, self._made, round(seconds, 3), self._random.randrange(4096))
 
     def _kind(self) -> Kind:
         if not self._written:
@@ -124,7 +124,7 @@ class Author:
         [kind] = self._random.choices(list(_KINDS), list(_KINDS.values()))
         return kind if kind != "back" or self._before() else "overwrite"
 
-    def _content(self, kind: Kind) -> Content | None:
+    def _content(self, kind: Kind) -> UploadContent | None:
         match kind:
             case "delete":
                 return None
@@ -138,7 +138,7 @@ class Author:
             case _:
                 return self.fresh()
 
-    def _before(self) -> Content | None:
+    def _before(self) -> UploadContent | None:
         now = self._written[-1]
         return next((content for content in reversed(self._written) if content not in (None, now)), None) or (
             None if now else self.fresh()

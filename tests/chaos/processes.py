@@ -16,7 +16,7 @@ _TOKEN = b"YURT_TOKEN="
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class LivingProcess:
     """One that lived when it was looked at."""
 
     pid: int
@@ -34,7 +34,7 @@ class Process:
     @property
     def is_handler(self) -> bool:
         """Whether it is a process that an agent keeps for handlers."""
-        return self.argv[1:3] == ("-m", "workers.sandboxed")
+        return self.argv[1:3] == ("-m", "workers.sandbox.child")
 
     @property
     def alive(self) -> bool:
@@ -64,12 +64,12 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def descendants() -> list[Process]:
+def descendants() -> list[LivingProcess]:
     """All below this process, dead ones excepted."""
-    children: dict[int, list[Process]] = {}
+    children: dict[int, list[LivingProcess]] = {}
     for process in _all():
         children.setdefault(process.parent, []).append(process)
-    found, waiting = list[Process](), [os.getpid()]
+    found, waiting = list[LivingProcess](), [os.getpid()]
     while waiting:
         below = children.get(waiting.pop(), [])
         found += [process for process in below if process.state not in "ZX"]
@@ -85,7 +85,7 @@ def collect(known: Container[int]) -> None:
                 os.waitpid(process.pid, os.WNOHANG)
 
 
-def once_token(process: Process) -> str:
+def once_token(process: LivingProcess) -> str:
     """The one-time token that an agent was started with, as its environment had it; "" where it cannot be read."""
     with contextlib.suppress(OSError):
         for entry in (_PROC / str(process.pid) / "environ").read_bytes().split(b"\0"):
@@ -94,17 +94,17 @@ def once_token(process: Process) -> str:
     return ""
 
 
-def _all() -> Iterator[Process]:
+def _all() -> Iterator[LivingProcess]:
     for entry in os.scandir(_PROC):
         if entry.name.isdigit() and (process := _look(int(entry.name))):
             yield process
 
 
-def _look(pid: int) -> Process | None:
+def _look(pid: int) -> LivingProcess | None:
     try:
         # From the state on: the name before it may hold anything (proc_pid_stat(5)).
         fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
         argv = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None
-    return Process(pid, int(fields[1]), fields[19], fields[0], tuple(part for part in argv if part))
+    return LivingProcess(pid, int(fields[1]), fields[19], fields[0], tuple(part for part in argv if part))

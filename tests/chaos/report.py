@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.history import History
-from tests.chaos.verdict import Fault
+from tests.chaos.verdict import Violation
 
 _SHOWN_OBJECTS = 5
 _SHOWN_FAULTS = 30
@@ -91,7 +91,7 @@ def _lines(figures: Figures) -> Iterator[tuple[str, str]]:
 
 def tell(
     console: Console,
-    faults: Sequence[Fault],
+    faults: Sequence[Violation],
     histories: Mapping[str, History],
     folder: Path,
     deeds: Sequence[tuple[float, str]],

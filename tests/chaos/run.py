@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 
 from tests.chaos import verdict
-from tests.chaos.bucket import Bucket
+from tests.chaos.bucket import FaultyBucket
 from tests.chaos.cluster import SLOWEST_SECONDS, Cluster
 from tests.chaos.monkey import Monkey
 from tests.chaos.plan import blows, lagging, steps
 from tests.chaos.processes import adopt_orphans, collect, descendants
 from tests.chaos.report import Figures
 from tests.chaos.service import ChaosError, until
-from tests.chaos.verdict import Fault
-from tests.chaos.watcher import Watcher
+from tests.chaos.verdict import Violation
+from tests.chaos.watcher import ResultWatcher
 from tests.chaos.writers import Writers
 
 _FIRST_BLOW_SECONDS = 2.0
@@ -33,7 +33,7 @@ _COLLECT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ChaosOptions:
     """What a run is told."""
 
     uploads: int
@@ -44,11 +44,11 @@ class Options:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ChaosOutcome:
     """What came of it."""
 
     figures: Figures
-    faults: list[Fault]
+    faults: list[Violation]
     writers: Writers
     deeds: list[tuple[float, str]] = field(default_factory=list)
 
@@ -56,18 +56,18 @@ class Outcome:
 Progress = Callable[[str], None]
 
 
-class Run:
+class ChaosRun:
     """Carries out one run in a folder of its own."""
 
-    def __init__(self, options: Options, folder: Path, progress: Progress) -> None:
+    def __init__(self, options: ChaosOptions, folder: Path, progress: Progress) -> None:
         self._options = options
         self._folder = folder
         self._progress = progress
         self._started = time.monotonic()
         self._figures = Figures(seed=options.seed)
-        self._faults: list[Fault] = []
+        self._faults: list[Violation] = []
 
-    async def perform(self) -> Outcome:
+    async def perform(self) -> ChaosOutcome:
         """Start everything, let it happen, wait until it has settled, judge, stop everything.
 
         Raises:
@@ -79,11 +79,11 @@ class Run:
         spare = lagging(planned)
         async with contextlib.AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(Cluster(self._folder, options.seed, sweeps=options.sweeps))
-            bucket = Bucket(cluster.endpoint, cluster.keys)
+            bucket = FaultyBucket(cluster.endpoint, cluster.keys)
             stack.push_async_callback(bucket.aclose)
             writers = Writers(bucket, options.seed)
             monkey = Monkey(cluster, bucket, writers.author)
-            watcher = Watcher(bucket, writers.histories, options.seed)
+            watcher = ResultWatcher(bucket, writers.histories, options.seed)
             background = [
                 watcher.watch(),
                 watcher.count_machines(),
@@ -111,9 +111,9 @@ class Run:
         self._figures.found.update(
             wrong for wrong, _ in {(fault.wrong, fault.key or fault.text) for fault in self._faults}
         )
-        return Outcome(self._figures, self._faults, writers, monkey.log)
+        return ChaosOutcome(self._figures, self._faults, writers, monkey.log)
 
-    async def _settle(self, cluster: Cluster, bucket: Bucket) -> None:
+    async def _settle(self, cluster: Cluster, bucket: FaultyBucket) -> None:
         """Nothing goes wrong any more: until everything has come to rest, or there is no more time."""
         for proxy in cluster.proxies:
             proxy.disarm()
@@ -126,9 +126,11 @@ class Run:
                 await cluster.sweep(_SETTLE_SECONDS)
                 await until(lambda: _quiet(cluster), "a quiet ledger", _SETTLE_SECONDS)
         except (ChaosError, httpx.HTTPError) as error:  # what that means for objects is told of below, one by one
-            self._faults.append(Fault("unsettled", f"{type(error).__name__}: {error}"))
+            self._faults.append(Violation("unsettled", f"{type(error).__name__}: {error}"))
 
-    async def _judge(self, cluster: Cluster, bucket: Bucket, writers: Writers, watcher: Watcher) -> list[Fault]:
+    async def _judge(
+        self, cluster: Cluster, bucket: FaultyBucket, writers: Writers, watcher: ResultWatcher
+    ) -> list[Violation]:
         for key in writers.histories:
             await watcher.look(key)
         return [
@@ -147,7 +149,7 @@ class Run:
             await until(gone, "no process left", _END_SECONDS)
         except ChaosError:
             for process in descendants():
-                self._faults.append(Fault("process", f"left over: {process}"))
+                self._faults.append(Violation("process", f"left over: {process}"))
                 process.send(signal.SIGKILL)
 
     async def _collect(self, cluster: Cluster) -> None:
@@ -158,7 +160,7 @@ class Run:
     # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _count(
-        self, cluster: Cluster, bucket: Bucket, writers: Writers, monkey: Monkey, watcher: Watcher
+        self, cluster: Cluster, bucket: FaultyBucket, writers: Writers, monkey: Monkey, watcher: ResultWatcher
     ) -> None:
         figures, done = self._figures, writers.done
         figures.objects = len(writers.histories)
@@ -172,7 +174,9 @@ class Run:
         figures.looks = watcher.looks
         figures.results = await _results(cluster)
 
-    async def _tell(self, cluster: Cluster, bucket: Bucket, writers: Writers, monkey: Monkey, watcher: Watcher) -> None:
+    async def _tell(
+        self, cluster: Cluster, bucket: FaultyBucket, writers: Writers, monkey: Monkey, watcher: ResultWatcher
+    ) -> None:
         while True:
             hub = await bucket.hub()
             seconds = time.monotonic() - self._started
@@ -204,7 +208,7 @@ async def _up(cluster: Cluster) -> bool:
             return False
 
 
-async def _announced(bucket: Bucket) -> bool:
+async def _announced(bucket: FaultyBucket) -> bool:
     return not (await bucket.hub())["pending"]
 
 

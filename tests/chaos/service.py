@@ -16,8 +16,8 @@ from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from tests.chaos.proxy import Address
-from webhook.ledger.embedded import EmbeddedError, Server
-from workers import lifeline
+from webhook.ledger.postgres import PostgresServer, PostgresUnusable
+from workers import parent_death
 
 SOCKET = ".s.PGSQL.5432"
 """PostgreSQL's own name for its Unix socket."""
@@ -35,11 +35,11 @@ class ChaosError(Exception):
     """The run itself cannot go on: nothing was found out."""
 
 
-class Postgres:
+class KillablePostgres:
     """PostgreSQL that can be killed and started again. All in one thread, whose end would end the server."""
 
     def __init__(self, folder: Path) -> None:
-        self._server = Server(folder)
+        self._server = PostgresServer(folder)
         self._thread = ThreadPoolExecutor(1, "postgres")
 
     @property
@@ -62,7 +62,7 @@ class Postgres:
         for last in (False, False, True):
             try:
                 await self._in_thread(self._server.start)
-            except EmbeddedError:  # those that the last one left behind may still be ending
+            except PostgresUnusable:  # those that the last one left behind may still be ending
                 if last:
                     raise
                 await asyncio.sleep(_RESTART_SECONDS)
@@ -82,7 +82,7 @@ class Postgres:
         await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
-class Service:
+class RestartedService:
     """One process that is started again whenever it ends, until it is told to stop."""
 
     def __init__(self, name: str, module: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
@@ -93,7 +93,7 @@ class Service:
         """Ends by itself."""
         self._argv = (sys.executable, "-m", *module)
         self._log = folder / f"{name}.log"
-        self._environment = {**environment, lifeline.ENVIRONMENT: "stdin"}
+        self._environment = {**environment, parent_death.ENVIRONMENT: "stdin"}
         self._process: asyncio.subprocess.Process | None = None
         self._told_to_leave = asyncio.Event()
         self._killed = False

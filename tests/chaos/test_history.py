@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.content import Content, facts
-from tests.chaos.history import History, Write
+from tests.chaos.content import UploadContent, facts
+from tests.chaos.history import History, RecordedWrite
 
-A, B, C = (Content("key", number, 0.0, 3) for number in (1, 2, 3))
-
-
-def written(*contents: Content | None) -> History:
-    return History("key", [Write(float(at), "overwrite", content) for at, content in enumerate(contents)])
+A, B, C = (UploadContent("key", number, 0.0, 3) for number in (1, 2, 3))
 
 
-def saw(history: History, *contents: Content | None) -> list[str]:
+def written(*contents: UploadContent | None) -> History:
+    return History("key", [RecordedWrite(float(at), "overwrite", content) for at, content in enumerate(contents)])
+
+
+def saw(history: History, *contents: UploadContent | None) -> list[str]:
     return [history.saw(float(at), content.etag if content else None) for at, content in enumerate(contents)]
 
 
@@ -33,7 +33,9 @@ def saw(history: History, *contents: Content | None) -> list[str]:
         ([A, None, B], [A, B]),
     ],
 )
-def test_what_can_be_a_walk_forward_is_right(writes: list[Content | None], seen: list[Content | None]) -> None:
+def test_what_can_be_a_walk_forward_is_right(
+    writes: list[UploadContent | None], seen: list[UploadContent | None]
+) -> None:
     assert saw(written(*writes), *seen) == [""] * len(seen)
 
 
@@ -47,7 +49,9 @@ def test_what_can_be_a_walk_forward_is_right(writes: list[Content | None], seen:
         ([A], [B], f"{B.etag} is published, which nobody wrote"),
     ],
 )
-def test_what_goes_back_is_told(writes: list[Content | None], seen: list[Content | None], fault: str) -> None:
+def test_what_goes_back_is_told(
+    writes: list[UploadContent | None], seen: list[UploadContent | None], fault: str
+) -> None:
     assert saw(written(*writes), *seen) == [""] * (len(seen) - 1) + [fault]
 
 
@@ -56,7 +60,7 @@ def test_each_step_back_is_told_once() -> None:
 
 
 @given(st.lists(st.sampled_from([A, B, C, None]), min_size=1, max_size=12), st.data())
-def test_no_walk_forward_is_taken_for_one_back(contents: list[Content | None], data: st.DataObject) -> None:
+def test_no_walk_forward_is_taken_for_one_back(contents: list[UploadContent | None], data: st.DataObject) -> None:
     positions = sorted(data.draw(st.lists(st.integers(0, len(contents) - 1), max_size=12)))
     assert not any(saw(written(*contents), *(contents[position] for position in positions)))
 
@@ -82,7 +86,7 @@ def test_only_changes_are_kept() -> None:
 
 
 def test_a_content_says_which_it_is() -> None:
-    assert Content.decode(A.encode()) == A
+    assert UploadContent.decode(A.encode()) == A
     assert len({content.etag for content in (A, B, C)}) == 3
     assert b'"number": 1' in facts(A.encode())
 
@@ -90,4 +94,4 @@ def test_a_content_says_which_it_is() -> None:
 @pytest.mark.parametrize("torn", [b"", b"{}", A.encode()[:-1], A.encode() + b"x"])
 def test_a_torn_content_is_refused(torn: bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Content.decode(torn)
+        UploadContent.decode(torn)

@@ -11,12 +11,12 @@ from typing import Literal
 
 import httpx
 
-from tests.chaos.bucket import Bucket, Got
+from tests.chaos.bucket import FaultyBucket, Got
 from tests.chaos.cluster import INPUT, MACHINES, OUTPUT, PREFIX, Cluster
 from tests.chaos.content import COPY, FACTS, facts
 from tests.chaos.history import History
-from tests.chaos.watcher import Watcher
-from webhook.config import OWN
+from tests.chaos.watcher import ResultWatcher
+from webhook.config import RESERVED_PREFIX
 from workers.manifest import Manifest
 from workers.protocol import MANIFEST
 
@@ -26,13 +26,13 @@ ended by itself."""
 
 _SIGNATURE = re.compile(rb"X-Amz-Signature=[0-9a-f]{16}")
 _ABREAST = 8
-PROBE = f"{PREFIX}{OWN}probe-"
+PROBE = f"{PREFIX}{RESERVED_PREFIX}probe-"
 """What a replica tries conditions with. It is no result, and one that is killed meanwhile leaves it behind."""
 _UNACCOUNTED = re.compile(r'^yurt_unaccounted\{unit="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Violation:
     """One thing that is wrong."""
 
     wrong: Wrong
@@ -48,14 +48,14 @@ class _Result:
     outputs: Mapping[str, Got]
 
 
-async def of_results(bucket: Bucket, histories: Mapping[str, History]) -> list[Fault]:
+async def of_results(bucket: FaultyBucket, histories: Mapping[str, History]) -> list[Violation]:
     """Whether each object's newest content is published, and nothing else."""
     published = await _published(bucket)
     known = set(histories)
-    found = [Fault("left", f"{key} is of no object that was written") for key in published if key not in known]
+    found = [Violation("left", f"{key} is of no object that was written") for key in published if key not in known]
     gate = asyncio.Semaphore(_ABREAST)
 
-    async def one(history: History) -> list[Fault]:
+    async def one(history: History) -> list[Violation]:
         async with gate:
             return await _of_object(bucket, history, published.get(history.key, set()))
 
@@ -64,71 +64,71 @@ async def of_results(bucket: Bucket, histories: Mapping[str, History]) -> list[F
     return found
 
 
-async def of_ledger(cluster: Cluster, histories: Mapping[str, History]) -> list[Fault]:
+async def of_ledger(cluster: Cluster, histories: Mapping[str, History]) -> list[Violation]:
     """Whether every row has settled, and says what the bucket says."""
     rows = await cluster.query("select key, state::text, again, done_etag, error::text from objects")
-    found = list[Fault]()
+    found = list[Violation]()
     for row in rows:
         wanted = histories[row["key"]].newest if row["key"] in histories else None
         ends = "done" if wanted and wanted.content else "gone"
-        if row["again"] or row["state"] not in ("done", "gone"):
+        if row["rerun_requested"] or row["state"] not in ("done", "gone"):
             text = f"is {row['state']}{' and was heard of again' * row['again']}: {row['error']}"
-            found.append(Fault("unsettled", text, row["key"]))
+            found.append(Violation("unsettled", text, row["key"]))
         elif row["state"] != ends or (wanted and wanted.content and row["done_etag"] != wanted.etag):
             text = f"the ledger says {row['state']} {row['done_etag']}, the bucket {wanted.etag if wanted else None}"
-            found.append(Fault("lost", text, row["key"]))
+            found.append(Violation("lost", text, row["key"]))
     [quarantine] = await cluster.query("select count(*) from quarantine")
     if quarantine[0]:
-        found.append(Fault("unsettled", f"{quarantine[0]} events are in quarantine, and all were good"))
+        found.append(Violation("unsettled", f"{quarantine[0]} events are in quarantine, and all were good"))
     return found
 
 
-async def of_balance(cluster: Cluster) -> list[Fault]:
+async def of_balance(cluster: Cluster) -> list[Violation]:
     """Whether both replicas say that everything adds up, counted now and as a metric."""
-    found = list[Fault]()
+    found = list[Violation]()
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
         for url in cluster.urls():
             token = {"authorization": f"Bearer {cluster.keys.admin}"}
             said = (await http.get(f"{url}/v1/status", headers=token)).json()["unaccounted"]
             shown = dict(_UNACCOUNTED.findall((await http.get(f"{url}/metrics")).text))
             if any(said.values()) or len(shown) != 2 or any(float(value) for value in shown.values()):
-                found.append(Fault("unaccounted", f"{url}: counted {said}, exported {shown}"))
+                found.append(Violation("unaccounted", f"{url}: counted {said}, exported {shown}"))
     return found
 
 
-def of_watching(watcher: Watcher) -> Iterator[Fault]:
+def of_watching(watcher: ResultWatcher) -> Iterator[Violation]:
     """What was seen on the way."""
     for key, text in watcher.faults:
-        yield Fault("stale", text, key)
+        yield Violation("stale", text, key)
     if watcher.most_machines > MACHINES:
         which = "; ".join(watcher.machines)
-        yield Fault("machines", f"{watcher.most_machines} machines at once, the limit is {MACHINES}: {which}")
+        yield Violation("machines", f"{watcher.most_machines} machines at once, the limit is {MACHINES}: {which}")
 
 
-def of_services(cluster: Cluster) -> Iterator[Fault]:
+def of_services(cluster: Cluster) -> Iterator[Violation]:
     """Services that ended when nobody had killed them, or did not end when they were told to."""
     for replica in cluster.replicas:
         if replica.fell:
-            yield Fault("fell", f"{replica.name} ended by itself, {replica.fell} times: see its log")
+            yield Violation("fell", f"{replica.name} ended by itself, {replica.fell} times: see its log")
     for name in cluster.left_late:
-        yield Fault("process", f"{name} did not leave when it was told to, and was killed")
+        yield Violation("process", f"{name} did not leave when it was told to, and was killed")
 
 
-def of_logs(folder: Path, secrets: Collection[str]) -> Iterator[Fault]:
+def of_logs(folder: Path, secrets: Collection[str]) -> Iterator[Violation]:
     """Whether a secret is in any log."""
     needles = [secret.encode() for secret in secrets]
     for path in sorted(folder.rglob("*.log")):
         text = path.read_bytes()
         if any(needle in text for needle in needles) or _SIGNATURE.search(text):
-            yield Fault("secret", f"{path} holds a secret")
+            yield Violation("secret", f"{path} holds a secret")
 
 
-def keys_of(faults: Iterable[Fault]) -> list[str]:
+def keys_of(faults: Iterable[Violation]) -> list[str]:
     """The objects that are concerned, once each."""
     return list(dict.fromkeys(fault.key for fault in faults if fault.key))
 
 
-async def _published(bucket: Bucket) -> dict[str, set[str]]:
+async def _published(bucket: FaultyBucket) -> dict[str, set[str]]:
     """Names of outputs by the input's key."""
     found: dict[str, set[str]] = {}
     async for path in bucket.keys(OUTPUT):
@@ -138,19 +138,19 @@ async def _published(bucket: Bucket) -> dict[str, set[str]]:
     return found
 
 
-async def _of_object(bucket: Bucket, history: History, names: set[str]) -> list[Fault]:
+async def _of_object(bucket: FaultyBucket, history: History, names: set[str]) -> list[Violation]:
     source = await bucket.get(INPUT, history.key)
     if source is None:
-        return [Fault("left", f"deleted, but {', '.join(sorted(names))} is left", history.key)] if names else []
+        return [Violation("left", f"deleted, but {', '.join(sorted(names))} is left", history.key)] if names else []
     result = await _result(bucket, history.key, names)
     if result.manifest is None:
-        return [Fault("lost", f"no result for {source.etag}, only {sorted(names)}", history.key)]
+        return [Violation("lost", f"no result for {source.etag}, only {sorted(names)}", history.key)]
     if result.manifest.input.etag != source.etag:
-        return [Fault(*_not_newest(history, source.etag, result.manifest), history.key)]
-    return [Fault(wrong, text, history.key) for wrong, text in _torn(source, result.manifest, result.outputs)]
+        return [Violation(*_not_newest(history, source.etag, result.manifest), history.key)]
+    return [Violation(wrong, text, history.key) for wrong, text in _torn(source, result.manifest, result.outputs)]
 
 
-async def _result(bucket: Bucket, key: str, names: Collection[str]) -> _Result:
+async def _result(bucket: FaultyBucket, key: str, names: Collection[str]) -> _Result:
     got = {name: await bucket.get(OUTPUT, f"{PREFIX}{key}/{name}") for name in names}
     outputs = {name: found for name, found in got.items() if found}
     encoded = outputs.pop(MANIFEST, None)

@@ -9,7 +9,7 @@ from random import Random
 
 import httpx
 
-from tests.chaos.bucket import Bucket
+from tests.chaos.bucket import FaultyBucket
 from tests.chaos.cluster import OUTPUT, PREFIX, agents
 from tests.chaos.content import COPY
 from tests.chaos.history import History
@@ -23,10 +23,10 @@ _RECENT = 60
 _MACHINES_SECONDS = 0.25
 
 
-class Watcher:
+class ResultWatcher:
     """Samples. ``faults`` are results that went back to something older."""
 
-    def __init__(self, bucket: Bucket, histories: Mapping[str, History], seed: int) -> None:
+    def __init__(self, bucket: FaultyBucket, histories: Mapping[str, History], seed: int) -> None:
         self.looks = 0
         self.faults: list[tuple[str, str]] = []
         """Key, and what was wrong."""

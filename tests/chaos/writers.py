@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from random import Random
 from zlib import crc32
 
-from tests.chaos.bucket import Bucket
+from tests.chaos.bucket import FaultyBucket
 from tests.chaos.cluster import INPUT, SLOWEST_SECONDS
-from tests.chaos.content import Content
-from tests.chaos.history import History, Kind, Write
+from tests.chaos.content import UploadContent
+from tests.chaos.history import History, Kind, RecordedWrite
 from tests.chaos.plan import Author, Step
 
 _CLIENTS = 12
@@ -21,7 +21,7 @@ _CLIENTS = 12
 class Writers:
     """Carries out steps, and remembers what was written."""
 
-    def __init__(self, bucket: Bucket, seed: int) -> None:
+    def __init__(self, bucket: FaultyBucket, seed: int) -> None:
         self.histories: dict[str, History] = {}
         self.done: Counter[Kind] = Counter()
         self._bucket = bucket
@@ -64,9 +64,9 @@ class Writers:
             await asyncio.sleep(max(0.0, started + step.at - loop.time()))
             await self._write(step.key, step.kind, step.content, step.region)
 
-    async def _write(self, key: str, kind: Kind, content: Content | None, region: str) -> None:
+    async def _write(self, key: str, kind: Kind, content: UploadContent | None, region: str) -> None:
         history = self.histories.setdefault(key, History(key))
-        write = Write(time.time(), kind, content, region)
+        write = RecordedWrite(time.time(), kind, content, region)
         history.writes.append(write)
         if content is None:
             await self._bucket.delete(INPUT, key, region)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.infra.receiver import Receiver
+from tests.infra.receiver import RecordingReceiver
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as it:
+def receiver() -> Iterator[RecordingReceiver]:
+    with RecordingReceiver() as it:
         yield it

@@ -21,7 +21,7 @@ class Post:
         return list(json.loads(self.body)["events"])
 
 
-class Receiver:
+class RecordingReceiver:
     """Answers 200, or the given statuses first. Status 0 hangs until the receiver is closed."""
 
     def __init__(self, *statuses: int) -> None:
@@ -55,7 +55,7 @@ class Receiver:
         """Name and key of every event, in order of arrival."""
         return [(event["eventName"], event["object"]["key"]) for event in self.events]
 
-    def wait(self, until: Callable[[Receiver], bool], deadline_seconds: float = 20) -> None:
+    def wait(self, until: Callable[[RecordingReceiver], bool], deadline_seconds: float = 20) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: until(self), deadline_seconds), f"only got {self.told}"
 

@@ -14,9 +14,9 @@ from infra.tigris import (
     DEFAULT_ENDPOINT,
     Basic,
     Bearer,
-    Notifications,
+    CurrentNotifications,
     SetupError,
-    Store,
+    TigrisBuckets,
     apply,
     differences,
     key_filter,
@@ -24,14 +24,14 @@ from infra.tigris import (
     read_back,
 )
 from tests.infra.local.running import running
-from tests.infra.receiver import Receiver
+from tests.infra.receiver import RecordingReceiver
 
 URL = "https://example.com/v1/notifications/tigris"
 SECRET = Bearer("s3cret-t0ken")
 
 
-def store_at(endpoint: str) -> Store:
-    return Store(endpoint, "auto", "tid_test", "tsec_test")
+def store_at(endpoint: str) -> TigrisBuckets:
+    return TigrisBuckets(endpoint, "auto", "tid_test", "tsec_test")
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Scripted:
 
 @contextmanager
 def scripted(*answers: tuple[int, bytes]) -> Iterator[Scripted]:
-    class Handler(BaseHTTPRequestHandler):
+    class TigrisHandler(BaseHTTPRequestHandler):
         def do_PATCH(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -62,7 +62,7 @@ def scripted(*answers: tuple[int, bytes]) -> Iterator[Scripted]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), TigrisHandler)
     it = Scripted(f"http://127.0.0.1:{server.server_port}", list(answers))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -141,14 +141,14 @@ def test_several_prefixes_are_one_filter_and_an_empty_one_is_none() -> None:
 # ── against the local bucket ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_setting_up_makes_the_bucket_announce(receiver: Receiver) -> None:
+def test_setting_up_makes_the_bucket_announce(receiver: RecordingReceiver) -> None:
     with running("--bucket", "photos-in") as local:
         store = store_at(local.endpoint)
         assert read_back("photos-in", store) is None
         wanted = plan("photos-in", receiver.url, key_filter(["up.loads/"]), SECRET)
         apply(wanted, store)
         seen = read_back("photos-in", store)
-        assert seen == Notifications(True, receiver.url, 'WHERE `key` REGEXP "^up[.]loads/"', "bearer")
+        assert seen == CurrentNotifications(True, receiver.url, 'WHERE `key` REGEXP "^up[.]loads/"', "bearer")
         assert differences(wanted, seen) == []
         s3 = local.s3()
         for key in ("up.loads/a", "upxloads/b"):
@@ -165,7 +165,7 @@ def test_setting_up_makes_the_bucket_announce(receiver: Receiver) -> None:
 def test_what_is_not_as_planned_is_named() -> None:
     wanted = plan("photos-in", URL, "", SECRET)
     assert differences(wanted, None) == ["the bucket has no notifications"]
-    others = differences(wanted, Notifications(False, URL, "WHERE …", "basic"))
+    others = differences(wanted, CurrentNotifications(False, URL, "WHERE …", "basic"))
     assert [sentence.split()[0] for sentence in others] == ["enabled", "filter", "auth"]
 
 
@@ -231,12 +231,14 @@ AWS = {"AWS_ACCESS_KEY_ID": "tid_x", "AWS_SECRET_ACCESS_KEY": "tsec_x"}
 
 
 def test_the_store_comes_from_the_usual_variables() -> None:
-    assert Store.from_environment(AWS) == Store(DEFAULT_ENDPOINT, "auto", "tid_x", "tsec_x")
+    assert TigrisBuckets.from_environment(AWS) == TigrisBuckets(DEFAULT_ENDPOINT, "auto", "tid_x", "tsec_x")
     elsewhere = {"AWS_ENDPOINT_URL_S3": "https://fly.storage.tigris.dev/", "AWS_REGION": "fra"}
-    assert Store.from_environment(AWS | elsewhere) == Store("https://fly.storage.tigris.dev", "fra", "tid_x", "tsec_x")
-    assert "tsec_x" not in repr(Store.from_environment(AWS))
+    assert TigrisBuckets.from_environment(AWS | elsewhere) == TigrisBuckets(
+        "https://fly.storage.tigris.dev", "fra", "tid_x", "tsec_x"
+    )
+    assert "tsec_x" not in repr(TigrisBuckets.from_environment(AWS))
 
 
 def test_a_missing_variable_is_named() -> None:
     with pytest.raises(SetupError, match="AWS_SECRET_ACCESS_KEY not set"):
-        Store.from_environment({"AWS_ACCESS_KEY_ID": "tid_x"})
+        TigrisBuckets.from_environment({"AWS_ACCESS_KEY_ID": "tid_x"})

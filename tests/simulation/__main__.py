@@ -1,6 +1,6 @@
 """``python -m tests.simulation``: replay one history, or live through many.
 
-    python -m tests.simulation --seed 90 --without touched
+    python -m tests.simulation --seed 90 --without publish_started
     python -m tests.simulation --seeds 20000 --jobs 2
     python -m tests.simulation --seeds 20000 --postgres 200
     python -m tests.simulation --guards
@@ -23,9 +23,9 @@ from pathlib import Path
 from tests.postgres import server
 from tests.simulation import report
 from tests.simulation.database import Model
-from tests.simulation.guards import GUARDS, run_without
-from tests.simulation.history import Choice, Result, run
-from tests.simulation.postgres import Mirror, Postgres, own_database
+from tests.simulation.history import HistoryChoice, HistoryResult, run
+from tests.simulation.mutants import GUARDS, run_without
+from tests.simulation.postgres import ConformancePostgres, Mirror, own_database
 
 _CHUNK = 50
 
@@ -63,10 +63,10 @@ def command(seed: int, without: str | None = None) -> str:
 
 def _replay(seed: int, without: str | None, whole: bool) -> int:
     live = partial(run_without, without) if without else run
-    choice = Choice(seed)
+    choice = HistoryChoice(seed)
     result = live(choice)
     if whole:
-        traced = live(Choice(seed, tracing=True))
+        traced = live(HistoryChoice(seed, tracing=True))
         print("\n".join(f"{at:10.3f} s  {line}" for at, line in traced.trace))
     if result.violation is None:
         print(report.summary(result.counts, 1, 0, 1.0))
@@ -82,7 +82,7 @@ def _soak(seeds: range, jobs: int) -> int:
     began = time.perf_counter()
     totals: Counter[str] = Counter()
     histories = 0
-    failed: list[Result] = []
+    failed: list[HistoryResult] = []
     for results, counts in _results(seeds, jobs):
         totals.update(counts)
         failed += results
@@ -94,7 +94,7 @@ def _soak(seeds: range, jobs: int) -> int:
             end="", file=sys.stderr, flush=True,
         )  # fmt: skip
         for result in results:
-            print("\n" + report.failure(Choice(result.seed), result, command(result.seed)), flush=True)
+            print("\n" + report.failure(HistoryChoice(result.seed), result, command(result.seed)), flush=True)
     print(file=sys.stderr)
     print(report.summary(totals, len(seeds), len(failed), time.perf_counter() - began))
     return 1 if failed else 0
@@ -110,7 +110,7 @@ def _mirrored(seeds: Sequence[int]) -> int:
     ):
         for number, seed in enumerate(seeds, 1):
             mirrors: list[Mirror] = []
-            result = run(Choice(seed, mirrored=partial(_mirror, postgres, mirrors)))
+            result = run(HistoryChoice(seed, mirrored=partial(_mirror, postgres, mirrors)))
             statements += mirrors[0].statements
             print(f"\r{number} of {len(seeds)} histories on PostgreSQL ", end="", file=sys.stderr, flush=True)
             if result.violation is not None:
@@ -120,12 +120,12 @@ def _mirrored(seeds: Sequence[int]) -> int:
     return 0
 
 
-def _mirror(postgres: Postgres, made: list[Mirror], model: Model) -> Mirror:
+def _mirror(postgres: ConformancePostgres, made: list[Mirror], model: Model) -> Mirror:
     made.append(Mirror(model, postgres))
     return made[-1]
 
 
-def _results(seeds: range, jobs: int) -> Iterable[tuple[list[Result], Counter[str]]]:
+def _results(seeds: range, jobs: int) -> Iterable[tuple[list[HistoryResult], Counter[str]]]:
     chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
     if jobs == 1:
         yield from map(_chunk, chunks)
@@ -134,11 +134,11 @@ def _results(seeds: range, jobs: int) -> Iterable[tuple[list[Result], Counter[st
         yield from executor.map(_chunk, chunks)
 
 
-def _chunk(seeds: Sequence[int]) -> tuple[list[Result], Counter[str]]:
-    failed: list[Result] = []
+def _chunk(seeds: Sequence[int]) -> tuple[list[HistoryResult], Counter[str]]:
+    failed: list[HistoryResult] = []
     totals: Counter[str] = Counter()
     for seed in seeds:
-        result = run(Choice(seed))
+        result = run(HistoryChoice(seed))
         totals.update(result.counts)
         if result.violation is not None:
             failed.append(result)
@@ -148,7 +148,7 @@ def _chunk(seeds: Sequence[int]) -> tuple[list[Result], Counter[str]]:
 def _search(most: int) -> int:
     missed = 0
     for name, guard in GUARDS.items():
-        found = next((r for seed in range(most) if (r := run_without(name, Choice(seed))).violation), None)
+        found = next((r for seed in range(most) if (r := run_without(name, HistoryChoice(seed))).violation), None)
         if found is None:
             missed += 1
             print(f"{name:18} NOT FOUND within {most} seeds: {guard.says}")

@@ -18,7 +18,7 @@ OUTPUT = "photos-out"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Write:
+class InputWrite:
     """One change of one key in the input bucket."""
 
     key: str
@@ -44,12 +44,12 @@ class Input:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.writes: defaultdict[str, list[Write]] = defaultdict(list)
-        self.announce: list[Callable[[Write], None]] = []
+        self.writes: defaultdict[str, list[InputWrite]] = defaultdict(list)
+        self.announce: list[Callable[[InputWrite], None]] = []
         """Told when a write was made."""
         self._count = 0
 
-    def write(self, key: str, region: int, content: str | None, name: str) -> Write:
+    def write(self, key: str, region: int, content: str | None, name: str) -> InputWrite:
         """Put an object, or delete it."""
         world, now = self._world, self._world.now
         lag = world.settings.lag_seconds
@@ -58,19 +58,19 @@ class Input:
             for other in range(world.settings.regions)
         )
         self._count += 1
-        write = Write(key, self._count, region, now, content, visible, name)
+        write = InputWrite(key, self._count, region, now, content, visible, name)
         self.writes[key].append(write)
         for told in self.announce:
             told(write)
         return write
 
-    def seen(self, region: int, key: str) -> Write | None:
+    def seen(self, region: int, key: str) -> InputWrite | None:
         """What a region's replica holds, deletes included; None where it never heard of the key."""
         now = self._world.now
         known = [write for write in self.writes.get(key, ()) if write.visible[region] <= now]
         return max(known, key=lambda write: write.order, default=None)
 
-    def truth(self, key: str) -> Write | None:
+    def truth(self, key: str) -> InputWrite | None:
         """The newest write of all, wherever it was made."""
         return max(self.writes.get(key, ()), key=lambda write: write.order, default=None)
 
@@ -79,7 +79,7 @@ class Input:
         newest = self.truth(key)
         return newest.content if newest else None
 
-    def listed(self, region: int) -> Iterator[Write]:
+    def listed(self, region: int) -> Iterator[InputWrite]:
         """What a region's replica lists, in the order of keys."""
         for key in sorted(self.writes, key=str.encode):
             write = self.seen(region, key)
@@ -88,19 +88,19 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made:
+class Provenance:
     """Where a result comes from, which no ETag can say."""
 
     key: str
     """Of the input."""
     content: str
-    fetched: Write
+    fetched: InputWrite
     """The write that the fetch saw."""
     fetched_at: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
+class StoredResult:
     """One object in the bucket of results."""
 
     key: str
@@ -108,7 +108,7 @@ class Stored:
     at: float
     headers: dict[str, str]
     body: bytes
-    made: Made | None
+    made: Provenance | None
 
     @property
     def token(self) -> int:
@@ -117,20 +117,20 @@ class Stored:
 
 
 @dataclass
-class Output:
+class ResultBucket:
     """The bucket of results. Conditions are evaluated at the moment of the effect, as one with it."""
 
     world: World
-    objects: dict[str, Stored] = field(default_factory=dict)
-    replaced: list[tuple[Stored | None, Stored | None]] = field(default_factory=list)
+    objects: dict[str, StoredResult] = field(default_factory=dict)
+    replaced: list[tuple[StoredResult | None, StoredResult | None]] = field(default_factory=list)
     """What was written over or deleted since the invariants looked last."""
 
-    def put(self, key: str, body: bytes, headers: dict[str, str], made: Made | None) -> Stored | None:
+    def put(self, key: str, body: bytes, headers: dict[str, str], made: Provenance | None) -> StoredResult | None:
         """Write an object; None where the condition does not hold (412)."""
         known = self.objects.get(key)
         if not _holds(known, headers):
             return None
-        stored = Stored(key, etag_of(body), self.world.now, headers, body, made)
+        stored = StoredResult(key, etag_of(body), self.world.now, headers, body, made)
         self.objects[key] = stored
         self.replaced.append((known, stored))
         return stored
@@ -147,7 +147,7 @@ class Output:
         return True
 
 
-def _holds(known: Stored | None, headers: dict[str, str]) -> bool:
+def _holds(known: StoredResult | None, headers: dict[str, str]) -> bool:
     """RFC 9110, 13.1."""
     wanted = headers.get("if-match")
     if wanted is not None and (known is None or wanted.strip('"') != known.etag):

@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
-from tests.simulation.process import Process
-from tests.simulation.rows import Row
+from tests.simulation.process import SimulatedProcess
+from tests.simulation.rows import SimulatedRow
 from tests.simulation.statements import Tables
 from webhook.ledger.database import Database, LedgerUnavailable
 from webhook.ledger.queries import QUERIES
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def begin(self) -> None:
         """A transaction begins."""
 
-    def run(self, name: str, *arguments: Any) -> list[Row]:
+    def run(self, name: str, *arguments: Any) -> list[SimulatedRow]:
         """What one statement answers."""
         ...
 
@@ -43,14 +43,14 @@ class Engine(Protocol):
 class Model:
     """Statements on dicts, and somebody who looks at each."""
 
-    def __init__(self, tables: Tables, look: Callable[[str, tuple[Any, ...], list[Row]], None]) -> None:
+    def __init__(self, tables: Tables, look: Callable[[str, tuple[Any, ...], list[SimulatedRow]], None]) -> None:
         self.tables = tables
         self._look = look
 
     def begin(self) -> None:
         pass
 
-    def run(self, name: str, *arguments: Any) -> list[Row]:
+    def run(self, name: str, *arguments: Any) -> list[SimulatedRow]:
         rows = self.tables.run(name, *arguments)
         self._look(name, arguments, rows)
         return rows
@@ -68,10 +68,10 @@ class Statements:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def fetch(self, query: str, *arguments: Any) -> list[Row]:
+    async def fetch(self, query: str, *arguments: Any) -> list[SimulatedRow]:
         return self._engine.run(NAMES[query], *arguments)
 
-    async def fetchrow(self, query: str, *arguments: Any) -> Row | None:
+    async def fetchrow(self, query: str, *arguments: Any) -> SimulatedRow | None:
         rows = self._engine.run(NAMES[query], *arguments)
         return rows[0] if rows else None
 
@@ -87,7 +87,7 @@ class Statements:
 class SimulatedDatabase(Database):
     """One process's connections."""
 
-    def __init__(self, process: Process, engine: Engine) -> None:
+    def __init__(self, process: SimulatedProcess, engine: Engine) -> None:
         self._process = process
         self._engine = engine
         self._statements = Statements(engine)

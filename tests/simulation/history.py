@@ -17,25 +17,25 @@ from unittest import mock
 
 import structlog
 
-import webhook.leases
-import workers.control
+import webhook.api.leases
+import workers.client
+import workers.lease_task
 import workers.publish
-import workers.run
 import workers.transfer
 from tests.simulation import plane, sweeping, worker
-from tests.simulation.bucket import Input, Output
+from tests.simulation.bucket import Input, ResultBucket
 from tests.simulation.database import Engine, Model, SimulatedDatabase
 from tests.simulation.draws import Draws
-from tests.simulation.hub import Hub
+from tests.simulation.hub import SimulatedHub
+from tests.simulation.invariants import NO_WORK_TWICE, Promises
 from tests.simulation.loop import Stuck, VirtualLoop
-from tests.simulation.process import Process
-from tests.simulation.promises import NO_WORK_TWICE, Promises
+from tests.simulation.process import SimulatedProcess
 from tests.simulation.statements import Tables
-from tests.simulation.wire import Buckets
-from tests.simulation.world import EPOCH, Settings, Violation, World, settings_of
+from tests.simulation.wire import SimulatedBuckets
+from tests.simulation.world import EPOCH, BrokenInvariant, World, WorldSettings, settings_of
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.redrive import ParkedObjects, Which
+from webhook.ledger.parked import ParkedObjects, ParkedQuery
 
 _REST_SECONDS = 3_600.0
 """After the last fault: what is not at rest by then never will be."""
@@ -43,20 +43,20 @@ _REDRIVES = 5
 
 
 @dataclass(frozen=True)
-class Result:
+class HistoryResult:
     """What came of one history."""
 
     seed: int
-    settings: Settings
+    settings: WorldSettings
     counts: Counter[str]
-    violation: Violation | None
+    violation: BrokenInvariant | None
     fired: tuple[str, ...]
     """Faults that happened."""
     trace: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True)
-class Choice:
+class HistoryChoice:
     """Which history, and what is left out of it or done to it."""
 
     seed: int
@@ -69,11 +69,11 @@ class Choice:
     """Guards of the ledger's statements that are taken out."""
     mirrored: Callable[[Model], Engine] | None = None
     """Makes an engine that runs every statement on PostgreSQL, too."""
-    settle: Callable[[Settings], Settings] = lambda settings: settings
+    settle: Callable[[WorldSettings], WorldSettings] = lambda settings: settings
     """Changes the world."""
 
 
-def run(choice: Choice) -> Result:
+def run(choice: HistoryChoice) -> HistoryResult:
     """Live through one history."""
     with _deterministic(choice.seed) as loop:
         draws = Draws(choice.seed, choice.faults)
@@ -82,28 +82,28 @@ def run(choice: Choice) -> Result:
         try:
             loop.run_until_complete(_live(world, choice))
         except Stuck:
-            world.fail(Violation("it comes to rest", "nothing would ever happen again"))
-        except Violation as violation:
+            world.fail(BrokenInvariant("it comes to rest", "nothing would ever happen again"))
+        except BrokenInvariant as violation:
             world.fail(violation)
         world.counts["virtual seconds"] = int(world.now)
-        return Result(choice.seed, settings, world.counts, world.failure, tuple(draws.fired), tuple(world.trace))
+        return HistoryResult(choice.seed, settings, world.counts, world.failure, tuple(draws.fired), tuple(world.trace))
 
 
-async def _live(world: World, choice: Choice) -> None:
+async def _live(world: World, choice: HistoryChoice) -> None:
     tables = Tables(lambda: world.micros, ready=set(range(1, world.settings.workers + 1)), without=choice.without)
     store = Input(world)
-    output = Output(world)
-    hub = Hub(world, store)
+    output = ResultBucket(world)
+    hub = SimulatedHub(world, store)
     promises = Promises(world, tables, store, output, hub)
     world.tables, world.promises = tables, promises
     world.observers.append(promises.look)
     model = Model(tables, promises.statement)
     engine = choice.mirrored(model) if choice.mirrored else model
-    buckets = Buckets(world, store, output)
+    buckets = SimulatedBuckets(world, store, output)
     for number in (1, 2):
-        Process(world, f"plane-{number}", partial(plane.run, buckets=buckets, engine=engine))
+        SimulatedProcess(world, f"plane-{number}", partial(plane.run, buckets=buckets, engine=engine))
     for number in range(1, world.settings.workers + 1):
-        Process(world, f"worker-{number}", partial(worker.run, worker_id=number, buckets=buckets))
+        SimulatedProcess(world, f"worker-{number}", partial(worker.run, worker_id=number, buckets=buckets))
     story = world.loop.create_task(_story(world, hub, store, engine))
     tasks = [story, world.loop.create_task(hub.run())]
     await asyncio.wait([story, world.ended()], return_when=asyncio.FIRST_COMPLETED)
@@ -112,8 +112,8 @@ async def _live(world: World, choice: Choice) -> None:
     del tasks
 
 
-async def _story(world: World, hub: Hub, store: Input, engine: Engine) -> None:
-    person = Process(world, "person", _nothing)
+async def _story(world: World, hub: SimulatedHub, store: Input, engine: Engine) -> None:
+    person = SimulatedProcess(world, "person", _nothing)
     if world.settings.lossy:
         world.loop.create_task(_sweeps(world, person, engine))
     await _apps(world, store)
@@ -126,14 +126,14 @@ async def _story(world: World, hub: Hub, store: Input, engine: Engine) -> None:
         await asyncio.sleep(world.settings.lag_seconds)
         number = await sweeping.order(world, person, engine, "full")
         if await sweeping.until_over(world, number) != "done":
-            raise Violation("it comes to rest", "a full sweep does not end well")
+            raise BrokenInvariant("it comes to rest", "a full sweep does not end well")
         await _rest(world, hub, person, engine)
     world.promises.at_rest()
     if world.draws.chance("world/rebuilt", 0.15):
         await _rebuild(world, hub, person, engine)
 
 
-async def _rebuild(world: World, hub: Hub, person: Process, engine: Engine) -> None:
+async def _rebuild(world: World, hub: SimulatedHub, person: SimulatedProcess, engine: Engine) -> None:
     """The ledger is lost. A backfill takes all results in from their manifests: nothing is worked again."""
     runs = world.counts["handler runs"]
     world.counts["rebuilds"] += 1
@@ -143,16 +143,16 @@ async def _rebuild(world: World, hub: Hub, person: Process, engine: Engine) -> N
     world.promises.forget()
     number = await sweeping.order(world, person, engine, "backfill")
     if await sweeping.until_over(world, number) != "done":
-        raise Violation("it comes to rest", "a backfill does not end well")
+        raise BrokenInvariant("it comes to rest", "a backfill does not end well")
     await _rest(world, hub, person, engine)
     world.promises.at_rest()
     if world.counts["handler runs"] != runs:
-        raise Violation(
+        raise BrokenInvariant(
             NO_WORK_TWICE, f"{world.counts['handler runs'] - runs} objects were worked again after a rebuild"
         )
 
 
-async def _sweeps(world: World, person: Process, engine: Engine) -> None:
+async def _sweeps(world: World, person: SimulatedProcess, engine: Engine) -> None:
     """Some sweeps go on while everything else does."""
     for number in range(world.draws.below("sweeps/number", 4)):
         await asyncio.sleep(world.draws.between(f"sweeps/{number}/wait", 5.0, 40.0))
@@ -162,11 +162,11 @@ async def _sweeps(world: World, person: Process, engine: Engine) -> None:
             world.counts["sweeps done"] += 1
 
 
-async def _nothing(process: Process) -> None:
+async def _nothing(process: SimulatedProcess) -> None:
     await process.never()
 
 
-async def _rest(world: World, hub: Hub, person: Process, engine: Engine) -> None:
+async def _rest(world: World, hub: SimulatedHub, person: SimulatedProcess, engine: Engine) -> None:
     """Until nothing moves any more. What is parked is redriven."""
     until = world.now + _REST_SECONDS
     redrives = 0
@@ -177,18 +177,18 @@ async def _rest(world: World, hub: Hub, person: Process, engine: Engine) -> None
                 return
             redrives += 1
             if redrives > _REDRIVES:
-                raise Violation("it comes to rest", "what is parked is parked again at once")
+                raise BrokenInvariant("it comes to rest", "what is parked is parked again at once")
             await _redrive(world, person, engine)
         await world.change(5.0)
     standing = ", ".join(f"{row.key} is {row.state}" for row in world.tables.objects.values())
-    raise Violation("it comes to rest", f"an hour after the last fault: {standing}")
+    raise BrokenInvariant("it comes to rest", f"an hour after the last fault: {standing}")
 
 
-async def _redrive(world: World, person: Process, engine: Engine) -> None:
+async def _redrive(world: World, person: SimulatedProcess, engine: Engine) -> None:
     world.counts["redrives"] += 1
     ledger = Ledger(SimulatedDatabase(person, engine), {}, shard=0)
     with contextlib.suppress(LedgerUnavailable):
-        await ParkedObjects(ledger).redrive(Which())
+        await ParkedObjects(ledger).redrive(ParkedQuery())
 
 
 async def _apps(world: World, store: Input) -> None:
@@ -245,10 +245,10 @@ def _deterministic(seed: int) -> Iterator[VirtualLoop]:
     random.seed(seed)
     loop = VirtualLoop()
     patches = contextlib.ExitStack()
-    for module in (workers.run, workers.transfer):
+    for module in (workers.lease_task, workers.transfer):
         patches.enter_context(mock.patch.object(module, "require_space", return_value=None))
-    patches.enter_context(mock.patch.object(workers.run, "discard", return_value=None))
-    for module in (webhook.leases, workers.control, workers.publish, workers.run):
+    patches.enter_context(mock.patch.object(workers.lease_task, "discard", return_value=None))
+    for module in (webhook.api.leases, workers.client, workers.publish, workers.lease_task):
         patches.enter_context(mock.patch.object(module, "time", SimpleNamespace(monotonic=loop.time)))
     patches.enter_context(mock.patch.object(workers.publish, "datetime", _clock(loop)))
     try:

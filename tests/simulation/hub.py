@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from tests.simulation.bucket import INPUT, Input, Write
+from tests.simulation.bucket import INPUT, Input, InputWrite
 from tests.simulation.world import EPOCH, World
 
 _ANSWER_SECONDS = 10.0
@@ -23,11 +23,11 @@ _TRIES = 3
 
 
 @dataclass(eq=False)
-class Event:
+class Announcement:
     """One announcement."""
 
     number: int
-    write: Write
+    write: InputWrite
     text: dict[str, object]
     deliveries: int = 0
     recorded: bool = False
@@ -39,13 +39,13 @@ class Event:
 
 
 @dataclass
-class Hub:
+class SimulatedHub:
     """Events on their way."""
 
     world: World
     input: Input
-    waiting: list[Event] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    waiting: list[Announcement] = field(default_factory=list)
+    events: list[Announcement] = field(default_factory=list)
     under_way: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -57,12 +57,12 @@ class Hub:
         """Whether everything was delivered."""
         return not self.waiting and not self.under_way
 
-    def _heard(self, write: Write) -> None:
+    def _heard(self, write: InputWrite) -> None:
         """A write was made: the hub's replica gets it some time later."""
         self.under_way += 1
         self.world.loop.call_later(write.visible[0] - self.world.now, self._index, write)
 
-    def _index(self, write: Write) -> None:
+    def _index(self, write: InputWrite) -> None:
         self.under_way -= 1
         draws = self.world.draws
         newest = self.input.seen(0, write.key)
@@ -70,7 +70,7 @@ class Hub:
         # "A region drops a change older than what it has, so an overwrite may never be announced."
         if overtaken and draws.chance("hub/overtaken", 0.5):
             return
-        event = Event(len(self.events), write, self._text(write))
+        event = Announcement(len(self.events), write, self._text(write))
         self.events.append(event)
         self.world.counts["events"] += 1
         self._refused(write)
@@ -81,19 +81,19 @@ class Hub:
         while draws.fault("hub/duplicate", self.world.settings.duplicate):
             self._enqueue(event)
 
-    def _drop(self, event: Event) -> None:
+    def _drop(self, event: Announcement) -> None:
         self.world.counts["dropped"] += 1
         if self.world.tracing:
             self.world.tell(f"hub drops {event}")
 
-    def _enqueue(self, event: Event) -> None:
+    def _enqueue(self, event: Announcement) -> None:
         draws = self.world.draws
         seconds = draws.between("hub/linger", *_LINGER_SECONDS)
         if draws.fault("hub/late", self.world.settings.late):
             seconds += draws.between("hub/late-seconds", *_LATE_SECONDS)
         self._later(event, seconds)
 
-    def _later(self, event: Event, seconds: float) -> None:
+    def _later(self, event: Announcement, seconds: float) -> None:
         self.under_way += 1
 
         def arrive() -> None:
@@ -103,11 +103,11 @@ class Hub:
 
         self.world.loop.call_later(seconds, arrive)
 
-    def _text(self, write: Write) -> dict[str, object]:
+    def _text(self, write: InputWrite) -> dict[str, object]:
         """As the store has it. The time in it is by a clock that is not to be trusted."""
         return self._ceph(write) if self.world.settings.payload == "ceph" else self._tigris(write)
 
-    def _ceph(self, write: Write) -> dict[str, object]:
+    def _ceph(self, write: InputWrite) -> dict[str, object]:
         """The sequencer is the gateway's clock some time after the write: those of racing writes may lie crosswise."""
         told_at = self.world.moment(write.at + self.world.draws.between("hub/gateway", 0.0, 2.0))
         micros = (told_at - EPOCH) // timedelta(microseconds=1)
@@ -123,15 +123,15 @@ class Hub:
             "s3": {"bucket": {"name": INPUT}, "object": thing},
         }
 
-    def _refused(self, write: Write) -> None:
+    def _refused(self, write: InputWrite) -> None:
         """Ceph announces writes that it refused, too (412): this one never happened."""
         if self.world.settings.payload == "ceph" and self.world.draws.fault("hub/refused", 0.1):
             phantom = replace(write, number=write.number + 500, content="X", name="ObjectCreated:Put (refused)")
-            event = Event(len(self.events), phantom, self._text(phantom))
+            event = Announcement(len(self.events), phantom, self._text(phantom))
             self.events.append(event)
             self._enqueue(event)
 
-    def _tigris(self, write: Write) -> dict[str, object]:
+    def _tigris(self, write: InputWrite) -> dict[str, object]:
         skew = self.world.draws.between("hub/skew", -30.0, 30.0)
         thing: dict[str, object] = {"key": write.key, "size": 1, "eTag": write.content or "gone"}
         if self.world.settings.payload != "bare" and write.content is not None:
@@ -152,7 +152,7 @@ class Hub:
                 self.under_way += len(batch)
                 self.world.loop.create_task(self._deliver(batch))
 
-    async def _deliver(self, batch: list[Event]) -> None:
+    async def _deliver(self, batch: list[Announcement]) -> None:
         world, draws = self.world, self.world.draws
         for event in batch:
             event.deliveries += 1
@@ -171,7 +171,7 @@ class Hub:
             else:
                 self._later(event, draws.between("hub/retry", *_AGAIN_SECONDS))
 
-    async def _post(self, batch: list[Event], body: bytes) -> int:
+    async def _post(self, batch: list[Announcement], body: bytes) -> int:
         world = self.world
         await asyncio.sleep(world.draws.between("hub/transit", 0.001, 0.05))
         planes = [plane for plane in world.planes.values() if plane.process.alive]

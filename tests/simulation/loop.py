@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.simulation.process import Process
+    from tests.simulation.process import SimulatedProcess
 
 
 class Stuck(Exception):
@@ -42,14 +42,14 @@ class _Nothing(selectors.BaseSelector):
         return []
 
 
-current: ContextVar[Process | None] = ContextVar("current", default=None)
+current: ContextVar[SimulatedProcess | None] = ContextVar("current", default=None)
 """The simulated process that the running task belongs to."""
 
 
 class Threads(Executor):
     """The executor of one process's store: what runs in its threads is a request that takes its way."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: SimulatedProcess) -> None:
         self.process = process
         self.request: Callable[[], Coroutine[Any, Any, Any]] | None = None
 

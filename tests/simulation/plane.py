@@ -15,27 +15,27 @@ from starlette.responses import Response
 
 from tests.simulation.bucket import INPUT, OUTPUT
 from tests.simulation.database import Engine, SimulatedDatabase
-from tests.simulation.process import Process
+from tests.simulation.process import SimulatedProcess
 from tests.simulation.sweeping import sweep
-from tests.simulation.wire import Buckets, SimulatedStore
-from tests.simulation.world import Settings
-from webhook.absence import AbsenceChecker
+from tests.simulation.wire import SimulatedBuckets, SimulatedObjectStore
+from tests.simulation.world import WorldSettings
+from webhook.api.http import on_problem
+from webhook.api.leases import LeaseApi
+from webhook.api.notifications import NotificationApi
 from webhook.app import _policy
-from webhook.conditions import Conditions
 from webhook.config import Config, Pipeline, Pool
-from webhook.doorbell import Doorbell
-from webhook.http import on_problem
-from webhook.leases import Leases
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
-from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import Intake, Ledger
+from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
-from webhook.receiver import Receiver
-from webhook.routing import Routes
+from webhook.outputs.conditions import Conditions
+from webhook.pipelines import Pipelines
 from webhook.sources import Batch
 from webhook.sources.s3 import S3
 from webhook.sources.tigris import Tigris
+from webhook.sweep.deletions import DeletionChecker
 
 PIPELINE = 1
 LEASE_SECONDS = 30.0
@@ -65,12 +65,12 @@ def config(replica_lag_seconds: float, on_delete: str, absent_checks: int) -> Co
     return Config.model_validate({"pipelines": {"photos": pipeline}})
 
 
-def config_of(settings: Settings) -> Config:
+def config_of(settings: WorldSettings) -> Config:
     """What one world is configured with."""
     return config(settings.replica_lag_seconds, settings.on_delete, settings.absent_checks)
 
 
-def pipeline_of(settings: Settings) -> Pipeline:
+def pipeline_of(settings: WorldSettings) -> Pipeline:
     """The one pipeline."""
     return config_of(settings).pipelines["photos"]
 
@@ -80,7 +80,7 @@ def _metrics() -> Metrics:
     return Metrics()
 
 
-class Fleet:
+class SimulatedFleet:
     """Workers are known by their names: calling home is not what is simulated."""
 
     async def authenticate(self, token: str) -> Caller | None:
@@ -91,18 +91,18 @@ class Fleet:
 
 
 @dataclass
-class Plane:
+class SimulatedPlane:
     """One replica's parts, for as long as its process lives."""
 
-    process: Process
-    buckets: Buckets
+    process: SimulatedProcess
+    buckets: SimulatedBuckets
     database: SimulatedDatabase
     ledger: Ledger = field(init=False)
-    receiver: Receiver = field(init=False)
-    leases: Leases = field(init=False)
-    checker: AbsenceChecker = field(init=False)
-    store: SimulatedStore = field(init=False)
-    routes: Routes = field(init=False)
+    receiver: NotificationApi = field(init=False)
+    leases: LeaseApi = field(init=False)
+    checker: DeletionChecker = field(init=False)
+    store: SimulatedObjectStore = field(init=False)
+    routes: Pipelines = field(init=False)
     flushing: list[Intake] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -117,8 +117,8 @@ class Plane:
             shard=0,
         )
         self.routes = WatchedRoutes({PIPELINE: ("photos", pipeline)}, world.promises.taken_in)
-        self.store = SimulatedStore(self.process, self.buckets)
-        self.receiver = Receiver(
+        self.store = SimulatedObjectStore(self.process, self.buckets)
+        self.receiver = NotificationApi(
             cast("Ledger", self), self.routes, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
             body_limit_bytes=1 << 20, backlog_events=10_000,
         )  # fmt: skip
@@ -168,7 +168,7 @@ class Plane:
         await until_due(self.process, lane)
 
 
-async def until_due(process: Process, lane: str) -> None:
+async def until_due(process: SimulatedProcess, lane: str) -> None:
     """Wait until something is due. A look that would find nothing is not simulated."""
     world = process.world
     while True:
@@ -179,27 +179,27 @@ async def until_due(process: Process, lane: str) -> None:
         await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
 
 
-def make_leases(plane: Plane) -> Leases:
+def make_leases(plane: SimulatedPlane) -> LeaseApi:
     """The worker protocol's server."""
     pipelines = [pipeline for _, pipeline in plane.routes.pipelines.values()]
-    return Leases(
+    return LeaseApi(
         plane.ledger,
-        cast("LedgerFleet", Fleet()),
+        cast("LedgerFleet", SimulatedFleet()),
         plane.routes,
         {_POOL: Pool()},
         plane.store,
         Conditions(pipelines, plane.store),
-        Doorbell(),
+        Wakeups(),
         _metrics(),
     )
 
 
-def make_checker(plane: Plane) -> AbsenceChecker:
+def make_checker(plane: SimulatedPlane) -> DeletionChecker:
     """The absence checker."""
-    return AbsenceChecker(plane.ledger, plane.routes, plane.store)
+    return DeletionChecker(plane.ledger, plane.routes, plane.store)
 
 
-class WatchedRoutes(Routes):
+class WatchedRoutes(Pipelines):
     """Tells which request an intake is of."""
 
     def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], taken_in: Callable[[Intake], None]) -> None:
@@ -212,9 +212,9 @@ class WatchedRoutes(Routes):
         return intake
 
 
-async def run(process: Process, buckets: Buckets, engine: Engine) -> None:
+async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
     """A replica, for as long as it lives."""
-    plane = Plane(process, buckets, SimulatedDatabase(process, engine))
+    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
     plane.database.committed = lambda: process.world.promises.committed(plane)
     process.world.planes[process.name] = plane
     await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))
@@ -236,4 +236,4 @@ async def _served(
     return response.status_code, {}, bytes(response.body)
 
 
-__all__ = ["Intake", "Plane", "run"]
+__all__ = ["Intake", "SimulatedPlane", "run"]

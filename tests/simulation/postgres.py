@@ -17,7 +17,7 @@ import asyncpg
 
 from tests import postgres as servers
 from tests.simulation.database import Engine, Model
-from tests.simulation.rows import COLUMNS, EPOCH, MOMENTS, Object, Row, moment
+from tests.simulation.rows import COLUMNS, EPOCH, MOMENTS, Object, SimulatedRow, moment
 from tests.simulation.statements import FIRST_TOKEN
 from webhook.ledger.queries import QUERIES
 
@@ -48,7 +48,7 @@ class Differs(AssertionError):
     """The model and PostgreSQL disagree: the simulation proves nothing until they agree."""
 
 
-class Postgres:
+class ConformancePostgres:
     """One connection, used from outside of any event loop."""
 
     def __init__(self, dsn: str) -> None:
@@ -83,9 +83,9 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def connected(dsn: str) -> Iterator[Postgres]:
+def connected(dsn: str) -> Iterator[ConformancePostgres]:
     """A connection to a migrated database."""
-    postgres = Postgres(dsn)
+    postgres = ConformancePostgres(dsn)
     try:
         yield postgres
     finally:
@@ -93,7 +93,7 @@ def connected(dsn: str) -> Iterator[Postgres]:
 
 
 @contextlib.contextmanager
-def own_database(dsn: str) -> Iterator[Postgres]:
+def own_database(dsn: str) -> Iterator[ConformancePostgres]:
     """A connection to a migrated database of its own on a server."""
     with asyncio.Runner() as runner:
         made = servers.database(dsn)
@@ -108,7 +108,7 @@ def own_database(dsn: str) -> Iterator[Postgres]:
 class Mirror(Engine):
     """Runs each statement on both, compares what they answer, and every row at each commit."""
 
-    def __init__(self, model: Model, postgres: Postgres) -> None:
+    def __init__(self, model: Model, postgres: ConformancePostgres) -> None:
         self._model = model
         self._postgres = postgres
         self._names: list[str] = []
@@ -125,7 +125,7 @@ class Mirror(Engine):
         self._postgres.empty(max(self._model.tables.ready, default=0))
         self._postgres.execute("select setval('lease_tokens', $1)", self._model.tables.last_token)
 
-    def run(self, name: str, *arguments: Any) -> list[Row]:
+    def run(self, name: str, *arguments: Any) -> list[SimulatedRow]:
         self.statements += 1
         self._names.append(name)
         theirs = self._postgres.fetch(QUERIES[name], *arguments)
@@ -146,7 +146,7 @@ class Mirror(Engine):
         counted = self._postgres.fetch(
             "select pipeline_id, name, sum(value)::bigint as value from tally group by 1, 2 order by 1, 2"
         )
-        tally = [Row(pipeline_id=p, name=n, value=v) for (p, n), v in sorted(tables.tally.items())]
+        tally = [SimulatedRow(pipeline_id=p, name=n, value=v) for (p, n), v in sorted(tables.tally.items())]
         self._compare(f"counters after {after}", (), tally, counted)
         [balance] = self._postgres.fetch(QUERIES["balance"])
         self._compare(f"balance after {after}", (), [dict(row) for row in tables.run("balance")], [balance])

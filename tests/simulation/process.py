@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tests.simulation.loop import current
-from tests.simulation.world import Violation, World
+from tests.simulation.world import BrokenInvariant, World
 
 T = TypeVar("T")
 
@@ -19,10 +19,10 @@ _STALL_SECONDS = (5.0, 100.0)
 """Longer than a lease, often enough."""
 
 
-class Process:
+class SimulatedProcess:
     """One process of a name; it is started anew, with empty memory, some time after it died."""
 
-    def __init__(self, world: World, name: str, main: Callable[[Process], Awaitable[None]]) -> None:
+    def __init__(self, world: World, name: str, main: Callable[[SimulatedProcess], Awaitable[None]]) -> None:
         self.world = world
         self.name = name
         self.alive = True
@@ -49,10 +49,12 @@ class Process:
     async def _run(self) -> None:
         try:
             await self._main(self)
-        except Violation as violation:
+        except BrokenInvariant as violation:
             self.world.fail(violation)
         except Exception as error:
-            self.world.fail(Violation("no process ends by a fault", f"{self.name}: {type(error).__name__}: {error}"))
+            self.world.fail(
+                BrokenInvariant("no process ends by a fault", f"{self.name}: {type(error).__name__}: {error}")
+            )
             if self.world.tracing:
                 raise
 
@@ -70,7 +72,7 @@ class Process:
     def _restart(self) -> None:
         if self.world.tracing:
             self.world.tell(f"{self.name} starts anew")
-        Process(self.world, self.name, self._main)
+        SimulatedProcess(self.world, self.name, self._main)
 
     async def never(self) -> Any:
         """What a dead process waits for."""
@@ -97,7 +99,7 @@ class Process:
         def arrive() -> None:
             try:
                 value = effect()
-            except Violation as violation:
+            except BrokenInvariant as violation:
                 world.fail(violation)
             except Exception as error:
                 if not answer.done():

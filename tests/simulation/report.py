@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
 
-from tests.simulation.history import Choice, Result, run
+from tests.simulation.history import HistoryChoice, HistoryResult, run
 from tests.simulation.shrink import Shrinker
 
 SUMMED = (
@@ -18,7 +18,9 @@ SUMMED = (
 """Counts of a summary, in their order."""
 
 
-def failure(choice: Choice, failed: Result, command: str, live: Callable[[Choice], Result] = run) -> str:
+def failure(
+    choice: HistoryChoice, failed: HistoryResult, command: str, live: Callable[[HistoryChoice], HistoryResult] = run
+) -> str:
     """The violated promise, the smallest history that was found to break it, and the command that replays it."""
     shrinker = Shrinker(live, choice, failed)
     smallest = shrinker.shrink()
@@ -44,7 +46,7 @@ def summary(totals: Counter[str], histories: int, violations: int, seconds: floa
     return "\n".join([*lines, f"{violations:>14,} violations"])
 
 
-def _told(result: Result) -> str:
+def _told(result: HistoryResult) -> str:
     settings = result.settings
     return ", ".join(
         f"{item.name.replace('_', ' ')} {_short(getattr(settings, item.name))}" for item in fields(settings)

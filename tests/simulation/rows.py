@@ -10,7 +10,7 @@ from typing import Any
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-class Row(dict[str, Any]):
+class SimulatedRow(dict[str, Any]):
     """A row as asyncpg gives it: by name or by position."""
 
     def __getitem__(self, at: Any) -> Any:
@@ -27,14 +27,14 @@ class Object:
     state: str
     lane: str
     due_at: int
-    heard_at: int
+    event_at: int
     verdict: str
     mark: bytes
     attempts: int = 0
     faults: int = 0
     seen_at: int | None = None
-    heard_etag: str | None = None
-    heard_size: int | None = None
+    event_etag: str | None = None
+    event_size: int | None = None
     scheme: str | None = None
     ordinal: bytes | None = None
     ordinal_latest: bytes | None = None
@@ -43,9 +43,9 @@ class Object:
     token: int | None = None
     leased_at: int | None = None
     deadline: int | None = None
-    again: bool = False
-    again_lane: str | None = None
-    touched: bool = False
+    rerun_requested: bool = False
+    rerun_lane: str | None = None
+    publish_started: bool = False
     done_etag: str | None = None
     done_modified: datetime | None = None
     done_at: int | None = None
@@ -54,7 +54,7 @@ class Object:
 
 
 COLUMNS = tuple(item.name for item in fields(Object))
-MOMENTS = frozenset({"due_at", "heard_at", "seen_at", "leased_at", "deadline", "done_at"})
+MOMENTS = frozenset({"due_at", "event_at", "seen_at", "leased_at", "deadline", "done_at"})
 
 
 def moment(micros: int | None) -> datetime | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from tests.simulation.history import Choice, Result
+from tests.simulation.history import HistoryChoice, HistoryResult
 
 T = TypeVar("T")
 
@@ -20,7 +20,9 @@ MOST_RUNS = 600
 class Shrinker:
     """Tries histories."""
 
-    def __init__(self, live: Callable[[Choice], Result], choice: Choice, failed: Result) -> None:
+    def __init__(
+        self, live: Callable[[HistoryChoice], HistoryResult], choice: HistoryChoice, failed: HistoryResult
+    ) -> None:
         assert failed.violation is not None
         self._live = live
         self._invariant = failed.violation.invariant
@@ -28,7 +30,7 @@ class Shrinker:
         self.result = failed
         self.runs = 0
 
-    def shrink(self) -> Choice:
+    def shrink(self) -> HistoryChoice:
         """The smallest choice that was found to fail."""
         operations = list(range(self.result.settings.operations))
         before = None
@@ -40,7 +42,7 @@ class Shrinker:
             self._reduce(fired, lambda out: replace(self.choice, faults=frozenset({*self.choice.faults, *out})))
         return self.choice
 
-    def _reduce(self, items: Sequence[T], without: Callable[[Sequence[T]], Choice]) -> None:
+    def _reduce(self, items: Sequence[T], without: Callable[[Sequence[T]], HistoryChoice]) -> None:
         """Leave out halves, then quarters, and so on."""
         size = len(items)
         while size >= 1 and self.runs < MOST_RUNS:
@@ -53,7 +55,7 @@ class Shrinker:
                     at += size
             size = size // 2 if size > 1 else 0
 
-    def _fails(self, choice: Choice) -> bool:
+    def _fails(self, choice: HistoryChoice) -> bool:
         self.runs += 1
         result = self._live(choice)
         if result.violation is None or result.violation.invariant != self._invariant:

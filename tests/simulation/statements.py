@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tests.simulation.rows import Object, Row, coalesce, greatest, micros, moment, text_of
+from tests.simulation.rows import Object, SimulatedRow, coalesce, greatest, micros, moment, text_of
 from tests.simulation.sweep_statements import SweepTables
 
 FIRST_TOKEN = 1_000
@@ -34,9 +34,9 @@ class Tables(SweepTables):
     without: frozenset[str] = frozenset()
     """Guards that are taken out, for negative models."""
 
-    def run(self, name: str, *arguments: Any) -> list[Row]:
+    def run(self, name: str, *arguments: Any) -> list[SimulatedRow]:
         """What a statement answers."""
-        statement: Callable[..., Iterable[Row] | None] = getattr(self, f"_{name}")
+        statement: Callable[..., Iterable[SimulatedRow] | None] = getattr(self, f"_{name}")
         return list(statement(*arguments) or ())
 
     def empty(self) -> None:
@@ -47,7 +47,7 @@ class Tables(SweepTables):
 
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _record(self, *columns: Sequence[Any]) -> Iterable[Row]:
+    def _record(self, *columns: Sequence[Any]) -> Iterable[SimulatedRow]:
         now = self.clock()
         for event in zip(*columns, strict=True):
             self.last_id += 1  # as an identity column counts, also where the row is there already
@@ -57,7 +57,7 @@ class Tables(SweepTables):
                 self._insert(now, *event)
             elif not self._heard(known, now, *event[2:]):
                 continue
-            yield Row(pipeline_id=place[0], key=place[1], verdict=self.objects[place].verdict)
+            yield SimulatedRow(pipeline_id=place[0], key=place[1], verdict=self.objects[place].verdict)
 
     def _insert(
         self, now: int, pipeline_id: int, key: str, lane: str, mark: bytes, etag: str | None, there: bool,
@@ -65,7 +65,7 @@ class Tables(SweepTables):
     ) -> None:  # fmt: skip
         row = Object(
             self.last_id, pipeline_id, key, "pending", lane, now, now, "accepted", mark,
-            seen_at=now if there else None, heard_etag=etag, heard_size=size,
+            seen_at=now if there else None, event_etag=etag, event_size=size,
             scheme=scheme, ordinal=ordinal, ordinal_latest=latest, newest_at=modified,
         )  # fmt: skip
         self.objects[pipeline_id, key] = self.by_id[row.id] = row
@@ -78,18 +78,18 @@ class Tables(SweepTables):
         if row.mark == mark or _is_older(row, scheme, latest, modified):
             return False
         leased, finished = row.state == "leased", row.state == "done"
-        waiting = row.state == "pending" or row.again
+        waiting = row.state == "pending" or row.rerun_requested
         row.verdict = "coalesced" if waiting else "replaced" if row.state == "parked" else "accepted"
         if not leased:
             row.lane, row.attempts, row.faults, row.error = lane, 0, 0, None
             row.due_at = min(row.due_at, now) if row.state == "pending" else now
             row.state = "pending"
-        row.again, row.again_lane = leased, lane if leased else None
-        row.heard_at = now
+        row.rerun_requested, row.rerun_lane = leased, lane if leased else None
+        row.event_at = now
         row.seen_at = now if there else row.seen_at
         row.mark = mark
-        row.heard_etag = etag if finished or row.heard_etag == etag else None
-        row.heard_size = size
+        row.event_etag = etag if finished or row.event_etag == etag else None
+        row.event_size = size
         if scheme is not None:
             row.ordinal = greatest(row.ordinal, ordinal) if scheme == row.scheme else ordinal
             row.scheme = scheme
@@ -97,10 +97,10 @@ class Tables(SweepTables):
         row.newest_at = greatest(row.newest_at, modified)
         return True
 
-    def _dropped(self, pipelines: Sequence[int], keys: Sequence[str], marks: Sequence[bytes]) -> Iterable[Row]:
+    def _dropped(self, pipelines: Sequence[int], keys: Sequence[str], marks: Sequence[bytes]) -> Iterable[SimulatedRow]:
         for pipeline_id, key, mark in zip(pipelines, keys, marks, strict=True):
             row = self.objects[pipeline_id, key]
-            yield Row(pipeline_id=pipeline_id, key=key, duplicate=row.mark == mark)
+            yield SimulatedRow(pipeline_id=pipeline_id, key=key, duplicate=row.mark == mark)
 
     def _quarantine(self, *columns: Sequence[Any]) -> None:
         for source, _reason, _raw, digest, times in zip(*columns, strict=True):
@@ -116,7 +116,7 @@ class Tables(SweepTables):
 
     def _claim(
         self, pipeline_id: int, lane: str, most: int, worker_id: int | None, lease_seconds: float, lag_seconds: float
-    ) -> Iterable[Row]:
+    ) -> Iterable[SimulatedRow]:
         now = self.clock()
         due = [
             row
@@ -129,12 +129,13 @@ class Tables(SweepTables):
             row.state, row.worker_id, row.token, row.leased_at = "leased", worker_id, token, now
             row.deadline = now + micros(lease_seconds)
             row.attempts = min(row.attempts + 1, _MOST_ATTEMPTS)
-            if "mark" in self.without and lane == "work" and row.heard_etag:
-                row.done_etag = row.heard_etag
-            believed = now >= greatest(row.heard_at, row.done_at) + micros(lag_seconds)
-            yield Row(
-                id=row.id, token=token, key=row.key, attempts=row.attempts, heard_etag=row.heard_etag,
-                newest_at=row.newest_at, touched=row.touched, done_etag=None if row.touched else row.done_etag,
+            if "mark" in self.without and lane == "work" and row.event_etag:
+                row.done_etag = row.event_etag
+            believed = now >= greatest(row.event_at, row.done_at) + micros(lag_seconds)
+            yield SimulatedRow(
+                id=row.id, token=token, key=row.key, attempts=row.attempts, event_etag=row.event_etag,
+                newest_at=row.newest_at, publish_started=row.publish_started,
+                done_etag=None if row.publish_started else row.done_etag,
                 done_modified=row.done_modified, believed=believed,
             )  # fmt: skip
 
@@ -154,17 +155,20 @@ class Tables(SweepTables):
         self.last_token += len(chosen)
         return chosen
 
-    def _leased(self, row: Object) -> Row:
+    def _leased(self, row: Object) -> SimulatedRow:
         assert row.leased_at is not None
-        return Row(
+        return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, lane=row.lane, attempts=row.attempts,
-            faults=row.faults, again=row.again, again_lane=row.again_lane, heard_etag=row.heard_etag,
-            done_etag=row.done_etag, asked_after_seconds=(row.leased_at - row.heard_at) / 1e6,
+            faults=row.faults, rerun_requested=row.rerun_requested, rerun_lane=row.rerun_lane,
+            event_etag=row.event_etag,
+            done_etag=row.done_etag, asked_after_seconds=(row.leased_at - row.event_at) / 1e6,
             unseen_seconds=None if row.seen_at is None else (row.leased_at - row.seen_at) / 1e6,
-            heard_seconds=(self.clock() - row.heard_at) / 1e6,
+            event_age_seconds=(self.clock() - row.event_at) / 1e6,
         )  # fmt: skip
 
-    def _lock_leased(self, ids: Sequence[int], tokens: Sequence[int], workers: Sequence[int | None]) -> Iterable[Row]:
+    def _lock_leased(
+        self, ids: Sequence[int], tokens: Sequence[int], workers: Sequence[int | None]
+    ) -> Iterable[SimulatedRow]:
         found = []
         for position, (id, token, worker_id) in enumerate(zip(ids, tokens, workers, strict=True), 1):
             row = self.by_id.get(id)
@@ -173,15 +177,15 @@ class Tables(SweepTables):
             if (row.token == token and row.worker_id == worker_id) or "token" in self.without:
                 found.append((row, position))
         for row, position in sorted(found, key=lambda item: (item[0].pipeline_id, item[0].key.encode(), item[1])):
-            yield Row(self._leased(row), position=position)
+            yield SimulatedRow(self._leased(row), position=position)
 
-    def _lock_expired(self, most: int) -> Iterable[Row]:
+    def _lock_expired(self, most: int) -> Iterable[SimulatedRow]:
         now = self.clock()
         late = [row for row in self.objects.values() if row.state == "leased" and (row.deadline or 0) < now]
         late.sort(key=lambda row: (row.deadline, row.id))
         return [_without(self._leased(row), "key") for row in late[:most]]
 
-    def _lock_of_worker(self, worker_id: int) -> Iterable[Row]:
+    def _lock_of_worker(self, worker_id: int) -> Iterable[SimulatedRow]:
         mine = [row for row in self.objects.values() if row.state == "leased" and row.worker_id == worker_id]
         mine.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
         return [_without(self._leased(row), "key") for row in mine]
@@ -201,9 +205,9 @@ class Tables(SweepTables):
         row.due_at = now + micros(said["delay_seconds"])
         row.attempts = min(said["attempts"], _MOST_ATTEMPTS)
         row.faults = min(said["faults"], _MOST_ATTEMPTS)
-        row.again, row.again_lane, row.worker_id, row.deadline = False, None, None, None
+        row.rerun_requested, row.rerun_lane, row.worker_id, row.deadline = False, None, None, None
         row.error = said.get("error")
-        row.touched = row.touched and said.get("done_etag") is None
+        row.publish_started = row.publish_started and said.get("done_etag") is None
         if said["seen"]:
             row.seen_at = greatest(row.seen_at, row.leased_at)
         row.done_etag = None if forget else coalesce(said.get("done_etag"), row.done_etag)
@@ -211,40 +215,40 @@ class Tables(SweepTables):
         row.done_at = now if said["finished"] else row.done_at
         row.published = None if forget else said.get("published", row.published)
         if forget and not restart:
-            row.newest_at = row.scheme = row.ordinal = row.heard_etag = None
+            row.newest_at = row.scheme = row.ordinal = row.event_etag = None
         elif row.state == "done" and modified is not None:
             row.newest_at = modified
         else:
             row.newest_at = greatest(row.newest_at, modified)
 
-    def _extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> Iterable[Row]:
+    def _extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> Iterable[SimulatedRow]:
         if (row := self._live(id, token, worker_id)) is not None:
             row.deadline = self.clock() + micros(lease_seconds)
-            yield Row(again=row.again)
+            yield SimulatedRow(rerun_requested=row.rerun_requested)
 
-    def _lease(self, id: int, token: int, worker_id: int | None) -> Iterable[Row]:
+    def _lease(self, id: int, token: int, worker_id: int | None) -> Iterable[SimulatedRow]:
         if (row := self._live(id, token, worker_id)) is not None:
             yield self._lives(row)
 
-    def _publishing(self, id: int, token: int, worker_id: int | None) -> Iterable[Row]:
+    def _publishing(self, id: int, token: int, worker_id: int | None) -> Iterable[SimulatedRow]:
         if (row := self._live(id, token, worker_id)) is not None:
-            row.touched = "touched" not in self.without
+            row.publish_started = "publish_started" not in self.without
             yield self._lives(row)
 
-    def _vanish(self, id: int, token: int, lag_seconds: float, hold_seconds: float) -> Iterable[Row]:
+    def _vanish(self, id: int, token: int, lag_seconds: float, hold_seconds: float) -> Iterable[SimulatedRow]:
         row = self.by_id.get(id)
         if row is None or (row.state, row.lane, row.token) != ("leased", "check", token):
             return
         assert row.leased_at is not None
         late = row.seen_at is None or row.leased_at >= row.seen_at + micros(lag_seconds)
         if late or "first-404" in self.without:
-            row.touched = True
+            row.publish_started = True
             row.deadline = self.clock() + micros(hold_seconds)
-            yield Row(published=text_of(row.published))
+            yield SimulatedRow(published=text_of(row.published))
 
-    def _lives(self, row: Object) -> Row:
+    def _lives(self, row: Object) -> SimulatedRow:
         assert row.deadline is not None
-        return Row(
+        return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, token=row.token, published=text_of(row.published),
             leased_at=moment(row.leased_at), left_seconds=(row.deadline - self.clock()) / 1e6,
         )  # fmt: skip
@@ -256,22 +260,22 @@ class Tables(SweepTables):
 
     # ── what a person decides ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _parked_page(self, *arguments: Any) -> Iterable[Row]:
+    def _parked_page(self, *arguments: Any) -> Iterable[SimulatedRow]:
         """Only what a redrive of everything asks for."""
         assert all(argument is None for argument in arguments[:-1])
         parked = [row for row in self.objects.values() if row.state == "parked"]
         parked.sort(key=lambda row: (-row.due_at, -row.id))
         for row in parked[: arguments[-1]]:
             error = row.error or {}
-            yield Row(
+            yield SimulatedRow(
                 id=row.id, pipeline="photos", bucket="photos-in", key=row.key, attempts=row.attempts,
                 parked_at=moment(row.due_at), reason=error.get("reason", ""), message=error.get("message", ""),
             )  # fmt: skip
 
-    def _lock_parked(self, ids: Sequence[int]) -> Iterable[Row]:
+    def _lock_parked(self, ids: Sequence[int]) -> Iterable[SimulatedRow]:
         rows = [row for row in self.objects.values() if row.id in ids and row.state == "parked"]
         rows.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
-        return [Row(id=row.id, pipeline_id=row.pipeline_id) for row in rows]
+        return [SimulatedRow(id=row.id, pipeline_id=row.pipeline_id) for row in rows]
 
     def _redrive(self, ids: Sequence[int]) -> None:
         for id in ids:
@@ -284,24 +288,26 @@ class Tables(SweepTables):
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _due(self, pipelines: Sequence[int], lane: str) -> Iterable[Row]:
+    def _due(self, pipelines: Sequence[int], lane: str) -> Iterable[SimulatedRow]:
         now = self.clock()
         waiting = {
             row.pipeline_id
             for row in self.objects.values()
             if row.lane == lane and row.state == "pending" and row.due_at <= now
         }
-        return [Row(id=number) for number in pipelines if number in waiting]
+        return [SimulatedRow(id=number) for number in pipelines if number in waiting]
 
-    def _balance(self) -> Iterable[Row]:
-        yield Row(zip(("events", "changes"), self.balance(), strict=True))
+    def _balance(self) -> Iterable[SimulatedRow]:
+        yield SimulatedRow(zip(("events", "changes"), self.balance(), strict=True))
 
     def balance(self) -> tuple[int, int]:
         """Events and changes that are nowhere."""
         total: Counter[str] = Counter()
         for (_, name), value in self.tally.items():
             total[name] += value
-        standing = sum((row.state in ("pending", "leased", "parked")) + row.again for row in self.objects.values())
+        standing = sum(
+            (row.state in ("pending", "leased", "parked")) + row.rerun_requested for row in self.objects.values()
+        )
         verdicts = ("accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
         ended = ("done", "unchanged", "superseded", "gone", "forgotten")
         return (
@@ -318,5 +324,5 @@ def _is_older(row: Object, scheme: str | None, latest: bytes | None, modified: d
     return row.scheme == scheme and latest is not None and row.ordinal is not None and latest < row.ordinal
 
 
-def _without(row: Row, name: str) -> Row:
-    return Row({key: value for key, value in row.items() if key != name})
+def _without(row: SimulatedRow, name: str) -> SimulatedRow:
+    return SimulatedRow({key: value for key, value in row.items() if key != name})

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.simulation.rows import EPOCH, Object, Row, micros, moment, text_of
+from tests.simulation.rows import EPOCH, Object, SimulatedRow, micros, moment, text_of
 
 _LATE = timedelta(hours=1)
 _COUNTED = ("listed", "known", "found", "adopted", "missing", "orphaned", "removed")
@@ -57,23 +57,23 @@ class SweepTables:
     sweeps: dict[int, SweepRow] = field(default_factory=dict)
     last_id: int = 0
 
-    def _told(self, row: SweepRow) -> Row:
-        said = Row(asdict(row), moment=moment(self.clock()))
+    def _told(self, row: SweepRow) -> SimulatedRow:
+        said = SimulatedRow(asdict(row), moment=moment(self.clock()))
         for name in ("due_at", "created_at", "started_at", "finished_at"):
             said[name] = moment(said[name])
         return said
 
-    def _sweep_order(self, *order: Any) -> Iterable[Row]:
+    def _sweep_order(self, *order: Any) -> Iterable[SimulatedRow]:
         now = self.clock()
         row = SweepRow(len(self.sweeps) + 1, *order)
         row.due_at = row.created_at = now
         self.sweeps[row.id] = row
         yield self._told(row)
 
-    def _sweep(self, id: int) -> Iterable[Row]:
+    def _sweep(self, id: int) -> Iterable[SimulatedRow]:
         return [self._told(self.sweeps[id])] if id in self.sweeps else []
 
-    def _sweeps_due(self, pipelines: Sequence[int], but: Sequence[int], most: int) -> Iterable[Row]:
+    def _sweeps_due(self, pipelines: Sequence[int], but: Sequence[int], most: int) -> Iterable[SimulatedRow]:
         now = self.clock()
         due = [
             row
@@ -84,7 +84,7 @@ class SweepTables:
         due.sort(key=lambda row: (row.due_at, row.id))
         return [self._told(row) for row in due[:most]]
 
-    def _sweep_begin(self, id: int) -> Iterable[Row]:
+    def _sweep_begin(self, id: int) -> Iterable[SimulatedRow]:
         row = self.sweeps.get(id)
         if row is not None and row.state in ("wanted", "running"):
             row.state = "running"
@@ -93,7 +93,7 @@ class SweepTables:
 
     def _sweep_on(
         self, id: int, at_stage: str, at: str, stage: str, cursor: str, adopts: bool | None, over: bool, *counts: int
-    ) -> Iterable[Row]:
+    ) -> Iterable[SimulatedRow]:
         row = self.sweeps.get(id)
         if row is None or (row.state, row.stage, row.cursor) != ("running", at_stage, at):
             return
@@ -106,7 +106,7 @@ class SweepTables:
         row.failures, row.error = 0, None
         yield self._told(row)
 
-    def _sweep_failed(self, id: int, error: str, again_seconds: float, most: int) -> Iterable[Row]:
+    def _sweep_failed(self, id: int, error: str, again_seconds: float, most: int) -> Iterable[SimulatedRow]:
         row = self.sweeps.get(id)
         if row is None or row.state != "running":
             return
@@ -120,25 +120,25 @@ class SweepTables:
     def _compare(
         self, pipeline_id: int, keys: Sequence[str], etags: Sequence[str], moments: Sequence[datetime],
         asked_at: datetime, lag_seconds: float,
-    ) -> Iterable[Row]:  # fmt: skip
+    ) -> Iterable[SimulatedRow]:  # fmt: skip
         for position, (key, etag, modified) in enumerate(zip(keys, etags, moments, strict=True)):
             row = self.objects.get((pipeline_id, key))
             if row is None:
-                yield Row(position=position, unknown=True, older=False)
+                yield SimulatedRow(position=position, unknown=True, older=False)
             elif not _known(row, etag, modified, asked_at, lag_seconds):
                 older = row.state == "done" and _before(modified, row)
-                yield Row(position=position, unknown=False, older=older)
+                yield SimulatedRow(position=position, unknown=False, older=older)
 
     def _missing(
         self, pipeline_id: int, first: str, after: str, until: str, began: datetime, listed: Sequence[str], most: int
-    ) -> Iterable[Row]:
+    ) -> Iterable[SimulatedRow]:
         found = [
             row.key
             for row in self.objects.values()
             if row.pipeline_id == pipeline_id and first <= row.key and after < row.key <= until
             and row.state in ("done", "parked") and _at(row.due_at) < began and row.key not in listed
         ]  # fmt: skip
-        return [Row(key=key) for key in sorted(found, key=str.encode)[:most]]
+        return [SimulatedRow(key=key) for key in sorted(found, key=str.encode)[:most]]
 
     def _adopt(self, pipeline_id: int, *columns: Sequence[Any]) -> None:
         now = self.clock()
@@ -148,23 +148,25 @@ class SweepTables:
                 continue
             row = Object(
                 self.last_id, pipeline_id, key, "done", "work", now, now, "adopted", mark, seen_at=now,
-                heard_etag=etag, heard_size=size, newest_at=modified, token=token, done_etag=etag,
+                event_etag=etag, event_size=size, newest_at=modified, token=token, done_etag=etag,
                 done_modified=modified, done_at=now, published=json.loads(published),
             )  # fmt: skip
             self.objects[pipeline_id, key] = self.by_id[row.id] = row
 
-    def _outputs_known(self, pipeline_id: int, keys: Sequence[str], began: datetime) -> Iterable[Row]:
+    def _outputs_known(self, pipeline_id: int, keys: Sequence[str], began: datetime) -> Iterable[SimulatedRow]:
         for key in sorted(set(keys), key=str.encode):
             row = self.objects.get((pipeline_id, key))
             if row is not None:
                 settled = row.state == "done" and _at(row.due_at) < began
-                yield Row(key=key, state=row.state, settled=settled, token=row.token, published=text_of(row.published))
+                yield SimulatedRow(
+                    key=key, state=row.state, settled=settled, token=row.token, published=text_of(row.published)
+                )
 
     def _void(self, pipeline_id: int, keys: Sequence[str], began: datetime) -> None:
         for key in keys:
             row = self.objects.get((pipeline_id, key))
             if row is not None and row.state == "done" and _at(row.due_at) < began:
-                row.touched = True
+                row.publish_started = True
 
 
 def _at(at: int) -> datetime:
@@ -179,14 +181,14 @@ def _before(modified: datetime, row: Object) -> bool:
 def _known(row: Object, etag: str, modified: datetime, asked_at: datetime, lag_seconds: float) -> bool:
     match row.state:
         case "pending" | "leased":
-            return row.heard_etag == etag or (
-                row.heard_etag is None and row.newest_at is not None and row.newest_at >= modified
+            return row.event_etag == etag or (
+                row.event_etag is None and row.newest_at is not None and row.newest_at >= modified
             )
         case "done":
             return row.done_etag == etag or (_before(modified, row) and _at(row.due_at) > asked_at - _LATE)
         case "parked":
             late = row.leased_at is not None and _at(row.leased_at) > modified + timedelta(seconds=lag_seconds)
-            return row.heard_etag == etag or late
+            return row.event_etag == etag or late
         case "forgotten":
             return modified <= _at(row.due_at)
         case _:

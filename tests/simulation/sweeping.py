@@ -6,23 +6,23 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tests.simulation.database import Engine, SimulatedDatabase
-from tests.simulation.process import Process
+from tests.simulation.process import SimulatedProcess
 from tests.simulation.world import World
-from webhook.config import Sweep as Settings
+from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.sweeps import Order, Sweeps
-from webhook.removal import Remover
+from webhook.ledger.sweeps import SweepOrder, Sweeps
+from webhook.outputs.removal import Remover
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from tests.simulation.plane import Plane
+    from tests.simulation.plane import SimulatedPlane
 
 _PAGE = 2
 
 
-def runner_of(plane: Plane, engine: Engine) -> tuple[Runner, Sweeps]:
+def runner_of(plane: SimulatedPlane, engine: Engine) -> tuple[Runner, Sweeps]:
     """A replica's sweeps, over connections of their own."""
     ledger = Ledger(SimulatedDatabase(plane.process, engine), {}, shard=0)
     sweeps = Sweeps(ledger)
@@ -31,7 +31,7 @@ def runner_of(plane: Plane, engine: Engine) -> tuple[Runner, Sweeps]:
     return Runner(sweeps, sweeper, plane.routes, Settings()), sweeps
 
 
-async def sweep(plane: Plane, engine: Engine) -> None:
+async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
     """Do what is wanted, for ever, looking when there is something."""
     world = plane.process.world
     runner, sweeps = runner_of(plane, engine)
@@ -45,13 +45,13 @@ async def sweep(plane: Plane, engine: Engine) -> None:
                 await runner._sweep(due.id)
 
 
-async def order(world: World, person: Process, engine: Engine, kind: str) -> int:
+async def order(world: World, person: SimulatedProcess, engine: Engine, kind: str) -> int:
     """Order a sweep; its number."""
     world.counts["sweeps"] += 1
     ledger = Ledger(SimulatedDatabase(person, engine), {}, shard=0)
     while True:
         with contextlib.suppress(LedgerUnavailable):
-            wanted = await Sweeps(ledger).order(Order(1, kind, ""))  # type: ignore[arg-type]
+            wanted = await Sweeps(ledger).order(SweepOrder(1, kind, ""))  # type: ignore[arg-type]
             if world.tracing:
                 world.tell(f"a {kind} sweep is wanted")
             return wanted.id

@@ -20,29 +20,27 @@ from hypothesis.stateful import (
 )
 
 from tests.simulation.database import Model, Statements, finished
-from tests.simulation.history import Choice, run
-from tests.simulation.postgres import Mirror, Postgres, own_database
+from tests.simulation.history import HistoryChoice, run
+from tests.simulation.postgres import ConformancePostgres, Mirror, own_database
 from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
-from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement
-from webhook.ledger.outcome import (
-    Absent,
-    Done,
-    Failed,
+from webhook.ledger.parked import ParkedObjects, ParkedQuery
+from webhook.ledger.sweeps import Adopted, Brought, SweepOrder, Sweeps, Tally
+from webhook.ledger.transitions import (
+    Failure,
     Lane,
+    NotFound,
     Outcome,
     Policy,
     Present,
-    Released,
+    Published,
     Restoring,
-    Unchanged,
+    Returned,
+    SameContent,
 )
-from webhook.ledger.redrive import ParkedObjects, Which
-from webhook.ledger.sweeps import Adopted, Brought, Sweeps, Tally
-from webhook.ledger.sweeps import Order as SweepOrder
-from webhook.storage import Listed
 
 T = TypeVar("T")
 
@@ -58,36 +56,38 @@ NUMBERS = st.integers(0, 3).map(lambda number: number.to_bytes(2, "big"))
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> Order | None:
+def orders(draw: st.DrawFn) -> EventOrder | None:
     """Exact ones, intervals, of two schemes, or none."""
     if draw(st.booleans()):
         return None
     key = draw(NUMBERS)
     latest = max(key, draw(NUMBERS)) if draw(st.booleans()) else None
-    return Order(draw(st.sampled_from(["x", "y"])), key, latest)
+    return EventOrder(draw(st.sampled_from(["x", "y"])), key, latest)
 
 
 EVENTS = st.builds(
     lambda key, kind, etag, modified, order, mark: ObjectEvent(
-        "tigris", "photos-in", key, kind, Version(etag, modified, order), 1, mark_of(mark)
+        "tigris", "photos-in", key, kind, ContentVersion(etag, modified, order), 1, mark_of(mark)
     ),
-    KEYS, st.sampled_from([Kind.CREATED, Kind.CREATED, Kind.REMOVED, Kind.MOVED]), ETAGS, MOMENTS, orders(),
+    KEYS,
+    st.sampled_from([EventKind.CREATED, EventKind.CREATED, EventKind.REMOVED, EventKind.MOVED]),
+    ETAGS, MOMENTS, orders(),
     st.integers(0, 30),
 )  # fmt: skip
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(
-        lambda etag, modified: Done(etag, modified, {"small.webp": f"s{etag}", "result.json": "m"}),
+        lambda etag, modified: Published(etag, modified, {"small.webp": f"s{etag}", "result.json": "m"}),
         st.sampled_from(["A", "B"]),
         MOMENTS,
     ),
-    st.just(Unchanged()),
-    st.builds(lambda etag: Unchanged(Done(etag, None, {"result.json": "n"})), st.sampled_from(["A", "B"])),
-    st.just(Absent()),
+    st.just(SameContent()),
+    st.builds(lambda etag: SameContent(Published(etag, None, {"result.json": "n"})), st.sampled_from(["A", "B"])),
+    st.just(NotFound()),
     st.just(Present()),
-    st.just(Released()),
+    st.just(Returned()),
     st.just(Restoring()),
     st.builds(
-        lambda reason, retry: Failed(reason, "It did not work.", retry=retry),
+        lambda reason, retry: Failure(reason, "It did not work.", retry=retry),
         st.sampled_from(["store", "unreadable", "replica-behind", "archived"]),
         st.booleans(),
     ),
@@ -114,7 +114,7 @@ class Direct(Database):
 class Conformance(RuleBasedStateMachine):
     """Random operations of the real ledger; the mirror compares every answer and every row."""
 
-    postgres: Postgres
+    postgres: ConformancePostgres
 
     @initialize()
     def begin(self) -> None:
@@ -173,12 +173,12 @@ class Conformance(RuleBasedStateMachine):
     @rule(forget=st.booleans())
     def decide_about_parked(self, forget: bool) -> None:
         parked = ParkedObjects(self.ledger)
-        self.do(parked.forget(Which()) if forget else parked.redrive(Which()))
+        self.do(parked.forget(ParkedQuery()) if forget else parked.redrive(ParkedQuery()))
 
     @rule(listed=st.lists(st.tuples(KEYS, st.sampled_from("AB"), st.integers(0, 40)), unique_by=lambda item: item[0]))
     def sweep(self, listed: list[tuple[str, str, int]]) -> None:
         """One page of a full sweep, from beginning to end."""
-        page = [Listed(key, etag, EPOCH + timedelta(seconds=at), 1) for key, etag, at in sorted(listed)]
+        page = [ListedObject(key, etag, EPOCH + timedelta(seconds=at), 1) for key, etag, at in sorted(listed)]
         ordered = self.do(self.sweeps.order(SweepOrder(PIPELINE, "full", "")))
         begun = self.do(self.sweeps.begin(ordered.id))
         assert begun is not None
@@ -187,7 +187,7 @@ class Conformance(RuleBasedStateMachine):
         known = self.do(self.sweeps.known(begun, [item.key for item in page]))
         adopted = [Adopted(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
         events = [
-            ObjectEvent("sweep", "photos-in", key, Kind.REMOVED, Version(), None, mark_of(begun.id, key))
+            ObjectEvent("sweep", "photos-in", key, EventKind.REMOVED, ContentVersion(), None, mark_of(begun.id, key))
             for key in missing
         ]
         void = [key for key, row in known.items() if row.settled][:1]
@@ -201,13 +201,13 @@ class Conformance(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def postgres(postgres_dsn: str) -> Iterator[Postgres]:
+def postgres(postgres_dsn: str) -> Iterator[ConformancePostgres]:
     """A connection to a database of this module's own."""
     with own_database(postgres_dsn) as made:
         yield made
 
 
-def test_the_model_answers_as_postgresql_does(postgres: Postgres) -> None:
+def test_the_model_answers_as_postgresql_does(postgres: ConformancePostgres) -> None:
     machine = type("Machine", (Conformance,), {"postgres": postgres})
     run_state_machine_as_test(
         machine,
@@ -218,24 +218,24 @@ def test_the_model_answers_as_postgresql_does(postgres: Postgres) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_histories_are_the_same_on_postgresql(postgres: Postgres, seed: int) -> None:
+def test_histories_are_the_same_on_postgresql(postgres: ConformancePostgres, seed: int) -> None:
     mirrors: list[Mirror] = []
 
     def mirrored(model: Model) -> Mirror:
         mirrors.append(Mirror(model, postgres))
         return mirrors[-1]
 
-    result = run(Choice(seed, mirrored=mirrored))
+    result = run(HistoryChoice(seed, mirrored=mirrored))
     assert result.violation is None, str(result.violation)
     assert mirrors[0].statements > 10
 
 
-def test_a_difference_is_found(postgres: Postgres) -> None:
+def test_a_difference_is_found(postgres: ConformancePostgres) -> None:
     """With the guard on the token out of the model alone, the two must not agree."""
 
     def mirrored(model: Model) -> Mirror:
         return Mirror(model, postgres)
 
     without = frozenset({"mark"})
-    results = [run(Choice(seed, mirrored=mirrored, without=without)) for seed in range(3)]
+    results = [run(HistoryChoice(seed, mirrored=mirrored, without=without)) for seed in range(3)]
     assert any(result.violation and "Differs" in str(result.violation) for result in results)

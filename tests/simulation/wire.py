@@ -21,11 +21,11 @@ import httpx
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 import webhook.storage
-from tests.simulation.bucket import INPUT, Input, Made, Output, Stored, Write
+from tests.simulation.bucket import INPUT, Input, InputWrite, Provenance, ResultBucket, StoredResult
 from tests.simulation.loop import Threads
-from tests.simulation.process import Process
+from tests.simulation.process import SimulatedProcess
 from tests.simulation.world import EPOCH, World
-from webhook.storage import Store
+from webhook.storage import ObjectStore
 from workers import transfer
 
 T = TypeVar("T")
@@ -46,23 +46,23 @@ _VERY_LATE_SECONDS = (1.0, 120.0)
 _ADMISSION_SECONDS = 0.02
 
 
-class Refused(Exception):
+class ServiceUnavailable(Exception):
     """503."""
 
 
 @dataclass
-class Buckets:
+class SimulatedBuckets:
     """The store, and the faults on the way to it."""
 
     world: World
     input: Input
-    output: Output
+    output: ResultBucket
 
-    def region(self, process: Process) -> int:
+    def region(self, process: SimulatedProcess) -> int:
         """Which replica answers."""
         return self.world.draws.below(f"{process.name}/region", self.world.settings.regions)
 
-    def read(self, process: Process, bucket: str, key: str) -> Write | Stored | None:
+    def read(self, process: SimulatedProcess, bucket: str, key: str) -> InputWrite | StoredResult | None:
         """What a read finds there now."""
         if bucket != INPUT:
             return self.output.objects.get(key)
@@ -72,7 +72,7 @@ class Buckets:
         return found if found is not None and found.content is not None else None
 
     async def ask(
-        self, process: Process, what: str, effect: Callable[[], T], admit: Callable[[], None] = lambda: None
+        self, process: SimulatedProcess, what: str, effect: Callable[[], T], admit: Callable[[], None] = lambda: None
     ) -> T:
         """One request. Raises Refused, or TimeoutError where no answer came: what was asked may be done yet.
 
@@ -101,10 +101,10 @@ class Buckets:
         await self._fault(process, kind, effect)
         await process.passing()
         if kind == "refused":
-            raise Refused
+            raise ServiceUnavailable
         raise TimeoutError
 
-    async def _fault(self, process: Process, kind: str, effect: Callable[[], Any]) -> None:
+    async def _fault(self, process: SimulatedProcess, kind: str, effect: Callable[[], Any]) -> None:
         world = self.world
         if kind == "refused":
             await asyncio.sleep(0.01)
@@ -132,7 +132,7 @@ def http_seconds(at: float) -> datetime:
 # ── the control plane ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Presigner:
+class SimulatedPresigner:
     """URLs that say what they allow, and until when."""
 
     def __init__(self, world: World) -> None:
@@ -142,24 +142,24 @@ class Presigner:
         return f"{method} {self._world.now + expires_seconds} {bucket} {key}"
 
 
-class SimulatedStore(Store):
+class SimulatedObjectStore(ObjectStore):
     """The control plane's store: all of the real one but the network below boto3's client."""
 
-    def __init__(self, process: Process, buckets: Buckets) -> None:
-        self.presigner: Any = Presigner(process.world)
+    def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
+        self.presigner: Any = SimulatedPresigner(process.world)
         self._threads: Any = Threads(process)
         self._client: Any = Client(process, buckets)
 
     async def _call(self, call: Callable[[], T]) -> T:
         """As the real one, which translates the client's errors; the request itself takes its way."""
-        process: Process = self._threads.process
-        buckets: Buckets = self._client.buckets
+        process: SimulatedProcess = self._threads.process
+        buckets: SimulatedBuckets = self._client.buckets
 
         async def request() -> T:
             what = getattr(getattr(call, "func", None), "__name__", "call").lstrip("_")
             try:
                 return await buckets.ask(process, what, call)
-            except Refused:
+            except ServiceUnavailable:
                 raise ClientError(_said(503, "SlowDown"), what) from None
             except TimeoutError:
                 raise ReadTimeoutError(endpoint_url="") from None
@@ -171,7 +171,7 @@ class SimulatedStore(Store):
 class Client:
     """The methods of boto3's client that the control plane uses, done at once."""
 
-    def __init__(self, process: Process, buckets: Buckets) -> None:
+    def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self._process = process
         self.buckets = buckets
 
@@ -207,13 +207,13 @@ class Client:
     def get_paginator(self, _operation: str) -> Paginator:
         return Paginator(self)
 
-    def _all(self, bucket: str) -> list[Write] | list[Stored]:
+    def _all(self, bucket: str) -> list[InputWrite] | list[StoredResult]:
         if bucket == INPUT:
             return list(self.buckets.input.listed(self.buckets.region(self._process)))
         objects = self.buckets.output.objects
         return [objects[key] for key in sorted(objects, key=str.encode)]
 
-    def _asked_for(self, item: Write | Stored) -> bool:
+    def _asked_for(self, item: InputWrite | StoredResult) -> bool:
         """Tigris lists by Last-Modified where it is asked to; other stores do not understand."""
         query = webhook.storage._extra.get().get("X-Tigris-Query")
         if not query or not self.buckets.world.settings.since_query:
@@ -221,7 +221,7 @@ class Client:
         since = datetime.fromisoformat(query.split('"')[1].replace("Z", "+00:00"))
         return http_seconds(item.at) > since
 
-    def _found(self, bucket: str, key: str) -> Write | Stored:
+    def _found(self, bucket: str, key: str) -> InputWrite | StoredResult:
         found = self.buckets.read(self._process, bucket, key)
         if found is None:
             raise ClientError(_said(404, "NoSuchKey"), "GetObject")
@@ -263,16 +263,16 @@ def _said(status: int, code: str) -> Any:
     return {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
-def _etag(found: Write | Stored) -> str:
-    return found.etag if isinstance(found, Stored) else found.content or ""
+def _etag(found: InputWrite | StoredResult) -> str:
+    return found.etag if isinstance(found, StoredResult) else found.content or ""
 
 
-def _bytes(found: Write | Stored) -> bytes:
-    return found.body if isinstance(found, Stored) else (found.content or "").encode()
+def _bytes(found: InputWrite | StoredResult) -> bytes:
+    return found.body if isinstance(found, StoredResult) else (found.content or "").encode()
 
 
-def _metadata(found: Write | Stored) -> dict[str, str]:
-    if isinstance(found, Write):
+def _metadata(found: InputWrite | StoredResult) -> dict[str, str]:
+    if isinstance(found, InputWrite):
         return {}
     start = "x-amz-meta-"
     return {name.removeprefix(start): value for name, value in found.headers.items() if name.startswith(start)}
@@ -297,10 +297,10 @@ class Response:
 class Http:
     """A worker's HTTP client, for presigned URLs."""
 
-    def __init__(self, process: Process, buckets: Buckets) -> None:
+    def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self._process = process
         self._buckets = buckets
-        self.fetched: dict[int, Made] = {}
+        self.fetched: dict[int, Provenance] = {}
         """By token: what each lease's fetch saw last."""
 
     @contextlib.asynccontextmanager
@@ -330,7 +330,7 @@ class Http:
         world = self._process.world
         try:
             response = await self._buckets.ask(self._process, what, effect, admit)
-        except Refused:
+        except ServiceUnavailable:
             return Response(503, {}, b"<Code>SlowDown</Code>")
         except TimeoutError:
             raise httpx.ReadTimeout("") from None
@@ -344,9 +344,9 @@ class Http:
         found = self._buckets.read(self._process, bucket, key)
         if found is None:
             return Response(404, {}, b"<Code>NoSuchKey</Code>")
-        if isinstance(found, Write):
+        if isinstance(found, InputWrite):
             now = self._process.world.now
-            self.fetched[lease_token.get()] = Made(key, found.content or "", found, now)
+            self.fetched[lease_token.get()] = Provenance(key, found.content or "", found, now)
         answer = {
             "etag": f'"{_etag(found)}"',
             "last-modified": format_datetime(http_seconds(found.at), usegmt=True),
@@ -356,7 +356,7 @@ class Http:
         content = _bytes(found)
         return Response(200, {**answer, "content-length": str(len(content))}, content)
 
-    def _put(self, key: str, body: bytes, headers: dict[str, str], made: Made | None) -> Response:
+    def _put(self, key: str, body: bytes, headers: dict[str, str], made: Provenance | None) -> Response:
         kept = {name.lower(): value for name, value in headers.items()}
         stored = self._buckets.output.put(key, body, kept, made)
         if stored is None:
@@ -364,9 +364,9 @@ class Http:
         return Response(200, {"etag": f'"{stored.etag}"'})
 
 
-class WorkerStore(transfer.Store):
+class WorkerStore(transfer.TransferClient):
     """A worker's store: all of the real one but the connection."""
 
-    def __init__(self, process: Process, buckets: Buckets) -> None:
+    def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self._patience = transfer.Patience()
         self._http: Any = Http(process, buckets)

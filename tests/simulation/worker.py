@@ -11,32 +11,32 @@ from typing import Any
 import httpx
 
 from tests.simulation.plane import until_due
-from tests.simulation.process import Process
-from tests.simulation.wire import Buckets, WorkerStore, lease_token
-from workers.control import ControlPlane, LeaseLost, Rejected
+from tests.simulation.process import SimulatedProcess
+from tests.simulation.wire import SimulatedBuckets, WorkerStore, lease_token
+from workers.client import ControlPlaneClient, LeaseLost, Rejected
+from workers.concurrency import first_of
 from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.heartbeat import Heartbeat
+from workers.lease_task import LeaseTask, Tools, failed
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
-from workers.run import Run, Tools, failed
-from workers.tasks import first_of
-from workers.tenure import Tenure
 
 _HANDLE_SECONDS = (0.1, 6.0)
 _ANSWER_FAULTS = ("refused", "request lost", "answer lost")
 
 
-class File:
+class SimulatedFile:
     """A file or folder that is only in memory."""
 
     def __init__(self, files: dict[str, bytes], name: str) -> None:
         self._files = files
         self.name = name
 
-    def __truediv__(self, name: str) -> File:
-        return File(self._files, f"{self.name}/{name}")
+    def __truediv__(self, name: str) -> SimulatedFile:
+        return SimulatedFile(self._files, f"{self.name}/{name}")
 
     @property
-    def parent(self) -> File:
+    def parent(self) -> SimulatedFile:
         return self
 
     def mkdir(self, mode: int = 0) -> None:
@@ -59,21 +59,21 @@ class File:
             self._files[self.name] = content.getvalue()
 
 
-class Scratch:
+class SimulatedScratch:
     """Folders in memory."""
 
     def folder(self, name: str) -> Any:
-        return File({}, name)
+        return SimulatedFile({}, name)
 
 
-class Sandbox:
+class SimulatedSandbox:
     """The handler: what it makes follows from the input's bytes alone, so that a result shows what it is of."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: SimulatedProcess) -> None:
         self._process = process
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[Sandbox]:
+    async def place(self) -> AsyncIterator[SimulatedSandbox]:
         yield self
 
     async def run(self, _handler: object, job: Job) -> Result:
@@ -92,10 +92,10 @@ class Sandbox:
         return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
 
 
-class Control(ControlPlane):
+class Control(ControlPlaneClient):
     """A worker's side of the protocol: all of the real one but the connection."""
 
-    def __init__(self, process: Process, worker_id: int) -> None:
+    def __init__(self, process: SimulatedProcess, worker_id: int) -> None:
         self._process = process
         self._worker_id = worker_id
         self._answer_seconds = 15.0
@@ -135,11 +135,11 @@ class Control(ControlPlane):
         return await asyncio.shield(task)
 
 
-async def run(process: Process, worker_id: int, buckets: Buckets) -> None:
+async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBuckets) -> None:
     """A worker, for as long as it lives."""
     store = WorkerStore(process, buckets)
     control = Control(process, worker_id)
-    tools = Tools(control, store, Sandbox(process), Scratch())  # type: ignore[arg-type]
+    tools = Tools(control, store, SimulatedSandbox(process), SimulatedScratch())  # type: ignore[arg-type]
     outbox: list[Settlement] = []
     while True:
         if not outbox:
@@ -156,7 +156,7 @@ async def run(process: Process, worker_id: int, buckets: Buckets) -> None:
                 outbox.append(settlement)
 
 
-async def _outcome(process: Process, lease: Lease, control: Control, tools: Tools) -> Settlement | None:
+async def _outcome(process: SimulatedProcess, lease: Lease, control: Control, tools: Tools) -> Settlement | None:
     """As ``workers.dispatcher`` has it."""
     lease_token.set(lease.token)
     world = process.world
@@ -164,9 +164,9 @@ async def _outcome(process: Process, lease: Lease, control: Control, tools: Tool
     if world.tracing:
         known = f", known {lease.expected.etag}" if lease.expected.etag else ""
         world.tell(f"{process.name} has leased {lease.key}, token {lease.token}, attempt {lease.attempt}{known}")
-    tenure = Tenure(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
+    tenure = Heartbeat(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
     try:
-        return await first_of(Run(lease, tenure, tools, lambda: None).perform(), tenure.keep())
+        return await first_of(LeaseTask(lease, tenure, tools, lambda: None).perform(), tenure.keep())
     except LeaseLost:
         if world.tracing:
             world.tell(f"{process.name} has lost {lease.key}, token {lease.token}")
@@ -175,7 +175,7 @@ async def _outcome(process: Process, lease: Lease, control: Control, tools: Tool
         return failed(lease, "protocol", error.message, retry=True)
 
 
-def _tell(process: Process, settled: list[Settlement]) -> None:
+def _tell(process: SimulatedProcess, settled: list[Settlement]) -> None:
     if process.world.tracing:
         for item in settled:
             process.world.tell(f"{process.name} settled token {item.token} as {item.outcome}")

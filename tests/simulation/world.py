@@ -13,7 +13,7 @@ from tests.simulation.draws import Draws
 from tests.simulation.loop import VirtualLoop
 
 if TYPE_CHECKING:
-    from tests.simulation.process import Process
+    from tests.simulation.process import SimulatedProcess
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 """When every history begins. Long past: what is "in the future" by the real clock is not believed."""
@@ -21,7 +21,7 @@ MOST_STEPS = 60_000
 """Of one history. A world that needs more never comes to rest."""
 
 
-class Violation(Exception):
+class BrokenInvariant(Exception):
     """A promise that did not hold. ``str()`` is a sentence."""
 
     def __init__(self, invariant: str, detail: str) -> None:
@@ -29,13 +29,13 @@ class Violation(Exception):
         self.invariant = invariant
         self._said = invariant, detail
 
-    def __reduce__(self) -> tuple[type[Violation], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[BrokenInvariant], tuple[str, str]]:
         """Exceptions are made anew of ``args`` by pickle: processes hand their findings over by it."""
         return type(self), self._said
 
 
 @dataclass(frozen=True)
-class Settings:
+class WorldSettings:
     """How one world is, apart from what happens in it."""
 
     regions: int
@@ -74,7 +74,7 @@ class Settings:
     workers: int
 
 
-def settings_of(draws: Draws) -> Settings:
+def settings_of(draws: Draws) -> WorldSettings:
     """Worlds differ: some are all calm but for one kind of trouble, some have all of it."""
     wild = draws.choice("world/wild", (0.0, 0.3, 1.0, 1.0, 2.0))
 
@@ -88,7 +88,7 @@ def settings_of(draws: Draws) -> Settings:
     lossy = draws.chance("world/lossy", 0.35)
     late_effects = draws.chance("world/late-effects", 0.25)
     store_fault = rate("store-fault", 0.15)
-    return Settings(
+    return WorldSettings(
         regions=regions,
         lag_seconds=lag,
         replica_lag_seconds=10.0 if regions > 1 else draws.choice("world/believed", (0.0, 10.0)),
@@ -129,13 +129,13 @@ class World:
     seed: int
     draws: Draws
     loop: VirtualLoop
-    settings: Settings
+    settings: WorldSettings
     left_out_operations: Collection[int] = ()
     tracing: bool = False
     trace: list[tuple[float, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    failure: Violation | None = None
-    processes: list[Process] = field(default_factory=list)
+    failure: BrokenInvariant | None = None
+    processes: list[SimulatedProcess] = field(default_factory=list)
     observers: list[Callable[[], None]] = field(default_factory=list)
     """Invariants: looked at after every step."""
     stalled: int = 0
@@ -176,17 +176,17 @@ class World:
         try:
             for look in self.observers:
                 look()
-        except Violation as violation:
+        except BrokenInvariant as violation:
             self.fail(violation)
         self.given_up = False
         if self.counts["steps"] > MOST_STEPS:
-            self.fail(Violation("it comes to rest", f"more than {MOST_STEPS} steps"))
+            self.fail(BrokenInvariant("it comes to rest", f"more than {MOST_STEPS} steps"))
         if self._changed:
             waiting, self._changed = self._changed, []
             for future in waiting:
                 _resolve(future)
 
-    def fail(self, violation: Violation) -> None:
+    def fail(self, violation: BrokenInvariant) -> None:
         """The first violation ends the history."""
         if self.failure is None:
             self.failure = violation

@@ -9,23 +9,23 @@ from typing import Any
 import httpx
 from types_boto3_s3.client import S3Client
 
-from tests.infra.local.running import Running
+from tests.infra.local.running import RunningBucket
 from tests.webhook.plane import configured, pipeline
 from webhook.config import Config
 from workers.protocol import Upload
 
 
 @dataclass(frozen=True, slots=True)
-class Buckets:
+class BucketPair:
     """An input and an output bucket."""
 
-    store: Running
+    store: RunningBucket
     s3: S3Client
     inputs: str
     outputs: str
 
     @classmethod
-    def made(cls, store: Running) -> Buckets:
+    def made(cls, store: RunningBucket) -> BucketPair:
         """New ones."""
         s3 = store.s3()
         return cls(store, s3, store.new_bucket(s3), store.new_bucket(s3))

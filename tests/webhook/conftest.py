@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 import structlog
 
-from tests.infra.local.running import Running, running
-from webhook.ledger.embedded import Server as PostgresServer
+from tests.infra.local.running import RunningBucket, running
+from webhook.ledger.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +40,7 @@ def postgres_dsn(postgres_dsn: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def store() -> Iterator[Running]:
+def store() -> Iterator[RunningBucket]:
     """A running local bucket, spoken to over HTTP. Each test makes S3 buckets of its own."""
     with running() as process:
         yield process

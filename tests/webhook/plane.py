@@ -21,8 +21,8 @@ from pydantic import BaseModel, SecretStr
 from tests import postgres
 from webhook.app import Plane, open_plane
 from webhook.config import Config, Pool, Secrets
-from webhook.ledger.embedded import Server as PostgresServer
-from webhook.serve import http_server
+from webhook.ledger.postgres import PostgresServer
+from webhook.server import http_server
 from webhook.sources.sns import Trust
 from workers import protocol
 
@@ -120,7 +120,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningPlane:
     """A control plane that listens."""
 
     plane: Plane
@@ -216,7 +216,7 @@ async def control_plane(
     loops: bool = True,
     trust: Trust | None = None,
     **secrets: str,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningPlane]:
     """A control plane over an empty ledger. ``secrets`` replaces its secrets, by their variables' names.
 
     Without ``loops`` it only answers: nobody checks, reaps or leads but the test.
@@ -237,7 +237,7 @@ async def serving(
     loops: bool = True,
     trust: Trust | None = None,
     **secrets: str,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningPlane]:
     """A control plane over a ledger that is there; one of several, where a test wants that."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -246,12 +246,12 @@ async def serving(
         plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state, trust))
         await stack.enter_async_context(_listening(plane, url, listener, loops))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=DEADLINE_SECONDS))
-        yield Running(plane, url, dsn, http)
+        yield RunningPlane(plane, url, dsn, http)
 
 
 @contextlib.asynccontextmanager
 async def _listening(plane: Plane, url: str, listener: socket.socket, loops: bool) -> AsyncIterator[None]:
-    """As ``webhook.serve`` runs a plane, but for signals."""
+    """As ``webhook.server`` runs a plane, but for signals."""
     server, stop = http_server(plane), asyncio.Event()
     serving = asyncio.create_task(server.serve([listener]))
     running = asyncio.create_task(plane.run(url, stop) if loops else _nothing(stop))
@@ -287,7 +287,7 @@ def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:
     )
 
 
-async def killed(server: PostgresServer, plane: Running) -> None:
+async def killed(server: PostgresServer, plane: RunningPlane) -> None:
     """Kill the ledger's server. Its backends outlive it for a moment, so wait until the plane has noticed."""
     assert await plane.ready()
     server.kill()

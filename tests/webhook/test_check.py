@@ -10,15 +10,15 @@ import pytest
 from pydantic import SecretStr
 from starlette.responses import Response
 
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
 from tests.webhook.plane import configured, pipeline
 from webhook.check import Finding, findings
 from webhook.config import Secrets
 
 
-async def found(endpoint: str, buckets: Buckets, tmp_path: Any, **more: Any) -> dict[str, Finding]:
+async def found(endpoint: str, buckets: BucketPair, tmp_path: Any, **more: Any) -> dict[str, Finding]:
     """What is said of buckets and clock."""
     config = configured({"photos": pipeline(buckets.inputs, buckets.outputs, **more)})
     keys = {"aws_access_key_id": SecretStr("tid_test"), "aws_secret_access_key": SecretStr("tsec_test")}
@@ -42,7 +42,7 @@ async def found(endpoint: str, buckets: Buckets, tmp_path: Any, **more: Any) -> 
 async def test_an_output_is_what_its_store_honours(
     store: LocalStore, tmp_path: Any, kind: Kind, more: dict[str, str], level: str, words: str
 ) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     async with gateway(kind, store.endpoint) as it:
         output = (await found(it.endpoint, buckets, tmp_path, **more))["output"]
     assert output.level == level
@@ -52,7 +52,7 @@ async def test_an_output_is_what_its_store_honours(
 
 
 async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     there = {"on_delete": "trash", "trash": f"s3://{store.new_bucket(buckets.s3)}/"}
     assert (await found(store.endpoint, buckets, tmp_path, **there))["trash"].level == "ok"
     nowhere = {"on_delete": "trash", "trash": "s3://no-such-bucket/"}
@@ -60,7 +60,7 @@ async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:
 
 
 async def test_what_a_listing_can(store: LocalStore, tmp_path: Any) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     async with gateway("plain", store.endpoint) as it:
         assert "it is empty" in (await found(it.endpoint, buckets, tmp_path))["input"].said
         buckets.s3.put_object(Bucket=buckets.inputs, Key="a.jpg", Body=b"")
@@ -71,7 +71,7 @@ async def test_what_a_listing_can(store: LocalStore, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "agree"), (90, "ahead of"), (-90, "behind")])
 async def test_clocks_that_differ_are_a_warning(store: LocalStore, tmp_path: Any, seconds: int, words: str) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     async with gateway("plain", store.endpoint) as it:
 
         def date(answer: Response) -> None:

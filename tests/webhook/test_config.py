@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from webhook.config import Config, ConfigError, Pipeline, Secrets, load, secrets
-from workers.fleet import PoolPolicy
+from webhook.fleet.fleet import PoolPolicy
 from workers.handlers.registry import validate_options
 
 SAMPLE = Path(__file__).parents[2] / "yurt.toml"

@@ -7,15 +7,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from webhook.events import Kind, ObjectEvent, Order, Version, mark_of, merge, utc
+from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, mark_of, merge, utc
 
 T0 = datetime(2026, 5, 15, 10, 30, tzinfo=UTC)
 
 KEYS = (b"\0", b"\1", b"\1\0")
 INTERVALS = [(key, latest) for key in KEYS for latest in (None, *KEYS, b"\2") if latest is None or latest >= key]
-ORDERS = [None, *(Order(scheme, key, latest) for scheme in "ab" for key, latest in INTERVALS)]
+ORDERS = [None, *(EventOrder(scheme, key, latest) for scheme in "ab" for key, latest in INTERVALS)]
 MOMENTS = [None, *(T0 + timedelta(milliseconds=ms) for ms in (0, 300, 900, 1_000, 1_500, 2_000))]
-versions = st.builds(Version, st.none() | st.sampled_from("xy"), st.sampled_from(MOMENTS), st.sampled_from(ORDERS))
+versions = st.builds(
+    ContentVersion, st.none() | st.sampled_from("xy"), st.sampled_from(MOMENTS), st.sampled_from(ORDERS)
+)
 
 
 def utc_of(moment: datetime) -> datetime:
@@ -28,7 +30,7 @@ events = st.builds(
     source=st.just("tigris"),
     bucket=st.just("photos-in"),
     key=st.just("a.jpg"),
-    kind=st.sampled_from([Kind.CREATED, Kind.REMOVED, Kind.MOVED]),
+    kind=st.sampled_from([EventKind.CREATED, EventKind.REMOVED, EventKind.MOVED]),
     version=versions,
     size=st.none() | st.integers(0, 2),
     mark=st.binary(min_size=12, max_size=12),
@@ -36,17 +38,17 @@ events = st.builds(
 
 
 @given(versions)
-def test_no_version_is_older_than_itself(a: Version) -> None:
+def test_no_version_is_older_than_itself(a: ContentVersion) -> None:
     assert not a.is_older_than(a)
 
 
 @given(versions, versions)
-def test_of_two_versions_at_most_one_is_older(a: Version, b: Version) -> None:
+def test_of_two_versions_at_most_one_is_older(a: ContentVersion, b: ContentVersion) -> None:
     assert not (a.is_older_than(b) and b.is_older_than(a))
 
 
 def test_older_than_what_is_older_is_older() -> None:
-    kinds = [Version(None, modified, order) for modified, order in itertools.product(MOMENTS, ORDERS)]
+    kinds = [ContentVersion(None, modified, order) for modified, order in itertools.product(MOMENTS, ORDERS)]
     older = {(a, b) for a, b in itertools.product(kinds, repeat=2) if a.is_older_than(b)}
     assert older
     for a, b in older:
@@ -54,17 +56,23 @@ def test_older_than_what_is_older_is_older() -> None:
 
 
 @given(versions, versions)
-def test_there_is_no_verdict_across_schemes(a: Version, b: Version) -> None:
+def test_there_is_no_verdict_across_schemes(a: ContentVersion, b: ContentVersion) -> None:
     assume((a.order and a.order.scheme) != (b.order and b.order.scheme))
     assert not a.is_older_than(b)
 
 
-orders = st.builds(Order, st.sampled_from(["tigris", "ceph"]), st.binary(max_size=3), st.none() | st.binary(max_size=3))
-any_versions = st.builds(Version, st.none() | st.text(), st.none() | st.datetimes().map(utc_of), st.none() | orders)
+orders = st.builds(
+    EventOrder, st.sampled_from(["tigris", "ceph"]), st.binary(max_size=3), st.none() | st.binary(max_size=3)
+)
+any_versions = st.builds(
+    ContentVersion, st.none() | st.text(), st.none() | st.datetimes().map(utc_of), st.none() | orders
+)
 
 
 @given(any_versions, any_versions, any_versions)
-def test_older_is_a_strict_partial_order_also_of_intervals(a: Version, b: Version, c: Version) -> None:
+def test_older_is_a_strict_partial_order_also_of_intervals(
+    a: ContentVersion, b: ContentVersion, c: ContentVersion
+) -> None:
     """Also of intervals that end before they begin, which no source makes."""
     assert not a.is_older_than(a)
     assert not (a.is_older_than(b) and b.is_older_than(a))
@@ -72,38 +80,38 @@ def test_older_is_a_strict_partial_order_also_of_intervals(a: Version, b: Versio
 
 
 def test_intervals_that_overlap_or_touch_are_in_no_order() -> None:
-    a, b, c, d = (Version(order=Order("a", bytes([n]), bytes([n + 2]))) for n in (1, 2, 3, 4))
+    a, b, c, d = (ContentVersion(order=EventOrder("a", bytes([n]), bytes([n + 2]))) for n in (1, 2, 3, 4))
     assert not any(x.is_older_than(y) for x, y in itertools.permutations((a, b, c), 2))
     assert a.is_older_than(d)
     assert not d.is_older_than(a)
 
 
 def test_an_interval_and_a_moment_compare() -> None:
-    interval = Version(order=Order("a", b"\1", b"\3"))
-    moments = [Version(order=Order("a", bytes([n]))) for n in range(5)]
+    interval = ContentVersion(order=EventOrder("a", b"\1", b"\3"))
+    moments = [ContentVersion(order=EventOrder("a", bytes([n]))) for n in range(5)]
     assert [moment.is_older_than(interval) for moment in moments] == [True, False, False, False, False]
     assert [interval.is_older_than(moment) for moment in moments] == [False, False, False, False, True]
 
 
 def test_one_scheme_orders_whatever_last_modified_says() -> None:
-    early, late = Order("a", b"\1"), Order("a", b"\2")
-    assert Version("x", T0 + timedelta(hours=1), early).is_older_than(Version("y", T0, late))
+    early, late = EventOrder("a", b"\1"), EventOrder("a", b"\2")
+    assert ContentVersion("x", T0 + timedelta(hours=1), early).is_older_than(ContentVersion("y", T0, late))
 
 
 def test_last_modified_decides_where_there_is_no_order() -> None:
-    assert Version("x", T0).is_older_than(Version("y", T0 + timedelta(seconds=1)))
-    assert not Version("x", T0).is_older_than(Version("y"))
-    assert not Version("x").is_older_than(Version("y", T0))
+    assert ContentVersion("x", T0).is_older_than(ContentVersion("y", T0 + timedelta(seconds=1)))
+    assert not ContentVersion("x", T0).is_older_than(ContentVersion("y"))
+    assert not ContentVersion("x").is_older_than(ContentVersion("y", T0))
 
 
 def test_a_last_modified_in_whole_seconds_is_not_older_than_its_own_fraction() -> None:
     # HTTP says 10:30:00 of what an event says 10:30:00.300 of: it may be the same content, or a newer one.
-    assert not Version("x", T0).is_older_than(Version("x", T0 + timedelta(milliseconds=300)))
+    assert not ContentVersion("x", T0).is_older_than(ContentVersion("x", T0 + timedelta(milliseconds=300)))
 
 
 @given(events, events, versions)
 def test_a_merged_hint_is_older_only_than_what_both_are_older_than(
-    first: ObjectEvent, second: ObjectEvent, other: Version
+    first: ObjectEvent, second: ObjectEvent, other: ContentVersion
 ) -> None:
     merged = merge(first, second).version
     if merged.is_older_than(other):
@@ -119,7 +127,7 @@ def test_a_merged_hint_names_an_etag_only_where_both_tell_of_its_creation(
 ) -> None:
     merged = merge(first, second)
     if merged.version.etag is not None:
-        assert first.kind is second.kind is Kind.CREATED
+        assert first.kind is second.kind is EventKind.CREATED
         assert first.version.etag == second.version.etag == merged.version.etag
 
 

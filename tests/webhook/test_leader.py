@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.postgres import database
-from tests.webhook.plane import Running, configured, control_plane, serving, until
+from tests.webhook.plane import RunningPlane, configured, control_plane, serving, until
 from webhook import leader
 from webhook.leader import lead
 
@@ -22,11 +22,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader, "_PING_SECONDS", 0.05)
 
 
-async def leading(plane: Running) -> bool:
+async def leading(plane: RunningPlane) -> bool:
     return "yurt_leader 1.0" in (await plane.http.get("/metrics")).text
 
 
-async def holders(plane: Running) -> set[int]:
+async def holders(plane: RunningPlane) -> set[int]:
     """The server's processes that hold the lock."""
     rows = await plane.sql(
         "select pid from pg_locks where locktype = 'advisory' and objid = $1::int::oid", leader._LOCK

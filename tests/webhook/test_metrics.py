@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.webhook.plane import Running, configured, control_plane, event, pipeline, until
-from tests.webhook.test_leases import done, failed
+from tests.webhook.api.test_leases import done, failed
+from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline, until
 from webhook import metrics
 from webhook.config import Pool
 
@@ -28,7 +28,7 @@ class Scrape:
         return values
 
 
-async def scraped(plane: Running) -> Scrape:
+async def scraped(plane: RunningPlane) -> Scrape:
     said = await plane.http.get("/metrics")
     assert said.headers["content-type"].startswith("text/plain; version=")
     return Scrape(said.text)

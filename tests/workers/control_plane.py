@@ -70,7 +70,7 @@ def shell(script: str, *arguments: str, limits: Limits = LIMITS) -> Handler:
 
 
 @dataclass
-class Content:
+class ServedContent:
     data: bytes
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ class Content:
         return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
 
-class ControlPlane:
+class StubControlPlane:
     """Hands out ``offer``-ed leases and keeps what it is told. ``store`` is both buckets in one."""
 
     def __init__(self, **welcome: float) -> None:
@@ -89,7 +89,7 @@ class ControlPlane:
         self.events: list[Event] = []
         self.settled: dict[int, Settlement] = {}
         """By fencing token."""
-        self.store: dict[str, Content] = {}
+        self.store: dict[str, ServedContent] = {}
         self.lost: set[int] = set()
         """Tokens of leases that are no longer live."""
         self.misunderstood: set[int] = set()
@@ -122,7 +122,7 @@ class ControlPlane:
         """Put an object into the store (unless ``data`` is None) and have it leased by whoever asks next."""
         number = len(self._leases) + 1
         if data is not None:
-            self.store[f"in/{key}"] = Content(data)
+            self.store[f"in/{key}"] = ServedContent(data)
         lease = Lease(
             id=id or number,
             token=1000 + number,
@@ -275,7 +275,7 @@ class ControlPlane:
         match = request.headers.get("if-match")
         if (match and (there is None or match != f'"{there.etag}"')) or (not match and there is not None):
             return Response("<Error><Code>PreconditionFailed</Code></Error>", 412)
-        self.store[path] = Content(data, {"content-type": request.headers["content-type"]})
+        self.store[path] = ServedContent(data, {"content-type": request.headers["content-type"]})
         self._event("stored", path)
         return Response(headers={"ETag": f'"{self.store[path].etag}"'})
 
@@ -310,7 +310,7 @@ def _problem(status: int, error: str, message: str) -> Response:
 
 
 @contextlib.asynccontextmanager
-async def served(plane: ControlPlane, port: int = 0) -> AsyncIterator[ControlPlane]:
+async def served(plane: StubControlPlane, port: int = 0) -> AsyncIterator[StubControlPlane]:
     """The control plane over HTTP on loopback, in this event loop; what hangs is cut at the end."""
     # With its protocol named, or asyncio leaves Nagle's algorithm on: 40 ms for each answer.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
@@ -330,7 +330,7 @@ async def served(plane: ControlPlane, port: int = 0) -> AsyncIterator[ControlPla
 
 @contextlib.asynccontextmanager
 async def agent(
-    plane: ControlPlane, work_dir: Path, *, wrapper: Sequence[str] = (), **environment: str
+    plane: StubControlPlane, work_dir: Path, *, wrapper: Sequence[str] = (), **environment: str
 ) -> AsyncIterator[Process]:
     """A real agent, executed by ``wrapper``. It is killed at the end if it still lives."""
     process = await asyncio.create_subprocess_exec(
@@ -386,7 +386,7 @@ def descendants(pid: int) -> Sequence[int]:
     return found
 
 
-def _environment(plane: ControlPlane, work_dir: Path) -> dict[str, str]:
+def _environment(plane: StubControlPlane, work_dir: Path) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return inherited | {
         "YURT_URL": plane.url,

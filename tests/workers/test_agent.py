@@ -21,7 +21,7 @@ from tests.workers.control_plane import (
     MODIFIED,
     ONE_TIME_TOKEN,
     WORKER_TOKEN,
-    ControlPlane,
+    StubControlPlane,
     agent,
     alive,
     descendants,
@@ -32,9 +32,9 @@ from tests.workers.control_plane import (
 )
 from workers import transfer
 from workers.dispatcher import Pace
+from workers.lifecycle import Exit, live
 from workers.manifest import Manifest
 from workers.protocol import Absent, Done, Expected, Lease, Released, Unchanged
-from workers.session import Exit, live
 from workers.settings import Settings
 
 WAIT = 'echo $$ > "$1.pid"; while [ ! -e "$1" ]; do sleep 0.02; done; cp "$0" copy.txt'
@@ -43,10 +43,10 @@ WAIT = 'echo $$ > "$1.pid"; while [ ! -e "$1" ]; do sleep 0.02; done; cp "$0" co
 
 @contextlib.asynccontextmanager
 async def working(
-    tmp_path: Path, plane: ControlPlane | None = None, **environment: str
-) -> AsyncIterator[tuple[ControlPlane, asyncio.subprocess.Process]]:
+    tmp_path: Path, plane: StubControlPlane | None = None, **environment: str
+) -> AsyncIterator[tuple[StubControlPlane, asyncio.subprocess.Process]]:
     """A process of its own, where it matters that it is one."""
-    plane = plane or ControlPlane()
+    plane = plane or StubControlPlane()
     async with served(plane), agent(plane, tmp_path, **environment) as process:
         await plane.until(lambda: plane.of_kind("ask"))
         yield plane, process
@@ -63,7 +63,7 @@ async def in_the_handler(gate: Path) -> int:
     return handler_pid(gate)
 
 
-def manifest(plane: ControlPlane, lease: Lease) -> Manifest:
+def manifest(plane: StubControlPlane, lease: Lease) -> Manifest:
     return Manifest.decode(plane.store[f"out/{lease.key}/result.json"].data)
 
 
@@ -157,7 +157,7 @@ async def test_slow_publishing_does_not_keep_places_idle_but_has_a_bound(tmp_pat
 
 
 async def test_no_more_is_leased_than_can_be_held(tmp_path: Path) -> None:
-    async with running(tmp_path, ControlPlane(slots=2)) as plane:
+    async with running(tmp_path, StubControlPlane(slots=2)) as plane:
         gates = [tmp_path / f"gate{number}" for number in range(6)]
         leases = [plane.offer(f"k{n}", shell(WAIT, str(gate))) for n, gate in enumerate(gates)]
         await in_the_handler(gates[0])
@@ -308,7 +308,7 @@ async def test_a_full_disk_gives_the_object_back(tmp_path: Path) -> None:
     )
     if await probe.wait() != 0:
         pytest.skip("no file system can be mounted here")
-    plane = ControlPlane()
+    plane = StubControlPlane()
     async with served(plane), agent(plane, tmp_path, wrapper=wrapper) as process:
         lease = plane.offer("a", shell('head -c 30000000 /dev/zero > big.bin; : "$0"'))
         assert isinstance(await plane.settlement(lease), Released)
@@ -327,7 +327,7 @@ async def test_work_goes_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_nothing_is_asked_for_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(tmp_path, ControlPlane(slots=2), Pace(pause_seconds=3600)) as plane:
+    async with running(tmp_path, StubControlPlane(slots=2), Pace(pause_seconds=3600)) as plane:
         gate = tmp_path / "gate"
         placed = plane.offer("placed", shell(WAIT, str(gate)))
         await in_the_handler(gate)
@@ -342,7 +342,7 @@ async def test_nothing_is_asked_for_in_a_pause(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_a_machine_that_stays_broken_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     async with served(plane):
         monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
         settings = Settings(plane.url, ONE_TIME_TOKEN, tmp_path)
@@ -359,7 +359,7 @@ async def test_a_machine_that_stays_broken_is_left(tmp_path: Path, monkeypatch: 
 
 
 async def test_a_lease_lost_in_the_handler_ends_its_work(tmp_path: Path) -> None:
-    plane = ControlPlane(orphan_seconds=4.5)  # so heartbeats come long before the lease's own deadline
+    plane = StubControlPlane(orphan_seconds=4.5)  # so heartbeats come long before the lease's own deadline
     async with working(tmp_path, plane) as (_, process):
         gate = tmp_path / "gate"
         lease = plane.offer("a", shell(WAIT, str(gate)))
@@ -388,7 +388,7 @@ async def test_a_lease_lost_while_publishing_publishes_nothing_further(tmp_path:
 
 
 async def test_an_agent_that_slept_past_its_lease_fences_itself(tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     plane.lease_seconds = 2.0
     async with working(tmp_path, plane) as (_, process):
         gate = tmp_path / "gate"
@@ -417,7 +417,7 @@ async def test_a_lease_granted_anew_stops_the_work_under_the_old_token(tmp_path:
 
 
 async def test_heartbeats_keep_a_lease(tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     plane.lease_seconds = 3.0
     async with running(tmp_path, plane):
         gate = tmp_path / "gate"
@@ -480,7 +480,7 @@ async def test_the_control_plane_drains(tmp_path: Path) -> None:
 
 
 async def test_an_idle_agent_leaves(tmp_path: Path) -> None:
-    async with working(tmp_path, ControlPlane(idle_seconds=0.5)) as (plane, process):
+    async with working(tmp_path, StubControlPlane(idle_seconds=0.5)) as (plane, process):
         lease = plane.offer("a")
         assert isinstance(await plane.settlement(lease), Done)
         code, log = await left(process)
@@ -499,7 +499,7 @@ async def test_sigkill_leaves_nothing_running(tmp_path: Path) -> None:
 
 
 async def test_the_next_agent_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    async with served(ControlPlane()) as plane:
+    async with served(StubControlPlane()) as plane:
         gate = tmp_path / "gate"
         async with agent(plane, tmp_path) as killed:
             plane.offer("a", shell(WAIT, str(gate)))
@@ -517,7 +517,7 @@ async def test_the_next_agent_removes_what_a_killed_one_left(tmp_path: Path) -> 
 
 
 async def test_a_worker_that_is_slain_stops_at_once(tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     plane.lease_seconds = 1.0
     async with working(tmp_path, plane) as (_, process):
         gate = tmp_path / "gate"
@@ -531,7 +531,7 @@ async def test_a_worker_that_is_slain_stops_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_token_is_told_once(tmp_path: Path) -> None:
-    async with served(ControlPlane()) as plane:
+    async with served(StubControlPlane()) as plane:
         async with agent(plane, tmp_path, YURT_TOKEN="wrong-token-0123456789") as process:
             code, log = await left(process)
         assert (code, "the token was used" in log) == (Exit.REFUSED, True)
@@ -547,14 +547,14 @@ async def test_of_two_agents_with_one_token_the_second_is_refused(tmp_path: Path
 
 
 async def test_hello_is_repeated_until_the_control_plane_is_there(tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     plane.faults["POST /v1/workers/hello"] = [Response(status_code=503), Response(status_code=502)]
     async with working(tmp_path, plane):
         assert len(plane.of_kind("hello")) == 3
 
 
 async def test_a_signal_ends_an_agent_that_has_not_reached_anybody(tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     plane.held["POST /v1/workers/hello"] = asyncio.Event()
     async with served(plane), agent(plane, tmp_path) as process:
         await plane.until(lambda: plane.seen("hello"))
@@ -563,7 +563,7 @@ async def test_a_signal_ends_an_agent_that_has_not_reached_anybody(tmp_path: Pat
 
 
 async def test_the_control_plane_goes_and_comes_back(tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     gate = tmp_path / "gate"
     async with contextlib.AsyncExitStack() as stack:
         async with served(plane):
@@ -578,7 +578,7 @@ async def test_the_control_plane_goes_and_comes_back(tmp_path: Path) -> None:
 
 
 async def test_an_orphan_leaves(tmp_path: Path) -> None:
-    plane = ControlPlane(orphan_seconds=2.0)
+    plane = StubControlPlane(orphan_seconds=2.0)
     gate = tmp_path / "gate"
     async with contextlib.AsyncExitStack() as stack:
         async with served(plane):
@@ -591,7 +591,7 @@ async def test_an_orphan_leaves(tmp_path: Path) -> None:
 
 
 async def test_an_agent_with_work_is_no_orphan(tmp_path: Path) -> None:
-    plane = ControlPlane(orphan_seconds=3.0)
+    plane = StubControlPlane(orphan_seconds=3.0)
     async with working(tmp_path, plane) as (_, process):
         gate = tmp_path / "gate"
         lease = plane.offer("a", shell(WAIT, str(gate)))
@@ -605,7 +605,7 @@ async def test_an_agent_with_work_is_no_orphan(tmp_path: Path) -> None:
 
 
 async def test_a_settlement_that_is_not_understood_does_not_hold_up_others(tmp_path: Path) -> None:
-    async with running(tmp_path, ControlPlane(slots=3)) as plane:
+    async with running(tmp_path, StubControlPlane(slots=3)) as plane:
         gates = {name: tmp_path / name for name in ("first", "bad", "good")}
         leases = {name: plane.offer(name, shell(WAIT, str(gate))) for name, gate in gates.items()}
         for gate in gates.values():
@@ -657,7 +657,7 @@ async def test_handlers_see_no_secret_of_the_agent(tmp_path: Path) -> None:
     [("YURT_URL", "ftp://x"), ("YURT_TOKEN", ""), ("YURT_LOG", "xml"), ("YURT_WORK_DIR", "/dev/null/x")],
 )
 async def test_a_wrong_environment_is_told_in_one_line(name: str, value: str, tmp_path: Path) -> None:
-    plane = ControlPlane()
+    plane = StubControlPlane()
     plane.url = "http://127.0.0.1:1"
     async with agent(plane, tmp_path, **{name: value}) as process:
         code, log = await left(process)

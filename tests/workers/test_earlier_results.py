@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.agents import running
-from tests.workers.control_plane import MODIFIED, Content
+from tests.workers.control_plane import MODIFIED, ServedContent
 from workers.manifest import Manifest
 from workers.protocol import Done, Expected, Unchanged
 
@@ -30,7 +30,7 @@ async def test_what_the_manifest_names_is_not_worked_again(tmp_path: Path) -> No
 @pytest.mark.parametrize("there", [b"", b"{", b"[]", b"x" * (3 << 20)], ids=["empty", "torn", "other", "long"])
 async def test_a_manifest_that_cannot_be_read_means_nothing(tmp_path: Path, there: bytes) -> None:
     async with running(tmp_path) as plane:
-        plane.store["out/a/result.json"] = Content(there)
+        plane.store["out/a/result.json"] = ServedContent(there)
         lease = plane.offer("a", manifest=True)
         plane.url_of = lambda lease, output: plane._upload(lease, output.model_copy(update={"conflict": True}))
         assert isinstance(await plane.settlement(lease), Done)
@@ -56,5 +56,5 @@ async def test_content_not_newer_than_the_manifests_is_a_replica_that_is_behind(
                 "input": told.input.model_copy(update={"etag": "newer", "modified": MODIFIED + timedelta(seconds=5)})
             }
         )
-        plane.store["out/a/result.json"] = Content(later.encode())
+        plane.store["out/a/result.json"] = ServedContent(later.encode())
         assert (await plane.failure(plane.offer("a", manifest=True))).reason == "replica-behind"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.retry import Backoff, Fault
+from workers.retry import Backoff, NetworkFault
 
 
 class Peer:
@@ -18,21 +18,21 @@ class Peer:
 
 
 async def test_asks_again_while_it_helps() -> None:
-    peer = Peer(Fault("busy", again=True), Fault("busy", again=True))
+    peer = Peer(NetworkFault("busy", transient=True), NetworkFault("busy", transient=True))
     assert await Backoff(first_seconds=0.001).retrying()(peer) == "answer"
     assert peer.calls == 3
 
 
 async def test_gives_up_after_so_many_attempts() -> None:
-    last = Fault("busy", again=True)
-    peer = Peer(Fault("busy", again=True), last)
-    with pytest.raises(Fault) as raised:
+    last = NetworkFault("busy", transient=True)
+    peer = Peer(NetworkFault("busy", transient=True), last)
+    with pytest.raises(NetworkFault) as raised:
         await Backoff(attempts=2, first_seconds=0.001).retrying()(peer)
     assert raised.value is last
     assert peer.calls == 2
 
 
-@pytest.mark.parametrize("fault", [Fault("no", again=False), ValueError("a bug")])
+@pytest.mark.parametrize("fault", [NetworkFault("no", transient=False), ValueError("a bug")])
 async def test_asks_once_where_it_does_not_help(fault: Exception) -> None:
     peer = Peer(fault)
     with pytest.raises(type(fault)):
@@ -46,7 +46,7 @@ async def test_waits_longer_and_longer_and_as_long_as_asked() -> None:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    peer = Peer(*(Fault("busy", again=True, after_seconds=100) for _ in range(20)))
+    peer = Peer(*(NetworkFault("busy", transient=True, after_seconds=100) for _ in range(20)))
     retrying = Backoff(first_seconds=0.5, longest_seconds=8).retrying()
     await retrying.copy(sleep=sleep)(peer)
     limits = [min(0.5 * 2**number, 8) for number in range(20)]

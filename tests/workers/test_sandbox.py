@@ -60,7 +60,7 @@ async def sandbox(slots: int = 1, **settings: Any) -> AsyncIterator[Sandbox]:
         await made.aclose()
 
 
-class Folder:
+class JobFolder:
     """Makes jobs whose files are below one folder."""
 
     def __init__(self, path: Path) -> None:
@@ -76,8 +76,8 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+def folder(tmp_path: Path) -> JobFolder:
+    return JobFolder(tmp_path)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -94,7 +94,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def pid_of(box: Sandbox, folder: Folder) -> int:
+async def pid_of(box: Sandbox, folder: JobFolder) -> int:
     result = await box.run(python("say_pid"), folder.job())
     pid = result.labels["pid"]
     assert isinstance(pid, int)
@@ -110,7 +110,7 @@ async def failure(box: Sandbox, handler: protocol.Handler, job: Job) -> HandlerE
 # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_warm_child_serves_many_jobs(folder: Folder) -> None:
+async def test_a_warm_child_serves_many_jobs(folder: JobFolder) -> None:
     async with sandbox() as box:
         await box.warm()
         first = await pid_of(box, folder)
@@ -118,14 +118,14 @@ async def test_a_warm_child_serves_many_jobs(folder: Folder) -> None:
         assert await pid_of(box, folder) == first
 
 
-async def test_a_child_is_replaced_after_its_share_of_jobs(folder: Folder) -> None:
+async def test_a_child_is_replaced_after_its_share_of_jobs(folder: JobFolder) -> None:
     async with sandbox(jobs_per_child=2) as box:
         pids = [await pid_of(box, folder) for _ in range(4)]
         assert pids[0] == pids[1] != pids[2] == pids[3]
         await until(lambda: not alive(pids[0]))
 
 
-async def test_as_many_jobs_run_at_once_as_there_are_slots(folder: Folder) -> None:
+async def test_as_many_jobs_run_at_once_as_there_are_slots(folder: JobFolder) -> None:
     async with sandbox(slots=2) as box:
         jobs = [folder.job() for _ in range(3)]
         runs = [asyncio.create_task(box.run(python("hang"), job)) for job in jobs]
@@ -137,7 +137,7 @@ async def test_as_many_jobs_run_at_once_as_there_are_slots(folder: Folder) -> No
         await asyncio.wait(runs)
 
 
-async def test_a_child_that_died_while_idle_is_replaced(folder: Folder) -> None:
+async def test_a_child_that_died_while_idle_is_replaced(folder: JobFolder) -> None:
     async with sandbox() as box:
         first = await pid_of(box, folder)
         os.kill(first, signal.SIGKILL)
@@ -145,7 +145,7 @@ async def test_a_child_that_died_while_idle_is_replaced(folder: Folder) -> None:
         assert await pid_of(box, folder) != first
 
 
-async def test_cancelling_kills_the_child(folder: Folder) -> None:
+async def test_cancelling_kills_the_child(folder: JobFolder) -> None:
     async with sandbox() as box:
         pid = await pid_of(box, folder)
         job = folder.job()
@@ -158,7 +158,7 @@ async def test_cancelling_kills_the_child(folder: Folder) -> None:
         assert await pid_of(box, folder) != pid
 
 
-async def test_closing_ends_busy_and_idle_children_and_blames_no_object(folder: Folder) -> None:
+async def test_closing_ends_busy_and_idle_children_and_blames_no_object(folder: JobFolder) -> None:
     box = Sandbox(2, environment={"PYTHONPATH": str(ROOT)})
     await box.warm()
     children = [child._process.pid for child in box._idle]
@@ -174,7 +174,7 @@ async def test_closing_ends_busy_and_idle_children_and_blames_no_object(folder: 
     await box.aclose()
 
 
-async def test_a_child_that_cannot_start_is_the_workers_fault(folder: Folder) -> None:
+async def test_a_child_that_cannot_start_is_the_workers_fault(folder: JobFolder) -> None:
     async with sandbox(preload=("no-such-kind",)) as box:
         with pytest.raises(WorkerFault, match="no-such-kind"):
             await box.run(python("say_pid"), folder.job())
@@ -192,20 +192,20 @@ def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> No
     assert (made["PATH"], made["LC_TIME"], made["MODEL"]) == (os.environ["PATH"], "C", "m")
 
 
-async def test_no_secret_reaches_a_child(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_secret_reaches_a_child(folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YURT_TOKEN", "secret")
     async with sandbox() as box:
         labels = (await box.run(python("environment"), folder.job())).labels
     assert "secret" not in labels.values()
 
 
-async def test_a_handler_gets_its_options_and_the_key(folder: Folder) -> None:
+async def test_a_handler_gets_its_options_and_the_key(folder: JobFolder) -> None:
     async with sandbox() as box:
         result = await box.run(python("echo_options", {"a": [1]}), folder.job(key="ü/ 😀"))
     assert result == Result(outputs=(), labels={"options": {"a": [1]}, "key": "ü/ 😀", "etag": "e1"})
 
 
-async def test_prints_do_not_corrupt_the_protocol(folder: Folder) -> None:
+async def test_prints_do_not_corrupt_the_protocol(folder: JobFolder) -> None:
     async with sandbox() as box:
         first = await box.run(python("shout"), folder.job())
         assert [file.name for file in first.outputs] == ["done.txt"]
@@ -215,7 +215,7 @@ async def test_prints_do_not_corrupt_the_protocol(folder: Folder) -> None:
 # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_handlers_own_refusal_keeps_the_child(folder: Folder) -> None:
+async def test_a_handlers_own_refusal_keeps_the_child(folder: JobFolder) -> None:
     async with sandbox() as box:
         pid = await pid_of(box, folder)
         error = await failure(box, python("refuse"), folder.job())
@@ -226,7 +226,7 @@ async def test_a_handlers_own_refusal_keeps_the_child(folder: Folder) -> None:
         assert "looked at it" not in error.log
 
 
-async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(folder: Folder) -> None:
+async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(folder: JobFolder) -> None:
     async with sandbox() as box:
         pid = await pid_of(box, folder)
         error = await failure(box, python("fail_loudly"), folder.job())
@@ -261,7 +261,7 @@ async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(
         ("NOT_A_FUNCTION", "handler-error", True, "not a function"),
     ],
 )
-async def test_what_a_handler_does_wrong(folder: Folder, name: str, reason: str, retry: bool, words: str) -> None:
+async def test_what_a_handler_does_wrong(folder: JobFolder, name: str, reason: str, retry: bool, words: str) -> None:
     async with sandbox() as box:
         error = await failure(box, python(name), folder.job())
         assert (error.reason, error.retry) == (reason, retry), error.log
@@ -269,14 +269,14 @@ async def test_what_a_handler_does_wrong(folder: Folder, name: str, reason: str,
         assert await pid_of(box, folder)
 
 
-async def test_no_file_grows_past_the_limit(folder: Folder) -> None:
+async def test_no_file_grows_past_the_limit(folder: JobFolder) -> None:
     job = folder.job()
     async with sandbox() as box:
         await failure(box, python("one_large_file"), job)
     assert (job.output / "large.txt").stat().st_size <= MIB
 
 
-async def test_a_crash_says_where(folder: Folder) -> None:
+async def test_a_crash_says_where(folder: JobFolder) -> None:
     async with sandbox() as box:
         error = await failure(box, python("segfault"), folder.job())
     assert re.search(r"misbehaviour.py.* in segfault", error.log)
@@ -294,7 +294,7 @@ async def test_a_crash_says_where(folder: Folder) -> None:
     ],
 )
 async def test_names_and_types_are_checked(
-    folder: Folder, name: str, content_type: str, times: int, words: str
+    folder: JobFolder, name: str, content_type: str, times: int, words: str
 ) -> None:
     claim = python("claim", {"name": name, "content_type": content_type, "times": times})
     async with sandbox() as box:
@@ -304,7 +304,7 @@ async def test_names_and_types_are_checked(
 
 
 @pytest.mark.parametrize("name", ["fill_disk", "fill_disk_as_libvips"])
-async def test_a_full_disk_is_the_workers_fault(folder: Folder, name: str) -> None:
+async def test_a_full_disk_is_the_workers_fault(folder: JobFolder, name: str) -> None:
     async with sandbox() as box:
         with pytest.raises(WorkerFault, match="disk is full"):
             await box.run(python(name), folder.job())
@@ -324,7 +324,7 @@ async def test_the_log_waits_for_what_is_still_in_the_pipe() -> None:
     await log.aclose()
 
 
-async def test_the_log_keeps_its_end(folder: Folder) -> None:
+async def test_the_log_keeps_its_end(folder: JobFolder) -> None:
     noisy = protocol.Handler(
         kind="command",
         options={"argv": ["sh", "-c", "seq 1 200000; echo the end; exit 1", "{input}"]},
@@ -352,7 +352,7 @@ def large_photo() -> bytes:
     return content
 
 
-async def test_a_photo(folder: Folder) -> None:
+async def test_a_photo(folder: JobFolder) -> None:
     job = folder.job(quadrants().write_to_buffer(".jpg"))
     async with sandbox(preload=("photo",)) as box:
         result = await box.run(photo(), job)
@@ -361,7 +361,7 @@ async def test_a_photo(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("memory_mib", [24, 40])
-async def test_libvips_out_of_memory(folder: Folder, memory_mib: int) -> None:
+async def test_libvips_out_of_memory(folder: JobFolder, memory_mib: int) -> None:
     job = folder.job(large_photo())
     async with sandbox(preload=("photo",)) as box:
         error = await failure(box, photo(memory_bytes=memory_mib * MIB), job)
@@ -378,13 +378,13 @@ async def test_libvips_out_of_memory(folder: Folder, memory_mib: int) -> None:
         ("can't start new thread", True),
     ],
 )
-async def test_how_libraries_say_that_memory_ran_out(folder: Folder, text: str, retry: bool) -> None:
+async def test_how_libraries_say_that_memory_ran_out(folder: JobFolder, text: str, retry: bool) -> None:
     async with sandbox() as box:
         error = await failure(box, python("complain", {"text": text}), folder.job())
     assert (error.reason, error.retry) == ("memory-limit", retry)
 
 
-async def test_libvips_over_the_size_of_outputs(folder: Folder) -> None:
+async def test_libvips_over_the_size_of_outputs(folder: JobFolder) -> None:
     job = folder.job(quadrants().write_to_buffer(".png"))
     async with sandbox() as box:
         error = await failure(box, photo(output_bytes=50), job)
@@ -392,7 +392,7 @@ async def test_libvips_over_the_size_of_outputs(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("name", ["256.webp", "metadata.json"])
-async def test_a_disk_that_is_really_full(folder: Folder, name: str) -> None:
+async def test_a_disk_that_is_really_full(folder: JobFolder, name: str) -> None:
     job = folder.job(quadrants().write_to_buffer(".png"))
     (job.output / name).symlink_to("/dev/full")
     async with sandbox() as box:
@@ -403,7 +403,7 @@ async def test_a_disk_that_is_really_full(folder: Folder, name: str) -> None:
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_spinning_handler_ends_at_its_processor_time(folder: Folder) -> None:
+async def test_a_spinning_handler_ends_at_its_processor_time(folder: JobFolder) -> None:
     async with sandbox() as box:
         pid = await pid_of(box, folder)
         error = await failure(box, python("spin", cpu_seconds=0.2), folder.job())
@@ -412,13 +412,13 @@ async def test_a_spinning_handler_ends_at_its_processor_time(folder: Folder) -> 
         assert await pid_of(box, folder) != pid
 
 
-async def test_what_earlier_jobs_used_is_not_counted(folder: Folder) -> None:
+async def test_what_earlier_jobs_used_is_not_counted(folder: JobFolder) -> None:
     async with sandbox() as box:
         for _ in range(2):
             await box.run(python("burn", cpu_seconds=1), folder.job())
 
 
-async def test_a_hang_ends_at_the_wall(folder: Folder) -> None:
+async def test_a_hang_ends_at_the_wall(folder: JobFolder) -> None:
     async with sandbox() as box:
         pid = await pid_of(box, folder)
         error = await failure(box, python("hang", wall_seconds=0.2), folder.job())
@@ -427,7 +427,7 @@ async def test_a_hang_ends_at_the_wall(folder: Folder) -> None:
         await until(lambda: not alive(pid))
 
 
-async def test_the_limits_of_one_job_are_not_the_next_ones(folder: Folder) -> None:
+async def test_the_limits_of_one_job_are_not_the_next_ones(folder: JobFolder) -> None:
     async with sandbox() as box:
         await box.run(python("say_pid", output_bytes=10, memory_bytes=100 * MIB), folder.job())
         result = await box.run(python("many_large_files", output_bytes=2 * MIB), folder.job())
@@ -438,7 +438,7 @@ async def test_the_limits_of_one_job_are_not_the_next_ones(folder: Folder) -> No
 
 
 @pytest.mark.parametrize("hang", [False, True])
-async def test_daemons_are_found_and_killed(folder: Folder, hang: bool) -> None:
+async def test_daemons_are_found_and_killed(folder: JobFolder, hang: bool) -> None:
     job = folder.job()
     async with sandbox() as box:
         if hang:
@@ -453,7 +453,7 @@ async def test_daemons_are_found_and_killed(folder: Folder, hang: bool) -> None:
         assert await pid_of(box, folder)
 
 
-async def test_a_fork_bomb_dies_with_its_group(folder: Folder) -> None:
+async def test_a_fork_bomb_dies_with_its_group(folder: JobFolder) -> None:
     job = folder.job()
     pids = job.output / "pids"
     async with sandbox() as box:

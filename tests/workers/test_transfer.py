@@ -17,13 +17,13 @@ from workers import transfer
 from workers.protocol import Download, Expected, Upload, Version
 from workers.retry import Backoff
 from workers.transfer import (
-    Answer,
     Condition,
     Expired,
     Nothing,
     Patience,
-    Store,
     StoreFault,
+    StoreResponse,
+    TransferClient,
     judge_download,
     judge_upload,
 )
@@ -59,47 +59,47 @@ def e1(size: int | None = 5, modified: datetime | None = NOON) -> Version:
     return Version(etag="e1", modified=modified, size=size)
 
 
-DOWNLOADS: list[tuple[str, Answer, Expected, Version | Nothing | Reason]] = [
-    ("content", Answer(200, "e1", NOON, 5), NONE, e1()),
-    ("no Last-Modified", Answer(200, "e1", None, 5), NEWS, e1(modified=None)),
-    ("no ETag", Answer(200, None, NOON, 5), NONE, REFUSED),
-    ("no length", Answer(200, "e1", NOON), NONE, e1(None)),
-    ("as long as allowed", Answer(200, "e1", NOON, LIMIT), NONE, e1(LIMIT)),
-    ("too long", Answer(200, "e1", NOON, LIMIT + 1), NONE, ("too-large", False, False)),
-    ("as announced", Answer(200, "e1", LATER, 5), SAME, e1(modified=LATER)),
-    ("as announced once, but older than what came since", Answer(200, "e1", NOON, 5), SAME, BEHIND),
-    ("older, and no replica can be behind", Answer(200, "e1", NOON, 5), BELIEVED, e1()),
-    ("of the same second as the last result", Answer(200, "e1", NOON, 5), Expected(after=NEARLY), BEHIND),
-    ("after the last result", Answer(200, "e1", LATER, 5), Expected(after=NOON), e1(modified=LATER)),
-    ("the content of the last result", Answer(304, "e1", NOON), Expected(after=NOON), Nothing.UNCHANGED),
-    ("newer", Answer(200, "e1", LATER, 5), Expected(etag="e0", modified=NOON), e1(modified=LATER)),
-    ("of the same second", Answer(200, "e1", NOON, 5), Expected(etag="e2", modified=NEARLY), e1()),
-    ("announced without a date", Answer(200, "e1", NOON, 5), Expected(etag="e2"), e1()),
-    ("announced without an ETag", Answer(200, "e1", NOON, 5), Expected(modified=LATER), BEHIND),
-    ("without a zone", Answer(200, "e1", NOON, 5), Expected(etag="e2", modified=NO_ZONE), BEHIND),
-    ("behind", Answer(200, "e1", NOON, 5), NEWS, BEHIND),
-    ("behind with a long file", Answer(200, "e1", NOON, LIMIT + 1), NEWS, BEHIND),
-    ("unchanged", Answer(304, "e1", NOON), NONE, Nothing.UNCHANGED),
-    ("unchanged, without headers", Answer(304), NEWS, Nothing.UNCHANGED),
-    ("unchanged since announced", Answer(304, "e1", LATER), SAME, Nothing.UNCHANGED),
-    ("unchanged says one behind", Answer(304, "e1", NOON), NEWS, BEHIND),
-    ("unchanged without ETag, behind", Answer(304, None, NOON), NEWS, BEHIND),
-    ("unchanged without ETag", Answer(304, None, LATER), KNOWN, Nothing.UNCHANGED),
-    ("absent", Answer(404, code="NoSuchKey"), NONE, Nothing.ABSENT),
-    ("absent, without a body", Answer(404), NONE, Nothing.ABSENT),
-    ("no such bucket", Answer(404, code="NoSuchBucket"), NONE, REFUSED),
-    ("archived", Answer(403, code="InvalidObjectState"), NONE, ("archived", False, False)),
-    ("expired", Answer(403, code="AccessDenied"), NONE, REFUSED),
-    ("load shedding", Answer(408, code="RequestCanceled"), NONE, BUSY),
-    ("condition", Answer(412), NONE, REFUSED),
-    ("too many", Answer(429), NONE, BUSY),
-    ("internal error", Answer(500), NONE, BUSY),
-    ("bad gateway", Answer(502), NONE, BUSY),
-    ("slow down", Answer(503, code="SlowDown"), NONE, BUSY),
-    ("gateway timeout", Answer(504), NONE, BUSY),
-    ("not implemented", Answer(501), NONE, REFUSED),
-    ("a redirect", Answer(307), NONE, REFUSED),
-    ("part of the content", Answer(206, "e1", NOON, 5), NONE, REFUSED),
+DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | Nothing | Reason]] = [
+    ("content", StoreResponse(200, "e1", NOON, 5), NONE, e1()),
+    ("no Last-Modified", StoreResponse(200, "e1", None, 5), NEWS, e1(modified=None)),
+    ("no ETag", StoreResponse(200, None, NOON, 5), NONE, REFUSED),
+    ("no length", StoreResponse(200, "e1", NOON), NONE, e1(None)),
+    ("as long as allowed", StoreResponse(200, "e1", NOON, LIMIT), NONE, e1(LIMIT)),
+    ("too long", StoreResponse(200, "e1", NOON, LIMIT + 1), NONE, ("too-large", False, False)),
+    ("as announced", StoreResponse(200, "e1", LATER, 5), SAME, e1(modified=LATER)),
+    ("as announced once, but older than what came since", StoreResponse(200, "e1", NOON, 5), SAME, BEHIND),
+    ("older, and no replica can be behind", StoreResponse(200, "e1", NOON, 5), BELIEVED, e1()),
+    ("of the same second as the last result", StoreResponse(200, "e1", NOON, 5), Expected(after=NEARLY), BEHIND),
+    ("after the last result", StoreResponse(200, "e1", LATER, 5), Expected(after=NOON), e1(modified=LATER)),
+    ("the content of the last result", StoreResponse(304, "e1", NOON), Expected(after=NOON), Nothing.UNCHANGED),
+    ("newer", StoreResponse(200, "e1", LATER, 5), Expected(etag="e0", modified=NOON), e1(modified=LATER)),
+    ("of the same second", StoreResponse(200, "e1", NOON, 5), Expected(etag="e2", modified=NEARLY), e1()),
+    ("announced without a date", StoreResponse(200, "e1", NOON, 5), Expected(etag="e2"), e1()),
+    ("announced without an ETag", StoreResponse(200, "e1", NOON, 5), Expected(modified=LATER), BEHIND),
+    ("without a zone", StoreResponse(200, "e1", NOON, 5), Expected(etag="e2", modified=NO_ZONE), BEHIND),
+    ("behind", StoreResponse(200, "e1", NOON, 5), NEWS, BEHIND),
+    ("behind with a long file", StoreResponse(200, "e1", NOON, LIMIT + 1), NEWS, BEHIND),
+    ("unchanged", StoreResponse(304, "e1", NOON), NONE, Nothing.UNCHANGED),
+    ("unchanged, without headers", StoreResponse(304), NEWS, Nothing.UNCHANGED),
+    ("unchanged since announced", StoreResponse(304, "e1", LATER), SAME, Nothing.UNCHANGED),
+    ("unchanged says one behind", StoreResponse(304, "e1", NOON), NEWS, BEHIND),
+    ("unchanged without ETag, behind", StoreResponse(304, None, NOON), NEWS, BEHIND),
+    ("unchanged without ETag", StoreResponse(304, None, LATER), KNOWN, Nothing.UNCHANGED),
+    ("absent", StoreResponse(404, code="NoSuchKey"), NONE, Nothing.ABSENT),
+    ("absent, without a body", StoreResponse(404), NONE, Nothing.ABSENT),
+    ("no such bucket", StoreResponse(404, code="NoSuchBucket"), NONE, REFUSED),
+    ("archived", StoreResponse(403, code="InvalidObjectState"), NONE, ("archived", False, False)),
+    ("expired", StoreResponse(403, code="AccessDenied"), NONE, REFUSED),
+    ("load shedding", StoreResponse(408, code="RequestCanceled"), NONE, BUSY),
+    ("condition", StoreResponse(412), NONE, REFUSED),
+    ("too many", StoreResponse(429), NONE, BUSY),
+    ("internal error", StoreResponse(500), NONE, BUSY),
+    ("bad gateway", StoreResponse(502), NONE, BUSY),
+    ("slow down", StoreResponse(503, code="SlowDown"), NONE, BUSY),
+    ("gateway timeout", StoreResponse(504), NONE, BUSY),
+    ("not implemented", StoreResponse(501), NONE, REFUSED),
+    ("a redirect", StoreResponse(307), NONE, REFUSED),
+    ("part of the content", StoreResponse(206, "e1", NOON, 5), NONE, REFUSED),
 ]
 
 
@@ -107,40 +107,40 @@ DOWNLOADS: list[tuple[str, Answer, Expected, Version | Nothing | Reason]] = [
     ("answer", "expected", "meaning"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS]
 )
 def test_what_the_answer_to_a_get_means(
-    answer: Answer, expected: Expected, meaning: Version | Nothing | Reason
+    answer: StoreResponse, expected: Expected, meaning: Version | Nothing | Reason
 ) -> None:
     verdict = judge_download(answer, expected, LIMIT, "known")
     if isinstance(verdict, StoreFault):
-        assert (verdict.reason, verdict.again, verdict.retry) == meaning
+        assert (verdict.reason, verdict.transient, verdict.retry) == meaning
     else:
         assert verdict == meaning
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "again"),
+    ("answer", "kind", "transient"),
     [
-        (Answer(412), Condition, False),
-        (Answer(404, code="NoSuchKey"), Condition, False),
-        (Answer(403, code="AccessDenied"), Expired, False),
-        (Answer(409, code="ConditionalRequestConflict"), StoreFault, True),
-        (Answer(503), StoreFault, True),
-        (Answer(408), StoreFault, True),
-        (Answer(400, code="BadDigest"), StoreFault, False),
-        (Answer(200), StoreFault, False),
+        (StoreResponse(412), Condition, False),
+        (StoreResponse(404, code="NoSuchKey"), Condition, False),
+        (StoreResponse(403, code="AccessDenied"), Expired, False),
+        (StoreResponse(409, code="ConditionalRequestConflict"), StoreFault, True),
+        (StoreResponse(503), StoreFault, True),
+        (StoreResponse(408), StoreFault, True),
+        (StoreResponse(400, code="BadDigest"), StoreFault, False),
+        (StoreResponse(200), StoreFault, False),
     ],
 )
-def test_what_the_answer_to_a_put_means(answer: Answer, kind: type[StoreFault], again: bool) -> None:
+def test_what_the_answer_to_a_put_means(answer: StoreResponse, kind: type[StoreFault], transient: bool) -> None:
     verdict = judge_upload(answer)
     assert isinstance(verdict, StoreFault)
-    assert (type(verdict), verdict.again, verdict.retry) == (kind, again, True)
+    assert (type(verdict), verdict.transient, verdict.retry) == (kind, transient, True)
 
 
 def test_an_accepted_put_gives_its_etag() -> None:
-    assert judge_upload(Answer(200, "e1")) == "e1"
+    assert judge_upload(StoreResponse(200, "e1")) == "e1"
 
 
 def test_a_refusal_waits_as_long_as_the_store_asks() -> None:
-    verdict = judge_download(Answer(503, retry_after_seconds=9), Expected(), LIMIT)
+    verdict = judge_download(StoreResponse(503, retry_after_seconds=9), Expected(), LIMIT)
     assert isinstance(verdict, StoreFault)
     assert verdict.after_seconds == 9
 
@@ -174,8 +174,8 @@ class Script:
 
 
 @contextlib.asynccontextmanager
-async def telling(*answers: str, patience: Patience = HASTY) -> AsyncIterator[tuple[Script, Store]]:
-    script, store = Script(*answers), Store(patience)
+async def telling(*answers: str, patience: Patience = HASTY) -> AsyncIterator[tuple[Script, TransferClient]]:
+    script, store = Script(*answers), TransferClient(patience)
     server = await asyncio.start_server(script, "127.0.0.1")
     script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in/a?X-Amz-Signature=secret"
     try:
@@ -185,12 +185,14 @@ async def telling(*answers: str, patience: Patience = HASTY) -> AsyncIterator[tu
         server.close()
 
 
-async def fetch(script: Script, store: Store, path: Path, expected: Expected | None = None) -> Version | Nothing:
+async def fetch(
+    script: Script, store: TransferClient, path: Path, expected: Expected | None = None
+) -> Version | Nothing:
     source = Download(url=script.url, headers={"If-None-Match": '"known"', "X-Tigris-Consistent": "true"})
     return await store.download(source, expected or Expected(), path, limit_bytes=LIMIT)
 
 
-async def refused(script: Script, store: Store, path: Path, expected: Expected | None = None) -> StoreFault:
+async def refused(script: Script, store: TransferClient, path: Path, expected: Expected | None = None) -> StoreFault:
     with pytest.raises(StoreFault) as raised:
         await fetch(script, store, path, expected)
     assert "secret" not in str(raised.value)
@@ -372,7 +374,7 @@ def presigned(s3: S3Client, operation: str, **parameters: Any) -> str:
 
 
 async def s3_fetch(s3: S3Client, path: Path, key: str, **parameters: str) -> Version | Nothing:
-    store = Store(HASTY)
+    store = TransferClient(HASTY)
     headers = {"If-None-Match": parameters["IfNoneMatch"]} if parameters else {}
     try:
         source = Download(url=presigned(s3, "get_object", Key=key, **parameters), headers=headers)
@@ -406,7 +408,7 @@ async def test_s3_archived(s3: S3Client, tmp_path: Path) -> None:
 
 async def test_s3_upload_with_conditions(s3: S3Client, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"y" * (2 << 20))
-    store = Store(HASTY)
+    store = TransferClient(HASTY)
     url = presigned(s3, "put_object", Key="out", ContentType="image/webp", IfNoneMatch="*")
     target = Upload(name="out", url=url, headers={"content-type": "image/webp", "if-none-match": "*"})
     try:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from webhook.cli.client import Unreachable, ask, call
+from webhook.cli.client import ControlPlaneUnreachable, ask, call
 from webhook.cli.duration import age, duration
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.terminal import plain, table
@@ -129,7 +129,7 @@ def _asked(url: str, token: str, id: int) -> dict[str, Any]:
     while True:
         try:
             return ask("GET", url, f"/v1/sweeps/{id}", token)
-        except Unreachable as error:
+        except ControlPlaneUnreachable as error:
             if time.monotonic() > deadline:
                 fail(f"{error}. The sweep goes on when the control plane is back", status=1)
             time.sleep(_POLL_SECONDS)

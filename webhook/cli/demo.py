@@ -14,7 +14,7 @@ from webhook.cli.sample import configuration, overrides
 if TYPE_CHECKING:
     from infra.demo.folder import Folder
     from infra.demo.scenario import Setting
-    from infra.stop import Stop
+    from infra.interrupts import Stop
 
 NOT_VERIFIED = 1
 INTERRUPTED = 130
@@ -45,7 +45,7 @@ def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_pa
     Exit status 0: all results are right; 1: some are not, or something failed; 130: interrupted.
     """
     started_at = time.monotonic()
-    from infra.stop import Stop
+    from infra.interrupts import Stop
 
     stop = Stop()
     with stop.listening():  # before anything that takes a moment, the imports among it
@@ -79,8 +79,8 @@ def _play(setting: Setting, folder: Folder, stop: Stop, started_at: float, *, as
     from infra.demo.upload import UploadError
     from infra.demo.verify import faults
     from infra.demo.watch import WatchError
+    from infra.interrupts import Interrupted
     from infra.stack import StackError
-    from infra.stop import Interrupted
 
     console = Console(stderr=as_json)
     try:

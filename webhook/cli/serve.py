@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from webhook.cli.options import config_option, failing, state_option
-from workers import lifeline, log
+from workers import log, parent_death
 from workers.settings import LogFormat
 
 
@@ -33,11 +33,11 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     from webhook.app import validate_options
     from webhook.config import ConfigError, load, secrets
     from webhook.ledger.database import LedgerUnavailable
-    from webhook.ledger.embedded import EmbeddedError
     from webhook.ledger.migrations import LedgerTooNew
-    from webhook.serve import run
+    from webhook.ledger.postgres import PostgresUnusable
+    from webhook.server import run
 
-    lifeline.hold()
+    parent_death.hold()
     log.configure(style)
-    with failing(ConfigError, LedgerUnavailable, LedgerTooNew, EmbeddedError):
+    with failing(ConfigError, LedgerUnavailable, LedgerTooNew, PostgresUnusable):
         run(load(config_path, validate_options), secrets(), state, announce=announce)

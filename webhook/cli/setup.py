@@ -28,7 +28,7 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
 
         config = load(config_path, validate_options)
         plans = _plans(config, _webhook(config, public_url), _secret())
-        store = tigris.Store.from_environment()
+        store = tigris.TigrisBuckets.from_environment()
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
         if not yes:
@@ -62,7 +62,7 @@ def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.P
     ]
 
 
-def _show(plan: tigris.Plan, now: tigris.Notifications | None) -> None:
+def _show(plan: tigris.Plan, now: tigris.CurrentNotifications | None) -> None:
     click.echo(f"Bucket {plan.bucket}")
     if now is None:
         click.echo("  now:   no notifications")
@@ -73,7 +73,7 @@ def _show(plan: tigris.Plan, now: tigris.Notifications | None) -> None:
     click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
 
 
-def _make(plan: tigris.Plan, store: tigris.Store) -> None:
+def _make(plan: tigris.Plan, store: tigris.TigrisBuckets) -> None:
     tigris.apply(plan, store)
     wrong: Iterable[str] = tigris.differences(plan, tigris.read_back(plan.bucket, store))
     if wrong:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from webhook.cli.client import Unreachable, ask
+from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 
 _STATES = ("pending", "leased", "done", "parked")
@@ -37,7 +37,7 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
             _watch(url, token, as_json, interval)
         else:
             _once(url, token, as_json)
-    except Unreachable as error:
+    except ControlPlaneUnreachable as error:
         fail(str(error), status=1)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -62,7 +62,7 @@ def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
         while True:
             try:
                 shown: RenderableType = render(ask("GET", url, "/v1/status", token))
-            except Unreachable as error:
+            except ControlPlaneUnreachable as error:
                 shown = Text(f"{error}\nTrying again …", style="red")
             live.update(shown, refresh=True)
             time.sleep(interval)

@@ -20,8 +20,8 @@ from webhook.cli.sample import configuration, overrides
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from infra.interrupts import Stop
     from infra.stack import Stack
-    from infra.stop import Stop
     from webhook.config import Config, Pipeline
 
 BUCKET_PORT = 9000
@@ -51,7 +51,7 @@ def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
     A local bucket, an embedded PostgreSQL and the control plane, on loopback. What is in the bucket is held in memory
     and gone when this ends; so the ledger begins anew each time as well. Logs stay in --state.
     """
-    from infra.stop import Interrupted, Stop
+    from infra.interrupts import Interrupted, Stop
 
     stop = Stop()
     with stop.listening():  # before anything that takes a moment, the imports among it
@@ -121,11 +121,11 @@ def _watch(running: Stack, console: Console, stop: Stop) -> None:
 
 
 def _status(running: Stack) -> str:
-    from webhook.cli.client import Unreachable, ask
+    from webhook.cli.client import ControlPlaneUnreachable, ask
 
     try:
         return _line(ask("GET", running.url, "/v1/status", running.keys.admin))
-    except Unreachable as error:
+    except ControlPlaneUnreachable as error:
         return str(error)
 
 

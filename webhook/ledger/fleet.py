@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState, new_label
 from webhook.ledger.queries import QUERIES
-from workers.fleet import Demand, Intent, Machine, State, new_label
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -41,7 +41,7 @@ class Arrival:
 
 
 class LedgerFleet:
-    """``workers.fleet.Fleet`` on the ledger. Every method raises LedgerUnavailable while the database is away."""
+    """``webhook.fleet.fleet.Fleet`` on the ledger. Every method raises LedgerUnavailable while the database is away."""
 
     def __init__(
         self, ledger: Ledger, *, owner: str, pipelines: Callable[[str], Sequence[int]], slots: Mapping[str, int]
@@ -63,7 +63,7 @@ class LedgerFleet:
     async def machines(self) -> Sequence[Machine]:
         """Every machine that is not gone."""
         rows = await self._ledger.fetch("machines")
-        return [Machine(**{**row, "state": State(row["state"])}) for row in rows]
+        return [Machine(**{**row, "state": MachineState(row["state"])}) for row in rows]
 
     async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
         """Write the intent to mint one machine, or None where the pool is full."""
@@ -89,7 +89,7 @@ class LedgerFleet:
         """The machine gets no more leases."""
         return await self._change("drain", id)
 
-    async def slaying(self, id: int, reason: str, seen: State) -> bool:
+    async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
         """Revoke the machine's tokens and take its leases back: each counts as an attempt."""
         return await self._end("slaying", id, reason, str(seen))
 

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from webhook.events import Kind, ObjectEvent, utc
+from webhook.events import EventKind, ObjectEvent, Quarantined, utc
+from webhook.ledger.coalescing import Count, Hint, Hints, ObjectPlace, Verdict, fold
 from webhook.ledger.database import Database
-from webhook.ledger.intake import Count, Hint, Hints, Place, Verdict, fold
-from webhook.ledger.outcome import ELSEWHERE, LOST, Done, Lane, Leased, Next, Outcome, Policy, decide
 from webhook.ledger.queries import QUERIES
-from webhook.sources import Quarantined
+from webhook.ledger.transitions import ELSEWHERE, LOST, Lane, Leased, Next, Outcome, Policy, Published, decide
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -64,12 +63,12 @@ class Claimed:
     pipeline_id: int
     key: str
     attempt: int
-    heard_etag: str | None
+    event_etag: str | None
     newest_at: datetime | None
     done_etag: str | None
     """None also where the last result's outputs may have been written over since."""
     done_modified: datetime | None
-    touched: bool
+    publish_started: bool
     """Whether that is so."""
     believed: bool
     """Whether what is read now cannot be older than the last event and the last result: it is believed in any case."""
@@ -142,7 +141,7 @@ class Ledger:
     async def _record_hints(
         self,
         connection: Connection,
-        hints: Sequence[tuple[Place, Hint]],
+        hints: Sequence[tuple[ObjectPlace, Hint]],
         count: Count,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
@@ -208,26 +207,26 @@ class Ledger:
         return [
             Claimed(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
-                row["heard_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["touched"],
+                row["event_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["publish_started"],
                 row["believed"],
             )
             for row in rows
         ]  # fmt: skip
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Place | None]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[ObjectPlace | None]:
         """Settle each lease that is still the one named, and tell which object that was.
 
         None: the lease was lost before, and nothing was changed.
         """
 
-        async def write(connection: Connection) -> list[Place | None]:
+        async def write(connection: Connection) -> list[ObjectPlace | None]:
             rows = await connection.fetch(
                 QUERIES["lock_leased"],
                 [s.id for s in settlements],
                 [s.token for s in settlements],
                 [s.worker_id for s in settlements],
             )
-            places: list[Place | None] = [None] * len(settlements)
+            places: list[ObjectPlace | None] = [None] * len(settlements)
             decided: dict[int, tuple[Leased, Outcome]] = {}
             for row in rows:
                 position = row["position"] - 1
@@ -272,8 +271,8 @@ class Ledger:
     async def extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> bool | None:
         """Grant a lease more time. Returns whether a newer event came, or None where the lease is lost."""
         async with self.database.connection() as connection:
-            again: bool | None = await connection.fetchval(QUERIES["extend"], id, token, worker_id, lease_seconds)
-        return again
+            superseded: bool | None = await connection.fetchval(QUERIES["extend"], id, token, worker_id, lease_seconds)
+        return superseded
 
     async def lease(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
         """A lease that is still live, or None."""
@@ -321,14 +320,15 @@ async def pipeline_id(database: Database, name: str, bucket: str) -> int:
 
 
 def _lane(event: ObjectEvent) -> Lane:
-    return "work" if event.kind is Kind.CREATED else "check"
+    return "work" if event.kind is EventKind.CREATED else "check"
 
 
-def _columns(hints: Sequence[tuple[Place, Hint]]) -> tuple[list[object], ...]:
+def _columns(hints: Sequence[tuple[ObjectPlace, Hint]]) -> tuple[list[object], ...]:
     rows = [
         (
             pipeline, key, _lane(event := hint.event), event.mark,
-            event.version.etag if event.kind is Kind.CREATED else None, event.kind is not Kind.REMOVED, event.size,
+            event.version.etag if event.kind is EventKind.CREATED else None,
+            event.kind is not EventKind.REMOVED, event.size,
             order.scheme if (order := event.version.order) else None, order.key if order else None,
             order.latest or order.key if order else None, event.version.modified,
         )
@@ -337,7 +337,7 @@ def _columns(hints: Sequence[tuple[Place, Hint]]) -> tuple[list[object], ...]:
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
-async def _dropped(connection: Connection, hints: Sequence[tuple[Place, Hint]]) -> dict[Place, str]:
+async def _dropped(connection: Connection, hints: Sequence[tuple[ObjectPlace, Hint]]) -> dict[ObjectPlace, str]:
     rows = await connection.fetch(
         QUERIES["dropped"],
         [place[0] for place, _ in hints],
@@ -358,8 +358,8 @@ def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, i
 def _leased(row: asyncpg.Record) -> Leased:
     return Leased(
         row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"],
-        row["again"], row["again_lane"], row["heard_etag"], row["done_etag"],
-        _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["heard_seconds"],
+        row["rerun_requested"], row["rerun_lane"], row["event_etag"], row["done_etag"],
+        _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["event_age_seconds"],
     )  # fmt: skip
 
 
@@ -404,4 +404,4 @@ def storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-__all__ = ["CHANNEL", "Claimed", "Done", "Intake", "Ledger", "LiveLease", "Settlement", "pipeline_id"]
+__all__ = ["CHANNEL", "Claimed", "Intake", "Ledger", "LiveLease", "Published", "Settlement", "pipeline_id"]

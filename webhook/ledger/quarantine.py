@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from webhook.events import UnreadableEvent
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.cursor import Cursor
-from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import Intake, Ledger, storable
 from webhook.ledger.queries import QUERIES
-from webhook.sources import BadEvent
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -32,7 +32,7 @@ Read = Callable[[str, bytes], Intake]
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
+class QuarantineQuery:
     """Which texts are meant. None matches every one. Field for field what the statement takes first."""
 
     source: str | None = None
@@ -66,7 +66,7 @@ class QuarantinedTexts:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def page(self, which: Which, after: Cursor | None, most: int) -> list[asyncpg.Record]:
+    async def page(self, which: QuarantineQuery, after: Cursor | None, most: int) -> list[asyncpg.Record]:
         """The newest of them, or the next after a page's last."""
         return await self._ledger.fetch("quarantine_page", *_arguments(which, after), most)
 
@@ -75,7 +75,9 @@ class QuarantinedTexts:
         rows = await self._ledger.fetch("quarantined_text", id)
         return rows[0] if rows else None
 
-    async def replay(self, which: Which, read: Read, after: Cursor | None, most: int, *, dry_run: bool) -> Replayed:
+    async def replay(
+        self, which: QuarantineQuery, read: Read, after: Cursor | None, most: int, *, dry_run: bool
+    ) -> Replayed:
         """Read up to ``most`` texts again, and take in what can be read. With ``dry_run`` nothing is changed."""
 
         async def write(connection: Connection) -> Replayed:
@@ -105,12 +107,12 @@ def _read(rows: Sequence[asyncpg.Record], read: Read) -> tuple[Replayed, list[In
             continue
         try:
             intakes.append(read(row["source"], row["raw"]))
-        except BadEvent as error:
+        except UnreadableEvent as error:
             found.refused[row["id"]] = storable(str(error)[:1000])
         else:
             found.read.append(row["id"])
     return found, intakes
 
 
-def _arguments(which: Which, after: Cursor | None) -> tuple[object, ...]:
+def _arguments(which: QuarantineQuery, after: Cursor | None) -> tuple[object, ...]:
     return (*astuple(which), *(after or (None, None)))

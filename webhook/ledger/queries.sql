@@ -8,7 +8,7 @@
 -- since the last result agree on it: it is what a read has to find to be believed at once. That the object was gone is no
 -- result: the news of a content may come later than that of its end.
 insert into objects as o (
-    pipeline_id, key, state, lane, due_at, heard_at, seen_at, verdict, mark, heard_etag, heard_size,
+    pipeline_id, key, state, lane, due_at, event_at, seen_at, verdict, mark, event_etag, event_size,
     scheme, ordinal, ordinal_latest, newest_at
 )
 select e.pipeline_id, e.key, 'pending', e.lane, moment.now, moment.now, case when e.there then moment.now end,
@@ -19,7 +19,7 @@ from unnest($1::smallint[], $2::text[], $3::lane[], $4::bytea[], $5::text[], $6:
      (select yurt_now() as now offset 0) as moment
 on conflict (pipeline_id, key) do update set
     verdict = case
-        when o.state = 'pending' or o.again then 'coalesced'
+        when o.state = 'pending' or o.rerun_requested then 'coalesced'
         when o.state = 'parked' then 'replaced'
         else 'accepted' end,
     state = case when o.state = 'leased' then o.state else 'pending' end,
@@ -31,15 +31,15 @@ on conflict (pipeline_id, key) do update set
     attempts = case when o.state = 'leased' then o.attempts else 0 end,
     faults = case when o.state = 'leased' then o.faults else 0 end,
     error = case when o.state = 'leased' then o.error end,
-    again = o.state = 'leased',
-    again_lane = case when o.state = 'leased' then excluded.lane end,
-    heard_at = excluded.heard_at,
+    rerun_requested = o.state = 'leased',
+    rerun_lane = case when o.state = 'leased' then excluded.lane end,
+    event_at = excluded.event_at,
     seen_at = coalesce(excluded.seen_at, o.seen_at),
     mark = excluded.mark,
-    heard_etag = case
-        when o.state <> 'done' and o.heard_etag is distinct from excluded.heard_etag then null
-        else excluded.heard_etag end,
-    heard_size = excluded.heard_size,
+    event_etag = case
+        when o.state <> 'done' and o.event_etag is distinct from excluded.event_etag then null
+        else excluded.event_etag end,
+    event_size = excluded.event_size,
     scheme = coalesce(excluded.scheme, o.scheme),
     ordinal = case
         when excluded.scheme is null then o.ordinal
@@ -95,17 +95,17 @@ where o.id = any (array(  -- not a join: for that the planner reads the whole ta
     limit $3
     for update skip locked
 ))
-returning o.id, o.token, o.key, o.attempts, o.heard_etag, o.newest_at, o.touched,
-          case when not o.touched then o.done_etag end as done_etag, o.done_modified,
-          o.leased_at >= greatest(o.heard_at, o.done_at) + make_interval(secs => $6) as believed;
+returning o.id, o.token, o.key, o.attempts, o.event_etag, o.newest_at, o.publish_started,
+          case when not o.publish_started then o.done_etag end as done_etag, o.done_modified,
+          o.leased_at >= greatest(o.event_at, o.done_at) + make_interval(secs => $6) as believed;
 
 -- name: lock_leased
 -- The rows that settlements name, locked; only those whose lease is still the one named.
-select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag,
+select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
-       extract(epoch from o.leased_at - o.heard_at)::float8 as asked_after_seconds,
+       extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.heard_at)::float8 as heard_seconds,
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
        s.position
 from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as s (id, token, worker_id, position)
 join objects as o on o.id = s.id
@@ -115,11 +115,11 @@ for update of o;
 
 -- name: lock_expired
 -- Leases whose deadline passed, longest ago first. Nobody waits for a row that another settles just now.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
-       extract(epoch from o.leased_at - o.heard_at)::float8 as asked_after_seconds,
+       extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.heard_at)::float8 as heard_seconds
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds
 from objects as o
 where o.state = 'leased' and o.deadline < (select yurt_now())
 order by o.deadline
@@ -128,11 +128,11 @@ for update of o skip locked;
 
 -- name: lock_of_worker
 -- All leases of one worker.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.again, o.again_lane, o.heard_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
-       extract(epoch from o.leased_at - o.heard_at)::float8 as asked_after_seconds,
+       extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.heard_at)::float8 as heard_seconds
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds
 from objects as o
 where o.state = 'leased' and o.worker_id = $1
 order by o.pipeline_id, o.key
@@ -147,10 +147,10 @@ with settled as (
         due_at = moment.now + make_interval(secs => s.delay_seconds),
         attempts = least(s.attempts, 32000),
         faults = least(s.faults, 32000),
-        again = false, again_lane = null,
+        rerun_requested = false, rerun_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
-        touched = o.touched and s.done_etag is null,
+        publish_started = o.publish_started and s.done_etag is null,
         seen_at = case when s.seen then greatest(o.seen_at, o.leased_at) else o.seen_at end,
         done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
@@ -158,7 +158,7 @@ with settled as (
         published = case when s.forget then null else coalesce(s.published, o.published) end,
         -- A key that comes back after it was gone starts anew. What was heard while that was found out is of the new one.
         -- What was believed is the newest, also where its Last-Modified is not: a rename may keep an old one.
-        heard_etag = case when not s.forget or s.restart then o.heard_etag end,
+        event_etag = case when not s.forget or s.restart then o.event_etag end,
         newest_at = case
             when s.forget and not s.restart then null
             when s.state = 'done' and s.done_modified is not null then s.done_modified
@@ -183,7 +183,7 @@ select pg_notify('yurt_due', $5) where $5 <> '';
 -- Grant a live lease more time, and tell whether a newer event came. No row: the lease is lost.
 update objects set deadline = yurt_now() + make_interval(secs => $4)
 where id = $1 and state = 'leased' and token = $2 and worker_id is not distinct from $3
-returning again;
+returning rerun_requested;
 
 -- name: lease
 -- One live lease with what is known of its outputs. No row: the lease is lost.
@@ -194,7 +194,7 @@ where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not d
 
 -- name: publishing
 -- The same for a lease that is about to publish: from now on nobody knows whose outputs are there until a lease settles.
-update objects as o set touched = true
+update objects as o set publish_started = true
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
@@ -218,7 +218,7 @@ group by 1, 2;
 
 -- name: standing
 -- How many objects are in each state now, a scan of the index or table: for conservation and status.
-select p.name as pipeline, o.state::text, count(*) as objects, count(*) filter (where o.again) as again
+select p.name as pipeline, o.state::text, count(*) as objects, count(*) filter (where o.rerun_requested) as rerun_requested
 from objects as o join pipelines as p on p.id = o.pipeline_id
 group by 1, 2;
 
@@ -342,7 +342,7 @@ with counted as (
     select pipeline_id, name, sum(value) as value from tally group by 1, 2
 ), stood as (
     select pipeline_id,
-           count(*) filter (where state in ('pending', 'leased', 'parked')) + count(*) filter (where again) as units
+           count(*) filter (where state in ('pending', 'leased', 'parked')) + count(*) filter (where rerun_requested) as units
     from objects group by 1
 )
 select
@@ -407,7 +407,7 @@ order by 3 desc, 1, 2;
 select o.id, p.name as pipeline, p.bucket, o.key, o.lane::text, o.attempts, o.faults, o.due_at as parked_at,
        coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
        coalesce(o.error ->> 'log', '') as log,
-       o.heard_at, o.heard_etag, o.heard_size, o.newest_at, o.done_etag, o.done_modified, o.done_at
+       o.event_at, o.event_etag, o.event_size, o.newest_at, o.done_etag, o.done_modified, o.done_at
 from objects as o join pipelines as p on p.id = o.pipeline_id
 where o.id = $1 and o.state = 'parked';
 
@@ -580,14 +580,14 @@ left join objects as o on o.pipeline_id = $1 and o.key = l.key
     and o.key >= ($2::text[])[1] and o.key <= ($2::text[])[cardinality($2::text[])]
 where o.id is null or not coalesce(case o.state
     -- A fetch is yet to come, or under way, for content at least as new.
-    when 'pending' then o.heard_etag = l.etag or (o.heard_etag is null and o.newest_at >= l.modified)
-    when 'leased' then o.heard_etag = l.etag or (o.heard_etag is null and o.newest_at >= l.modified)
+    when 'pending' then o.event_etag = l.etag or (o.event_etag is null and o.newest_at >= l.modified)
+    when 'leased' then o.event_etag = l.etag or (o.event_etag is null and o.newest_at >= l.modified)
     -- Made from it, or the listing is late, which no listing is for an hour.
     when 'done' then o.done_etag = l.etag or (
         l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at))
         and o.due_at > $5::timestamptz - interval '1 hour')
     -- What failed was announced as this, or was read when this had been there for long.
-    when 'parked' then o.heard_etag = l.etag or o.leased_at > l.modified + make_interval(secs => $6)
+    when 'parked' then o.event_etag = l.etag or o.leased_at > l.modified + make_interval(secs => $6)
     when 'forgotten' then l.modified <= o.due_at
     -- Absence was confirmed after the page had been asked for.
     when 'gone' then o.due_at >= $5::timestamptz
@@ -608,7 +608,7 @@ limit $7;
 -- name: adopt
 -- Take in results of before from their manifests, where nothing is known of the object.
 insert into objects (
-    pipeline_id, key, state, lane, due_at, heard_at, seen_at, verdict, mark, heard_etag, heard_size, newest_at,
+    pipeline_id, key, state, lane, due_at, event_at, seen_at, verdict, mark, event_etag, event_size, newest_at,
     token, done_etag, done_modified, done_at, published
 )
 select $1, a.key, 'done', 'work', n.now, n.now, n.now, 'adopted', a.mark, a.etag, a.size, a.modified,
@@ -684,7 +684,7 @@ returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
 -- The outputs of a live check's object are about to be removed, since no event and no read has told of it for $3 seconds:
 -- from now on no content of it has a result, and nobody else gets it for $4 seconds. No row: a region may only be late, or
 -- the lease is lost.
-update objects as o set touched = true, deadline = yurt_now() + make_interval(secs => $4)
+update objects as o set publish_started = true, deadline = yurt_now() + make_interval(secs => $4)
 where o.id = $1 and o.state = 'leased' and o.lane = 'check' and o.token = $2
   and coalesce(o.leased_at >= o.seen_at + make_interval(secs => $3), true)
 returning o.published;
@@ -696,5 +696,5 @@ from objects where pipeline_id = $1 and key = any ($2::text[]);
 
 -- name: void
 -- These results are not what was published: whatever the content is, it is to be worked again.
-update objects set touched = true
+update objects set publish_started = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;

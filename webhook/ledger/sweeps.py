@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
-from webhook.events import ObjectEvent, mark_of
+from webhook.events import ListedObject, ObjectEvent, mark_of
+from webhook.ledger.coalescing import Count
 from webhook.ledger.database import Database
-from webhook.ledger.intake import Count
 from webhook.ledger.ledger import Intake, Ledger
 from webhook.ledger.queries import QUERIES
-from webhook.storage import Listed
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
 
-Kind = Literal["backfill", "recent", "full"]
-State = Literal["wanted", "running", "done", "failed", "cancelled"]
-Stage = Literal["inputs", "outputs"]
+SweepKind = Literal["backfill", "recent", "full"]
+SweepState = Literal["wanted", "running", "done", "failed", "cancelled"]
+SweepStage = Literal["inputs", "outputs"]
 
 COUNTED = ("listed", "found", "adopted", "missing", "orphaned", "removed")
 """Counters of the ledger that sweeps add to."""
@@ -36,11 +35,11 @@ END = "\U0010ffff" * 257
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SweepOrder:
     """What somebody wants to be swept."""
 
     pipeline_id: int
-    kind: Kind
+    kind: SweepKind
     prefix: str
     since: datetime | None = None
     """Only objects written after that."""
@@ -77,9 +76,9 @@ class Sweep:
     """One sweep, as it stands."""
 
     id: int
-    order: Order
-    state: State
-    stage: Stage
+    order: SweepOrder
+    state: SweepState
+    stage: SweepStage
     cursor: str
     """The last key of this stage that is done; "" before the first."""
     adopts: bool | None
@@ -104,7 +103,7 @@ class Sweep:
 class Unknown:
     """A listed object whose content the ledger does not know."""
 
-    listed: Listed
+    listed: ListedObject
     row: bool
     """Whether the ledger knows anything of this key."""
     older: bool
@@ -115,7 +114,7 @@ class Unknown:
 class Adopted:
     """A result of before."""
 
-    listed: Listed
+    listed: ListedObject
     token: int
     published: Mapping[str, str]
     """Output name to ETag, the manifest's own with them."""
@@ -125,7 +124,7 @@ class Adopted:
 class Brought:
     """What a page brings, and where it leads."""
 
-    stage: Stage
+    stage: SweepStage
     cursor: str
     finished: bool
     tally: Tally
@@ -153,7 +152,7 @@ class Last:
     """What the schedule has to know about one kind of sweep of a pipeline."""
 
     pipeline_id: int
-    kind: Kind
+    kind: SweepKind
     active: bool
     ordered_seconds: float | None
     """Since the last one was ordered; None: never."""
@@ -174,7 +173,7 @@ class Sweeps:
         self._ledger = ledger
         self._database: Database = ledger.database
 
-    async def order(self, order: Order) -> Sweep:
+    async def order(self, order: SweepOrder) -> Sweep:
         """Write down that a sweep is wanted."""
         swept = await self._one(
             "sweep_order", order.pipeline_id, order.kind, order.scheduled, order.prefix, order.since, order.dry_run,
@@ -217,7 +216,7 @@ class Sweeps:
             for row in await self._ledger.fetch("sweeps_last", list(pipelines), done_days)
         ]  # fmt: skip
 
-    async def compare(self, sweep: Sweep, page: Sequence[Listed], lag_seconds: float) -> list[Unknown]:
+    async def compare(self, sweep: Sweep, page: Sequence[ListedObject], lag_seconds: float) -> list[Unknown]:
         """Which of the listed objects have content that the ledger does not know."""
         rows = await self._ledger.fetch(
             "compare", sweep.order.pipeline_id, [item.key for item in page], [item.etag for item in page],
@@ -286,7 +285,7 @@ class Sweeps:
 def _sweep(row: asyncpg.Record) -> Sweep:
     return Sweep(
         id=row["id"],
-        order=Order(
+        order=SweepOrder(
             row["pipeline_id"], row["kind"], row["prefix"], row["since"], row["dry_run"], row["pages_per_second"],
             row["scheduled"], row["new_since"],
         ),

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, ObjectEvent
+from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, ObjectEvent, Quarantined, UnreadableEvent
 
 MAX_EVENTS = 10_000
 """Events in one request. A body of 8 MiB holds about 40,000 of the shortest: who sends so many is misconfigured."""
@@ -26,24 +26,11 @@ class MalformedBody(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
-    """One event that could not be read."""
-
-    source: str
-    reason: str
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """What one request said."""
 
     events: list[ObjectEvent] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
-
-
-class BadEvent(ValueError):
-    """Why one event goes to quarantine."""
 
 
 class Source(Protocol):
@@ -68,7 +55,7 @@ def read_all(source: Source, raws: Iterable[bytes]) -> Batch:
     for raw in raws:
         try:
             batch.events.append(source.event(raw))
-        except BadEvent as error:
+        except UnreadableEvent as error:
             batch.quarantined.append(Quarantined(source.name, str(error) or type(error).__name__, bytes(raw)))
     return batch
 
@@ -82,28 +69,28 @@ def checked_number(events: Sized) -> None:
 def checked_bucket(name: str) -> str:
     """The bucket's name, if it can be one. Raises BadEvent."""
     if not 1 <= len(name) <= 255 or not name.isprintable():
-        raise BadEvent("the bucket's name is empty, too long or holds control characters")
+        raise UnreadableEvent("the bucket's name is empty, too long or holds control characters")
     return name
 
 
 def checked_key(key: str) -> str:
     """The key, if an object can have it and a path can be made of it. Raises BadEvent."""
     if not key:
-        raise BadEvent("the key is empty")
+        raise UnreadableEvent("the key is empty")
     if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
-        raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
+        raise UnreadableEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
     if not key.isprintable() and any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in key):
-        raise BadEvent("the key holds control characters")
+        raise UnreadableEvent("the key holds control characters")
     if ("./" in key or key.endswith(".")) and not _DOTS.isdisjoint(key.split("/")):
         # HTTP clients on the way normalise such a path, so neither the object nor its results can be fetched by it.
-        raise BadEvent("the key has '.' or '..' as a path segment")
+        raise UnreadableEvent("the key has '.' or '..' as a path segment")
     return key
 
 
 def checked_size(size: int | None) -> int | None:
     """The size in bytes, if it is one. Raises BadEvent."""
     if size is not None and not 0 <= size <= MAX_SIZE_BYTES:
-        raise BadEvent("the size is negative or has more than 63 bits")
+        raise UnreadableEvent("the size is negative or has more than 63 bits")
     return size
 
 
@@ -112,5 +99,5 @@ def checked_etag(etag: str | None) -> str | None:
     if not etag:
         return None
     if len(etag) > MAX_ETAG_CHARACTERS or not etag.isprintable():
-        raise BadEvent("the eTag is too long or holds control characters")
+        raise UnreadableEvent("the eTag is too long or holds control characters")
     return etag.strip('"') or None

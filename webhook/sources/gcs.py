@@ -14,10 +14,9 @@ from typing import Final
 
 import msgspec
 
-from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, UnreadableEvent, mark_of
 from webhook.sources import (
     UNREADABLE,
-    BadEvent,
     Batch,
     MalformedBody,
     checked_bucket,
@@ -26,7 +25,7 @@ from webhook.sources import (
     checked_size,
     read_all,
 )
-from webhook.sources.excerpts import members
+from webhook.sources.raw_json import members
 
 NAME: Final = "gcs"
 
@@ -35,23 +34,23 @@ _LAST = 2**64 - 1
 """In place of a metageneration: a generation's removal comes after all changes of its metadata."""
 
 _KINDS = {
-    "OBJECT_FINALIZE": Kind.CREATED,
-    "OBJECT_DELETE": Kind.REMOVED,
-    "OBJECT_ARCHIVE": Kind.REMOVED,
-    "OBJECT_METADATA_UPDATE": Kind.IRRELEVANT,
+    "OBJECT_FINALIZE": EventKind.CREATED,
+    "OBJECT_DELETE": EventKind.REMOVED,
+    "OBJECT_ARCHIVE": EventKind.REMOVED,
+    "OBJECT_METADATA_UPDATE": EventKind.IRRELEVANT,
 }
 
 
-class _Message(msgspec.Struct):
+class _PubSubMessage(msgspec.Struct):
     attributes: dict[str, str]
     data: str | None = None
 
 
 class _Push(msgspec.Struct):
-    message: _Message
+    message: _PubSubMessage
 
 
-class _Envelope(msgspec.Struct):
+class _GcsEnvelope(msgspec.Struct):
     message: msgspec.Raw
 
 
@@ -65,7 +64,7 @@ class _Metadata(msgspec.Struct):
     componentCount: int | str | None = None  # noqa: N815
 
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_envelope = msgspec.json.Decoder(_GcsEnvelope).decode
 _decode_push = msgspec.json.Decoder(_Push).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _is_number = re.compile(r"[0-9]{1,19}").fullmatch
@@ -96,10 +95,10 @@ class Gcs:
             message = _decode_push(raw).message
             return _event(message.attributes, _metadata(message))
         except UNREADABLE as error:
-            raise BadEvent(str(error) or type(error).__name__) from None
+            raise UnreadableEvent(str(error) or type(error).__name__) from None
 
 
-def _metadata(message: _Message) -> _Metadata:
+def _metadata(message: _PubSubMessage) -> _Metadata:
     """What comes with the attributes; nothing where the notification has no payload. Raises BadEvent, DecodeError."""
     if message.attributes.get("payloadFormat") != "JSON_API_V1" or not message.data:
         return _Metadata()
@@ -116,28 +115,30 @@ def _event(attributes: dict[str, str], metadata: _Metadata) -> ObjectEvent:
         bucket=checked_bucket(_attribute(attributes, "bucketId")),
         key=checked_key(_attribute(attributes, "objectId")),
         kind=kind,
-        version=Version(_etag(metadata), None, _order(kind, generation, metageneration)),
+        version=ContentVersion(_etag(metadata), None, _order(kind, generation, metageneration)),
         size=checked_size(_checked_number("size", metadata.size)),
-        mark=mark_of(NAME, name, generation, metageneration if kind is Kind.IRRELEVANT else None),
+        mark=mark_of(NAME, name, generation, metageneration if kind is EventKind.IRRELEVANT else None),
     )
 
 
-def _kind(name: str, attributes: dict[str, str]) -> Kind:
+def _kind(name: str, attributes: dict[str, str]) -> EventKind:
     try:
         kind = _KINDS[name]
     except KeyError:
-        raise BadEvent(f"unknown eventType {name[:100]!r}") from None
-    if kind is Kind.REMOVED and attributes.get("overwrittenByGeneration"):
-        return Kind.IRRELEVANT  # only the older content went, to make room for the newer one, which has its own event
+        raise UnreadableEvent(f"unknown eventType {name[:100]!r}") from None
+    if kind is EventKind.REMOVED and attributes.get("overwrittenByGeneration"):
+        return (
+            EventKind.IRRELEVANT
+        )  # only the older content went, to make room for the newer one, which has its own event
     return kind
 
 
-def _order(kind: Kind, generation: int | None, metageneration: int | None) -> Order | None:
+def _order(kind: EventKind, generation: int | None, metageneration: int | None) -> EventOrder | None:
     """Generation first, then metageneration. A new generation's first is 1, also where nothing says so."""
     if generation is None:
         return None
-    second = _LAST if kind is Kind.REMOVED else metageneration or 1
-    return Order(NAME, generation.to_bytes(8, "big") + second.to_bytes(8, "big"))
+    second = _LAST if kind is EventKind.REMOVED else metageneration or 1
+    return EventOrder(NAME, generation.to_bytes(8, "big") + second.to_bytes(8, "big"))
 
 
 def _etag(metadata: _Metadata) -> str | None:
@@ -150,7 +151,7 @@ def _etag(metadata: _Metadata) -> str | None:
         return None
     digest = _unbase64("md5Hash", metadata.md5Hash)
     if len(digest) != _MD5_BYTES:
-        raise BadEvent("md5Hash has not 16 bytes")
+        raise UnreadableEvent("md5Hash has not 16 bytes")
     return checked_etag(digest.hex())
 
 
@@ -158,22 +159,22 @@ def _attribute(attributes: dict[str, str], name: str) -> str:
     try:
         return attributes[name]
     except KeyError:
-        raise BadEvent(f"the attribute {name} is missing: is this a notification of Cloud Storage?") from None
+        raise UnreadableEvent(f"the attribute {name} is missing: is this a notification of Cloud Storage?") from None
 
 
 def _unbase64(name: str, text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise BadEvent(f"{name} is not base64") from None
+        raise UnreadableEvent(f"{name} is not base64") from None
 
 
 def _checked_number(name: str, number: int | str | None) -> int | None:
     """A number of at most 63 bits, which is mostly written as text. Raises BadEvent."""
     if isinstance(number, str):
         if not _is_number(number):
-            raise BadEvent(f"the {name} is no number")
+            raise UnreadableEvent(f"the {name} is no number")
         number = int(number)
     if number is not None and not 0 <= number < 2**63:
-        raise BadEvent(f"the {name} is negative or has more than 63 bits")
+        raise UnreadableEvent(f"the {name} is negative or has more than 63 bits")
     return number

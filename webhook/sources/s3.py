@@ -19,11 +19,10 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from webhook.events import MAX_KEY_BYTES, Kind, ObjectEvent, Order, Version, mark_of
+from webhook.events import MAX_KEY_BYTES, ContentVersion, EventKind, EventOrder, ObjectEvent, UnreadableEvent, mark_of
 from webhook.sources import (
     MAX_EVENTS,
     UNREADABLE,
-    BadEvent,
     Batch,
     MalformedBody,
     checked_bucket,
@@ -33,7 +32,7 @@ from webhook.sources import (
     checked_size,
     read_all,
 )
-from webhook.sources.excerpts import elements, members
+from webhook.sources.raw_json import elements, members
 
 NAME: Final = "s3"
 
@@ -54,7 +53,7 @@ _NANOS = 10**9
 # ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Object(msgspec.Struct):
+class _S3Object(msgspec.Struct):
     key: str
     size: int | str | None = None
     eTag: str | None = None  # noqa: N815 - the wire's name
@@ -68,7 +67,7 @@ class _Bucket(msgspec.Struct):
 
 class _Entity(msgspec.Struct):
     bucket: _Bucket
-    object: _Object
+    object: _S3Object
 
 
 class _Record(msgspec.Struct):
@@ -106,7 +105,7 @@ class _Named(msgspec.Struct):
     detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
 
 
-class _Envelope(msgspec.Struct):
+class _S3Envelope(msgspec.Struct):
     """Any body; what is empty is not there."""
 
     Records: list[msgspec.Raw] | None = None
@@ -115,7 +114,7 @@ class _Envelope(msgspec.Struct):
     Type: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_envelope = msgspec.json.Decoder(_S3Envelope).decode
 _decode_record = msgspec.json.Decoder(_Record).decode
 _decode_bridged = msgspec.json.Decoder(_Bridged).decode
 _decode_name = msgspec.json.Decoder(_Named).decode
@@ -142,7 +141,7 @@ class S3:
             bridged = bool(bytes(_decode_name(raw).detail_type))
             said = _bridged(_decode_bridged(raw)) if bridged else _recorded(_decode_record(raw))
         except UNREADABLE as error:
-            raise BadEvent(str(error) or type(error).__name__) from None
+            raise UnreadableEvent(str(error) or type(error).__name__) from None
         return _hint(said, int((self._now() + AHEAD_SECONDS) * _NANOS))
 
 
@@ -170,12 +169,12 @@ def _events_of(body: bytes) -> Sequence[bytes]:
     raise MalformedBody('not an S3 notification: there is neither "Records" nor "detail-type"')
 
 
-def _forgiving(text: str) -> _Envelope:
+def _forgiving(text: str) -> _S3Envelope:
     """The envelope, also where an event holds half a surrogate pair, NaN or the like: only that one is refused."""
     found = members(text)
     raw = {name: msgspec.Raw(value.encode()) for name, value in found.items()}
     listed = found.get("Records", "null")
-    return _Envelope(
+    return _S3Envelope(
         None if listed == "null" else [msgspec.Raw(element.encode()) for element in elements(listed, MAX_EVENTS)],
         *(raw.get(name, msgspec.Raw()) for name in ("detail-type", "Event", "Type")),
     )
@@ -190,7 +189,7 @@ class _Dialect:
 
     name: str
     key: Callable[[str], str]
-    order: Callable[[str, int], Order | None]
+    order: Callable[[str, int], EventOrder | None]
     """From the sequencer and the latest nanosecond since 1970 that is believed."""
 
 
@@ -200,9 +199,9 @@ class _Said:
 
     dialect: _Dialect
     name: str
-    kind: Kind
+    kind: EventKind
     bucket: str
-    object: _Object
+    object: _S3Object
     identity: str | None
     """What else tells this event from others of its key, where there is no sequencer."""
 
@@ -212,20 +211,20 @@ def _recorded(record: _Record) -> _Said:
         dialect = _DIALECTS[record.eventSource]
     except KeyError:
         known = ", ".join(_DIALECTS)
-        raise BadEvent(f"unknown eventSource {record.eventSource[:100]!r}; known are {known}") from None
+        raise UnreadableEvent(f"unknown eventSource {record.eventSource[:100]!r}; known are {known}") from None
     name = record.eventName.removeprefix("s3:")
     return _Said(dialect, name, _kind(name), record.s3.bucket.name, record.s3.object, record.eventTime)
 
 
 def _bridged(event: _Bridged) -> _Said:
     if event.source != "aws.s3":
-        raise BadEvent(f"an event of {event.source[:100]!r}, not of 'aws.s3'")
+        raise UnreadableEvent(f"an event of {event.source[:100]!r}, not of 'aws.s3'")
     try:
         kind = _BRIDGED_KINDS[event.detail_type]
     except KeyError:
-        raise BadEvent(f"unknown detail-type {event.detail_type[:100]!r}") from None
+        raise UnreadableEvent(f"unknown detail-type {event.detail_type[:100]!r}") from None
     said = event.detail.object
-    item = _Object(said.key, said.size, said.etag, said.version_id, said.sequencer)
+    item = _S3Object(said.key, said.size, said.etag, said.version_id, said.sequencer)
     return _Said(_BRIDGED, event.detail_type, kind, event.detail.bucket.name, item, event.id)
 
 
@@ -242,7 +241,7 @@ def _hint(said: _Said, believed_ns: int) -> ObjectEvent:
         bucket=checked_bucket(said.bucket),
         key=checked_key(dialect.key(item.key)),
         kind=said.kind,
-        version=Version(etag, _modified(said, order), order),
+        version=ContentVersion(etag, _modified(said, order), order),
         size=checked_size(_number(item.size)),
         mark=_mark(said, sequencer, version_id, etag),
     )
@@ -253,7 +252,7 @@ def _mark(said: _Said, sequencer: str, version_id: str, etag: str | None) -> byt
 
     Of a removal only one of the two has an ETag.
     """
-    created = etag if said.kind is Kind.CREATED else None
+    created = etag if said.kind is EventKind.CREATED else None
     if sequencer:
         return mark_of(said.dialect.name, said.kind.value, sequencer.lower(), version_id, created)
     identity = _checked_text("time or id", said.identity)
@@ -269,9 +268,9 @@ def _removes_version(name: str, version_id: str) -> bool:
     return name.startswith("ObjectRemoved:") and not name.endswith(":DeleteMarkerCreated") and version_id != ""
 
 
-def _modified(said: _Said, order: Order | None) -> datetime | None:
+def _modified(said: _Said, order: EventOrder | None) -> datetime | None:
     """MinIO's sequencer is the object's Last-Modified."""
-    if said.dialect is not _MINIO or order is None or said.kind is not Kind.CREATED:
+    if said.dialect is not _MINIO or order is None or said.kind is not EventKind.CREATED:
         return None
     return _EPOCH + timedelta(microseconds=int.from_bytes(order.key, "big") // 1000)
 
@@ -280,50 +279,50 @@ def _modified(said: _Said, order: Order | None) -> datetime | None:
 
 _KINDS = (
     # The first that fits. MinIO calls changes of metadata creations.
-    ("ObjectCreated:PutTagging", Kind.IRRELEVANT),
-    ("ObjectCreated:DeleteTagging", Kind.IRRELEVANT),
-    ("ObjectCreated:PutRetention", Kind.IRRELEVANT),
-    ("ObjectCreated:PutLegalHold", Kind.IRRELEVANT),
-    ("ObjectCreated:", Kind.CREATED),
-    ("ObjectRemoved:", Kind.REMOVED),
-    ("LifecycleExpiration:", Kind.REMOVED),
-    ("LifecycleDelMarkerExpiration:", Kind.REMOVED),
-    ("ReducedRedundancyLostObject", Kind.REMOVED),
-    ("ObjectLifecycle:Expiration:Current", Kind.REMOVED),
-    ("ObjectLifecycle:", Kind.IRRELEVANT),
-    ("ObjectSynced:Create", Kind.CREATED),
-    ("ObjectSynced:Delet", Kind.REMOVED),
-    ("ObjectAccessed:", Kind.IRRELEVANT),
-    ("ObjectTagging:", Kind.IRRELEVANT),
-    ("ObjectAcl:", Kind.IRRELEVANT),
-    ("ObjectRestore:", Kind.IRRELEVANT),
-    ("ObjectTransition:", Kind.IRRELEVANT),
-    ("ObjectRetention:", Kind.IRRELEVANT),
-    ("LifecycleTransition", Kind.IRRELEVANT),
-    ("IntelligentTiering", Kind.IRRELEVANT),
-    ("Replication:", Kind.IRRELEVANT),
-    ("Scanner:", Kind.IRRELEVANT),
+    ("ObjectCreated:PutTagging", EventKind.IRRELEVANT),
+    ("ObjectCreated:DeleteTagging", EventKind.IRRELEVANT),
+    ("ObjectCreated:PutRetention", EventKind.IRRELEVANT),
+    ("ObjectCreated:PutLegalHold", EventKind.IRRELEVANT),
+    ("ObjectCreated:", EventKind.CREATED),
+    ("ObjectRemoved:", EventKind.REMOVED),
+    ("LifecycleExpiration:", EventKind.REMOVED),
+    ("LifecycleDelMarkerExpiration:", EventKind.REMOVED),
+    ("ReducedRedundancyLostObject", EventKind.REMOVED),
+    ("ObjectLifecycle:Expiration:Current", EventKind.REMOVED),
+    ("ObjectLifecycle:", EventKind.IRRELEVANT),
+    ("ObjectSynced:Create", EventKind.CREATED),
+    ("ObjectSynced:Delet", EventKind.REMOVED),
+    ("ObjectAccessed:", EventKind.IRRELEVANT),
+    ("ObjectTagging:", EventKind.IRRELEVANT),
+    ("ObjectAcl:", EventKind.IRRELEVANT),
+    ("ObjectRestore:", EventKind.IRRELEVANT),
+    ("ObjectTransition:", EventKind.IRRELEVANT),
+    ("ObjectRetention:", EventKind.IRRELEVANT),
+    ("LifecycleTransition", EventKind.IRRELEVANT),
+    ("IntelligentTiering", EventKind.IRRELEVANT),
+    ("Replication:", EventKind.IRRELEVANT),
+    ("Scanner:", EventKind.IRRELEVANT),
 )
 
 _BRIDGED_KINDS = {
-    "Object Created": Kind.CREATED,
-    "Object Deleted": Kind.REMOVED,
-    "Object Restore Initiated": Kind.IRRELEVANT,
-    "Object Restore Completed": Kind.IRRELEVANT,
-    "Object Restore Expired": Kind.IRRELEVANT,
-    "Object Storage Class Changed": Kind.IRRELEVANT,
-    "Object Access Tier Changed": Kind.IRRELEVANT,
-    "Object ACL Updated": Kind.IRRELEVANT,
-    "Object Tags Added": Kind.IRRELEVANT,
-    "Object Tags Deleted": Kind.IRRELEVANT,
+    "Object Created": EventKind.CREATED,
+    "Object Deleted": EventKind.REMOVED,
+    "Object Restore Initiated": EventKind.IRRELEVANT,
+    "Object Restore Completed": EventKind.IRRELEVANT,
+    "Object Restore Expired": EventKind.IRRELEVANT,
+    "Object Storage Class Changed": EventKind.IRRELEVANT,
+    "Object Access Tier Changed": EventKind.IRRELEVANT,
+    "Object ACL Updated": EventKind.IRRELEVANT,
+    "Object Tags Added": EventKind.IRRELEVANT,
+    "Object Tags Deleted": EventKind.IRRELEVANT,
 }
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> EventKind:
     for beginning, kind in _KINDS:
         if name.startswith(beginning):
             return kind
-    raise BadEvent(f"unknown event name {name[:100]!r}")
+    raise UnreadableEvent(f"unknown event name {name[:100]!r}")
 
 
 # ── keys, numbers, order ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,13 +335,13 @@ _half_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 def _form_decoded(key: str) -> str:
     """The key of a form's encoding, in which a space is a plus. Raises BadEvent."""
     if len(key) > 3 * MAX_KEY_BYTES:  # none of it needs to be decoded to know that
-        raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
+        raise UnreadableEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
     if _half_escape(key):
-        raise BadEvent("the key is not percent-encoded, as this store's keys are: was it decoded on the way?")
+        raise UnreadableEvent("the key is not percent-encoded, as this store's keys are: was it decoded on the way?")
     try:
         return unquote_plus(key, errors="strict")
     except UnicodeDecodeError:
-        raise BadEvent("the decoded key is not UTF-8") from None
+        raise UnreadableEvent("the decoded key is not UTF-8") from None
 
 
 def _number(size: int | str | None) -> int | None:
@@ -352,7 +351,7 @@ def _number(size: int | str | None) -> int | None:
     if not size:
         return None
     if not _is_size(size):
-        raise BadEvent("the size is no number of bytes")
+        raise UnreadableEvent("the size is no number of bytes")
     return int(size)
 
 
@@ -361,27 +360,27 @@ def _checked_text(name: str, text: str | None) -> str:
     if text is None:
         return ""
     if len(text) > _TEXT_CHARACTERS:
-        raise BadEvent(f"the {name} is longer than {_TEXT_CHARACTERS} characters")
+        raise UnreadableEvent(f"the {name} is longer than {_TEXT_CHARACTERS} characters")
     return text
 
 
-def _aws_order(sequencer: str, _: int) -> Order | None:
+def _aws_order(sequencer: str, _: int) -> EventOrder | None:
     """AWS has shown sequencers with zeros before and behind them: only those of one length compare."""
     digits = sequencer.lower()
     if not _is_hex(digits) or len(digits) > 64:
         return None
-    return Order(f"aws-{len(digits)}", digits.encode())
+    return EventOrder(f"aws-{len(digits)}", digits.encode())
 
 
-def _minio_order(sequencer: str, believed_ns: int) -> Order | None:
+def _minio_order(sequencer: str, believed_ns: int) -> EventOrder | None:
     """The object's modification time in nanoseconds since 1970, in hexadecimal without leading zeros."""
     digits = sequencer.lower()
     if not _is_hex(digits) or len(digits) > 16 or int(digits, 16) > believed_ns:
         return None
-    return Order("minio", int(digits, 16).to_bytes(8, "big"))
+    return EventOrder("minio", int(digits, 16).to_bytes(8, "big"))
 
 
-def _ceph_order(sequencer: str, believed_ns: int) -> Order | None:
+def _ceph_order(sequencer: str, believed_ns: int) -> EventOrder | None:
     """Seconds and nanoseconds of the gateway's clock, each 32 bits, as they lie in the memory of a little-endian CPU.
 
     The write itself was at that moment or somewhat before; to be on the safe side it may also have been after. Read as
@@ -395,7 +394,7 @@ def _ceph_order(sequencer: str, believed_ns: int) -> Order | None:
     if nanos >= _NANOS or seconds * _NANOS + nanos > believed_ns:
         return None
     last = min(seconds + CEPH_INEXACT_SECONDS, 2**32 - 1)
-    return Order("ceph", _moment(seconds, nanos), _moment(last, nanos))
+    return EventOrder("ceph", _moment(seconds, nanos), _moment(last, nanos))
 
 
 def _moment(seconds: int, nanos: int) -> bytes:

@@ -83,7 +83,7 @@ class Trust:
         return self.origin.format(region=region, domain=domain)
 
 
-class _Message(msgspec.Struct):
+class _SnsMessage(msgspec.Struct):
     Type: str
     MessageId: str
     TopicArn: str
@@ -97,7 +97,7 @@ class _Message(msgspec.Struct):
     SubscribeURL: str | None = None
 
 
-_decode = msgspec.json.Decoder(_Message).decode
+_decode = msgspec.json.Decoder(_SnsMessage).decode
 
 
 class Sns:
@@ -146,7 +146,7 @@ class Sns:
         if self._http is not None:
             await self._http.aclose()
 
-    async def _verify(self, message: _Message, origin: str) -> None:
+    async def _verify(self, message: _SnsMessage, origin: str) -> None:
         url = message.SigningCertURL
         if not re.fullmatch(re.escape(origin) + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", url):
             raise BadSignature(f"the certificate is not one of SNS at {origin}")
@@ -166,7 +166,7 @@ class Sns:
         except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
             raise BadSignature("what SigningCertURL leads to is no certificate") from None
 
-    async def _confirm(self, message: _Message, origin: str) -> None:
+    async def _confirm(self, message: _SnsMessage, origin: str) -> None:
         url = message.SubscribeURL or ""
         if not re.fullmatch(re.escape(origin) + r"/\?Action=ConfirmSubscription&[A-Za-z0-9&=:%._~+-]{1,4000}", url):
             raise BadSignature(f"SubscribeURL is not a confirmation at {origin}")
@@ -207,7 +207,7 @@ class Sns:
             return bytes(answer)
 
 
-def _read(body: bytes) -> _Message:
+def _read(body: bytes) -> _SnsMessage:
     """Raises MalformedBody."""
     try:
         message = _decode(body)
@@ -218,7 +218,7 @@ def _read(body: bytes) -> _Message:
     return message
 
 
-def _check_signature(message: _Message, certificate: x509.Certificate) -> None:
+def _check_signature(message: _SnsMessage, certificate: x509.Certificate) -> None:
     """Raises BadSignature."""
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
         raise BadSignature("the certificate is not valid now. Is this machine's clock right?")
@@ -243,7 +243,7 @@ def _key_of(certificate: x509.Certificate) -> RSAPublicKey:
     return key
 
 
-def _signed_text(message: _Message) -> bytes:
+def _signed_text(message: _SnsMessage) -> bytes:
     """What SNS signs: names and values of some fields in order, a newline after each. What is absent is left out."""
     values = ((name, getattr(message, name)) for name in _SIGNED[message.Type])
     return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()

@@ -15,11 +15,10 @@ from typing import Final
 
 import msgspec
 
-from webhook.events import Kind, ObjectEvent, Order, Version, believed, mark_of
+from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, UnreadableEvent, believed, mark_of
 from webhook.sources import (
     MAX_EVENTS,
     UNREADABLE,
-    BadEvent,
     Batch,
     MalformedBody,
     checked_bucket,
@@ -29,7 +28,7 @@ from webhook.sources import (
     checked_size,
     read_all,
 )
-from webhook.sources.excerpts import elements, members
+from webhook.sources.raw_json import elements, members
 
 NAME: Final = "tigris"
 
@@ -37,13 +36,13 @@ _STAMP_BYTES = (10, 12)  # FoundationDB: 8 commit version, 2 batch order; 12 wit
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _KINDS = {
-    "OBJECT_DELETED": Kind.REMOVED,
-    "OBJECT_RENAME": Kind.MOVED,
-    "OBJECT_TRANSITIONED": Kind.IRRELEVANT,
+    "OBJECT_DELETED": EventKind.REMOVED,
+    "OBJECT_RENAME": EventKind.MOVED,
+    "OBJECT_TRANSITIONED": EventKind.IRRELEVANT,
 }
 
 
-class _Object(msgspec.Struct):
+class _TigrisObject(msgspec.Struct):
     key: str
     size: int | None = None
     eTag: str | None = None  # noqa: N815 - the wire's name
@@ -54,15 +53,15 @@ class _Object(msgspec.Struct):
 class _Event(msgspec.Struct):
     eventName: str  # noqa: N815
     bucket: str
-    object: _Object
+    object: _TigrisObject
     eventTime: str | None = None  # noqa: N815
 
 
-class _Envelope(msgspec.Struct):
+class _TigrisEnvelope(msgspec.Struct):
     events: list[msgspec.Raw]
 
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_envelope = msgspec.json.Decoder(_TigrisEnvelope).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
@@ -81,7 +80,7 @@ class Tigris:
         try:
             return _event(_decode_event(raw))
         except UNREADABLE as error:
-            raise BadEvent(str(error) or type(error).__name__) from None
+            raise UnreadableEvent(str(error) or type(error).__name__) from None
 
 
 def _events_of(body: bytes) -> Sequence[bytes]:
@@ -114,7 +113,7 @@ def _event(event: _Event) -> ObjectEvent:
     etag = checked_etag(item.eTag)
     kind = _kind(event.eventName)
     # A renamed object may keep an old Last-Modified: that proves nothing about the name it has now.
-    version = Version() if kind is Kind.MOVED else Version(etag, modified, _order(modified, stamp))
+    version = ContentVersion() if kind is EventKind.MOVED else ContentVersion(etag, modified, _order(modified, stamp))
     return ObjectEvent(
         source=NAME,
         bucket=checked_bucket(event.bucket),
@@ -126,20 +125,20 @@ def _event(event: _Event) -> ObjectEvent:
     )
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> EventKind:
     if name.startswith("OBJECT_CREATED_"):
-        return Kind.CREATED
+        return EventKind.CREATED
     try:
         return _KINDS[name]
     except KeyError:
-        raise BadEvent(f"unknown event name {name[:100]!r}") from None
+        raise UnreadableEvent(f"unknown event name {name[:100]!r}") from None
 
 
 def _modified(moment: datetime | None) -> datetime | None:
     try:
         return believed(moment)
     except OverflowError:
-        raise BadEvent("lastModified is out of range") from None
+        raise UnreadableEvent("lastModified is out of range") from None
 
 
 def _stamp(text: str | None) -> bytes | None:
@@ -148,14 +147,14 @@ def _stamp(text: str | None) -> bytes | None:
     try:
         stamp = bytes.fromhex(text)
     except ValueError:
-        raise BadEvent("the versionstamp is not hexadecimal") from None
+        raise UnreadableEvent("the versionstamp is not hexadecimal") from None
     if len(stamp) not in _STAMP_BYTES:
-        raise BadEvent("the versionstamp has neither 10 nor 12 bytes")
+        raise UnreadableEvent("the versionstamp has neither 10 nor 12 bytes")
     return stamp.ljust(_STAMP_BYTES[1], b"\0")
 
 
-def _order(modified: datetime | None, stamp: bytes | None) -> Order | None:
+def _order(modified: datetime | None, stamp: bytes | None) -> EventOrder | None:
     if modified is None or stamp is None:
         return None
     micros = (modified - _EPOCH) // timedelta(microseconds=1)
-    return Order(NAME, micros.to_bytes(8, "big") + stamp)
+    return EventOrder(NAME, micros.to_bytes(8, "big") + stamp)

@@ -19,7 +19,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from webhook.config import Secrets
-from webhook.storage.presign import Credentials, Presigner, origin_of
+from webhook.events import ListedObject
+from webhook.storage.presign import Presigner, SigningKeys, origin_of
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
@@ -57,7 +58,7 @@ class PreconditionFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ObjectHead:
     """An object that is there."""
 
     etag: str
@@ -70,34 +71,23 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """An object in a listing."""
-
-    key: str
-    etag: str
-    modified: datetime
-    size: int
-    """Bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
+class ListingPage:
     """One page of a listing, in the order of the keys' bytes."""
 
-    objects: tuple[Listed, ...]
+    objects: tuple[ListedObject, ...]
     last: str
     """Where the next page goes on; "" where nothing was listed."""
     more: bool
 
 
-class Store:
+class ObjectStore:
     """One S3 endpoint. Blocking calls of boto3 run in threads of its own."""
 
     def __init__(
         self,
         endpoint: str,
         region: str,
-        credentials: Credentials,
+        credentials: SigningKeys,
         *,
         answer_seconds: float = 10,
         attempts: int = _ATTEMPTS,
@@ -126,7 +116,7 @@ class Store:
         )
         self._client.meta.events.register("before-sign.s3", _add_headers)
 
-    async def head(self, bucket: str, key: str, *, consistent: bool = False) -> Found | None:
+    async def head(self, bucket: str, key: str, *, consistent: bool = False) -> ObjectHead | None:
         """The object, or None where the store says that there is none. Raises StoreError.
 
         ``consistent`` asks for a strong read, which Tigris understands and other stores ignore.
@@ -137,7 +127,7 @@ class Store:
             return None
         # Header names have no case, and stores written in Go capitalise them.
         metadata = {name.lower(): value for name, value in said.get("Metadata", {}).items()}
-        return Found(
+        return ObjectHead(
             said.get("ETag", "").strip('"'),
             said["LastModified"],
             said["ContentLength"],
@@ -168,7 +158,7 @@ class Store:
 
     async def list_page(
         self, bucket: str, prefix: str, *, after: str = "", most: int = 1000, modified_since: datetime | None = None
-    ) -> Page:
+    ) -> ListingPage:
         """Up to ``most`` objects whose keys come after ``after``. Raises StoreError.
 
         ``modified_since`` asks for those written later only, which Tigris understands and other stores ignore.
@@ -198,7 +188,7 @@ class Store:
             raise PreconditionFailed(key) from None
         return said["CopyObjectResult"]["ETag"].strip('"')
 
-    async def names(self, bucket: str, prefix: str, most: int) -> list[Listed]:
+    async def names(self, bucket: str, prefix: str, most: int) -> list[ListedObject]:
         """Up to ``most`` objects directly below a prefix that ends in a slash: not those of deeper ones.
 
         Raises StoreError.
@@ -275,8 +265,8 @@ class Store:
         with _sending({CONSISTENT: "true"} if consistent else {}):
             return self._client.head_object(Bucket=bucket, Key=key)
 
-    def _names(self, bucket: str, prefix: str, most: int) -> list[Listed]:
-        found: list[Listed] = []
+    def _names(self, bucket: str, prefix: str, most: int) -> list[ListedObject]:
+        found: list[ListedObject] = []
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         for page in itertools.islice(pages, _MOST_PAGES):
             found += _listed(page)
@@ -292,11 +282,11 @@ class Store:
             raise StoreError(f"{key!r} in {bucket!r} is longer than {limit_bytes} bytes", retry=False)
         return content, said["ETag"].strip('"')
 
-    def _list(self, bucket: str, prefix: str, after: str, most: int, modified_since: datetime | None) -> Page:
+    def _list(self, bucket: str, prefix: str, after: str, most: int, modified_since: datetime | None) -> ListingPage:
         with _sending(_since(modified_since)):
             said = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=most)
         listed = _listed(said)
-        return Page(listed, listed[-1].key if listed else "", said.get("IsTruncated", False))
+        return ListingPage(listed, listed[-1].key if listed else "", said.get("IsTruncated", False))
 
     async def _call(self, call: Callable[[], Answer]) -> Answer:
         try:
@@ -307,12 +297,12 @@ class Store:
             raise StoreError(f"the store does not answer: {type(error).__name__}", retry=True) from None
 
 
-def open_store(secrets: Secrets) -> Store:
+def open_store(secrets: Secrets) -> ObjectStore:
     """The store that the environment names."""
-    return Store(
+    return ObjectStore(
         secrets.aws_endpoint_url_s3,
         secrets.aws_region,
-        Credentials(
+        SigningKeys(
             secrets.aws_access_key_id.get_secret_value(),
             secrets.aws_secret_access_key.get_secret_value(),
             secrets.aws_session_token.get_secret_value() or None,
@@ -345,9 +335,9 @@ def _since(moment: datetime | None) -> Mapping[str, str]:
     return {"X-Tigris-Query": f'WHERE `Last-Modified` > "{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"'}
 
 
-def _listed(said: ListObjectsV2OutputTypeDef) -> tuple[Listed, ...]:
+def _listed(said: ListObjectsV2OutputTypeDef) -> tuple[ListedObject, ...]:
     return tuple(
-        Listed(item["Key"], item["ETag"].strip('"'), item["LastModified"], item["Size"])
+        ListedObject(item["Key"], item["ETag"].strip('"'), item["LastModified"], item["Size"])
         for item in said.get("Contents", [])
     )
 

@@ -22,7 +22,7 @@ MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class SigningKeys:
     """Keys of an account. They never leave the control plane."""
 
     access_key: str
@@ -37,7 +37,7 @@ class Presigner:
     endpoint: str
     """``https://host[:port]``."""
     region: str
-    credentials: Credentials
+    credentials: SigningKeys
 
     def url(
         self, method: str, bucket: str, key: str, *, expires_seconds: int, headers: Mapping[str, str] | None = None
@@ -90,7 +90,7 @@ def _is_plain(host: str) -> bool:
     return True
 
 
-def _query(credentials: Credentials, scope: str, moment: str, expires_seconds: int, names: str) -> str:
+def _query(credentials: SigningKeys, scope: str, moment: str, expires_seconds: int, names: str) -> str:
     values = {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{credentials.access_key}/{scope}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from webhook.storage import Found, Listed, Page, StoreError
+from webhook.events import ListedObject
+from webhook.storage import ListingPage, ObjectHead, StoreError
 
 SOURCE = "sweep"
 """Of the hints that sweeps give."""
@@ -16,10 +17,10 @@ class Lists(Protocol):
 
     async def list_page(
         self, bucket: str, prefix: str, *, after: str = "", most: int = 1000, modified_since: datetime | None = None
-    ) -> Page:
+    ) -> ListingPage:
         """Objects whose keys come after one, in the order of their bytes. Raises StoreError."""
 
-    async def head(self, bucket: str, key: str) -> Found | None:
+    async def head(self, bucket: str, key: str) -> ObjectHead | None:
         """One object, or None where there is none. Raises StoreError."""
 
     async def read(self, bucket: str, key: str, limit_bytes: int) -> tuple[bytes, str] | None:
@@ -37,7 +38,7 @@ class QueryIgnored(Exception):
     """The store does not know how to list what changed since a time."""
 
 
-def checked(page: Page, prefix: str, after: str) -> list[Listed]:
+def checked(page: ListingPage, prefix: str, after: str) -> list[ListedObject]:
     """The page's objects, but for those whose keys PostgreSQL cannot hold. Raises UntrustedListing."""
     objects, last = [], after
     for item in page.objects:
@@ -52,7 +53,7 @@ def checked(page: Page, prefix: str, after: str) -> list[Listed]:
     return objects
 
 
-def check_query(page: Page, since: datetime) -> None:
+def check_query(page: ListingPage, since: datetime) -> None:
     """Whether the store listed only what was written since a time. Raises QueryIgnored."""
     if any(item.modified < since - timedelta(seconds=1) for item in page.objects):
         raise QueryIgnored

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from webhook.config import Pipeline
+from webhook.events import ListedObject
 from webhook.ledger.sweeps import Adopted
-from webhook.publishing import KeyTooLong, output_key
-from webhook.storage import Listed, StoreError
+from webhook.outputs.publishing import KeyTooLong, output_key
+from webhook.storage import StoreError
 from webhook.sweep.listing import Lists
 from workers.manifest import MAX_BYTES, Manifest
 from workers.protocol import MANIFEST
@@ -24,12 +25,12 @@ class Manifests:
         self._store = store
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, name: str, pipeline: Pipeline, objects: Sequence[Listed]) -> list[Adopted]:
+    async def of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[Adopted]:
         """Those of the objects whose present content has a result, with the result. Raises StoreError."""
         found = await asyncio.gather(*(self._adopted(name, pipeline, item) for item in objects))
         return [item for item in found if item]
 
-    async def _adopted(self, name: str, pipeline: Pipeline, item: Listed) -> Adopted | None:
+    async def _adopted(self, name: str, pipeline: Pipeline, item: ListedObject) -> Adopted | None:
         read = await self.read(pipeline, item.key)
         if read is None:
             return None

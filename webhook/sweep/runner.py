@@ -8,10 +8,10 @@ from functools import partial
 
 import structlog
 
-from webhook.config import Sweep as Settings
+from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.sweeps import Sweep, Sweeps
-from webhook.routing import Routes
+from webhook.pipelines import Pipelines
 from webhook.storage import PreconditionFailed, StoreError
 from webhook.sweep.listing import QueryIgnored
 from webhook.sweep.schedule import QUERY_IGNORED, due
@@ -32,7 +32,7 @@ class Runner:
     """The leader's sweeps."""
 
     def __init__(
-        self, sweeps: Sweeps, sweeper: Sweeper, routes: Routes, settings: Settings, *, done_days: int = 0
+        self, sweeps: Sweeps, sweeper: Sweeper, routes: Pipelines, settings: Settings, *, done_days: int = 0
     ) -> None:
         """``done_days``: rows of what is done are pruned after so long; 0: never."""
         self._sweeps = sweeps

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from webhook.config import Sweep as Settings
-from webhook.ledger.sweeps import Kind, Last, Order
+from webhook.config import SweepSettings as Settings
+from webhook.ledger.sweeps import Last, SweepKind, SweepOrder
 
 OVERLAP = timedelta(minutes=15)
 """Looked at twice: what a region learns late carries an early Last-Modified, and clocks differ."""
@@ -26,7 +26,7 @@ _SPREAD = 0.1
 """Turns of pipelines differ by up to this part of the period, so that not all come at once."""
 
 
-def due(last: Last, prefix: str, settings: Settings) -> Order | None:
+def due(last: Last, prefix: str, settings: Settings) -> SweepOrder | None:
     """The sweep of this kind and pipeline that is to be ordered now, or None."""
     period = period_seconds(last.kind, settings)
     if not period or last.active or last.good_seconds < period * (1 + _SPREAD * _fraction(last.pipeline_id)):
@@ -36,7 +36,7 @@ def due(last: Last, prefix: str, settings: Settings) -> Order | None:
     if last.ordered_seconds is not None and last.ordered_seconds < pause:
         return None
     since = last.seen_until - OVERLAP if last.kind == "recent" else None
-    return Order(
+    return SweepOrder(
         last.pipeline_id,
         last.kind,
         prefix,
@@ -47,7 +47,7 @@ def due(last: Last, prefix: str, settings: Settings) -> Order | None:
     )
 
 
-def period_seconds(kind: Kind, settings: Settings) -> float:
+def period_seconds(kind: SweepKind, settings: Settings) -> float:
     """Between two sweeps of a kind. 0: never."""
     return settings.recent_seconds if kind == "recent" else settings.full_hours * 3600
 

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webhook.config import Pipeline
-from webhook.events import Kind, ObjectEvent, Version, believed, mark_of
+from webhook.events import ContentVersion, EventKind, ListedObject, ObjectEvent, UnreadableEvent, believed, mark_of
 from webhook.ledger.sweeps import END, Adopted, Brought, Sweep, Sweeps, Tally, Unknown
-from webhook.removal import Remover
-from webhook.routing import Routes
-from webhook.sources import BadEvent, checked_key
-from webhook.storage import Listed
+from webhook.outputs.removal import Remover
+from webhook.pipelines import Pipelines
+from webhook.sources import checked_key
 from webhook.sweep.listing import SOURCE, Lists, UntrustedListing, check_query, checked
 from webhook.sweep.manifests import Manifests
-from webhook.sweep.outputs import Outputs
+from webhook.sweep.orphaned_outputs import OrphanedOutputs
 
 PAGE = 1000
 """Objects in a page: S3's limit."""
@@ -34,7 +33,7 @@ class Sweeper:
     """Does pages. No clock and no waiting of its own: who calls it decides when."""
 
     def __init__(
-        self, sweeps: Sweeps, store: Lists, routes: Routes, remover: Remover | None = None, *, page: int = PAGE
+        self, sweeps: Sweeps, store: Lists, routes: Pipelines, remover: Remover | None = None, *, page: int = PAGE
     ) -> None:
         """``remover``: without one, outputs that no result has are counted and left."""
         self._sweeps = sweeps
@@ -43,7 +42,7 @@ class Sweeper:
         self._page = page
         self._manifests = Manifests(store)
         pipelines = (pipeline for _, pipeline in routes.pipelines.values())
-        self._outputs = Outputs(sweeps, store, pipelines, remover, page=page)
+        self._outputs = OrphanedOutputs(sweeps, store, pipelines, remover, page=page)
 
     async def step(self, sweep: Sweep) -> Sweep | None:
         """Do the next page of a sweep that is under way. None: it is over, or somebody else did this page.
@@ -104,7 +103,7 @@ class Sweeper:
             await self._doubt(bucket, objects, missing)
         return _Stretch(objects, until, missing, not page.more)
 
-    async def _doubt(self, bucket: str, objects: Sequence[Listed], missing: Sequence[str]) -> None:
+    async def _doubt(self, bucket: str, objects: Sequence[ListedObject], missing: Sequence[str]) -> None:
         """Look whether a listing that ended before all that is known was shown has ended too early."""
         sample = sorted({missing[0], missing[len(missing) // 2], missing[-1]}) if missing else []
         if not sample or (objects and len(sample) < 3):
@@ -134,22 +133,22 @@ class Sweeper:
 class _Stretch:
     """What lies between the sweep's cursor and the next one."""
 
-    objects: Sequence[Listed]
+    objects: Sequence[ListedObject]
     until: str
     missing: Sequence[str]
     finished: bool
 
 
-def _concerns(sweep: Sweep, pipeline: Pipeline, item: Listed) -> bool:
+def _concerns(sweep: Sweep, pipeline: Pipeline, item: ListedObject) -> bool:
     since = sweep.order.since
     try:
         checked_key(item.key)
-    except BadEvent:  # what notifications of it come to: no client could fetch it, or its outputs
+    except UnreadableEvent:  # what notifications of it come to: no client could fetch it, or its outputs
         return False
     return pipeline.watches(pipeline.input.bucket, item.key) and (since is None or item.modified >= since)
 
 
-def _is_new(sweep: Sweep, item: Listed) -> bool:
+def _is_new(sweep: Sweep, item: ListedObject) -> bool:
     return sweep.order.new_since is None or item.modified >= sweep.order.new_since
 
 
@@ -158,14 +157,21 @@ def _created(sweep: Sweep, pipeline: Pipeline, item: Unknown) -> ObjectEvent:
     # Something else than what was processed, yet with an earlier Last-Modified: a rename may do that, so ask.
     modified = None if item.older else _believed(listed.modified)
     return ObjectEvent(
-        SOURCE, pipeline.input.bucket, listed.key, Kind.CREATED, Version(listed.etag or None, modified), listed.size,
+        SOURCE, pipeline.input.bucket, listed.key, EventKind.CREATED,
+        ContentVersion(listed.etag or None, modified), listed.size,
         mark_of(SOURCE, sweep.id, listed.key, listed.etag, listed.modified),
     )  # fmt: skip
 
 
 def _removed(sweep: Sweep, pipeline: Pipeline, key: str) -> ObjectEvent:
     return ObjectEvent(
-        SOURCE, pipeline.input.bucket, key, Kind.REMOVED, Version(), None, mark_of(SOURCE, sweep.id, key, "missing")
+        SOURCE,
+        pipeline.input.bucket,
+        key,
+        EventKind.REMOVED,
+        ContentVersion(),
+        None,
+        mark_of(SOURCE, sweep.id, key, "missing"),
     )
 
 

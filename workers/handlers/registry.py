@@ -16,7 +16,7 @@ from workers.handlers.photo.options import PhotoOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class HandlerKind:
     """One kind of handler."""
 
     options: type[BaseModel]
@@ -24,10 +24,10 @@ class Kind:
     """Where its ``handle(job: Job) -> Result`` is."""
 
 
-KINDS: Mapping[str, Kind] = {
-    "photo": Kind(PhotoOptions, "workers.handlers.photo.handler"),
-    "python": Kind(python.PythonOptions, "workers.handlers.python"),
-    "command": Kind(command.CommandOptions, "workers.handlers.command"),
+KINDS: Mapping[str, HandlerKind] = {
+    "photo": HandlerKind(PhotoOptions, "workers.handlers.photo.handler"),
+    "python": HandlerKind(python.PythonOptions, "workers.handlers.python"),
+    "command": HandlerKind(command.CommandOptions, "workers.handlers.command"),
 }
 
 
@@ -46,7 +46,7 @@ def load(kind: str) -> Callable[[Job], Result]:
     return handle
 
 
-def _kind(kind: str) -> Kind:
+def _kind(kind: str) -> HandlerKind:
     if kind not in KINDS:
         raise ValueError(f"unknown handler {kind!r}: one of {', '.join(sorted(KINDS))}")
     return KINDS[kind]

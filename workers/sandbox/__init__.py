@@ -7,10 +7,10 @@ user and may open files and sockets: a container or a machine of its own is the 
 
 Children stay warm and are reused, one a slot. Each lives in a session of its own, with an environment made
 from an allow-list, and talks length-prefixed JSON over pipes that its handler cannot print into.
-``workers.sandboxed`` is what runs in them.
+``workers.sandbox.child`` is what runs in them.
 """
 
-from workers.sandbox.fault import WorkerFault
+from workers.sandbox.errors import WorkerFault
 from workers.sandbox.pool import Sandbox
 
 __all__ = ["Sandbox", "WorkerFault"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, OutputFile, Result
-from workers.sandboxed import excess
+from workers.sandbox.child import limit_errors
 
 MAX_LABELS_BYTES = 64 << 10
 """Labels as JSON: small facts for the manifest."""
@@ -66,7 +66,7 @@ class State(_Part):
 
 
 class Reply(_Part):
-    """The answer to one request; see ``workers.sandboxed.wire``."""
+    """The answer to one request; see ``workers.sandbox.child.wire``."""
 
     verdict: Annotated[Verdict, Field(discriminator="outcome")]
     state: State
@@ -94,7 +94,7 @@ def result(done: Done, job: Job, output_bytes: int) -> Result:
     if len(json.dumps(done.labels)) > MAX_LABELS_BYTES:
         raise _invalid(f"has labels of more than {MAX_LABELS_BYTES:,} bytes")
     if sum(_size(file, job.output) for file in done.outputs) > output_bytes:
-        raise excess.output(output_bytes)
+        raise limit_errors.output(output_bytes)
     outputs = tuple(OutputFile(file.name, file.content_type, file.cache_control) for file in done.outputs)
     return Result(outputs=outputs, labels=done.labels)
 

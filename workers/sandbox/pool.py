@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 
 from workers import protocol
 from workers.handlers import Job, Result
-from workers.sandbox.child import Child
 from workers.sandbox.environment import scrubbed
-from workers.sandbox.fault import WorkerFault
+from workers.sandbox.errors import WorkerFault
+from workers.sandbox.process import ChildProcess
 
 
 class Sandbox:
@@ -37,8 +37,8 @@ class Sandbox:
         self._preload = tuple(preload)
         self._environment = scrubbed(environment or {})
         self._jobs_per_child = jobs_per_child
-        self._idle: list[Child] = []
-        self._alive: set[Child] = set()
+        self._idle: list[ChildProcess] = []
+        self._alive: set[ChildProcess] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -48,7 +48,7 @@ class Sandbox:
         """
         missing = self._slots - len(self._alive)
         started = await asyncio.gather(*(self._start() for _ in range(missing)), return_exceptions=True)
-        self._idle += [child for child in started if isinstance(child, Child)]
+        self._idle += [child for child in started if isinstance(child, ChildProcess)]
         for error in started:
             if isinstance(error, BaseException):
                 raise error
@@ -88,7 +88,7 @@ class Sandbox:
             child.kill()
         await asyncio.gather(*(child.gone() for child in self._alive), *self._burials)
 
-    async def _take(self) -> Child:
+    async def _take(self) -> ChildProcess:
         while self._idle:
             child = self._idle.pop()
             if child.usable:
@@ -96,10 +96,10 @@ class Sandbox:
             self._discard(child)
         return await self._start()
 
-    async def _start(self) -> Child:
+    async def _start(self) -> ChildProcess:
         if self._closed:
             raise WorkerFault("the sandbox is closed")
-        child = await Child.spawn(self._preload, self._environment)
+        child = await ChildProcess.spawn(self._preload, self._environment)
         self._alive.add(child)
         try:
             if self._closed:
@@ -110,18 +110,18 @@ class Sandbox:
             raise
         return child
 
-    def _give_back(self, child: Child) -> None:
+    def _give_back(self, child: ChildProcess) -> None:
         if child.usable and child.jobs < self._jobs_per_child and not self._closed:
             self._idle.append(child)
         else:
             self._discard(child)
 
-    def _discard(self, child: Child) -> None:
+    def _discard(self, child: ChildProcess) -> None:
         child.kill()
         burial = asyncio.create_task(self._bury(child))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
 
-    async def _bury(self, child: Child) -> None:
+    async def _bury(self, child: ChildProcess) -> None:
         await child.gone()
         self._alive.discard(child)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import pyvips
 
-from infra.demo.photos import Expected, Photo, Refused, plans
-from infra.demo.scene import square_centres
+from infra.demo.photos import ExpectedRefusal, ExpectedResult, SamplePhoto, plans
+from infra.demo.sample_images import square_centres
 from tests.infra.demo.conftest import SEED
 from webhook.app import validate_options
 from webhook.cli.sample import SAMPLE
@@ -12,31 +12,31 @@ from webhook.config import load
 from workers.handlers.photo.exif import camera, captured_at, gps
 
 
-def opened(photo: Photo) -> pyvips.Image:
+def opened(photo: SamplePhoto) -> pyvips.Image:
     return pyvips.Image.new_from_buffer(photo.content, "")
 
 
-def expected(photo: Photo) -> Expected:
-    assert isinstance(photo.outcome, Expected)
+def expected(photo: SamplePhoto) -> ExpectedResult:
+    assert isinstance(photo.outcome, ExpectedResult)
     return photo.outcome
 
 
-def test_there_are_about_thirty_and_the_sample_watches_them_all(photos: dict[str, Photo]) -> None:
+def test_there_are_about_thirty_and_the_sample_watches_them_all(photos: dict[str, SamplePhoto]) -> None:
     assert 28 <= len(photos) <= 34
     pipeline = load(SAMPLE, validate_options).pipelines["photos"]
     assert all(pipeline.watches(pipeline.input.bucket, pipeline.input.prefix + name) for name in photos)
 
 
-def test_each_is_what_it_is_expected_to_be(photos: dict[str, Photo]) -> None:
+def test_each_is_what_it_is_expected_to_be(photos: dict[str, SamplePhoto]) -> None:
     for photo in photos.values():
-        if isinstance(photo.outcome, Refused):
+        if isinstance(photo.outcome, ExpectedRefusal):
             continue
         image = opened(photo).autorot()
         assert (image.width, image.height) == (photo.outcome.width, photo.outcome.height), photo.name
         assert image.avg() > 0, photo.name  # decodes to its end
 
 
-def test_orientations_are_stored_turned_and_shown_upright(photos: dict[str, Photo]) -> None:
+def test_orientations_are_stored_turned_and_shown_upright(photos: dict[str, SamplePhoto]) -> None:
     contents = set()
     for orientation in range(1, 9):
         photo = photos[f"orientation-{orientation}.jpg"]
@@ -49,7 +49,7 @@ def test_orientations_are_stored_turned_and_shown_upright(photos: dict[str, Phot
 
 
 def near_corners(image: pyvips.Image) -> list[str]:
-    from infra.demo.scene import Colour
+    from infra.demo.sample_images import Colour
 
     def nearest(x: int, y: int) -> str:
         pixel = image.getpoint(x, y)[:3]
@@ -70,11 +70,11 @@ def near_corners(image: pyvips.Image) -> list[str]:
         ("photo.tif", "tiff"),
     ],
 )
-def test_formats(photos: dict[str, Photo], name: str, loader: str) -> None:
+def test_formats(photos: dict[str, SamplePhoto], name: str, loader: str) -> None:
     assert str(opened(photos[name]).get("vips-loader")).startswith(loader)
 
 
-def test_kinds_of_jpeg(photos: dict[str, Photo]) -> None:
+def test_kinds_of_jpeg(photos: dict[str, SamplePhoto]) -> None:
     assert b"\xff\xc2" in photos["progressive.jpg"].content, "no progressive frame"
     assert b"\xff\xc2" not in photos["orientation-1.jpg"].content
     assert opened(photos["cmyk.jpg"]).interpretation == "cmyk"
@@ -83,7 +83,7 @@ def test_kinds_of_jpeg(photos: dict[str, Photo]) -> None:
     assert opened(photos["large.jpg"]).width * opened(photos["large.jpg"]).height == 24_000_000
 
 
-def test_depth_transparency_and_frames(photos: dict[str, Photo]) -> None:
+def test_depth_transparency_and_frames(photos: dict[str, SamplePhoto]) -> None:
     assert opened(photos["deep.png"]).format == "ushort"
     for name in ("alpha.png", "alpha.webp"):
         image = opened(photos[name])
@@ -92,8 +92,10 @@ def test_depth_transparency_and_frames(photos: dict[str, Photo]) -> None:
     assert opened(photos["animation.gif"]).get("n-pages") == 4
 
 
-def test_cameras_write_what_is_expected_and_where_it_was(photos: dict[str, Photo]) -> None:
-    with_camera = [photo for photo in photos.values() if isinstance(photo.outcome, Expected) and photo.outcome.camera]
+def test_cameras_write_what_is_expected_and_where_it_was(photos: dict[str, SamplePhoto]) -> None:
+    with_camera = [
+        photo for photo in photos.values() if isinstance(photo.outcome, ExpectedResult) and photo.outcome.camera
+    ]
     assert len(with_camera) > 15
     for photo in with_camera:
         image, told = opened(photo), expected(photo).metadata()
@@ -101,15 +103,15 @@ def test_cameras_write_what_is_expected_and_where_it_was(photos: dict[str, Photo
         assert gps(image), f"{photo.name} has nothing to hide"
 
 
-def test_names_and_contents_that_are_there_to_confuse(photos: dict[str, Photo]) -> None:
+def test_names_and_contents_that_are_there_to_confuse(photos: dict[str, SamplePhoto]) -> None:
     assert any(all(character in name for character in " +%🏕") for name in photos)
     assert photos["twin-a.jpg"].content == photos["twin-b.jpg"].content
     overwritten = photos["overwritten.jpg"]
     assert len({*overwritten.earlier, overwritten.content}) == 4
 
 
-def test_the_broken_ones_are_broken(photos: dict[str, Photo]) -> None:
-    refused = {name for name, photo in photos.items() if isinstance(photo.outcome, Refused)}
+def test_the_broken_ones_are_broken(photos: dict[str, SamplePhoto]) -> None:
+    refused = {name for name, photo in photos.items() if isinstance(photo.outcome, ExpectedRefusal)}
     assert refused == {"truncated.jpg", "shopping-list.jpg"}
     with pytest.raises(pyvips.Error):
         pyvips.Image.new_from_buffer(photos["truncated.jpg"].content, "", fail_on="error").avg()
@@ -117,8 +119,8 @@ def test_the_broken_ones_are_broken(photos: dict[str, Photo]) -> None:
         opened(photos["shopping-list.jpg"])
 
 
-def test_the_same_seed_gives_the_same_bytes(photos: dict[str, Photo]) -> None:
-    def made(seed: int) -> Photo:
+def test_the_same_seed_gives_the_same_bytes(photos: dict[str, SamplePhoto]) -> None:
+    def made(seed: int) -> SamplePhoto:
         [photo] = next(photo for plan in plans(seed)[1:2] for photo in [plan()])
         return photo
 

@@ -4,10 +4,10 @@ import io
 
 from rich.console import Console
 
-from infra.demo.found import Found
+from infra.demo.inventory import Inventory
 from infra.demo.progress import LiveView, PlainView, Stand, news, view
-from infra.demo.watch import Snapshot
-from tests.infra.demo.darkroom import snapshot
+from infra.demo.watch import DemoSnapshot
+from tests.infra.demo.fixtures import snapshot
 
 
 def console(*, terminal: bool) -> Console:
@@ -18,14 +18,14 @@ def said(of: Console) -> str:
     return of.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def earlier(found: Found) -> Snapshot:
+def earlier(found: Inventory) -> DemoSnapshot:
     return snapshot(
         [one.photo for one in found.findings],
         pools={"local": {"machines": {"ready": 1}, "minted": 1, "slain": 0}},
     )
 
 
-def test_news_are_what_changed(found: Found) -> None:
+def test_news_are_what_changed(found: Inventory) -> None:
     before = earlier(found)
     assert list(news(None, before)) == ["1 worker minted"]
     assert list(news(before, found.last)) == [
@@ -36,7 +36,7 @@ def test_news_are_what_changed(found: Found) -> None:
     assert list(news(found.last, found.last)) == []
 
 
-def test_plain_lines_are_said_once(found: Found) -> None:
+def test_plain_lines_are_said_once(found: Inventory) -> None:
     out = console(terminal=False)
     with PlainView(out) as plain:
         for _ in range(3):
@@ -48,7 +48,7 @@ def test_plain_lines_are_said_once(found: Found) -> None:
     assert lines[1].endswith("verifying")
 
 
-def test_bars_in_a_terminal(found: Found) -> None:
+def test_bars_in_a_terminal(found: Inventory) -> None:
     out = console(terminal=True)
     with LiveView(out) as live:
         live.note("2 workers minted")

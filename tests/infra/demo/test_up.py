@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from types_boto3_s3.client import S3Client
 
 from infra.demo.encoding import jpeg
-from infra.demo.scene import Scene
+from infra.demo.sample_images import Scene
 from tests.infra.demo.processes import Command, yurt
 
 FREE = {"YURT_SERVER__LISTEN": "127.0.0.1:0"}

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from infra.demo.photos import Photo, Refused
+from infra.demo.photos import ExpectedRefusal, SamplePhoto
 from infra.demo.results import ResultsError, listing, read
 from infra.demo.upload import Moments, UploadError, uploading
-from infra.stop import Interrupted, Stop
-from tests.infra.demo.darkroom import etag
+from infra.interrupts import Interrupted, Stop
+from tests.infra.demo.fixtures import etag
 from tests.infra.local.running import running
 
-PHOTO = Photo("a.jpg", "", b"last", Refused("unreadable", ""))
+PHOTO = SamplePhoto("a.jpg", "", b"last", ExpectedRefusal("unreadable", ""))
 OVERWRITTEN = replace(PHOTO, earlier=(b"first", b"second", b"third"))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from types_boto3_s3.client import S3Client
 
-from tests.infra.local.running import Running, running
+from tests.infra.local.running import RunningBucket, running
 
 
 @pytest.fixture(scope="session")
-def local() -> Iterator[Running]:
+def local() -> Iterator[RunningBucket]:
     arguments = (
         "--bucket",
         "photos-in",
@@ -26,5 +26,5 @@ def local() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def s3(local: Running) -> S3Client:
+def s3(local: RunningBucket) -> S3Client:
     return local.s3()

@@ -20,13 +20,13 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from types_boto3_s3.client import S3Client
 
-from workers.lifeline import ENVIRONMENT
+from workers.parent_death import ENVIRONMENT
 
 ACCESS_KEY, SECRET_KEY = "tid_test", "tsec_test"
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningBucket:
     endpoint: str
     process: subprocess.Popen[str]
     http: httpx.Client
@@ -73,7 +73,7 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+def running(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[RunningBucket]:
     """Start ``python -m infra.local`` and end it. Its standard input is its lifeline."""
     process = subprocess.Popen(
         [sys.executable, "-m", "infra.local", *arguments],
@@ -88,7 +88,7 @@ def running(*arguments: str, environment: Mapping[str, str] | None = None) -> It
             line = process.stdout.readline()
             assert line, f"it ended with status {process.wait()}"
             with httpx.Client(timeout=30, trust_env=False) as http:
-                yield Running(json.loads(line)["endpoint"], process, http)
+                yield RunningBucket(json.loads(line)["endpoint"], process, http)
         finally:
             process.terminate()
             process.wait(30)

@@ -18,14 +18,14 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from types_boto3_s3.client import S3Client
 
-from infra.local.bucket import Bucket
-from infra.local.exchange import Answer, Call
-from infra.local.hub import Hub
+from infra.local.bucket import LocalBucket
+from infra.local.exchange import BucketResponse, Call
+from infra.local.hub import NotificationHub
 from infra.local.options import Disorder, Posting
 from infra.local.payload import Change
-from infra.local.store import Store
-from tests.infra.local.running import Running, running
-from tests.infra.receiver import Receiver
+from infra.local.store import LocalStore
+from tests.infra.local.running import RunningBucket, running
+from tests.infra.receiver import RecordingReceiver
 
 MIB = 1024 * 1024
 
@@ -34,7 +34,9 @@ def status_of(error: pytest.ExceptionInfo[ClientError]) -> int:
     return error.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_every_way_to_change_an_object_is_announced(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_every_way_to_change_an_object_is_announced(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     s3.copy_object(Bucket=bucket, Key="b", CopySource={"Bucket": bucket, "Key": "a"})
@@ -53,7 +55,9 @@ def test_every_way_to_change_an_object_is_announced(local: Running, s3: S3Client
     ]
 
 
-def test_an_announcement_agrees_with_what_the_bucket_answers(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_an_announcement_agrees_with_what_the_bucket_answers(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     s3.put_object(Bucket=bucket, Key="a b+c%20d/😀.jpg", Body=b"hello")
     head = s3.head_object(Bucket=bucket, Key="a b+c%20d/😀.jpg")
@@ -67,7 +71,7 @@ def test_an_announcement_agrees_with_what_the_bucket_answers(local: Running, s3:
 
 
 def test_a_multipart_upload_is_announced_once_with_its_final_etag(
-    local: Running, s3: S3Client, receiver: Receiver
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
 ) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     content = bytes(range(256)) * (6 * MIB // 256)
@@ -81,7 +85,9 @@ def test_a_multipart_upload_is_announced_once_with_its_final_etag(
     assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == content
 
 
-def test_a_completion_that_is_repeated_announces_once(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_a_completion_that_is_repeated_announces_once(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     upload = s3.create_multipart_upload(Bucket=bucket, Key="large")["UploadId"]
     etag = s3.upload_part(Bucket=bucket, Key="large", UploadId=upload, PartNumber=1, Body=b"part")["ETag"]
@@ -93,7 +99,9 @@ def test_a_completion_that_is_repeated_announces_once(local: Running, s3: S3Clie
     assert receiver.told == [("OBJECT_CREATED_MULTIPART", "large")]
 
 
-def test_a_rename_is_announced_under_the_new_key_alone(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_a_rename_is_announced_under_the_new_key_alone(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     s3.put_object(Bucket=bucket, Key="old", Body=b"hello")
     renaming = local.s3()
@@ -108,7 +116,7 @@ def test_a_rename_is_announced_under_the_new_key_alone(local: Running, s3: S3Cli
     assert status_of(missing) == 404
 
 
-def test_conditions_on_presigned_puts_are_kept(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_conditions_on_presigned_puts_are_kept(local: RunningBucket, s3: S3Client, receiver: RecordingReceiver) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     create = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a", "IfNoneMatch": "*"})
     first = local.http.put(create, content=b"1", headers={"if-none-match": "*"})
@@ -124,7 +132,7 @@ def test_conditions_on_presigned_puts_are_kept(local: Running, s3: S3Client, rec
 
 
 def test_of_many_conditional_puts_at_once_one_wins_and_is_announced(
-    local: Running, s3: S3Client, receiver: Receiver
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
 ) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a", "IfNoneMatch": "*"})
@@ -140,7 +148,9 @@ def test_of_many_conditional_puts_at_once_one_wins_and_is_announced(
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read()[:1] == str(statuses.index(200)).encode()[:1]
 
 
-def test_the_order_of_the_hub_is_the_order_of_commits(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_the_order_of_the_hub_is_the_order_of_commits(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
 
     def write(number: int) -> None:
@@ -157,7 +167,7 @@ def test_the_order_of_the_hub_is_the_order_of_commits(local: Running, s3: S3Clie
 
 
 def test_a_write_of_a_far_region_is_late_at_the_hub_and_early_by_its_date(
-    local: Running, s3: S3Client, receiver: Receiver
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
 ) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a"})
@@ -170,12 +180,12 @@ def test_a_write_of_a_far_region_is_late_at_the_hub_and_early_by_its_date(
     assert near["lastModified"] >= far["lastModified"]
 
 
-class OneAtATime(Store):
+class OneAtATime(LocalStore):
     """The real store, which fails when it is asked by two at once."""
 
     inside = 0
 
-    def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[Answer, list[Change]]:
+    def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[BucketResponse, list[Change]]:
         self.inside += 1
         time.sleep(0.001)
         assert self.inside == 1
@@ -186,8 +196,8 @@ class OneAtATime(Store):
 
 
 async def test_requests_take_turns() -> None:
-    store, hub = OneAtATime(("photos-in",)), Hub(Disorder(), Posting())
-    bucket = Bucket(store, hub, 1_000)
+    store, hub = OneAtATime(("photos-in",)), NotificationHub(Disorder(), Posting())
+    bucket = LocalBucket(store, hub, 1_000)
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(bucket), base_url="http://127.0.0.1") as client:
             answers = await asyncio.gather(*(client.put(f"/photos-in/{n}", content=b"hello") for n in range(20)))
@@ -199,7 +209,7 @@ async def test_requests_take_turns() -> None:
     assert hub.counts.writes == 20
 
 
-def test_one_connection_serves_many_requests(local: Running, s3: S3Client) -> None:
+def test_one_connection_serves_many_requests(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     url = urlsplit(s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a"}))
     request = f"PUT {url.path}?{url.query} HTTP/1.1\r\nhost: {url.netloc}\r\ncontent-length: 5\r\n\r\nhello".encode()
@@ -212,7 +222,9 @@ def test_one_connection_serves_many_requests(local: Running, s3: S3Client) -> No
                 pass
 
 
-def test_an_upload_that_breaks_off_changes_nothing(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_an_upload_that_breaks_off_changes_nothing(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     url = urlsplit(s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "half"}))
     with socket.create_connection((url.hostname or "", url.port or 0), timeout=10) as connection:
@@ -224,7 +236,7 @@ def test_an_upload_that_breaks_off_changes_nothing(local: Running, s3: S3Client,
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_too_large_a_body_is_refused_before_it_is_stored(local: Running, s3: S3Client, declared: bool) -> None:
+def test_too_large_a_body_is_refused_before_it_is_stored(local: RunningBucket, s3: S3Client, declared: bool) -> None:
     bucket = local.new_bucket(s3)
     url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "huge"})
     content = bytes(21_000_000)
@@ -237,20 +249,20 @@ def test_too_large_a_body_is_refused_before_it_is_stored(local: Running, s3: S3C
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
-def test_a_chunked_body_is_stored_whole(local: Running, s3: S3Client) -> None:
+def test_a_chunked_body_is_stored_whole(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a"})
     assert local.http.put(url, content=iter([b"ab", b"cd"])).status_code == 200
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"abcd"
 
 
-def test_metadata_with_an_underscore_keeps_its_name(local: Running, s3: S3Client) -> None:
+def test_metadata_with_an_underscore_keeps_its_name(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     s3.put_object(Bucket=bucket, Key="a", Body=b"", Metadata={"yurt_token": "7", "yurt-etag": "8"})
     assert s3.head_object(Bucket=bucket, Key="a")["Metadata"] == {"yurt_token": "7", "yurt-etag": "8"}
 
 
-def test_a_condition_on_reading_answers_304(local: Running, s3: S3Client) -> None:
+def test_a_condition_on_reading_answers_304(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     etag = s3.put_object(Bucket=bucket, Key="a", Body=b"hello")["ETag"]
     with pytest.raises(ClientError) as unchanged:
@@ -261,7 +273,7 @@ def test_a_condition_on_reading_answers_304(local: Running, s3: S3Client) -> Non
 # ── settings ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_settings_are_read_back_with_their_secrets_masked(local: Running, s3: S3Client) -> None:
+def test_settings_are_read_back_with_their_secrets_masked(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3, "http://127.0.0.1:9/hook", auth={"token": "s3cret"})
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     answer = local.signed("GET", f"/{bucket}?metadata&with-size=true")
@@ -289,7 +301,7 @@ def test_settings_are_read_back_with_their_secrets_masked(local: Running, s3: S3
     ],
 )
 def test_the_webhook_gets_its_secret(
-    local: Running, s3: S3Client, receiver: Receiver, auth: dict[str, str], header: str
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver, auth: dict[str, str], header: str
 ) -> None:
     bucket = local.new_bucket(s3, receiver.url, auth=auth)
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
@@ -297,7 +309,7 @@ def test_the_webhook_gets_its_secret(
     assert receiver.posts[0].headers["authorization"] == header
 
 
-def test_a_filter_keeps_other_keys_quiet(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_a_filter_keeps_other_keys_quiet(local: RunningBucket, s3: S3Client, receiver: RecordingReceiver) -> None:
     bucket = local.new_bucket(s3, receiver.url, filter='WHERE `key` REGEXP "^uploads/"')
     for key in ("uploads/a", "other/uploads/a", "uploads/b"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"")
@@ -305,7 +317,7 @@ def test_a_filter_keeps_other_keys_quiet(local: Running, s3: S3Client, receiver:
     assert [key for _, key in receiver.told] == ["uploads/a", "uploads/b"]
 
 
-def test_settings_need_a_signature_and_a_bucket(local: Running) -> None:
+def test_settings_need_a_signature_and_a_bucket(local: RunningBucket) -> None:
     assert local.http.patch(f"{local.endpoint}/photos-in", json={"object_notifications": {}}).status_code == 403
     assert local.http.get(f"{local.endpoint}/photos-in?metadata&with-size=true").status_code == 403
     assert local.patch("no-such-bucket", {}).status_code == 404
@@ -315,11 +327,11 @@ def test_settings_need_a_signature_and_a_bucket(local: Running) -> None:
     "body",
     [b"", b"[]", b"{", b'{"type": 1}', b'{"object_notifications": 1}', b"[" * 20_000, b'"' + b"x" * 70_000 + b'"'],
 )
-def test_settings_that_cannot_be_used_are_refused(local: Running, body: bytes) -> None:
+def test_settings_that_cannot_be_used_are_refused(local: RunningBucket, body: bytes) -> None:
     assert local.signed("PATCH", "/photos-in", body).status_code in (400, 413)
 
 
-def test_a_filter_that_is_not_understood_says_so(local: Running) -> None:
+def test_a_filter_that_is_not_understood_says_so(local: RunningBucket) -> None:
     answer = local.patch("photos-in", {"web_hook": "http://127.0.0.1:9/", "filter": "WHERE `Content-Length` > 0"})
     assert answer.status_code == 400
     assert "REGEXP" in answer.json()["message"]
@@ -328,7 +340,7 @@ def test_a_filter_that_is_not_understood_says_so(local: Running) -> None:
 # ── /_yurt/ ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_stats_count_and_flush_waits(receiver: Receiver) -> None:
+def test_stats_count_and_flush_waits(receiver: RecordingReceiver) -> None:
     with running("--bucket", "photos-in", "--hold", "1", "--hold-seconds", "1", "--duplicates", "1") as local:
         local.patch("photos-in", {"web_hook": receiver.url})
         s3 = local.s3()
@@ -352,31 +364,33 @@ def test_stats_count_and_flush_waits(receiver: Receiver) -> None:
     assert sum(stats["requests"].values()) == stats["requests"]["200"] == len(receiver.posts)
 
 
-def test_the_admin_paths_are_no_bucket_and_not_for_web_pages(local: Running) -> None:
+def test_the_admin_paths_are_no_bucket_and_not_for_web_pages(local: RunningBucket) -> None:
     assert local.http.get(f"{local.endpoint}/_yurt/").status_code == 404
     assert local.http.post(f"{local.endpoint}/_yurt/flush?deadline=soon").status_code == 400
     foreign = local.http.get(f"{local.endpoint}/_yurt/stats", headers={"origin": "https://example.com"})
     assert foreign.status_code == 403
 
 
-def test_no_answer_invites_other_origins(local: Running, s3: S3Client) -> None:
+def test_no_answer_invites_other_origins(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"})
     assert "access-control-allow-origin" not in local.http.get(url, headers={"origin": "https://example.com"}).headers
 
 
-def test_an_error_is_worded_as_s3_words_it(local: Running) -> None:
+def test_an_error_is_worded_as_s3_words_it(local: RunningBucket) -> None:
     answer = local.http.get(f"{local.endpoint}/photos-in/%ff")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/xml")
     assert "<Code>InvalidURI</Code>" in answer.text
 
 
-def test_stats_are_json(local: Running) -> None:
+def test_stats_are_json(local: RunningBucket) -> None:
     assert isinstance(json.loads(local.http.get(f"{local.endpoint}/_yurt/stats").text), dict)
 
 
-def test_a_presigned_url_is_refused_when_its_time_is_over(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_a_presigned_url_is_refused_when_its_time_is_over(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a"}, ExpiresIn=60)
     assert local.http.put(url, content=b"in time").status_code == 200

@@ -10,26 +10,26 @@ import pytest
 
 from infra.local.counts import Counts
 from infra.local.delivery import Delivery, client
-from infra.local.notifications import Auth, Notifications
+from infra.local.notifications import Auth, NotificationTarget
 from infra.local.options import Posting
-from infra.local.payload import Change, Event, EventName
-from tests.infra.receiver import Receiver
+from infra.local.payload import Change, EventName, HubEvent
+from tests.infra.receiver import RecordingReceiver
 
 QUICK = Posting(backoff_seconds=0.01, timeout_seconds=5)
 NOW = datetime.now(UTC)
 
 
-def event(key: str) -> Event:
-    return Event(Change(EventName.PUT, "photos-in", key, 1, "etag", NOW), bytes(10), NOW)
+def event(key: str) -> HubEvent:
+    return HubEvent(Change(EventName.PUT, "photos-in", key, 1, "etag", NOW), bytes(10), NOW)
 
 
-def webhook(url: str, auth: Auth | None = None) -> Notifications:
-    return Notifications.model_validate({"web_hook": url, "auth": auth})
+def webhook(url: str, auth: Auth | None = None) -> NotificationTarget:
+    return NotificationTarget.model_validate({"web_hook": url, "auth": auth})
 
 
 @asynccontextmanager
 async def delivering(
-    notifications: Notifications, posting: Posting = QUICK, max_pending: int = 1_000
+    notifications: NotificationTarget, posting: Posting = QUICK, max_pending: int = 1_000
 ) -> AsyncIterator[tuple[Delivery, Counts]]:
     counts = Counts()
     async with client(posting) as http:
@@ -46,7 +46,7 @@ async def settled(delivery: Delivery) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_events_that_wait_together_travel_together_up_to_a_full_batch(receiver: Receiver) -> None:
+async def test_events_that_wait_together_travel_together_up_to_a_full_batch(receiver: RecordingReceiver) -> None:
     async with delivering(webhook(receiver.url)) as (delivery, counts):
         for number in range(25):
             delivery.put(event(str(number)))
@@ -57,7 +57,7 @@ async def test_events_that_wait_together_travel_together_up_to_a_full_batch(rece
     assert counts.requests == {"200": 3}
 
 
-async def test_the_body_is_json_and_the_secret_is_in_the_header(receiver: Receiver) -> None:
+async def test_the_body_is_json_and_the_secret_is_in_the_header(receiver: RecordingReceiver) -> None:
     async with delivering(webhook(receiver.url, Auth(token="t0ken"))) as (delivery, _):
         delivery.put(event("a"))
         await settled(delivery)
@@ -77,7 +77,7 @@ async def test_the_body_is_json_and_the_secret_is_in_the_header(receiver: Receiv
 
 @pytest.mark.parametrize("status", [204, 299])
 async def test_every_2xx_acknowledges(status: int) -> None:
-    with Receiver(status) as receiver:
+    with RecordingReceiver(status) as receiver:
         async with delivering(webhook(receiver.url)) as (delivery, counts):
             delivery.put(event("a"))
             await settled(delivery)
@@ -87,7 +87,7 @@ async def test_every_2xx_acknowledges(status: int) -> None:
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 409, 429, 500, 503])
 async def test_anything_else_is_tried_again_with_the_same_request(status: int) -> None:
-    with Receiver(status, status) as receiver:
+    with RecordingReceiver(status, status) as receiver:
         async with delivering(webhook(receiver.url)) as (delivery, counts):
             delivery.put(event("a"))
             delivery.put(event("b"))
@@ -98,7 +98,7 @@ async def test_anything_else_is_tried_again_with_the_same_request(status: int) -
 
 
 async def test_retries_run_out_and_the_events_are_lost(capfd: pytest.CaptureFixture[str]) -> None:
-    with Receiver(*[500] * 9) as receiver:
+    with RecordingReceiver(*[500] * 9) as receiver:
         async with delivering(webhook(receiver.url)) as (delivery, counts):
             delivery.put(event("a"))
             delivery.put(event("b"))
@@ -110,7 +110,7 @@ async def test_retries_run_out_and_the_events_are_lost(capfd: pytest.CaptureFixt
 
 async def test_for_ever_is_more_often_than_that() -> None:
     forever = Posting(retries=None, backoff_seconds=0.001, max_backoff_seconds=0.002)
-    with Receiver(*[503] * 40) as receiver:
+    with RecordingReceiver(*[503] * 40) as receiver:
         async with delivering(webhook(receiver.url), forever) as (delivery, counts):
             delivery.put(event("a"))
             await settled(delivery)
@@ -119,7 +119,7 @@ async def test_for_ever_is_more_often_than_that() -> None:
 
 
 async def test_later_events_do_not_wait_for_a_request_that_is_tried_again() -> None:
-    with Receiver(500) as receiver:
+    with RecordingReceiver(500) as receiver:
         async with delivering(webhook(receiver.url), Posting(batch=1, backoff_seconds=1)) as (delivery, _):
             delivery.put(event("first"))
             delivery.put(event("second"))
@@ -128,7 +128,7 @@ async def test_later_events_do_not_wait_for_a_request_that_is_tried_again() -> N
 
 
 async def test_a_receiver_that_hangs_is_left_and_tried_again() -> None:
-    with Receiver(0) as receiver:
+    with RecordingReceiver(0) as receiver:
         async with delivering(webhook(receiver.url), Posting(timeout_seconds=0.3, backoff_seconds=0, retries=None)) as (
             delivery,
             counts,
@@ -150,7 +150,7 @@ async def test_nobody_there_is_counted_too() -> None:
 
 
 async def test_what_waits_goes_to_the_new_webhook() -> None:
-    with Receiver(*[500] * 100) as before, Receiver() as after:
+    with RecordingReceiver(*[500] * 100) as before, RecordingReceiver() as after:
         forever = Posting(retries=None, backoff_seconds=0.01, max_backoff_seconds=0.01)
         async with delivering(webhook(before.url), forever) as (delivery, _):
             delivery.put(event("a"))
@@ -160,7 +160,7 @@ async def test_what_waits_goes_to_the_new_webhook() -> None:
     assert after.told == [("OBJECT_CREATED_PUT", "a")]
 
 
-async def test_more_than_may_wait_is_discarded_and_counted(receiver: Receiver) -> None:
+async def test_more_than_may_wait_is_discarded_and_counted(receiver: RecordingReceiver) -> None:
     async with delivering(webhook(receiver.url), max_pending=3) as (delivery, counts):
         for number in range(5):
             delivery.put(event(str(number)))
@@ -168,7 +168,7 @@ async def test_more_than_may_wait_is_discarded_and_counted(receiver: Receiver) -
     assert (counts.posted, counts.discarded) == (3, 2)
 
 
-async def test_a_batch_waits_for_company_when_asked_to(receiver: Receiver) -> None:
+async def test_a_batch_waits_for_company_when_asked_to(receiver: RecordingReceiver) -> None:
     async with delivering(webhook(receiver.url), Posting(linger_seconds=0.3)) as (delivery, _):
         delivery.put(event("a"))
         await asyncio.sleep(0.01)

@@ -8,12 +8,12 @@ import pytest
 from botocore.exceptions import ClientError
 from types_boto3_s3.client import S3Client
 
-from tests.infra.local.running import Running
-from tests.infra.receiver import Receiver
+from tests.infra.local.running import RunningBucket
+from tests.infra.receiver import RecordingReceiver
 
 
 @pytest.fixture(autouse=True)
-def _well_again(local: Running) -> Iterator[None]:
+def _well_again(local: RunningBucket) -> Iterator[None]:
     yield
     assert local.http.delete(f"{local.endpoint}/_yurt/faults").status_code == 204
 
@@ -23,7 +23,7 @@ def _well_again(local: Running) -> Iterator[None]:
     [(408, "RequestCanceled"), (429, "TooManyRequests"), (500, "InternalError"), (503, "SlowDown")],
 )
 def test_a_request_is_answered_as_asked_for_and_not_carried_out(
-    local: Running, s3: S3Client, receiver: Receiver, status: int, code: str
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver, status: int, code: str
 ) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     local.fault(method="PUT", bucket=bucket, status=status)
@@ -37,7 +37,7 @@ def test_a_request_is_answered_as_asked_for_and_not_carried_out(
     assert receiver.told == [("OBJECT_CREATED_PUT", "b")]
 
 
-def test_a_fault_happens_so_often_and_only_to_its_kind(local: Running, s3: S3Client) -> None:
+def test_a_fault_happens_so_often_and_only_to_its_kind(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     s3.put_object(Bucket=bucket, Key="in/a", Body=b"hello")
     s3.put_object(Bucket=bucket, Key="out/a", Body=b"hello")
@@ -53,7 +53,7 @@ def test_a_fault_happens_so_often_and_only_to_its_kind(local: Running, s3: S3Cli
     assert local.http.get(f"{local.endpoint}/_yurt/faults").json() == []
 
 
-def test_a_slow_answer_is_the_real_one(local: Running, s3: S3Client) -> None:
+def test_a_slow_answer_is_the_real_one(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     local.fault(method="GET", bucket=bucket, delay_seconds=0.3)
@@ -62,7 +62,7 @@ def test_a_slow_answer_is_the_real_one(local: Running, s3: S3Client) -> None:
     assert time.monotonic() - started >= 0.3
 
 
-def test_a_hanging_request_holds_up_no_other(local: Running, s3: S3Client) -> None:
+def test_a_hanging_request_holds_up_no_other(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     local.fault(method="PUT", bucket=bucket, key_prefix="slow", delay_seconds=60)
     url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "slow"})
@@ -71,7 +71,9 @@ def test_a_hanging_request_holds_up_no_other(local: Running, s3: S3Client) -> No
     s3.put_object(Bucket=bucket, Key="quick", Body=b"hello")
 
 
-def test_a_lost_answer_hides_that_the_write_took_place(local: Running, s3: S3Client, receiver: Receiver) -> None:
+def test_a_lost_answer_hides_that_the_write_took_place(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
     bucket = local.new_bucket(s3, receiver.url)
     local.fault(method="PUT", bucket=bucket, status=500, effect="done")
     with pytest.raises(ClientError):
@@ -81,7 +83,7 @@ def test_a_lost_answer_hides_that_the_write_took_place(local: Running, s3: S3Cli
     assert receiver.told == [("OBJECT_CREATED_PUT", "a")]
 
 
-def test_a_stale_read_is_a_replica_that_is_behind(local: Running, s3: S3Client) -> None:
+def test_a_stale_read_is_a_replica_that_is_behind(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     old = s3.put_object(Bucket=bucket, Key="a", Body=b"old")["ETag"]
     local.fault(method="GET", bucket=bucket, effect="stale", times=2)
@@ -93,7 +95,7 @@ def test_a_stale_read_is_a_replica_that_is_behind(local: Running, s3: S3Client) 
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"new"
 
 
-def test_a_listing_fails_midway_and_no_object_with_it(local: Running, s3: S3Client) -> None:
+def test_a_listing_fails_midway_and_no_object_with_it(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     for key in "abc":
         s3.put_object(Bucket=bucket, Key=key, Body=b"hello")
@@ -105,7 +107,7 @@ def test_a_listing_fails_midway_and_no_object_with_it(local: Running, s3: S3Clie
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, StartAfter="b")["Contents"]] == ["c"]
 
 
-def test_a_listing_ends_too_early(local: Running, s3: S3Client) -> None:
+def test_a_listing_ends_too_early(local: RunningBucket, s3: S3Client) -> None:
     bucket = local.new_bucket(s3)
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     local.fault(bucket=bucket, listing=True, effect="empty")
@@ -130,11 +132,11 @@ def test_a_listing_ends_too_early(local: Running, s3: S3Client) -> None:
         {"status": 500, "after": -1},
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(local: Running, fault: dict[str, object]) -> None:
+def test_a_fault_that_makes_no_sense_is_refused(local: RunningBucket, fault: dict[str, object]) -> None:
     assert local.http.post(f"{local.endpoint}/_yurt/faults", json=fault).status_code == 400
 
 
-def test_there_is_room_for_so_many(local: Running) -> None:
+def test_there_is_room_for_so_many(local: RunningBucket) -> None:
     for _ in range(100):
         local.fault(bucket="nowhere", status=500)
     assert local.http.post(f"{local.endpoint}/_yurt/faults", json={"status": 500}).status_code == 409

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra.local.hub import Hub
-from infra.local.notifications import Notifications
+from infra.local.hub import NotificationHub
+from infra.local.notifications import NotificationTarget
 from infra.local.options import Disorder, Posting
 from infra.local.payload import Change, EventName
-from tests.infra.receiver import Receiver
+from tests.infra.receiver import RecordingReceiver
 
 NOW = datetime.now(UTC)
 
@@ -23,26 +23,26 @@ def change(key: str, *, bucket: str = "photos-in", modified: datetime = NOW) -> 
 
 @asynccontextmanager
 async def hub_for(
-    receiver: Receiver, disorder: Disorder | None = None, posting: Posting | None = None, **settings: Any
-) -> AsyncIterator[Hub]:
-    hub = Hub(disorder or Disorder(), replace(posting or Posting(), stamps=True))
-    hub.configure("photos-in", Notifications.model_validate({"web_hook": receiver.url, **settings}))
+    receiver: RecordingReceiver, disorder: Disorder | None = None, posting: Posting | None = None, **settings: Any
+) -> AsyncIterator[NotificationHub]:
+    hub = NotificationHub(disorder or Disorder(), replace(posting or Posting(), stamps=True))
+    hub.configure("photos-in", NotificationTarget.model_validate({"web_hook": receiver.url, **settings}))
     try:
         yield hub
     finally:
         await hub.close()
 
 
-async def drained(hub: Hub) -> None:
+async def drained(hub: NotificationHub) -> None:
     async with asyncio.timeout(20):
         await hub.drained()
 
 
-def stamps(receiver: Receiver) -> list[bytes]:
+def stamps(receiver: RecordingReceiver) -> list[bytes]:
     return [bytes.fromhex(event["object"]["versionstamp"]) for event in receiver.events]
 
 
-def adds_up(hub: Hub) -> bool:
+def adds_up(hub: NotificationHub) -> bool:
     counts = hub.counts
     return (
         counts.writes == counts.late + counts.unannounced + counts.superseded + counts.events
@@ -52,7 +52,7 @@ def adds_up(hub: Hub) -> bool:
 
 
 async def test_versionstamps_are_ten_bytes_and_order_events_as_they_were_committed(
-    receiver: Receiver,
+    receiver: RecordingReceiver,
 ) -> None:
     async with hub_for(receiver) as hub:
         for number in range(300):
@@ -64,7 +64,7 @@ async def test_versionstamps_are_ten_bytes_and_order_events_as_they_were_committ
 
 
 async def test_the_changes_of_one_commit_share_its_version_and_differ_in_their_order(
-    receiver: Receiver,
+    receiver: RecordingReceiver,
 ) -> None:
     async with hub_for(receiver) as hub:
         hub.enter([change("a"), change("b"), change("c")])
@@ -73,7 +73,7 @@ async def test_the_changes_of_one_commit_share_its_version_and_differ_in_their_o
     assert [stamp[8:] for stamp in stamps(receiver)] == [b"\0\0", b"\0\1", b"\0\2"]
 
 
-async def test_a_hub_that_starts_anew_goes_on_after_the_last_one(receiver: Receiver) -> None:
+async def test_a_hub_that_starts_anew_goes_on_after_the_last_one(receiver: RecordingReceiver) -> None:
     for key in ("first", "second"):
         async with hub_for(receiver) as hub:
             hub.enter([change(key)])
@@ -82,7 +82,7 @@ async def test_a_hub_that_starts_anew_goes_on_after_the_last_one(receiver: Recei
 
 
 async def test_a_late_regions_change_has_a_late_versionstamp_and_an_early_last_modified(
-    receiver: Receiver,
+    receiver: RecordingReceiver,
 ) -> None:
     async with hub_for(receiver, Disorder(region_delay_seconds={"far": 0.05})) as hub:
         hub.enter([change("photo", modified=NOW)], region="far")
@@ -96,7 +96,7 @@ async def test_a_late_regions_change_has_a_late_versionstamp_and_an_early_last_m
     assert near["eventTime"] <= far["eventTime"]
 
 
-async def test_a_late_change_that_is_older_may_never_be_announced(receiver: Receiver) -> None:
+async def test_a_late_change_that_is_older_may_never_be_announced(receiver: RecordingReceiver) -> None:
     async with hub_for(receiver, Disorder(region_delay_seconds={"far": 0.05}, drop_superseded=True)) as hub:
         hub.enter([change("old", modified=NOW), change("alone", modified=NOW)], region="far")
         hub.enter([change("old", modified=NOW + timedelta(seconds=1))])
@@ -106,10 +106,10 @@ async def test_a_late_change_that_is_older_may_never_be_announced(receiver: Rece
     assert hub.counts.superseded == 1
 
 
-async def test_only_what_is_asked_for_is_announced(receiver: Receiver) -> None:
+async def test_only_what_is_asked_for_is_announced(receiver: RecordingReceiver) -> None:
     async with hub_for(receiver, filter='WHERE `key` REGEXP "^up/"') as hub:
         hub.enter([change("up/1"), change("other/1"), change("up/2", bucket="unknown")])
-        hub.configure("photos-in", Notifications.model_validate({"enabled": False, "web_hook": receiver.url}))
+        hub.configure("photos-in", NotificationTarget.model_validate({"enabled": False, "web_hook": receiver.url}))
         hub.enter([change("up/3")])
         await drained(hub)
         assert adds_up(hub)
@@ -117,7 +117,7 @@ async def test_only_what_is_asked_for_is_announced(receiver: Receiver) -> None:
     assert hub.counts.unannounced == 3
 
 
-async def test_clearing_the_configuration_discards_what_waits(receiver: Receiver) -> None:
+async def test_clearing_the_configuration_discards_what_waits(receiver: RecordingReceiver) -> None:
     async with hub_for(receiver, Disorder(hold_share=1, hold_seconds=60)) as hub:
         hub.enter([change("held")])
         hub.configure("photos-in", None)
@@ -131,7 +131,7 @@ DISORDER = Disorder(0.3, 0.3, 0.1, 0.1, hold_seconds=0.1, seed=42)
 
 
 async def sent_under(disorder: Disorder, keys: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    with Receiver() as receiver:
+    with RecordingReceiver() as receiver:
         async with hub_for(receiver, disorder) as hub:
             for key in keys:
                 hub.enter([change(key)])
@@ -140,7 +140,7 @@ async def sent_under(disorder: Disorder, keys: Sequence[str]) -> tuple[list[str]
             return [event["object"]["key"] for event in receiver.events], hub.stats()
 
 
-async def test_disorder_follows_from_the_seed(receiver: Receiver) -> None:
+async def test_disorder_follows_from_the_seed(receiver: RecordingReceiver) -> None:
     keys = [str(number) for number in range(200)]
     first, counts = await sent_under(DISORDER, keys)
     again, counts_again = await sent_under(DISORDER, keys)
@@ -162,7 +162,7 @@ async def test_events_are_doubled_overtaken_and_lost_as_counted() -> None:
     assert counts["held"] > 0
 
 
-async def test_a_duplicate_is_the_same_delivery_twice(receiver: Receiver) -> None:
+async def test_a_duplicate_is_the_same_delivery_twice(receiver: RecordingReceiver) -> None:
     async with hub_for(receiver, Disorder(duplicate_share=1, hold_seconds=0.05)) as hub:
         hub.enter([change("photo")])
         await drained(hub)
@@ -170,7 +170,7 @@ async def test_a_duplicate_is_the_same_delivery_twice(receiver: Receiver) -> Non
     assert first == second
 
 
-async def test_a_held_event_waits_and_lets_others_go_first(receiver: Receiver) -> None:
+async def test_a_held_event_waits_and_lets_others_go_first(receiver: RecordingReceiver) -> None:
     async with hub_for(receiver, Disorder(hold_share=0.5, hold_seconds=0.8, seed=1)) as hub:
         started = time.monotonic()
         for number in range(20):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.notifications import Auth, Notifications, NotificationsError, key_pattern, patched
+from infra.local.notifications import Auth, NotificationsError, NotificationTarget, key_pattern, patched
 
 GIVEN: dict[str, Any] = {
     "enabled": True,
@@ -14,7 +14,7 @@ GIVEN: dict[str, Any] = {
 }
 
 
-def patched_to(patch: object, before: Notifications | None = None) -> Notifications:
+def patched_to(patch: object, before: NotificationTarget | None = None) -> NotificationTarget:
     after = patched(before, patch)
     assert after is not None
     return after

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
-from infra.local.payload import Change, Event, EventName, body
+from infra.local.payload import Change, EventName, HubEvent, body
 
 CHANGE = Change(
     EventName.PUT,
@@ -13,7 +13,7 @@ CHANGE = Change(
     "d41d8cd98f00b204e9800998ecf8427e",
     datetime(2023, 5, 15, 10, 29, 59, 123_456, tzinfo=UTC),
 )
-EVENT = Event(CHANGE, bytes(range(10)), datetime(2023, 5, 15, 10, 30, tzinfo=UTC))
+EVENT = HubEvent(CHANGE, bytes(range(10)), datetime(2023, 5, 15, 10, 30, tzinfo=UTC))
 
 DOCUMENTED = """
 {"events": [{"eventVersion": "1", "eventSource": "tigris", "eventName": "OBJECT_CREATED_PUT",
@@ -39,17 +39,17 @@ def test_stamps_are_added_to_the_object_and_to_nothing_else() -> None:
 
 def test_times_are_utc_whatever_zone_they_come_in() -> None:
     elsewhere = datetime(2023, 5, 15, 12, 30, tzinfo=timezone(timedelta(hours=2)))
-    assert body([Event(CHANGE, bytes(10), elsewhere)]) == body([EVENT])
+    assert body([HubEvent(CHANGE, bytes(10), elsewhere)]) == body([EVENT])
 
 
 def test_keys_are_written_as_utf_8() -> None:
     named = Change(EventName.PUT, "b", "a b+c%20d/😀.jpg", 1, "e", CHANGE.modified)
-    assert '"a b+c%20d/😀.jpg"'.encode() in body([Event(named, bytes(10), EVENT.heard)])
+    assert '"a b+c%20d/😀.jpg"'.encode() in body([HubEvent(named, bytes(10), EVENT.heard)])
 
 
 def test_a_batch_keeps_its_order() -> None:
     events = [
-        Event(Change(EventName.PUT, "b", str(n), 1, "e", CHANGE.modified), bytes(10), EVENT.heard) for n in range(5)
+        HubEvent(Change(EventName.PUT, "b", str(n), 1, "e", CHANGE.modified), bytes(10), EVENT.heard) for n in range(5)
     ]
     assert [event["object"]["key"] for event in json.loads(body(events))["events"]] == [
         "0",

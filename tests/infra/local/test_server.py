@@ -11,8 +11,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.infra.local.running import Running, running
-from tests.infra.receiver import Receiver
+from tests.infra.local.running import RunningBucket, running
+from tests.infra.receiver import RecordingReceiver
 
 PARENT = """
 import os, subprocess, sys
@@ -32,7 +32,7 @@ def gone(pid: int, deadline_seconds: float = 20) -> bool:
     return False
 
 
-def test_it_says_where_it_listens_and_has_its_buckets(local: Running) -> None:
+def test_it_says_where_it_listens_and_has_its_buckets(local: RunningBucket) -> None:
     assert local.endpoint.startswith("http://127.0.0.1:")
     names = [bucket["Name"] for bucket in local.s3().list_buckets()["Buckets"]]
     assert "photos-in" in names
@@ -47,7 +47,7 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals) -> None:
 
 
 def test_it_stops_in_spite_of_a_hanging_request_and_a_hanging_webhook() -> None:
-    with Receiver(0) as receiver, running("--bucket", "photos-in") as local:
+    with RecordingReceiver(0) as receiver, running("--bucket", "photos-in") as local:
         local.patch("photos-in", {"web_hook": receiver.url})
         local.s3().put_object(Bucket="photos-in", Key="a", Body=b"hello")
         receiver.wait(lambda it: len(it.posts) == 1)
@@ -70,7 +70,7 @@ def test_it_does_not_outlive_a_parent_that_was_killed() -> None:
         assert gone(pid)
 
 
-def test_a_webhook_of_the_command_line_has_its_token_from_the_environment(receiver: Receiver) -> None:
+def test_a_webhook_of_the_command_line_has_its_token_from_the_environment(receiver: RecordingReceiver) -> None:
     arguments = ("--bucket", "photos-in", "--notify", f"photos-in={receiver.url}")
     filtered = ("--filter", 'photos-in=WHERE `key` REGEXP "^up/"')
     with running(*arguments, *filtered, environment={"YURT_NOTIFY_TOKEN_PHOTOS_IN": "s3cret"}) as local:

@@ -13,11 +13,11 @@ import pytest
 
 from tests import postgres
 from tests.webhook.ledger.workbench import POLICY, bench, event
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import CONNECT_SECONDS, Database, LedgerUnavailable
-from webhook.ledger.embedded import Server
-from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import Intake, Ledger
 from webhook.ledger.migrations import migrate
+from webhook.ledger.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -26,10 +26,10 @@ QUICKLY_SECONDS = 2 * CONNECT_SECONDS
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[PostgresServer]:
     """A server of this test's own, to be killed."""
     with tempfile.TemporaryDirectory(prefix="yurt-test-") as name:
-        server = Server(Path(name))
+        server = PostgresServer(Path(name))
         server.start()
         try:
             yield server
@@ -42,7 +42,7 @@ async def one(connection: Connection) -> int:
     return value
 
 
-async def test_a_database_that_is_killed_is_unavailable_and_comes_back_by_itself(server: Server) -> None:
+async def test_a_database_that_is_killed_is_unavailable_and_comes_back_by_itself(server: PostgresServer) -> None:
     database = await Database.connect(server.dsn, connections=3)
     connection = await asyncpg.connect(server.dsn)
     await migrate(connection)

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, Bench, bench, done, event
-from tests.workers.fleet_contract import CHECKS, Check
+from tests.webhook.fleet.fleet_contract import CHECKS, Check
+from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
 from webhook.ledger.fleet import Arrival, LedgerFleet
 from webhook.ledger.ledger import Claimed, Settlement
-from webhook.ledger.outcome import LOST
-from workers.fleet import Intent, State
+from webhook.ledger.machines import Intent, MachineState
+from webhook.ledger.transitions import LOST
 
 
 @dataclass
 class LedgerWorld:
     """The world of the fleet's contract, on the real ledger."""
 
-    bench: Bench
+    bench: LedgerBench
     fleet: LedgerFleet
     tokens: dict[int, str] = field(default_factory=dict)
     held: dict[int, list[Claimed]] = field(default_factory=dict)
@@ -173,7 +173,7 @@ async def test_a_worker_that_is_slain_loses_its_leases_as_attempts(postgres_dsn:
             intent, _ = await arrived(w)
             assert await w.take(intent.id, 2) == 2
             assert {lease.attempt for lease in w.held[intent.id]} == {attempt + 1}
-            assert await w.fleet.slaying(intent.id, "silent", State.READY)
+            assert await w.fleet.slaying(intent.id, "silent", MachineState.READY)
             said = [Settlement(lease.id, lease.token, intent.id, done()) for lease in w.held[intent.id]]
             assert await w.bench.ledger.settle(said) == [None, None]
             await w.advance(3_600)
@@ -203,7 +203,7 @@ async def test_slaying_is_one_transaction(postgres_dsn: str) -> None:
         await w.bench.sql("alter table objects add constraint broken check (state <> 'pending') not valid")
         try:
             with pytest.raises(Exception, match="broken"):
-                await w.fleet.slaying(intent.id, "silent", State.READY)
+                await w.fleet.slaying(intent.id, "silent", MachineState.READY)
         finally:
             await w.bench.sql("alter table objects drop constraint broken")
         assert await w.call(intent.id)

@@ -12,11 +12,10 @@ import asyncpg
 import pytest
 
 from tests.webhook.ledger.workbench import BROKEN, HOPELESS, bench, done, event
-from webhook.events import Kind, ObjectEvent, Order, Version
-from webhook.ledger.intake import Verdict
+from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, Quarantined
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import CHANNEL, Intake
-from webhook.ledger.outcome import Outcome
-from webhook.sources import Quarantined
+from webhook.ledger.transitions import Outcome
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 ACCEPTED, COALESCED, DUPLICATE, STALE = Verdict.ACCEPTED, Verdict.COALESCED, Verdict.DUPLICATE, Verdict.STALE
@@ -26,17 +25,17 @@ async def test_a_first_event_is_work_due_now(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         assert await b.hear(event(etag="v1")) == {ACCEPTED: 1}
         row = await b.row()
-        assert (row["state"], row["lane"], row["heard_etag"], row["heard_size"]) == ("pending", "work", "v1", 3 * 2**30)
+        assert (row["state"], row["lane"], row["event_etag"], row["event_size"]) == ("pending", "work", "v1", 3 * 2**30)
         assert await b.waits() == 0
         assert await b.counted() == {"received": 1, "accepted": 1}
 
 
-@pytest.mark.parametrize("kind", [Kind.REMOVED, Kind.MOVED])
-async def test_a_removal_is_a_check_that_expects_no_content(postgres_dsn: str, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [EventKind.REMOVED, EventKind.MOVED])
+async def test_a_removal_is_a_check_that_expects_no_content(postgres_dsn: str, kind: EventKind) -> None:
     async with bench(postgres_dsn) as b:
         await b.hear(event(etag="v1", kind=kind))
         row = await b.row()
-        assert (row["state"], row["lane"], row["heard_etag"]) == ("pending", "check", None)
+        assert (row["state"], row["lane"], row["event_etag"]) == ("pending", "check", None)
 
 
 async def test_the_same_delivery_again_changes_nothing(postgres_dsn: str) -> None:
@@ -58,11 +57,11 @@ async def test_another_event_joins_the_change_that_waits(postgres_dsn: str) -> N
     async with bench(postgres_dsn) as b:
         await b.hear(event(etag="v1"))
         assert await b.hear(event(etag="v1")) == {COALESCED: 1}
-        assert (await b.row())["heard_etag"] == "v1"
+        assert (await b.row())["event_etag"] == "v1"
         assert await b.hear(event(etag="v2")) == {COALESCED: 1}
-        assert (await b.row())["heard_etag"] is None
+        assert (await b.row())["event_etag"] is None
         assert await b.hear(event(etag="v2")) == {COALESCED: 1}
-        assert (await b.row())["heard_etag"] is None, "v1 may still come after v2"
+        assert (await b.row())["event_etag"] is None, "v1 may still come after v2"
 
 
 async def test_an_event_ends_a_wait_for_a_retry_and_starts_the_count_anew(postgres_dsn: str) -> None:
@@ -79,11 +78,11 @@ async def test_an_event_ends_a_wait_for_a_retry_and_starts_the_count_anew(postgr
 async def test_a_removal_turns_work_into_a_check_and_back(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         await b.hear(event())
-        await b.hear(event(kind=Kind.REMOVED))
+        await b.hear(event(kind=EventKind.REMOVED))
         assert await b.state() == ("pending", "check")
         await b.hear(event(etag="v1"))
         assert await b.state() == ("pending", "work")
-        assert (await b.row())["heard_etag"] is None, "it may be gone"
+        assert (await b.row())["event_etag"] is None, "it may be gone"
 
 
 async def test_a_parked_change_gives_way_to_a_new_one_but_not_to_its_own_redelivery(postgres_dsn: str) -> None:
@@ -95,7 +94,7 @@ async def test_a_parked_change_gives_way_to_a_new_one_but_not_to_its_own_redeliv
         assert await b.state() == ("parked", "work")
         assert await b.hear(event(etag="v2")) == {ACCEPTED: 1}
         row = await b.row()
-        assert (row["state"], row["error"], row["attempts"], row["heard_etag"]) == ("pending", None, 0, None)
+        assert (row["state"], row["error"], row["attempts"], row["event_etag"]) == ("pending", None, 0, None)
         assert (await b.counted("superseded", "accepted")) == {"superseded": 1, "accepted": 2}
 
 
@@ -108,11 +107,16 @@ async def test_events_during_a_lease_are_one_more_change(postgres_dsn: str) -> N
         assert await b.hear(said) == {DUPLICATE: 1}
         assert await b.hear(event(etag="v2")) == {COALESCED: 1}
         row = await b.row()
-        assert (row["state"], row["again"], row["again_lane"], row["heard_etag"]) == ("leased", True, "work", "v2")
+        assert (row["state"], row["rerun_requested"], row["rerun_lane"], row["event_etag"]) == (
+            "leased",
+            True,
+            "work",
+            "v2",
+        )
         assert (row["token"], row["attempts"]) == (lease.token, 1)
         assert await b.balance() == (0, 0)
         assert await b.hear(event(etag="v3")) == {COALESCED: 1}
-        assert (await b.row())["heard_etag"] is None
+        assert (await b.row())["event_etag"] is None
 
 
 async def test_a_first_content_that_comes_back_is_worked_again(postgres_dsn: str) -> None:
@@ -134,7 +138,7 @@ async def test_a_redelivery_after_another_event_is_heard(postgres_dsn: str) -> N
 
 async def test_what_is_done_or_gone_is_taken_up_again(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event("done.jpg"), event("gone.jpg", kind=Kind.REMOVED))
+        await b.hear(event("done.jpg"), event("gone.jpg", kind=EventKind.REMOVED))
         await b.settle(await b.take(), done())
         await b.sql("update objects set state = 'gone' where key = 'gone.jpg'")
         await b.sql("insert into tally values (0, $1, 'gone', 1)", b.photos)
@@ -153,8 +157,8 @@ async def test_two_pipelines_each_have_an_object_of_their_own(postgres_dsn: str)
 async def test_the_ledger_finds_stale_what_is_older_than_the_newest_it_knows(postgres_dsn: str) -> None:
     """The statement and `Version.is_older_than` say the same of every pair."""
     moments = [None, *(T0 + timedelta(milliseconds=ms) for ms in (0, 300, 1_000, 1_300, 2_000))]
-    orders = [None, Order("s", b"\1"), Order("s", b"\1\0"), Order("t", b"\2")]
-    versions = [Version("x", modified, order) for modified, order in itertools.product(moments, orders)]
+    orders = [None, EventOrder("s", b"\1"), EventOrder("s", b"\1\0"), EventOrder("t", b"\2")]
+    versions = [ContentVersion("x", modified, order) for modified, order in itertools.product(moments, orders)]
     pairs = {f"{n:04}": pair for n, pair in enumerate(itertools.product(versions, repeat=2))}
 
     def events(which: int) -> list[ObjectEvent]:
@@ -183,14 +187,14 @@ async def test_what_was_fetched_makes_older_events_stale(postgres_dsn: str) -> N
 
 async def test_order_is_kept_through_every_state(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        new, old = Order("s", b"2"), Order("s", b"1")
+        new, old = EventOrder("s", b"2"), EventOrder("s", b"1")
         await b.hear(event(order=new))
         assert await b.hear(event(order=old)) == {STALE: 1}
         assert await b.hear(event()) == {COALESCED: 1}, "an event without an order says nothing about it"
         assert await b.hear(event(order=old)) == {STALE: 1}
         lease = await b.take()
         assert await b.hear(event(order=old)) == {STALE: 1}
-        assert not (await b.row())["again"]
+        assert not (await b.row())["rerun_requested"]
         await b.settle(lease, HOPELESS)
         assert await b.hear(event(order=old)) == {STALE: 1}
         assert await b.state() == ("parked", "work")
@@ -202,13 +206,13 @@ async def test_order_is_kept_through_every_state(postgres_dsn: str) -> None:
 
 async def test_two_hints_in_one_request_are_told_apart(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        first = event(etag="v1", order=Order("s", b"1"))
+        first = event(etag="v1", order=EventOrder("s", b"1"))
         await b.hear(first)
         answers = await b.ledger.record(
             [
                 Intake([(b.photos, first)]),
                 Intake([(b.photos, event("other")), (b.photos, event("other"))]),
-                Intake([(b.photos, event(order=Order("s", b"0")))]),
+                Intake([(b.photos, event(order=EventOrder("s", b"0")))]),
             ]
         )
         assert [+answer for answer in answers] == [{DUPLICATE: 1}, {ACCEPTED: 1, COALESCED: 1}, {STALE: 1}]

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.webhook.ledger.workbench import BROKEN, HOPELESS, LEASE_SECONDS, STORE_DOWN, Bench, bench, event
-from webhook.events import Kind, ObjectEvent, Order
-from webhook.ledger.intake import Verdict
+from tests.webhook.ledger.workbench import BROKEN, HOPELESS, LEASE_SECONDS, STORE_DOWN, LedgerBench, bench, event
+from webhook.events import EventKind, EventOrder, ObjectEvent
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import Claimed
-from webhook.ledger.outcome import Absent, Done, Lane, Outcome, Present, Released, Unchanged
+from webhook.ledger.transitions import Lane, NotFound, Outcome, Present, Published, Returned, SameContent
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 KEYS = [f"{n}.jpg" for n in range(6)]
@@ -27,7 +27,7 @@ LANES: tuple[Lane, ...] = ("work", "check")
 class Walk:
     """One store, one ledger, and what is between them."""
 
-    bench: Bench
+    bench: LedgerBench
     rng: random.Random
     contents: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     """What the store holds: ETag and Last-Modified."""
@@ -49,7 +49,7 @@ class Walk:
         now = T0 + timedelta(seconds=self.seconds)
         if self.rng.random() < 0.25:
             etag, _ = self.contents.pop(key, ("", now))
-            self.late.append(event(key, etag or None, kind=self.rng.choice([Kind.REMOVED, Kind.MOVED])))
+            self.late.append(event(key, etag or None, kind=self.rng.choice([EventKind.REMOVED, EventKind.MOVED])))
             return
         etag = f"{key}-{self.rng.randrange(3)}"
         self.contents[key] = etag, now
@@ -65,7 +65,7 @@ class Walk:
             case 2:
                 return event(key, etag, modified=now)
             case _:
-                return event(key, etag, modified=now, order=Order("tigris", self.seconds.to_bytes(8, "big")))
+                return event(key, etag, modified=now, order=EventOrder("tigris", self.seconds.to_bytes(8, "big")))
 
     async def deliver(self) -> None:
         """Some events arrive, in any order, with some that came before."""
@@ -93,16 +93,16 @@ class Walk:
     def honest(self, lease: Claimed, lane: Lane, etag: str | None) -> Outcome:
         """What a worker, or the control plane in the check lane, says of the content that it found."""
         if etag is None:
-            return Absent()
+            return NotFound()
         if lane == "check":
             return Present()
-        return Unchanged() if etag == lease.done_etag else Done(etag, None, {"result.json": etag})
+        return SameContent() if etag == lease.done_etag else Published(etag, None, {"result.json": etag})
 
     async def settle(self) -> None:
         if not self.held:
             return
         lease, lane, etag = self.held.pop(self.rng.randrange(len(self.held)))
-        trouble: list[Outcome] = [STORE_DOWN] if lane == "check" else [STORE_DOWN, BROKEN, HOPELESS, Released()]
+        trouble: list[Outcome] = [STORE_DOWN] if lane == "check" else [STORE_DOWN, BROKEN, HOPELESS, Returned()]
         outcome = self.rng.choice(trouble) if self.rng.random() < 0.3 else self.honest(lease, lane, etag)
         assert await self.bench.settle(lease, outcome)
         self.lost.append((lease, lane, etag))

@@ -16,7 +16,7 @@ from webhook.ledger.queries import QUERIES
 ROWS = 50_000
 
 _FILL = """
-    insert into objects (pipeline_id, key, state, lane, due_at, heard_at, verdict, mark, deadline, token)
+    insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark, deadline, token)
     select $1, lpad(n::text, 9, '0'),
            (case when n % 2 = 0 then 'done' when n % 500 = 1 then 'leased' else 'pending' end)::object_state,
            (case when n % 100 = 3 then 'check' else 'work' end)::lane,

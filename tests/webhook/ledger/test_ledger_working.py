@@ -16,18 +16,18 @@ from tests.webhook.ledger.workbench import (
     LEASE_SECONDS,
     POLICY,
     STORE_DOWN,
-    Bench,
+    LedgerBench,
     bench,
     done,
     event,
 )
-from webhook.events import Kind, Order
+from webhook.events import EventKind, EventOrder
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import CHANNEL, Intake, Ledger, Settlement, pipeline_id
 from webhook.ledger.migrations import migrate
-from webhook.ledger.outcome import LOST, Absent, Done, Failed, Outcome, Present, Released, Unchanged
 from webhook.ledger.queries import QUERIES
+from webhook.ledger.transitions import LOST, Failure, NotFound, Outcome, Present, Published, Returned, SameContent
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ async def test_a_lease_says_all_that_is_known(postgres_dsn: str) -> None:
         await b.hear(event(etag="v1", modified=T0))
         lease = await b.take()
         assert (lease.key, lease.pipeline_id, lease.attempt) == ("a.jpg", b.photos, 1)
-        assert (lease.heard_etag, lease.newest_at, lease.done_etag) == ("v1", T0, None)
+        assert (lease.event_etag, lease.newest_at, lease.done_etag) == ("v1", T0, None)
         await b.settle(lease, done("v1"))
         await b.hear(event(etag="v2"))
         assert (await b.take()).done_etag == "v1"
@@ -59,7 +59,7 @@ async def test_what_waits_longest_is_leased_first_each_object_once(postgres_dsn:
 async def test_each_lane_and_pipeline_is_claimed_by_itself(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         await b.hear(event("work"))
-        await b.hear(event("check", kind=Kind.REMOVED))
+        await b.hear(event("check", kind=EventKind.REMOVED))
         await b.hear(event("other"), pipelines=[b.videos])
         assert [lease.key for lease in await b.claim(lane="check")] == ["check"]
         assert [lease.key for lease in await b.claim(pipeline=b.videos)] == ["other"]
@@ -120,7 +120,7 @@ async def test_tokens_only_grow_also_across_a_rebuilt_ledger(postgres_dsn: str) 
 # settling
 
 
-async def lose_to_reaper(b: Bench) -> None:
+async def lose_to_reaper(b: LedgerBench) -> None:
     await b.advance(LEASE_SECONDS + 1)
     assert await b.ledger.reap() == 1
     await b.advance(60)
@@ -138,7 +138,7 @@ async def test_a_settled_lease_is_settled(postgres_dsn: str) -> None:
         assert not await b.claim()
 
 
-@pytest.mark.parametrize("outcome", [done("v9"), Unchanged(), Absent(), Released(), BROKEN, HOPELESS])
+@pytest.mark.parametrize("outcome", [done("v9"), SameContent(), NotFound(), Returned(), BROKEN, HOPELESS])
 @pytest.mark.parametrize("how", ["old-token", "other-worker", "nobody", "settled", "expired", "leased-anew"])
 async def test_who_lost_the_lease_changes_nothing(postgres_dsn: str, how: str, outcome: Outcome) -> None:
     async with bench(postgres_dsn) as b:
@@ -199,10 +199,10 @@ async def test_settling_the_same_lease_at_once_succeeds_once(postgres_dsn: str) 
 @pytest.mark.parametrize(
     "outcome",
     [
-        Done("nul\0", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), {"a": "nul\0", "b": "\ud800"}),
-        Done("\udfff", datetime.min.replace(tzinfo=timezone(timedelta(hours=5))), {}),
-        Done("naive", T0.replace(tzinfo=None), {}),
-        Failed("crashed", "nul \0 half \ud800", retry=True, log="\0\udfff" * 100),
+        Published("nul\0", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))), {"a": "nul\0", "b": "\ud800"}),
+        Published("\udfff", datetime.min.replace(tzinfo=timezone(timedelta(hours=5))), {}),
+        Published("naive", T0.replace(tzinfo=None), {}),
+        Failure("crashed", "nul \0 half \ud800", retry=True, log="\0\udfff" * 100),
     ],
 )
 async def test_nothing_that_a_worker_says_spoils_the_batch(postgres_dsn: str, outcome: Outcome) -> None:
@@ -252,7 +252,7 @@ async def test_the_content_fetched_was_the_older_one(postgres_dsn: str) -> None:
         assert await b.settle(lease, done("v1"))
         assert await b.waits() == 0
         again = await b.take()
-        assert (again.heard_etag, again.done_etag, again.attempt) == (None, "v1", 1)
+        assert (again.event_etag, again.done_etag, again.attempt) == (None, "v1", 1)
         assert await b.settle(again, done("v2"))
         assert await b.counted("done", "superseded") == {"done": 2, "superseded": 0}
 
@@ -264,7 +264,7 @@ async def test_events_that_disagree_cover_nothing_and_promise_nothing(postgres_d
         await b.hear(event(etag="v3"))
         await b.hear(event(etag="v2"))
         assert await b.settle(lease, done("v2"))
-        assert (await b.take()).heard_etag is None
+        assert (await b.take()).event_etag is None
 
 
 @pytest.mark.parametrize("one_flush", [False, True])
@@ -273,7 +273,7 @@ async def test_a_removal_meanwhile_is_looked_into(postgres_dsn: str, removal_fir
     async with bench(postgres_dsn) as b:
         await b.hear(event(etag="v1"))
         lease = await b.take()
-        said = [event(etag="v1"), event(etag="v1", kind=Kind.REMOVED)]
+        said = [event(etag="v1"), event(etag="v1", kind=EventKind.REMOVED)]
         if removal_first:
             said.reverse()
         if one_flush:
@@ -293,7 +293,7 @@ async def test_a_failure_gives_way_to_the_newer_change(postgres_dsn: str) -> Non
         assert await b.settle(lease, HOPELESS)
         assert await b.waits() == 0
         row = await b.row()
-        assert (row["state"], row["error"], row["attempts"], row["again"]) == ("pending", None, 0, False)
+        assert (row["state"], row["error"], row["attempts"], row["rerun_requested"]) == ("pending", None, 0, False)
         assert row["done_at"] is None, "there is no result"
 
 
@@ -405,7 +405,7 @@ async def test_what_is_given_back_goes_to_another_with_no_attempt_counted(postgr
         for _ in range(2 * POLICY.attempts):
             lease = await b.take()
             assert lease.attempt == 1
-            await b.settle(lease, Released())
+            await b.settle(lease, Returned())
             await b.advance(10)
         assert await b.state() == ("pending", "work")
 
@@ -433,12 +433,12 @@ async def test_a_removal_is_believed_after_so_many_404s(postgres_dsn: str) -> No
     async with bench(postgres_dsn) as b:
         await b.hear(event(etag="v1", modified=T0))
         await b.settle(await b.take(), done("v1", T0))
-        await b.hear(event(kind=Kind.REMOVED))
-        assert await b.settle(await b.take("check"), Absent())
+        await b.hear(event(kind=EventKind.REMOVED))
+        assert await b.settle(await b.take("check"), NotFound())
         assert await b.state() == ("pending", "check")
         assert await b.waits() == 10
         await b.advance(10)
-        assert await b.settle(await b.take("check"), Absent())
+        assert await b.settle(await b.take("check"), NotFound())
         row = await b.row()
         assert (row["state"], row["done_etag"], row["published"], row["newest_at"]) == ("gone", None, None, None)
         assert await b.counted("gone") == {"gone": 1}
@@ -452,18 +452,18 @@ async def test_a_workers_404_is_checked_from_the_first_on(postgres_dsn: str) -> 
         for _ in range(POLICY.attempts - 1):
             await b.settle(await b.take(), BROKEN)
             await b.advance(60)
-        assert await b.settle(await b.take(), Absent())
+        assert await b.settle(await b.take(), NotFound())
         for _ in range(POLICY.absent_checks):
             assert await b.state() == ("pending", "check")
             await b.advance(60)
-            await b.settle(await b.take("check"), Absent())
+            await b.settle(await b.take("check"), NotFound())
         assert await b.state() == ("gone", "work")
 
 
 async def test_checks_that_the_store_does_not_answer_are_no_404s(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(kind=Kind.REMOVED))
-        for outcome, attempt in ((STORE_DOWN, 1), (STORE_DOWN, 1), (Absent(), 1), (STORE_DOWN, 2), (Absent(), 2)):
+        await b.hear(event(kind=EventKind.REMOVED))
+        for outcome, attempt in ((STORE_DOWN, 1), (STORE_DOWN, 1), (NotFound(), 1), (STORE_DOWN, 2), (NotFound(), 2)):
             assert await b.state() == ("pending", "check")
             lease = await b.take("check")
             assert lease.attempt == attempt, "by this the checker knows when the outputs may go"
@@ -474,7 +474,7 @@ async def test_checks_that_the_store_does_not_answer_are_no_404s(postgres_dsn: s
 
 async def test_what_is_there_after_all_is_worked(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(kind=Kind.REMOVED))
+        await b.hear(event(kind=EventKind.REMOVED))
         await b.settle(await b.take("check"), Present())
         lease = await b.take()
         assert lease.attempt == 1
@@ -483,14 +483,14 @@ async def test_what_is_there_after_all_is_worked(postgres_dsn: str) -> None:
 
 async def test_what_was_heard_while_the_old_content_went_is_not_forgotten_with_it(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(kind=Kind.REMOVED))
-        await b.settle(await b.take("check"), Absent())
+        await b.hear(event(kind=EventKind.REMOVED))
+        await b.settle(await b.take("check"), NotFound())
         await b.advance(10)
         lease = await b.take("check")
-        new = Order("s", b"2")
+        new = EventOrder("s", b"2")
         assert await b.hear(event(etag="new", modified=T0, order=new)) == {Verdict.ACCEPTED: 1}
-        assert await b.settle(lease, Absent())
-        assert await b.hear(event(etag="old", order=Order("s", b"1"))) == {Verdict.STALE: 1}
+        assert await b.settle(lease, NotFound())
+        assert await b.hear(event(etag="old", order=EventOrder("s", b"1"))) == {Verdict.STALE: 1}
         lease = await b.take()
-        assert (lease.heard_etag, lease.newest_at, lease.done_etag) == (None, T0, None)
+        assert (lease.event_etag, lease.newest_at, lease.done_etag) == (None, T0, None)
         assert await b.counted("gone", "superseded") == {"gone": 1, "superseded": 0}

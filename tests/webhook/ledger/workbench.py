@@ -13,33 +13,33 @@ from typing import Any
 import asyncpg
 
 from tests.postgres import dsn_of
-from webhook.events import Kind, ObjectEvent, Order, Version, mark_of
+from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, mark_of
+from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.intake import Verdict
 from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement, pipeline_id
-from webhook.ledger.outcome import Done, Failed, Lane, Outcome, Policy
+from webhook.ledger.transitions import Failure, Lane, Outcome, Policy, Published
 
 POLICY = Policy(attempts=3, store_attempts=6, absent_checks=2, backoff_seconds=10, backoff_limit_seconds=60)
-BROKEN = Failed("unreadable", "It cannot be read.", retry=True)
-HOPELESS = Failed("unreadable", "It is no photo.", retry=False)
-STORE_DOWN = Failed("store", "503", retry=True)
+BROKEN = Failure("unreadable", "It cannot be read.", retry=True)
+HOPELESS = Failure("unreadable", "It is no photo.", retry=False)
+STORE_DOWN = Failure("store", "503", retry=True)
 LEASE_SECONDS = 100.0
 
 _numbers = itertools.count(1)
 
 
-def done(etag: str = "v1", modified: datetime | None = None) -> Done:
+def done(etag: str = "v1", modified: datetime | None = None) -> Published:
     """A result of the content with this ETag."""
-    return Done(etag, modified, {"256.webp": f"out-{etag}", "result.json": f"man-{etag}"})
+    return Published(etag, modified, {"256.webp": f"out-{etag}", "result.json": f"man-{etag}"})
 
 
 def event(
     key: str = "a.jpg",
     etag: str | None = "v1",
     *,
-    kind: Kind = Kind.CREATED,
+    kind: EventKind = EventKind.CREATED,
     modified: datetime | None = None,
-    order: Order | None = None,
+    order: EventOrder | None = None,
     mark: str | None = None,
 ) -> ObjectEvent:
     """An event; another one than any before unless it is given a mark."""
@@ -48,14 +48,14 @@ def event(
         bucket="photos-in",
         key=key,
         kind=kind,
-        version=Version(etag, modified, order),
+        version=ContentVersion(etag, modified, order),
         size=3 * 2**30,
         mark=mark_of(mark if mark is not None else next(_numbers)),
     )
 
 
 @dataclass
-class Bench:
+class LedgerBench:
     """A ledger with two pipelines, and what tests ask of it."""
 
     database: Database
@@ -166,13 +166,13 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(dsn: str) -> AsyncIterator[Bench]:
+async def bench(dsn: str) -> AsyncIterator[LedgerBench]:
     """An empty bench whose clock stands still. Whatever was done on it, its books must balance at the end."""
     own = await _emptied(dsn)
     connected = await Database.connect(own, connections=6)
     try:
         numbers = [await pipeline_id(connected, name, "photos-in") for name in ("photos", "videos")]
-        made = Bench(connected, own, *numbers)
+        made = LedgerBench(connected, own, *numbers)
         await made.sql("insert into clock values ('2026-05-15 10:30Z')")
         yield made
         assert await made.balance() == (0, 0)

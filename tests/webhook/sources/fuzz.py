@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from webhook.sources import BadEvent, MalformedBody, Source
+from webhook.events import UnreadableEvent
+from webhook.sources import MalformedBody, Source
 
 _WORDS = ["Records", "events", "message", "detail", "s3", "object", "key", "aws:s3", "ceph:s3", "1", "ab" * 8, "%zz"]
 
@@ -52,7 +53,7 @@ def _changed(draw: st.DrawFn, value: Any) -> Any:
 
 def withstands(source: Source, body: bytes) -> None:
     """The promise of a source: events and quarantine, or a refusal, and nothing else."""
-    with contextlib.suppress(BadEvent):
+    with contextlib.suppress(UnreadableEvent):
         source.event(body)
     try:
         batch = source.parse(body)
@@ -62,7 +63,7 @@ def withstands(source: Source, body: bytes) -> None:
     for bad in batch.quarantined:
         assert bad.reason
         assert bad.source == source.name
-        with pytest.raises(BadEvent) as again:
+        with pytest.raises(UnreadableEvent) as again:
             source.event(bad.raw)
         assert str(again.value) == bad.reason
     for event in batch.events:

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.webhook.sources.fuzz import mutated, noise, withstands
-from webhook.events import MAX_SIZE_BYTES, Kind, ObjectEvent
-from webhook.sources import BadEvent, MalformedBody
+from webhook.events import MAX_SIZE_BYTES, EventKind, ObjectEvent, UnreadableEvent
+from webhook.sources import MalformedBody
 from webhook.sources.gcs import Gcs
 
 CONTENT = b"hello"
@@ -84,7 +84,7 @@ def one(said: dict[str, Any]) -> ObjectEvent:
 def test_an_upload() -> None:
     read = one(push(overwroteGeneration="1600000000000000"))
     assert (read.source, read.bucket, read.key) == ("gcs", "inbox", "photos/a b+c.jpg")
-    assert (read.kind, read.size) == (Kind.CREATED, 5)
+    assert (read.kind, read.size) == (EventKind.CREATED, 5)
     assert read.version.modified is None
 
 
@@ -107,7 +107,7 @@ def test_sizes_are_texts(size: int | str) -> None:
 
 def test_a_notification_without_payload_has_only_its_attributes() -> None:
     read = one(push(payloadFormat="NONE", data=""))
-    assert (read.key, read.kind) == ("photos/a b+c.jpg", Kind.CREATED)
+    assert (read.key, read.kind) == ("photos/a b+c.jpg", EventKind.CREATED)
     assert (read.size, read.version.etag) == (None, None)
     assert read.version.order == one(push()).version.order
     assert read.mark == one(push()).mark  # of two notifications of one bucket
@@ -119,19 +119,19 @@ def test_a_notification_without_payload_has_only_its_attributes() -> None:
 @pytest.mark.parametrize(
     ("event_type", "kind"),
     [
-        ("OBJECT_FINALIZE", Kind.CREATED),
-        ("OBJECT_DELETE", Kind.REMOVED),
-        ("OBJECT_ARCHIVE", Kind.REMOVED),
-        ("OBJECT_METADATA_UPDATE", Kind.IRRELEVANT),
+        ("OBJECT_FINALIZE", EventKind.CREATED),
+        ("OBJECT_DELETE", EventKind.REMOVED),
+        ("OBJECT_ARCHIVE", EventKind.REMOVED),
+        ("OBJECT_METADATA_UPDATE", EventKind.IRRELEVANT),
     ],
 )
-def test_event_types(event_type: str, kind: Kind) -> None:
+def test_event_types(event_type: str, kind: EventKind) -> None:
     assert one(push(event_type)).kind is kind
 
 
 @pytest.mark.parametrize("event_type", ["OBJECT_DELETE", "OBJECT_ARCHIVE"])
 def test_what_went_only_to_make_room_for_newer_content_did_not_go(event_type: str) -> None:
-    assert one(push(event_type, overwrittenByGeneration="1700000000999999")).kind is Kind.IRRELEVANT
+    assert one(push(event_type, overwrittenByGeneration="1700000000999999")).kind is EventKind.IRRELEVANT
 
 
 def test_a_removal_comes_after_all_that_happened_to_its_generation_and_before_the_next() -> None:
@@ -220,7 +220,7 @@ def test_pushes_that_go_to_quarantine_whole(said: Any, why: str) -> None:
     [bad] = batch.quarantined
     assert why in bad.reason
     assert (bad.source, bad.raw) == ("gcs", body)
-    with pytest.raises(BadEvent):
+    with pytest.raises(UnreadableEvent):
         Gcs().event(bad.raw)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from webhook.events import Kind, ObjectEvent
+from webhook.events import EventKind, ObjectEvent
 from webhook.sources import Batch
 from webhook.sources.s3 import S3
 
@@ -39,7 +39,7 @@ def test_each_request_tells_of_the_raw_key(stem: str) -> None:
     assert found
     assert key is None or {event.key for event in found} == {key}
     assert all(event.bucket.startswith("rec2") for event in found)
-    assert all((event.kind is Kind.REMOVED) == ("delete" in stem) for event in found if key is not None)
+    assert all((event.kind is EventKind.REMOVED) == ("delete" in stem) for event in found if key is not None)
 
 
 def test_each_removal_but_that_of_a_delete_marker_names_what_was_removed() -> None:
@@ -65,7 +65,7 @@ def test_racing_writers_are_not_ordered() -> None:
 def test_a_queue_that_waited_tells_each_change_once() -> None:
     found = events("020-pers-receiver-down")
     assert len({event.mark for event in found}) == len(found) == 9
-    assert found[-1].kind is Kind.REMOVED
+    assert found[-1].kind is EventKind.REMOVED
 
 
 def test_no_credential_was_recorded() -> None:

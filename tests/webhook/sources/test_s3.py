@@ -14,8 +14,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.webhook.sources.fuzz import mutated, noise, withstands
-from webhook.events import MAX_SIZE_BYTES, Kind, ObjectEvent, Version
-from webhook.sources import MAX_EVENTS, BadEvent, Batch, MalformedBody
+from webhook.events import MAX_SIZE_BYTES, ContentVersion, EventKind, ObjectEvent, UnreadableEvent
+from webhook.sources import MAX_EVENTS, Batch, MalformedBody
 from webhook.sources.s3 import AHEAD_SECONDS, CEPH_INEXACT_SECONDS, S3
 
 NOW = 1_800_000_000
@@ -145,7 +145,7 @@ def reason(said: Any) -> str:
     assert [read.key for read in batch.events] == ["good", "other"]
     [bad] = batch.quarantined
     assert (bad.source, json.loads(bad.raw)) == ("s3", said)
-    with pytest.raises(BadEvent) as again:
+    with pytest.raises(UnreadableEvent) as again:
         source().event(bad.raw)
     assert str(again.value) == bad.reason
     return bad.reason
@@ -166,7 +166,7 @@ def dialects(**item: Any) -> list[dict[str, Any]]:
 def test_aws_own_example() -> None:
     read = one(aws())
     assert (read.source, read.bucket, read.key) == ("s3", "amzn-s3-demo-bucket", "HappyFace.jpg")
-    assert (read.kind, read.size) == (Kind.CREATED, 1024)
+    assert (read.kind, read.size) == (EventKind.CREATED, 1024)
     assert (read.version.etag, read.version.modified) == ("d41d8cd98f00b204e9800998ecf8427e", None)
 
 
@@ -223,7 +223,7 @@ def test_a_deletion_has_neither_size_nor_etag() -> None:
         for name in ("size", "eTag"):
             said["s3"]["object"].pop(name, None)
         read = one(said)
-        assert (read.kind, read.size, read.version.etag) == (Kind.REMOVED, None, None)
+        assert (read.kind, read.size, read.version.etag) == (EventKind.REMOVED, None, None)
 
 
 # ── EventBridge ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +232,7 @@ def test_a_deletion_has_neither_size_nor_etag() -> None:
 def test_eventbridge_says_one_event_a_request() -> None:
     read = one(bridged())
     assert (read.bucket, read.key, read.size) == ("amzn-s3-demo-bucket", "example-key", 5)
-    assert (read.kind, read.version.etag) == (Kind.CREATED, "b1946ac92492d2347c6235b4d2611184")
+    assert (read.kind, read.version.etag) == (EventKind.CREATED, "b1946ac92492d2347c6235b4d2611184")
 
 
 @pytest.mark.parametrize("key", ["a+b.jpg", "100%", "a%20b", "日本 🏕.jpg"])
@@ -277,7 +277,7 @@ def test_events_of_eventbridge_that_go_to_quarantine_whole(said: Any, why: str) 
 def test_minio_says_the_name_with_a_prefix_and_the_key_query_escaped_and_much_beside_the_records() -> None:
     said = {"EventName": "s3:ObjectCreated:Put", "Key": "inbox/images/my photo.jpg", "Records": [minio()]}
     [read] = source().parse(json.dumps(said).encode()).events
-    assert (read.bucket, read.key, read.kind) == ("inbox", "images/my photo.jpg", Kind.CREATED)
+    assert (read.bucket, read.key, read.kind) == ("inbox", "images/my photo.jpg", EventKind.CREATED)
 
 
 @given(st.lists(st.integers(0, NOW * 10**9), min_size=2, max_size=2))
@@ -332,7 +332,7 @@ def test_what_a_ceph_gateway_sent(path: Path) -> None:
     assert read.bucket == said["s3"]["bucket"]["name"]
     assert read.size == said["s3"]["object"]["size"]
     assert read.version.etag == (said["s3"]["object"]["eTag"] or None)
-    assert read.kind is (Kind.REMOVED if "Removed" in said["eventName"] else Kind.CREATED)
+    assert read.kind is (EventKind.REMOVED if "Removed" in said["eventName"] else EventKind.CREATED)
     assert read.version.order is not None
 
 
@@ -401,43 +401,43 @@ def test_a_put_that_ceph_refused_is_announced_all_the_same_and_is_a_hint() -> No
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("ObjectCreated:Put", Kind.CREATED),
-        ("ObjectCreated:Post", Kind.CREATED),
-        ("ObjectCreated:Copy", Kind.CREATED),
-        ("ObjectCreated:CompleteMultipartUpload", Kind.CREATED),
-        ("ObjectCreated:SomethingNew", Kind.CREATED),
-        ("ObjectSynced:Create", Kind.CREATED),
-        ("ObjectRemoved:Delete", Kind.REMOVED),
-        ("ObjectRemoved:DeleteMarkerCreated", Kind.REMOVED),
-        ("ObjectRemoved:NoOP", Kind.REMOVED),
-        ("LifecycleExpiration:Delete", Kind.REMOVED),
-        ("LifecycleExpiration:DeleteMarkerCreated", Kind.REMOVED),
-        ("LifecycleDelMarkerExpiration:Delete", Kind.REMOVED),
-        ("ObjectLifecycle:Expiration:Current", Kind.REMOVED),
-        ("ObjectSynced:Delete", Kind.REMOVED),
-        ("ObjectSynced:DeletionMarkerCreated", Kind.REMOVED),
-        ("ReducedRedundancyLostObject", Kind.REMOVED),
-        ("ObjectCreated:PutTagging", Kind.IRRELEVANT),
-        ("ObjectCreated:DeleteTagging", Kind.IRRELEVANT),
-        ("ObjectCreated:PutRetention", Kind.IRRELEVANT),
-        ("ObjectCreated:PutLegalHold", Kind.IRRELEVANT),
-        ("ObjectAccessed:Get", Kind.IRRELEVANT),
-        ("ObjectAccessed:Head", Kind.IRRELEVANT),
-        ("ObjectTagging:Put", Kind.IRRELEVANT),
-        ("ObjectTagging:Delete", Kind.IRRELEVANT),
-        ("ObjectAcl:Put", Kind.IRRELEVANT),
-        ("ObjectRestore:Post", Kind.IRRELEVANT),
-        ("ObjectRestore:Completed", Kind.IRRELEVANT),
-        ("ObjectTransition:Complete", Kind.IRRELEVANT),
-        ("ObjectLifecycle:Expiration:NonCurrent", Kind.IRRELEVANT),
-        ("ObjectLifecycle:Transition:Current", Kind.IRRELEVANT),
-        ("LifecycleTransition", Kind.IRRELEVANT),
-        ("IntelligentTiering", Kind.IRRELEVANT),
-        ("Replication:OperationCompletedReplication", Kind.IRRELEVANT),
-        ("Scanner:ManyVersions", Kind.IRRELEVANT),
+        ("ObjectCreated:Put", EventKind.CREATED),
+        ("ObjectCreated:Post", EventKind.CREATED),
+        ("ObjectCreated:Copy", EventKind.CREATED),
+        ("ObjectCreated:CompleteMultipartUpload", EventKind.CREATED),
+        ("ObjectCreated:SomethingNew", EventKind.CREATED),
+        ("ObjectSynced:Create", EventKind.CREATED),
+        ("ObjectRemoved:Delete", EventKind.REMOVED),
+        ("ObjectRemoved:DeleteMarkerCreated", EventKind.REMOVED),
+        ("ObjectRemoved:NoOP", EventKind.REMOVED),
+        ("LifecycleExpiration:Delete", EventKind.REMOVED),
+        ("LifecycleExpiration:DeleteMarkerCreated", EventKind.REMOVED),
+        ("LifecycleDelMarkerExpiration:Delete", EventKind.REMOVED),
+        ("ObjectLifecycle:Expiration:Current", EventKind.REMOVED),
+        ("ObjectSynced:Delete", EventKind.REMOVED),
+        ("ObjectSynced:DeletionMarkerCreated", EventKind.REMOVED),
+        ("ReducedRedundancyLostObject", EventKind.REMOVED),
+        ("ObjectCreated:PutTagging", EventKind.IRRELEVANT),
+        ("ObjectCreated:DeleteTagging", EventKind.IRRELEVANT),
+        ("ObjectCreated:PutRetention", EventKind.IRRELEVANT),
+        ("ObjectCreated:PutLegalHold", EventKind.IRRELEVANT),
+        ("ObjectAccessed:Get", EventKind.IRRELEVANT),
+        ("ObjectAccessed:Head", EventKind.IRRELEVANT),
+        ("ObjectTagging:Put", EventKind.IRRELEVANT),
+        ("ObjectTagging:Delete", EventKind.IRRELEVANT),
+        ("ObjectAcl:Put", EventKind.IRRELEVANT),
+        ("ObjectRestore:Post", EventKind.IRRELEVANT),
+        ("ObjectRestore:Completed", EventKind.IRRELEVANT),
+        ("ObjectTransition:Complete", EventKind.IRRELEVANT),
+        ("ObjectLifecycle:Expiration:NonCurrent", EventKind.IRRELEVANT),
+        ("ObjectLifecycle:Transition:Current", EventKind.IRRELEVANT),
+        ("LifecycleTransition", EventKind.IRRELEVANT),
+        ("IntelligentTiering", EventKind.IRRELEVANT),
+        ("Replication:OperationCompletedReplication", EventKind.IRRELEVANT),
+        ("Scanner:ManyVersions", EventKind.IRRELEVANT),
     ],
 )
-def test_event_names_with_and_without_prefix(name: str, kind: Kind) -> None:
+def test_event_names_with_and_without_prefix(name: str, kind: EventKind) -> None:
     for said, prefix in product((aws, minio, ceph), ("", "s3:")):
         assert one(said(prefix + name)).kind is kind
 
@@ -445,19 +445,19 @@ def test_event_names_with_and_without_prefix(name: str, kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("Object Created", Kind.CREATED),
-        ("Object Deleted", Kind.REMOVED),
-        ("Object Restore Initiated", Kind.IRRELEVANT),
-        ("Object Restore Completed", Kind.IRRELEVANT),
-        ("Object Restore Expired", Kind.IRRELEVANT),
-        ("Object Storage Class Changed", Kind.IRRELEVANT),
-        ("Object Access Tier Changed", Kind.IRRELEVANT),
-        ("Object ACL Updated", Kind.IRRELEVANT),
-        ("Object Tags Added", Kind.IRRELEVANT),
-        ("Object Tags Deleted", Kind.IRRELEVANT),
+        ("Object Created", EventKind.CREATED),
+        ("Object Deleted", EventKind.REMOVED),
+        ("Object Restore Initiated", EventKind.IRRELEVANT),
+        ("Object Restore Completed", EventKind.IRRELEVANT),
+        ("Object Restore Expired", EventKind.IRRELEVANT),
+        ("Object Storage Class Changed", EventKind.IRRELEVANT),
+        ("Object Access Tier Changed", EventKind.IRRELEVANT),
+        ("Object ACL Updated", EventKind.IRRELEVANT),
+        ("Object Tags Added", EventKind.IRRELEVANT),
+        ("Object Tags Deleted", EventKind.IRRELEVANT),
     ],
 )
-def test_event_names_of_eventbridge(name: str, kind: Kind) -> None:
+def test_event_names_of_eventbridge(name: str, kind: EventKind) -> None:
     assert one(bridged(name)).kind is kind
 
 
@@ -608,7 +608,7 @@ def test_there_is_no_verdict_across_kinds_of_store(one_of: Any, other_of: Any, a
     assume(kinds[0] != kinds[1])
     first, second = one(one_of(sequencer=a)).version, one(other_of(sequencer=b)).version
     assert not first.is_older_than(second)
-    assert not first.is_older_than(Version())
+    assert not first.is_older_than(ContentVersion())
 
 
 @given(st.lists(st.tuples(makers, sequencers), min_size=3, max_size=3))

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.webhook.sources.fuzz import mutated, noise, withstands
-from webhook.events import MAX_SIZE_BYTES, Kind, ObjectEvent, Version
+from webhook.events import MAX_SIZE_BYTES, ContentVersion, EventKind, ObjectEvent
 from webhook.sources import MAX_EVENTS, Batch, MalformedBody
 from webhook.sources.tigris import Tigris
 
@@ -62,24 +62,24 @@ def reason(said: Any) -> str:
 def test_the_vendors_own_example() -> None:
     read = one(event())
     assert (read.source, read.bucket, read.key, read.size) == ("tigris", "my-bucket", "path/to/myfile.txt", 1024)
-    assert (read.kind, read.version.etag) == (Kind.CREATED, "d41d8cd98f00b204e9800998ecf8427e")
+    assert (read.kind, read.version.etag) == (EventKind.CREATED, "d41d8cd98f00b204e9800998ecf8427e")
     assert (read.version.modified, read.version.order) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("OBJECT_CREATED_PUT", Kind.CREATED),
-        ("OBJECT_CREATED_MULTIPART", Kind.CREATED),
-        ("OBJECT_CREATED_COPY", Kind.CREATED),
-        ("OBJECT_CREATED_POST", Kind.CREATED),
-        ("OBJECT_CREATED_BY_SOMETHING_NEW", Kind.CREATED),
-        ("OBJECT_DELETED", Kind.REMOVED),
-        ("OBJECT_RENAME", Kind.MOVED),
-        ("OBJECT_TRANSITIONED", Kind.IRRELEVANT),
+        ("OBJECT_CREATED_PUT", EventKind.CREATED),
+        ("OBJECT_CREATED_MULTIPART", EventKind.CREATED),
+        ("OBJECT_CREATED_COPY", EventKind.CREATED),
+        ("OBJECT_CREATED_POST", EventKind.CREATED),
+        ("OBJECT_CREATED_BY_SOMETHING_NEW", EventKind.CREATED),
+        ("OBJECT_DELETED", EventKind.REMOVED),
+        ("OBJECT_RENAME", EventKind.MOVED),
+        ("OBJECT_TRANSITIONED", EventKind.IRRELEVANT),
     ],
 )
-def test_event_names(name: str, kind: Kind) -> None:
+def test_event_names(name: str, kind: EventKind) -> None:
     assert one(event(name)).kind is kind
 
 
@@ -354,5 +354,5 @@ def test_no_damage_to_a_good_body_raises_anything_but_malformed(body: bytes) -> 
 def test_a_rename_proves_nothing_by_its_last_modified() -> None:
     """The file may be older than the one that had its new name before."""
     stamped = {"lastModified": "2020-01-01T00:00:00Z", "versionstamp": "00" * 10}
-    assert one(event("OBJECT_RENAME", **stamped)).version == Version()
+    assert one(event("OBJECT_RENAME", **stamped)).version == ContentVersion()
     assert one(event("OBJECT_CREATED_COPY", **stamped)).version.order is not None

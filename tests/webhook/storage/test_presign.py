@@ -18,13 +18,13 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair
 from webhook.storage import presign
-from webhook.storage.presign import MAX_EXPIRES_SECONDS, Credentials, Presigner, address
+from webhook.storage.presign import MAX_EXPIRES_SECONDS, Presigner, SigningKeys, address
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
-KEYS = Credentials("tid_test", "tsec_test/+=")
+KEYS = SigningKeys("tid_test", "tsec_test/+=")
 PLAIN = Presigner("http://127.0.0.1:9000", "auto", KEYS)
 HOSTED = Presigner("https://t3.storage.dev", "auto", KEYS)
 
@@ -130,7 +130,7 @@ STYLES = {
 @pytest.mark.parametrize("endpoint", STYLES)
 @pytest.mark.parametrize("token", [None, "session/token+with=signs"])
 def test_signatures_are_botocores_for_each_style_of_address(endpoint: str, token: str | None) -> None:
-    presigner = Presigner(endpoint, "eu-central-1", Credentials("AKID", "secret", token))
+    presigner = Presigner(endpoint, "eu-central-1", SigningKeys("AKID", "secret", token))
     for method in ("GET", "PUT"):
         assert_equal(presigner, Asked(method, "photos-in", "a b.jpg", 600, {}), STYLES[endpoint])
 
@@ -161,7 +161,7 @@ names = st.sampled_from(
 def test_signatures_are_botocores_for_any_key_and_headers(
     method: str, key: str, expires_seconds: int, headers: dict[str, str], token: str | None
 ) -> None:
-    presigner = Presigner("https://t3.storage.dev", "auto", Credentials("tid", "tsec", token))
+    presigner = Presigner("https://t3.storage.dev", "auto", SigningKeys("tid", "tsec", token))
     asked = Asked(method, "photos-in", key, expires_seconds, headers)
     assert_equal(presigner, asked, "https://photos-in.t3.storage.dev")
 
@@ -199,14 +199,14 @@ def test_buckets_with_dots_have_no_host_of_their_own() -> None:
 
 
 def test_neither_secret_nor_token_is_shown() -> None:
-    shown = repr(Presigner("https://t3.storage.dev", "auto", Credentials("tid", "tsec_secret", "session_token")))
+    shown = repr(Presigner("https://t3.storage.dev", "auto", SigningKeys("tid", "tsec_secret", "session_token")))
     assert "tsec_secret" not in shown
     assert "session_token" not in shown
 
 
 def test_objects_with_nasty_keys_are_fetched_through_their_urls(store: LocalStore) -> None:
     """With the HTTP client that workers use."""
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     presigner = Presigner(store.endpoint, "auto", KEYS)
     with httpx.Client() as http:
         for key in NASTY:

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets
-from webhook.storage import PreconditionFailed, Store, StoreError
-from webhook.storage.presign import Credentials
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair
+from webhook.storage import ObjectStore, PreconditionFailed, StoreError
+from webhook.storage.presign import SigningKeys
 
-KEYS = Credentials("tid_test", "tsec_secret", "session_secret")
+KEYS = SigningKeys("tid_test", "tsec_secret", "session_secret")
 FAULTS = {401: False, 403: False, 408: True, 429: True, 500: True, 502: True, 503: True}
 """Whether to ask again can help."""
 
 
 @contextlib.asynccontextmanager
-async def opened(endpoint: str, *, answer_seconds: float = 5, attempts: int = 1) -> AsyncIterator[Store]:
-    store = Store(endpoint, "auto", KEYS, answer_seconds=answer_seconds, attempts=attempts)
+async def opened(endpoint: str, *, answer_seconds: float = 5, attempts: int = 1) -> AsyncIterator[ObjectStore]:
+    store = ObjectStore(endpoint, "auto", KEYS, answer_seconds=answer_seconds, attempts=attempts)
     try:
         yield store
     finally:
@@ -30,7 +30,7 @@ async def opened(endpoint: str, *, answer_seconds: float = 5, attempts: int = 1)
 
 
 async def test_head_tells_what_is_there(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     etag = buckets.put("a b.jpg", b"hello", {"yurt-token": "17"})
     async with opened(store.endpoint) as it:
         found = await it.head(buckets.outputs, "a b.jpg")
@@ -43,7 +43,7 @@ async def test_head_tells_what_is_there(store: LocalStore) -> None:
 
 @pytest.mark.parametrize(("status", "again"), FAULTS.items())
 async def test_a_fault_is_an_error_and_never_an_absence(store: LocalStore, status: int, again: bool) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     etag = buckets.put("a.jpg")
     async with opened(store.endpoint) as it:
         calls: list[Callable[[], Awaitable[object]]] = [
@@ -61,7 +61,7 @@ async def test_a_fault_is_an_error_and_never_an_absence(store: LocalStore, statu
 
 
 async def test_a_fault_that_passes_is_not_seen(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     buckets.put("a.jpg")
     async with opened(store.endpoint, attempts=2) as it:
         store.fault(bucket=buckets.outputs, status=503)
@@ -69,7 +69,7 @@ async def test_a_fault_that_passes_is_not_seen(store: LocalStore) -> None:
 
 
 async def test_a_store_that_hangs_or_is_not_there_is_an_error_in_time(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     async with opened(store.endpoint, answer_seconds=0.2) as it:
         store.fault(bucket=buckets.outputs, delay_seconds=3)
         with pytest.raises(StoreError, match="does not answer: ReadTimeoutError") as caught:
@@ -81,7 +81,7 @@ async def test_a_store_that_hangs_or_is_not_there_is_an_error_in_time(store: Loc
 
 
 async def test_a_missing_object_is_none_also_where_a_fault_says_so(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     buckets.put("a.jpg")
     async with opened(store.endpoint) as it:
         store.fault(method="HEAD", bucket=buckets.outputs, status=404)
@@ -90,14 +90,14 @@ async def test_a_missing_object_is_none_also_where_a_fault_says_so(store: LocalS
 
 async def test_reach_tells_which_bucket_is_missing(store: LocalStore) -> None:
     async with opened(store.endpoint) as it:
-        await it.reach(Buckets.made(store).inputs)
+        await it.reach(BucketPair.made(store).inputs)
         with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'") as caught:
             await it.reach("no-such-bucket")
         assert not caught.value.retry
 
 
 async def test_put_new_never_replaces(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     async with opened(store.endpoint) as it:
         etag = await it.put_new(buckets.outputs, "probe", b"mine")
         with pytest.raises(PreconditionFailed):
@@ -109,7 +109,7 @@ async def test_put_new_never_replaces(store: LocalStore) -> None:
 
 
 async def test_put_over_replaces_only_what_is_meant(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     etag = buckets.put("a.jpg", b"old")
     async with opened(store.endpoint) as it:
         newer = await it.put_over(buckets.outputs, "a.jpg", b"new", f'"{etag}"')
@@ -120,7 +120,7 @@ async def test_put_over_replaces_only_what_is_meant(store: LocalStore) -> None:
 
 
 async def test_names_are_those_directly_below(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     etag = buckets.put("a.jpg/256.webp", b"hello")
     for key in ("a.jpg/b.jpg/256.webp", "a.jpg/b.jpg/512.webp", "a.jpgs/256.webp", "a.jpg/512.webp", "a.jpg"):
         buckets.put(key)
@@ -135,7 +135,7 @@ async def test_names_are_those_directly_below(store: LocalStore) -> None:
 
 @pytest.mark.parametrize(("tier", "archived"), [("STANDARD", False), ("GLACIER", True), ("GLACIER_IR", False)])
 async def test_an_archived_object_is_told_and_restored(store: LocalStore, tier: Any, archived: bool) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     buckets.s3.put_object(Bucket=buckets.outputs, Key="a.jpg", Body=b"hello", StorageClass=tier)
     async with opened(store.endpoint) as it:
         found = await it.head(buckets.outputs, "a.jpg")
@@ -155,14 +155,14 @@ async def test_an_archived_object_is_told_and_restored(store: LocalStore, tier: 
 
 async def test_the_clocks_are_compared(store: LocalStore) -> None:
     async with opened(store.endpoint) as it:
-        bucket = Buckets.made(store).outputs
+        bucket = BucketPair.made(store).outputs
         assert abs((await it.ahead(bucket)).total_seconds()) < 5
         with pytest.raises(StoreError, match="there is no bucket"):
             await it.ahead("no-such-bucket")
 
 
 async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     etag = buckets.put("a.jpg", b"old")
     async with opened(store.endpoint) as it:
         newer = buckets.put("a.jpg", b"new")
@@ -179,7 +179,7 @@ async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:
 
 async def test_an_object_that_changes_between_the_look_and_the_delete_stays(store: LocalStore) -> None:
     """The condition goes with the DELETE too."""
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     etag = buckets.put("a.jpg")
     async with opened(store.endpoint) as it:
         store.fault(method="DELETE", bucket=buckets.outputs, status=412)

@@ -10,17 +10,17 @@ from typing import Any
 
 import httpx
 
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets, sent
-from tests.webhook.plane import Running, Worker, control_plane, event, until
-from webhook.absence import AbsenceChecker
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair, sent
+from tests.webhook.plane import RunningPlane, Worker, control_plane, event, until
 from webhook.config import Config
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.sweeps import Order, Sweep, Sweeps
-from webhook.removal import Remover
-from webhook.routing import Routes
-from webhook.storage import Store
-from webhook.storage.presign import Credentials
+from webhook.ledger.sweeps import Sweep, SweepOrder, Sweeps
+from webhook.outputs.removal import Remover
+from webhook.pipelines import Pipelines
+from webhook.storage import ObjectStore
+from webhook.storage.presign import SigningKeys
+from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.sweeper import Sweeper
 from workers.manifest import Manifest, Seconds
 from workers.protocol import MANIFEST, Lease, Output, Version
@@ -30,12 +30,12 @@ from workers.protocol import MANIFEST, Lease, Output, Version
 class Swept:
     """What a test of sweeps has at hand."""
 
-    plane: Running
-    buckets: Buckets
-    client: Store
+    plane: RunningPlane
+    buckets: BucketPair
+    client: ObjectStore
     sweeps: Sweeps
     sweeper: Sweeper
-    checker: AbsenceChecker
+    checker: DeletionChecker
 
     @property
     def ledger(self) -> Ledger:
@@ -43,7 +43,7 @@ class Swept:
         return self.plane.plane.ledger
 
     @property
-    def routes(self) -> Routes:
+    def routes(self) -> Pipelines:
         """Of the plane."""
         return self.plane.plane.leases._routes
 
@@ -73,7 +73,7 @@ class Swept:
     async def ordered(self, kind: Any = "backfill", *, pipeline: int = 1, **more: Any) -> Sweep:
         """A sweep that has just begun."""
         swept = await self.sweeps.begin(
-            (await self.sweeps.order(Order(pipeline, kind, more.pop("prefix", ""), **more))).id
+            (await self.sweeps.order(SweepOrder(pipeline, kind, more.pop("prefix", ""), **more))).id
         )
         assert swept
         return swept
@@ -162,13 +162,13 @@ async def swept(
     store: LocalStore,
     *,
     config: Config | None = None,
-    buckets: Buckets | None = None,
+    buckets: BucketPair | None = None,
     page: int = 3,
     loops: bool = False,
     **more: Any,
 ) -> AsyncIterator[Swept]:
     """With small pages. Nobody but the test sweeps, checks or reaps."""
-    buckets = buckets or Buckets.made(store)
+    buckets = buckets or BucketPair.made(store)
     config = config or buckets.configured(**{"absent_checks": 1, **more})
     async with control_plane(postgres_dsn, config, store=store.endpoint, loops=loops) as plane:
         yield _swept(plane, buckets, store, page)
@@ -176,10 +176,10 @@ async def swept(
         store.http.delete(f"{store.endpoint}/_yurt/faults")
 
 
-def _swept(plane: Running, buckets: Buckets, store: LocalStore, page: int) -> Swept:
-    client = Store(store.endpoint, "auto", Credentials("tid_test", "tsec_test"), answer_seconds=5, attempts=1)
+def _swept(plane: RunningPlane, buckets: BucketPair, store: LocalStore, page: int) -> Swept:
+    client = ObjectStore(store.endpoint, "auto", SigningKeys("tid_test", "tsec_test"), answer_seconds=5, attempts=1)
     routes = plane.plane.leases._routes
     sweeps = Sweeps(plane.plane.ledger)
     remover = Remover(client, [pipeline for _, pipeline in routes.pipelines.values()])
     sweeper = Sweeper(sweeps, client, routes, remover, page=page)
-    return Swept(plane, buckets, client, sweeps, sweeper, AbsenceChecker(plane.plane.ledger, routes, client))
+    return Swept(plane, buckets, client, sweeps, sweeper, DeletionChecker(plane.plane.ledger, routes, client))

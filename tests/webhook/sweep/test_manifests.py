@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import event
 from tests.webhook.sweep.sweeping import Swept, swept
 from tests.webhook.sweep.test_sweeper import KEYS, counts, worked
-from webhook.sweep import outputs
+from webhook.sweep import orphaned_outputs
 
 
 async def forget_all(it: Swept) -> None:
@@ -185,7 +185,7 @@ async def test_outputs_of_work_under_way_are_left(postgres_dsn: str, store: Loca
 
 async def test_outputs_in_a_shared_place_are_left(postgres_dsn: str, store: LocalStore) -> None:
     """Whose they are cannot be told by their keys."""
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     config = buckets.configured(on_delete="remove")
     both = {"photos": config.pipelines["photos"], "more": config.pipelines["photos"]}
     config = config.model_copy(update={"pipelines": both})
@@ -208,8 +208,8 @@ async def test_a_deletion_that_is_announced_of_a_forgotten_object_takes_its_outp
 
 def test_all_counts_are_shown() -> None:
     """A count that is forgotten in one of the places would be 0 for ever."""
+    from webhook.api.sweeps import SweepStatus
     from webhook.ledger.sweeps import COUNTED, Tally
-    from webhook.sweep.desk import SweepStatus
 
     names = {field.name for field in dataclasses.fields(Tally)}
     assert names == {"pages", "known", *COUNTED}
@@ -224,6 +224,6 @@ async def test_what_a_killed_process_had_tried_conditions_on_is_removed(
         it.buckets.put("probe-of-somebody-else", b"not ours")
         await it.sweep("full")
         assert it.outputs == {".yurt-probe-0123456789abcdef", "probe-of-somebody-else"}, "it may be in use"
-        monkeypatch.setattr(outputs, "_PROBED", timedelta(hours=-1))
+        monkeypatch.setattr(orphaned_outputs, "_PROBED", timedelta(hours=-1))
         assert (await it.sweep("full")).tally.removed == 1
         assert it.outputs == {"probe-of-somebody-else"}

@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 
 from tests import postgres
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, until
 from tests.webhook.sweep.sweeping import Swept, swept
 from tests.webhook.sweep.test_sweeper import KEYS, counts
-from webhook.config import Sweep as Settings
+from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.sweeps import Order, Sweep, Sweeps
+from webhook.ledger.sweeps import Sweep, SweepOrder, Sweeps
 from webhook.sweep import runner
 from webhook.sweep.runner import Runner
 from webhook.sweep.schedule import QUERY_IGNORED
-from workers import lifeline
+from workers import parent_death
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ async def over(sweeps: Sweeps, id: int) -> Sweep:
 async def test_what_is_ordered_is_done(postgres_dsn: str, store: LocalStore) -> None:
     async with swept(postgres_dsn, store) as it:
         it.upload(*KEYS)
-        ordered = [await it.sweeps.order(Order(1, "backfill", key)) for key in KEYS]
+        ordered = [await it.sweeps.order(SweepOrder(1, "backfill", key)) for key in KEYS]
         async with running(it, at_once=2):
             done = [await over(it.sweeps, sweep.id) for sweep in ordered]
         assert [(sweep.state, counts(sweep)) for sweep in done] == [("done", {"listed": 1, "found": 1})] * 7
@@ -75,7 +75,7 @@ async def test_a_page_that_fails_is_done_again_later(postgres_dsn: str, store: L
         it.upload(*KEYS)
         it.fault(status=503, after=1, times=3)
         async with running(it):
-            done = await over(it.sweeps, (await it.sweeps.order(Order(1, "full", ""))).id)
+            done = await over(it.sweeps, (await it.sweeps.order(SweepOrder(1, "full", ""))).id)
         assert (done.state, done.error, done.failures) == ("done", "", 0)
         assert counts(done) == {"listed": 7, "found": 7}
 
@@ -88,7 +88,7 @@ async def test_after_so_many_failures_it_has_failed(
         it.upload(*KEYS)
         it.fault(status=503, after=1, times=3)
         async with running(it):
-            done = await over(it.sweeps, (await it.sweeps.order(Order(1, "full", ""))).id)
+            done = await over(it.sweeps, (await it.sweeps.order(SweepOrder(1, "full", ""))).id)
         assert (done.state, done.failures, done.cursor) == ("failed", 3, "c.jpg")
         assert "503" in done.error
         assert (await it.plane.sql("select * from sweeps"))[0]["finished_at"]
@@ -98,7 +98,7 @@ async def test_what_no_retry_can_mend_fails_at_once(postgres_dsn: str, store: Lo
     async with swept(postgres_dsn, store) as it:
         it.fault(status=403)
         async with running(it):
-            done = await over(it.sweeps, (await it.sweeps.order(Order(1, "full", ""))).id)
+            done = await over(it.sweeps, (await it.sweeps.order(SweepOrder(1, "full", ""))).id)
         assert (done.state, done.failures) == ("failed", 1)
         assert "check the keys and their rights" in done.error
 
@@ -116,7 +116,7 @@ async def test_a_fault_of_ours_ends_nothing_else(
             return await step(sweep)
 
         monkeypatch.setattr(it.sweeper, "step", broken)
-        bad, good = [await it.sweeps.order(Order(1, "backfill", prefix)) for prefix in ("b", "a")]
+        bad, good = [await it.sweeps.order(SweepOrder(1, "backfill", prefix)) for prefix in ("b", "a")]
         async with running(it):
             assert (await over(it.sweeps, good.id)).state == "done"
             assert "ZeroDivisionError" in (await over(it.sweeps, bad.id)).error
@@ -125,7 +125,7 @@ async def test_a_fault_of_ours_ends_nothing_else(
 async def test_a_cancelled_sweep_ends(postgres_dsn: str, store: LocalStore) -> None:
     async with swept(postgres_dsn, store) as it:
         it.upload(*KEYS)
-        ordered = await it.sweeps.order(Order(1, "backfill", "", pages_per_second=0.01))
+        ordered = await it.sweeps.order(SweepOrder(1, "backfill", "", pages_per_second=0.01))
         async with running(it):
 
             async def begun() -> bool:
@@ -214,7 +214,7 @@ def serving(folder: Path, dsn: str, endpoint: str) -> Iterator[subprocess.Popen[
     environment = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd()), "DATABASE_URL": dsn, "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_ACCESS_KEY_ID": "tid_test", "AWS_SECRET_ACCESS_KEY": "tsec_test", "YURT_ADMIN_TOKEN": ADMIN,
-        "YURT_WEBHOOK_SECRETS": "x", lifeline.ENVIRONMENT: "stdin",
+        "YURT_WEBHOOK_SECRETS": "x", parent_death.ENVIRONMENT: "stdin",
     }  # fmt: skip
     with (folder / "log").open("ab") as log, subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -232,7 +232,7 @@ async def test_the_next_leader_goes_on_where_a_killed_one_was(
     postgres_dsn: str, store: LocalStore, tmp_path: Path
 ) -> None:
     """It was killed while the second listing hung: the first one is not made again."""
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     (tmp_path / "yurt.toml").write_text(
         f'[server]\nlisten = "127.0.0.1:0"\n[pools.local]\nprovider = "none"\n[pipelines.photos]\n'
         f'input = "s3://{buckets.inputs}/"\noutput = "s3://{buckets.outputs}/"\n'
@@ -242,7 +242,7 @@ async def test_the_next_leader_goes_on_where_a_killed_one_was(
     async with postgres.database(postgres_dsn) as (database, dsn):
         sweeps = Sweeps(Ledger(database, {}))
         number = await pipeline_number(database, buckets)
-        ordered = await sweeps.order(Order(number, "full", ""))
+        ordered = await sweeps.order(SweepOrder(number, "full", ""))
         # The first look is for manifests, the second one is the sweep's.
         store.fault(bucket=buckets.outputs, listing=True, delay_seconds=60, after=1)
         with serving(tmp_path, dsn, store.endpoint) as process:
@@ -258,7 +258,7 @@ async def test_the_next_leader_goes_on_where_a_killed_one_was(
     assert counts(done) == {"listed": 7, "found": 7}
 
 
-async def pipeline_number(database: Database, buckets: Buckets) -> int:
+async def pipeline_number(database: Database, buckets: BucketPair) -> int:
     from webhook.ledger.ledger import pipeline_id
 
     return await pipeline_id(database, "photos", buckets.inputs)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from webhook.config import Sweep as Settings
-from webhook.ledger.sweeps import Kind, Last
+from webhook.config import SweepSettings as Settings
+from webhook.ledger.sweeps import Last, SweepKind
 from webhook.sweep.schedule import OVERLAP, QUERY_IGNORED, due
 
 SETTINGS = Settings(recent_seconds=300, full_hours=24, pages_per_second=7)
@@ -16,7 +16,7 @@ SEEN = datetime(2026, 5, 15, tzinfo=UTC)
 NEW = datetime(2026, 2, 15, tzinfo=UTC)
 
 
-def last(kind: Kind, good_seconds: float, **more: object) -> Last:
+def last(kind: SweepKind, good_seconds: float, **more: object) -> Last:
     """Of pipeline 0, which has no delay of its own."""
     known = Last(0, kind, False, None, "", good_seconds, SEEN, NEW)
     return replace(known, **more)  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.infra.local.running import Running as LocalStore
-from tests.webhook.buckets import Buckets
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import configured, event, pipeline
 from tests.webhook.sweep.sweeping import Swept, swept
 from webhook.ledger.sweeps import Sweep
@@ -88,7 +88,7 @@ async def test_newer_content_than_what_is_under_way_is_found(postgres_dsn: str, 
         assert counts(await it.sweep()) == {"listed": 1, "found": 1}
         assert counts(await it.sweep()) == {"listed": 1, "known": 1}, "the second look is to come"
         [row] = (await it.plane.objects()).values()
-        assert (row["state"], row["again"], row["id"]) == ("leased", True, lease.id)
+        assert (row["state"], row["rerun_requested"], row["id"]) == ("leased", True, lease.id)
 
 
 async def test_parked_and_forgotten_objects_are_left_until_they_change(postgres_dsn: str, store: LocalStore) -> None:
@@ -168,7 +168,7 @@ async def test_a_dry_run_writes_nothing_and_says_what_it_would(postgres_dsn: str
 
 
 async def test_only_what_a_pipeline_watches_is_its_business(postgres_dsn: str, store: LocalStore) -> None:
-    buckets = Buckets.made(store)
+    buckets = BucketPair.made(store)
     both = {
         "photos": {**pipeline(buckets.inputs, f"{buckets.outputs}/photos"), "suffixes": [".jpg"]},
         "films": {**pipeline(buckets.inputs, f"{buckets.outputs}/films"), "input": f"s3://{buckets.inputs}/films/"},

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from workers.handlers import Job, OutputFile, Result
 from workers.handlers.photo import colour, exif, pictures, thumbhash
 from workers.handlers.photo.options import PhotoOptions
-from workers.handlers.photo.source import Photo, open_photo
+from workers.handlers.photo.source import SourcePhoto, open_photo
 
 METADATA = "metadata.json"
 _PLACEHOLDER_SIDE = 48
@@ -43,7 +43,7 @@ def _outputs(options: PhotoOptions) -> tuple[OutputFile, ...]:
     return (*images, OutputFile(METADATA, "application/json", options.cache_control))
 
 
-def _facts(photo: Photo, small: pyvips.Image) -> dict[str, JsonValue]:
+def _facts(photo: SourcePhoto, small: pyvips.Image) -> dict[str, JsonValue]:
     width, height = photo.displayed_size
     tiny = small.thumbnail_image(_PLACEHOLDER_SIDE, height=_PLACEHOLDER_SIDE, size="down")
     pixels = pictures.rgba(tiny)
@@ -57,7 +57,7 @@ def _facts(photo: Photo, small: pyvips.Image) -> dict[str, JsonValue]:
     }
 
 
-def _write_metadata(folder: Path, photo: Photo, facts: dict[str, JsonValue], *, gps: bool) -> None:
+def _write_metadata(folder: Path, photo: SourcePhoto, facts: dict[str, JsonValue], *, gps: bool) -> None:
     metadata: dict[str, JsonValue] = {
         **facts,
         "orientation": photo.orientation,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyvips
 
-from workers.handlers.photo.source import FAIL_ON, Photo, unreadable
+from workers.handlers.photo.source import FAIL_ON, SourcePhoto, unreadable
 
 
-def decode(photo: Photo, size: int) -> pyvips.Image:
+def decode(photo: SourcePhoto, size: int) -> pyvips.Image:
     """Return the first page upright in 8-bit sRGB (or grey), within a box of ``size`` pixels, held in memory.
 
     Decodes at a fraction of the size where the format can. Colours go through the embedded profile, or

@@ -43,7 +43,7 @@ _configure()
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class SourcePhoto:
     """A file whose header is within the limits. No pixel has been decoded."""
 
     path: Path
@@ -68,7 +68,7 @@ class Photo:
         return int(self.header.get("n-pages")) if self.header.get_typeof("n-pages") else 1
 
 
-def open_photo(path: Path, key: str, options: PhotoOptions) -> Photo:
+def open_photo(path: Path, key: str, options: PhotoOptions) -> SourcePhoto:
     """Read the header. Raises ``HandlerError`` (``empty``, ``unreadable``, ``too-large``)."""
     kind = identify(path, key)
     if missing := missing_bytes(path, kind):
@@ -78,7 +78,7 @@ def open_photo(path: Path, key: str, options: PhotoOptions) -> Photo:
         header = load(pyvips.Source.new_from_file(str(path)), access="sequential", fail_on=FAIL_ON)
     except pyvips.Error as error:
         raise unreadable(path, kind, error) from error
-    photo = Photo(path, kind, header)
+    photo = SourcePhoto(path, kind, header)
     _check(photo, options)
     return photo
 
@@ -94,7 +94,7 @@ def unreadable(path: Path, kind: Format, error: pyvips.Error) -> HandlerError:
     return HandlerError("unreadable", f"The {kind.upper()} file is damaged, or of a rare kind: {detail}")
 
 
-def _check(photo: Photo, options: PhotoOptions) -> None:
+def _check(photo: SourcePhoto, options: PhotoOptions) -> None:
     width, height = photo.displayed_size
     if width * height > options.max_pixels:
         raise HandlerError(

@@ -1,0 +1,340 @@
+"""What Yurt promises, looked at after every step of a history and once it has come to rest.
+
+Judged by what nobody in the simulated world can see: the store's true order of writes, and which write each result was
+made from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.bucket import Input, InputWrite, Provenance, ResultBucket, StoredResult
+from tests.simulation.hub import Announcement, SimulatedHub
+from tests.simulation.plane import PIPELINE, SimulatedPlane
+from tests.simulation.rows import EPOCH, Object, SimulatedRow
+from tests.simulation.statements import Tables
+from tests.simulation.world import BrokenInvariant, World
+from webhook.ledger.ledger import Intake
+from workers.protocol import MANIFEST
+
+request_events: ContextVar[list[Announcement] | None] = ContextVar("request_events", default=None)
+
+ADDS_UP = "it adds up"
+NOTHING_LOST = "nothing accepted is lost"
+NOTHING_STALE = "nothing stale wins"
+ONE_SETTLE = "one settle"
+ONE_LEASE = "one live lease an object"
+NO_WORK_TWICE = "same content, no work"
+HINTS = "no event is refused unread without proof of its age"
+ACKNOWLEDGED = "what is answered 2xx is committed"
+DELETES = "deletes are checked"
+MANIFESTS = "what a visible manifest names is there"
+SWEPT = "a finished sweep has missed nothing"
+
+
+def names_of(content: str) -> tuple[str, ...]:
+    """What the handler makes of a content."""
+    return ("large.webp", "small.webp") if content != "C" else ("small.webp",)
+
+
+@dataclass
+class _Flush:
+    events: list[Announcement]
+    repeated: int
+    """Events of it that had been recorded before, or come twice in it."""
+
+
+@dataclass
+class Promises:
+    """Everything that is watched."""
+
+    world: World
+    tables: Tables
+    input: Input
+    output: ResultBucket
+    hub: SimulatedHub
+    live: dict[int, int] = field(default_factory=dict)
+    """Object to the token of its live lease."""
+    last_token: dict[int, int] = field(default_factory=dict)
+    doomed: set[int] = field(default_factory=set)
+    """Tokens of manifests some of whose outputs were rightly removed."""
+    harmed: set[str] = field(default_factory=set)
+    """Inputs whose outputs a request changed that its sender had given up: to be right again at last."""
+    requests: dict[int, _Flush] = field(default_factory=dict)
+    """By the identity of an intake."""
+    _named: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _recorded: bool = False
+    _dirty: bool = False
+    _swept: float | None = None
+    """When the sweep began that has just been finished."""
+
+    def forget(self) -> None:
+        """The ledger was emptied."""
+        self.live.clear()
+        self.last_token.clear()
+
+    # ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_sweep_on(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        if rows and rows[0]["state"] == "done":
+            self._swept = (rows[0]["started_at"] - EPOCH).total_seconds()
+
+    def statement(self, name: str, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        """A statement was executed."""
+        self._dirty = True
+        watch = getattr(self, f"_on_{name}", None)
+        if watch is not None:
+            watch(arguments, rows)
+
+    def _on_record(self, _arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
+        self._recorded = True
+
+    def _on_claim(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        for row in rows:
+            id, token = row["id"], row["token"]
+            if id in self.live:
+                raise BrokenInvariant(
+                    ONE_LEASE, f"{row['key']} is leased under token {token} and under {self.live[id]}"
+                )
+            if token <= self.last_token.get(id, 0):
+                raise BrokenInvariant(
+                    ONE_LEASE, f"the token of {row['key']} went from {self.last_token[id]} to {token}"
+                )
+            self.live[id] = self.last_token[id] = token
+
+    def _on_lock_leased(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        ids, tokens, _ = arguments
+        self._named = {}
+        for row in rows:
+            position = row["position"] - 1
+            self._named.setdefault(row["id"], (ids[position], tokens[position]))
+
+    def _on_lock_expired(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        self._named = {row["id"]: (row["id"], self.live.get(row["id"], 0)) for row in rows}
+
+    def _on_settle(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
+        for said in json.loads(arguments[5]):
+            id, token = self._named[said["id"]]
+            if self.live.get(id) != token:
+                key = self.tables.by_id[id].key
+                raise BrokenInvariant(
+                    ONE_SETTLE,
+                    f"a settle of {key} under token {token} was accepted, though "
+                    + (f"token {self.live[id]} is the live one" if id in self.live else "that lease was over"),
+                )
+            del self.live[id]
+
+    def _on_extend(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        if rows and self.live.get(arguments[0]) != arguments[1]:
+            raise BrokenInvariant(ONE_LEASE, f"a lease that was over was extended: token {arguments[1]}")
+
+    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def taken_in(self, intake: Intake) -> None:
+        """A request was parsed."""
+        if (events := request_events.get()) is not None:
+            self.requests[id(intake)] = _Flush(events, 0)
+
+    def committed(self, plane: SimulatedPlane) -> None:
+        """A transaction of a replica's receiver or leases was committed."""
+        if not self._recorded:
+            return
+        self._recorded = False
+        seen: Counter[int] = Counter()
+        flushes = [flush for intake in plane.flushing if (flush := self.requests.get(id(intake)))]
+        for flush in flushes:
+            for event in flush.events:
+                seen[event.number] += 1
+                flush.repeated += event.recorded or seen[event.number] > 1
+        for flush in flushes:
+            for event in flush.events:
+                event.recorded = True
+
+    async def received(
+        self, plane: SimulatedPlane, batch: list[Announcement], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """A request reaches a replica. Returns its answer."""
+        request_events.set(batch)
+        answer = await plane.notify(body)
+        if answer[0] == 200:
+            self._judge(plane, batch, json.loads(answer[2]))
+        return answer
+
+    def _judge(self, plane: SimulatedPlane, batch: list[Announcement], receipt: dict[str, int]) -> None:
+        world = self.world
+        for event in batch:
+            if not event.recorded:
+                world.fail(
+                    BrokenInvariant(ACKNOWLEDGED, f"{event} was answered 200 by {plane.process.name}, unrecorded")
+                )
+        for verdict, number in receipt.items():
+            world.counts[verdict] += number
+        older = sum(event.write is not self.input.truth(event.write.key) for event in batch)
+        if receipt["stale"] > older:
+            told = "; ".join(map(str, batch))
+            world.fail(BrokenInvariant(HINTS, f"refused as stale, though the newest write of its key: {told}"))
+        repeated = max((flush.repeated for flush in self.requests.values() if flush.events is batch), default=0)
+        if receipt["duplicate"] > repeated:
+            told = "; ".join(map(str, batch))
+            world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though never heard before: {told}"))
+
+    def handled(self, key: str, content: str, token: int) -> None:
+        """A handler begins."""
+        self.world.counts["handler runs"] += 1
+        row = self.tables.objects.get((PIPELINE, key))
+        if row is not None and row.done_etag == content and row.token == token and not row.publish_started:
+            told = f"{key} is handled though its result is of the same content {content}"
+            self.world.fail(BrokenInvariant(NO_WORK_TWICE, told))
+
+    # ── after every step ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self) -> None:
+        """After every step."""
+        if self._dirty:
+            self._dirty = False
+            if (balance := self.tables.balance()) != (0, 0):
+                raise BrokenInvariant(ADDS_UP, f"{balance[0]} events and {balance[1]} changes are nowhere")
+        if self._swept is not None:
+            began_at, self._swept = self._swept, None
+            self.swept(began_at)
+        if self.output.replaced:
+            changes, self.output.replaced[:] = list(self.output.replaced), []
+            for old, new in changes:
+                self._replaced(old, new)
+            self._manifests()
+
+    def _replaced(self, old: StoredResult | None, new: StoredResult | None) -> None:
+        if self.world.tracing:
+            thing = new or old
+            assert thing is not None
+            of = f"of {thing.made.content}, token {thing.token}" if thing.made else ""
+            self.world.tell(f"store: {thing.key} {of} is {'written' if new else 'deleted'}")
+        if self.world.given_up and _conditional(old, new):
+            # An ETag names bytes: where they came back nothing fences what the store carries out whenever it likes,
+            # and a full sweep has to find it.
+            self.world.counts["late effects"] += 1
+            self.harmed.update(item.made.key for item in (old, new) if item and item.made)
+            return
+        if new is None and old is not None and old.made is not None:
+            self._deleted(old, old.made)
+        if old is not None and old.made and new is not None and new.made and self._older(new.made, old.made):
+            raise BrokenInvariant(
+                NOTHING_STALE,
+                f"{new.key}: the result of {_of(old.made)} was replaced by one of {_of(new.made)}",
+            )
+
+    def _older(self, new: Provenance, old: Provenance) -> bool:
+        """Whether a result is of older content than the one that it replaces. Equal bytes are equal."""
+        if new.content == old.content:
+            return False
+        known = [write for write in self.input.writes[new.key] if write.at <= new.fetched_at]
+        newest = max((write.order for write in known if write.content == new.content), default=new.fetched.order)
+        return newest < old.fetched.order
+
+    def _deleted(self, old: StoredResult, made: Provenance) -> None:
+        """Outputs of an earlier life of the key may go, and those that the visible result does not have."""
+        ends = [write.order for write in self.input.writes[made.key] if write.content is None]
+        there = self.input.content(made.key) is not None and made.fetched.order > max(ends, default=(-1.0, 0))
+        if there and not self._superseded(old, made):
+            raise BrokenInvariant(DELETES, f"{old.key} of {_of(made)} was removed though {made.key} is there")
+        if not there:
+            self.doomed.update(
+                item.token for item in self.output.objects.values() if item.made and item.made.key == made.key
+            )
+
+    def _superseded(self, old: StoredResult, made: Provenance) -> bool:
+        """Whether a later result is there, which does not have this output."""
+        manifest = self.output.objects.get(f"{made.key}/{MANIFEST}")
+        name = old.key.rpartition("/")[2]
+        return manifest is not None and manifest.token > old.token and name not in _named_in(manifest)
+
+    def _manifests(self) -> None:
+        for stored in list(self.output.objects.values()):
+            if not stored.key.endswith(f"/{MANIFEST}") or stored.token in self.doomed:
+                continue
+            if stored.made is not None and stored.made.key in self.harmed:
+                continue
+            for name, etag in _named_in(stored).items():
+                where = stored.key.removesuffix(MANIFEST) + name
+                found = self.output.objects.get(where)
+                if found is None or (found.etag != etag and found.token <= stored.token):
+                    there = "is not there" if found is None else f"is of token {found.token}"
+                    raise BrokenInvariant(
+                        MANIFESTS, f"{stored.key} of token {stored.token} names {name}, which {there}"
+                    )
+
+    # ── sweeps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def swept(self, began_at: float) -> None:
+        """A sweep says that it is done: all that was there when it began is known."""
+        for key, writes in self.input.writes.items():
+            newest = max(writes, key=lambda write: write.order)
+            if newest.content is None or newest.at > began_at - self.world.settings.lag_seconds:
+                continue
+            row = self.tables.objects.get((PIPELINE, key))
+            if row is None or not _knows(row, newest):
+                raise BrokenInvariant(SWEPT, f"{key}, {newest.content} since {newest.at:.3f} s, is not known after it")
+
+    # ── at rest ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def at_rest(self) -> None:
+        """Nothing moves any more: the results are what they should be."""
+        for key in self.input.writes:
+            content = self.input.content(key)
+            row = self.tables.objects.get((PIPELINE, key))
+            if row is None:
+                if content is not None:
+                    raise BrokenInvariant(NOTHING_LOST, f"nobody knows of {key}, which is {content}")
+            elif content is None:
+                self._must_be_gone(key, row)
+            else:
+                self._must_be_done(key, row, content)
+
+    def _must_be_gone(self, key: str, row: Object) -> None:
+        if row.state != "gone":
+            raise BrokenInvariant(NOTHING_LOST, f"{key} is deleted, but {row.state} in the ledger")
+        left = [stored.key for stored in self.output.objects.values() if stored.key.startswith(f"{key}/")]
+        if self.world.settings.on_delete == "remove" and left:
+            raise BrokenInvariant(DELETES, f"{key} is deleted, but its outputs are there: {', '.join(left)}")
+
+    def _must_be_done(self, key: str, row: Object, content: str) -> None:
+        if (row.state, row.done_etag) != ("done", content):
+            raise BrokenInvariant(
+                NOTHING_LOST, f"{key} is {content}, but the ledger has it {row.state} of {row.done_etag}"
+            )
+        for name in (*names_of(content), MANIFEST):
+            stored = self.output.objects.get(f"{key}/{name}")
+            if stored is None or stored.made is None:
+                raise BrokenInvariant(NOTHING_LOST, f"{key} is {content}, but {name} is not there")
+            if stored.made.content != content:
+                raise BrokenInvariant(
+                    NOTHING_STALE, f"{key} is {content}, but {name} is of {stored.made.content} at last"
+                )
+        manifest = self.output.objects[f"{key}/{MANIFEST}"]
+        for name, etag in _named_in(manifest).items():
+            if self.output.objects[f"{key}/{name}"].etag != etag:
+                raise BrokenInvariant(MANIFESTS, f"{key}: the manifest names another {name} than there is, at last")
+
+
+def _conditional(old: StoredResult | None, new: StoredResult | None) -> bool:
+    """Whether a change was one under a condition, which held."""
+    if new is None:
+        return True
+    return "if-none-match" in new.headers if old is None else "if-match" in new.headers
+
+
+def _knows(row: Object, write: InputWrite) -> bool:
+    """Whether an object is as it should be, or yet to be looked at."""
+    return row.state in ("pending", "leased", "parked") or (row.state == "done" and row.done_etag == write.content)
+
+
+def _named_in(stored: StoredResult) -> dict[str, str]:
+    return {output["name"]: output["etag"] for output in json.loads(stored.body)["outputs"]}
+
+
+def _of(made: Provenance) -> str:
+    return f"{made.content} (written at {made.fetched.at:.3f} s, fetched at {made.fetched_at:.3f} s)"

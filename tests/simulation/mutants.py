@@ -1,0 +1,233 @@
+"""Negative models: the project with exactly one of its guards taken out.
+
+A simulation that finds nothing wrong with one of them looks away somewhere. ``test_guards`` has each found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+import webhook.ledger.ledger
+import webhook.outputs.publishing
+import webhook.sources.s3
+import webhook.sources.tigris
+import webhook.sweep.manifests
+import workers.lease_task
+from tests.simulation.history import HistoryChoice, HistoryResult, run
+from tests.simulation.plane import SimulatedPlane
+from tests.simulation.wire import SimulatedObjectStore
+from tests.simulation.world import WorldSettings
+from webhook.events import EventOrder
+from webhook.ledger import transitions
+from webhook.storage import ListingPage, StoreError
+from workers import transfer
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What is taken out, and how."""
+
+    name: str
+    says: str
+    """What the project then does."""
+    out: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    statements: frozenset[str] = frozenset()
+    """Guards within the ledger's statements."""
+    settle: Callable[[WorldSettings], WorldSettings] = lambda settings: settings
+
+
+def _patched(target: object, name: str, new: Any) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    return lambda: mock.patch.object(target, name, new)
+
+
+async def _unconditional(*_: Any) -> dict[str, str]:
+    return {}
+
+
+@contextlib.contextmanager
+def _by_event_time() -> Iterator[None]:
+    real = webhook.sources.tigris._event
+
+    def event(said: Any) -> Any:
+        heard = real(said)
+        when = EventOrder("tigris", (said.eventTime or "").encode())
+        return replace_struct(heard, version=replace_struct(heard.version, order=when))
+
+    with mock.patch.object(webhook.sources.tigris, "_event", event):
+        yield
+
+
+@contextlib.contextmanager
+def _by_etag_alone() -> Iterator[None]:
+    real = webhook.sources.tigris._event
+
+    def event(said: Any) -> Any:
+        heard = real(said)
+        return replace_struct(heard, mark=(heard.version.etag or "").encode())
+
+    with mock.patch.object(webhook.sources.tigris, "_event", event):
+        yield
+
+
+def replace_struct(thing: Any, **changes: Any) -> Any:
+    """A changed copy."""
+    import msgspec
+
+    return msgspec.structs.replace(thing, **changes)
+
+
+@contextlib.contextmanager
+def _before_commit() -> Iterator[None]:
+    real = SimulatedPlane.record
+
+    async def record(self: SimulatedPlane, intakes: Sequence[Any]) -> Any:
+        self.process.spawn(_swallowed(real(self, intakes)))
+        from collections import Counter
+
+        return [Counter() for _ in intakes]
+
+    with mock.patch.object(SimulatedPlane, "record", record):
+        yield
+
+
+async def _swallowed(work: Any) -> None:
+    with contextlib.suppress(Exception):
+        await work
+
+
+def _first_404(row: transitions.Leased, _policy: transitions.Policy, _jitter: Callable[[], float]) -> transitions.Next:
+    if row.lane == "work":
+        return transitions.Next("pending", (), "check")
+    return transitions.Next("gone", ("gone",), forget=True)
+
+
+@contextlib.contextmanager
+def _trusting() -> Iterator[None]:
+    real = SimulatedObjectStore.list_page
+
+    async def list_page(self: SimulatedObjectStore, *arguments: Any, **options: Any) -> ListingPage:
+        try:
+            return await real(self, *arguments, **options)
+        except StoreError:
+            return ListingPage((), "", False)
+
+    with mock.patch.object(SimulatedObjectStore, "list_page", list_page):
+        yield
+
+
+@contextlib.contextmanager
+def _no_manifests() -> Iterator[None]:
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    with (
+        mock.patch.object(webhook.sweep.manifests.Manifests, "of", none),
+        mock.patch.object(workers.lease_task.LeaseTask, "_earlier", nothing),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _again_ignored() -> Iterator[None]:
+    def decide(
+        row: transitions.Leased, said: transitions.Outcome, policy: transitions.Policy, jitter: Any
+    ) -> transitions.Next:
+        after = transitions._alone(row, said, policy, jitter)
+        return replace(after, counted=(*after.counted, "superseded")) if row.rerun_requested else after
+
+    with mock.patch.object(webhook.ledger.ledger, "decide", decide):
+        yield
+
+
+def _to_and_fro(settings: WorldSettings) -> WorldSettings:
+    """Content that comes back while workers sleep, which is rare."""
+    return replace(settings, keys=("a.jpg",), contents=("A", "B"), operations=14, stall=0.05, workers=3)
+
+
+def _grace(lease: Any, *_: Any) -> int:
+    return int(lease.left_seconds) + 300
+
+
+def _believing(*_: Any) -> bool:
+    return True
+
+
+def _never(*_: Any) -> bool:
+    return False
+
+
+GUARDS = {
+    guard.name: guard
+    for guard in (
+        Guard("token", "a settle is accepted whatever its token", statements=frozenset({"token"})),
+        Guard(
+            "condition",
+            "outputs are put without If-Match and If-None-Match",
+            _patched(webhook.outputs.publishing.OutputPresigner, "_condition", _unconditional),
+        ),
+        Guard("event-time", "events are ordered by eventTime", _by_event_time),
+        Guard("etag-alone", "events are told apart by their ETag alone", _by_etag_alone),
+        Guard("mark-before-work", "content counts as processed once it is leased", statements=frozenset({"mark"})),
+        Guard("before-commit", "events are answered 2xx before they are committed", _before_commit),
+        Guard(
+            "first-404",
+            "the first 404 is believed",
+            _patched(transitions, "_absent", _first_404),
+            frozenset({"first-404"}),
+            lambda settings: replace(settings, absent_checks=1),
+        ),
+        Guard("trust-listing", "a listing that fails counts as one that has ended", _trusting),
+        Guard(
+            "recheck",
+            "what is read at once is believed, however far regions may be behind",
+            _patched(transitions, "_believed", _believing),
+        ),
+        Guard(
+            "older",
+            "content with an older Last-Modified than what is known is taken",
+            _patched(transfer, "_behind", _never),
+        ),
+        Guard("again", "events that come during a lease are forgotten at its end", _again_ignored),
+        Guard(
+            "interval",
+            "a Ceph sequencer counts as the exact moment of the write",
+            _patched(webhook.sources.s3, "CEPH_INEXACT_SECONDS", 0),
+        ),
+        Guard("manifests", "results of before the ledger was lost are not looked for", _no_manifests),
+        Guard(
+            "expiry",
+            "presigned PUTs outlive the lease by five minutes",
+            _patched(webhook.outputs.publishing, "_put_seconds", _grace),
+            settle=_to_and_fro,
+        ),
+        Guard(
+            "publish_started",
+            "a lease that was lost while it published is forgotten",
+            statements=frozenset({"publish_started"}),
+            settle=_to_and_fro,
+        ),
+    )
+}
+
+
+def run_without(name: str, choice: HistoryChoice) -> HistoryResult:
+    """One history with a guard taken out."""
+    guard = GUARDS[name]
+    with guard.out():
+        return run(replace(choice, without=guard.statements, settle=guard.settle))
+
+
+def search(name: str, seeds: Sequence[int]) -> HistoryResult | None:
+    """The first of these histories that shows that the guard is missing."""
+    for seed in seeds:
+        result = run_without(name, HistoryChoice(seed))
+        if result.violation is not None:
+            return result
+    return None

@@ -1,0 +1,234 @@
+"""Requests of every kind, made from the published OpenAPI: the answers are those of the document, and show nothing.
+
+The same requests in every run. A failure names the operation, and prints the request as a line for curl.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import APIOperation, Case, GenerationMode, Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.api.test_leases import failed
+from tests.webhook.buckets import BucketPair
+from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
+from workers.protocol import Lease
+
+EXAMPLES = 8
+"""An operation."""
+HANG_SECONDS = 15.0
+LONGEST_POLL_SECONDS = 30
+STORE_SECRET = "tsec_that-nobody-may-see"
+CHECKS = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+SURE: dict[tuple[str, str], Any] = {
+    ("redrive", "POST"): {"all": True, "dry_run": True},
+    ("forget", "POST"): {"all": True, "dry_run": True},
+    ("replay", "POST"): {"all": True, "dry_run": True},
+    ("sweeps", "POST"): {"kind": "full", "dry_run": True},
+    ("invitations", "POST"): {"pool": "local"},
+}
+"""Where a name or a filter that was made up may be refused each time, what gets through. By the path's end."""
+AnyCase: TypeAlias = Case[Any]
+Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
+SOURCES = ("tigris", "s3", "gcs")
+
+
+@dataclass
+class KnownSecrets:
+    """What somebody knows who is let in."""
+
+    bucket: str
+    tokens: dict[str, str] = field(repr=False)
+    """By security scheme."""
+    leases: list[Lease]
+    fresh: list[Lease]
+    """Live ones that are given to one settlement each."""
+    numbers: dict[str, list[int]]
+    """Of what there is, by the first part of the path."""
+
+
+# Schemathesis chooses mutations with the module random, whose state hypothesis sets before each example.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+async def test_answers_are_those_of_the_document(postgres_dsn: str, store: LocalStore, mode: GenerationMode) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(
+        postgres_dsn, buckets.configured(), store=store.endpoint, loops=False, aws_secret_access_key=STORE_SECRET
+    ) as plane:
+        document = (await plane.http.get("/openapi.json")).json()
+        known = await acquainted(plane, buckets.inputs)
+        seen = await asyncio.to_thread(fuzz, plane.url, document, mode, known)
+        assert (await plane.admin("GET", "/v1/status")).status_code == 200
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+    if mode is GenerationMode.POSITIVE:
+        # Not only refusals: on every path, what is well formed and allowed gets through.
+        operations = {(path, method) for path, methods in document["paths"].items() for method in methods}
+        assert {(path, method) for path, method, status in seen if status < 300} == operations
+
+
+async def acquainted(plane: RunningPlane, bucket: str) -> KnownSecrets:
+    """Objects in several states, a worker with leases, and something in quarantine."""
+    worker = await plane.worker()
+    files = (event(f"{number}.jpg", bucket=bucket) for number in range(70))
+    await plane.notify(*files, *({"bad": number} for number in range(5)))
+    leases = (await worker.ask(most=60)).leases
+    given_up, held, fresh = leases[:10], leases[10:30], leases[30:]
+    await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
+    texts = [row["id"] for row in await plane.sql("select id from quarantine")]
+    return KnownSecrets(
+        bucket,
+        {"webhook": WEBHOOK, "admin": ADMIN, "worker": worker.token, "once": await plane.invite()},
+        held,
+        fresh,
+        {"leases": [lease.id for lease in held], "parked": [lease.id for lease in given_up], "quarantine": texts},
+    )
+
+
+def fuzz(url: str, document: dict[str, Any], mode: GenerationMode, known: KnownSecrets) -> set[tuple[str, str, int]]:
+    """Every operation, with what the document allows or with what it does not. Path, method and status of answers."""
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=url)
+    seen: set[tuple[str, str, int]] = set()
+    with requests.Session() as session:
+        session.trust_env = False
+        for result in schema.get_all_operations():
+            assert isinstance(result, Ok), result
+            operation = result.ok()
+            # A name in a path or a call without arguments cannot be malformed.
+            if mode is GenerationMode.POSITIVE or operation.body or operation.query or "{id}" in operation.path:
+                with told(operation):
+                    attack(operation, mode, session, known, seen)
+    return seen
+
+
+@contextlib.contextmanager
+def told(operation: Operation) -> Iterator[None]:
+    """Name the operation in a failure."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"{operation.method.upper()} {operation.path}")
+        raise
+
+
+def attack(
+    operation: Operation,
+    mode: GenerationMode,
+    session: requests.Session,
+    known: KnownSecrets,
+    seen: set[tuple[str, str, int]],
+) -> None:
+    """One operation. With what is well formed, nobody is a stranger until something has got through."""
+    here = [operation.path, operation.method]
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
+    def once(case: AnyCase, data: st.DataObject) -> None:
+        schemes = {scheme for choice in operation.definition.raw["security"] for scheme in choice}
+        credential, right = data.draw(credentials(schemes, known))
+        if mode is GenerationMode.POSITIVE:
+            know(case, known, data)
+            if not any(seen_at == here and status < 300 for *seen_at, status in seen):
+                credential, right = next(iter(allowed(schemes, known)), credential), True
+                case.body = SURE.get((case.operation.path.rpartition("/")[2], case.method), case.body)
+        hurry(case)
+        said = case.call(session=session, headers={"authorization": credential}, timeout=HANG_SECONDS)
+        seen.add((operation.path, operation.method, said.status_code))
+        hold(case, said, known)
+        # The one-time token is checked together with what it is exchanged for.
+        refused = (401, 404, 422) if "once" in schemes else (401, 404)
+        assert right or said.status_code in refused, case.as_curl_command()
+
+    once()
+
+
+def credentials(schemes: set[str], known: KnownSecrets) -> st.SearchStrategy[tuple[str, bool]]:
+    """A value of the Authorization header, and whether it lets in: mostly the right one, now and then another's."""
+    right = allowed(schemes, known)
+    others = {f"Bearer {token}" for scheme, token in known.tokens.items()} - right
+    odd = {"", "Bearer", "Basic dXNlcjpwYXNz", "Bearer \xff", "Digest x", "bearer  ", "Basic \xe9", "Basic ===="}
+    wrong = st.sampled_from(sorted(others | odd)).map(lambda value: (value, not schemes))
+    if not right:
+        return wrong
+    known_to_us = st.sampled_from([(value, True) for value in sorted(right)])
+    return st.one_of(known_to_us, known_to_us, known_to_us, wrong)
+
+
+def allowed(schemes: set[str], known: KnownSecrets) -> set[str]:
+    """Values of the Authorization header that let in."""
+    return {f"Bearer {token}" for scheme, token in known.tokens.items() if scheme in schemes}
+
+
+def know(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> None:
+    """Let requests name what is there: a number made up finds nothing."""
+    kind = case.operation.path.removeprefix("/v1/").partition("/")[0]
+    body: Any = case.body
+    if "source" in case.path_parameters:
+        case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
+        if case.path_parameters["source"] == "tigris" and case.method == "POST":
+            case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
+    if "id" in case.path_parameters:
+        case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))
+        if case.operation.path.endswith(("/complete", "/fail")) and known.fresh:
+            lease = known.fresh.pop()
+            known.leases.append(lease)
+            case.path_parameters["id"] = lease.id
+    if not isinstance(body, dict):
+        return
+    settled = body.get("settle", [])
+    for message in (body, *(settled if isinstance(settled, list) else ())):
+        if kind == "leases" and isinstance(message, dict) and "token" in message:
+            lease = data.draw(st.sampled_from(known.leases))
+            number = case.path_parameters.get("id", lease.id)
+            message["token"] = next(lease.token for lease in known.leases if lease.id == number)
+            if "id" in message:
+                message["id"] = number
+    if "pool" in body:
+        body["pool"] = data.draw(st.sampled_from(["local", body["pool"]]))
+
+
+def hurry(case: AnyCase) -> None:
+    """Nobody waits for work that there is none of."""
+    body: Any = case.body
+    wait = body.get("wait") if isinstance(body, dict) else None
+    if isinstance(wait, int | float) and 0 <= wait <= LONGEST_POLL_SECONDS:
+        body["wait"] = min(wait, 0.01)
+
+
+def hold(case: AnyCase, said: Response, known: KnownSecrets) -> None:
+    """Hold an answer to the document."""
+    case.validate_response(said, checks=CHECKS if said.status_code == 503 else [not_a_server_error, *CHECKS])
+    shown = said.text + json.dumps(dict(said.headers))
+    for secret in (*known.tokens.values(), STORE_SECRET, "Traceback (most recent", "asyncpg", "postgresql://"):
+        assert secret not in shown, case.as_curl_command()

@@ -1,0 +1,729 @@
+"""Notifications over real HTTP into a real PostgreSQL: who may send, what is taken, and that a 2xx is a promise."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import itertools
+import json
+import random
+import textwrap
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.webhook.plane import (
+    WEBHOOK,
+    RunningPlane,
+    configured,
+    control_plane,
+    event,
+    killed,
+    pipeline,
+    serving,
+    until,
+)
+from tests.webhook.sources.sns_service import TOPIC, sns_service
+from tests.webhook.sources.test_gcs import push
+from tests.webhook.sources.test_s3 import RECORDED, aws, bridged, minio
+from webhook.api import connection, http
+from webhook.ledger.postgres import PostgresServer
+from webhook.sources.sns import MAX_MESSAGE_BYTES
+
+
+def basic(credential: str) -> str:
+    return f"Basic {b64encode(credential.encode()).decode()}"
+
+
+# ── who may send ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def posted(plane: RunningPlane, authorization: bytes | None) -> bytes:
+    """One event with any header that there can be, also one that no HTTP client would send."""
+    body = json.dumps({"events": [event("a.jpg")]}).encode()
+    head = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    header = b"" if authorization is None else b"authorization: %s\r\n" % authorization
+    return await plane.exchange(head + header + b"content-length: %d\r\n\r\n" % len(body) + body)
+
+
+WRONG = [
+    None,
+    b"",
+    b"Bearer",
+    b"Bearer ",
+    b"Bearer wrong",
+    b"Bearer " + WEBHOOK.encode() + b"x",
+    b"Bearer " + WEBHOOK.encode()[:-1],
+    b"Bearer " + WEBHOOK.upper().encode(),
+    WEBHOOK.encode(),
+    b"Token " + WEBHOOK.encode(),
+    b"Basic " + WEBHOOK.encode(),
+    b"Basic !!!not-base64!!!",
+    b"Basic ====",
+    basic("tigris:").encode(),
+    basic("tigris:wrong").encode(),
+    basic(":" + WEBHOOK).encode(),
+    "Bearer sécret".encode("latin-1"),
+    b"Bearer \xff\xfe\x80",
+    b"Bearer " + b"a" * 32_000,
+]
+
+SECRETS = f"{WEBHOOK}, tigris:pa:ss , sécret"
+
+
+async def test_wrong_missing_and_malformed_credentials_are_refused(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
+        for authorization in WRONG:
+            said = await posted(plane, authorization)
+            assert said.startswith(b"HTTP/1.1 401 "), authorization
+            assert b"\r\nwww-authenticate: Bearer " in said
+            assert b'"error":"unauthorized"' in said
+            assert WEBHOOK.encode() not in said
+        assert not await plane.objects()
+        assert f"yurt_notifications_refused_total {len(WRONG)}.0" in (await plane.http.get("/metrics")).text
+
+
+async def test_every_secret_is_good_as_bearer_or_as_basic(postgres_dsn: str) -> None:
+    right = [
+        f"Bearer {WEBHOOK}",
+        f"bearer {WEBHOOK}",
+        f"BEARER   {WEBHOOK}  ",
+        "Bearer tigris:pa:ss",
+        basic("tigris:pa:ss"),
+        basic("tigris:pa:ss").replace("Basic", "basic"),
+        "Bearer sécret",
+    ]
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
+        for authorization in right:
+            assert (await posted(plane, authorization.encode())).startswith(b"HTTP/1.1 200 "), authorization
+
+
+async def test_without_secrets_nothing_is_taken_unless_the_webhook_is_open(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=" , ") as plane:
+        for authorization in (None, b"", b"Bearer ", b"Bearer ,", b"Basic Og=="):
+            assert (await posted(plane, authorization)).startswith(b"HTTP/1.1 401 "), authorization
+    async with control_plane(postgres_dsn, configured(server={"open_webhook": True})) as plane:
+        assert (await plane.post_events(event("a.jpg"), headers={})).status_code == 200
+
+
+def test_secrets_are_compared_in_constant_time_and_to_the_end() -> None:
+    """Structural: the digest of each secret is compared by ``hmac.compare_digest``, and none ends the comparison."""
+    allow = ast.parse(textwrap.dedent(inspect.getsource(http.Credentials.allow)))
+    calls = {ast.unparse(node.func) for node in ast.walk(allow) if isinstance(node, ast.Call)}
+    assert "hmac.compare_digest" in calls
+    assert not [node for node in ast.walk(allow) if isinstance(node, ast.Compare | ast.Break | ast.BoolOp)]
+    assert len([node for node in ast.walk(allow) if isinstance(node, ast.Return)]) == 1
+
+
+HEAD = f"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {WEBHOOK}\r\n".encode()
+
+
+async def test_the_credential_is_looked_at_before_the_body(postgres_dsn: str) -> None:
+    head = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n\r\n"
+    async with control_plane(postgres_dsn) as plane:
+        assert (await plane.exchange(head)).startswith(b"HTTP/1.1 401 ")  # and nothing of the body was sent
+
+
+async def test_a_head_larger_than_any_credential_is_refused(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        start = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer "
+        said = await plane.exchange(start, b"a" * connection.MAX_HEAD_BYTES)  # of one header, without an end
+        assert said.startswith(b"HTTP/1.1 431 ")
+        said = await plane.exchange(b"GET /" + b"a" * (connection.MAX_HEAD_BYTES + 1))
+        assert said.startswith(b"HTTP/1.1 431 ")
+        assert (await plane.http.get("/healthz")).status_code == 200
+
+
+async def test_endless_trailers_are_hung_up_on(postgres_dsn: str) -> None:
+    trailers = [b"t%d: %s\r\n" % (number, b"a" * 1024) for number in range(1000)]
+    async with control_plane(postgres_dsn) as plane:
+        assert not await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", *trailers)
+
+
+async def test_a_client_that_does_not_finish_its_head_or_body_is_given_up(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+    async with control_plane(postgres_dsn) as plane:
+        for sent in (b"", HEAD, HEAD + b"content-length: 100\r\n\r\n{"):
+            assert (await plane.exchange(sent)).startswith(b"HTTP/1.1 408 "), sent
+        said = await plane.exchange(b"POST /v1/leases HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert said.startswith(b"HTTP/1.1 401 ")  # answered early, and hung up when the rest did not come
+        assert b"408" not in said
+
+
+async def test_requests_are_not_hung_up_on_once_their_heads_are_there(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    async with control_plane(postgres_dsn) as plane:
+        worker = await plane.worker()
+        assert not (await worker.ask(wait=0.3)).leases
+        body = json.dumps({"events": [event("a.jpg")]}).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", plane.port)
+        for _ in range(3):  # kept alive in between
+            writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(body))
+            await asyncio.sleep(0.2)
+            writer.write(body)
+            assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b"}")
+            await asyncio.sleep(0.2)
+        writer.close()
+
+
+# ── probes and sources ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_store_may_probe_and_an_unknown_source_is_404(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        for method in ("GET", "HEAD"):
+            said = await plane.http.request(method, "/v1/notifications/tigris")
+            assert (said.status_code, said.content) == (200, b"")
+            assert (await plane.http.request(method, "/v1/notifications/nowhere")).status_code == 404
+        said = await plane.http.post("/v1/notifications/nowhere", json={}, headers={"authorization": "Bearer x"})
+        assert said.status_code == 404
+        assert said.json() == {
+            "error": "unknown-source",
+            "message": "there is no source of that name; there are: gcs, s3, tigris",
+        }
+        assert (await plane.http.delete("/v1/notifications/tigris")).json()["error"] == "method-not-allowed"
+        assert (await plane.http.get("/v2")).json()["error"] == "not-found"
+
+
+@pytest.mark.parametrize("name", ["s3", "gcs"])
+async def test_every_source_answers_probes(postgres_dsn: str, name: str) -> None:
+    """MinIO asks by HEAD before it sends anything, and takes anything but success for a dead target."""
+    async with control_plane(postgres_dsn) as plane:
+        for method in ("GET", "HEAD"):
+            said = await plane.http.request(method, f"/v1/notifications/{name}")
+            assert (said.status_code, said.content) == (200, b"")
+
+
+# ── secrets in the URL ───────────────────────────────────────────────────────────────────────────────────────────────
+
+EMPTY = {"s3": b'{"Records": []}', "tigris": b'{"events": []}'}
+
+
+async def test_a_store_that_cannot_send_headers_may_show_its_secret_in_the_url(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
+        for token in (WEBHOOK, "tigris:pa:ss", "sécret"):
+            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
+            assert said.status_code == 200, token
+        for token in ("", WEBHOOK + "x", WEBHOOK.upper(), "é", "Bearer " + WEBHOOK, "x" * 30_000):
+            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
+            assert (said.status_code, said.json()["error"]) == (401, "unauthorized"), token
+            assert WEBHOOK not in said.text
+        for query in ("", "?token", "?Token=" + WEBHOOK, "?token=%ff%00", "?token=%ED%A0%80", "?" + WEBHOOK):
+            head = f"POST /v1/notifications/s3{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            assert (await plane.exchange(head.encode())).startswith(b"HTTP/1.1 401 "), query
+
+
+async def test_either_of_header_and_url_is_enough(postgres_dsn: str) -> None:
+    """Pub/Sub sends a token of Google's in the header, which is none of ours."""
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.http.post(
+            "/v1/notifications/s3",
+            params={"token": WEBHOOK},
+            content=EMPTY["s3"],
+            headers={"authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},
+        )
+        assert said.status_code == 200
+
+
+async def test_tigris_can_send_headers_and_has_to(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.http.post("/v1/notifications/tigris", params={"token": WEBHOOK}, content=EMPTY["tigris"])
+        assert said.status_code == 401
+
+
+async def test_a_secret_in_the_url_is_never_logged(
+    postgres_dsn: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(0, "uvicorn")
+    caplog.set_level(0, "asyncio")
+    async with control_plane(postgres_dsn) as plane:
+        for body in (EMPTY["s3"], b"{", json.dumps({"Records": [1]}).encode()):
+            for token in (WEBHOOK, WEBHOOK[::-1]):
+                head = f"POST /v1/notifications/s3?token={token} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                said = await plane.exchange(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+                assert token.encode() not in said
+        await plane.exchange(f"POST /v1/notifications/s3?token={WEBHOOK} HTTP/9\r\nx\r\n\r\n".encode())
+        assert WEBHOOK not in (await plane.http.get("/metrics")).text
+        [kept] = await plane.sql("select reason, raw from quarantine")
+        assert WEBHOOK not in str(kept)
+    written = capfd.readouterr()
+    seen = written.out + written.err + "".join(record.getMessage() for record in caplog.records)
+    assert WEBHOOK not in seen
+    assert WEBHOOK[::-1] not in seen
+
+
+# ── Amazon SNS ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sns_headers(message: dict[str, Any]) -> dict[str, str]:
+    """As SNS sends them."""
+    return {
+        "content-type": "text/plain; charset=UTF-8",
+        "x-amz-sns-message-type": str(message["Type"]),
+        "x-amz-sns-topic-arn": str(message["TopicArn"]),
+    }
+
+
+async def deliver(plane: RunningPlane, message: dict[str, Any], **more: str) -> httpx.Response:
+    headers = {**sns_headers(message), **more}
+    return await plane.http.post("/v1/notifications/s3", content=json.dumps(message), headers=headers)
+
+
+def records(*keys: str) -> dict[str, Any]:
+    said = [aws(key=key) for key in keys]
+    for record in said:
+        record["s3"]["bucket"]["name"] = "inbox"
+    return {"Records": said}
+
+
+async def test_a_signed_message_of_a_listed_topic_needs_no_secret(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        asked = await deliver(plane, sns.confirmation())
+        assert (asked.status_code, asked.json()["accepted"]) == (200, 0)
+        assert any("Action=ConfirmSubscription" in call for call in sns.calls)
+        tested = await deliver(plane, sns.notification({"Event": "s3:TestEvent"}))
+        assert tested.status_code == 200
+        message = sns.notification(records("a.jpg", "b+c.jpg"))
+        assert (await deliver(plane, message)).json()["accepted"] == 2
+        assert (await deliver(plane, message)).json()["duplicate"] == 2  # a replay does nothing
+        assert set(await plane.objects()) == {"a.jpg", "b c.jpg"}
+        ended = await deliver(plane, sns.confirmation("UnsubscribeConfirmation"))
+        assert ended.status_code == 200
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+async def test_nothing_takes_the_place_of_a_signature(postgres_dsn: str) -> None:
+    """Neither a secret nor an open webhook: what is wrapped is believed for its signature alone."""
+    bearer = {"authorization": f"Bearer {WEBHOOK}"}
+    async with sns_service() as sns:
+        for config in (None, configured(server={"open_webhook": True})):
+            async with control_plane(postgres_dsn, config, trust=sns.trust()) as plane:
+                forged = sns.notification(records("a.jpg"), Signature="AAAA")
+                said = await deliver(plane, forged, **bearer)
+                assert (said.status_code, said.json()["error"]) == (403, "bad-signature")
+                other = sns.notification(records("a.jpg"), TopicArn=TOPIC + "-of-somebody")
+                said = await deliver(plane, other, **bearer)
+                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+                assert "server.sns_topics" in said.json()["message"]
+                said = await deliver(plane, other, **bearer, **{"x-amz-sns-topic-arn": TOPIC})  # a lie in the header
+                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+                assert not await plane.objects()
+                assert "yurt_notifications_refused_total 3.0" in (await plane.http.get("/metrics")).text
+
+
+async def test_by_default_no_topic_is_trusted(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn) as plane:
+        for message in (sns.notification(records("a.jpg")), sns.confirmation()):
+            said = await deliver(plane, message)
+            assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+        assert sns.calls == []
+
+
+async def test_the_topic_is_looked_at_before_the_body(postgres_dsn: str) -> None:
+    head = b"POST /v1/notifications/s3 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n"
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.exchange(head + b"x-amz-sns-message-type: Notification\r\nx-amz-sns-topic-arn: x\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 403 ")  # and nothing of the body was sent
+
+
+async def test_a_message_longer_than_sns_sends_is_refused(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        headers = sns_headers(sns.notification(""))
+        said = await plane.http.post("/v1/notifications/s3", content=b" " * (MAX_MESSAGE_BYTES + 1), headers=headers)
+        assert said.status_code == 413
+
+
+async def test_a_message_that_is_none_is_400(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        headers = sns_headers(sns.notification(""))
+        for content in (b"", b"{}", json.dumps({**sns.notification(""), "Type": "Party"}).encode()):
+            said = await plane.http.post("/v1/notifications/s3", content=content, headers=headers)
+            assert (said.status_code, said.json()["error"]) == (400, "malformed")
+        said = await deliver(plane, sns.notification("hello"))  # published by hand
+        assert (said.status_code, said.json()["error"]) == (400, "malformed")
+
+
+async def test_while_sns_is_away_a_message_is_asked_for_again(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        message = sns.notification(records("a.jpg"), SigningCertURL=sns.serve(b"", head="503 Service Unavailable"))
+        said = await deliver(plane, message)
+        assert (said.status_code, said.json()["error"]) == (503, "sns-unavailable")
+        assert int(said.headers["retry-after"]) >= 1
+
+
+async def test_raw_delivery_is_not_signed_and_needs_a_secret(postgres_dsn: str) -> None:
+    async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
+        raw = {"x-amz-sns-message-type": "Notification", "x-amz-sns-topic-arn": TOPIC, "x-amz-sns-rawdelivery": "true"}
+        body = json.dumps(records("a.jpg"))
+        assert (await plane.http.post("/v1/notifications/s3", content=body, headers=raw)).status_code == 401
+        said = await plane.http.post("/v1/notifications/s3", content=body, headers=raw, params={"token": WEBHOOK})
+        assert said.json()["accepted"] == 1
+
+
+# ── other stores ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_recorded_request_of_a_ceph_gateway_is_taken_and_its_redelivery_changes_nothing(
+    postgres_dsn: str,
+) -> None:
+    pipelines = {name: pipeline(name, outputs=f"out-{name}") for name in ("rec-sync", "rec-sync-v", "rec-pers")}
+    said = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED]
+    requests = [request for one in said for request in one["requests"]]
+    async with control_plane(postgres_dsn, configured(pipelines), loops=False) as plane:
+        for request in requests:
+            receipt = await replayed(plane, request)
+            assert receipt["accepted"] + receipt["coalesced"] == 1, request["body"]
+        rows = {(row["pipeline_id"], row["key"]) for row in await plane.sql("select * from objects")}
+        assert {key for _, key in rows} == {one["key"] for one in said}
+        for request in requests:
+            receipt = await replayed(plane, request)
+            assert receipt["quarantined"] == 0
+        assert {(row["pipeline_id"], row["key"]) for row in await plane.sql("select * from objects")} == rows
+        assert not await plane.sql("select from quarantine")
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+async def replayed(plane: RunningPlane, request: dict[str, Any]) -> dict[str, int]:
+    """Just as it was recorded, but for the address."""
+    headers = {name: value for name, value in request["headers"] if name not in ("Host", "Content-Length")}
+    said = await plane.http.request(
+        request["method"],
+        f"/v1/notifications/s3?token={WEBHOOK}",
+        content=request["body"].encode(),
+        headers=headers,
+    )
+    assert said.status_code == 200, said.text
+    return {verdict: int(number) for verdict, number in said.json().items()}
+
+
+async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        through = bridged()
+        through["detail"]["bucket"]["name"] = "inbox"
+        for name, body in (("gcs", push()), ("s3", through), ("s3", {"Records": [minio()]})):
+            said = await plane.http.post(f"/v1/notifications/{name}", params={"token": WEBHOOK}, json=body)
+            assert said.json()["accepted"] == 1, name
+        assert set(await plane.objects()) == {"photos/a b+c.jpg", "example-key", "images/my photo.jpg"}
+
+
+# ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_body_too_long_is_refused_by_its_declared_length_unread(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 2048})) as plane:
+        said = await plane.exchange(HEAD + b"connection: close\r\ncontent-length: 2049\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 413 ")  # and nothing of the body was sent
+        padded = json.dumps({"events": [event("a.jpg")]}).encode().ljust(2048)
+        assert (await plane.post_events(content=padded)).status_code == 200
+        assert (await plane.post_events(content=padded + b" ")).status_code == 413
+
+
+async def test_a_chunked_body_too_long_is_refused_before_it_ends(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
+        chunks = b"10000\r\n" + b" " * 65_536 + b"\r\n", b"2\r\n "  # one byte more, and not the end
+        said = await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks)
+        assert said.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_client_that_only_listens_when_it_has_sent_all_sees_why_it_was_too_much(postgres_dsn: str) -> None:
+    async def much() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 65_536
+
+    async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
+        for content in (much(), b" " * 6_553_600):
+            said = await plane.post_events(content=content)
+            assert (said.status_code, said.json()["error"]) == (413, "too-large")
+
+
+BAD_BODIES = {
+    "empty": b"",
+    "not JSON": b"hello",
+    "truncated": b'{"events": [{"eventName": "OBJECT_CREATED_PUT", "bu',
+    "truncated between events": b'{"events": [{}, ',
+    "an array": b"[]",
+    "a string": b'"events"',
+    "null": b"null",
+    "without events": b"{}",
+    "events no array": b'{"events": {}}',
+    "events null": b'{"events": null}',
+    "deeply nested": b'{"events": ' + b"[" * 100_000,
+    "deeply nested objects": b'{"a":' * 100_000,
+    "deeply nested, closed": b'{"events": [], "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "not UTF-8": b'{"events": [{"bucket": "\xff"}]}',
+    "UTF-16": '{"events": []}'.encode("utf-16"),
+    "two documents": b'{"events": []}{"events": []}',
+    "a number": b"1e999999",
+}
+
+
+async def test_a_body_that_is_no_notification_is_400_and_changes_nothing(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        for name, body in BAD_BODIES.items():
+            said = await plane.post_events(content=body)
+            assert (said.status_code, said.json()["error"]) == (400, "malformed"), name
+        assert not await plane.objects()
+        assert not await plane.sql("select from tally")
+        assert not await plane.sql("select from quarantine")
+
+
+async def test_no_events_are_fine_and_too_many_are_refused(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        said = await plane.post_events()
+        assert said.json() == dict.fromkeys(
+            ("accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined"), 0
+        )
+        assert await plane.notify(*(event(f"{number}.jpg") for number in range(10_000))) == {"accepted": 10_000}
+        assert len(await plane.objects()) == 10_000
+        said = await plane.post_events(*(event(f"{number}.jpg") for number in range(10_001)))
+        assert said.status_code == 400
+        assert "10001 events" in said.json()["message"]
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+# ── what becomes of events ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_event_of_a_request_is_counted_once(postgres_dsn: str) -> None:
+    config = configured({"photos": pipeline(suffixes=[".JPG"]), "all": pipeline(outputs="elsewhere")})
+    async with control_plane(postgres_dsn, config) as plane:
+        first = event("a.jpg")
+        assert await plane.notify(first, first, event("a.jpg"), event("b.txt"), event("c.jpg", bucket="other")) == {
+            "accepted": 3,  # a.jpg by two pipelines, b.txt by one
+            "coalesced": 2,
+            "duplicate": 2,
+            "ignored": 1,
+        }
+        assert await plane.notify(
+            event("b.txt", eventName="OBJECT_TRANSITIONED"),
+            event("b.txt", lastModified="2023-05-15T10:30:00Z"),
+            event("c.jpg", eventName="OBJECT_NEWS"),
+            event("d.jpg", eventName="OBJECT_DELETED"),
+            event("e.jpg", eventName="OBJECT_CREATED_SOMEHOW"),
+        ) == {"ignored": 1, "coalesced": 1, "quarantined": 1, "accepted": 4}
+        assert await plane.notify(event("b.txt", lastModified="2023-05-15T10:29:59Z")) == {"stale": 1}
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+BAD_EVENTS = {
+    "not an object": 1,
+    "null": None,
+    "without a bucket": {"eventName": "OBJECT_CREATED_PUT", "object": {"key": "a"}},
+    "a null object": {"eventName": "OBJECT_CREATED_PUT", "bucket": "inbox", "object": None},
+    "without a key": {"eventName": "OBJECT_CREATED_PUT", "bucket": "inbox", "object": {}},
+    "negative size": event("a", size=-1),
+    "65 bits of size": event("a", size=2**64),
+    "64 bits of size": event("a", size=2**63),
+    "a key of 1,025 bytes": event("ä" * 512 + "a"),
+    "an empty key": event(""),
+    "NUL": event("a\0b"),
+    "a control character": event("a\x1bb"),
+    "dots": event("a/../b"),
+    "an unknown name": event("a", eventName="OBJECT_EXPLODED"),
+}
+
+
+async def test_bad_events_are_kept_aside_and_the_rest_of_the_batch_goes_on(postgres_dsn: str) -> None:
+    good = [event(f"good {number}.jpg") for number in range(len(BAD_EVENTS))]
+    async with control_plane(postgres_dsn) as plane:
+        mixed = [one for pair in zip(good, BAD_EVENTS.values(), strict=True) for one in pair]
+        assert await plane.notify(*mixed) == {"accepted": len(good), "quarantined": len(BAD_EVENTS)}
+        assert set(await plane.objects()) == {f"good {number}.jpg" for number in range(len(good))}
+        kept = await plane.sql("select reason, raw from quarantine")
+        said = [json.loads(row["raw"]) for row in kept]
+        assert sorted(map(json.dumps, said)) == sorted(map(json.dumps, BAD_EVENTS.values()))
+        assert all(row["reason"] for row in kept)
+
+
+async def test_sizes_have_63_bits_and_keys_all_characters(postgres_dsn: str) -> None:
+    largest = 2**63 - 1
+    keys = ["5 TB.jpg", "a+b %41%.jpg", "~'\"\\;--.jpg", "π/😀.jpg", "ä" * 512]
+    async with control_plane(postgres_dsn) as plane:
+        assert await plane.notify(*(event(key, size=largest) for key in keys)) == {"accepted": len(keys)}
+        found = await plane.objects()
+        assert set(found) == set(keys)
+        assert {row["event_size"] for row in found.values()} == {largest}
+
+
+# ── one transaction, and a promise ───────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.asynccontextmanager
+async def ledger_held(plane: RunningPlane) -> AsyncIterator[None]:
+    """Nobody can write an object meanwhile."""
+    connection = await asyncpg.connect(plane.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table objects in share row exclusive mode")
+            yield
+    finally:
+        await connection.close()
+
+
+async def waiting_for_a_lock(plane: RunningPlane) -> bool:
+    found = await plane.sql(
+        "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    )
+    return bool(found)
+
+
+async def test_the_answer_comes_only_after_the_commit(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        async with ledger_held(plane):
+            answer = asyncio.create_task(plane.post_events(event("a.jpg")))
+            await until(lambda: waiting_for_a_lock(plane))
+            assert not answer.done()
+            assert not await plane.objects()
+        assert (await answer).status_code == 200
+        assert set(await plane.objects()) == {"a.jpg"}
+
+
+async def test_requests_that_arrive_together_are_written_in_one_transaction(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        async with ledger_held(plane):
+            first = asyncio.create_task(plane.post_events(event("first.jpg")))
+            await until(lambda: waiting_for_a_lock(plane))
+            others = [asyncio.create_task(plane.post_events(event(f"{number}.jpg"))) for number in range(50)]
+            seconds = "yurt_notification_seconds_count"  # nothing was answered, so all that came are waiting
+
+            async def all_came() -> bool:
+                return len(plane.plane.receiver._batcher._waiting) == len(others)
+
+            await until(all_came)
+            assert f"{seconds} " not in (await plane.http.get("/metrics")).text
+        answers = await asyncio.gather(first, *others)
+        assert [said.json()["accepted"] for said in answers] == [1] * 51
+        written = await plane.sql("select xmin::text as transaction, count(*) as rows from objects group by 1")
+        assert sorted(row["rows"] for row in written) == [1, 50]
+
+
+async def test_more_than_the_backlog_is_refused_with_503_and_taken_later(postgres_dsn: str) -> None:
+    config = configured(server={"backlog_events": 1000})
+    batches = [[event(f"{number}-{row}.jpg") for row in range(400)] for number in range(5)]
+    async with control_plane(postgres_dsn, config) as plane:
+        async with ledger_held(plane):
+            first = asyncio.create_task(plane.post_events(*batches[0]))
+            await until(lambda: waiting_for_a_lock(plane))
+            others = [asyncio.create_task(plane.post_events(*batch)) for batch in batches[1:]]
+
+            async def some_refused() -> bool:
+                return sum(task.done() for task in others) == 2
+
+            await until(some_refused)
+        answers = await asyncio.gather(first, *others)
+        assert sorted(said.status_code for said in answers) == [200, 200, 200, 503, 503]
+        for batch, said in zip(batches, answers, strict=True):
+            if said.status_code == 503:
+                assert said.json()["error"] == "overloaded"
+                assert int(said.headers["retry-after"]) >= 1
+                assert await plane.notify(*batch) == {"accepted": 400}
+        assert len(await plane.objects()) == 2000
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(postgres_dsn: str) -> None:
+    body = json.dumps({"events": [event("half.jpg")]}).encode()
+    head = f"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {WEBHOOK}\r\n"
+    async with control_plane(postgres_dsn) as plane:
+        for framing in (
+            b"content-length: %d\r\n\r\n" % (len(body) + 1) + body,
+            b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n",  # no last chunk
+        ):
+            _, writer = await asyncio.open_connection("127.0.0.1", plane.port)
+            writer.write(head.encode() + framing)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        assert await plane.notify(event("whole.jpg")) == {"accepted": 1}
+        assert set(await plane.objects()) == {"whole.jpg"}
+
+
+async def test_while_the_ledger_is_away_every_request_is_503_with_retry_after(mortal: PostgresServer) -> None:
+    async with serving(mortal.dsn, configured()) as plane:
+        await killed(mortal, plane)
+        try:
+            for _ in range(3):
+                said = await plane.post_events(event("a.jpg"))
+                assert (said.status_code, said.json()["error"]) == (503, "ledger-unavailable")
+                assert int(said.headers["retry-after"]) >= 1
+                assert "yurt-pg-" not in said.text  # the socket's path, which is in the DSN
+            for path in ("/readyz", "/v1/status"):
+                assert (await plane.admin("GET", path)).status_code == 503
+            for path in ("/healthz", "/metrics", "/openapi.json"):
+                assert (await plane.http.get(path)).status_code == 200
+        finally:
+            mortal.start()
+        await until(plane.ready)
+        assert await plane.notify(event("a.jpg")) == {"accepted": 1}
+
+
+class Sender:
+    """Sends events for ever, each request until it is acknowledged."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._choose = random.Random(number)
+        self.acknowledged: set[str] = set()
+        self.refused = 0
+
+    async def send(self, plane: RunningPlane, over: asyncio.Event) -> None:
+        for request in itertools.count():
+            keys = [f"{self._number}/{request}/{row}" for row in range(self._choose.randint(1, 20))]
+            await self._insist(plane, [event(key) for key in keys])
+            self.acknowledged.update(keys)
+            if over.is_set():
+                return
+
+    async def _insist(self, plane: RunningPlane, events: list[dict[str, object]]) -> None:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                said = await plane.post_events(*events)
+                if said.status_code == 200:
+                    return
+                assert said.status_code == 503, said.text
+                self.refused += 1
+            await asyncio.sleep(0.05)  # the sender's backoff
+
+
+async def test_nothing_acknowledged_is_lost_when_postgres_is_killed_under_load(mortal: PostgresServer) -> None:
+    """Across two crashes, with senders that repeat what was not acknowledged."""
+    senders = [Sender(number) for number in range(8)]
+
+    async def grown(count: Callable[[Sender], int], by: int) -> None:
+        target = sum(map(count, senders)) + by
+
+        async def enough() -> bool:
+            return sum(map(count, senders)) >= target
+
+        await until(enough, seconds=60)
+
+    async with serving(mortal.dsn, configured()) as plane, asyncio.TaskGroup() as tasks:
+        over = asyncio.Event()
+        for sender in senders:
+            tasks.create_task(sender.send(plane, over))
+        for outage_seconds in (0, 20):
+            await grown(lambda sender: len(sender.acknowledged), by=200)
+            mortal.kill()
+            await grown(lambda sender: sender.refused, by=8)
+            await asyncio.sleep(outage_seconds)  # the outage's own length: nothing is waited for
+            mortal.start()
+        await grown(lambda sender: len(sender.acknowledged), by=200)
+        over.set()
+
+    async with serving(mortal.dsn, configured()) as plane:
+        assert set().union(*(sender.acknowledged for sender in senders)) <= set(await plane.objects())
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}

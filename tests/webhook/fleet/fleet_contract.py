@@ -1,0 +1,281 @@
+"""What every `Fleet` must do. A ledger's own tests run `CHECKS` against it, each in a world of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import pytest
+
+from webhook.fleet.fleet import Fleet
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState
+
+
+class FleetWorld(Protocol):
+    """A fleet and what happens around it. Pools ``a`` and ``b`` exist; its clock only moves by `advance`."""
+
+    @property
+    def fleet(self) -> Fleet: ...
+
+    async def advance(self, seconds: float) -> None:
+        """Move the ledger's clock on."""
+
+    async def upload(self, pool: str, count: int) -> None:
+        """So many objects of the pool become due now."""
+
+    async def call_home(self, intent: Intent) -> bool:
+        """A machine says hello with the intent's token; whether it was let in."""
+
+    async def call(self, id: int) -> bool:
+        """A machine that has called home makes any authenticated call; whether its token was accepted."""
+
+    async def take(self, id: int, count: int) -> int:
+        """A machine asks for leases; how many it was granted."""
+
+    async def settle(self, id: int) -> None:
+        """A machine settles all that it has leased as done."""
+
+
+async def intend(world: FleetWorld, pool: str = "a", limit: int = 20) -> Intent:
+    intent = await world.fleet.intend(pool, "local", limit)
+    assert intent is not None
+    return intent
+
+
+async def ready(world: FleetWorld, pool: str = "a") -> Intent:
+    intent = await intend(world, pool)
+    assert await world.fleet.minted(intent.id, f"ref-{intent.id}")
+    assert await world.call_home(intent)
+    return intent
+
+
+async def machine(world: FleetWorld, id: int) -> Machine | None:
+    found = [row for row in await world.fleet.machines() if row.id == id]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+async def state(world: FleetWorld, id: int) -> MachineState:
+    row = await machine(world, id)
+    return MachineState.GONE if row is None else row.state
+
+
+async def an_intent_is_known_before_it_is_minted(world: FleetWorld) -> None:
+    intent = await intend(world)
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.label, row.pool, row.provider) == (intent.label, "a", "local")
+    assert (row.state, row.ref, row.leased, row.reason) == (MachineState.INTENDED, None, 0, None)
+
+
+async def labels_and_tokens_are_unique_and_tokens_not_shown(world: FleetWorld) -> None:
+    intents = [await intend(world) for _ in range(3)]
+    assert len({intent.label for intent in intents}) == 3
+    assert len({intent.token for intent in intents}) == 3
+    assert all("-a-" in intent.label and intent.token not in repr(intent) for intent in intents)
+    assert all(len(intent.token) >= 16 for intent in intents)
+
+
+async def the_limit_holds_for_callers_at_once(world: FleetWorld) -> None:
+    answers = await asyncio.gather(*(world.fleet.intend("a", "local", 3) for _ in range(12)))
+    assert sum(answer is not None for answer in answers) == 3
+    assert len(await world.fleet.machines()) == 3
+
+
+async def the_limit_counts_all_that_is_not_gone_of_all_providers(world: FleetWorld) -> None:
+    slain = await intend(world)
+    await ready(world)
+    assert await world.fleet.slaying(slain.id, "idle", MachineState.INTENDED)
+    assert await world.fleet.intend("a", "elsewhere", 2) is None
+    assert await world.fleet.gone(slain.id)
+    assert await world.fleet.intend("a", "elsewhere", 2) is not None
+
+
+async def the_limit_is_the_pools_own(world: FleetWorld) -> None:
+    await intend(world, "a", 1)
+    assert await world.fleet.intend("b", "local", 1) is not None
+    assert await world.fleet.intend("a", "local", 1) is None
+
+
+async def a_limit_of_0_mints_nothing(world: FleetWorld) -> None:
+    assert await world.fleet.intend("a", "local", 0) is None
+    assert not await world.fleet.machines()
+
+
+async def minted_makes_it_boot(world: FleetWorld) -> None:
+    intent = await intend(world)
+    assert await world.fleet.minted(intent.id, "ref")
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.state, row.ref) == (MachineState.BOOTING, "ref")
+
+
+async def a_machine_may_call_home_before_its_ref_is_known(world: FleetWorld) -> None:
+    intent = await intend(world)
+    assert await world.call_home(intent)
+    assert await state(world, intent.id) is MachineState.READY
+    assert await world.fleet.minted(intent.id, "late")
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.state, row.ref) == (MachineState.READY, "late")
+
+
+async def what_is_gone_or_never_was_stays_so(world: FleetWorld) -> None:
+    intent = await intend(world)
+    await world.fleet.slaying(intent.id, "idle", MachineState.INTENDED)
+    assert await world.fleet.gone(intent.id)
+    for id in (intent.id, intent.id + 1_000):
+        assert not await world.fleet.minted(id, "ref")
+        assert not await world.fleet.drain(id)
+        assert not await world.fleet.gone(id)
+        assert not await world.fleet.slaying(id, "idle", MachineState.READY)
+    assert not await world.fleet.machines()
+    assert not await world.call_home(intent)
+
+
+async def draining_ends_leases_but_not_those_held(world: FleetWorld) -> None:
+    await world.upload("a", 5)
+    intent = await ready(world)
+    assert await world.take(intent.id, 2) == 2
+    assert await world.fleet.drain(intent.id)
+    assert await world.take(intent.id, 2) == 0
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.state, row.leased) == (MachineState.DRAINING, 2)
+    await world.settle(intent.id)
+    assert await world.fleet.demand("a", 10) == Demand(3, 0)
+
+
+async def only_what_is_ready_drains(world: FleetWorld) -> None:
+    intent = await intend(world)
+    assert not await world.fleet.drain(intent.id)
+    await world.fleet.minted(intent.id, "ref")
+    assert not await world.fleet.drain(intent.id)
+    await world.call_home(intent)
+    assert await world.fleet.drain(intent.id)
+    assert not await world.fleet.drain(intent.id)
+    assert await state(world, intent.id) is MachineState.DRAINING
+
+
+async def slaying_revokes_the_token_and_frees_the_leases(world: FleetWorld) -> None:
+    await world.upload("a", 3)
+    intent = await ready(world)
+    assert await world.take(intent.id, 2) == 2
+    assert await world.call(intent.id)
+    assert await world.fleet.slaying(intent.id, "silent", MachineState.READY)
+    assert not await world.call(intent.id)
+    assert (await world.fleet.demand("a", 10)).leased == 0
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.state, row.leased, row.reason) == (MachineState.SLAYING, 0, "silent")
+    await world.advance(3_600)
+    assert await world.fleet.demand("a", 10) == Demand(3, 0)
+
+
+async def slaying_revokes_the_one_time_token(world: FleetWorld) -> None:
+    intent = await intend(world)
+    assert await world.fleet.slaying(intent.id, "boot-deadline", MachineState.INTENDED)
+    assert not await world.call_home(intent)
+    assert await state(world, intent.id) is MachineState.SLAYING
+
+
+async def a_judgement_of_another_state_is_void(world: FleetWorld) -> None:
+    intent = await intend(world)
+    await world.fleet.minted(intent.id, "ref")
+    assert await world.call_home(intent)
+    assert not await world.fleet.slaying(intent.id, "boot-deadline", MachineState.BOOTING)
+    assert await state(world, intent.id) is MachineState.READY
+    assert await world.call(intent.id)
+
+
+async def only_what_is_slain_is_gone(world: FleetWorld) -> None:
+    intent = await ready(world)
+    assert not await world.fleet.gone(intent.id)
+    assert await world.fleet.slaying(intent.id, "idle", MachineState.READY)
+    assert await world.fleet.gone(intent.id)
+    assert await machine(world, intent.id) is None
+
+
+async def demand_is_counted_up_to_a_cap_for_each_pool(world: FleetWorld) -> None:
+    assert await world.fleet.demand("a", 10) == Demand(0, 0)
+    await world.upload("a", 7)
+    await world.upload("b", 2)
+    assert await world.fleet.demand("a", 5) == Demand(5, 0)
+    assert await world.fleet.demand("a", 10) == Demand(7, 0)
+    intent = await ready(world)
+    assert await world.take(intent.id, 3) == 3
+    assert await world.fleet.demand("a", 10) == Demand(4, 3)
+    assert await world.fleet.demand("b", 10) == Demand(2, 0)
+
+
+async def ages_are_the_databases(world: FleetWorld) -> None:
+    intent = await intend(world)
+    await world.advance(4)
+    await world.fleet.minted(intent.id, "ref")
+    await world.advance(5)
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.age_seconds, row.state_seconds) == pytest.approx((9, 5))
+    assert (row.silent_seconds, row.idle_seconds) == pytest.approx((9, 0))
+    await world.call_home(intent)
+    await world.advance(6)
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.age_seconds, row.state_seconds) == pytest.approx((15, 6))
+    assert (row.silent_seconds, row.idle_seconds) == pytest.approx((6, 6))
+
+
+async def a_late_ref_does_not_restart_the_state(world: FleetWorld) -> None:
+    intent = await intend(world)
+    await world.call_home(intent)
+    await world.advance(3)
+    await world.fleet.minted(intent.id, "ref")
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert row.state_seconds == pytest.approx(3)
+
+
+async def any_call_ends_silence_but_only_work_ends_idleness(world: FleetWorld) -> None:
+    await world.upload("a", 1)
+    intent = await ready(world)
+    await world.advance(10)
+    assert await world.call(intent.id)
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.silent_seconds, row.idle_seconds) == pytest.approx((0, 10))
+    assert await world.take(intent.id, 1) == 1
+    await world.advance(5)
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.leased, row.idle_seconds) == (1, 0)
+    await world.settle(intent.id)
+    await world.advance(2)
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert (row.leased, row.idle_seconds) == pytest.approx((0, 2))
+
+
+Check = Callable[[FleetWorld], Awaitable[None]]
+
+CHECKS: tuple[Check, ...] = (
+    an_intent_is_known_before_it_is_minted,
+    labels_and_tokens_are_unique_and_tokens_not_shown,
+    the_limit_holds_for_callers_at_once,
+    the_limit_counts_all_that_is_not_gone_of_all_providers,
+    the_limit_is_the_pools_own,
+    a_limit_of_0_mints_nothing,
+    minted_makes_it_boot,
+    a_machine_may_call_home_before_its_ref_is_known,
+    what_is_gone_or_never_was_stays_so,
+    draining_ends_leases_but_not_those_held,
+    only_what_is_ready_drains,
+    slaying_revokes_the_token_and_frees_the_leases,
+    slaying_revokes_the_one_time_token,
+    a_judgement_of_another_state_is_void,
+    only_what_is_slain_is_gone,
+    demand_is_counted_up_to_a_cap_for_each_pool,
+    ages_are_the_databases,
+    a_late_ref_does_not_restart_the_state,
+    any_call_ends_silence_but_only_work_ends_idleness,
+)

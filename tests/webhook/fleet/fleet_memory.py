@@ -1,0 +1,160 @@
+"""A fleet in memory that keeps the same contract as the ledger's: see `fleet_contract`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState, new_label
+
+
+@dataclass
+class MachineRow:
+    id: int
+    label: str
+    pool: str
+    provider: str
+    token: str
+    at: float
+    since: float
+    heard: float
+    worked: float | None = None
+    ref: str | None = None
+    state: MachineState = MachineState.INTENDED
+    leased: int = 0
+    reason: str | None = None
+
+
+@dataclass
+class MemoryFleet:
+    """Both the fleet and the world of its contract."""
+
+    rows: dict[int, MachineRow] = field(default_factory=dict)
+    pending: Counter[str] = field(default_factory=Counter)
+    now: float = 1_000.0
+    most: int = 0
+    """Most machines of one pool that were ever not gone at once."""
+
+    @property
+    def fleet(self) -> MemoryFleet:
+        return self
+
+    # the ledger's side
+
+    async def demand(self, pool: str, most: int) -> Demand:
+        await asyncio.sleep(0)
+        leased = sum(row.leased for row in self.rows.values() if row.pool == pool)
+        return Demand(min(most, self.pending[pool]), leased)
+
+    async def machines(self) -> Sequence[Machine]:
+        await asyncio.sleep(0)
+        return [self._machine(row) for row in self.rows.values() if row.state is not MachineState.GONE]
+
+    async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
+        await asyncio.sleep(0)
+        count = sum(row.pool == pool and row.state is not MachineState.GONE for row in self.rows.values())
+        if count >= limit:
+            return None
+        self.most = max(self.most, count + 1)
+        id, token, label = len(self.rows) + 1, secrets.token_urlsafe(24), new_label("yurt", pool)
+        self.rows[id] = MachineRow(id, label, pool, provider, token, self.now, self.now, self.now)
+        return Intent(id, label, token)
+
+    async def minted(self, id: int, ref: str) -> bool:
+        await asyncio.sleep(0)
+        row = self.rows.get(id)
+        if row is None or row.state is MachineState.GONE:
+            return False
+        row.ref = ref
+        self._move(id, {MachineState.INTENDED}, MachineState.BOOTING)
+        return True
+
+    async def drain(self, id: int) -> bool:
+        await asyncio.sleep(0)
+        return self._move(id, {MachineState.READY}, MachineState.DRAINING)
+
+    async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
+        await asyncio.sleep(0)
+        if seen in (MachineState.SLAYING, MachineState.GONE) or not self._move(id, {seen}, MachineState.SLAYING):
+            return False
+        row = self.rows[id]
+        self.pending[row.pool] += row.leased
+        row.leased, row.reason = 0, reason
+        return True
+
+    async def gone(self, id: int) -> bool:
+        await asyncio.sleep(0)
+        return self._move(id, {MachineState.SLAYING}, MachineState.GONE)
+
+    def _move(self, id: int, seen: set[MachineState], state: MachineState) -> bool:
+        row = self.rows.get(id)
+        if row is None or row.state not in seen:
+            return False
+        row.state, row.since = state, self.now
+        return True
+
+    def _machine(self, row: MachineRow) -> Machine:
+        return Machine(
+            id=row.id,
+            label=row.label,
+            pool=row.pool,
+            provider=row.provider,
+            ref=row.ref,
+            state=row.state,
+            age_seconds=self.now - row.at,
+            state_seconds=self.now - row.since,
+            leased=row.leased,
+            idle_seconds=0 if row.worked is None or row.leased else self.now - row.worked,
+            silent_seconds=self.now - row.heard,
+            reason=row.reason,
+        )
+
+    # what happens around it
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def upload(self, pool: str, count: int) -> None:
+        self.pending[pool] += count
+
+    async def call_home(self, intent: Intent) -> bool:
+        return self.hello(intent.label, intent.token)
+
+    def hello(self, label: str, token: str) -> bool:
+        for row in self.rows.values():
+            if row.label == label and row.token == token:
+                called = self._move(row.id, {MachineState.INTENDED, MachineState.BOOTING}, MachineState.READY)
+                if called:
+                    row.heard = row.worked = self.now
+                return called
+        return False
+
+    async def call(self, id: int) -> bool:
+        row = self.rows[id]
+        if row.state not in (MachineState.READY, MachineState.DRAINING):
+            return False
+        row.heard = self.now
+        return True
+
+    async def take(self, id: int, count: int) -> int:
+        row = self.rows[id]
+        if not await self.call(id) or row.state is MachineState.DRAINING:
+            return 0
+        granted = min(count, self.pending[row.pool])
+        self.pending[row.pool] -= granted
+        row.leased += granted
+        return granted
+
+    async def settle(self, id: int) -> None:
+        self.rows[id].leased, self.rows[id].worked = 0, self.now
+
+    # for assertions
+
+    def states(self, pool: str = "a") -> Counter[MachineState]:
+        return Counter(row.state for row in self.rows.values() if row.pool == pool)
+
+    def alive(self, state: MachineState) -> list[MachineRow]:
+        return [row for row in self.rows.values() if row.state is state]

@@ -1,0 +1,659 @@
+"""The autoscaler with real worker processes, and with a provider that fails in all the ways they do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
+from tests.webhook.fleet.providers.contract import labels, mint
+from tests.webhook.fleet.providers.local_place import LocalPlace, is_there, local_place, runs
+from webhook.fleet import autoscaler as module
+from webhook.fleet.autoscaler import Autoscaler
+from webhook.fleet.fleet import PoolPolicy
+from webhook.fleet.providers import Instance, MintOrder, Provider, ProviderBusy, ProviderError, ProviderRefused
+from webhook.ledger.machines import Machine, MachineState
+
+
+def policy(**fields: Any) -> PoolPolicy:
+    return PoolPolicy(**{"name": "a", "provider": "local", "url": "http://127.0.0.1:1", "limit": 3, **fields})
+
+
+# ── real processes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Yard:
+    """An autoscaler over local workers. A second of the ledger's clock passes with each turn."""
+
+    place: LocalPlace
+    policy: PoolPolicy
+    fleet: MemoryFleet = field(default_factory=MemoryFleet)
+    calling: bool = True
+    """Whether workers that run call home."""
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """A new control plane over the same ledger."""
+        self.provider = self.place.provider()
+        self.autoscaler = Autoscaler(self.fleet, [self.policy], {"local": self.provider}, clock=lambda: self.fleet.now)
+
+    @property
+    def status(self) -> module.PoolActivity:
+        return self.autoscaler.pools["a"]
+
+    async def turn(self) -> None:
+        await self.autoscaler.tick()
+        await self._started()
+        await self.fleet.advance(1)
+        for row in self.fleet.rows.values():
+            told = self.place.told(row.label)
+            if not (self.calling and told and runs(told["pid"])):
+                continue
+            if row.state in (MachineState.INTENDED, MachineState.BOOTING):
+                assert self.fleet.hello(row.label, told["environment"]["YURT_TOKEN"])
+            await self.fleet.call(row.id)
+
+    async def _started(self) -> None:
+        """Processes start in real time: the ledger's clock stands still for them."""
+        async with asyncio.timeout(60):
+            for row in self.fleet.alive(MachineState.BOOTING):
+                while self.calling and self.place.told(row.label) is None and runs(pid(row)):
+                    await asyncio.sleep(0.01)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not true():
+                await self.turn()
+                await asyncio.sleep(0.01)
+
+    async def ready(self, count: int = 1) -> list[MachineRow]:
+        await self.until(lambda: len(self.fleet.alive(MachineState.READY)) == count)
+        return self.fleet.alive(MachineState.READY)
+
+    def has(self, **wanted: int) -> Callable[[], bool]:
+        """Whether so many rows are in these states."""
+        return lambda: all(self.fleet.states()[MachineState(state)] == count for state, count in wanted.items())
+
+
+@asynccontextmanager
+async def yard(folder: Path, deeds: str = "", **fields: Any) -> AsyncIterator[Yard]:
+    async with local_place(folder, deeds) as place:
+        yield Yard(place, policy(**fields))
+
+
+def pid(row: MachineRow) -> int:
+    assert row.ref
+    return int(row.ref)
+
+
+async def test_machines_are_minted_for_work_and_slain_when_idle(tmp_path: Path) -> None:
+    async with yard(tmp_path, idle_seconds=5) as it:
+        await it.turn()
+        assert not it.fleet.rows
+        await it.fleet.upload("a", 2)
+        with capture_logs() as logs:
+            rows = await it.ready(2)
+            for row in rows:
+                assert await it.fleet.take(row.id, 1) == 1
+                await it.fleet.settle(row.id)
+            await it.until(it.has(gone=2))
+        assert not any(is_there(pid(row)) for row in rows)
+        assert (it.status.minted, it.status.ready, it.status.failed) == (2, 2, 0)
+        assert it.status.slain == {"drained": 2}
+    told = {event: [log for log in logs if log["event"] == event] for event in ("minted", "ready", "draining", "slain")}
+    for event, entries in told.items():
+        assert {log["label"] for log in entries} == {row.label for row in rows}, event
+        assert all(log["pool"] == "a" for log in entries)
+    assert {log["reason"] for log in told["draining"]} == {"idle"}
+    assert not any(row.token in str(logs) for row in rows)
+
+
+async def test_a_busy_machine_is_never_slain_for_want_of_work(tmp_path: Path) -> None:
+    async with yard(tmp_path, idle_seconds=5) as it:
+        await it.fleet.upload("a", 1)
+        (row,) = await it.ready()
+        await it.fleet.take(row.id, 1)
+        for _ in range(30):
+            await it.turn()
+        assert row.state is MachineState.READY
+        assert is_there(pid(row))
+
+
+async def test_a_killed_worker_is_noticed_its_work_freed_and_another_minted(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        await it.fleet.upload("a", 1)
+        (row,) = await it.ready()
+        await it.fleet.take(row.id, 1)
+        os.kill(pid(row), signal.SIGKILL)
+        await it.until(it.has(gone=1, ready=1))
+        assert (row.reason, it.fleet.pending["a"]) == ("vanished", 1)
+        assert not is_there(pid(row))
+        assert it.status.slain == {"vanished": 1}
+
+
+async def test_a_worker_that_falls_silent_is_slain(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        await it.fleet.upload("a", 1)
+        (row,) = await it.ready()
+        it.calling = False
+        await it.until(it.has(gone=1))
+        assert row.reason == "silent"
+        assert not is_there(pid(row))
+
+
+async def test_a_draining_machine_has_until_its_deadline(tmp_path: Path) -> None:
+    async with yard(tmp_path, drain_seconds=20) as it:
+        await it.fleet.upload("a", 1)
+        (row,) = await it.ready()
+        await it.fleet.take(row.id, 1)
+        await it.fleet.drain(row.id)
+        for _ in range(15):
+            await it.turn()
+        assert row.state is MachineState.DRAINING
+        await it.until(it.has(gone=1))
+        assert row.reason == "drain-deadline"
+
+
+async def test_a_worker_that_never_calls_home_is_slain_and_another_minted(tmp_path: Path) -> None:
+    async with yard(tmp_path, boot_seconds=10, mint_seconds=5) as it:
+        it.calling = False
+        await it.fleet.upload("a", 1)
+        await it.until(it.has(gone=1, booting=1))
+        first = it.fleet.rows[1]
+        assert first.reason == "boot-deadline"
+        assert not is_there(pid(first))
+        it.calling = True
+        await it.until(it.has(gone=1, ready=1))
+        assert it.status.failed == 1
+
+
+async def test_workers_that_end_at_once_open_the_breaker(tmp_path: Path) -> None:
+    async with yard(tmp_path, "broken", breaker_seconds=30) as it:
+        await it.fleet.upload("a", 1)
+        with capture_logs() as logs:
+            await it.until(lambda: it.status.breaker == "open")
+        assert any(log["event"] == "breaker open" and log["log_level"] == "error" for log in logs)
+        opened = it.fleet.now
+        await it.until(lambda: it.fleet.now > opened + 25)
+        assert len(it.fleet.rows) == 3
+        await it.until(lambda: len(it.fleet.rows) == 4)
+        assert it.fleet.now >= opened + 29
+        it.place.deeds = ""
+        it.start()
+        await it.ready()
+        assert it.status.breaker == "closed"
+
+
+async def test_a_crash_between_intent_and_mint_costs_no_more_than_the_row(tmp_path: Path) -> None:
+    async with yard(tmp_path, limit=1) as it:
+        assert await it.fleet.intend("a", "local", 1)
+        await it.fleet.upload("a", 1)
+        await it.turn()
+        assert len(it.fleet.rows) == 1
+        await it.until(it.has(gone=1, ready=1))
+        assert it.fleet.rows[1].reason == "never-minted"
+        assert it.fleet.most == 1
+        assert not it.status.slain
+
+
+async def test_a_crash_between_mint_and_its_record_adopts_the_machine(tmp_path: Path) -> None:
+    async with yard(tmp_path, limit=1) as it:
+        intent = await it.fleet.intend("a", "local", 1)
+        assert intent
+        ref = await it.provider.mint(MintOrder(intent.label, "a", it.policy.url, intent.token))
+        await it.fleet.upload("a", 1)
+        (row,) = await it.ready()
+        assert (row.id, row.ref) == (intent.id, ref)
+        assert len(it.fleet.rows) == 1
+
+
+async def test_a_new_control_plane_clears_up_what_ended_with_the_old(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        await it.fleet.upload("a", 2)
+        rows = await it.ready(2)
+        await it.provider.aclose()
+        it.start()
+        await it.until(it.has(gone=2, ready=2))
+        assert {row.reason for row in rows} == {"vanished"}
+
+
+async def test_what_the_provider_lists_and_nobody_knows_is_slain(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        stray = await mint(it.provider)
+        await it.turn()
+        assert not await it.provider.list()
+        assert not is_there(int(stray.ref))
+        assert it.autoscaler.providers["local"].strays == 1
+
+
+async def test_machines_of_a_pool_that_is_no_longer_configured_are_drained_and_slain(tmp_path: Path) -> None:
+    async with yard(tmp_path) as it:
+        await it.fleet.upload("a", 1)
+        (row,) = await it.ready()
+        await it.fleet.take(row.id, 1)
+        it.policy = policy(name="b")
+        it.start()
+        await it.until(it.has(draining=1))
+        for _ in range(5):
+            await it.turn()
+        assert row.state is MachineState.DRAINING
+        await it.fleet.settle(row.id)
+        await it.until(it.has(gone=1))
+        assert it.status.slain == {"drained": 1}
+
+
+# ── a provider that fails ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Cloud:
+    """A provider somewhere else, which does as it is told by the test."""
+
+    lag_seconds: float = 0.0
+    there: dict[str, Instance] = field(default_factory=dict)
+    slain: list[str] = field(default_factory=list)
+    most: int = 0
+    on_mint: Callable[[], Awaitable[None]] | None = None
+    after_mint: Callable[[], Awaitable[None]] | None = None
+    on_slay: Callable[[], Awaitable[None]] | None = None
+    on_list: Callable[[], Awaitable[Sequence[Instance] | None]] | None = None
+
+    async def mint(self, order: MintOrder) -> str:
+        if self.on_mint:
+            await self.on_mint()
+        self.there[order.label] = Instance(order.label, f"ref-{order.label}")
+        self.most = max(self.most, len(self.there))
+        if self.after_mint:
+            await self.after_mint()
+        return f"ref-{order.label}"
+
+    async def slay(self, instance: Instance) -> None:
+        self.slain.append(instance.label)
+        if self.on_slay:
+            await self.on_slay()
+        self.there.pop(instance.label, None)
+
+    async def list(self) -> Sequence[Instance]:
+        shown = await self.on_list() if self.on_list else None
+        return list(self.there.values()) if shown is None else shown
+
+    async def aclose(self) -> None: ...
+
+
+async def fails(error: Exception) -> None:
+    raise error
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def shows_nothing() -> Sequence[Instance]:
+    return []
+
+
+async def list_fails() -> Sequence[Instance]:
+    raise ProviderError("no route to host")
+
+
+async def list_hangs() -> Sequence[Instance]:
+    await hangs()
+    return []
+
+
+class Sky:
+    """An autoscaler over a cloud. A second of the ledger's clock passes with each turn."""
+
+    def __init__(self, *policies: PoolPolicy, lag_seconds: float = 0.0, call_seconds: float = 30.0) -> None:
+        self.cloud = Cloud(lag_seconds)
+        self.fleet = MemoryFleet()
+        self.call_seconds = call_seconds
+        self.start(*(policies or (policy(provider="cloud"),)))
+
+    def start(self, *policies: PoolPolicy, **others: Provider) -> None:
+        self.autoscaler = Autoscaler(
+            self.fleet,
+            policies,
+            {"cloud": self.cloud, **others},
+            tick_seconds=0.01,
+            call_seconds=self.call_seconds,
+            clock=lambda: self.fleet.now,
+        )
+
+    @property
+    def status(self) -> module.PoolActivity:
+        return self.autoscaler.pools["a"]
+
+    async def turns(self, count: int) -> None:
+        for _ in range(count):
+            await self.autoscaler.tick()
+            await self.fleet.advance(1)
+
+    async def ready(self, count: int) -> list[MachineRow]:
+        """So many machines, all of which have called home."""
+        await self.fleet.upload("a", count)
+        await self.turns(2)
+        self.call_home()
+        rows = self.fleet.alive(MachineState.READY)
+        assert len(rows) == count
+        return rows
+
+    def call_home(self) -> None:
+        for row in self.fleet.rows.values():
+            if row.label in self.cloud.there:
+                self.fleet.hello(row.label, row.token)
+
+
+@pytest.mark.parametrize("answer", [list_fails, list_hangs])
+async def test_a_list_that_fails_freezes_minting_and_gone_but_not_slaying(
+    answer: Callable[[], Awaitable[Sequence[Instance]]],
+) -> None:
+    sky = Sky(call_seconds=0.05)
+    rows = await sky.ready(2)
+    await sky.fleet.upload("a", 5)
+    await sky.fleet.slaying(rows[0].id, "idle", MachineState.READY)
+    sky.cloud.on_list = answer
+    with capture_logs() as logs:
+        await sky.turns(3)
+    assert sky.status.frozen
+    assert sky.cloud.slain == [rows[0].label]
+    assert sky.fleet.states() == {MachineState.SLAYING: 1, MachineState.READY: 1}
+    assert [log["event"] for log in logs].count("frozen") == 1
+    sky.cloud.on_list = None
+    await sky.turns(2)
+    assert not sky.autoscaler.pools["a"].frozen
+    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.READY: 1, MachineState.BOOTING: 2}
+
+
+async def test_a_list_that_is_unexpectedly_empty_freezes_until_it_answers_again() -> None:
+    sky = Sky(lag_seconds=5)
+    rows = await sky.ready(2)
+    await sky.fleet.slaying(rows[0].id, "idle", MachineState.READY)
+    await sky.fleet.upload("a", 5)
+    await sky.fleet.advance(20)
+    await sky.fleet.call(rows[1].id)
+    sky.cloud.on_list = shows_nothing
+    await sky.turns(10)
+    assert sky.status.frozen
+    assert sky.fleet.states() == {MachineState.SLAYING: 1, MachineState.READY: 1}
+    sky.cloud.on_list = None
+    await sky.turns(1)
+    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.READY: 1, MachineState.BOOTING: 1}
+
+
+async def test_a_list_that_lags_hides_no_machine_that_was_just_minted() -> None:
+    sky = Sky(lag_seconds=10)
+    sky.cloud.on_list = shows_nothing
+    await sky.fleet.upload("a", 1)
+    await sky.turns(9)
+    assert sky.fleet.states() == {MachineState.BOOTING: 1}
+    assert not sky.cloud.slain
+
+
+async def test_destroyed_is_only_what_a_later_list_no_longer_shows() -> None:
+    sky = Sky()
+    (row,) = await sky.ready(1)
+    sky.cloud.on_slay = lambda: fails(ProviderError("try later"))
+    await sky.fleet.slaying(row.id, "idle", MachineState.READY)
+    await sky.turns(3)
+    assert sky.fleet.alive(MachineState.SLAYING) == [row]
+    assert sky.cloud.slain == [row.label] * 3
+    sky.cloud.on_slay = None
+    await sky.turns(2)
+    assert sky.fleet.alive(MachineState.GONE) == [row]
+
+
+async def test_a_provider_that_agreed_to_slay_is_not_asked_at_every_turn() -> None:
+    sky = Sky()
+    (row,) = await sky.ready(1)
+    await sky.fleet.take(row.id, 1)
+    await sky.fleet.settle(row.id)
+
+    async def still_there() -> Sequence[Instance]:
+        return [Instance(row.label, row.ref or "")]
+
+    sky.cloud.on_list = still_there
+    await sky.fleet.slaying(row.id, "idle", MachineState.READY)
+    await sky.turns(10)
+    assert sky.cloud.slain == [row.label]
+    await sky.turns(1)
+    assert sky.cloud.slain == [row.label] * 2
+    assert row.state is MachineState.SLAYING
+
+
+async def test_a_mint_that_failed_after_it_made_a_machine_leaves_none() -> None:
+    sky = Sky(policy(provider="cloud", limit=1))
+    sky.cloud.after_mint = lambda: fails(ProviderError("502 bad gateway"))
+    await sky.fleet.upload("a", 1)
+    with capture_logs() as logs:
+        await sky.turns(1)
+    assert sky.cloud.there
+    sky.cloud.after_mint = None
+    await sky.turns(4)
+    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
+    assert (len(sky.cloud.there), sky.cloud.most) == (1, 1)
+    assert sky.status.failed == 1
+    assert sky.fleet.rows[1].token not in str(logs)
+
+
+async def test_a_mint_that_hangs_is_given_up_and_counts_as_failed() -> None:
+    sky = Sky(policy(provider="cloud", mint_seconds=0.02))
+    sky.cloud.on_mint = hangs
+    await sky.fleet.upload("a", 1)
+    await sky.turns(1)
+    assert (sky.status.failed, sky.fleet.rows[1].reason) == (1, "mint-failed")
+
+
+async def test_a_busy_provider_is_left_alone_and_that_is_no_failure() -> None:
+    sky = Sky()
+    sky.cloud.on_mint = lambda: fails(ProviderBusy("no room", retry_seconds=20))
+    await sky.fleet.upload("a", 1)
+    await sky.turns(20)
+    assert len(sky.fleet.rows) == 1
+    assert (sky.status.failed, sky.status.breaker) == (0, "closed")
+    sky.cloud.on_mint = None
+    await sky.turns(1)
+    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
+
+
+async def test_a_refusal_opens_the_breaker_at_once() -> None:
+    sky = Sky()
+    sky.cloud.on_mint = lambda: fails(ProviderRefused("bad key", hint="set another"))
+    await sky.fleet.upload("a", 1)
+    with capture_logs() as logs:
+        await sky.turns(30)
+    assert len(sky.fleet.rows) == 1
+    assert sky.status.breaker == "open"
+    assert any("set another" in str(log) for log in logs)
+
+
+async def test_a_probe_that_calls_home_closes_the_breaker() -> None:
+    sky = Sky(policy(provider="cloud", breaker_seconds=30))
+    sky.cloud.on_mint = lambda: fails(ProviderError("500"))
+    await sky.fleet.upload("a", 3)
+    await sky.turns(10)
+    assert (sky.status.failed, sky.status.breaker) == (3, "open")
+    sky.cloud.on_mint = None
+    await sky.turns(30)
+    assert (sky.fleet.states()[MachineState.BOOTING], sky.autoscaler.pools["a"].breaker) == (1, "probing")
+    sky.call_home()
+    await sky.turns(1)
+    assert (sky.fleet.states()[MachineState.BOOTING], sky.autoscaler.pools["a"].breaker) == (2, "closed")
+
+
+async def test_a_machine_that_exited_at_the_provider_is_destroyed() -> None:
+    sky = Sky()
+    (row,) = await sky.ready(1)
+    sky.cloud.there[row.label] = Instance(row.label, row.ref or "", running=False)
+    await sky.turns(2)
+    assert (row.state, row.reason) == (MachineState.GONE, "exited")
+
+
+async def test_machines_are_not_slain_for_calling_in_vain_while_the_control_plane_was_away() -> None:
+    sky = Sky(policy(provider="cloud", boot_seconds=100))
+    (row,) = await sky.ready(1)
+    await sky.fleet.upload("a", 1)
+    await sky.turns(1)
+    await sky.fleet.advance(500)
+    sky.start(policy(provider="cloud", boot_seconds=100))
+    await sky.turns(20)
+    assert sky.fleet.states() == {MachineState.READY: 1, MachineState.BOOTING: 1}
+    await sky.turns(110)
+    assert row.reason == "silent"
+    assert "boot-deadline" in {other.reason for other in sky.fleet.rows.values()}
+
+
+async def test_the_ledger_may_be_gone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    sky = Sky()
+    await sky.ready(1)
+
+    async def gone() -> Sequence[Machine]:
+        raise ConnectionRefusedError("no ledger")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(sky.fleet, "machines", gone)
+        await sky.turns(130)
+    assert {log["error"] for log in logs} == {"no ledger"}
+    await sky.turns(1)
+    assert sky.fleet.states() == {MachineState.READY: 1}
+
+
+async def test_machines_of_a_provider_that_is_no_longer_configured_are_drained_and_named_once() -> None:
+    sky = Sky(policy(provider="cloud"))
+    (row,) = await sky.ready(1)
+    row.provider = "elsewhere"
+    with capture_logs() as logs:
+        await sky.turns(3)
+    assert row.state is MachineState.DRAINING
+    abandoned = [log for log in logs if log["event"] == "abandoned"]
+    assert [(log["label"], log["log_level"]) for log in abandoned] == [(row.label, "error")]
+
+
+async def test_a_provider_that_hangs_or_fails_stalls_no_other() -> None:
+    sky = Sky()
+    hanging, failing = Cloud(on_list=list_hangs), Cloud(on_list=list_fails)
+    pools = [policy(name=name, provider=name) for name in ("cloud", "hanging", "failing")]
+    sky.start(*pools, hanging=hanging, failing=failing)
+    for pool in pools:
+        await sky.fleet.upload(pool.name, 1)
+    stop = asyncio.Event()
+    running = asyncio.create_task(sky.autoscaler.run(stop))
+    async with asyncio.timeout(20):
+        while not sky.cloud.there or sky.autoscaler.providers["failing"].list_failures < 3:
+            await asyncio.sleep(0.01)
+    assert not hanging.there
+    assert not failing.there
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_pool_that_fails_stalls_no_other_of_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    sky = Sky(policy(name="bad", provider="cloud"), policy(provider="cloud"))
+    whole = sky.fleet.demand
+
+    async def demand(pool: str, most: int) -> Any:
+        if pool == "bad":
+            raise RuntimeError("bad pool")
+        return await whole(pool, most)
+
+    monkeypatch.setattr(sky.fleet, "demand", demand)
+    await sky.fleet.upload("a", 1)
+    await sky.turns(1)
+    assert sky.fleet.states() == {MachineState.BOOTING: 1}
+
+
+async def test_it_stops_when_told_even_where_a_provider_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
+    sky = Sky()
+    asked, stop = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> Sequence[Instance]:
+        asked.set()
+        return await list_hangs()
+
+    sky.cloud.on_list = hang
+    running = asyncio.create_task(sky.autoscaler.run(stop))
+    await asyncio.wait_for(asked.wait(), 20)
+    stop.set()
+    async with asyncio.timeout(20):
+        await running
+
+
+def test_a_pool_of_an_unknown_provider_is_refused() -> None:
+    with pytest.raises(ValueError, match="not configured: nowhere"):
+        Autoscaler(MemoryFleet(), [policy(provider="nowhere")], {})
+
+
+@dataclass
+class Weather:
+    """What goes wrong, and when: drawn from a seed."""
+
+    sky: Sky
+    random: random.Random
+
+    async def trouble(self, chance: float) -> None:
+        """Nothing, an error, or a call that is given up."""
+        if self.random.random() < chance:
+            await self.random.choice([lambda: fails(ProviderError("down")), hangs])()
+
+    async def lists(self) -> Sequence[Instance] | None:
+        await self.trouble(0.2)
+        return [] if self.random.random() < 0.1 else None
+
+    async def happen(self) -> None:
+        """Between two turns: uploads, calls, deaths, a crash of the control plane."""
+        fleet, cloud, draw = self.sky.fleet, self.sky.cloud, self.random
+        if draw.random() < 0.3:
+            await fleet.upload("a", draw.randrange(6))
+        for row in list(fleet.rows.values()):
+            if row.label in cloud.there and draw.random() < 0.5:
+                fleet.hello(row.label, row.token)
+                await fleet.call(row.id)
+                await (fleet.settle(row.id) if row.leased else fleet.take(row.id, 1))
+        for label in [label for label in cloud.there if draw.random() < 0.03]:
+            cloud.there.pop(label)
+        if draw.random() < 0.05:
+            await fleet.intend("a", "cloud", 4)
+            self.sky.start(POOL)
+
+
+POOL = policy(provider="cloud", limit=4, mint_seconds=0.02, idle_seconds=10, boot_seconds=30)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_the_limit_holds_and_all_comes_right_in_the_end(seed: int) -> None:
+    sky = Sky(POOL, lag_seconds=3, call_seconds=0.02)
+    weather = Weather(sky, random.Random(seed))
+    cloud = sky.cloud
+    cloud.on_list = weather.lists
+    cloud.on_mint = cloud.after_mint = cloud.on_slay = lambda: weather.trouble(0.15)
+    with capture_logs():
+        for _ in range(120):
+            await sky.turns(1)
+            await weather.happen()
+            assert sum(row.state is not MachineState.GONE for row in sky.fleet.rows.values()) <= 4
+        cloud.on_list = cloud.on_mint = cloud.after_mint = cloud.on_slay = None
+        for _ in range(400):
+            await sky.turns(1)
+            sky.call_home()
+            for row in sky.fleet.alive(MachineState.READY) + sky.fleet.alive(MachineState.DRAINING):
+                await sky.fleet.call(row.id)
+                await (sky.fleet.settle(row.id) if row.leased else sky.fleet.take(row.id, 1))
+    assert sky.fleet.most <= 4
+    assert sky.fleet.pending["a"] == 0
+    assert not sky.cloud.there
+    assert set(sky.fleet.states()) <= {MachineState.GONE}
+    assert labels(cloud.there.values()) == set()

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.webhook.ledger.workbench import BROKEN, HOPELESS, POLICY, STORE_DOWN, done
+from webhook.ledger.transitions import (
+    LOST,
+    Leased,
+    Next,
+    NotFound,
+    Outcome,
+    Policy,
+    Present,
+    Returned,
+    SameContent,
+    decide,
+)
+
+outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
+    [done("v1"), done("v2"), SameContent(), NotFound(), Present(), Returned(), LOST, BROKEN, HOPELESS, STORE_DOWN]
+)
+rows = st.builds(
+    Leased,
+    id=st.just(1),
+    pipeline_id=st.just(1),
+    lane=st.sampled_from(["work", "check"]),
+    attempts=st.integers(1, 8),
+    faults=st.integers(0, 8),
+    rerun_requested=st.booleans(),
+    rerun_lane=st.sampled_from(["work", "check"]),
+    event_etag=st.sampled_from([None, "v1", "v2"]),
+    done_etag=st.sampled_from([None, "v1"]),
+    asked_after_seconds=st.sampled_from([-1.0, 0.0, 40.0]),
+    unseen_seconds=st.sampled_from([0.0, 40.0]),
+    event_age_seconds=st.just(50.0),
+)
+LEASED = Leased(
+    1, 1, "work", 1, 0, rerun_requested=False, rerun_lane=None, event_etag="v1", done_etag=None,
+    asked_after_seconds=0.0, unseen_seconds=0.0, event_age_seconds=1.0,
+)  # fmt: skip
+
+
+def after(outcome: Outcome, jitter: float = 1.0, **changed: object) -> Next:
+    return decide(dataclasses.replace(LEASED, **changed), outcome, POLICY, lambda: jitter)  # type: ignore[arg-type]
+
+
+@given(rows, outcomes)
+def test_every_unit_ends_or_is_still_there(row: Leased, outcome: Outcome) -> None:
+    then = decide(row, outcome, POLICY, lambda: 0.5)
+    held = 1 + row.rerun_requested + then.counted.count("recheck")
+    assert held == len([name for name in then.counted if name != "recheck"]) + (then.state in ("pending", "parked"))
+
+
+@given(rows, outcomes)
+def test_whoever_parks_says_why_and_nobody_else_keeps_an_error_for_good(row: Leased, outcome: Outcome) -> None:
+    then = decide(row, outcome, POLICY, lambda: 0.5)
+    if then.state == "parked":
+        assert then.error is not None
+    if then.state in ("done", "gone"):
+        assert then.error is None
+
+
+@given(rows, outcomes)
+def test_a_newer_event_is_never_parked_nor_made_to_wait(row: Leased, outcome: Outcome) -> None:
+    then = decide(dataclasses.replace(row, rerun_requested=True), outcome, POLICY, lambda: 0.5)
+    if then.state != "done":
+        assert (then.state, then.lane, then.delay_seconds) == ("pending", row.rerun_lane, 0)
+        assert (then.attempts, then.faults, then.restart) == (0, 0, True)
+
+
+@given(rows, outcomes)
+def test_only_the_control_planes_own_checks_end_an_object(row: Leased, outcome: Outcome) -> None:
+    then = decide(row, outcome, POLICY, lambda: 0.5)
+    if then.forget:
+        assert row.lane == "check"
+        assert row.attempts >= POLICY.absent_checks
+        assert isinstance(outcome, NotFound)
+    assert (then.state == "gone") <= then.forget
+
+
+@given(st.integers(1, 40), st.floats(0, 1, exclude_max=True))
+def test_the_wait_doubles_up_to_its_limit_with_at_most_half_taken_off(attempts: int, jitter: float) -> None:
+    whole = min(POLICY.backoff_limit_seconds, POLICY.backoff_seconds * 2 ** (attempts - 1))
+    assert whole / 2 <= POLICY.delay_seconds(attempts, lambda: jitter) <= whole
+
+
+def test_the_wait_is_finite_after_any_number_of_attempts() -> None:
+    policy = Policy(9_999, 9_999, 3, backoff_seconds=1e6, backoff_limit_seconds=1e9)
+    assert policy.delay_seconds(32_000, lambda: 1.0) == 1e9
+
+
+@pytest.mark.parametrize(
+    ("outcome", "rerun_lane", "heard", "state", "counted"),
+    [
+        (done("v2"), "work", "v2", "done", ("done", "superseded")),
+        (done("v1"), "work", "v2", "pending", ("done",)),
+        (done("v1"), "work", None, "pending", ("done",)),
+        (done("v1"), "check", None, "pending", ("done",)),
+        (SameContent(), "work", "v2", "pending", ("unchanged",)),
+        (HOPELESS, "work", "v2", "pending", ("superseded",)),
+        (BROKEN, "work", "v2", "pending", ("superseded",)),
+        (Returned(), "work", "v2", "pending", ("superseded",)),
+        (NotFound(), "work", "v2", "pending", ("superseded",)),
+    ],
+)
+def test_an_event_during_the_lease(
+    outcome: Outcome, rerun_lane: str, heard: str | None, state: str, counted: tuple[str, ...]
+) -> None:
+    then = after(outcome, rerun_requested=True, rerun_lane=rerun_lane, event_etag=heard)
+    assert (then.state, then.counted) == (state, counted)
+    assert then.result == (outcome if "done" in counted else None)
+
+
+def test_an_etag_heard_before_the_lease_covers_nothing() -> None:
+    assert after(done("v1"), rerun_requested=False, event_etag="v1").counted == ("done",)
+
+
+def test_attempts_of_its_own_park_it_with_the_last_error() -> None:
+    assert [after(BROKEN, attempts=n).state for n in (1, 2, 3)] == ["pending", "pending", "parked"]
+    assert after(BROKEN, attempts=3).error is BROKEN
+    assert after(HOPELESS, attempts=1).state == "parked"
+    assert after(LOST, attempts=3).state == "parked"
+
+
+def test_the_stores_faults_are_counted_by_themselves() -> None:
+    then = after(STORE_DOWN, attempts=3, faults=4)
+    assert (then.state, then.attempts, then.faults) == ("pending", 2, 5)
+    assert then.delay_seconds == POLICY.delay_seconds(5, lambda: 1.0)
+    assert after(STORE_DOWN, attempts=1, faults=5).state == "parked"
+
+
+def test_a_worker_that_gives_back_uses_up_no_attempt() -> None:
+    then = after(Returned(), attempts=3, faults=2)
+    assert (then.state, then.lane, then.attempts, then.faults) == ("pending", "work", 2, 2)
+
+
+def test_a_workers_404_is_asked_after_and_never_believed() -> None:
+    then = after(NotFound(), attempts=3, faults=0)
+    assert (then.state, then.lane, then.attempts, then.faults) == ("pending", "check", 0, 1)
+    assert then.delay_seconds == 10
+
+
+def test_a_store_that_contradicts_itself_for_ever_parks_the_object() -> None:
+    row = LEASED
+    for _ in range(POLICY.store_attempts):
+        then = decide(row, NotFound(), POLICY, lambda: 1.0)
+        if then.state == "parked":
+            assert then.error is not None
+            assert then.error.reason == "replica-behind"
+            return
+        checked = dataclasses.replace(row, lane="check", attempts=then.attempts + 1, faults=then.faults)
+        then = decide(checked, Present(), POLICY, lambda: 1.0)
+        assert (then.state, then.lane) == ("pending", "work")
+        assert then.delay_seconds >= 10
+        row = dataclasses.replace(row, attempts=then.attempts + 1, faults=then.faults)
+    raise AssertionError("never parked")
+
+
+def test_absence_is_believed_after_so_many_404s_in_a_row() -> None:
+    first = after(NotFound(), lane="check", attempts=1)
+    assert (first.state, first.lane, first.attempts, first.delay_seconds) == ("pending", "check", 1, 10)
+    assert after(NotFound(), lane="check", attempts=2) == Next("gone", ("gone",), forget=True)
+
+
+@pytest.mark.parametrize("fault", [STORE_DOWN, LOST])
+def test_a_check_that_got_no_answer_is_no_404(fault: Outcome) -> None:
+    then = after(fault, lane="check", attempts=2)
+    assert (then.state, then.lane, then.attempts, then.faults) == ("pending", "check", 1, 1)
+
+
+def test_what_is_there_after_all_is_worked_at_once() -> None:
+    assert after(Present(), lane="check", attempts=2) == Next("pending", (), seen=True)

@@ -1,0 +1,80 @@
+"""Long polls are woken at once, and still are when the connection that listens was lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.webhook.api.test_leases import listening, polling
+from tests.webhook.plane import RunningPlane, control_plane, event, until
+from webhook.ledger.wakeups import Wakeups
+
+
+@pytest.fixture
+def no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only notifications wake anybody."""
+    monkeypatch.setattr("webhook.ledger.wakeups.TICK_SECONDS", 3600)
+
+
+def test_only_those_who_listen_to_a_pipeline_are_rung() -> None:
+    doorbell = Wakeups()
+    with doorbell.listening([1, 2]) as both, doorbell.listening([2]) as one:
+        doorbell.ring([1, 3])
+        assert (both.is_set(), one.is_set()) == (True, False)
+        doorbell.ring()
+        assert one.is_set()
+    both.clear()
+    doorbell.ring([1, 2])
+    assert not both.is_set()
+
+
+async def backend(plane: RunningPlane) -> int:
+    """The server's process that listens for the plane."""
+    [row] = await plane.sql(
+        "select pid from pg_stat_activity where datname = current_database() and query ilike 'listen %'"
+    )
+    return int(row["pid"])
+
+
+@pytest.mark.usefixtures("no_tick")
+async def test_a_lost_connection_is_made_again_and_still_wakes(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        await listening(plane, 1)
+        worker = await plane.worker()
+        lost = await backend(plane)
+        await plane.sql("select pg_terminate_backend($1)", lost)
+        await listening(plane, 1)
+        assert await backend(plane) != lost
+        poll = asyncio.create_task(worker.ask(wait=30))
+        await until(lambda: polling(plane))
+        await plane.notify(event("a.jpg"))
+        assert [lease.key for lease in (await poll).leases] == ["a.jpg"]
+
+
+@pytest.mark.usefixtures("no_tick")
+async def test_what_was_notified_while_nobody_listened_is_looked_for(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        await listening(plane, 1)
+        worker = await plane.worker()
+        poll = asyncio.create_task(worker.ask(wait=30))
+        await until(lambda: polling(plane))
+        # Unheard: as if the notification had gone with the connection.
+        await plane.sql(
+            "insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark) "
+            "values (1, 'quiet.jpg', 'pending', 'work', now(), now(), 'accepted', '')"
+        )
+        await plane.sql("select pg_terminate_backend($1)", await backend(plane))
+        assert [lease.key for lease in (await poll).leases] == ["quiet.jpg"]
+
+
+async def test_the_slow_tick_wakes_for_what_becomes_due_by_itself(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        worker = await plane.worker()
+        poll = asyncio.create_task(worker.ask(wait=30))
+        await until(lambda: polling(plane))
+        await plane.sql(
+            "insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark) "
+            "values (1, 'later.jpg', 'pending', 'work', now() + interval '100 ms', now(), 'accepted', '')"
+        )
+        assert [lease.key for lease in (await poll).leases] == ["later.jpg"]

@@ -1,0 +1,294 @@
+"""Where outputs may be put, by PUTs that a real store carries out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.infra.local.running import RunningBucket as LocalStore
+from tests.webhook.buckets import BucketPair, sent
+from tests.webhook.gateway import gateway
+from tests.webhook.plane import ADMIN, control_plane, done, event, until
+from webhook.config import Pipeline
+from webhook.outputs.publishing import KeyTooLong, output_key, token_of
+from webhook.storage import ObjectHead
+
+PIPELINE = Pipeline.model_validate({"input": "s3://inbox/", "output": "s3://outbox/made/"})
+
+
+async def test_an_output_is_new_or_replaces_what_the_last_result_put_there(
+    postgres_dsn: str, store: LocalStore
+) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a b.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        small, large = await worker.uploads(lease, "256.webp", "1600.webp", cache_control="max-age=300")
+        assert (small.name, large.name) == ("256.webp", "1600.webp")
+        assert small.headers == {
+            "content-type": "text/plain",
+            "cache-control": "max-age=300",
+            "if-none-match": "*",
+            "x-amz-meta-yurt-token": str(lease.token),
+            "x-amz-meta-yurt-input-etag": "abc",
+        }
+        first = await sent(small)
+        assert first.status_code == 200
+        assert (await sent(small)).status_code == 412  # something is there now
+        etag = first.headers["etag"].strip('"')
+        said = buckets.s3.head_object(Bucket=buckets.outputs, Key="a b.jpg/256.webp")
+        assert (said["ContentType"], said["CacheControl"]) == ("text/plain", "max-age=300")
+        assert said["Metadata"] == {"yurt-token": str(lease.token), "yurt-input-etag": "abc"}
+        outputs = [{"name": "256.webp", "etag": etag, "size": 5, "content_type": "text/plain"}]
+        done = {"outcome": "done", "id": lease.id, "token": lease.token, "fetched": {"etag": "abc"}, "outputs": outputs}
+        await worker.ask(most=0, settle=[done])
+
+        await plane.notify(event("a b.jpg", bucket=buckets.inputs))
+        again = await worker.lease()
+        small, large = await worker.uploads(again, "256.webp", "1600.webp")
+        assert small.headers["if-match"] == f'"{etag}"'
+        assert "if-none-match" not in small.headers
+        assert large.headers["if-none-match"] == "*"
+        assert (await sent(small, b"newer")).status_code == 200
+        assert (await sent(small, b"newer")).status_code == 412  # it is not what was there
+
+
+async def test_every_header_is_signed(postgres_dsn: str, store: LocalStore) -> None:
+    """The local store checks no signatures; that the list of signed headers is complete is what binds a real one."""
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(lease_seconds=200), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        for conflict in (False, True):
+            [upload] = await worker.uploads(lease, "a.webp", cache_control="no-store", conflict=conflict)
+            query = parse_qs(urlsplit(upload.url).query)
+            assert query["X-Amz-SignedHeaders"][0].split(";") == sorted({"host", *upload.headers})
+            assert 160 <= int(query["X-Amz-Expires"][0]) <= 180, "not as long as the lease"
+            assert "tsec_test" not in upload.url
+
+
+async def test_older_work_in_the_way_is_replaced(postgres_dsn: str, store: LocalStore) -> None:
+    """A worker that lost its lease, or a ledger that was rebuilt: the object says under which token it was written."""
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        for metadata in (
+            {"yurt-token": str(lease.token - 1)},
+            {},
+            {"yurt-token": "nonsense"},
+            {"yurt-token": "9" * 40},
+        ):
+            etag = buckets.put("a.jpg/a.webp", repr(metadata).encode(), metadata)
+            [blind] = await worker.uploads(lease, "a.webp")
+            assert (await sent(blind)).status_code == 412
+            [upload] = await worker.uploads(lease, "a.webp", conflict=True)
+            assert upload.headers["if-match"] == f'"{etag}"'
+            assert (await sent(upload)).status_code == 200
+        buckets.s3.delete_object(Bucket=buckets.outputs, Key="a.jpg/a.webp")
+        [upload] = await worker.uploads(lease, "a.webp", conflict=True)
+        assert upload.headers["if-none-match"] == "*"
+
+
+async def test_a_lease_may_write_again_what_it_wrote_itself(postgres_dsn: str, store: LocalStore) -> None:
+    """The answer to its PUT was lost, so it was sent again and refused: what is there is its own."""
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        [upload] = await worker.uploads(lease, "a.webp")
+        store.fault(method="PUT", bucket=buckets.outputs, status=500, effect="done")
+        assert (await sent(upload)).status_code == 500
+        assert (await sent(upload)).status_code == 412
+        [upload] = await worker.uploads(lease, "a.webp", conflict=True)
+        assert (await sent(upload)).status_code == 200
+
+
+async def test_newer_work_is_never_replaced(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        buckets.put("a.jpg/a.webp", b"newer", {"yurt-token": str(lease.token + 1)})
+        said = await worker.outputs(lease, "a.webp", conflict=True)
+        assert (said.status_code, said.json()["error"]) == (409, "lease-lost")
+        assert buckets.s3.get_object(Bucket=buckets.outputs, Key="a.jpg/a.webp")["Body"].read() == b"newer"
+
+
+async def test_a_store_that_wants_etags_without_quotes_gets_them(postgres_dsn: str, store: LocalStore) -> None:
+    """Ceph 16.2 answers a quoted If-Match with 412, whatever is there."""
+    buckets = BucketPair.made(store)
+    async with (
+        gateway("ceph", store.endpoint) as ceph,
+        control_plane(postgres_dsn, buckets.configured(), store=ceph.endpoint) as plane,
+    ):
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        [upload] = await worker.uploads(lease, "a.webp")
+        assert upload.headers["if-none-match"] == "*"
+        etag = (await sent(upload)).headers["etag"].strip('"')
+        await worker.ask(most=0, settle=[done(lease, {"a.webp": etag})])
+
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        again = await worker.lease()
+        [upload] = await worker.uploads(again, "a.webp")
+        assert upload.headers["if-match"] == etag
+        query = parse_qs(urlsplit(upload.url).query)
+        assert "if-match" in query["X-Amz-SignedHeaders"][0].split(";")
+        assert (await sent(upload, b"newer")).status_code == 200
+        assert (await sent(upload, b"newest")).status_code == 412
+        [upload] = await worker.uploads(again, "a.webp", conflict=True)
+        assert (await sent(upload, b"newest")).status_code == 200
+        assert buckets.s3.get_object(Bucket=buckets.outputs, Key="a.jpg/a.webp")["Body"].read() == b"newest"
+
+
+async def test_no_work_is_handed_out_where_nothing_keeps_a_slow_worker_from_overwriting(
+    postgres_dsn: str, store: LocalStore
+) -> None:
+    buckets = BucketPair.made(store)
+    async with (
+        gateway("deaf", store.endpoint) as deaf,
+        control_plane(postgres_dsn, buckets.configured(), store=deaf.endpoint) as plane,
+    ):
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs), event("b.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        said = await worker.outputs(lease, "a.webp")
+        assert (said.status_code, said.json()["error"]) == (409, "lease-lost")
+        rows = await plane.objects()
+        assert [(row["state"], row["attempts"]) for row in rows.values()] == [("pending", 0), ("pending", 0)]
+        assert (await worker.ask(most=2)).leases == []
+        assert (await plane.plane.leases._fleet.demand("local", 10)).pending == 0
+        status = (await plane.admin("GET", "/v1/status")).json()
+        assert 'Set unconditional = "stage"' in status["pipelines"]["photos"]["refused"]
+        assert not buckets.keys()
+
+        deaf.kind = "plain"
+        await plane.plane.leases._conditions.look_again()
+        assert len((await worker.ask(most=2, wait=5)).leases) == 2
+        assert (await plane.admin("GET", "/v1/status")).json()["pipelines"]["photos"]["refused"] == ""
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
+
+
+async def test_outputs_that_a_new_result_does_not_have_are_removed(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        for names in (("256.webp", "512.webp", "1600.webp", "2000.webp"), ("256.webp", "result.json")):
+            await plane.notify(event("a.jpg", bucket=buckets.inputs))
+            lease = await worker.lease()
+            etags = {}
+            for upload in await worker.uploads(lease, *names):
+                etags[upload.name] = (await sent(upload, b"same")).headers["etag"].strip('"')
+            if "512.webp" not in names:
+                buckets.put("a.jpg/1600.webp", b"edited by hand")
+                buckets.put("a.jpg/2000.webp", b"same", {"yurt-token": str(lease.token + 1)})  # a newer result's
+                buckets.put("a.jpg/b.jpg/512.webp", b"of another input")
+                assert {"a.jpg/512.webp"} <= buckets.keys()  # not before the result is settled
+            await worker.ask(most=0, settle=[done(lease, etags)])
+
+        async def tidy() -> bool:
+            return not {"a.jpg/512.webp"} & buckets.keys()
+
+        await until(tidy)
+        assert buckets.keys() == {
+            "a.jpg/256.webp", "a.jpg/result.json", "a.jpg/1600.webp", "a.jpg/2000.webp", "a.jpg/b.jpg/512.webp"
+        }  # fmt: skip
+
+
+async def test_a_key_that_leaves_no_room_for_outputs_is_parked_with_a_reason(
+    postgres_dsn: str, store: LocalStore
+) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("ä" * 510, bucket=buckets.inputs))
+        lease = await worker.lease()
+        assert (await worker.outputs(lease, "a", "a" * 4)).status_code == 409
+        [row] = (await plane.objects()).values()
+        assert row["state"] == "parked"
+        status = (await plane.admin("GET", "/v1/status")).json()
+        [parked] = status["parked"]
+        assert parked["reason"] == "key-too-long"
+        assert "shorter name" in parked["message"]
+
+
+async def test_a_store_that_does_not_answer_a_question_is_503(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        store.fault(method="HEAD", bucket=buckets.outputs, status=403)
+        said = await worker.outputs(lease, "a.webp", conflict=True)
+        assert (said.status_code, said.json()["error"]) == (503, "store-unavailable")
+        assert int(said.headers["retry-after"]) >= 1
+        assert (await worker.outputs(lease, "a.webp", conflict=True)).status_code == 200
+
+
+def test_output_keys() -> None:
+    assert output_key(PIPELINE, "uploads/a b.jpg", "256.webp") == "made/uploads/a b.jpg/256.webp"
+    assert len(output_key(PIPELINE, "k" * 1000, "n" * 18)) == 1024
+    with pytest.raises(KeyTooLong, match="1024 bytes"):
+        output_key(PIPELINE, "k" * 1000, "n" * 19)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "token"),
+    [
+        ({}, 0),
+        ({"yurt-token": "17"}, 17),
+        ({"yurt-token": "-1"}, 0),
+        ({"yurt-token": " 1"}, 0),
+        ({"yurt-token": "1" * 20}, 0),
+    ],
+)
+def test_the_token_of_what_is_there(metadata: dict[str, str], token: int) -> None:
+    assert token_of(ObjectHead("e", datetime.now(UTC), 1, metadata)) == token
+
+
+@pytest.mark.parametrize(
+    ("there", "after_seconds", "may"),
+    [
+        ("Fri, 15 May 2026 10:30:05 GMT", 0, False),
+        ("Fri, 15 May 2026 10:30:00 GMT", 0, False),
+        ("Fri, 15 May 2026 10:29:59 GMT", 0, True),
+        ("Fri, 15 May 2026 10:30:05 GMT", 31, True),
+        ("", 0, True),
+    ],
+    ids=["newer", "of the same second", "older", "newer, but long there", "it does not say"],
+)
+async def test_a_result_of_newer_content_is_not_replaced_while_a_region_may_be_behind(
+    postgres_dsn: str, store: LocalStore, there: str, after_seconds: int, may: bool
+) -> None:
+    """Left by a worker that was lost before it could settle: the ledger does not know of it."""
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(replica_lag_seconds=30), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        metadata = {"yurt-token": str(lease.token - 1), "yurt-input-etag": "newer"}
+        if there:
+            metadata["yurt-input-modified"] = parsedate_to_datetime(there).isoformat()
+        buckets.put("a.jpg/a.webp", b"left behind", metadata)
+        if after_seconds:
+            async with plane.plane.ledger.database.connection() as connection:
+                await connection.execute(
+                    "update objects set leased_at = leased_at + make_interval(secs => $1)", float(after_seconds)
+                )
+        asked = {"name": "a.webp", "size": 5, "content_type": "text/plain", "conflict": True}
+        body = {"token": lease.token, "etag": "abc", "modified": "2026-05-15T10:30:00Z", "outputs": [asked]}
+        said = await worker.post(f"leases/{lease.id}/outputs", body)
+        assert said.status_code == (200 if may else 409)
+        if not may:
+            status = (await plane.http.get("/v1/status", headers={"authorization": f"Bearer {ADMIN}"})).json()
+            assert status["pipelines"]["photos"]["objects"] == {"pending": 1}

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from starlette.responses import Response
+
+from tests.workers.control_plane import (
+    ONE_TIME_TOKEN,
+    WORKER_TOKEN,
+    StubControlPlane,
+    eventually,
+    served,
+)
+from workers.client import (
+    MAX_ANSWER_BYTES,
+    ControlPlaneClient,
+    ControlPlaneFault,
+    LeaseLost,
+    Rejected,
+    Unauthorized,
+    Unreachable,
+)
+from workers.protocol import LeaseRequest, OutputRequest, OutputsRequest, Released, Upload
+
+INSTANCE = "instance-0123456789"
+TEXT = OutputRequest(name="a.txt", size=1, content_type="text/plain")
+
+
+def connected(plane: StubControlPlane, token: str = ONE_TIME_TOKEN, answer_seconds: float = 10) -> ControlPlaneClient:
+    return ControlPlaneClient(plane.url, token, answer_seconds=answer_seconds)
+
+
+async def test_hello_exchanges_the_one_time_token() -> None:
+    async with served(StubControlPlane(slots=3)) as plane, connected(plane) as caller:
+        welcome = await caller.hello(INSTANCE)
+        assert (welcome.slots, welcome.token) == (3, WORKER_TOKEN)
+        assert "token" not in repr(welcome)
+        again = await caller.lease(LeaseRequest(max=0))
+        assert again.leases == []
+
+
+async def test_the_same_instance_may_say_hello_again_another_may_not() -> None:
+    async with served(StubControlPlane()) as plane:
+        async with connected(plane) as caller:
+            await caller.hello(INSTANCE)
+        async with connected(plane) as caller:
+            assert (await caller.hello(INSTANCE)).worker == 7
+        async with connected(plane) as caller:
+            with pytest.raises(Unauthorized, match="was used"):
+                await caller.hello("another-0123456789")
+
+
+MEANINGS: list[tuple[str, int, type[ControlPlaneFault]]] = [
+    ("workers/hello", 401, Unauthorized),
+    ("workers/hello", 403, Unauthorized),
+    ("workers/hello", 409, Unauthorized),
+    ("workers/hello", 404, Rejected),
+    ("workers/hello", 400, Rejected),
+    ("workers/hello", 302, Rejected),
+    ("workers/hello", 500, Unreachable),
+    ("workers/hello", 503, Unreachable),
+    ("workers/hello", 408, Unreachable),
+    ("workers/hello", 429, Unreachable),
+    ("leases/5/heartbeat", 409, LeaseLost),
+    ("leases/5/heartbeat", 404, LeaseLost),
+    ("leases/5/heartbeat", 410, LeaseLost),
+    ("leases/5/heartbeat", 422, Rejected),
+    ("leases/5/heartbeat", 401, Unauthorized),
+    ("leases/5/heartbeat", 502, Unreachable),
+]
+
+
+async def test_what_a_status_means() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        lease = plane.offer("a", id=5)
+        for path, status, fault in MEANINGS:
+            plane.faults[f"POST /v1/{path}"] = [Response('{"error": "x", "message": "because"}', status)]
+            with pytest.raises(ControlPlaneFault) as raised:
+                await (caller.hello(INSTANCE) if "hello" in path else caller.heartbeat(5, lease.token))
+            assert (path, status, type(raised.value)) == (path, status, fault)
+            assert raised.value.transient is (fault is Unreachable)
+
+
+async def test_retry_after_is_heard() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        plane.faults["POST /v1/workers/hello"] = [Response(status_code=503, headers={"Retry-After": "7"})]
+        with pytest.raises(Unreachable) as raised:
+            await caller.hello(INSTANCE)
+        assert raised.value.after_seconds == 7
+
+
+async def test_a_proxys_page_is_explained() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        plane.faults["POST /v1/workers/hello"] = [Response("<html>no such site</html>", 404)]
+        with pytest.raises(Rejected, match="is YURT_URL a Yurt control plane"):
+            await caller.hello(INSTANCE)
+
+
+async def test_nobody_there() -> None:
+    async with served(StubControlPlane()) as plane:
+        pass
+    async with connected(plane) as caller:
+        with pytest.raises(Unreachable, match="cannot be reached: ConnectError"):
+            await caller.hello(INSTANCE)
+
+
+async def test_an_answer_that_does_not_come() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane, answer_seconds=0.1) as caller:
+        plane.held["POST /v1/workers/hello"] = asyncio.Event()
+        with pytest.raises(Unreachable, match="in time"):
+            await caller.hello(INSTANCE)
+
+
+async def test_an_answer_without_end() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        plane.faults["POST /v1/workers/hello"] = [Response(b" " * (MAX_ANSWER_BYTES + 1))]
+        with pytest.raises(Rejected, match="exceeds"):
+            await caller.hello(INSTANCE)
+
+
+async def test_only_what_is_understood_proves_that_the_control_plane_is_there() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        start = caller.answered_at
+        plane.faults["POST /v1/workers/hello"] = [Response("{}"), Response("{}", 404), Response("{}", 500)]
+        for _ in range(3):
+            with pytest.raises(ControlPlaneFault):
+                await caller.hello(INSTANCE)
+        assert caller.answered_at == start
+        await eventually(lambda: time.monotonic() > start)
+        await caller.hello(INSTANCE)
+        assert caller.answered_at > start
+
+
+async def test_a_malformed_answer_is_described_without_what_it_says() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        body = '{"leases": [{"id": 1, "input": {"url": "https://store/x?X-Amz-Signature=secret"}}]}'
+        plane.faults["POST /v1/leases"] = [Response(body)]
+        with pytest.raises(Rejected, match=r"not understood, at: leases\.0\.token") as raised:
+            await caller.lease(LeaseRequest())
+        assert "secret" not in str(raised.value)
+        assert raised.value.__cause__ is None
+
+
+async def test_outputs_are_asked_for_until_there_is_an_answer() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        lease = plane.offer("a")
+        plane.faults["POST /v1/leases/1/outputs"] = [Response(status_code=s) for s in (503, 500, 429)]
+        request = OutputsRequest(
+            token=lease.token,
+            etag="e",
+            outputs=[OutputRequest(name="a.txt", size=1, content_type="text/plain")],
+        )
+        answer = await caller.outputs(lease.id, request)
+        assert [upload.name for upload in answer.uploads] == ["a.txt"]
+        assert len(plane.of_kind("outputs")) == 4
+        assert "secret" not in repr(answer)
+
+
+async def test_outputs_that_were_not_asked_for() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        lease = plane.offer("a")
+        plane.url_of = lambda _, output: Upload(name="b.txt", url="http://x", headers={})
+        request = OutputsRequest(
+            token=lease.token,
+            etag="e",
+            outputs=[OutputRequest(name="a.txt", size=1, content_type="text/plain")],
+        )
+        with pytest.raises(Rejected, match="other outputs"):
+            await caller.outputs(lease.id, request)
+
+
+async def test_settlements_are_answered_in_order() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        first, second = plane.offer("a"), plane.offer("b")
+        plane.lost.add(first.token)
+        settle = [Released(id=lease.id, token=lease.token) for lease in (first, second)]
+        answer = await caller.lease(LeaseRequest(max=0, settle=settle))
+        assert [settled.accepted for settled in answer.settled] == [False, True]

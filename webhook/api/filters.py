@@ -1,0 +1,63 @@
+"""What a person may say to choose among what is kept: ages, numbers, pages. Shared by parked objects and quarantine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.requests import Request
+
+from webhook.api.http import HttpProblem
+from webhook.ledger.cursor import PATTERN, Cursor, parse
+
+_DECADE_SECONDS = 10 * 365 * 86_400
+
+Text = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00]+$")]
+"""PostgreSQL's text holds no NUL."""
+Seconds = Annotated[float, Field(ge=0, le=_DECADE_SECONDS, allow_inf_nan=False)]
+Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+After = Annotated[str, Field(pattern=PATTERN)]
+"""``next`` of the page before."""
+
+
+class Filter(BaseModel):
+    """Which of them. A field that is not there matches every one; an unknown field is refused, for it may be a typo."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    older_seconds: Seconds | None = None
+    newer_seconds: Seconds | None = None
+    after: After | None = None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where to go on."""
+        return None if self.after is None else parse(self.after)
+
+    def filters(self) -> dict[str, Any]:
+        """What was said of which are meant, without how much at once and what to do."""
+        return self.model_dump(exclude={"after", "limit", "all", "dry_run"}, exclude_none=True)
+
+
+class Choice(Filter):
+    """Which of them something is to be done with: all of them only if that is said."""
+
+    ids: Annotated[list[Number], Field(min_length=1, max_length=1_000)] | None = None
+    all: bool = False
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _chosen(self) -> Choice:
+        if self.all and self.filters():
+            raise ValueError("all does not go with ids or a filter")
+        if not self.all and not self.filters():
+            raise ValueError("name ids or a filter, or say all")
+        return self
+
+
+def number(request: Request, problem: HttpProblem) -> int:
+    """The path's ``{id}``. Raises the problem where there can be nothing of that number."""
+    text: str = request.path_params["id"]
+    if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63:
+        return int(text)
+    raise problem

@@ -1,0 +1,197 @@
+"""What all endpoints share: problems as JSON, bodies with a limit, tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from webhook.batching import Overloaded
+from webhook.ledger.database import LedgerUnavailable
+from workers.protocol import Problem as ProblemBody
+
+log = structlog.get_logger()
+
+Model = TypeVar("Model", bound=BaseModel)
+
+RETRY_AFTER_SECONDS = 2
+PROTOCOL_BODY_BYTES = 4 << 20
+"""Largest request of a worker: 64 settlements with their logs."""
+_NAME = re.compile(r"[a-z_]{1,32}|[0-9]{1,5}")
+"""A field or a position; the keys of a mapping are the sender's."""
+BODY_SECONDS = 30.0
+"""Longest time between a request's head and the end of its body."""
+
+
+class HttpProblem(Exception):
+    """An answer that is not 2xx: a short code for programs, a sentence for people."""
+
+    def __init__(self, status: int, error: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.message = message
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def answer(model: BaseModel, status: int = 200) -> Response:
+    """A model as a JSON response."""
+    return Response(model.model_dump_json(), status, media_type="application/json")
+
+
+def on_problem(error: Exception) -> Response:
+    """The answer to whatever ended a request."""
+    problem = _problem_of(error)
+    if problem.status == 503:
+        problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
+    body = ProblemBody(error=problem.error, message=problem.message)
+    return Response(body.model_dump_json(), problem.status, problem.headers, "application/json")
+
+
+def _problem_of(error: Exception) -> HttpProblem:
+    match error:
+        case HttpProblem():
+            return error
+        case LedgerUnavailable():
+            log.warning("ledger unavailable", error=str(error))
+            return HttpProblem(503, "ledger-unavailable", f"{error}. Nothing is lost: send it again")
+        case Overloaded():
+            return HttpProblem(503, "overloaded", "more is waiting to be written than is allowed. Send it again")
+        case ClientDisconnect():
+            return HttpProblem(400, "disconnected", "the request's body ended early")
+        case HTTPException():
+            return _of_starlette(error)
+        case _:
+            log.error("fault", exc_info=error)
+            return HttpProblem(500, "internal", "this is a fault of the control plane: its log says more")
+
+
+def _of_starlette(error: HTTPException) -> HttpProblem:
+    """No route (404), or not with this method (405)."""
+    problem = HttpProblem(
+        error.status_code, error.detail.lower().replace(" ", "-"), "GET /openapi.json lists what there is"
+    )
+    problem.headers.update(error.headers or {})
+    return problem
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The whole body. Raises Problem 413 as soon as it is known to be too long, 408 if it takes too long to come."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise _too_long(limit_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            more = True
+            while more:  # request.stream() does the same at three times the cost
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk: bytes = message.get("body", b"")
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise _too_long(limit_bytes)
+                chunks.append(chunk)
+                more = message.get("more_body", False)
+    except TimeoutError:
+        slow = f"the body did not arrive within {BODY_SECONDS:g} seconds"
+        raise HttpProblem(408, "too-slow", slow, connection="close") from None
+    return b"".join(chunks)
+
+
+def _too_long(limit_bytes: int) -> HttpProblem:
+    return HttpProblem(413, "too-large", f"the body is longer than {limit_bytes} bytes")
+
+
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """The body as a message of the protocol. Raises Problem 408, 413 or 422."""
+    body = await read_body(request, PROTOCOL_BODY_BYTES)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _malformed(error) from None
+
+
+def read_query(request: Request, model: type[Model]) -> Model:
+    """The query as a model. Raises Problem 422, also where something is said twice."""
+    said = request.query_params.multi_items()
+    if len(dict(said)) < len(said):
+        raise HttpProblem(422, "malformed", "the query says something twice")
+    try:
+        return model.model_validate(dict(said))
+    except ValidationError as error:
+        raise _malformed(error) from None
+
+
+def _malformed(error: ValidationError) -> HttpProblem:
+    faults = error.errors(include_input=False, include_url=False)[:5]
+    return HttpProblem(422, "malformed", "; ".join(map(_said, faults)))
+
+
+def _said(fault: ErrorDetails) -> str:
+    """Where a message is wrong, and why, without repeating what it said: it may hold a secret, or megabytes."""
+    where = ".".join(part if _NAME.fullmatch(part) else "…" for part in map(str, fault["loc"]))
+    why = fault["msg"]
+    if fault["type"] == "union_tag_invalid":  # its message quotes the tag
+        why = "{discriminator} has to be one of {expected_tags}".format_map(fault.get("ctx", {}))
+    return f"{where}: {why}" if where else why
+
+
+def bearer(request: Request) -> str:
+    """The request's bearer token. Raises Problem 401."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise unauthorized("a bearer token is needed")
+    return token.strip()
+
+
+def unauthorized(message: str) -> HttpProblem:
+    """401."""
+    return HttpProblem(401, "unauthorized", message, www_authenticate='Bearer realm="yurt"')
+
+
+class Credentials:
+    """Valid values of an Authorization header, compared in constant time."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._digests = [_digest(header.encode()) for secret in secrets for header in _headers(secret)]
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def allow(self, authorization: str) -> bool:
+        """Whether the header, as Starlette gives it, carries one of the secrets. Takes as long for any wrong value."""
+        scheme, _, value = authorization.partition(" ")
+        # Starlette reads headers as Latin-1; a secret that is not ASCII comes in UTF-8.
+        given = _digest(f"{scheme.lower()} {value.strip()}".encode("latin-1", "replace"))
+        found = False
+        for digest in self._digests:
+            found |= hmac.compare_digest(given, digest)
+        return found
+
+    def allow_token(self, token: str) -> bool:
+        """Whether a query parameter is one of the secrets. Takes as long for any wrong value."""
+        return self.allow("Bearer " + token.encode("utf-8", "replace").decode("latin-1"))
+
+
+def _digest(header: bytes) -> bytes:
+    return hashlib.sha256(header).digest()
+
+
+def _headers(secret: str) -> list[str]:
+    """``user:password`` is a Basic credential, and a bearer token may look the same."""
+    basic = [f"basic {b64encode(secret.encode()).decode()}"] if ":" in secret else []
+    return [f"bearer {secret}", *basic]

@@ -1,0 +1,143 @@
+"""``POST /v1/notifications/{source}``: authenticate, parse, record, answer.
+
+A 2xx is sent only after the commit: from then on nothing of the request can be lost. Anything that is the sender's own
+fault for good is answered 4xx; a ledger that is away is a 503, and the sender tries again.
+
+A sender shows one of the secrets in its Authorization header, or in the query where its store cannot send headers; or
+its messages are signed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import structlog
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.api.http import Credentials, HttpProblem, answer, read_body, unauthorized
+from webhook.batching import Batcher
+from webhook.ledger.coalescing import Verdict
+from webhook.ledger.ledger import Intake, Ledger
+from webhook.metrics import Metrics
+from webhook.pipelines import Pipelines
+from webhook.sources import MalformedBody, Source
+from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, Sns, SnsUnavailable, UntrustedTopic
+
+log = structlog.get_logger()
+
+_LARGEST_FLUSH_ROWS = 2_000
+_LINGER_SECONDS = 0.004
+
+
+class Receipt(BaseModel):
+    """What became of the events of one request. An event that two pipelines watch counts in both."""
+
+    accepted: int = 0
+    coalesced: int = 0
+    duplicate: int = 0
+    stale: int = 0
+    ignored: int = 0
+    quarantined: int = 0
+
+
+class NotificationApi:
+    """Takes notifications in."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        routes: Pipelines,
+        sources: Mapping[str, Source],
+        secrets: Credentials | None,
+        metrics: Metrics,
+        *,
+        body_limit_bytes: int,
+        backlog_events: int,
+        signed: Mapping[str, Sns] | None = None,
+    ) -> None:
+        self._signed = signed or {}
+        self._routes = routes
+        self._sources = sources
+        self._secrets = secrets
+        self._metrics = metrics
+        self._body_limit_bytes = body_limit_bytes
+        self._batcher: Batcher[Intake, Counter[Verdict]] = Batcher(
+            ledger.record,
+            largest=_LARGEST_FLUSH_ROWS,
+            backlog=backlog_events,
+            weigh=lambda intake: intake.weight,
+            linger_seconds=_LINGER_SECONDS,
+        )
+
+    async def notify(self, request: Request) -> Response:
+        """Take one notification request."""
+        source = self._source(request)
+        body = await self._body(request, source)
+        if body is None:
+            return answer(Receipt())
+        with self._metrics.notification_seconds.labels(source.name).time():
+            try:
+                batch = source.parse(body)
+            except MalformedBody as error:
+                raise HttpProblem(400, "malformed", str(error)) from None
+            verdicts = await self._batcher.submit(self._routes.intake(batch))
+        return answer(Receipt(**{verdict.value: number for verdict, number in verdicts.items()}))
+
+    async def probe(self, request: Request) -> Response:
+        """Answer a store that asks whether somebody is there, before it sends anything."""
+        self._source(request)
+        return Response(status_code=200)
+
+    async def aclose(self) -> None:
+        """Write what was taken in."""
+        await self._batcher.aclose()
+        for sns in self._signed.values():
+            await sns.aclose()
+
+    def _source(self, request: Request) -> Source:
+        name = request.path_params["source"]
+        try:
+            return self._sources[name]
+        except KeyError:
+            known = ", ".join(sorted(self._sources))
+            raise HttpProblem(404, "unknown-source", f"there is no source of that name; there are: {known}") from None
+
+    async def _body(self, request: Request, source: Source) -> bytes | None:
+        """What the store sent, from whom may send; None where that was not about objects."""
+        sns = self._signed.get(source.name)
+        if sns is not None and sns.wraps(request.headers):
+            return await self._opened(request, sns)
+        self._authenticate(request, source)
+        return await read_body(request, self._body_limit_bytes)
+
+    def _authenticate(self, request: Request, source: Source) -> None:
+        if self._secrets is None or self._secrets.allow(request.headers.get("authorization", "")):
+            return
+        token = request.query_params.get("token", "") if source.secret_in_url else ""
+        if token and self._secrets.allow_token(token):
+            return
+        self._metrics.refused.inc()
+        raise unauthorized("the Authorization header is missing or carries none of the valid secrets")
+
+    async def _opened(self, request: Request, sns: Sns) -> bytes | None:
+        """What was published to a trusted topic. Its signature is the credential; no secret takes its place."""
+        try:
+            sns.expect(request.headers)
+            return await sns.open(await read_body(request, min(MAX_MESSAGE_BYTES, self._body_limit_bytes)))
+        except MalformedBody as error:
+            raise HttpProblem(400, "malformed", str(error)) from None
+        except UntrustedTopic as error:
+            raise self._distrust(HttpProblem(403, "untrusted-topic", str(error))) from None
+        except BadSignature as error:
+            raise self._distrust(HttpProblem(403, "bad-signature", str(error))) from None
+        except SnsUnavailable as error:
+            log.warning("SNS message not judged", reason=str(error))
+            raise HttpProblem(503, "sns-unavailable", f"{error}. Send it again") from None
+
+    def _distrust(self, problem: HttpProblem) -> HttpProblem:
+        self._metrics.refused.inc()
+        log.warning("SNS message refused", reason=problem.message)
+        return problem

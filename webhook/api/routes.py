@@ -1,0 +1,251 @@
+"""Every endpoint, once: routes and the published OpenAPI are both made from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from webhook.api.health import HealthApi
+from webhook.api.http import on_problem
+from webhook.api.leases import LeaseApi
+from webhook.api.notifications import NotificationApi, Receipt
+from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
+from webhook.api.quarantine import (
+    QuarantineApi,
+    QuarantineChoice,
+    QuarantineFilter,
+    QuarantinePage,
+    QuarantineText,
+    Replay,
+)
+from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
+from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
+from workers import protocol
+
+Auth = Literal["none", "webhook", "once", "worker", "admin"]
+
+_AUTH = {
+    "webhook": "The store's secret: Bearer or Basic; or, of most sources, the query parameter token.",
+    "once": "A worker's one-time token.",
+    "worker": "A worker's token.",
+    "admin": "The admin token.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method on one path."""
+
+    method: str
+    path: str
+    call: Callable[[Request], Awaitable[Response]]
+    auth: Auth
+    problems: tuple[int, ...] = ()
+    takes: type[BaseModel] | None = None
+    gives: type[BaseModel] | None = None
+    status: int = 200
+    asks: type[BaseModel] | None = None
+    """Its query."""
+
+    @property
+    def summary(self) -> str:
+        """First line of the endpoint's docstring."""
+        return (self.call.__doc__ or "").partition("\n")[0]
+
+
+def endpoints(
+    receiver: NotificationApi,
+    leases: LeaseApi,
+    admin: StatusApi,
+    health: HealthApi,
+    parked: ParkedApi,
+    quarantine: QuarantineApi,
+    sweeps: SweepApi,
+) -> list[Endpoint]:
+    """The table."""
+    hook = "/v1/notifications/{source}"
+    lease = "/v1/leases/{id}"
+    body = (401, 408, 413, 422, 503)
+    held = (*body, 404, 409)
+    listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
+    return [
+        Endpoint("POST", hook, receiver.notify, "webhook", (400, 401, 403, 404, 408, 413, 503), gives=Receipt),
+        Endpoint("GET", hook, receiver.probe, "none", (404,)),
+        Endpoint("POST", "/v1/workers/hello", leases.hello, "once", body, protocol.Hello, protocol.Welcome),
+        Endpoint("POST", "/v1/leases", leases.lease, "worker", body, protocol.LeaseRequest, protocol.LeaseResponse),
+        Endpoint(
+            "POST", f"{lease}/outputs", leases.outputs, "worker", held,
+            protocol.OutputsRequest, protocol.OutputsResponse,
+        ),
+        Endpoint(
+            "POST", f"{lease}/heartbeat", leases.heartbeat, "worker", held,
+            protocol.HeartbeatRequest, protocol.HeartbeatResponse,
+        ),
+        Endpoint(
+            "POST", f"{lease}/complete", leases.complete, "worker", held,
+            protocol.CompleteRequest, protocol.Settled,
+        ),
+        Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
+        Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
+        Endpoint(
+            "POST", "/v1/invitations", admin.invite, "admin", (*held, 403),
+            InvitationRequest, Invitation, 201,
+        ),
+        Endpoint(
+            "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, asks=ParkedFilter,
+        ),
+        Endpoint("GET", "/v1/parked/{id}", parked.parked_object, "admin", shown, gives=ParkedDetails),
+        Endpoint("POST", "/v1/parked/redrive", parked.redrive, "admin", changed, ParkedChoice, Moving),
+        Endpoint("POST", "/v1/parked/forget", parked.forget, "admin", changed, ParkedChoice, Moving),
+        Endpoint(
+            "GET", "/v1/quarantine", quarantine.quarantine, "admin", listed,
+            gives=QuarantinePage, asks=QuarantineFilter,
+        ),
+        Endpoint("GET", "/v1/quarantine/{id}", quarantine.quarantined, "admin", shown, gives=QuarantineText),
+        Endpoint("POST", "/v1/quarantine/replay", quarantine.replay, "admin", changed, QuarantineChoice, Replay),
+        Endpoint(
+            "POST", "/v1/sweeps", sweeps.order_sweeps, "admin", (*changed, 404), SweepRequest, SweepPage, 201,
+        ),
+        Endpoint("GET", "/v1/sweeps", sweeps.list_sweeps, "admin", listed, gives=SweepPage, asks=SweepFilter),
+        Endpoint("GET", "/v1/sweeps/{id}", sweeps.show_sweep, "admin", shown, gives=SweepStatus),
+        Endpoint("DELETE", "/v1/sweeps/{id}", sweeps.cancel_sweep, "admin", shown, gives=SweepStatus),
+        Endpoint("GET", "/healthz", health.alive, "none"),
+        Endpoint("GET", "/readyz", health.ready, "none", (503,)),
+        Endpoint("GET", "/metrics", health.metrics, "none"),
+        Endpoint("GET", "/openapi.json", health.openapi, "none"),
+    ]  # fmt: skip
+
+
+class Application:
+    """The table as an ASGI application. Whatever ends a request early becomes an answer in one place, here.
+
+    Starlette's routing without its application: the three layers of exception handling of the latter cost a third of a
+    small notification's time.
+    """
+
+    def __init__(self, table: Sequence[Endpoint]) -> None:
+        # GET answers HEAD as well.
+        self.routes = [Route(e.path, _Call(e.call), methods=[e.method], name=e.call.__name__) for e in table]
+        self._router = Router(self.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["app"] = self  # the router raises what it cannot route instead of answering in plain text
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await on_problem(error)(scope, receive, send)
+
+
+class _Call:
+    """One endpoint as an ASGI application."""
+
+    def __init__(self, call: Callable[[Request], Awaitable[Response]]) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._call(Request(scope, receive, send))
+        except Exception as error:
+            response = on_problem(error)
+        await response(scope, receive, send)
+
+
+def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the table."""
+    models = {model for e in table for model in (e.takes, e.gives) if model} | {protocol.Problem}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
+    )
+    schema_of: dict[Any, Any] = {model: reference for (model, _), reference in references.items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in table:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Yurt", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": _security_schemes(),
+        },
+    }
+
+
+def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
+    if endpoint.gives:
+        responses[str(endpoint.status)]["content"] = {"application/json": {"schema": schema_of[endpoint.gives]}}
+    for status in sorted(endpoint.problems):
+        responses[str(status)] = {
+            "description": _PROBLEMS[status],
+            "content": {"application/json": {"schema": schema_of[protocol.Problem]}},
+        }
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": endpoint.call.__name__,
+        "responses": responses,
+        "security": [] if endpoint.auth == "none" else _requirements(endpoint.auth),
+        "parameters": [*_parameters(endpoint.path), *_queried(endpoint.asks)],
+    }
+    if endpoint.takes:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema_of[endpoint.takes]}},
+        }
+    elif endpoint.method == "POST":
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    return operation
+
+
+def _parameters(path: str) -> list[dict[str, Any]]:
+    if "{source}" in path:
+        return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{id}" in path:
+        schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+        return [{"name": "id", "in": "path", "required": True, "schema": schema}]
+    return []
+
+
+def _queried(asks: type[BaseModel] | None) -> list[dict[str, Any]]:
+    """The fields of a query. A field that may be left out is not sent as null."""
+    if asks is None:
+        return []
+    fields = asks.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": _sent(schema)} for name, schema in fields.items()]
+
+
+def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+    return next((kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}), schema)
+
+
+def _security_schemes() -> dict[str, Any]:
+    bearer = {name: {"type": "http", "scheme": "bearer", "description": text} for name, text in _AUTH.items()}
+    return {**bearer, "webhook-basic": {"type": "http", "scheme": "basic", "description": _AUTH["webhook"]}}
+
+
+def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
+    return [{"webhook": []}, {"webhook-basic": []}] if auth == "webhook" else [{auth: []}]
+
+
+_PROBLEMS = {
+    400: "The body is not what this source sends.",
+    401: "The credential is missing, wrong or revoked.",
+    403: "Closed: no admin token is configured.",
+    404: "There is nothing of that name.",
+    409: "The lease is lost, or the pool is full: nothing was changed.",
+    408: "The body took too long to come.",
+    413: "The body is too long.",
+    422: "The body is not the message that belongs here.",
+    503: "The ledger is away or too much waits: send it again after Retry-After.",
+}

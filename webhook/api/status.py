@@ -1,0 +1,202 @@
+"""For people: how things stand, and a token for a worker that is started by hand. Behind the admin token."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.api.http import Credentials, HttpProblem, answer, bearer, read_model, unauthorized
+from webhook.config import Config
+from webhook.fleet.manual_workers import MANUAL
+from webhook.ledger.fleet import LedgerFleet
+from webhook.ledger.ledger import Ledger
+from webhook.ledger.sweeps import COUNTED
+from webhook.metrics import CHANGES
+from webhook.outputs.conditions import Conditions
+
+_PARKED_SHOWN = 20
+
+
+class PipelineStatus(BaseModel):
+    """One pipeline."""
+
+    events: dict[str, int] = {}
+    """By verdict, and ``received``."""
+    changes: dict[str, int] = {}
+    """Accepted changes that ended, by how."""
+    objects: dict[str, int] = {}
+    """By state."""
+    swept: dict[str, int] = {}
+    """What sweeps listed and found."""
+    oldest_due_seconds: float = 0
+    refused: str = ""
+    """Why no work is handed out and what to do, where the output's store does not honour conditions."""
+
+    def counters(self, name: str) -> dict[str, int]:
+        """Where a counter of the ledger belongs."""
+        if name in COUNTED:
+            return self.swept
+        return self.changes if name in CHANGES else self.events
+
+
+class PoolStatus(BaseModel):
+    """One pool."""
+
+    limit: int
+    machines: dict[str, int] = {}
+    """Not gone, by state."""
+    minted: int = 0
+    """Ever."""
+    slain: int = 0
+    """Of these."""
+
+
+class ParkedObject(BaseModel):
+    """An object that was given up."""
+
+    id: int
+    pipeline: str
+    bucket: str
+    key: str
+    attempts: int
+    reason: str
+    message: str
+    parked_at: str
+
+
+class Status(BaseModel):
+    """How things stand."""
+
+    pipelines: dict[str, PipelineStatus]
+    unrouted: dict[str, int]
+    """Events that no pipeline watches, or that could not be read."""
+    pools: dict[str, PoolStatus]
+    parked: list[ParkedObject]
+    """The newest twenty."""
+    quarantined: int
+    """Texts that could not be read and are kept."""
+    unaccounted: dict[str, int]
+    """Events and changes that are nowhere: 0, or there is a bug."""
+
+
+class InvitationRequest(BaseModel):
+    """Ask for a token for one worker."""
+
+    pool: Annotated[str, Field(max_length=24)]
+
+
+class Invitation(BaseModel):
+    """With this in its environment as ``YURT_TOKEN``, one worker may join."""
+
+    label: str
+    token: Annotated[str, Field(repr=False)]
+
+
+class StatusApi:
+    """Endpoints for people."""
+
+    def __init__(
+        self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, secrets: Credentials
+    ) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._config = config
+        self._conditions = conditions
+        self._secrets = secrets
+
+    async def status(self, request: Request) -> Response:
+        """How things stand."""
+        self.authorize(request)
+        return answer(
+            Status(
+                pipelines=await self._pipelines(),
+                unrouted=await self._unrouted(),
+                pools=await self._pools(),
+                parked=await self._parked(),
+                quarantined=await self._quarantined(),
+                unaccounted=await self._unaccounted(),
+            )
+        )
+
+    async def invite(self, request: Request) -> Response:
+        """A one-time token for a worker that is started by hand."""
+        self.authorize(request)
+        asked = await read_model(request, InvitationRequest)
+        pool = self._config.pools.get(asked.pool)
+        if pool is None:
+            raise HttpProblem(
+                404, "unknown-pool", f"there is no pool {asked.pool!r}; there are: {', '.join(self._config.pools)}"
+            )
+        intent = await self._fleet.intend(asked.pool, MANUAL, pool.limit)
+        if intent is None:
+            raise HttpProblem(
+                409, "pool-full", f"the pool has {pool.limit} machines, its limit, those that boot included"
+            )
+        return answer(Invitation(label=intent.label, token=intent.token), 201)
+
+    def authorize(self, request: Request) -> None:
+        """Let only people in. Raises Problem 401 or 403."""
+        if not self._secrets:
+            raise HttpProblem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
+        if not self._secrets.allow(f"bearer {bearer(request)}"):
+            raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
+
+    async def _pipelines(self) -> dict[str, PipelineStatus]:
+        found = {
+            name: PipelineStatus(refused=self._conditions.refusal(pipeline))
+            for name, pipeline in self._config.pipelines.items()
+        }
+        for row in await self._ledger.fetch("totals"):
+            if row["pipeline"] is not None:
+                status = found.setdefault(row["pipeline"], PipelineStatus())
+                status.counters(row["name"])[row["name"]] = row["value"]
+        for row in await self._ledger.fetch("standing"):
+            found.setdefault(row["pipeline"], PipelineStatus()).objects[row["state"]] = row["objects"]
+        for row in await self._ledger.fetch("oldest"):
+            # A pipeline that was moved to another bucket has a row for each.
+            status = found.setdefault(row["pipeline"], PipelineStatus())
+            status.oldest_due_seconds = max(status.oldest_due_seconds, row["seconds"])
+        return found
+
+    async def _unrouted(self) -> dict[str, int]:
+        return {row["name"]: row["value"] for row in await self._ledger.fetch("totals") if row["pipeline"] is None}
+
+    async def _pools(self) -> dict[str, PoolStatus]:
+        found = {name: PoolStatus(limit=pool.limit) for name, pool in self._config.pools.items()}
+        for row in await self._ledger.fetch("workers_standing"):
+            found.setdefault(row["pool"], PoolStatus(limit=0)).machines[row["state"]] = row["machines"]
+        for row in await self._ledger.fetch("minted_ever"):
+            status = found.setdefault(row["pool"], PoolStatus(limit=0))
+            status.minted, status.slain = row["minted"], row["slain"]
+        return found
+
+    async def _parked(self) -> list[ParkedObject]:
+        return [
+            ParkedObject(
+                id=row["id"],
+                pipeline=row["pipeline"],
+                bucket=row["bucket"],
+                key=row["key"],
+                attempts=row["attempts"],
+                parked_at=row["parked_at"].isoformat(),
+                **_why(row["error"]),
+            )
+            for row in await self._ledger.fetch("parked", _PARKED_SHOWN)
+        ]
+
+    async def _quarantined(self) -> int:
+        [row] = await self._ledger.fetch("quarantined")
+        return int(row["texts"])
+
+    async def _unaccounted(self) -> dict[str, int]:
+        [row] = await self._ledger.fetch("balance")
+        return dict(row)
+
+
+def _why(error: str | None) -> dict[str, str]:
+    said = json.loads(error or "{}")
+    return {"reason": said.get("reason", ""), "message": said.get("message", "")}

@@ -1,0 +1,181 @@
+"""Sweeps, for people: order, watch and cancel them. Behind the admin token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.api.filters import number
+from webhook.api.http import HttpProblem, answer, read_model, read_query
+from webhook.config import SweepSettings as Settings
+from webhook.events import utc
+from webhook.ledger.sweeps import Sweep, SweepKind, SweepOrder, Sweeps, SweepStage, SweepState
+from webhook.pipelines import Pipelines
+
+_MOST_ORDERED = 1000
+
+Prefix = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
+
+
+def _written(moment: datetime) -> datetime:
+    try:
+        return utc(moment)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+class SweepRequest(BaseModel):
+    """Ask for sweeps: one for each pipeline and prefix."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pipelines: Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=1000)] = []
+    """Names; all where empty."""
+    prefixes: Annotated[list[Prefix], Field(max_length=1000)] = []
+    """Whole beginnings of keys, the pipeline's own prefix with them; that alone where empty."""
+    kind: SweepKind = "backfill"
+    since: Annotated[AwareDatetime, AfterValidator(_written)] | None = None
+    """Only what was written after that."""
+    pages_per_second: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    """0: as fast as it goes. By default as configured."""
+    dry_run: bool = False
+
+
+class SweepStatus(BaseModel):
+    """One sweep."""
+
+    id: int
+    pipeline: str
+    kind: SweepKind
+    scheduled: bool
+    prefix: str
+    since: str | None
+    dry_run: bool
+    state: SweepState
+    stage: SweepStage
+    cursor: str
+    """The last key that is done."""
+    pages: int
+    listed: int
+    known: int
+    found: int
+    """Recorded as work; with ``dry_run``, what would be. The same for those below."""
+    adopted: int
+    missing: int
+    orphaned: int
+    removed: int
+    failures: int
+    """In a row."""
+    error: str
+    """The last one's."""
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class SweepPage(BaseModel):
+    """Sweeps, the newest first."""
+
+    sweeps: list[SweepStatus]
+
+
+class SweepFilter(BaseModel):
+    """Which sweeps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: Annotated[int, Field(ge=1, le=2**63 - 1)] = 2**63 - 1
+    """Only those with lower numbers."""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class SweepApi:
+    """Endpoints for sweeps."""
+
+    def __init__(
+        self, sweeps: Sweeps, routes: Pipelines, settings: Settings, authorize: Callable[[Request], None]
+    ) -> None:
+        self._sweeps = sweeps
+        self._routes = routes
+        self._settings = settings
+        self._authorize = authorize
+
+    async def order_sweeps(self, request: Request) -> Response:
+        """Have buckets listed and compared with the ledger: one sweep for each pipeline and prefix."""
+        self._authorize(request)
+        asked = await read_model(request, SweepRequest)
+        orders = list(self._orders(asked))
+        if len(orders) > _MOST_ORDERED:
+            raise HttpProblem(
+                422, "too-many", f"these are {len(orders)} sweeps; {_MOST_ORDERED} can be ordered at once"
+            )
+        return answer(SweepPage(sweeps=[self._shown(await self._sweeps.order(order)) for order in orders]), 201)
+
+    async def list_sweeps(self, request: Request) -> Response:
+        """Sweeps, the newest first."""
+        self._authorize(request)
+        asked = read_query(request, SweepFilter)
+        return answer(
+            SweepPage(sweeps=[self._shown(it) for it in await self._sweeps.newest(asked.before, asked.limit)])
+        )
+
+    async def show_sweep(self, request: Request) -> Response:
+        """One sweep."""
+        self._authorize(request)
+        return self._answer(await self._sweeps.get(number(request, _none())))
+
+    async def cancel_sweep(self, request: Request) -> Response:
+        """End a sweep where it is; what it has recorded stays. One that is over is left as it is."""
+        self._authorize(request)
+        id = number(request, _none())
+        return self._answer(await self._sweeps.cancel(id) or await self._sweeps.get(id))
+
+    def _answer(self, sweep: Sweep | None) -> Response:
+        if sweep is None:
+            raise _none()
+        return answer(self._shown(sweep))
+
+    def _orders(self, asked: SweepRequest) -> Iterator[SweepOrder]:
+        known = {name: number for number, (name, _) in self._routes.pipelines.items()}
+        for name in dict.fromkeys(asked.pipelines or known):
+            if name not in known:
+                there = ", ".join(known)
+                raise HttpProblem(404, "unknown-pipeline", f"there is no pipeline {name!r}; there are: {there}")
+            for prefix in self._prefixes(known[name], asked.prefixes):
+                rate = self._settings.pages_per_second if asked.pages_per_second is None else asked.pages_per_second
+                yield SweepOrder(known[name], asked.kind, prefix, asked.since, asked.dry_run, rate)
+
+    def _prefixes(self, pipeline_id: int, prefixes: list[str]) -> list[str]:
+        name, pipeline = self._routes.pipelines[pipeline_id]
+        for prefix in prefixes:
+            if not prefix.startswith(pipeline.input.prefix):
+                raise HttpProblem(
+                    422, "outside", f"{prefix!r} lies outside of what {name!r} watches: {pipeline.input.prefix!r}"
+                )
+        chosen = sorted(set(prefixes or [pipeline.input.prefix]))
+        # What another one holds is not listed twice.
+        return [it for it in chosen if not any(it != other and it.startswith(other) for other in chosen)]
+
+    def _shown(self, sweep: Sweep) -> SweepStatus:
+        order, tally = sweep.order, sweep.tally
+        return SweepStatus(
+            id=sweep.id, pipeline=self._routes.name_of(order.pipeline_id), kind=order.kind, scheduled=order.scheduled,
+            prefix=order.prefix, since=_moment(order.since), dry_run=order.dry_run, state=sweep.state,
+            stage=sweep.stage, cursor=sweep.cursor, pages=tally.pages, listed=tally.listed, known=tally.known,
+            found=tally.found, adopted=tally.adopted, missing=tally.missing, orphaned=tally.orphaned,
+            removed=tally.removed, failures=sweep.failures, error=sweep.error, created_at=sweep.created_at.isoformat(),
+            started_at=_moment(sweep.started_at), finished_at=_moment(sweep.finished_at),
+        )  # fmt: skip
+
+
+def _none() -> HttpProblem:
+    return HttpProblem(404, "unknown-sweep", "there is no sweep of that number: it may have been pruned")
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,1 @@
+"""Machines: how many of them, which must go, and who rents them out."""

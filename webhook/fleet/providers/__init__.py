@@ -1,0 +1,117 @@
+"""What mints and slays machines: the interface that every provider implements, and its errors.
+
+``tests/webhook/fleet/providers/contract.py`` holds each of them to what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class ProviderError(Exception):
+    """The provider did not do what it was asked. Its message never holds a secret."""
+
+    def __init__(self, message: str, *, retry: bool = True, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry = retry
+        """Whether the same call can succeed later without anybody doing anything."""
+        self.hint = hint
+        """What a person can do about it."""
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ProviderBusy(ProviderError):
+    """It has no room or asks for fewer calls. No failed start: minting waits for so long."""
+
+    def __init__(self, message: str, *, retry_seconds: float = 30.0, hint: str = "") -> None:
+        super().__init__(message, retry=True, hint=hint)
+        self.retry_seconds = retry_seconds
+
+
+class ProviderRefused(ProviderError):
+    """It will not, until a person changes something: credentials, quota, image, configuration."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, retry=False, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class MintOrder:
+    """One machine to mint."""
+
+    label: str
+    """Unique for ever; begins with the owner's name and a hyphen."""
+    pool: str
+    url: str
+    """Where it finds the control plane."""
+    token: str = field(repr=False)
+    """One-time token to call home with. Given by the environment, never by an argument or in a log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One machine as the provider shows it."""
+
+    label: str
+    ref: str
+    """The provider's own name for it."""
+    running: bool = True
+    """False: it has ended for good and is only still there. True while it starts."""
+
+
+class Provider(Protocol):
+    """One kind of place where machines can be rented.
+
+    Any call may be cancelled at any point, by a timeout say: what it had begun then shows in a later list.
+    """
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long its list may miss what it minted or show what it has slain. 0: the list is the truth."""
+        ...
+
+    async def mint(self, order: MintOrder) -> str:
+        """Ask for one machine that runs a worker with the order's URL, token and label; give its ref.
+
+        Returns as soon as it is accepted and does not wait for it to boot. Whatever comes of the call, a
+        machine that exists afterwards carries the label and shows in a later list.
+
+        Raises:
+            ProviderBusy: no room, or too many calls; later perhaps.
+            ProviderRefused: not until a person does something.
+            ProviderError: anything else.
+
+        """
+        ...
+
+    async def slay(self, instance: Instance) -> None:
+        """Ask to destroy it, with all that it costs (disks too). Gently first where the provider can.
+
+        Idempotent: one that is unknown or already gone is a success. Success means that it was asked, not
+        that it is gone: only a later list says so.
+
+        Raises:
+            ProviderError: it could not be asked; it is asked again at the next tick.
+
+        """
+        ...
+
+    async def list(self) -> Sequence[Instance]:
+        """Everything whose label begins with this owner's name, known to anybody or not, running or not.
+
+        What the provider itself says now, never this process's own records; all pages of it, or an error.
+
+        Raises:
+            ProviderError: it did not answer, or not completely.
+
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections. Machines elsewhere go on; local ones end with the control plane."""
+        ...

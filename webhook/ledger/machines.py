@@ -1,0 +1,102 @@
+"""Machines as the ledger knows them: their states, their labels, and what is known of each.
+
+A machine's row goes one way only::
+
+    intended ──minted──▶ booting ──hello──▶ ready ──drain──▶ draining
+        │                   │                 │                 │
+        └───────────────────┴────── slaying ──┴─────────────────┘──▶ gone
+
+The row is written before the provider is asked (an *intent* with a label that is used once), and it stays until the
+provider's own list no longer shows the label. So a crash at any point leaves either a row or a labelled machine, and
+each leads to the other.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+_OWNER = re.compile(r"[a-z0-9]{1,16}")
+_POOL = re.compile(r"[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?")
+
+
+class MachineState(StrEnum):
+    """Where a machine is on its one way from intent to gone."""
+
+    INTENDED = "intended"
+    """Written down; the provider may or may not have been asked."""
+    BOOTING = "booting"
+    """The provider has accepted it; it has not called home."""
+    READY = "ready"
+    """It has called home."""
+    DRAINING = "draining"
+    """It gets no more leases and finishes those it has."""
+    SLAYING = "slaying"
+    """Its token is revoked; the provider is asked to destroy it until its list no longer shows it."""
+    GONE = "gone"
+    """The provider's list no longer shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What there is to do for one pool."""
+
+    pending: int
+    """Objects due now (not those that wait for a later retry) and not leased; counted up to a cap."""
+    leased: int
+    """Objects that are leased now, by machines of any state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One row of the fleet that is not gone. Ages come from the database's clock, in seconds."""
+
+    id: int
+    label: str
+    pool: str
+    provider: str
+    ref: str | None
+    """The provider's own name for it, where known."""
+    state: MachineState
+    age_seconds: float
+    """Since the intent."""
+    state_seconds: float
+    """Since it came into its present state."""
+    leased: int
+    """Leases that it holds."""
+    idle_seconds: float
+    """Since its last lease ended, or else since it was ready. 0 while it holds one, and before ready."""
+    silent_seconds: float
+    """Since its last authenticated call, or else since the intent."""
+    reason: str | None = None
+    """Why it is being slain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The right to mint one machine, already counted in its pool's limit."""
+
+    id: int
+    label: str
+    token: str = field(repr=False)
+    """One-time token that the machine calls home with. Stored hashed; this is the only copy."""
+
+
+def new_label(owner: str, pool: str) -> str:
+    """A label that no machine has had: ``{owner}-{pool}-{12 hex digits}``, a valid DNS label of at most 54.
+
+    ``owner`` names this installation among others that use the same account or host: its providers list what
+    begins with ``{owner}-``, and what it does not know of these is slain. Lower case letters and digits, at
+    most 16.
+
+    Raises:
+        ValueError: owner or pool is not of that form.
+
+    """
+    if not _OWNER.fullmatch(owner):
+        raise ValueError(f"owner {owner!r} must match {_OWNER.pattern}")
+    if not _POOL.fullmatch(pool):
+        raise ValueError(f"pool {pool!r} must match {_POOL.pattern}")
+    return f"{owner}-{pool}-{secrets.token_hex(6)}"

@@ -1,0 +1,1 @@
+"""Output places: where results may be written, on which condition, and what is removed from them."""

@@ -1,0 +1,223 @@
+"""Which conditions an output's store honours: found out by trying, since stores differ and say nothing.
+
+Publishing rests on them. A store that takes ``If-Match`` with a wrong ETag lets a slow worker write over newer results,
+so where conditions are not honoured nothing is published under a stable name by a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from webhook.config import RESERVED_PREFIX, Pipeline, Place
+from webhook.storage import ObjectStore, PreconditionFailed, StoreError
+
+log = structlog.get_logger()
+
+AGAIN_SECONDS = 60.0
+"""Between two looks at a place whose store did not honour conditions: somebody may have mended that."""
+_PROBE_SECONDS = 30.0
+_REFUSES = frozenset({400, 501})
+"""How stores say that they do not know a condition."""
+_WRONG = "0" * 32
+"""An ETag that nothing has."""
+
+
+class Style(enum.StrEnum):
+    """How ``If-Match`` has to be written."""
+
+    QUOTED = "quoted"
+    """As RFC 9110 has it."""
+    UNQUOTED = "unquoted"
+    """Ceph 16.2: the ETag without its quotes."""
+    NONE = "none"
+    """Conditions are ignored, or refused."""
+
+    def match(self, etag: str) -> str:
+        """The value of ``If-Match`` for an ETag."""
+        return etag if self is Style.UNQUOTED else f'"{etag}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe found."""
+
+    style: Style
+    said: str
+    """In words, for a person."""
+
+
+class Conditions:
+    """What the store of each output place honours: asked once, at the first need of it."""
+
+    def __init__(self, pipelines: Iterable[Pipeline], store: ObjectStore) -> None:
+        self._pipelines = tuple(pipelines)
+        self._store = store
+        self._known: dict[str, Probed] = {}
+        self._asking: dict[str, asyncio.Task[Probed]] = {}
+
+    async def style(self, pipeline: Pipeline) -> Style:
+        """How conditions are written at the pipeline's output. Raises StoreError where that cannot be found out now."""
+        if pipeline.conditions != "probe":
+            return Style(pipeline.conditions)
+        known = self._known.get(str(pipeline.output))
+        return (known or await self._probed(pipeline.output)).style
+
+    def refusal(self, pipeline: Pipeline) -> str:
+        """Why no work of a pipeline may be handed out, and what to do; empty where it may, or nobody knows yet."""
+        known = self._known.get(str(pipeline.output))
+        if pipeline.unconditional == "stage" or pipeline.conditions != "probe" or known is None:
+            return ""
+        return "" if known.style is not Style.NONE else refusal(pipeline.output, known)
+
+    async def watch(self) -> None:
+        """Look again at the places of refused pipelines, for ever."""
+        while True:
+            await asyncio.sleep(AGAIN_SECONDS)
+            await self.look_again()
+
+    async def look_again(self) -> None:
+        """Probe the places of refused pipelines anew."""
+        for place in {str(p.output): p.output for p in self._pipelines if self.refusal(p)}.values():
+            with contextlib.suppress(StoreError):  # what was known stands
+                await self._probed(place)
+
+    async def aclose(self) -> None:
+        """Stop trying."""
+        for task in [*self._asking.values()]:
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
+    async def _probed(self, place: Place) -> Probed:
+        """Requests that need the same answer share one probe, which goes on where one of them is given up."""
+        name = str(place)
+        if name not in self._asking:
+            task = self._asking[name] = asyncio.create_task(self._probe(place))
+            task.add_done_callback(lambda done: self._asked(name, done))
+        return await asyncio.shield(self._asking[name])
+
+    def _asked(self, name: str, task: asyncio.Task[Probed]) -> None:
+        del self._asking[name]
+        if not task.cancelled():
+            task.exception()  # seen, also where nobody waits for it any more
+
+    async def _probe(self, place: Place) -> Probed:
+        before, found = self._known.get(str(place)), await probe(self._store, place)
+        self._known[str(place)] = found
+        if found.style is not Style.NONE:
+            log.info("conditions are honoured", output=str(place), style=str(found.style))
+        elif before is None or before.style is not Style.NONE:
+            log.error("conditions are not honoured", output=str(place), found=found.said)
+        return found
+
+
+def refusal(place: Place, found: Probed) -> str:
+    """Why nothing is published at a place, and what to do."""
+    return (
+        f"the store of {place} does not honour conditions ({found.said}), so a slow worker could overwrite newer "
+        'results. Set unconditional = "stage" for the pipeline, or use a bucket that honours If-Match and '
+        "If-None-Match: Tigris, AWS S3, MinIO, R2, or Ceph without versioning"
+    )
+
+
+def own_key(place: Place, purpose: str) -> str:
+    """A new key at a place that no pipeline watches."""
+    slash = "" if place.prefix.endswith("/") or not place.prefix else "/"
+    return f"{place.prefix}{slash}{RESERVED_PREFIX}{purpose}-{secrets.token_hex(8)}"
+
+
+async def probe(store: ObjectStore, place: Place) -> Probed:
+    """Try each condition on an object of its own, deleted afterwards. Raises StoreError."""
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            return await _tried(store, place)
+    except TimeoutError:
+        raise StoreError(f"trying the conditions at {place} took too long", retry=True) from None
+
+
+async def _tried(store: ObjectStore, place: Place) -> Probed:
+    trial = _Trial(store, place)
+    try:
+        await trial.create()
+    except StoreError as error:
+        if error.status in _REFUSES:
+            return Probed(Style.NONE, f"If-None-Match is refused: {error}")
+        raise
+    try:
+        return await _judged(trial)
+    finally:
+        await trial.remove()
+
+
+async def _judged(trial: _Trial) -> Probed:
+    if await trial.taken_where_new():
+        return Probed(Style.NONE, "If-None-Match: * is ignored; on Ceph, versioned buckets do that")
+    for style in (Style.QUOTED, Style.UNQUOTED):
+        if not await trial.taken_over(style.match(trial.etag)):
+            continue
+        if await trial.taken_over(style.match(_WRONG)):
+            return Probed(Style.NONE, "If-Match is ignored: a wrong ETag was taken")
+        return Probed(style, f"If-None-Match: * holds, If-Match holds with the ETag {style}")
+    return Probed(Style.NONE, "If-Match is refused with the right ETag, with quotes and without")
+
+
+class _Trial:
+    """One object on which conditions are tried."""
+
+    def __init__(self, store: ObjectStore, place: Place) -> None:
+        self._store = store
+        self._bucket = place.bucket
+        self._key = own_key(place, "probe")
+        self._writes = 0
+        self.etag = ""
+
+    async def create(self) -> None:
+        """Put the object there."""
+        try:
+            self.etag = await self._store.put_new(self._bucket, self._key, self._content())
+        except PreconditionFailed:  # the answer of a first attempt was lost
+            raise StoreError(f"the store refuses to create {self._key!r}, which is not there", retry=True) from None
+
+    async def taken_where_new(self) -> bool:
+        """Whether it is written over under the condition that nothing is there."""
+        return await self._taken(lambda content: self._store.put_new(self._bucket, self._key, content))
+
+    async def taken_over(self, if_match: str) -> bool:
+        """Whether it is written over under ``If-Match`` with just this value."""
+        return await self._taken(lambda content: self._store.put_over(self._bucket, self._key, content, if_match))
+
+    async def remove(self) -> None:
+        """Delete the object, if that goes: it is in nobody's way."""
+        try:
+            await self._store.delete(self._bucket, self._key, "")
+        except (StoreError, PreconditionFailed) as error:
+            log.warning("probe left behind", bucket=self._bucket, key=self._key, error=str(error))
+
+    async def _taken(self, write: Callable[[bytes], Awaitable[str]]) -> bool:
+        try:
+            self.etag = await write(self._content())
+        except PreconditionFailed:
+            await self._unchanged()
+            return False
+        except StoreError as error:
+            if error.status in _REFUSES:
+                return False
+            raise
+        return True
+
+    async def _unchanged(self) -> None:
+        """A write whose answer was lost and that was sent again is refused for what it did itself."""
+        found = await self._store.head(self._bucket, self._key, consistent=True)
+        if found is None or found.etag != self.etag:
+            raise StoreError("a write that was refused has happened all the same", retry=True)
+
+    def _content(self) -> bytes:
+        """Unlike all before, so that its ETag is."""
+        self._writes += 1
+        return f"Yurt tries what this bucket honours: {self._writes}\n".encode()

@@ -1,0 +1,170 @@
+"""Runs a control plane: listens, announces itself, and leaves in order.
+
+On the first SIGTERM or SIGINT the workers of this machine drain while the server still answers them, then the server
+closes; a second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from webhook.api.connection import LimitedConnection
+from webhook.app import Plane, open_plane
+from webhook.config import Config, ConfigError, Secrets
+from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.postgres import serve as embedded_postgres
+
+log = structlog.get_logger()
+
+_KEEP_ALIVE_SECONDS = 75
+_CLOSE_SECONDS = 10
+_DATABASE_SECONDS = 30.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with signals left to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do not."""
+        yield
+
+
+def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> None:
+    """Serve until told to leave. Raises ConfigError, LedgerUnavailable, EmbeddedError.
+
+    Must be called on the main thread: the embedded database lives as long as the thread that started it.
+    """
+    if not (secrets.webhook_secrets or config.server.open_webhook):
+        raise ConfigError(
+            "no secret for notifications: set YURT_WEBHOOK_SECRETS to what the store sends (several with commas "
+            "between), or server.open_webhook = true to take them from anybody"
+        )
+    with contextlib.ExitStack() as stack:
+        dsn = secrets.database_url.get_secret_value()
+        if not dsn:
+            dsn = stack.enter_context(embedded_postgres(state / "postgres"))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(config, secrets, dsn, state, announce))
+
+
+async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announce: bool) -> None:
+    listener = _listen(config)
+    host, port = listener.getsockname()[:2]
+    url = config.server.public_url.rstrip("/") or _url(host, port)
+    async with _patiently(config, secrets, dsn, state) as plane:
+        server = http_server(plane)
+        stop = _stop_on_signals(server, plane)
+        serving = asyncio.create_task(server.serve([listener]))
+        running = asyncio.create_task(plane.run(url, stop))
+        _tune_collector()
+        log.info("serving", url=url, listen=f"{host}:{port}")
+        if announce:
+            print(json.dumps({"url": url, "listen": f"{host}:{port}"}), flush=True)  # noqa: T201
+        await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
+        await plane.leave()
+        server.should_exit = True
+        stop.set()
+        await asyncio.gather(serving, running)
+        log.info("left")
+
+
+def http_server(plane: Plane) -> uvicorn.Server:
+    """The server of a plane's endpoints, to be given its listening sockets."""
+    return _Server(
+        uvicorn.Config(
+            plane.app,
+            loop="none",
+            http=LimitedConnection,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_CLOSE_SECONDS,
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def _patiently(config: Config, secrets: Secrets, dsn: str, state: Path) -> AsyncIterator[Plane]:
+    """Open the plane; a database that is only just starting is waited for."""
+    deadline = asyncio.get_running_loop().time() + _DATABASE_SECONDS
+    async with contextlib.AsyncExitStack() as stack:
+        while True:
+            try:
+                plane = await stack.enter_async_context(open_plane(config, secrets, dsn, state))
+                break
+            except LedgerUnavailable as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                log.warning("waiting for the database", error=str(error))
+                await asyncio.sleep(1)
+        yield plane
+
+
+def _tune_collector() -> None:
+    """Keep garbage collection out of requests.
+
+    What start-up made stays: walking through all imported modules takes some 100 ms, and each full collection would. A
+    request makes some hundred objects that die with it, so looking after every 700 is too often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def _listen(config: Config) -> socket.socket:
+    host, port = config.server.host, config.server.port
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"server.listen: cannot listen on {config.server.listen}: {error.strerror or error}. Is another Yurt "
+            "running? Choose another port, or 0 for a free one"
+        ) from None
+
+
+def _url(host: str, port: int) -> str:
+    """How this machine reaches itself."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _stop_on_signals(server: uvicorn.Server, plane: Plane) -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def told() -> None:
+        if stop.is_set():
+            server.force_exit = True
+            server.should_exit = True
+        plane.health.leaving = True  # load balancers are told while the workers still drain
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told)
+    return stop
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.Loop

@@ -1,0 +1,181 @@
+"""The agent's side of the protocol: every call to the control plane, with a limit on what comes back.
+
+::
+
+    Fault
+    └── ControlFault
+        ├── Unreachable   nobody answered, or not now: ask again
+        ├── Unauthorized  the token is refused or revoked: leave
+        ├── LeaseLost     409: the lease belongs to another by now: stop its work
+        └── Rejected      the call itself is wrong: a fault of this program or another version
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from workers import tls
+from workers.headers import retry_after_seconds
+from workers.protocol import (
+    HeartbeatRequest,
+    HeartbeatResponse,
+    Hello,
+    LeaseRequest,
+    LeaseResponse,
+    OutputsRequest,
+    OutputsResponse,
+    Problem,
+    Welcome,
+)
+from workers.retry import Backoff, NetworkFault
+
+MAX_ANSWER_BYTES = 8 << 20
+"""Of one answer of the control plane."""
+ANSWER_SECONDS = 15.0
+"""Time for one answer, beside the wait that a long poll asked for."""
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class ControlPlaneFault(NetworkFault):
+    """A call to the control plane did not succeed."""
+
+
+class Unreachable(ControlPlaneFault):
+    """No answer, or one that says: not now."""
+
+    def __init__(self, message: str, after_seconds: float = 0.0) -> None:
+        super().__init__(message, transient=True, after_seconds=after_seconds)
+
+
+class Unauthorized(ControlPlaneFault):
+    """The token is refused. There is nothing left to do for this process."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=False)
+
+
+class LeaseLost(ControlPlaneFault):
+    """The lease is no longer ours."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=False)
+
+
+class Rejected(ControlPlaneFault):
+    """The control plane does not understand the call, or we its answer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=False)
+
+
+class ControlPlaneClient:
+    """Calls to one control plane. Each is made once: who calls decides how often to repeat it.
+
+    All raise `ControlFault`.
+    """
+
+    def __init__(self, url: str, token: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._url = url
+        self._answer_seconds = answer_seconds
+        self._http = httpx.AsyncClient(
+            verify=tls.context(),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(keepalive_expiry=30.0),
+            timeout=None,  # noqa: S113  each call has a limit of its own below
+        )
+        self._bearer(token)
+        self.answered_at = time.monotonic()
+        """When the control plane last answered anything of use, by ``time.monotonic``."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def hello(self, instance: str) -> Welcome:
+        """Call home.
+
+        The token of the answer is used from then on. Raises `Unauthorized` when another did before.
+        """
+        try:
+            welcome = await self._call("workers/hello", Hello(instance=instance), Welcome)
+        except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process
+            raise Unauthorized(taken.message) from taken
+        self._bearer(welcome.token)
+        return welcome
+
+    async def lease(self, request: LeaseRequest) -> LeaseResponse:
+        """Settle and ask for work; takes up to ``request.wait`` seconds."""
+        return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
+
+    async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
+        """Extend a lease."""
+        return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
+
+    async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
+        """Ask where to put outputs. Repeated until it is answered: the caller's lease is the time limit."""
+        answer: OutputsResponse = await Backoff().retrying()(self._outputs, lease_id, request)
+        if [upload.name for upload in answer.uploads] != [output.name for output in request.outputs]:
+            raise Rejected("The control plane answered with other outputs than it was asked for.")
+        return answer
+
+    async def _outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
+        return await self._call(f"leases/{lease_id}/outputs", request, OutputsResponse)
+
+    def _bearer(self, token: str) -> None:
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    async def _call(self, path: str, body: BaseModel, answer: type[Answer], *, wait_seconds: float = 0.0) -> Answer:
+        try:
+            async with asyncio.timeout(self._answer_seconds + wait_seconds):
+                status, headers, content = await self._post(path, body)
+        except TimeoutError:
+            raise Unreachable(f"The control plane did not answer {path} in time.") from None
+        except httpx.TransportError as error:
+            raise Unreachable(f"The control plane cannot be reached: {type(error).__name__}.") from error
+        if status >= 500 or status in (408, 429):
+            raise Unreachable(f"The control plane answered {status} to {path}.", retry_after_seconds(headers))
+        if not 200 <= status < 300:
+            raise _problem(status, path, content)
+        try:
+            understood = answer.model_validate_json(content)
+        except ValidationError as error:  # its text would show presigned URLs: only say where it is wrong
+            places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:3])
+            raise Rejected(f"The control plane's answer to {path} is not understood, at: {places}.") from None
+        self.answered_at = time.monotonic()
+        return understood
+
+    async def _post(self, path: str, body: BaseModel) -> tuple[int, httpx.Headers, bytes]:
+        async with self._http.stream(
+            "POST",
+            f"{self._url}/v1/{path}",
+            content=body.model_dump_json().encode(),
+            headers={"Content-Type": "application/json"},
+        ) as response:
+            content = bytearray()
+            async for chunk in response.aiter_raw():
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise Rejected(f"The control plane's answer to {path} exceeds {MAX_ANSWER_BYTES} bytes.")
+            return response.status_code, response.headers, bytes(content)
+
+
+def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
+    try:
+        said = Problem.model_validate_json(content).message[:500]
+    except ValidationError:
+        said = "no explanation; is YURT_URL a Yurt control plane?"
+    kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
+    if path.startswith("leases/"):  # the object was forgotten, its lease with it
+        kinds |= {404: LeaseLost, 410: LeaseLost}
+    return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {said}")

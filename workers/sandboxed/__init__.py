@@ -1,5 +1,0 @@
-"""The child's side of the sandbox: ``python -m workers.sandboxed`` takes one job after the other and runs its
-handler.
-
-Imports neither the worker protocol nor asyncio: a child has to be up soon after its predecessor was killed.
-"""
