@@ -1,11 +1,11 @@
-"""The one place where all parts are put together."""
+"""Puts all parts of a control plane together: the one place that knows every part."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import structlog
 
 from webhook.api.health import HealthApi
 from webhook.api.http import Credentials
+from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.parked import ParkedApi
@@ -24,7 +25,7 @@ from webhook.api.sweeps import SweepApi
 from webhook.config import Config, Secrets
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.fleet import PoolPolicy
-from webhook.fleet.manual_workers import MANUAL, forget_silent
+from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
@@ -40,6 +41,7 @@ from webhook.ledger.transitions import Policy
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
+from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.sources import Source, s3
@@ -56,32 +58,52 @@ from workers.handlers.registry import validate_options
 log = structlog.get_logger()
 
 _REAP_SECONDS = 1.0
-_GUESTS_SECONDS = 5.0
 
 __all__ = ["Plane", "open_plane", "validate_options"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
-    """A control plane over one ledger, ready to serve and to be told its own address."""
+class Services:
+    """What the endpoints and the background loops of one control plane share."""
 
+    config: Config
+    ledger: Ledger
+    fleet: LedgerFleet
+    store: ObjectStore
+    pipelines: Pipelines
+    conditions: Conditions
+    remover: Remover
+    publishing: Publishing
+    sweeps: Sweeps
+    wakeups: Wakeups
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A control plane over one ledger, ready to serve requests and to run its background loops."""
+
+    services: Services
     app: Application
     health: HealthApi
     leases: LeaseApi
-    receiver: NotificationApi
-    ledger: Ledger
-    _run: Callable[[str, asyncio.Event], Awaitable[None]]
+    notifications: NotificationApi
+    _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
-        """All that goes on beside requests, until ``stop``. ``url`` is where workers find this control plane."""
-        await self._run(url, stop)
+        """Run everything that goes on beside requests until ``stop`` is set.
+
+        ``url`` is where workers find this control plane.
+        """
+        await self._background.run(url, stop)
 
     async def leave(self) -> None:
-        """Answer what waits, write what was taken in."""
+        """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
-        await self.receiver.aclose()
-        await self.leases.aclose()
+        await self.notifications.aclose()
+        await self.services.publishing.aclose()
+        await self.services.conditions.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -100,82 +122,142 @@ async def prepare(dsn: str) -> None:
 async def open_plane(
     config: Config, secrets: Secrets, dsn: str, state: Path, trust: Trust | None = None
 ) -> AsyncIterator[Plane]:
-    """Connect to ledger and store, and put the parts together. ``state`` is a folder for local workers' logs.
+    """Connect to ledger and store, and put the parts together.
 
-    ``trust`` says where SNS is, by default at Amazon's.
+    Args:
+        config: What to watch, and on which machines to process it.
+        secrets: Keys of the store, secrets of notifications and administrators.
+        dsn: The ledger's PostgreSQL.
+        state: A folder for local workers' files and logs.
+        trust: Where SNS is and which topics are trusted; by default Amazon's and the configured ones.
 
-    Raises LedgerUnavailable, LedgerTooNew.
+    Raises:
+        LedgerUnavailable, LedgerTooNew
+
     """
     await prepare(dsn)
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.connect(dsn)
         stack.push_async_callback(database.aclose)
-        numbered = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
-        ledger = Ledger(database, {number: _policy(config, name) for number, (name, _) in numbered.items()})
+        by_id = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
+        ledger = Ledger(database, {number: policy_of(config, name) for number, (name, _) in by_id.items()})
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
-        yield _assemble(config, secrets, dsn, state, ledger, Pipelines(numbered), store, trust)
+        services = _services(config, ledger, Pipelines(by_id), store)
+        yield _plane(services, secrets, dsn, state, trust)
 
 
-def _assemble(
-    config: Config,
-    secrets: Secrets,
-    dsn: str,
-    state: Path,
-    ledger: Ledger,
-    watched: Pipelines,
-    store: ObjectStore,
-    trust: Trust | None,
-) -> Plane:
-    metrics = Metrics()
-    doorbell = Wakeups()
-    conditions = Conditions(config.pipelines.values(), store)
+def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore) -> Services:
+    conditions = Conditions(pipelines.all, store)
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
-        pipelines=lambda pool: [n for n in watched.of_pool(pool) if not conditions.refusal(watched.pipelines[n][1])],
+        pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not conditions.refusal(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
     )
+    remover = Remover(store, pipelines.all)
+    return Services(
+        config=config,
+        ledger=ledger,
+        fleet=fleet,
+        store=store,
+        pipelines=pipelines,
+        conditions=conditions,
+        remover=remover,
+        publishing=Publishing(ledger, pipelines, store, conditions, remover),
+        sweeps=Sweeps(ledger),
+        wakeups=Wakeups(),
+        metrics=Metrics(),
+    )
+
+
+def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: Trust | None) -> Plane:
+    config, ledger, pipelines = services.config, services.ledger, services.pipelines
     sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs())}
-    receiver = NotificationApi(
+    notifications = NotificationApi(
         ledger,
-        watched,
+        pipelines,
         sources,
         None if config.server.open_webhook else Credentials(secrets.webhook_secrets),
-        metrics,
+        services.metrics,
         body_limit_bytes=config.server.body_limit_bytes,
         backlog_events=config.server.backlog_events,
         signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
     )
-    leases = LeaseApi(ledger, fleet, watched, config.pools, store, conditions, doorbell, metrics)
+    leases = LeaseApi(
+        ledger,
+        services.fleet,
+        pipelines,
+        config.pools,
+        services.conditions,
+        services.publishing,
+        LeaseMessages(pipelines, services.store.presigner),
+        services.wakeups,
+        services.metrics,
+    )
     admin_token = secrets.yurt_admin_token.get_secret_value()
-    admin = StatusApi(ledger, fleet, config, conditions, Credentials([admin_token] if admin_token else []))
-    health = HealthApi(ledger, metrics)
-    parked = ParkedApi(ParkedObjects(ledger), admin.authorize)
-    quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, watched, admin.authorize)
-    sweeps = Sweeps(ledger)
-    desk = SweepApi(sweeps, watched, config.sweep, admin.authorize)
-    sweeper = Sweeper(sweeps, store, watched, Remover(store, list(config.pipelines.values())))
-    table = endpoints(receiver, leases, admin, health, parked, quarantine, desk)
+    status = StatusApi(
+        ledger, services.fleet, config, services.conditions, Credentials([admin_token] if admin_token else [])
+    )
+    health = HealthApi(ledger, services.metrics)
+    parked = ParkedApi(ParkedObjects(ledger), status.authorize)
+    quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, status.authorize)
+    sweeps = SweepApi(services.sweeps, pipelines, config.sweep, status.authorize)
+    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps)
     health.document = openapi(table, version("yurt"))
-    app = Application(table)
+    return Plane(services, Application(table), health, leases, notifications, Background(services, dsn, state))
 
-    async def run(url: str, stop: asyncio.Event) -> None:
-        async def leading(over: asyncio.Event) -> None:
-            metrics.leading.set(1)
-            try:
-                runner = Runner(sweeps, sweeper, watched, config.sweep, done_days=config.retention.done_days)
-                await _lead(config, fleet, url, state, over, (runner.run(), Pruner(ledger, config.retention).run()))
-            finally:
-                metrics.leading.set(0)
 
-        checker = DeletionChecker(ledger, watched, store)
+class Background:
+    """Everything that one control plane does beside requests."""
+
+    def __init__(self, services: Services, dsn: str, state: Path) -> None:
+        self._services = services
+        self._dsn = dsn
+        self._state = state
+
+    async def run(self, url: str, stop: asyncio.Event) -> None:
+        """Run the loops of every replica, and those of the leader while this replica leads, until ``stop`` is set."""
+        services = self._services
+        checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover)
         loops = (
-            doorbell.listen(dsn), doorbell.tick(ledger), checker.run(), conditions.watch(), _reap(ledger, metrics)
-        )  # fmt: skip
-        await _together(loops, lead(dsn, leading, stop))
+            services.wakeups.listen(self._dsn),
+            services.wakeups.tick(services.ledger),
+            checker.run(),
+            services.conditions.watch(),
+            _reap(services.ledger, services.metrics),
+        )
 
-    return Plane(app, health, leases, receiver, ledger, run)
+        async def work(stopped: asyncio.Event) -> None:
+            with services.metrics.leading.track_inprogress():
+                await self._lead(url, stopped)
+
+        await _together(loops, lead(self._dsn, work, stop))
+
+    async def _lead(self, url: str, stopped: asyncio.Event) -> None:
+        """What one replica does for all: autoscaling, sweeps, pruning, the care for manual workers."""
+        services, config = self._services, self._services.config
+        sweeper = Sweeper(services.sweeps, services.store, services.pipelines, services.remover)
+        runner = Runner(
+            services.sweeps, sweeper, services.pipelines, config.sweep, done_days=config.retention.done_days
+        )
+        providers: dict[str, Provider] = {
+            "local": LocalProvider(config.server.name, self._state / "workers", logs=True),
+        }
+        autoscaler = Autoscaler(
+            services.fleet,
+            _pool_policies(config, url),
+            providers,
+            tick_seconds=config.server.autoscale_seconds,
+            by_hand=MANUAL,
+        )
+        manual_workers = ManualWorkers(services.fleet, config.pools)
+        loops = (manual_workers.run(), runner.run(), Pruner(services.ledger, config.retention).run())
+        try:
+            await _together(loops, autoscaler.run(stopped))
+        finally:
+            for provider in providers.values():
+                await provider.aclose()
 
 
 async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
@@ -192,6 +274,7 @@ async def _coroutine(awaitable: Awaitable[None]) -> None:
 
 
 async def _reap(ledger: Ledger, metrics: Metrics) -> None:
+    """Take back leases past their deadlines, for ever."""
     while True:
         with contextlib.suppress(LedgerUnavailable):
             if taken := await ledger.reap():
@@ -200,31 +283,8 @@ async def _reap(ledger: Ledger, metrics: Metrics) -> None:
         await asyncio.sleep(_REAP_SECONDS)
 
 
-async def _lead(
-    config: Config, fleet: LedgerFleet, url: str, state: Path, over: asyncio.Event, loops: tuple[Awaitable[None], ...]
-) -> None:
-    """The autoscaler, the care for workers started by hand, and other endless loops."""
-    providers: dict[str, Provider] = {
-        "local": LocalProvider(config.server.name, state / "workers", logs=True),
-    }
-    scaler = Autoscaler(
-        fleet, _pool_policies(config, url), providers, tick_seconds=config.server.autoscale_seconds, by_hand=MANUAL
-    )
-    try:
-        await _together((_guests(config, fleet), *loops), scaler.run(over))
-    finally:
-        for provider in providers.values():
-            await provider.aclose()
-
-
-async def _guests(config: Config, fleet: LedgerFleet) -> None:
-    while True:
-        with contextlib.suppress(LedgerUnavailable):
-            await forget_silent(fleet, config.pools)
-        await asyncio.sleep(_GUESTS_SECONDS)
-
-
-def _policy(config: Config, name: str) -> Policy:
+def policy_of(config: Config, name: str) -> Policy:
+    """How a pipeline's objects are retried, as the ledger needs it."""
     pipeline = config.pipelines[name]
     return Policy(
         attempts=pipeline.attempts,

@@ -59,6 +59,11 @@ class Batcher(Generic[Item, Answer]):
             self._task = asyncio.create_task(self._work())
         return await answer
 
+    @property
+    def waiting(self) -> int:
+        """Items that wait for the next batch."""
+        return len(self._waiting)
+
     async def aclose(self) -> None:
         """Wait until everything submitted is written."""
         if self._task is not None:

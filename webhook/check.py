@@ -13,7 +13,8 @@ import asyncpg
 from webhook.config import Config, Pipeline, Place, Secrets
 from webhook.ledger.database import CONNECT_SECONDS, GONE
 from webhook.ledger.postgres import PostgresUnusable, binaries
-from webhook.outputs.conditions import Probed, Style, own_key, probe, refusal
+from webhook.outputs.conditions import Probed, Style, probe, refusal
+from webhook.outputs.keys import new_control_key
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 
 _OLDEST_POSTGRES = 14
@@ -203,7 +204,7 @@ async def _trash(output: Place, place: Place, store: ObjectStore) -> Finding:
 
 async def _copied(source: Place, target: Place, store: ObjectStore) -> None:
     """Put an object, copy it, delete both."""
-    first, second = (own_key(place, "check") for place in (source, target))
+    first, second = (new_control_key(place, "check") for place in (source, target))
     etag = await store.put_new(source.bucket, first, b"yurt check\n")
     try:
         await store.copy(source.bucket, first, target.bucket, second, etag)

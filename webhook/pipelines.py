@@ -1,4 +1,4 @@
-"""Which pipelines an object concerns."""
+"""The configured pipelines by their numbers in the ledger, and which of them watch an object."""
 
 from __future__ import annotations
 
@@ -11,41 +11,46 @@ from webhook.sources import Batch
 
 
 class Pipelines:
-    """The pipelines of one configuration, by their numbers in the ledger."""
+    """The pipelines of one configuration.
 
-    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]]) -> None:
-        self.pipelines = pipelines
+    Args:
+        by_id: Name and definition of each pipeline, by its number in the ledger.
+
+    """
+
+    def __init__(self, by_id: Mapping[int, tuple[str, Pipeline]]) -> None:
+        self.by_id = by_id
         self._by_bucket: dict[str, list[tuple[int, Pipeline]]] = {}
-        for number, (_, pipeline) in pipelines.items():
-            self._by_bucket.setdefault(pipeline.input.bucket, []).append((number, pipeline))
+        for pipeline_id, (_, pipeline) in by_id.items():
+            self._by_bucket.setdefault(pipeline.input.bucket, []).append((pipeline_id, pipeline))
 
     @property
     def all(self) -> Sequence[Pipeline]:
         """Every pipeline."""
-        return [pipeline for _, pipeline in self.pipelines.values()]
+        return [pipeline for _, pipeline in self.by_id.values()]
 
-    def name_of(self, number: int) -> str:
+    def name_of(self, pipeline_id: int) -> str:
         """A pipeline's name; empty for one that is not configured any more."""
-        return self.pipelines[number][0] if number in self.pipelines else ""
+        return self.by_id[pipeline_id][0] if pipeline_id in self.by_id else ""
 
     def of_pool(self, pool: str) -> Sequence[int]:
         """Numbers of the pipelines that run on a pool."""
-        return [number for number, (_, pipeline) in self.pipelines.items() if pipeline.pool == pool]
+        return [pipeline_id for pipeline_id, (_, pipeline) in self.by_id.items() if pipeline.pool == pool]
 
-    def intake(self, batch: Batch) -> Intake:
-        """What a batch brings to the ledger: an event once a pipeline that watches its object."""
+    def route(self, batch: Batch) -> Intake:
+        """Turn a request's events into what the ledger records: each event once for every pipeline that watches it."""
         hints: list[tuple[int, ObjectEvent]] = []
         ignored: list[int] = []
         for event in batch.events:
             watching = [
-                number
-                for number, pipeline in self._by_bucket.get(event.bucket, ())
+                pipeline_id
+                for pipeline_id, pipeline in self._by_bucket.get(event.bucket, ())
                 if pipeline.watches(event.bucket, event.key)
             ]
             if event.kind is EventKind.IRRELEVANT:
                 ignored += watching or [0]
             elif watching:
-                hints += [(number, event) for number in watching]
+                hints += [(pipeline_id, event) for pipeline_id in watching]
             else:
                 ignored.append(0)
         return Intake(hints, tuple(ignored), batch.quarantined)

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 import webhook.ledger.ledger
-import webhook.outputs.publishing
+import webhook.outputs.presigning
 import webhook.sources.s3
 import webhook.sources.tigris
 import webhook.sweep.manifests
@@ -170,7 +170,7 @@ GUARDS = {
         Guard(
             "condition",
             "outputs are put without If-Match and If-None-Match",
-            _patched(webhook.outputs.publishing.OutputPresigner, "_condition", _unconditional),
+            _patched(webhook.outputs.presigning, "_condition", _unconditional),
         ),
         Guard("event-time", "events are ordered by eventTime", _by_event_time),
         Guard("etag-alone", "events are told apart by their ETag alone", _by_etag_alone),
@@ -204,7 +204,7 @@ GUARDS = {
         Guard(
             "expiry",
             "presigned PUTs outlive the lease by five minutes",
-            _patched(webhook.outputs.publishing, "_put_seconds", _grace),
+            _patched(webhook.outputs.presigning, "put_seconds", _grace),
             settle=_to_and_fro,
         ),
         Guard(

@@ -20,9 +20,10 @@ from tests.simulation.sweeping import sweep
 from tests.simulation.wire import SimulatedBuckets, SimulatedObjectStore
 from tests.simulation.world import WorldSettings
 from webhook.api.http import on_problem
+from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
-from webhook.app import _policy
+from webhook.app import policy_of
 from webhook.config import Config, Pipeline, Pool
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
@@ -31,6 +32,8 @@ from webhook.ledger.ledger import Intake, Ledger
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
+from webhook.outputs.publishing import Publishing
+from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.sources import Batch
 from webhook.sources.s3 import S3
@@ -102,7 +105,8 @@ class SimulatedPlane:
     leases: LeaseApi = field(init=False)
     checker: DeletionChecker = field(init=False)
     store: SimulatedObjectStore = field(init=False)
-    routes: Pipelines = field(init=False)
+    remover: Remover = field(init=False)
+    pipelines: Pipelines = field(init=False)
     flushing: list[Intake] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -112,14 +116,15 @@ class SimulatedPlane:
         pipeline = pipeline_of(settings)
         self.ledger = Ledger(
             self.database,
-            {PIPELINE: _policy(whole, "photos")},
+            {PIPELINE: policy_of(whole, "photos")},
             jitter=lambda: world.draws.unit("jitter"),
             shard=0,
         )
-        self.routes = WatchedRoutes({PIPELINE: ("photos", pipeline)}, world.promises.taken_in)
+        self.pipelines = WatchedPipelines({PIPELINE: ("photos", pipeline)}, world.promises.taken_in)
         self.store = SimulatedObjectStore(self.process, self.buckets)
+        self.remover = Remover(self.store, self.pipelines.all)
         self.receiver = NotificationApi(
-            cast("Ledger", self), self.routes, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
+            cast("Ledger", self), self.pipelines, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
             body_limit_bytes=1 << 20, backlog_events=10_000,
         )  # fmt: skip
         self.leases = make_leases(self)
@@ -181,14 +186,15 @@ async def until_due(process: SimulatedProcess, lane: str) -> None:
 
 def make_leases(plane: SimulatedPlane) -> LeaseApi:
     """The worker protocol's server."""
-    pipelines = [pipeline for _, pipeline in plane.routes.pipelines.values()]
+    conditions = Conditions(plane.pipelines.all, plane.store)
     return LeaseApi(
         plane.ledger,
         cast("LedgerFleet", SimulatedFleet()),
-        plane.routes,
+        plane.pipelines,
         {_POOL: Pool()},
-        plane.store,
-        Conditions(pipelines, plane.store),
+        conditions,
+        Publishing(plane.ledger, plane.pipelines, plane.store, conditions, plane.remover),
+        LeaseMessages(plane.pipelines, plane.store.presigner),
         Wakeups(),
         _metrics(),
     )
@@ -196,18 +202,18 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
 
 def make_checker(plane: SimulatedPlane) -> DeletionChecker:
     """The absence checker."""
-    return DeletionChecker(plane.ledger, plane.routes, plane.store)
+    return DeletionChecker(plane.ledger, plane.pipelines, plane.store, plane.remover)
 
 
-class WatchedRoutes(Pipelines):
+class WatchedPipelines(Pipelines):
     """Tells which request an intake is of."""
 
     def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], taken_in: Callable[[Intake], None]) -> None:
         super().__init__(pipelines)
         self._taken_in = taken_in
 
-    def intake(self, batch: Batch) -> Intake:
-        intake = super().intake(batch)
+    def route(self, batch: Batch) -> Intake:
+        intake = super().route(batch)
         self._taken_in(intake)
         return intake
 

@@ -12,7 +12,6 @@ from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import SweepOrder, Sweeps
-from webhook.outputs.removal import Remover
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
 
@@ -26,9 +25,8 @@ def runner_of(plane: SimulatedPlane, engine: Engine) -> tuple[Runner, Sweeps]:
     """A replica's sweeps, over connections of their own."""
     ledger = Ledger(SimulatedDatabase(plane.process, engine), {}, shard=0)
     sweeps = Sweeps(ledger)
-    remover = Remover(plane.store, plane.routes.all)
-    sweeper = Sweeper(sweeps, plane.store, plane.routes, remover, page=_PAGE)
-    return Runner(sweeps, sweeper, plane.routes, Settings()), sweeps
+    sweeper = Sweeper(sweeps, plane.store, plane.pipelines, plane.remover, page=_PAGE)
+    return Runner(sweeps, sweeper, plane.pipelines, Settings()), sweeps
 
 
 async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
@@ -41,7 +39,7 @@ async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
             await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
             continue
         with contextlib.suppress(LedgerUnavailable):
-            for due in await sweeps.due(list(plane.routes.pipelines), [], 1):
+            for due in await sweeps.due(list(plane.pipelines.by_id), [], 1):
                 await runner._sweep(due.id)
 
 

@@ -19,7 +19,7 @@ import httpx
 from pydantic import BaseModel, SecretStr
 
 from tests import postgres
-from webhook.app import Plane, open_plane
+from webhook.app import Plane, Services, open_plane
 from webhook.config import Config, Pool, Secrets
 from webhook.ledger.postgres import PostgresServer
 from webhook.server import http_server
@@ -130,6 +130,11 @@ class RunningPlane:
     """Without a credential."""
 
     @property
+    def services(self) -> Services:
+        """The parts that endpoints and background loops share."""
+        return self.plane.services
+
+    @property
     def port(self) -> int:
         """Port on loopback."""
         return int(self.url.rpartition(":")[2])
@@ -204,7 +209,7 @@ class RunningPlane:
 
     async def unaccounted(self) -> dict[str, int]:
         """What does not add up."""
-        return dict((await self.plane.ledger.fetch("balance"))[0])
+        return dict((await self.services.ledger.fetch("balance"))[0])
 
 
 @contextlib.asynccontextmanager

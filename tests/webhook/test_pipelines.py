@@ -50,7 +50,7 @@ def test_without_suffixes_every_object_is_watched_and_folders_never_are() -> Non
     assert not everything.watches("photos-2", "no-suffix")
 
 
-ROUTES = Pipelines(
+PIPELINES = Pipelines(
     {
         3: ("thumbnails", pipeline("photos/up/", ".jpg")),
         5: ("labels", pipeline("photos/", ".jpg", pool="gpu")),
@@ -61,7 +61,7 @@ ROUTES = Pipelines(
 
 def test_an_event_goes_to_every_pipeline_that_watches_its_object() -> None:
     both, one = event("photos", "up/a.jpg"), event("photos", "a.jpg")
-    intake = ROUTES.intake(Batch([both, one]))
+    intake = PIPELINES.route(Batch([both, one]))
     assert intake.hints == [(3, both), (5, both), (5, one)]
     assert intake.ignored == ()
 
@@ -73,15 +73,15 @@ def test_what_concerns_nobody_is_ignored_and_counted_where_it_belongs() -> None:
         event("photos", "up/a.jpg", EventKind.IRRELEVANT),
         event("nowhere", "a.jpg", EventKind.IRRELEVANT),
     ]
-    intake = ROUTES.intake(Batch(events))
+    intake = PIPELINES.route(Batch(events))
     assert not intake.hints
     assert intake.ignored == (0, 0, 3, 5, 0)
 
 
 def test_quarantine_is_handed_on() -> None:
     bad = [Quarantined("tigris", "why", b"{}")]
-    assert ROUTES.intake(Batch([], bad)).quarantined == bad
+    assert PIPELINES.route(Batch([], bad)).quarantined == bad
 
 
 def test_pipelines_of_a_pool() -> None:
-    assert (ROUTES.of_pool("local"), ROUTES.of_pool("gpu"), ROUTES.of_pool("none")) == ([3], [5, 7], [])
+    assert (PIPELINES.of_pool("local"), PIPELINES.of_pool("gpu"), PIPELINES.of_pool("none")) == ([3], [5, 7], [])

@@ -18,31 +18,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.http import HttpProblem, answer, bearer, read_model, unauthorized
-from webhook.batching import Batcher
-from webhook.config import Pipeline, Pool
+from webhook.api.lease_messages import LeaseMessages
+from webhook.config import Pool
 from webhook.events import believed
 from webhook.fleet.fleet import worker_idle_seconds
 from webhook.ledger import transitions
-from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
-from webhook.ledger.ledger import Claimed, Ledger, Settlement
+from webhook.ledger.ledger import Ledger, Settlement
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
-from webhook.outputs.publishing import (
-    KeyTooLong,
-    LeaseNotLive,
-    OutputPresigner,
-    ReplicaBehind,
-    Unconditional,
-    output_key,
-    url_seconds,
-)
-from webhook.outputs.removal import Leftovers, Remover
-from webhook.outputs.staging import Made, Staging
+from webhook.outputs.fencing import LeaseNotLive
+from webhook.outputs.publishing import CannotPublish, Publishing
 from webhook.pipelines import Pipelines
-from webhook.storage import CONSISTENT, ObjectStore, StoreError
+from webhook.storage import StoreError
 from workers import protocol
 
 log = structlog.get_logger()
@@ -50,8 +40,14 @@ log = structlog.get_logger()
 _CALLER_SECONDS = 1.0
 """How long a token's owner is remembered. A revoked worker could do nothing in it: its leases are taken back."""
 _MAX_CALLERS = 10_000
-_SETTLE_FLUSH = 512
-_SETTLE_BACKLOG = 20_000
+_OUTCOMES: Mapping[type[transitions.Outcome], str] = {
+    transitions.Published: "done",
+    transitions.SameContent: "unchanged",
+    transitions.NotFound: "absent",
+    transitions.Failure: "failed",
+    transitions.Returned: "released",
+}
+"""The protocol's word for each outcome that a worker can report."""
 
 
 @dataclass(slots=True)
@@ -67,50 +63,39 @@ class LeaseApi:
         self,
         ledger: Ledger,
         fleet: LedgerFleet,
-        routes: Pipelines,
+        pipelines: Pipelines,
         pools: Mapping[str, Pool],
-        store: ObjectStore,
         conditions: Conditions,
-        doorbell: Wakeups,
+        publishing: Publishing,
+        messages: LeaseMessages,
+        wakeups: Wakeups,
         metrics: Metrics,
     ) -> None:
         self._ledger = ledger
         self._fleet = fleet
-        self._routes = routes
+        self._pipelines = pipelines
         self._pools = pools
-        self._store = store
         self._conditions = conditions
-        self._leftovers = Leftovers(Remover(store, routes.all))
-        self._publisher = OutputPresigner(ledger, routes, store, conditions, self._leftovers.note)
-        self._doorbell = doorbell
+        self._publishing = publishing
+        self._messages = messages
+        self._wakeups = wakeups
         self._metrics = metrics
         self._callers: dict[str, _Known] = {}
         self._turns: Counter[str] = Counter()
         self._closing = asyncio.Event()
-        self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
-            ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
-        )
-        self._stage = Staging(ledger, routes, store, self._settler.submit, self._leftovers)
 
     def close(self) -> None:
         """Answer every long poll now, and each to come at once: the server is about to leave."""
         self._closing.set()
-        self._doorbell.ring()
-
-    async def aclose(self) -> None:
-        """Write what is being settled, and end what goes on beside."""
-        await self._stage.aclose()
-        await self._settler.aclose()
-        await self._leftovers.aclose()
-        await self._conditions.aclose()
+        self._wakeups.wake()
 
     # ── endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def hello(self, request: Request) -> Response:
         """A minted machine calls home."""
-        once = bearer(request)
-        said = await read_model(request, protocol.Hello)
-        arrival = await self._fleet.hello(once, said.instance)
+        one_time_token = bearer(request)
+        hello = await read_model(request, protocol.Hello)
+        arrival = await self._fleet.hello(one_time_token, hello.instance)
         if arrival is None:
             raise unauthorized(
                 "this one-time token is unknown, was used by another process, or was revoked. Mint another worker"
@@ -131,16 +116,16 @@ class LeaseApi:
     async def lease(self, request: Request) -> Response:
         """Settle what is finished, and lease what is due."""
         caller = await self._caller(request)
-        asked = await read_model(request, protocol.LeaseRequest)
-        settled = await asyncio.gather(*(self._settle(caller, item) for item in asked.settle))
+        wanted = await read_model(request, protocol.LeaseRequest)
+        settled = await asyncio.gather(*(self._settle_message(caller, item) for item in wanted.settle))
         leases: list[protocol.Lease] = []
-        if asked.max and not caller.draining:
-            leases = await self._wait(request, caller, asked.max, asked.wait)
+        if wanted.max and not caller.draining:
+            leases = await self._wait(request, caller, wanted.max, wanted.wait)
             if not leases:
                 # While it waited, the worker may have been told to drain, or lost its token.
                 caller = await self._caller(request)
-        if leases or asked.settle:
-            with contextlib.suppress(LedgerUnavailable):  # a note for the autoscaler: not worth the leases just given
+        if leases or wanted.settle:
+            with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note is not worth the leases just given
                 await self._fleet.active(caller.id)
         return answer(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
 
@@ -155,43 +140,27 @@ class LeaseApi:
     async def heartbeat(self, request: Request) -> Response:
         """Extend a lease."""
         caller = await self._caller(request)
-        said = await read_model(request, protocol.HeartbeatRequest)
-        live = await self._ledger.lease(_id(request), said.token, caller.id)
-        if live is None or live.pipeline_id not in self._routes.pipelines:
+        beat = await read_model(request, protocol.HeartbeatRequest)
+        live = await self._ledger.lease(_id(request), beat.token, caller.id)
+        if live is None or live.pipeline_id not in self._pipelines.by_id:
             raise _lost()
-        seconds = self._routes.pipelines[live.pipeline_id][1].lease_seconds
-        again = await self._ledger.extend(live.id, live.token, caller.id, seconds)
-        if again is None:
+        seconds = self._pipelines.by_id[live.pipeline_id][1].lease_seconds
+        superseded = await self._ledger.extend(live.id, live.token, caller.id, seconds)
+        if superseded is None:
             raise _lost()
-        return answer(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=again))
+        return answer(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
 
     async def outputs(self, request: Request) -> Response:
         """Presign where to put outputs."""
         caller = await self._caller(request)
-        said = await read_model(request, protocol.OutputsRequest)
-        said = said.model_copy(update={"modified": _believed(said.modified)})
+        wanted = await read_model(request, protocol.OutputsRequest)
+        wanted = wanted.model_copy(update={"modified": _believed(wanted.modified)})
         try:
-            uploads = await self._publisher.uploads(_id(request), said, caller.id)
+            uploads = await self._publishing.uploads(_id(request), wanted, caller.id)
+        except CannotPublish as refused:
+            await self._settle(Settlement(_id(request), wanted.token, caller.id, refused.outcome))
+            raise _lost() from None
         except LeaseNotLive:
-            raise _lost() from None
-        except KeyTooLong as error:
-            await self._settle(
-                caller,
-                protocol.Failed(
-                    id=_id(request), token=said.token, reason="key-too-long", message=str(error), retry=False
-                ),
-            )
-            raise _lost() from None
-        except ReplicaBehind as error:
-            await self._settle(
-                caller,
-                protocol.Failed(
-                    id=_id(request), token=said.token, reason="replica-behind", message=str(error), retry=True
-                ),
-            )
-            raise _lost() from None
-        except Unconditional:
-            await self._settle(caller, protocol.Released(id=_id(request), token=said.token))
             raise _lost() from None
         except StoreError as error:
             raise HttpProblem(503, "store-unavailable", str(error)) from None
@@ -200,16 +169,16 @@ class LeaseApi:
     # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _wait(self, request: Request, caller: Caller, most: int, wait_seconds: float) -> list[protocol.Lease]:
-        pipelines = self._routes.of_pool(caller.pool)
+        pipelines = self._pipelines.of_pool(caller.pool)
         deadline = time.monotonic() + wait_seconds
-        with self._doorbell.listening(pipelines) as bell:
+        with self._wakeups.listening(pipelines) as wakeup:
             while True:
-                bell.clear()
+                wakeup.clear()
                 leases = await self._claim(caller, pipelines, most)
                 remaining = deadline - time.monotonic()
                 if leases or remaining <= 0 or self._closing.is_set():
                     return leases
-                if not await _rings(bell, remaining) or await request.is_disconnected():
+                if not await self._wakeups.wait(wakeup, remaining) or await request.is_disconnected():
                     return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
@@ -219,7 +188,7 @@ class LeaseApi:
         claimed: list[protocol.Lease] = []
         for step in range(len(pipelines)):
             number = pipelines[(turn + step) % len(pipelines)]
-            pipeline = self._routes.pipelines[number][1]
+            pipeline = self._pipelines.by_id[number][1]
             if self._conditions.refusal(pipeline):
                 continue
             try:
@@ -228,48 +197,11 @@ class LeaseApi:
                 if claimed:  # what is leased is told: else it would lie idle until its deadline
                     break
                 raise
-            claimed += [self._lease(row) for row in rows]
+            claimed += [self._messages.lease(row) for row in rows]
             if len(claimed) >= most:
                 break
         self._metrics.leased.inc(len(claimed))
         return claimed
-
-    def _lease(self, row: Claimed) -> protocol.Lease:
-        name, pipeline = self._routes.pipelines[row.pipeline_id]
-        headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
-        if pipeline.consistent_reads:
-            headers[CONSISTENT] = "true"
-        return protocol.Lease(
-            id=row.id,
-            token=row.token,
-            pipeline=name,
-            bucket=pipeline.input.bucket,
-            key=row.key,
-            handler=self._handler(row.pipeline_id),
-            input=self._download(pipeline, pipeline.input.bucket, row.key, headers),
-            manifest=None if row.done_etag or row.publish_started else self._manifest(pipeline, row.key),
-            expected=protocol.Expected(
-                etag=row.event_etag, modified=row.newest_at, after=row.done_modified, believed=row.believed
-            ),
-            attempt=row.attempt,
-            lease_seconds=pipeline.lease_seconds,
-        )
-
-    def _manifest(self, pipeline: Pipeline, key: str) -> protocol.Download | None:
-        try:
-            return self._download(pipeline, pipeline.output.bucket, output_key(pipeline, key, protocol.MANIFEST), {})
-        except KeyTooLong:  # then there is none
-            return None
-
-    def _download(self, pipeline: Pipeline, bucket: str, key: str, headers: dict[str, str]) -> protocol.Download:
-        url = self._store.presigner.url("GET", bucket, key, expires_seconds=url_seconds(pipeline), headers=headers)
-        return protocol.Download(url=url, headers=headers)
-
-    def _handler(self, number: int) -> protocol.Handler:
-        pipeline = self._routes.pipelines[number][1]
-        return protocol.Handler.model_validate(
-            {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}
-        )
 
     # ── settling ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -277,38 +209,30 @@ class LeaseApi:
         self, request: Request, model: type[protocol.CompleteRequest] | type[protocol.FailRequest]
     ) -> Response:
         caller = await self._caller(request)
-        said = await read_model(request, model)
-        if said.root.id != _id(request):
+        message = await read_model(request, model)
+        if message.root.id != _id(request):
             raise HttpProblem(422, "malformed", "the lease's id in the path and in the body differ")
-        settled = await self._settle(caller, said.root)
+        settled = await self._settle_message(caller, message.root)
         if not settled.accepted:
             raise _lost()
         return answer(settled)
 
-    async def _settle(self, caller: Caller, said: protocol.Settlement) -> protocol.Settled:
-        place = await self._settled(caller, said)
-        accepted = place is not None
-        self._metrics.settled.labels(said.outcome if accepted else "refused").inc()
-        if isinstance(said, protocol.Failed) and place is not None:
-            log.info(
-                "object failed", pipeline=self._routes.name_of(place[0]), key=place[1], lease=said.id,
-                token=said.token, worker=caller.id, reason=said.reason, message=said.message, retry=said.retry,
-            )  # fmt: skip
-        return protocol.Settled(id=said.id, token=said.token, accepted=accepted)
+    async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
+        accepted = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message)))
+        return protocol.Settled(id=message.id, token=message.token, accepted=accepted)
 
-    async def _settled(self, caller: Caller, said: protocol.Settlement) -> ObjectPlace | None:
-        """The object that was settled, or None where the lease is lost."""
-        decided = _outcome(said)
-        if not isinstance(decided, transitions.Published):
-            return await self._settler.submit(Settlement(said.id, said.token, caller.id, decided))
-        made = Made(said.id, said.token, caller.id, decided)
-        if await self._stage.concerns(made):
-            place = await self._stage.finish(made)
-        else:
-            place = await self._settler.submit(Settlement(said.id, said.token, caller.id, decided))
-        if place is not None:
-            self._leftovers.remove(said.token, decided.published)
-        return place
+    async def _settle(self, settlement: Settlement) -> bool:
+        """Settle a lease. Returns False where it was lost before and nothing was changed."""
+        place = await self._publishing.settle(settlement)
+        outcome = settlement.outcome
+        self._metrics.settled.labels(_OUTCOMES[type(outcome)] if place else "refused").inc()
+        if isinstance(outcome, transitions.Failure) and place is not None:
+            log.info(
+                "object failed", pipeline=self._pipelines.name_of(place[0]), key=place[1], lease=settlement.id,
+                token=settlement.token, worker=settlement.worker_id, reason=outcome.reason, message=outcome.message,
+                retry=outcome.retry,
+            )  # fmt: skip
+        return place is not None
 
     # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -328,24 +252,16 @@ class LeaseApi:
         return caller
 
 
-async def _rings(bell: asyncio.Event, timeout_seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(bell.wait(), timeout_seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _outcome(said: protocol.Settlement) -> transitions.Outcome:
-    match said:
+def _outcome(message: protocol.Settlement) -> transitions.Outcome:
+    match message:
         case protocol.Done():
-            return _result(said.fetched, said.outputs)
+            return _result(message.fetched, message.outputs)
         case protocol.Unchanged():
-            return transitions.SameContent(_result(said.fetched, said.outputs) if said.fetched else None)
+            return transitions.SameContent(_result(message.fetched, message.outputs) if message.fetched else None)
         case protocol.Absent():
             return transitions.NotFound()
         case protocol.Failed():
-            return transitions.Failure(said.reason, said.message, said.retry, said.log)
+            return transitions.Failure(message.reason, message.message, message.retry, message.log)
         case protocol.Released():
             return transitions.Returned()
 

@@ -49,7 +49,7 @@ class NotificationApi:
     def __init__(
         self,
         ledger: Ledger,
-        routes: Pipelines,
+        pipelines: Pipelines,
         sources: Mapping[str, Source],
         secrets: Credentials | None,
         metrics: Metrics,
@@ -59,7 +59,7 @@ class NotificationApi:
         signed: Mapping[str, Sns] | None = None,
     ) -> None:
         self._signed = signed or {}
-        self._routes = routes
+        self._pipelines = pipelines
         self._sources = sources
         self._secrets = secrets
         self._metrics = metrics
@@ -83,13 +83,18 @@ class NotificationApi:
                 batch = source.parse(body)
             except MalformedBody as error:
                 raise HttpProblem(400, "malformed", str(error)) from None
-            verdicts = await self._batcher.submit(self._routes.intake(batch))
+            verdicts = await self._batcher.submit(self._pipelines.route(batch))
         return answer(Receipt(**{verdict.value: number for verdict, number in verdicts.items()}))
 
     async def probe(self, request: Request) -> Response:
         """Answer a store that asks whether somebody is there, before it sends anything."""
         self._source(request)
         return Response(status_code=200)
+
+    @property
+    def waiting(self) -> int:
+        """Requests whose events wait to be written."""
+        return self._batcher.waiting
 
     async def aclose(self) -> None:
         """Write what was taken in."""

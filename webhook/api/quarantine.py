@@ -101,12 +101,12 @@ class QuarantineApi:
         self,
         texts: QuarantinedTexts,
         sources: Mapping[str, Source],
-        routes: Pipelines,
+        pipelines: Pipelines,
         authorize: Callable[[Request], None],
     ) -> None:
         self._texts = texts
         self._sources = sources
-        self._routes = routes
+        self._pipelines = pipelines
         self._authorize = authorize
 
     async def quarantine(self, request: Request) -> Response:
@@ -157,7 +157,7 @@ class QuarantineApi:
         except KeyError:
             known = ", ".join(sorted(self._sources))
             raise UnreadableEvent(f"there is no source {source!r} any more; there are: {known}") from None
-        return self._routes.intake(Batch([reader.event(raw)]))
+        return self._pipelines.route(Batch([reader.event(raw)]))
 
 
 def _shown(row: asyncpg.Record) -> dict[str, object]:

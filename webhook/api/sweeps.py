@@ -98,10 +98,10 @@ class SweepApi:
     """Endpoints for sweeps."""
 
     def __init__(
-        self, sweeps: Sweeps, routes: Pipelines, settings: Settings, authorize: Callable[[Request], None]
+        self, sweeps: Sweeps, pipelines: Pipelines, settings: Settings, authorize: Callable[[Request], None]
     ) -> None:
         self._sweeps = sweeps
-        self._routes = routes
+        self._pipelines = pipelines
         self._settings = settings
         self._authorize = authorize
 
@@ -141,7 +141,7 @@ class SweepApi:
         return answer(self._shown(sweep))
 
     def _orders(self, asked: SweepRequest) -> Iterator[SweepOrder]:
-        known = {name: number for number, (name, _) in self._routes.pipelines.items()}
+        known = {name: number for number, (name, _) in self._pipelines.by_id.items()}
         for name in dict.fromkeys(asked.pipelines or known):
             if name not in known:
                 there = ", ".join(known)
@@ -151,7 +151,7 @@ class SweepApi:
                 yield SweepOrder(known[name], asked.kind, prefix, asked.since, asked.dry_run, rate)
 
     def _prefixes(self, pipeline_id: int, prefixes: list[str]) -> list[str]:
-        name, pipeline = self._routes.pipelines[pipeline_id]
+        name, pipeline = self._pipelines.by_id[pipeline_id]
         for prefix in prefixes:
             if not prefix.startswith(pipeline.input.prefix):
                 raise HttpProblem(
@@ -164,7 +164,8 @@ class SweepApi:
     def _shown(self, sweep: Sweep) -> SweepStatus:
         order, tally = sweep.order, sweep.tally
         return SweepStatus(
-            id=sweep.id, pipeline=self._routes.name_of(order.pipeline_id), kind=order.kind, scheduled=order.scheduled,
+            id=sweep.id, pipeline=self._pipelines.name_of(order.pipeline_id), kind=order.kind,
+            scheduled=order.scheduled,
             prefix=order.prefix, since=_moment(order.since), dry_run=order.dry_run, state=sweep.state,
             stage=sweep.stage, cursor=sweep.cursor, pages=tally.pages, listed=tally.listed, known=tally.known,
             found=tally.found, adopted=tally.adopted, missing=tally.missing, orphaned=tally.orphaned,

@@ -1,12 +1,15 @@
-"""Workers that a person started: nobody mints or slays them, but one that went silent gives back what it leased."""
+"""Workers that a person started: the autoscaler leaves them alone, but the leases of silent ones are taken back."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import structlog
 
 from webhook.config import Pool
+from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.machines import Machine, MachineState
 
@@ -14,24 +17,39 @@ log = structlog.get_logger()
 
 MANUAL = "by-hand"
 """Their provider in the ledger."""
+_LOOK_SECONDS = 5.0
 _INVITATION_SECONDS = 24 * 3600.0
 """How long an invitation may wait to be used."""
 
 
-async def forget_silent(fleet: LedgerFleet, pools: Mapping[str, Pool]) -> None:
-    """One look at all of them. Raises LedgerUnavailable."""
-    for machine in await fleet.machines():
-        if machine.provider != MANUAL:
-            continue
-        if machine.state is MachineState.SLAYING or await _condemn(fleet, machine, pools.get(machine.pool, Pool())):
-            await fleet.gone(machine.id)
+class ManualWorkers:
+    """Removes manual workers that went silent, and invitations that were never used, from the fleet."""
 
+    def __init__(self, fleet: LedgerFleet, pools: Mapping[str, Pool]) -> None:
+        self._fleet = fleet
+        self._pools = pools
 
-async def _condemn(fleet: LedgerFleet, machine: Machine, pool: Pool) -> bool:
-    called = machine.state in (MachineState.READY, MachineState.DRAINING)
-    limit_seconds = pool.silent_seconds if called else _INVITATION_SECONDS
-    if machine.silent_seconds <= limit_seconds:
-        return False
-    reason = "silent" if called else "invitation-expired"
-    log.info("worker forgotten", worker=machine.id, label=machine.label, reason=reason)
-    return await fleet.slaying(machine.id, reason, machine.state)
+    async def run(self) -> None:
+        """Look after all of them now and then, until cancelled."""
+        while True:
+            with contextlib.suppress(LedgerUnavailable):
+                await self.forget_silent()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def forget_silent(self) -> None:
+        """Revoke the tokens of silent workers and take their leases back. Raises LedgerUnavailable."""
+        for machine in await self._fleet.machines():
+            if machine.provider == MANUAL and await self._is_slaying(machine):
+                await self._fleet.gone(machine.id)
+
+    async def _is_slaying(self, machine: Machine) -> bool:
+        """Whether a machine is being slain already, or is now because it has been silent for too long."""
+        if machine.state is MachineState.SLAYING:
+            return True
+        called_home = machine.state in (MachineState.READY, MachineState.DRAINING)
+        pool = self._pools.get(machine.pool, Pool())
+        if machine.silent_seconds <= (pool.silent_seconds if called_home else _INVITATION_SECONDS):
+            return False
+        reason = "silent" if called_home else "invitation-expired"
+        log.info("worker forgotten", worker=machine.id, label=machine.label, reason=reason)
+        return await self._fleet.slaying(machine.id, reason, machine.state)

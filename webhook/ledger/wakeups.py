@@ -1,7 +1,7 @@
 """Wakes long polls when work becomes due.
 
-The ledger notifies once a transaction that made something due. A slow tick rings as well, for what becomes due by the
-passing of time (retries) and for notifications lost with a connection: the doorbell makes things fast, never right.
+The ledger notifies once a transaction that made something due. A slow tick wakes as well, for work that becomes due by
+the passing of time (retries) and for notifications lost with a connection: wakeups make things fast, never right.
 """
 
 from __future__ import annotations
@@ -23,40 +23,56 @@ _RECONNECT_SECONDS = 1.0
 
 
 class Wakeups:
-    """Rung by pipeline number."""
+    """Wakeups of long polls, by pipeline number."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, set[asyncio.Event]] = {}
+        self._listening: dict[int, set[asyncio.Event]] = {}
+        self.waiting = 0
+        """Long polls that have found no work and wait for a wakeup."""
 
     @contextlib.contextmanager
     def listening(self, pipelines: Sequence[int]) -> Iterator[asyncio.Event]:
-        """An event that is set whenever one of the pipelines rings. Look for work after this, not before."""
-        bell = asyncio.Event()
-        for number in pipelines:
-            self._waiting.setdefault(number, set()).add(bell)
-        try:
-            yield bell
-        finally:
-            for number in pipelines:
-                self._waiting[number].discard(bell)
+        """An event that is set whenever work becomes due in one of the pipelines.
 
-    def ring(self, pipelines: Iterable[int] | None = None) -> None:
-        """Wake those who listen to these pipelines; to any, where None."""
-        for number in list(self._waiting) if pipelines is None else pipelines:
-            for bell in self._waiting.get(number, ()):
-                bell.set()
+        Look for work after this, not before: what becomes due between a look and the listening would be missed.
+        """
+        wakeup = asyncio.Event()
+        for pipeline_id in pipelines:
+            self._listening.setdefault(pipeline_id, set()).add(wakeup)
+        try:
+            yield wakeup
+        finally:
+            for pipeline_id in pipelines:
+                self._listening[pipeline_id].discard(wakeup)
+
+    async def wait(self, wakeup: asyncio.Event, timeout_seconds: float) -> bool:
+        """Wait for a wakeup. Returns False when there was none in time."""
+        self.waiting += 1
+        try:
+            await asyncio.wait_for(wakeup.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self.waiting -= 1
+        return True
+
+    def wake(self, pipelines: Iterable[int] | None = None) -> None:
+        """Wake the long polls that listen to these pipelines; all of them, where None."""
+        for pipeline_id in list(self._listening) if pipelines is None else pipelines:
+            for wakeup in self._listening.get(pipeline_id, ()):
+                wakeup.set()
 
     async def tick(self, ledger: Ledger) -> None:
-        """Ring for what has become due by itself, for ever."""
+        """Wake long polls for work that becomes due by the passing of time, for ever."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            listened = [number for number, bells in self._waiting.items() if bells]
+            listened = [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]
             if listened:
                 with contextlib.suppress(LedgerUnavailable):
-                    self.ring(row["id"] for row in await ledger.fetch("due", listened, "work"))
+                    self.wake(row["id"] for row in await ledger.fetch("due", listened, "work"))
 
     async def listen(self, dsn: str) -> None:
-        """Hear the ledger's notifications, for ever, over a connection of its own."""
+        """Receive the ledger's notifications, for ever, over a connection of its own."""
         while True:
             try:
                 connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
@@ -66,8 +82,8 @@ class Wakeups:
             try:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                await connection.add_listener(CHANNEL, self._heard)
-                self.ring()  # what was notified while nobody listened
+                await connection.add_listener(CHANNEL, self._received)
+                self.wake()  # for notifications that came while there was no connection
                 await lost.wait()
                 log.warning("notifications lost", hint="reconnecting; the slow tick wakes workers meanwhile")
             except GONE:
@@ -76,5 +92,5 @@ class Wakeups:
                 with contextlib.suppress(*GONE):
                     await connection.close(timeout=CONNECT_SECONDS)
 
-    def _heard(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
-        self.ring(int(number) for number in str(payload).split(","))
+    def _received(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
+        self.wake(int(pipeline_id) for pipeline_id in str(payload).split(","))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
 
-from webhook.config import RESERVED_PREFIX, Pipeline, Place
+from webhook.config import Pipeline, Place
+from webhook.outputs.keys import new_control_key
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError
 
 log = structlog.get_logger()
@@ -126,12 +126,6 @@ def refusal(place: Place, found: Probed) -> str:
     )
 
 
-def own_key(place: Place, purpose: str) -> str:
-    """A new key at a place that no pipeline watches."""
-    slash = "" if place.prefix.endswith("/") or not place.prefix else "/"
-    return f"{place.prefix}{slash}{RESERVED_PREFIX}{purpose}-{secrets.token_hex(8)}"
-
-
 async def probe(store: ObjectStore, place: Place) -> Probed:
     """Try each condition on an object of its own, deleted afterwards. Raises StoreError."""
     try:
@@ -173,7 +167,7 @@ class _Trial:
     def __init__(self, store: ObjectStore, place: Place) -> None:
         self._store = store
         self._bucket = place.bucket
-        self._key = own_key(place, "probe")
+        self._key = new_control_key(place)
         self._writes = 0
         self.etag = ""
 

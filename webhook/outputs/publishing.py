@@ -1,204 +1,149 @@
-"""Where a worker may put its outputs, and on which condition.
+"""Publishes the results of leases: presigns outputs, settles, and removes outputs that a new result does not have.
 
-Every output is written only if what is there is what was known to be there (``If-Match``), or nothing
-(``If-None-Match: *``). A worker that finds something else asks again: the fencing token recorded on the object decides
-whether that is older work, or its own whose answer was lost, to be replaced, or newer, in which case the lease is over.
-A lease is over as well where what is there was made from newer content: then a region served it an old one.
+The one service that decides what may be written to an output location. Where the store honours conditions, workers
+write under stable keys and settling only records the result. Where it does not, workers write staged outputs, and a
+lease is settled once the control plane has copied these to their stable keys (``webhook.outputs.staging``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
 
 import structlog
 
-from webhook.config import RESERVED_PREFIX, Pipeline
-from webhook.events import MAX_KEY_BYTES, utc
-from webhook.ledger.ledger import Ledger, LiveLease
+from webhook.batching import Batcher
+from webhook.config import Pipeline
+from webhook.ledger.coalescing import ObjectPlace
+from webhook.ledger.ledger import Ledger, LiveLease, Settlement
+from webhook.ledger.transitions import Failure, Published, Returned
 from webhook.outputs.conditions import Conditions, Style
+from webhook.outputs.fencing import LeaseNotLive, ReplicaBehind
+from webhook.outputs.keys import KeyTooLong
+from webhook.outputs.presigning import LeaseOutputs, presign
+from webhook.outputs.removal import Leftovers, Remover
+from webhook.outputs.staging import HOLD_SECONDS, Staging
 from webhook.pipelines import Pipelines
-from webhook.storage import ObjectHead, ObjectStore
-from webhook.storage.presign import MAX_EXPIRES_SECONDS
-from workers.protocol import OutputRequest, OutputsRequest, Upload
+from webhook.storage import ObjectStore
+from workers.protocol import OutputsRequest, Upload
 
 log = structlog.get_logger()
 
-TOKEN = "yurt-token"  # noqa: S105 - a metadata name
-"""Metadata of an output: the fencing token of the lease that wrote it."""
-INPUT_ETAG = "yurt-input-etag"
-"""Metadata of an output: ETag of the input that it was made from."""
-INPUT_MODIFIED = "yurt-input-modified"
-"""Metadata of an output: Last-Modified of that input, ISO 8601."""
-
-_URL_GRACE_SECONDS = 300
-"""A presigned GET outlives the lease, so that the lease and not the URL decides."""
-_EFFECT_SECONDS = 20.0
-"""Within this a store carries out what it has begun to take in, or drops it."""
+_SETTLE_FLUSH = 512
+_SETTLE_BACKLOG = 20_000
 
 
-class LeaseNotLive(Exception):
-    """The lease is not live, or newer work was already published."""
+class CannotPublish(Exception):
+    """Nothing of this lease can be published: it is to be settled with ``outcome``."""
+
+    def __init__(self, outcome: Failure | Returned) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
 
 
-class Unconditional(Exception):
-    """The output's store does not honour conditions, and the pipeline does not say what to do then."""
-
-
-class ReplicaBehind(Exception):
-    """There is a result of newer content than what was fetched: a region of the input's store is behind."""
-
-
-class KeyTooLong(Exception):
-    """The input's key leaves no room for an output's."""
-
-
-class OutputPresigner:
-    """Presigns outputs of live leases."""
+class Publishing:
+    """What leases publish, from the first presigned PUT to the settlement. Close with ``aclose``."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        routes: Pipelines,
-        store: ObjectStore,
-        conditions: Conditions,
-        note: Callable[[LiveLease, Pipeline, Iterable[str]], None],
+        self, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, conditions: Conditions, remover: Remover
     ) -> None:
-        """``note`` is told of each lease that asks, and under which names it is about to publish."""
         self._ledger = ledger
-        self._routes = routes
+        self._pipelines = pipelines
         self._store = store
         self._conditions = conditions
-        self._note = note
+        self._leftovers = Leftovers(remover)
+        self._staging = Staging(store)
+        self._stages = any(pipeline.unconditional == "stage" for pipeline in pipelines.all)
+        self._finishing: dict[int, asyncio.Task[ObjectPlace | None]] = {}
+        """By token: leases whose staged outputs are being published."""
+        self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
+            ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
+        )
 
-    async def uploads(self, id: int, asked: OutputsRequest, worker_id: int) -> list[Upload]:
-        """A presigned PUT for each output asked for.
+    async def aclose(self) -> None:
+        """Finish what is under way: copies, settlements, removals. All of it is bounded in time."""
+        await asyncio.gather(*self._finishing.values(), return_exceptions=True)
+        await self._settler.aclose()
+        await self._leftovers.aclose()
 
-        Raises LeaseLost, KeyTooLong, ReplicaBehind, Unconditional, StoreError.
+    async def uploads(self, lease_id: int, request: OutputsRequest, worker_id: int) -> list[Upload]:
+        """A presigned PUT for each output that a worker's live lease asks for.
+
+        Raises:
+            LeaseNotLive: the lease has ended.
+            CannotPublish: the lease has to be settled without a result.
+            StoreError, LedgerUnavailable: the worker asks again.
+
         """
-        lease = await self._ledger.publishing(id, asked.token, worker_id)
-        if lease is None or lease.pipeline_id not in self._routes.pipelines:
+        lease = await self._ledger.publishing(lease_id, request.token, worker_id)
+        if lease is None or lease.pipeline_id not in self._pipelines.by_id:
             raise LeaseNotLive
-        pipeline = self._routes.pipelines[lease.pipeline_id][1]
+        pipeline = self._pipelines.by_id[lease.pipeline_id][1]
         style = await self._conditions.style(pipeline)
         if style is Style.NONE and pipeline.unconditional == "refuse":
-            raise Unconditional(self._conditions.refusal(pipeline))
-        self._note(lease, pipeline, [output.name for output in asked.outputs])
-        return list(await asyncio.gather(*(self._upload(lease, pipeline, style, asked, o) for o in asked.outputs)))
+            raise CannotPublish(Returned())
+        self._leftovers.note(lease, pipeline, [output.name for output in request.outputs])
+        try:
+            return await presign(self._store, LeaseOutputs(lease, pipeline, style, request))
+        except KeyTooLong as error:
+            raise CannotPublish(Failure("key-too-long", str(error), retry=False)) from None
+        except ReplicaBehind as error:
+            raise CannotPublish(Failure("replica-behind", str(error), retry=True)) from None
 
-    async def _upload(
-        self, lease: LiveLease, pipeline: Pipeline, style: Style, asked: OutputsRequest, output: OutputRequest
-    ) -> Upload:
-        key = output_key(pipeline, lease.key, output.name)
-        if style is Style.NONE:
-            key = output_key(pipeline, lease.key, f"{RESERVED_PREFIX}{lease.token}/{output.name}")
-        headers = {
-            "content-type": output.content_type,
-            f"x-amz-meta-{TOKEN}": str(lease.token),
-            f"x-amz-meta-{INPUT_ETAG}": _visible(asked.etag),
-            **await self._condition(lease, pipeline, key, style, asked, output),
-        }
-        if asked.modified:
-            headers[f"x-amz-meta-{INPUT_MODIFIED}"] = asked.modified.isoformat()
-        if output.cache_control:
-            headers["cache-control"] = output.cache_control
-        url = self._store.presigner.url(
-            "PUT",
-            pipeline.output.bucket,
-            key,
-            expires_seconds=_put_seconds(lease, pipeline),
-            headers=headers,
-        )
-        return Upload(name=output.name, url=url, headers=headers)
+    async def settle(self, settlement: Settlement) -> ObjectPlace | None:
+        """Settle a lease and remove the outputs that its result no longer has. Returns the object.
 
-    async def _condition(
-        self,
-        lease: LiveLease,
-        pipeline: Pipeline,
-        key: str,
-        style: Style,
-        asked: OutputsRequest,
-        output: OutputRequest,
-    ) -> dict[str, str]:
-        if style is Style.NONE:
-            return {}  # nobody else writes to a key of this token's own
-        etag = lease.published.get(output.name)
-        if output.conflict:
-            found = await self._store.head(pipeline.output.bucket, key)
-            if found:
-                guard(found, lease, pipeline, asked.etag, asked.modified)
-                if not token_of(found):
-                    log.warning("output of somebody else replaced", key=key, modified=found.modified.isoformat())
-            etag = found.etag if found else None
-        return {"if-match": style.match(etag)} if etag else {"if-none-match": "*"}
+        None: the lease was lost, or its staged outputs could not be published; no result was recorded. A worker that
+        repeats a settlement, since the answer was lost, waits for the one that is under way.
 
+        Raises LedgerUnavailable, Overloaded.
+        """
+        result = settlement.outcome
+        if not isinstance(result, Published):
+            return await self._settler.submit(settlement)
+        if await self._is_staged(settlement):
+            place = await self._finish_once(settlement, result)
+        else:
+            place = await self._settler.submit(settlement)
+        if place is not None:
+            self._leftovers.remove(settlement.token, result.published)
+        return place
 
-def _put_seconds(lease: LiveLease, pipeline: Pipeline) -> int:
-    """How long a presigned PUT lives: not as long as the lease, since the same bytes have the same ETag. A worker that
-    wakes up later would find its ``If-Match`` true where content came back that had been there before.
+    # ── staged outputs ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    What has begun when the URL expires has the rest of the lease to take effect.
-    """
-    margin_seconds = min(_EFFECT_SECONDS, pipeline.lease_seconds / 4)
-    return max(1, min(int(lease.left_seconds - margin_seconds), MAX_EXPIRES_SECONDS))
+    async def _is_staged(self, settlement: Settlement) -> bool:
+        """Whether a live lease, or one that is just being finished, is of a pipeline whose outputs may be staged."""
+        if not self._stages:
+            return False
+        lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
+        return settlement.token in self._finishing or (lease is not None and self._staging_pipeline(lease) is not None)
 
+    async def _finish_once(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
+        token = settlement.token
+        if token not in self._finishing:
+            task = self._finishing[token] = asyncio.create_task(self._finish(settlement, result))
+            task.add_done_callback(lambda done: self._finished(token, done))
+        return await asyncio.shield(self._finishing[token])
 
-def url_seconds(pipeline: Pipeline) -> int:
-    """How long a presigned GET for one lease lives."""
-    return min(int(pipeline.lease_seconds) + _URL_GRACE_SECONDS, MAX_EXPIRES_SECONDS)
+    async def _finish(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
+        assert settlement.worker_id is not None
+        lease = await self._ledger.seal(settlement.id, settlement.token, settlement.worker_id, HOLD_SECONDS)
+        pipeline = self._staging_pipeline(lease) if lease else None
+        if lease is None or pipeline is None:
+            return None
+        outcome = await self._staging.publish(lease, pipeline, result)
+        place = await self._settler.submit(Settlement(lease.id, lease.token, None, outcome))
+        if isinstance(outcome, Failure):
+            log.warning("outputs not published", key=lease.key, lease=lease.id, token=lease.token, why=outcome.message)
+            return None
+        self._leftovers.remove_staged(pipeline, lease.key, lease.token)
+        return place
 
+    def _staging_pipeline(self, lease: LiveLease) -> Pipeline | None:
+        """The lease's pipeline, if its outputs may be staged."""
+        _, pipeline = self._pipelines.by_id.get(lease.pipeline_id, ("", None))
+        return pipeline if pipeline and pipeline.unconditional == "stage" else None
 
-def output_key(pipeline: Pipeline, key: str, name: str) -> str:
-    """Key of an output. Raises KeyTooLong."""
-    full = f"{pipeline.output.prefix}{key}/{name}"
-    if len(full.encode()) > MAX_KEY_BYTES:
-        raise KeyTooLong(
-            f"the result's key would have more than {MAX_KEY_BYTES} bytes: upload the file under a shorter name"
-        )
-    return full
-
-
-def token_of(found: ObjectHead) -> int:
-    """The fencing token that an output was written under; 0 where it carries none."""
-    text = found.metadata.get(TOKEN, "")
-    return int(text) if text.isdecimal() and len(text) < 20 else 0
-
-
-def guard(found: ObjectHead, lease: LiveLease, pipeline: Pipeline, etag: str, modified: datetime | None) -> None:
-    """Whether what is there may be replaced by a result of an input with this ETag and Last-Modified.
-
-    An output without a fencing token was written by somebody else under a name that is ours: it may.
-    Raises LeaseLost, ReplicaBehind.
-    """
-    if token_of(found) > lease.token:
-        raise LeaseNotLive
-    if _is_of_newer_content(found, etag, modified) and _is_recent(found, lease, pipeline):
-        raise ReplicaBehind("there is a result of newer content already: a region of the store is behind")
-
-
-def _is_of_newer_content(found: ObjectHead, etag: str, modified: datetime | None) -> bool:
-    """Whether an output was made from content that may be newer than what this lease fetched."""
-    there = _moment(found.metadata.get(INPUT_MODIFIED, ""))
-    if there is None or modified is None or found.metadata.get(INPUT_ETAG) == _visible(etag):
-        return False
-    return there >= modified
-
-
-def _is_recent(found: ObjectHead, lease: LiveLease, pipeline: Pipeline) -> bool:
-    """Whether it was written so shortly before this lease that a region may not have had what it was made from. After
-    that, what was fetched is the truth, though its Last-Modified is older: a rename may keep an old one."""
-    lag_seconds = pipeline.replica_lag_seconds
-    return lag_seconds > 0 and found.modified + timedelta(seconds=lag_seconds) > lease.leased_at
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return utc(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _visible(etag: str) -> str:
-    """ETags are visible ASCII; what a worker says is made so, since it becomes a header."""
-    return "".join(c for c in etag if "!" <= c <= "~") or "-"
+    def _finished(self, token: int, task: asyncio.Task[ObjectPlace | None]) -> None:
+        del self._finishing[token]
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved: the request that waited for it may be gone

@@ -44,11 +44,11 @@ class _Unfinished(Exception):
 class DeletionChecker:
     """Works the ledger's ``check`` lane."""
 
-    def __init__(self, ledger: Ledger, routes: Pipelines, store: ObjectStore) -> None:
+    def __init__(self, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, remover: Remover) -> None:
         self._ledger = ledger
-        self._routes = routes
+        self._pipelines = pipelines
         self._store = store
-        self._remover = Remover(store, routes.all)
+        self._remover = remover
 
     async def run(self) -> None:
         """Check what is due, for ever. Nobody waits for it, so it looks now and then instead of being rung for."""
@@ -62,7 +62,7 @@ class DeletionChecker:
     async def check(self) -> int:
         """Check one batch of each pipeline. Returns how many objects. Raises LedgerUnavailable."""
         checked = 0
-        for row in await self._ledger.fetch("due", list(self._routes.pipelines), "check"):
+        for row in await self._ledger.fetch("due", list(self._pipelines.by_id), "check"):
             number = row["id"]
             claimed = await self._ledger.claim(number, "check", _BATCH, None, _LEASE_SECONDS)
             await asyncio.gather(*(self._check(row) for row in claimed))
@@ -70,7 +70,7 @@ class DeletionChecker:
         return checked
 
     async def _check(self, row: Claimed) -> None:
-        name, pipeline = self._routes.pipelines[row.pipeline_id]
+        name, pipeline = self._pipelines.by_id[row.pipeline_id]
         about = log.bind(pipeline=name, key=row.key, lease=row.id)
         try:
             async with asyncio.timeout(_ASK_SECONDS):

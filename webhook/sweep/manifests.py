@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from webhook.config import Pipeline
 from webhook.events import ListedObject
 from webhook.ledger.sweeps import Adopted
-from webhook.outputs.publishing import KeyTooLong, output_key
+from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.storage import StoreError
 from webhook.sweep.listing import Lists
 from workers.manifest import MAX_BYTES, Manifest

@@ -1,7 +1,6 @@
-"""What lies in an output place and belongs to no result: outputs of inputs that are gone, of older results, and what
-was put aside and never published.
+"""Finds orphaned outputs: of deleted inputs, of older results, and staged outputs that were never published.
 
-Only what carries a fencing token is Yurt's. Nothing else is ever touched, nor taken for a reason to touch anything.
+Only an output that carries a fencing token is Yurt's. Other objects are never removed, nor a reason to remove anything.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from webhook.config import RESERVED_PREFIX, Pipeline
-from webhook.events import MAX_KEY_BYTES, ContentVersion, EventKind, ListedObject, ObjectEvent, mark_of
+from webhook.config import Pipeline
+from webhook.events import ContentVersion, EventKind, ListedObject, ObjectEvent, mark_of
 from webhook.ledger.sweeps import Brought, Known, Sweep, Sweeps, Tally
-from webhook.outputs.publishing import token_of
+from webhook.outputs import keys
 from webhook.outputs.removal import Remover
 from webhook.storage import ObjectHead
 from webhook.sweep.listing import SOURCE, checked
@@ -25,20 +24,20 @@ if TYPE_CHECKING:
     from webhook.sweep.listing import Lists
 
 _AT_ONCE = 8
-_PROBED = timedelta(hours=1)
-"""After which nobody tries the store's conditions on an object any more."""
+_PROBE_AGE = timedelta(hours=1)
+"""An older probe was left behind by a process that was killed: none takes so long."""
 
 
 @dataclass(slots=True)
 class _Results:
-    """What lies there of one input."""
+    """Outputs of one input that a page of the listing shows."""
 
     names: dict[str, str] = field(default_factory=dict)
     """Output name to ETag."""
     staged: set[int] = field(default_factory=set)
-    """Tokens under which something was put aside."""
-    some: str = ""
-    """A key of them."""
+    """Tokens under which outputs were staged."""
+    sample_key: str = ""
+    """Key of one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class OrphanedOutputs:
     async def page(self, sweep: Sweep, pipeline: Pipeline) -> Brought:
         """The next page. Raises StoreError."""
         if sum(other.output.overlaps(pipeline.output) for other in self._pipelines) > 1:
-            # What lies there may be another pipeline's: nobody could tell by the key.
+            # The key does not tell whether an output is another pipeline's.
             return Brought("outputs", sweep.cursor, True, Tally())
         prefix = pipeline.output.prefix + sweep.order.prefix
         page = await self._store.list_page(pipeline.output.bucket, prefix, after=sweep.cursor, most=self._page)
@@ -110,53 +109,52 @@ class OrphanedOutputs:
     async def _without_input(self, sweep: Sweep, pipeline: Pipeline, key: str, results: _Results) -> _Verdict:
         if pipeline.on_delete == "keep":
             return _NOTHING
-        found = await self._head(pipeline.output.bucket, results.some)
-        if found is None or not token_of(found):
+        head = await self._head(pipeline.output.bucket, results.sample_key)
+        if head is None or not keys.token_of(head.metadata):
             return _NOTHING
         if await self._head(pipeline.input.bucket, key):
-            return _NOTHING  # it has come since, or this is a dry run in which it was not taken in
+            return _NOTHING  # uploaded since, or found by this sweep and not recorded, since it is a dry run
         return _Verdict(events=(_hint(sweep, pipeline, key, EventKind.REMOVED),), orphaned=1)
 
     async def _differs(self, pipeline: Pipeline, key: str, results: _Results, known: Known) -> bool:
-        """Whether an output under a name of the last result is of another one: a worker's that came late."""
+        """Whether an output under a name of the last result belongs to another one: a worker wrote it late."""
         for name, etag in results.names.items():
             recorded = known.published.get(name)
             if recorded is None or recorded == etag:
                 continue
-            found = await self._head(pipeline.output.bucket, f"{pipeline.output.prefix}{key}/{name}")
-            if found and found.etag != recorded and token_of(found) and token_of(found) != known.token:
+            head = await self._head(pipeline.output.bucket, keys.output_key(pipeline, key, name))
+            if head and head.etag != recorded and keys.token_of(head.metadata) not in (0, known.token):
                 return True
         for name in known.published:
             # A page may end among an input's outputs, so what it does not list is asked for.
             if name in results.names:
                 continue
-            if await self._head(pipeline.output.bucket, f"{pipeline.output.prefix}{key}/{name}") is None:
+            if await self._head(pipeline.output.bucket, keys.output_key(pipeline, key, name)) is None:
                 return True  # removed by a call that the store carried out late
         return False
 
     async def _remove(self, sweep: Sweep, pipeline: Pipeline, key: str, results: _Results, known: Known) -> int:
         """Remove what the last result does not have. Returns how many outputs that are."""
-        former: dict[str, str] = {}
+        leftovers: dict[str, str] = {}
         for name, etag in results.names.items() if known.published else ():
             if name not in known.published:
-                found = await self._head(pipeline.output.bucket, f"{pipeline.output.prefix}{key}/{name}")
-                if found and found.etag == etag and 0 < token_of(found) < known.token:
-                    former[name] = etag
+                head = await self._head(pipeline.output.bucket, keys.output_key(pipeline, key, name))
+                if head and head.etag == etag and 0 < keys.token_of(head.metadata) < known.token:
+                    leftovers[name] = etag
         staged = {token for token in results.staged if token < known.token}
         if self._remover is None or sweep.order.dry_run:
-            return len(former) + len(staged)
-        if former:
-            await self._remover.remove_stale(pipeline, key, former, known.token)
+            return len(leftovers) + len(staged)
+        if leftovers:
+            await self._remover.remove_leftovers(pipeline, key, leftovers, known.token)
         below = await self._remover.remove_staged(pipeline, key, known.token) if staged else 0
-        return len(former) + below
+        return len(leftovers) + below
 
     async def _discard_probes(self, sweep: Sweep, pipeline: Pipeline, objects: Sequence[ListedObject]) -> int:
         """Remove what a process that was killed had put there to try the store's conditions. Returns how many."""
         left = [
             item
             for item in objects
-            if item.key.removeprefix(pipeline.output.prefix).lstrip("/").startswith(f"{RESERVED_PREFIX}probe-")
-            and item.modified < sweep.moment - _PROBED
+            if keys.is_probe(pipeline.output, item.key) and item.modified < sweep.moment - _PROBE_AGE
         ]
         if self._remover and not sweep.order.dry_run:
             for item in left:
@@ -169,30 +167,19 @@ class OrphanedOutputs:
 
 
 def _grouped(pipeline: Pipeline, objects: Mapping[str, str]) -> dict[str, _Results]:
-    """What lies there (key to ETag), by the input that it would be of."""
+    """Listed outputs (key to ETag) by the input that they would belong to."""
     grouped: dict[str, _Results] = defaultdict(_Results)
     for full, etag in objects.items():
-        key, slash, name = full.removeprefix(pipeline.output.prefix).rpartition("/")
-        above, _, own = key.rpartition("/")
-        token = _staged(own)
-        key = above if token else key
-        if not slash or not name or not pipeline.watches(pipeline.input.bucket, key):
+        output = keys.parse(pipeline, full)
+        if output is None or not pipeline.watches(pipeline.input.bucket, output.input_key):
             continue
-        if len(key.encode()) > MAX_KEY_BYTES:
-            continue
-        results = grouped[key]
-        results.some = results.some or full
-        if token:
-            results.staged.add(token)
-        elif not name.startswith(RESERVED_PREFIX):
-            results.names[name] = etag
+        results = grouped[output.input_key]
+        results.sample_key = results.sample_key or full
+        if output.token:
+            results.staged.add(output.token)
+        elif not keys.is_reserved(output.name):
+            results.names[output.name] = etag
     return grouped
-
-
-def _staged(segment: str) -> int:
-    """The token that a part of a key stands for; 0: none."""
-    text = segment.removeprefix(RESERVED_PREFIX)
-    return int(text) if segment.startswith(RESERVED_PREFIX) and text.isdecimal() and len(text) < 20 else 0
 
 
 def _hint(sweep: Sweep, pipeline: Pipeline, key: str, kind: EventKind) -> ObjectEvent:

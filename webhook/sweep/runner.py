@@ -32,12 +32,12 @@ class Runner:
     """The leader's sweeps."""
 
     def __init__(
-        self, sweeps: Sweeps, sweeper: Sweeper, routes: Pipelines, settings: Settings, *, done_days: int = 0
+        self, sweeps: Sweeps, sweeper: Sweeper, pipelines: Pipelines, settings: Settings, *, done_days: int = 0
     ) -> None:
         """``done_days``: rows of what is done are pruned after so long; 0: never."""
         self._sweeps = sweeps
         self._sweeper = sweeper
-        self._routes = routes
+        self._pipelines = pipelines
         self._settings = settings
         self._done_days = done_days
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -56,7 +56,7 @@ class Runner:
 
     async def order_due(self) -> int:
         """Order what the schedule wants now. Returns how many sweeps. Raises LedgerUnavailable."""
-        pipelines = self._routes.pipelines
+        pipelines = self._pipelines.by_id
         orders = [
             order
             for last in await self._sweeps.last(list(pipelines), self._done_days)
@@ -76,7 +76,7 @@ class Runner:
         places = self._settings.at_once - len(self._running)
         if places < 1:
             return
-        for sweep in await self._sweeps.due(list(self._routes.pipelines), list(self._running), places):
+        for sweep in await self._sweeps.due(list(self._pipelines.by_id), list(self._running), places):
             self._running[sweep.id] = task = group.create_task(self._sweep(sweep.id))
             task.add_done_callback(partial(self._ended, sweep.id))
 
@@ -96,7 +96,9 @@ class Runner:
 
     async def _page(self, sweep: Sweep) -> Sweep | None:
         """Do one page. None: nothing more is to be done now."""
-        about = log.bind(sweep=sweep.id, kind=sweep.order.kind, pipeline=self._routes.name_of(sweep.order.pipeline_id))
+        about = log.bind(
+            sweep=sweep.id, kind=sweep.order.kind, pipeline=self._pipelines.name_of(sweep.order.pipeline_id)
+        )
         try:
             after = await self._sweeper.step(sweep)
         except LedgerUnavailable:

@@ -33,16 +33,15 @@ class Sweeper:
     """Does pages. No clock and no waiting of its own: who calls it decides when."""
 
     def __init__(
-        self, sweeps: Sweeps, store: Lists, routes: Pipelines, remover: Remover | None = None, *, page: int = PAGE
+        self, sweeps: Sweeps, store: Lists, pipelines: Pipelines, remover: Remover | None = None, *, page: int = PAGE
     ) -> None:
         """``remover``: without one, outputs that no result has are counted and left."""
         self._sweeps = sweeps
         self._store = store
-        self._routes = routes
+        self._pipelines = pipelines
         self._page = page
         self._manifests = Manifests(store)
-        pipelines = (pipeline for _, pipeline in routes.pipelines.values())
-        self._outputs = OrphanedOutputs(sweeps, store, pipelines, remover, page=page)
+        self._outputs = OrphanedOutputs(sweeps, store, pipelines.all, remover, page=page)
 
     async def step(self, sweep: Sweep) -> Sweep | None:
         """Do the next page of a sweep that is under way. None: it is over, or somebody else did this page.
@@ -50,7 +49,7 @@ class Sweeper:
         Raises StoreError, QueryIgnored and LedgerUnavailable; then nothing was written, and the same page is to be done
         again later.
         """
-        name, pipeline = self._routes.pipelines[sweep.order.pipeline_id]
+        name, pipeline = self._pipelines.by_id[sweep.order.pipeline_id]
         if sweep.stage == "outputs":
             brought = await self._outputs.page(sweep, pipeline)
         else:

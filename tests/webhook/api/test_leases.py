@@ -149,9 +149,8 @@ async def listening(plane: RunningPlane, connections: int) -> None:
 
 
 async def polling(plane: RunningPlane) -> bool:
-    """Whether a long poll has found nothing and waits at the doorbell."""
-    bells = plane.plane.leases._doorbell._waiting.values()
-    return any(bell._waiters for listening in bells for bell in listening)
+    """Whether a long poll has found no work and waits for a wakeup."""
+    return plane.services.wakeups.waiting > 0
 
 
 async def test_a_long_poll_without_work_ends_when_it_asked_to(postgres_dsn: str) -> None:
@@ -409,7 +408,7 @@ async def test_a_revoked_token_is_refused_within_a_second_and_settles_nothing_at
         worker = await plane.worker()
         await plane.notify(event("a.jpg"), event("b.jpg"))
         one, two = (await worker.ask(most=2)).leases  # from here on its token is remembered for a moment
-        fleet = plane.plane.leases._fleet
+        fleet = plane.services.fleet
         [machine] = await fleet.machines()
         assert await fleet.slaying(machine.id, "a test", machine.state)
         said = await worker.post(f"leases/{one.id}/complete", done(one))

@@ -602,7 +602,7 @@ async def test_requests_that_arrive_together_are_written_in_one_transaction(post
             seconds = "yurt_notification_seconds_count"  # nothing was answered, so all that came are waiting
 
             async def all_came() -> bool:
-                return len(plane.plane.receiver._batcher._waiting) == len(others)
+                return plane.plane.notifications.waiting == len(others)
 
             await until(all_came)
             assert f"{seconds} " not in (await plane.http.get("/metrics")).text

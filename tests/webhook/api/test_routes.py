@@ -161,7 +161,7 @@ async def test_a_fault_of_ours_is_a_problem_too_and_shows_nothing(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane:
-        monkeypatch.setattr(plane.plane.ledger, "fetch", None)
+        monkeypatch.setattr(plane.services.ledger, "fetch", None)
         said = await plane.admin("GET", "/v1/status")
         assert said.status_code == 500
         assert said.json()["error"] == "internal"

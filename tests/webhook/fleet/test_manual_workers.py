@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tests.webhook.plane import RunningPlane, configured, control_plane, event
 from webhook.config import Pool
-from webhook.fleet.manual_workers import forget_silent
+from webhook.fleet.manual_workers import ManualWorkers
 
 POOLS = {"local": Pool(provider="none", silent_seconds=60)}
 
 
 async def look(plane: RunningPlane) -> dict[int, str]:
     """Look after them once; their states."""
-    await forget_silent(plane.plane.leases._fleet, POOLS)
+    await ManualWorkers(plane.services.fleet, POOLS).forget_silent()
     rows = await plane.sql("select id, state from workers")
     return {row["id"]: row["state"] for row in rows}
 

@@ -20,12 +20,12 @@ def no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_those_who_listen_to_a_pipeline_are_rung() -> None:
     doorbell = Wakeups()
     with doorbell.listening([1, 2]) as both, doorbell.listening([2]) as one:
-        doorbell.ring([1, 3])
+        doorbell.wake([1, 3])
         assert (both.is_set(), one.is_set()) == (True, False)
-        doorbell.ring()
+        doorbell.wake()
         assert one.is_set()
     both.clear()
-    doorbell.ring([1, 2])
+    doorbell.wake([1, 2])
     assert not both.is_set()
 
 

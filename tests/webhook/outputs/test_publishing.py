@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,8 +12,6 @@ from tests.webhook.buckets import BucketPair, sent
 from tests.webhook.gateway import gateway
 from tests.webhook.plane import ADMIN, control_plane, done, event, until
 from webhook.config import Pipeline
-from webhook.outputs.publishing import KeyTooLong, output_key, token_of
-from webhook.storage import ObjectHead
 
 PIPELINE = Pipeline.model_validate({"input": "s3://inbox/", "output": "s3://outbox/made/"})
 
@@ -167,13 +164,13 @@ async def test_no_work_is_handed_out_where_nothing_keeps_a_slow_worker_from_over
         rows = await plane.objects()
         assert [(row["state"], row["attempts"]) for row in rows.values()] == [("pending", 0), ("pending", 0)]
         assert (await worker.ask(most=2)).leases == []
-        assert (await plane.plane.leases._fleet.demand("local", 10)).pending == 0
+        assert (await plane.services.fleet.demand("local", 10)).pending == 0
         status = (await plane.admin("GET", "/v1/status")).json()
         assert 'Set unconditional = "stage"' in status["pipelines"]["photos"]["refused"]
         assert not buckets.keys()
 
         deaf.kind = "plain"
-        await plane.plane.leases._conditions.look_again()
+        await plane.services.conditions.look_again()
         assert len((await worker.ask(most=2, wait=5)).leases) == 2
         assert (await plane.admin("GET", "/v1/status")).json()["pipelines"]["photos"]["refused"] == ""
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
@@ -235,27 +232,6 @@ async def test_a_store_that_does_not_answer_a_question_is_503(postgres_dsn: str,
         assert (await worker.outputs(lease, "a.webp", conflict=True)).status_code == 200
 
 
-def test_output_keys() -> None:
-    assert output_key(PIPELINE, "uploads/a b.jpg", "256.webp") == "made/uploads/a b.jpg/256.webp"
-    assert len(output_key(PIPELINE, "k" * 1000, "n" * 18)) == 1024
-    with pytest.raises(KeyTooLong, match="1024 bytes"):
-        output_key(PIPELINE, "k" * 1000, "n" * 19)
-
-
-@pytest.mark.parametrize(
-    ("metadata", "token"),
-    [
-        ({}, 0),
-        ({"yurt-token": "17"}, 17),
-        ({"yurt-token": "-1"}, 0),
-        ({"yurt-token": " 1"}, 0),
-        ({"yurt-token": "1" * 20}, 0),
-    ],
-)
-def test_the_token_of_what_is_there(metadata: dict[str, str], token: int) -> None:
-    assert token_of(ObjectHead("e", datetime.now(UTC), 1, metadata)) == token
-
-
 @pytest.mark.parametrize(
     ("there", "after_seconds", "may"),
     [
@@ -281,7 +257,7 @@ async def test_a_result_of_newer_content_is_not_replaced_while_a_region_may_be_b
             metadata["yurt-input-modified"] = parsedate_to_datetime(there).isoformat()
         buckets.put("a.jpg/a.webp", b"left behind", metadata)
         if after_seconds:
-            async with plane.plane.ledger.database.connection() as connection:
+            async with plane.services.ledger.database.connection() as connection:
                 await connection.execute(
                     "update objects set leased_at = leased_at + make_interval(secs => $1)", float(after_seconds)
                 )

@@ -46,7 +46,7 @@ class Staged:
     async def expire(self, lease: Lease) -> None:
         """Let the lease run out."""
         await self.plane.sql("update objects set deadline = now() - interval '1 second' where id = $1", lease.id)
-        assert await self.plane.plane.ledger.reap() == 1
+        assert await self.plane.services.ledger.reap() == 1
 
     def read(self, name: str) -> bytes:
         """What is published."""
@@ -124,7 +124,7 @@ async def test_nobody_gets_the_object_while_it_is_copied(postgres_dsn: str, stor
         it.store.before = hold
         settling = [asyncio.create_task(it.settle(worker, lease, etags)) for _ in range(2)]
         await asyncio.wait_for(copying.wait(), 10)
-        assert await it.plane.plane.leases._fleet.slaying(worker.id, "silent", "ready")  # type: ignore[arg-type]
+        assert await it.plane.services.fleet.slaying(worker.id, "silent", "ready")  # type: ignore[arg-type]
         [left] = await it.plane.sql("select worker_id, extract(epoch from deadline - now()) as s from objects")
         assert left["worker_id"] is None
         assert left["s"] > 100

@@ -40,12 +40,12 @@ class Swept:
     @property
     def ledger(self) -> Ledger:
         """Of the plane."""
-        return self.plane.plane.ledger
+        return self.plane.services.ledger
 
     @property
-    def routes(self) -> Pipelines:
+    def pipelines(self) -> Pipelines:
         """Of the plane."""
-        return self.plane.plane.leases._routes
+        return self.plane.services.pipelines
 
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,8 +178,9 @@ async def swept(
 
 def _swept(plane: RunningPlane, buckets: BucketPair, store: LocalStore, page: int) -> Swept:
     client = ObjectStore(store.endpoint, "auto", SigningKeys("tid_test", "tsec_test"), answer_seconds=5, attempts=1)
-    routes = plane.plane.leases._routes
-    sweeps = Sweeps(plane.plane.ledger)
-    remover = Remover(client, [pipeline for _, pipeline in routes.pipelines.values()])
-    sweeper = Sweeper(sweeps, client, routes, remover, page=page)
-    return Swept(plane, buckets, client, sweeps, sweeper, DeletionChecker(plane.plane.ledger, routes, client))
+    pipelines = plane.services.pipelines
+    sweeps = Sweeps(plane.services.ledger)
+    remover = Remover(client, pipelines.all)
+    sweeper = Sweeper(sweeps, client, pipelines, remover, page=page)
+    checker = DeletionChecker(plane.services.ledger, pipelines, client, remover)
+    return Swept(plane, buckets, client, sweeps, sweeper, checker)

@@ -16,6 +16,7 @@ from tests.webhook.buckets import BucketPair, sent
 from tests.webhook.gateway import gateway
 from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline, until
 from webhook.config import Config
+from webhook.outputs.removal import Remover
 from webhook.storage import ObjectStore
 from webhook.storage.presign import SigningKeys
 from webhook.sweep.deletions import DeletionChecker
@@ -76,8 +77,9 @@ async def checked(
     endpoint = endpoint or store.endpoint
     async with control_plane(postgres_dsn, config, store=endpoint, loops=False) as plane:
         client = ObjectStore(endpoint, "auto", SigningKeys("tid_test", "tsec_test"), answer_seconds=1, attempts=1)
-        routes = plane.plane.leases._routes
-        yield Checked(plane, DeletionChecker(plane.plane.ledger, routes, client), buckets)
+        pipelines = plane.services.pipelines
+        checker = DeletionChecker(plane.services.ledger, pipelines, client, Remover(client, pipelines.all))
+        yield Checked(plane, checker, buckets)
         await client.aclose()
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
 
@@ -416,10 +418,10 @@ async def test_strong_reads_are_asked_for_where_configured(postgres_dsn: str, st
 async def test_an_event_that_comes_during_a_check_is_not_lost(postgres_dsn: str, store: LocalStore) -> None:
     async with checked(postgres_dsn, store, absent_checks=1) as it:
         await it.deleted()
-        [claimed] = await it.plane.plane.ledger.claim(1, "check", 1, None, 60)
+        [claimed] = await it.plane.services.ledger.claim(1, "check", 1, None, 60)
         assert await it.plane.notify(event(KEY, bucket=it.buckets.inputs)) == {"accepted": 1}
         await it.plane.sql("update objects set deadline = now() - interval '1 second' where id = $1", claimed.id)
-        assert await it.plane.plane.ledger.reap() == 1
+        assert await it.plane.services.ledger.reap() == 1
         assert (await (await it.plane.worker()).lease()).key == KEY
 
 

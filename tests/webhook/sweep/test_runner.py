@@ -42,7 +42,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(it: Swept, **settings: Any) -> AsyncIterator[None]:
     """A leader's sweeps."""
     wanted = Settings(**{"recent_seconds": 0, "full_hours": 0, "pages_per_second": 0, **settings})
-    task = asyncio.create_task(Runner(it.sweeps, it.sweeper, it.routes, wanted).run())
+    task = asyncio.create_task(Runner(it.sweeps, it.sweeper, it.pipelines, wanted).run())
     try:
         yield
     finally:
@@ -164,7 +164,7 @@ async def test_a_lost_event_is_found_by_what_changed_lately(postgres_dsn: str, s
         assert done.order.scheduled
         assert counts(done) == {"listed": 1, "found": 1}
         # A leader that comes after a restart reads what was done.
-        again = Runner(it.sweeps, it.sweeper, it.routes, Settings(recent_seconds=300, full_hours=0))
+        again = Runner(it.sweeps, it.sweeper, it.pipelines, Settings(recent_seconds=300, full_hours=0))
         assert await again.order_due() == 0
 
 
@@ -194,7 +194,7 @@ async def test_a_store_that_does_not_know_the_query_is_swept_in_full_only(
         old = "update sweeps set since = now() + interval '1 day' where kind = 'recent' and state = 'wanted'"
         async with running(it, recent_seconds=0):
             pass
-        assert await Runner(it.sweeps, it.sweeper, it.routes, Settings(recent_seconds=300)).order_due() == 2
+        assert await Runner(it.sweeps, it.sweeper, it.pipelines, Settings(recent_seconds=300)).order_due() == 2
         await it.plane.sql(old)
         async with running(it, recent_seconds=300, full_hours=24):
             done = await ended(it, "recent")

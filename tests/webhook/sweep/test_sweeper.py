@@ -175,7 +175,7 @@ async def test_only_what_a_pipeline_watches_is_its_business(postgres_dsn: str, s
     }
     async with swept(postgres_dsn, store, config=configured(both), buckets=buckets) as it:
         it.upload("a.jpg", "b.txt", "films/", "films/a.jpg", "films/b.mov")
-        numbers = {name: number for number, (name, _) in it.routes.pipelines.items()}
+        numbers = {name: number for number, (name, _) in it.pipelines.by_id.items()}
         assert counts(await it.sweep(pipeline=numbers["photos"])) == {"listed": 2, "found": 2}
         assert counts(await it.sweep(pipeline=numbers["films"], prefix="films/")) == {"listed": 2, "found": 2}
         rows = await it.plane.sql("select pipeline_id, key from objects")

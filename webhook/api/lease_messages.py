@@ -1,0 +1,60 @@
+"""Makes the protocol's message of a claimed object: what a worker needs to process it, and nothing else."""
+
+from __future__ import annotations
+
+from webhook.config import Pipeline
+from webhook.ledger.ledger import Claimed
+from webhook.outputs.keys import KeyTooLong, output_key
+from webhook.outputs.presigning import get_seconds
+from webhook.pipelines import Pipelines
+from webhook.storage import CONSISTENT
+from webhook.storage.presign import Presigner
+from workers import protocol
+
+
+class LeaseMessages:
+    """Messages for workers, with presigned GETs of the input and of an earlier result's manifest."""
+
+    def __init__(self, pipelines: Pipelines, presigner: Presigner) -> None:
+        self._pipelines = pipelines
+        self._presigner = presigner
+
+    def lease(self, row: Claimed) -> protocol.Lease:
+        """The message of one claimed object, whose pipeline is configured."""
+        name, pipeline = self._pipelines.by_id[row.pipeline_id]
+        headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
+        if pipeline.consistent_reads:
+            headers[CONSISTENT] = "true"
+        return protocol.Lease(
+            id=row.id,
+            token=row.token,
+            pipeline=name,
+            bucket=pipeline.input.bucket,
+            key=row.key,
+            handler=_handler(pipeline),
+            input=self._download(pipeline, pipeline.input.bucket, row.key, headers),
+            # Where the last result is known, If-None-Match already tells whether the content is the same; where a
+            # lease has begun to publish, the manifest may be of any content.
+            manifest=None if row.done_etag or row.publish_started else self._manifest(pipeline, row.key),
+            expected=protocol.Expected(
+                etag=row.event_etag, modified=row.newest_at, after=row.done_modified, believed=row.believed
+            ),
+            attempt=row.attempt,
+            lease_seconds=pipeline.lease_seconds,
+        )
+
+    def _manifest(self, pipeline: Pipeline, key: str) -> protocol.Download | None:
+        try:
+            return self._download(pipeline, pipeline.output.bucket, output_key(pipeline, key, protocol.MANIFEST), {})
+        except KeyTooLong:  # then no result was ever published
+            return None
+
+    def _download(self, pipeline: Pipeline, bucket: str, key: str, headers: dict[str, str]) -> protocol.Download:
+        url = self._presigner.url("GET", bucket, key, expires_seconds=get_seconds(pipeline), headers=headers)
+        return protocol.Download(url=url, headers=headers)
+
+
+def _handler(pipeline: Pipeline) -> protocol.Handler:
+    return protocol.Handler.model_validate(
+        {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}
+    )

@@ -1,0 +1,105 @@
+"""Presigns the PUTs of one lease's outputs, each with the condition under which it may be written.
+
+An output is written only if the known one is still there (``If-Match``), or if there is none (``If-None-Match: *``). A
+worker whose PUT is answered 412 asks again with ``conflict``: then the output that is there is looked at, and its
+fencing token decides whether it is older, or the worker's own whose answer was lost, and may be replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from webhook.config import Pipeline
+from webhook.ledger.ledger import LiveLease
+from webhook.outputs import keys
+from webhook.outputs.conditions import Style
+from webhook.outputs.fencing import require_replaceable
+from webhook.storage import ObjectStore
+from webhook.storage.presign import MAX_EXPIRES_SECONDS
+from workers.protocol import OutputRequest, OutputsRequest, Upload
+
+log = structlog.get_logger()
+
+_GET_GRACE_SECONDS = 300
+"""A presigned GET outlives its lease by this, so that the lease and not the URL decides when work must stop."""
+_EFFECT_SECONDS = 20.0
+"""Within this a store carries out a PUT that it has begun to take in, or drops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOutputs:
+    """What one live lease publishes, and how its output location takes conditions."""
+
+    lease: LiveLease
+    pipeline: Pipeline
+    style: Style
+    request: OutputsRequest
+
+
+async def presign(store: ObjectStore, outputs: LeaseOutputs) -> list[Upload]:
+    """A presigned PUT for each output asked for, in that order.
+
+    Raises KeyTooLong, LeaseNotLive, ReplicaBehind, StoreError.
+    """
+    return list(await asyncio.gather(*(_upload(store, outputs, output) for output in outputs.request.outputs)))
+
+
+async def _upload(store: ObjectStore, outputs: LeaseOutputs, output: OutputRequest) -> Upload:
+    lease, pipeline, request = outputs.lease, outputs.pipeline, outputs.request
+    key = _key(outputs, output.name)
+    headers = {
+        "content-type": output.content_type,
+        **keys.metadata_headers(lease.token, request.etag, request.modified),
+        **await _condition(store, outputs, output, key),
+    }
+    if output.cache_control:
+        headers["cache-control"] = output.cache_control
+    url = store.presigner.url(
+        "PUT", pipeline.output.bucket, key, expires_seconds=put_seconds(lease, pipeline), headers=headers
+    )
+    return Upload(name=output.name, url=url, headers=headers)
+
+
+def _key(outputs: LeaseOutputs, name: str) -> str:
+    stable = keys.output_key(outputs.pipeline, outputs.lease.key, name)
+    if outputs.style is Style.NONE:
+        return keys.staged_key(outputs.pipeline, outputs.lease.key, outputs.lease.token, name)
+    return stable
+
+
+async def _condition(store: ObjectStore, outputs: LeaseOutputs, output: OutputRequest, key: str) -> dict[str, str]:
+    if outputs.style is Style.NONE:
+        return {}  # a staged key holds the token: no other lease writes to it
+    etag = outputs.lease.published.get(output.name)
+    if output.conflict:
+        etag = await _replaceable_etag(store, outputs, key)
+    return {"if-match": outputs.style.match(etag)} if etag else {"if-none-match": "*"}
+
+
+async def _replaceable_etag(store: ObjectStore, outputs: LeaseOutputs, key: str) -> str | None:
+    """ETag of the output that is in the way and may be replaced; None where there is none."""
+    head = await store.head(outputs.pipeline.output.bucket, key)
+    if head is None:
+        return None
+    require_replaceable(head, outputs.lease, outputs.pipeline, outputs.request.etag, outputs.request.modified)
+    if not keys.token_of(head.metadata):
+        log.warning("output of another program replaced", key=key, modified=head.modified.isoformat())
+    return head.etag
+
+
+def put_seconds(lease: LiveLease, pipeline: Pipeline) -> int:
+    """How long a presigned PUT is valid: shorter than the rest of its lease.
+
+    The same bytes have the same ETag, so a worker that wakes up after its lease would find its ``If-Match`` true where
+    earlier content came back. A PUT that has begun when the URL expires has the rest of the lease to take effect.
+    """
+    margin_seconds = min(_EFFECT_SECONDS, pipeline.lease_seconds / 4)
+    return max(1, min(int(lease.left_seconds - margin_seconds), MAX_EXPIRES_SECONDS))
+
+
+def get_seconds(pipeline: Pipeline) -> int:
+    """How long a presigned GET of one lease is valid: five minutes longer than the lease."""
+    return min(int(pipeline.lease_seconds) + _GET_GRACE_SECONDS, MAX_EXPIRES_SECONDS)
