@@ -333,8 +333,8 @@ def _metrics() -> dict[str, set[str]]:
 
 def test_every_reason_is_documented() -> None:
     """Codes that people meet at parked objects."""
-    coded = r'(?:HandlerError|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
-    machines = ("autoscaler.py", "guests.py")  # theirs are reasons to slay a machine
+    coded = r'(?:HandlerError|[Ff]ailed|Failure)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
+    machines = ("autoscaler.py", "manual_workers.py")  # theirs are reasons to slay a machine
     places = [path for path in SOURCES if path.name not in machines and "infra" not in path.parts]
     assert documented("docs/handlers.md", "reason") == {code for pair in said(coded, places) for code in pair if code}
 
@@ -365,7 +365,7 @@ def test_every_state_is_drawn_and_explained() -> None:
 
 
 def test_every_outcome_is_explained() -> None:
-    outcomes = {kind.__name__.lower() for kind in get_args(transitions.Outcome)}
+    outcomes = {kind.word for kind in get_args(transitions.Outcome)}
     assert documented("docs/states.md", "outcome") == outcomes
 
 

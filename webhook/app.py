@@ -24,7 +24,6 @@ from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.config import Config, Secrets
 from webhook.fleet.autoscaler import Autoscaler
-from webhook.fleet.fleet import PoolPolicy
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
@@ -246,10 +245,11 @@ class Background:
         }
         autoscaler = Autoscaler(
             services.fleet,
-            _pool_policies(config, url),
+            {name: pool for name, pool in config.pools.items() if pool.is_minted},
             providers,
+            url=url,
             tick_seconds=config.server.autoscale_seconds,
-            by_hand=MANUAL,
+            manual=MANUAL,
         )
         manual_workers = ManualWorkers(services.fleet, config.pools)
         loops = (manual_workers.run(), runner.run(), Pruner(services.ledger, config.retention).run())
@@ -295,16 +295,3 @@ def policy_of(config: Config, name: str) -> Policy:
         replica_lag_seconds=pipeline.replica_lag_seconds,
         restores=pipeline.restore_days > 0,
     )
-
-
-def _pool_policies(config: Config, url: str) -> list[PoolPolicy]:
-    return [
-        PoolPolicy(
-            name=name,
-            provider=pool.provider,
-            url=url,
-            **pool.model_dump(exclude={"provider"}),
-        )
-        for name, pool in config.pools.items()
-        if pool.provider != "none"
-    ]

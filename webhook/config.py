@@ -36,8 +36,11 @@ _REGION = r"[a-z]{2,4}(-[a-z]{1,12}){1,3}-[0-9]{1,2}"
 Topic = Annotated[str, Field(pattern=rf"^arn:aws(-cn|-us-gov)?:sns:{_REGION}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}$")]
 
 _PORT = r"([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_MINT_SECONDS = 30.0
-"""What a provider has to accept an order, within the time to boot (``webhook.fleet.fleet.PoolPolicy``)."""
+_DAY_SECONDS = 86_400.0
+NO_PROVIDER = "none"
+"""``provider`` of a pool whose machines are started by hand."""
+PROVIDERS = ("local", NO_PROVIDER)
+"""What a pool may name as its provider."""
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -221,20 +224,22 @@ class Pipeline(_Section):
 
 
 class Pool(_Section):
-    """Machines of one kind."""
+    """Machines of one kind: who mints them, how many there may be, and how long each may take for what."""
 
-    provider: Literal["local", "none"] = "local"
-    """What mints the machines: processes beside the control plane, or ``none``: only workers started by hand join."""
-    limit: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Machines at most, those that boot included."""
+    provider: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")] = "local"
+    """Mints the machines: ``local``, processes beside the control plane; or ``none``: only workers that you start."""
+    limit: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Machines at most: those that boot, and those that are being slain, included. 0 empties the pool."""
     minimum: Annotated[int, Field(ge=0, le=1000)] = 0
     """Machines to keep when there is nothing to do."""
     slots: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 2
     """Objects that one machine handles at once."""
     idle_seconds: Seconds = 300
-    """A machine that had no lease for so long is drained and slain."""
+    """A surplus machine that had no lease for so long is drained and slain."""
+    mint_seconds: Seconds = 30
+    """A provider that has not accepted an order after so long has failed."""
     boot_seconds: Seconds = 60
-    """A machine that has not called home after so long is slain, and another minted. More than 30."""
+    """A machine that has not called home so long after its intent is slain, and another minted."""
     silent_seconds: Seconds = 120
     """A machine that has not called for so long is lost: it is slain."""
     drain_seconds: Seconds = 900
@@ -250,9 +255,9 @@ class Pool(_Section):
     def _related(self) -> Self:
         if self.minimum > self.limit:
             raise ValueError(f"minimum ({self.minimum}) may not be more than limit ({self.limit})")
-        if self.boot_seconds <= _MINT_SECONDS:
+        if self.boot_seconds <= self.mint_seconds:
             raise ValueError(
-                f"boot_seconds ({self.boot_seconds:g}) must be more than {_MINT_SECONDS:g}, "
+                f"boot_seconds ({self.boot_seconds:g}) must be more than mint_seconds ({self.mint_seconds:g}), "
                 "which the provider alone may take to accept the order"
             )
         if self.silent_seconds <= MAX_WAIT_SECONDS:
@@ -261,6 +266,19 @@ class Pool(_Section):
                 "a worker that waits for work would be taken for lost"
             )
         return self
+
+    @property
+    def is_minted(self) -> bool:
+        """Whether a provider mints the machines; otherwise only workers that a person starts join."""
+        return self.provider != NO_PROVIDER
+
+    @property
+    def worker_idle_seconds(self) -> float:
+        """After how long without a lease a worker leaves by itself.
+
+        Longer than the autoscaler waits, which decides as long as it runs; a day where some machines are always kept.
+        """
+        return _DAY_SECONDS if self.minimum else 2 * self.idle_seconds + 60
 
 
 class SweepSettings(_Section):
@@ -327,6 +345,10 @@ class Config(BaseSettings):
             if pipeline.pool not in self.pools:
                 known = ", ".join(self.pools) or "none"
                 raise ValueError(f"pipelines.{name}.pool: there is no pool {pipeline.pool!r} (there are: {known})")
+        for name, pool in self.pools.items():
+            if pool.provider not in PROVIDERS:
+                known = ", ".join(PROVIDERS)
+                raise ValueError(f"pools.{name}.provider: there is no provider {pool.provider!r} (there are: {known})")
         _refuse_loops(self.pipelines)
         _refuse_trash_in_use(self.pipelines)
         return self

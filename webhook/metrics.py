@@ -36,6 +36,10 @@ class LedgerSnapshot:
     """Pool, state, machines."""
     fleet: list[tuple[str, int, int]] = field(default_factory=list)
     """Pool, machines ever minted, of these slain."""
+    pool_reports: list[tuple[str, str, bool, int]] = field(default_factory=list)
+    """Pool, state of its breaker, whether it is frozen, starts that ever failed."""
+    provider_reports: list[tuple[str, int, int]] = field(default_factory=list)
+    """Provider, lists that ever failed, unknown machines ever slain."""
     sweeps: list[tuple[str, str, float]] = field(default_factory=list)
     """Pipeline, kind, and when the last one that came through began."""
     unaccounted: tuple[int, int] = (0, 0)
@@ -79,6 +83,12 @@ class Metrics:
         now.oldest = _longest((r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest"))
         now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
         now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
+        now.pool_reports = [
+            (r["pool"], r["breaker"], r["frozen"], r["failed_starts"]) for r in await ledger.fetch("pool_reports")
+        ]
+        now.provider_reports = [
+            (r["provider"], r["list_failures"], r["unknown_slain"]) for r in await ledger.fetch("provider_reports")
+        ]
         now.sweeps = [(r["pipeline"], r["kind"], r["moment"]) for r in await ledger.fetch("sweeps_good")]
         if time.monotonic() >= self._standing_until:
             now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]
@@ -131,6 +141,7 @@ class _LedgerCollector:
         yield _counter(
             "yurt_workers_slain", "Machines that are gone again", ("pool",), [(pool, n) for pool, _, n in now.fleet]
         )
+        yield from _fleet_metrics(now)
         events, changes = now.unaccounted
         yield _gauge(
             "yurt_unaccounted",
@@ -138,6 +149,41 @@ class _LedgerCollector:
             ("unit",),
             [("events", events), ("changes", changes)],
         )
+
+
+def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
+    """How minting goes, as the leader's autoscaler reports it."""
+    pools, providers = now.pool_reports, now.provider_reports
+    yield _gauge(
+        "yurt_breaker_open",
+        "1 while failed starts keep machines from being minted, or all but one",
+        ("pool",),
+        [(pool, float(breaker != "closed")) for pool, breaker, _, _ in pools],
+    )
+    yield _gauge(
+        "yurt_pool_frozen",
+        "1 while the provider's list fails or cannot be true, so that nothing is minted",
+        ("pool",),
+        [(pool, float(frozen)) for pool, _, frozen, _ in pools],
+    )
+    yield _counter(
+        "yurt_failed_starts",
+        "Machines that were not accepted or did not call home in time",
+        ("pool",),
+        [(pool, failed) for pool, _, _, failed in pools],
+    )
+    yield _counter(
+        "yurt_provider_list_failures",
+        "Lists of machines that failed",
+        ("provider",),
+        [(provider, failures) for provider, failures, _ in providers],
+    )
+    yield _counter(
+        "yurt_unknown_machines_slain",
+        "Machines slain that the ledger did not know",
+        ("provider",),
+        [(provider, slain) for provider, _, slain in providers],
+    )
 
 
 def _longest(rows: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Pipeline, Secrets, load, secrets
-from webhook.fleet.fleet import PoolPolicy
+from webhook.config import Config, ConfigError, Pipeline, Pool, Secrets, load, secrets
 from workers.handlers.registry import validate_options
 
 SAMPLE = Path(__file__).parents[2] / "yurt.toml"
@@ -110,10 +109,11 @@ def test_suffixes_have_no_case_and_limits_of_the_handler_are_told(loaded: Load) 
         ("[server]\nautoscale_seconds = 0", "server.autoscale_seconds: Input should be greater than or equal to 0.1"),
         ("[server]\nname = 'My Yurt'", "server.name: String should match pattern"),
         ("[server]\ncolour = 1", "server.colour: Extra inputs are not permitted"),
-        ("[pools.local]\nlimit = 0", "pools.local.limit: Input should be greater than or equal to 1"),
+        ("[pools.local]\nlimit = -1", "pools.local.limit: Input should be greater than or equal to 0"),
         ("[pools.local]\nslots = 0", "pools.local.slots: Input should be greater than or equal to 1"),
         ("[pools.local]\nslots = 65", "pools.local.slots: Input should be less than or equal to 64"),
-        ("[pools.local]\nprovider = 'moon'", "pools.local.provider: Input should be"),
+        ("[pools.local]\nprovider = 'The Moon'", "pools.local.provider: String should match pattern"),
+        ("[pools.local]\nprovider = 'moon'", "no provider 'moon' (there are: local, none)"),
         ("[pools.local]\nidle_seconds = 0", "pools.local.idle_seconds: Input should be greater than 0"),
         ("[colours]", "colours: Extra inputs are not permitted"),
         ("database_url = 'postgresql://me:hidden@db'", "database_url: Extra inputs are not permitted"),
@@ -148,7 +148,7 @@ def test_a_place_is_a_bucket_and_a_prefix(loaded: Load, place: str, field: str) 
 
 
 def test_all_faults_are_told_at_once(loaded: Load) -> None:
-    message = refused(loaded, ONE + "attempts = 0\ntimeout_seconds = 0\n[pools.local]\nlimit = 0\n")
+    message = refused(loaded, ONE + "attempts = 0\ntimeout_seconds = 0\n[pools.local]\nlimit = -1\n")
     assert [line.split(":")[0].strip() for line in message.splitlines()[1:]] == [
         "pipelines.photos.timeout_seconds",
         "pipelines.photos.attempts",
@@ -184,7 +184,7 @@ def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
             "[pools.local]\nsilent_seconds = 30",
             "pools.local: silent_seconds (30) must be more than 30, the longest poll",
         ),
-        ("[pools.local]\nboot_seconds = 30", "pools.local: boot_seconds (30) must be more than 30"),
+        ("[pools.local]\nboot_seconds = 30", "pools.local: boot_seconds (30) must be more than mint_seconds (30)"),
         ("[pools.gpu]\nprovider = 'none'", "pipelines.photos.pool: there is no pool 'local' (there are: gpu)"),
     ],
 )
@@ -225,10 +225,15 @@ def test_what_yurt_keeps_to_itself_is_not_watched() -> None:
     assert not watches("ups", "a.jpg/.yurt-17/256.webp")
 
 
-@pytest.mark.parametrize("pool", ["", "limit = 1000", "boot_seconds = 31", "minimum = 20", "silent_seconds = 30.1"])
-def test_every_pool_that_is_valid_is_a_policy_of_the_autoscaler(loaded: Load, pool: str) -> None:
-    said = loaded(f"{ONE}[pools.local]\n{pool}").pools["local"].model_dump(exclude={"provider"})
-    assert PoolPolicy(name="local", provider="local", url="http://x", **said)
+def test_a_worker_leaves_by_itself_only_after_the_autoscaler_would_have_slain_it() -> None:
+    assert Pool().worker_idle_seconds > Pool().idle_seconds
+    assert Pool(minimum=1).worker_idle_seconds > 3_600
+
+
+def test_a_pool_may_be_emptied_but_not_keep_machines_then() -> None:
+    assert Pool(limit=0).limit == 0
+    with pytest.raises(ValidationError, match="minimum"):
+        Pool(limit=0, minimum=1)
 
 
 def chain(*places: tuple[str, str]) -> str:

@@ -21,7 +21,6 @@ from webhook.api.http import HttpProblem, answer, bearer, read_model, unauthoriz
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
 from webhook.events import believed
-from webhook.fleet.fleet import worker_idle_seconds
 from webhook.ledger import transitions
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
@@ -40,14 +39,6 @@ log = structlog.get_logger()
 _CALLER_SECONDS = 1.0
 """How long a token's owner is remembered. A revoked worker could do nothing in it: its leases are taken back."""
 _MAX_CALLERS = 10_000
-_OUTCOMES: Mapping[type[transitions.Outcome], str] = {
-    transitions.Published: "done",
-    transitions.SameContent: "unchanged",
-    transitions.NotFound: "absent",
-    transitions.Failure: "failed",
-    transitions.Returned: "released",
-}
-"""The protocol's word for each outcome that a worker can report."""
 
 
 @dataclass(slots=True)
@@ -108,7 +99,7 @@ class LeaseApi:
                 pool=arrival.pool,
                 token=arrival.token,
                 slots=arrival.slots,
-                idle_seconds=worker_idle_seconds(pool.idle_seconds, pool.minimum),
+                idle_seconds=pool.worker_idle_seconds,
                 orphan_seconds=pool.orphan_seconds,
             )
         )
@@ -225,7 +216,7 @@ class LeaseApi:
         """Settle a lease. Returns False where it was lost before and nothing was changed."""
         place = await self._publishing.settle(settlement)
         outcome = settlement.outcome
-        self._metrics.settled.labels(_OUTCOMES[type(outcome)] if place else "refused").inc()
+        self._metrics.settled.labels(outcome.word if place else "refused").inc()
         if isinstance(outcome, transitions.Failure) and place is not None:
             log.info(
                 "object failed", pipeline=self._pipelines.name_of(place[0]), key=place[1], lease=settlement.id,

@@ -53,6 +53,25 @@ class PoolStatus(BaseModel):
     """Ever."""
     slain: int = 0
     """Of these."""
+    breaker: str = "closed"
+    """``closed``; ``open``: nothing is minted after failed starts; ``probing``: one machine at a time."""
+    frozen: bool = False
+    """The provider's list fails or cannot be true: nothing is minted, nothing taken for gone."""
+    failed_starts: int = 0
+    """Machines ever that were not accepted or did not call home in time."""
+    last_failure: str = ""
+    """Why the last start failed."""
+
+
+class ProviderStatus(BaseModel):
+    """One provider."""
+
+    list_failures: int
+    """Lists of machines that failed, ever."""
+    unknown_slain: int
+    """Machines slain that the ledger did not know, ever."""
+    last_error: str
+    """Why the last list failed."""
 
 
 class ParkedObject(BaseModel):
@@ -75,6 +94,7 @@ class Status(BaseModel):
     unrouted: dict[str, int]
     """Events that no pipeline watches, or that could not be read."""
     pools: dict[str, PoolStatus]
+    providers: dict[str, ProviderStatus]
     parked: list[ParkedObject]
     """The newest twenty."""
     quarantined: int
@@ -116,6 +136,7 @@ class StatusApi:
                 pipelines=await self._pipelines(),
                 unrouted=await self._unrouted(),
                 pools=await self._pools(),
+                providers=await self._providers(),
                 parked=await self._parked(),
                 quarantined=await self._quarantined(),
                 unaccounted=await self._unaccounted(),
@@ -172,7 +193,16 @@ class StatusApi:
         for row in await self._ledger.fetch("minted_ever"):
             status = found.setdefault(row["pool"], PoolStatus(limit=0))
             status.minted, status.slain = row["minted"], row["slain"]
+        for row in await self._ledger.fetch("pool_reports"):
+            if row["pool"] in found:
+                status = found[row["pool"]]
+                status.breaker, status.frozen = row["breaker"], row["frozen"]
+                status.failed_starts, status.last_failure = row["failed_starts"], row["last_failure"]
         return found
+
+    async def _providers(self) -> dict[str, ProviderStatus]:
+        rows = await self._ledger.fetch("provider_reports")
+        return {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
 
     async def _parked(self) -> list[ParkedObject]:
         return [

@@ -74,6 +74,7 @@ def render(status: dict[str, Any]) -> RenderableType:
     if status["parked"]:
         parts.append(_parked(status))
     parts += _hints(status)
+    parts += _minting_faults(status)
     for name, pipeline in status["pipelines"].items():
         if pipeline["refused"]:
             parts.append(Text(f"No work is handed out for {name}: {pipeline['refused']}.", style="red"))
@@ -88,6 +89,20 @@ def _hints(status: dict[str, Any]) -> list[Text]:
     parked = sum(pipeline["objects"].get("parked", 0) for pipeline in status["pipelines"].values())
     hints = [(parked, "parked", "yurt parked list"), (status["quarantined"], "quarantined", "yurt quarantine list")]
     return [Text(f"{number} {what}: {command}") for number, what, command in hints if number]
+
+
+def _minting_faults(status: dict[str, Any]) -> list[Text]:
+    """A line for each pool for which no machine is minted, or not as many as are needed, and why."""
+    lines = []
+    for name, pool in status["pools"].items():
+        if pool["breaker"] != "closed":
+            what = "nothing is minted" if pool["breaker"] == "open" else "one machine is tried"
+            lines.append(f"Pool {name}: {what} after failed starts. The last: {pool['last_failure'] or 'unknown'}")
+        if pool["frozen"]:
+            errors = {provider["last_error"] for provider in status["providers"].values()} - {""}
+            why = f" ({'; '.join(sorted(errors))})" if errors else ""
+            lines.append(f"Pool {name}: frozen, since its provider's list fails or cannot be true{why}")
+    return [Text(line, style="red") for line in lines]
 
 
 def _table(title: str, *columns: str, numbers: int) -> Table:

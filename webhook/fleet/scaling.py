@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from webhook.fleet.fleet import PoolPolicy
+from webhook.config import Pool
 from webhook.fleet.providers import Instance
 from webhook.ledger.machines import Demand, Machine, MachineState
 
@@ -86,37 +86,37 @@ Action = Mint | Adopt | Drain | Slay | MarkGone
 
 
 def decide(
-    policy: PoolPolicy, demand: Demand, machines: Sequence[Machine], listing: Listing | None, allowance: int
+    pool: Pool, demand: Demand, machines: Sequence[Machine], listing: Listing | None, allowance: int
 ) -> list[Action]:
     """What to do about one pool's machines at one provider.
 
     Args:
-        policy: The pool's.
+        pool: Its settings.
         demand: What there is to do.
         machines: All of the pool's that are not gone.
         listing: None where the provider did not answer.
         allowance: Machines that the breaker lets be minted.
 
     """
-    believed = believe(policy, machines, listing)
-    slain = [_slay(machine, reason, listing) for machine, reason in _condemned(policy, machines, believed)]
+    believed = credible_listing(pool, machines, listing)
+    slain = [_slay(machine, reason, listing) for machine, reason in _to_slay(pool, machines, believed)]
     condemned = {action.machine.id for action in slain}
     left = [machine for machine in machines if machine.id not in condemned]
     starting = [machine for machine in left if machine.state in STARTING]
     ready = [machine for machine in left if machine.state is MachineState.READY]
-    wanted = wanted_machines(policy, demand, machines)
-    room = 0 if believed is None else min(allowance, policy.limit - len(machines))
+    wanted = wanted_machines(pool, demand, machines)
+    room = 0 if believed is None else min(allowance, pool.limit - len(machines))
     mint = min(wanted - len(starting) - len(ready), room)
     return [
         *slain,
-        *_buried(machines, believed),
+        *_gone(machines, believed),
         *_adopted(left, listing),
-        *_drained(policy, ready, len(starting), wanted),
+        *_drained(pool, ready, len(starting), wanted),
         *([Mint(mint, wanted)] if mint > 0 else []),
     ]
 
 
-def as_heard(machine: Machine, listening_seconds: float) -> Machine:
+def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
     """What its ages prove: while the control plane was away, a machine has called in vain."""
     silent_seconds = min(machine.silent_seconds, listening_seconds)
     if machine.state not in STARTING:
@@ -125,68 +125,66 @@ def as_heard(machine: Machine, listening_seconds: float) -> Machine:
     return replace(machine, silent_seconds=silent_seconds, age_seconds=age_seconds)
 
 
-def wanted_machines(policy: PoolPolicy, demand: Demand, machines: Iterable[Machine]) -> int:
+def wanted_machines(pool: Pool, demand: Demand, machines: Iterable[Machine]) -> int:
     """Machines for all that is pending or leased, but not for what draining machines finish by themselves."""
     draining = sum(
         machine.leased for machine in machines if machine.state in (MachineState.DRAINING, MachineState.SLAYING)
     )
     objects = demand.pending + max(0, demand.leased - draining)
-    return max(policy.minimum, min(policy.limit, math.ceil(objects / policy.slots)))
+    return max(pool.minimum, min(pool.limit, math.ceil(objects / pool.slots)))
 
 
-def believe(policy: PoolPolicy, machines: Iterable[Machine], listing: Listing | None) -> Listing | None:
+def credible_listing(pool: Pool, machines: Iterable[Machine], listing: Listing | None) -> Listing | None:
     """The list, unless it is empty and contradicts machines that live. One that is the truth never does.
 
     None ends nothing and mints nothing. An empty list is believed once all machines are silent or overdue.
     """
     if listing is None or listing.instances or listing.lag_seconds == 0:
         return listing
-    contradicted = any(listing.covers(machine) and _lives(policy, machine) for machine in machines)
+    contradicted = any(listing.covers(machine) and _lives(pool, machine) for machine in machines)
     return None if contradicted else listing
 
 
-def _lives(policy: PoolPolicy, machine: Machine) -> bool:
+def _lives(pool: Pool, machine: Machine) -> bool:
     if machine.state in (MachineState.READY, MachineState.DRAINING):
-        return machine.silent_seconds <= policy.silent_seconds
-    return machine.state is MachineState.BOOTING and machine.age_seconds <= policy.boot_seconds
+        return machine.silent_seconds <= pool.silent_seconds
+    return machine.state is MachineState.BOOTING and machine.age_seconds <= pool.boot_seconds
 
 
-def _condemned(
-    policy: PoolPolicy, machines: Iterable[Machine], listing: Listing | None
-) -> Iterable[tuple[Machine, str]]:
+def _to_slay(pool: Pool, machines: Iterable[Machine], listing: Listing | None) -> Iterable[tuple[Machine, str]]:
     """Which machines must be slain, those that already are being slain included, and why."""
     for machine in machines:
         if machine.state is MachineState.SLAYING:
             if listing is None or not listing.lacks(machine):
                 yield machine, machine.reason or "slaying"
-        elif reason := _fault(policy, machine, listing):
+        elif reason := _fault(pool, machine, listing):
             yield machine, reason
 
 
-def _fault(policy: PoolPolicy, machine: Machine, listing: Listing | None) -> str | None:
+def _fault(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
     instance = listing.instances.get(machine.label) if listing else None
     if instance and not instance.running:
         return "exited"
     if machine.state in STARTING:
-        return _start_fault(policy, machine, listing)
+        return _start_fault(pool, machine, listing)
     if machine.state is MachineState.DRAINING and machine.leased == 0:
         return "drained"
-    if machine.state is MachineState.DRAINING and machine.state_seconds > policy.drain_seconds:
+    if machine.state is MachineState.DRAINING and machine.state_seconds > pool.drain_seconds:
         return "drain-deadline"
-    if machine.silent_seconds > policy.silent_seconds:
+    if machine.silent_seconds > pool.silent_seconds:
         return "silent"
     return "vanished" if listing and listing.misses(machine) else None
 
 
-def _start_fault(policy: PoolPolicy, machine: Machine, listing: Listing | None) -> str | None:
-    if machine.age_seconds > policy.boot_seconds:
+def _start_fault(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
+    if machine.age_seconds > pool.boot_seconds:
         return "boot-deadline"
     if listing is None:
         return None
     if machine.state is MachineState.BOOTING:
         return "vanished" if listing.misses(machine) else None
     # The call that was to mint it has long returned or been given up: there was a crash before it.
-    overdue = machine.state_seconds > policy.mint_seconds + listing.age_seconds + listing.lag_seconds
+    overdue = machine.state_seconds > pool.mint_seconds + listing.age_seconds + listing.lag_seconds
     return "never-minted" if overdue and machine.label not in listing.instances else None
 
 
@@ -197,7 +195,7 @@ def _slay(machine: Machine, reason: str, listing: Listing | None) -> Slay:
     return Slay(machine, reason, instance)
 
 
-def _buried(machines: Iterable[Machine], listing: Listing | None) -> list[MarkGone]:
+def _gone(machines: Iterable[Machine], listing: Listing | None) -> list[MarkGone]:
     if listing is None:
         return []
     return [
@@ -214,11 +212,11 @@ def _adopted(machines: Iterable[Machine], listing: Listing | None) -> list[Adopt
     ]
 
 
-def _drained(policy: PoolPolicy, ready: Sequence[Machine], starting: int, wanted: int) -> list[Drain]:
+def _drained(pool: Pool, ready: Sequence[Machine], starting: int, wanted: int) -> list[Drain]:
     """Surplus machines that have long been idle, and what exceeds the limit; at most half of all at once."""
     order = sorted(ready, key=lambda machine: (machine.leased, -machine.idle_seconds, machine.id))
-    surplus, excess = max(0, len(ready) - wanted), max(0, len(ready) + starting - policy.limit)
-    idle = [m for m in order if m.leased == 0 and m.idle_seconds >= policy.idle_seconds][:surplus]
+    surplus, excess = max(0, len(ready) - wanted), max(0, len(ready) + starting - pool.limit)
+    idle = [m for m in order if m.leased == 0 and m.idle_seconds >= pool.idle_seconds][:surplus]
     over = [machine for machine in order if machine not in idle][: max(0, excess - len(idle))]
     drains = [Drain(machine, "idle") for machine in idle] + [Drain(machine, "limit") for machine in over]
     return drains[: max(1, len(ready) // 2)]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
-from webhook.ledger.ledger import Ledger
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, new_label
+from webhook.ledger.ledger import Ledger, storable
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport, new_label
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
@@ -111,6 +111,15 @@ class LedgerFleet:
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES[query], *arguments) is not None
 
+    async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:
+        """Record how minting goes: states as they are, counts on top of the earlier ones."""
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(QUERIES["report_pools"], *_columns(pools, PoolReport))
+            await connection.execute(QUERIES["report_providers"], *_columns(providers, ProviderReport))
+
+        await self._database.transact(write)
+
     # ── for the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def hello(self, once: str, instance: str) -> Arrival | None:
@@ -130,6 +139,16 @@ class LedgerFleet:
         """The worker got or settled a lease just now."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["active"], id)
+
+
+def _columns(reports: Mapping[str, PoolReport] | Mapping[str, ProviderReport], kind: type) -> list[list[object]]:
+    """Names of pools or providers, and then each field of their reports as a column."""
+    rows = [(storable(name), *map(_storable, astuple(report))) for name, report in reports.items()]
+    return [[row[position] for row in rows] for position in range(1 + len(fields(kind)))]
+
+
+def _storable(value: object) -> object:
+    return storable(value) if isinstance(value, str) else value
 
 
 def _hash(token: str) -> bytes:

@@ -100,3 +100,29 @@ def new_label(owner: str, pool: str) -> str:
     if not _POOL.fullmatch(pool):
         raise ValueError(f"pool {pool!r} must match {_POOL.pattern}")
     return f"{owner}-{pool}-{secrets.token_hex(6)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """How minting for one pool goes."""
+
+    breaker: str = "closed"
+    """``closed``; ``open``: nothing is minted after failed starts; ``probing``: one machine at a time."""
+    frozen: bool = False
+    """The provider's list fails or cannot be true: nothing is minted, nothing taken for gone."""
+    failed_starts: int = 0
+    """Machines that were not accepted, or did not call home in time."""
+    last_failure: str = ""
+    """Why the last start failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderReport:
+    """How one provider answers."""
+
+    list_failures: int = 0
+    """Lists that failed."""
+    unknown_slain: int = 0
+    """Machines slain that the ledger did not know."""
+    last_error: str = ""
+    """Why the last list failed."""

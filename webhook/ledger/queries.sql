@@ -327,6 +327,36 @@ update workers set active_at = yurt_now() where id = $1;
 -- Machines that are not gone, by pool and state.
 select pool, state, count(*) as machines from workers where state <> 'gone' group by 1, 2;
 
+-- name: report_pools
+-- How minting goes, of all pools that are minted for: states as they are, failed starts on top of the earlier ones.
+with others as (
+    update pool_reports set breaker = 'closed', frozen = false where pool <> all ($1)
+)
+insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure)
+select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[])
+on conflict (pool) do update set
+    breaker = excluded.breaker,
+    frozen = excluded.frozen,
+    failed_starts = p.failed_starts + excluded.failed_starts,
+    last_failure = case when excluded.last_failure = '' then p.last_failure else excluded.last_failure end;
+
+-- name: report_providers
+-- How providers answer: counts on top of the earlier ones.
+insert into provider_reports as p (provider, list_failures, unknown_slain, last_error)
+select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
+on conflict (provider) do update set
+    list_failures = p.list_failures + excluded.list_failures,
+    unknown_slain = p.unknown_slain + excluded.unknown_slain,
+    last_error = case when excluded.last_error = '' then p.last_error else excluded.last_error end;
+
+-- name: pool_reports
+-- How minting goes, by pool.
+select pool, breaker, frozen, failed_starts, last_failure from pool_reports order by pool;
+
+-- name: provider_reports
+-- How providers answer.
+select provider, list_failures, unknown_slain, last_error from provider_reports order by provider;
+
 -- name: due
 -- Which of these pipelines have something due in a lane.
 select p.id

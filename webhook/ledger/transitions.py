@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 ObjectState = Literal["pending", "done", "parked", "gone"]
 Lane = Literal["work", "check"]
@@ -50,6 +50,8 @@ class Leased:
 class Published:
     """The content was processed and published."""
 
+    word: ClassVar[str] = "done"
+
     etag: str
     modified: datetime | None
     published: Mapping[str, str]
@@ -60,6 +62,8 @@ class Published:
 class SameContent:
     """The content is what the last result was made from."""
 
+    word: ClassVar[str] = "unchanged"
+
     result: Published | None = None
     """That result, where the worker knows it from its manifest and the ledger may not."""
 
@@ -68,15 +72,21 @@ class SameContent:
 class NotFound:
     """The store said that there is no such object."""
 
+    word: ClassVar[str] = "absent"
+
 
 @dataclass(frozen=True, slots=True)
 class Present:
     """The store said that the object is there."""
 
+    word: ClassVar[str] = "present"
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """It could not be processed."""
+
+    word: ClassVar[str] = "failed"
 
     reason: str
     message: str
@@ -88,10 +98,14 @@ class Failure:
 class Returned:
     """Given back, for a reason of the worker's own."""
 
+    word: ClassVar[str] = "released"
+
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
     """The object is in an archive, and the store is bringing it back."""
+
+    word: ClassVar[str] = "restoring"
 
 
 Outcome = Published | SameContent | NotFound | Present | Failure | Returned | Restoring

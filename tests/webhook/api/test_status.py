@@ -55,9 +55,10 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
     }  # fmt: skip
     assert said["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
+    minting = {"minted": 0, "slain": 0, "breaker": "closed", "frozen": False, "failed_starts": 0, "last_failure": ""}
     assert said["pools"] == {
-        "local": {"limit": 7, "machines": {"ready": 1}, "minted": 0, "slain": 0},
-        "gpu": {"limit": 20, "machines": {}, "minted": 0, "slain": 0},
+        "local": {"limit": 7, "machines": {"ready": 1}, **minting},
+        "gpu": {"limit": 20, "machines": {}, **minting},
     }
     [shown] = said["parked"]
     assert shown["parked_at"]

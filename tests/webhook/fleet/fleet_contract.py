@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from webhook.fleet.fleet import Fleet
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport
 
 
 class FleetWorld(Protocol):
@@ -35,6 +35,10 @@ class FleetWorld(Protocol):
 
     async def settle(self, id: int) -> None:
         """A machine settles all that it has leased as done."""
+
+    async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
+        """What the fleet was told of pools and providers, summed up."""
+        ...
 
 
 async def intend(world: FleetWorld, pool: str = "a", limit: int = 20) -> Intent:
@@ -256,6 +260,23 @@ async def any_call_ends_silence_but_only_work_ends_idleness(world: FleetWorld) -
     assert (row.leased, row.idle_seconds) == pytest.approx((0, 2))
 
 
+async def reports_show_states_as_they_are_and_counts_that_only_grow(world: FleetWorld) -> None:
+    broken = PoolReport("open", frozen=True, failed_starts=3, last_failure="mint-failed: no room\0")
+    await world.fleet.report({"a": broken, "b": PoolReport()}, {"p": ProviderReport(1, 2, "timed out")})
+    await world.fleet.report({"a": PoolReport(failed_starts=1)}, {"p": ProviderReport(1, 0, "")})
+    pools, providers = await world.reported()
+    assert (pools["a"].breaker, pools["a"].frozen, pools["a"].failed_starts) == ("closed", False, 4)
+    assert pools["a"].last_failure.startswith("mint-failed: no room")
+    assert providers == {"p": ProviderReport(2, 2, "timed out")}
+
+
+async def a_pool_that_is_no_longer_reported_counts_as_closed(world: FleetWorld) -> None:
+    await world.fleet.report({"a": PoolReport("open", frozen=True, failed_starts=3, last_failure="x")}, {})
+    await world.fleet.report({"b": PoolReport()}, {})
+    pools, _ = await world.reported()
+    assert pools == {"a": PoolReport("closed", False, 3, "x"), "b": PoolReport()}
+
+
 Check = Callable[[FleetWorld], Awaitable[None]]
 
 CHECKS: tuple[Check, ...] = (
@@ -278,4 +299,6 @@ CHECKS: tuple[Check, ...] = (
     ages_are_the_databases,
     a_late_ref_does_not_restart_the_state,
     any_call_ends_silence_but_only_work_ends_idleness,
+    reports_show_states_as_they_are_and_counts_that_only_grow,
+    a_pool_that_is_no_longer_reported_counts_as_closed,
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, new_label
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport, new_label
 
 
 @dataclass
@@ -37,6 +37,8 @@ class MemoryFleet:
     now: float = 1_000.0
     most: int = 0
     """Most machines of one pool that were ever not gone at once."""
+    pool_reports: dict[str, PoolReport] = field(default_factory=dict)
+    provider_reports: dict[str, ProviderReport] = field(default_factory=dict)
 
     @property
     def fleet(self) -> MemoryFleet:
@@ -88,6 +90,28 @@ class MemoryFleet:
     async def gone(self, id: int) -> bool:
         await asyncio.sleep(0)
         return self._move(id, {MachineState.SLAYING}, MachineState.GONE)
+
+    async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:
+        await asyncio.sleep(0)
+        for name in set(self.pool_reports) - set(pools):
+            self.pool_reports[name] = replace(self.pool_reports[name], breaker="closed", frozen=False)
+        for name, pool in pools.items():
+            earlier = self.pool_reports.get(name, PoolReport())
+            self.pool_reports[name] = replace(
+                pool,
+                failed_starts=earlier.failed_starts + pool.failed_starts,
+                last_failure=pool.last_failure or earlier.last_failure,
+            )
+        for name, provider in providers.items():
+            before = self.provider_reports.get(name, ProviderReport())
+            self.provider_reports[name] = ProviderReport(
+                before.list_failures + provider.list_failures,
+                before.unknown_slain + provider.unknown_slain,
+                provider.last_error or before.last_error,
+            )
+
+    async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
+        return dict(self.pool_reports), dict(self.provider_reports)
 
     def _move(self, id: int, seen: set[MachineState], state: MachineState) -> bool:
         row = self.rows.get(id)

@@ -18,15 +18,17 @@ from structlog.testing import capture_logs
 from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
 from tests.webhook.fleet.providers.contract import labels, mint
 from tests.webhook.fleet.providers.local_place import LocalPlace, is_there, local_place, runs
+from webhook.config import Pool
 from webhook.fleet import autoscaler as module
 from webhook.fleet.autoscaler import Autoscaler
-from webhook.fleet.fleet import PoolPolicy
 from webhook.fleet.providers import Instance, MintOrder, Provider, ProviderBusy, ProviderError, ProviderRefused
 from webhook.ledger.machines import Machine, MachineState
 
+URL = "http://127.0.0.1:1"
 
-def policy(**fields: Any) -> PoolPolicy:
-    return PoolPolicy(**{"name": "a", "provider": "local", "url": "http://127.0.0.1:1", "limit": 3, **fields})
+
+def pool(**fields: Any) -> Pool:
+    return Pool(**{"provider": "local", "limit": 3, "slots": 1, "boot_seconds": 300, **fields})
 
 
 # ── real processes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -37,7 +39,7 @@ class Yard:
     """An autoscaler over local workers. A second of the ledger's clock passes with each turn."""
 
     place: LocalPlace
-    policy: PoolPolicy
+    pools: dict[str, Pool]
     fleet: MemoryFleet = field(default_factory=MemoryFleet)
     calling: bool = True
     """Whether workers that run call home."""
@@ -48,7 +50,9 @@ class Yard:
     def start(self) -> None:
         """A new control plane over the same ledger."""
         self.provider = self.place.provider()
-        self.autoscaler = Autoscaler(self.fleet, [self.policy], {"local": self.provider}, clock=lambda: self.fleet.now)
+        self.autoscaler = Autoscaler(
+            self.fleet, self.pools, {"local": self.provider}, url=URL, clock=lambda: self.fleet.now
+        )
 
     @property
     def status(self) -> module.PoolActivity:
@@ -91,7 +95,7 @@ class Yard:
 @asynccontextmanager
 async def yard(folder: Path, deeds: str = "", **fields: Any) -> AsyncIterator[Yard]:
     async with local_place(folder, deeds) as place:
-        yield Yard(place, policy(**fields))
+        yield Yard(place, {"a": pool(**fields)})
 
 
 def pid(row: MachineRow) -> int:
@@ -213,7 +217,7 @@ async def test_a_crash_between_mint_and_its_record_adopts_the_machine(tmp_path: 
     async with yard(tmp_path, limit=1) as it:
         intent = await it.fleet.intend("a", "local", 1)
         assert intent
-        ref = await it.provider.mint(MintOrder(intent.label, "a", it.policy.url, intent.token))
+        ref = await it.provider.mint(MintOrder(intent.label, "a", URL, intent.token))
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         assert (row.id, row.ref) == (intent.id, ref)
@@ -236,7 +240,7 @@ async def test_what_the_provider_lists_and_nobody_knows_is_slain(tmp_path: Path)
         await it.turn()
         assert not await it.provider.list()
         assert not is_there(int(stray.ref))
-        assert it.autoscaler.providers["local"].strays == 1
+        assert it.autoscaler.providers["local"].unknown_slain == 1
 
 
 async def test_machines_of_a_pool_that_is_no_longer_configured_are_drained_and_slain(tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ async def test_machines_of_a_pool_that_is_no_longer_configured_are_drained_and_s
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         await it.fleet.take(row.id, 1)
-        it.policy = policy(name="b")
+        it.pools = {"b": pool()}
         it.start()
         await it.until(it.has(draining=1))
         for _ in range(5):
@@ -317,17 +321,18 @@ async def list_hangs() -> Sequence[Instance]:
 class Sky:
     """An autoscaler over a cloud. A second of the ledger's clock passes with each turn."""
 
-    def __init__(self, *policies: PoolPolicy, lag_seconds: float = 0.0, call_seconds: float = 30.0) -> None:
+    def __init__(self, a: Pool | None = None, *, lag_seconds: float = 0.0, call_seconds: float = 30.0) -> None:
         self.cloud = Cloud(lag_seconds)
         self.fleet = MemoryFleet()
         self.call_seconds = call_seconds
-        self.start(*(policies or (policy(provider="cloud"),)))
+        self.start({"a": a or pool(provider="cloud")})
 
-    def start(self, *policies: PoolPolicy, **others: Provider) -> None:
+    def start(self, pools: dict[str, Pool], **others: Provider) -> None:
         self.autoscaler = Autoscaler(
             self.fleet,
-            policies,
+            pools,
             {"cloud": self.cloud, **others},
+            url=URL,
             tick_seconds=0.01,
             call_seconds=self.call_seconds,
             clock=lambda: self.fleet.now,
@@ -435,7 +440,7 @@ async def test_a_provider_that_agreed_to_slay_is_not_asked_at_every_turn() -> No
 
 
 async def test_a_mint_that_failed_after_it_made_a_machine_leaves_none() -> None:
-    sky = Sky(policy(provider="cloud", limit=1))
+    sky = Sky(pool(provider="cloud", limit=1))
     sky.cloud.after_mint = lambda: fails(ProviderError("502 bad gateway"))
     await sky.fleet.upload("a", 1)
     with capture_logs() as logs:
@@ -450,7 +455,7 @@ async def test_a_mint_that_failed_after_it_made_a_machine_leaves_none() -> None:
 
 
 async def test_a_mint_that_hangs_is_given_up_and_counts_as_failed() -> None:
-    sky = Sky(policy(provider="cloud", mint_seconds=0.02))
+    sky = Sky(pool(provider="cloud", mint_seconds=0.02))
     sky.cloud.on_mint = hangs
     await sky.fleet.upload("a", 1)
     await sky.turns(1)
@@ -481,7 +486,7 @@ async def test_a_refusal_opens_the_breaker_at_once() -> None:
 
 
 async def test_a_probe_that_calls_home_closes_the_breaker() -> None:
-    sky = Sky(policy(provider="cloud", breaker_seconds=30))
+    sky = Sky(pool(provider="cloud", breaker_seconds=30))
     sky.cloud.on_mint = lambda: fails(ProviderError("500"))
     await sky.fleet.upload("a", 3)
     await sky.turns(10)
@@ -503,12 +508,12 @@ async def test_a_machine_that_exited_at_the_provider_is_destroyed() -> None:
 
 
 async def test_machines_are_not_slain_for_calling_in_vain_while_the_control_plane_was_away() -> None:
-    sky = Sky(policy(provider="cloud", boot_seconds=100))
+    sky = Sky(pool(provider="cloud", boot_seconds=100))
     (row,) = await sky.ready(1)
     await sky.fleet.upload("a", 1)
     await sky.turns(1)
     await sky.fleet.advance(500)
-    sky.start(policy(provider="cloud", boot_seconds=100))
+    sky.start({"a": pool(provider="cloud", boot_seconds=100)})
     await sky.turns(20)
     assert sky.fleet.states() == {MachineState.READY: 1, MachineState.BOOTING: 1}
     await sky.turns(110)
@@ -532,7 +537,7 @@ async def test_the_ledger_may_be_gone_for_a_while(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_machines_of_a_provider_that_is_no_longer_configured_are_drained_and_named_once() -> None:
-    sky = Sky(policy(provider="cloud"))
+    sky = Sky(pool(provider="cloud"))
     (row,) = await sky.ready(1)
     row.provider = "elsewhere"
     with capture_logs() as logs:
@@ -545,10 +550,10 @@ async def test_machines_of_a_provider_that_is_no_longer_configured_are_drained_a
 async def test_a_provider_that_hangs_or_fails_stalls_no_other() -> None:
     sky = Sky()
     hanging, failing = Cloud(on_list=list_hangs), Cloud(on_list=list_fails)
-    pools = [policy(name=name, provider=name) for name in ("cloud", "hanging", "failing")]
-    sky.start(*pools, hanging=hanging, failing=failing)
-    for pool in pools:
-        await sky.fleet.upload(pool.name, 1)
+    pools = {name: pool(provider=name) for name in ("cloud", "hanging", "failing")}
+    sky.start(pools, hanging=hanging, failing=failing)
+    for name in pools:
+        await sky.fleet.upload(name, 1)
     stop = asyncio.Event()
     running = asyncio.create_task(sky.autoscaler.run(stop))
     async with asyncio.timeout(20):
@@ -561,7 +566,8 @@ async def test_a_provider_that_hangs_or_fails_stalls_no_other() -> None:
 
 
 async def test_a_pool_that_fails_stalls_no_other_of_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    sky = Sky(policy(name="bad", provider="cloud"), policy(provider="cloud"))
+    sky = Sky()
+    sky.start({"bad": pool(provider="cloud"), "a": pool(provider="cloud")})
     whole = sky.fleet.demand
 
     async def demand(pool: str, most: int) -> Any:
@@ -594,7 +600,7 @@ async def test_it_stops_when_told_even_where_a_provider_hangs(monkeypatch: pytes
 
 def test_a_pool_of_an_unknown_provider_is_refused() -> None:
     with pytest.raises(ValueError, match="not configured: nowhere"):
-        Autoscaler(MemoryFleet(), [policy(provider="nowhere")], {})
+        Autoscaler(MemoryFleet(), {"a": pool(provider="nowhere")}, {}, url=URL)
 
 
 @dataclass
@@ -627,10 +633,10 @@ class Weather:
             cloud.there.pop(label)
         if draw.random() < 0.05:
             await fleet.intend("a", "cloud", 4)
-            self.sky.start(POOL)
+            self.sky.start({"a": POOL})
 
 
-POOL = policy(provider="cloud", limit=4, mint_seconds=0.02, idle_seconds=10, boot_seconds=30)
+POOL = pool(provider="cloud", limit=4, mint_seconds=0.02, idle_seconds=10, boot_seconds=30)
 
 
 @pytest.mark.parametrize("seed", range(8))

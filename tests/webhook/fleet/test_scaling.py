@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from webhook.fleet.fleet import PoolPolicy
+from webhook.config import Pool
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import (
     STARTING,
@@ -16,9 +16,9 @@ from webhook.fleet.scaling import (
     MarkGone,
     Mint,
     Slay,
-    as_heard,
-    believe,
+    credible_listing,
     decide,
+    with_silence_heard,
 )
 from webhook.ledger.machines import Demand, Machine, MachineState
 
@@ -26,9 +26,9 @@ MANY = 1_000
 SECONDS = st.sampled_from([0.0, 1.0, 20.0, 40.0, 90.0, 150.0, 400.0, 2_000.0])
 LIVE = tuple(state for state in MachineState if state is not MachineState.GONE)
 
-policies = st.builds(
-    lambda minimum, more, slots: PoolPolicy(
-        name="a", provider="p", url="", minimum=minimum, limit=minimum + more, slots=slots
+pools = st.builds(
+    lambda minimum, more, slots: Pool(
+        provider="p", minimum=minimum, limit=minimum + more, slots=slots, boot_seconds=300
     ),
     st.integers(0, 3),
     st.integers(0, 6),
@@ -73,12 +73,12 @@ def listings(draw: st.DrawFn, machines: list[Machine]) -> Listing | None:
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> tuple[PoolPolicy, Demand, list[Machine], Listing | None]:
+def scenes(draw: st.DrawFn) -> tuple[Pool, Demand, list[Machine], Listing | None]:
     machines = draw(fleets())
-    return draw(policies), draw(demands), machines, draw(listings(machines))
+    return draw(pools), draw(demands), machines, draw(listings(machines))
 
 
-Scene = tuple[PoolPolicy, Demand, list[Machine], Listing | None]
+Scene = tuple[Pool, Demand, list[Machine], Listing | None]
 
 
 def minted(actions: list[Action]) -> int:
@@ -95,15 +95,15 @@ def slain(actions: list[Action]) -> list[Slay]:
 
 @given(scenes(), st.integers(0, 3))
 def test_never_more_than_limit_or_allowance_whatever_state_machines_are_in(scene: Scene, allowance: int) -> None:
-    policy, _, machines, _ = scene
+    pool, _, machines, _ = scene
     count = minted(decide(*scene, allowance=allowance))
     assert count <= allowance
-    assert count == 0 or len(machines) + count <= policy.limit
+    assert count == 0 or len(machines) + count <= pool.limit
 
 
 @given(scenes())
 def test_work_is_interrupted_only_where_it_is_lost_or_overdue(scene: Scene) -> None:
-    policy, _, _, listing = scene
+    pool, _, _, listing = scene
     for action in slain(decide(*scene, allowance=MANY)):
         machine = action.machine
         if machine.state is MachineState.READY or machine.leased:
@@ -111,10 +111,9 @@ def test_work_is_interrupted_only_where_it_is_lost_or_overdue(scene: Scene) -> N
             lost = listing is not None and shown is None
             assert {
                 "exited": shown is not None and not shown.running,
-                "silent": machine.silent_seconds > policy.silent_seconds,
+                "silent": machine.silent_seconds > pool.silent_seconds,
                 "vanished": lost,
-                "drain-deadline": machine.state is MachineState.DRAINING
-                and machine.state_seconds > policy.drain_seconds,
+                "drain-deadline": machine.state is MachineState.DRAINING and machine.state_seconds > pool.drain_seconds,
             }[action.reason]
 
 
@@ -130,19 +129,19 @@ def test_a_machine_that_still_calls_outweighs_a_list_that_lags(scene: Scene) -> 
 
 @given(scenes())
 def test_a_machine_that_is_starting_is_slain_only_for_a_failed_start(scene: Scene) -> None:
-    policy, _, _, _ = scene
+    pool, _, _, _ = scene
     for action in slain(decide(*scene, allowance=MANY)):
         machine = action.machine
         if machine.state in STARTING:
             assert action.reason in ("boot-deadline", "exited", "vanished", "never-minted")
-            assert action.reason != "boot-deadline" or machine.age_seconds > policy.boot_seconds
-            assert action.reason != "never-minted" or machine.state_seconds > policy.mint_seconds
+            assert action.reason != "boot-deadline" or machine.age_seconds > pool.boot_seconds
+            assert action.reason != "never-minted" or machine.state_seconds > pool.mint_seconds
 
 
 @given(scenes())
 def test_a_list_that_failed_or_cannot_be_true_mints_and_ends_nothing_but_still_slays(scene: Scene) -> None:
-    policy, _, machines, listing = scene
-    assume(believe(policy, machines, listing) is None)
+    pool, _, machines, listing = scene
+    assume(credible_listing(pool, machines, listing) is None)
     actions = decide(*scene, allowance=MANY)
     assert not [action for action in actions if isinstance(action, Mint | MarkGone)]
     asked = {action.machine.id for action in slain(actions)}
@@ -179,33 +178,31 @@ def test_each_machine_meets_one_fate(scene: Scene) -> None:
 
 @given(scenes())
 def test_scaling_down_takes_the_idle_and_at_most_half(scene: Scene) -> None:
-    policy, _, machines, _ = scene
+    pool, _, machines, _ = scene
     ready = [machine for machine in machines if machine.state is MachineState.READY]
     drains = drained(decide(*scene, allowance=MANY))
     assert len(drains) <= max(1, len(ready) // 2)
     for drain in drains:
         assert drain.machine.state is MachineState.READY
-        idle = drain.machine.leased == 0 and drain.machine.idle_seconds >= policy.idle_seconds
-        assert idle if drain.reason == "idle" else len(machines) > policy.limit
+        idle = drain.machine.leased == 0 and drain.machine.idle_seconds >= pool.idle_seconds
+        assert idle if drain.reason == "idle" else len(machines) > pool.limit
 
 
 @given(scenes())
 def test_as_many_stay_as_are_wanted(scene: Scene) -> None:
-    policy, demand, machines, _ = scene
+    pool, demand, machines, _ = scene
     actions = decide(*scene, allowance=MANY)
     idle = [drain for drain in drained(actions) if drain.reason == "idle"]
     lost = {action.machine.id for action in slain(actions)}
     ready = [machine for machine in machines if machine.state is MachineState.READY and machine.id not in lost]
-    assert not idle or len(ready) - len(idle) >= min(
-        policy.limit, max(policy.minimum, -(-demand.pending // policy.slots))
-    )
+    assert not idle or len(ready) - len(idle) >= min(pool.limit, max(pool.minimum, -(-demand.pending // pool.slots)))
 
 
 @given(scenes(), st.integers(1, 20))
 def test_more_demand_never_mints_less_or_drains_more(scene: Scene, more: int) -> None:
-    policy, demand, machines, listing = scene
+    pool, demand, machines, listing = scene
     busier = replace(demand, pending=demand.pending + more)
-    before, after = decide(*scene, allowance=MANY), decide(policy, busier, machines, listing, MANY)
+    before, after = decide(*scene, allowance=MANY), decide(pool, busier, machines, listing, MANY)
     assert minted(after) >= minted(before)
     assert len(drained(after)) <= len(drained(before))
     assert slain(after) == slain(before)
@@ -231,36 +228,36 @@ def listing(*machines: Machine, lag_seconds: float = 0.0) -> Listing:
     return Listing({m.label: Instance(m.label, f"r{m.id}") for m in machines}, 0.0, lag_seconds)
 
 
-def policy(**fields: int) -> PoolPolicy:
-    return PoolPolicy(name="a", provider="p", url="", **fields)
+def pool(**fields: int) -> Pool:
+    return Pool.model_validate({"provider": "p", "slots": 1, "boot_seconds": 300, **fields})
 
 
 def test_as_many_as_the_work_needs_are_minted() -> None:
-    assert decide(policy(slots=4), Demand(9, 0), [], listing(), MANY) == [Mint(3, 3)]
-    assert decide(policy(slots=4), Demand(0, 0), [], listing(), MANY) == []
-    assert decide(policy(minimum=2), Demand(0, 0), [], listing(), MANY) == [Mint(2, 2)]
-    assert decide(policy(), Demand(500, 0), [], listing(), MANY) == [Mint(20, 20)]
+    assert decide(pool(slots=4), Demand(9, 0), [], listing(), MANY) == [Mint(3, 3)]
+    assert decide(pool(slots=4), Demand(0, 0), [], listing(), MANY) == []
+    assert decide(pool(minimum=2), Demand(0, 0), [], listing(), MANY) == [Mint(2, 2)]
+    assert decide(pool(), Demand(500, 0), [], listing(), MANY) == [Mint(20, 20)]
 
 
 def test_machines_that_are_starting_count_as_capacity() -> None:
     starting = [machine(MachineState.INTENDED, 1), machine(MachineState.BOOTING, 2)]
-    assert decide(policy(), Demand(3, 0), starting, listing(*starting), MANY) == [Mint(1, 3)]
+    assert decide(pool(), Demand(3, 0), starting, listing(*starting), MANY) == [Mint(1, 3)]
 
 
 def test_machines_that_are_draining_do_not_and_need_none_for_their_own_leases() -> None:
     draining = machine(MachineState.DRAINING, leased=2)
-    assert decide(policy(), Demand(0, 2), [draining], listing(draining), MANY) == []
-    assert decide(policy(), Demand(1, 2), [draining], listing(draining), MANY) == [Mint(1, 1)]
+    assert decide(pool(), Demand(0, 2), [draining], listing(draining), MANY) == []
+    assert decide(pool(), Demand(1, 2), [draining], listing(draining), MANY) == [Mint(1, 1)]
 
 
 def test_machines_that_are_being_slain_still_count_in_the_limit() -> None:
     dying = machine(MachineState.SLAYING)
-    assert minted(decide(policy(limit=1), Demand(5, 0), [dying], listing(dying), MANY)) == 0
+    assert minted(decide(pool(limit=1), Demand(5, 0), [dying], listing(dying), MANY)) == 0
 
 
 def test_the_longest_idle_goes_first() -> None:
     ready = [machine(MachineState.READY, id, idle_seconds=300.0 + id) for id in range(4)]
-    drains = drained(decide(policy(), Demand(0, 0), ready, listing(*ready), MANY))
+    drains = drained(decide(pool(), Demand(0, 0), ready, listing(*ready), MANY))
     assert [drain.machine.id for drain in drains] == [3, 2]
 
 
@@ -270,19 +267,19 @@ def test_a_lower_limit_drains_the_idle_first_and_then_the_busy() -> None:
         machine(MachineState.READY, 2),
         machine(MachineState.READY, 3, leased=1),
     ]
-    drains = drained(decide(policy(limit=1), Demand(0, 2), ready, listing(*ready), MANY))
+    drains = drained(decide(pool(limit=1), Demand(0, 2), ready, listing(*ready), MANY))
     assert [(drain.machine.id, drain.reason) for drain in drains] == [(2, "limit")]
 
 
 def test_a_drained_machine_is_slain_and_one_with_leases_waits() -> None:
     busy, done = machine(MachineState.DRAINING, 1, leased=1), machine(MachineState.DRAINING, 2)
-    actions = decide(policy(), Demand(0, 1), [busy, done], listing(busy, done), MANY)
+    actions = decide(pool(), Demand(0, 1), [busy, done], listing(busy, done), MANY)
     assert actions == [Slay(done, "drained", Instance("l2", "r2"))]
 
 
 def test_what_the_provider_shows_without_a_known_ref_is_adopted() -> None:
     lost = replace(machine(MachineState.INTENDED), ref=None)
-    actions = decide(policy(), Demand(1, 0), [lost], listing(lost), MANY)
+    actions = decide(pool(), Demand(1, 0), [lost], listing(lost), MANY)
     assert actions == [Adopt(lost, Instance("l1", "r1"))]
 
 
@@ -291,35 +288,33 @@ def test_a_list_need_not_show_what_came_after_it() -> None:
     assert not asked.covers(machine(MachineState.BOOTING, state_seconds=7))
     assert asked.covers(machine(MachineState.BOOTING, state_seconds=7.1))
     dying = machine(MachineState.SLAYING, state_seconds=7)
-    assert decide(policy(), Demand(0, 0), [dying], asked, MANY) == [Slay(dying, "slaying", Instance("l1", "r1"))]
+    assert decide(pool(), Demand(0, 0), [dying], asked, MANY) == [Slay(dying, "slaying", Instance("l1", "r1"))]
 
 
 def test_a_machine_that_calls_is_there_although_the_list_lacks_it() -> None:
     calls, silent = machine(MachineState.READY, 1, silent_seconds=5), machine(MachineState.READY, 2, silent_seconds=6)
     shown = listing(machine(MachineState.READY, 3), lag_seconds=5.0)
-    actions = decide(policy(), Demand(2, 0), [calls, silent], shown, MANY)
+    actions = decide(pool(), Demand(2, 0), [calls, silent], shown, MANY)
     assert [(action.machine.id, action.reason) for action in slain(actions)] == [(2, "vanished")]
 
 
-def test_an_empty_list_is_believed_once_all_are_silent() -> None:
+def test_an_empty_list_is_credible_listingd_once_all_are_silent() -> None:
     lives, silent = machine(MachineState.READY, state_seconds=100), machine(MachineState.READY, silent_seconds=121)
     empty = listing(lag_seconds=5.0)
-    assert believe(policy(), [lives, silent], empty) is None
-    assert believe(policy(), [silent], empty) is empty
-    assert believe(policy(), [machine(MachineState.SLAYING)], empty) is empty
-    assert believe(policy(), [], empty) is empty
+    assert credible_listing(pool(), [lives, silent], empty) is None
+    assert credible_listing(pool(), [silent], empty) is empty
+    assert credible_listing(pool(), [machine(MachineState.SLAYING)], empty) is empty
+    assert credible_listing(pool(), [], empty) is empty
 
 
-def test_an_empty_list_that_is_the_truth_is_believed_at_once() -> None:
+def test_an_empty_list_that_is_the_truth_is_credible_listingd_at_once() -> None:
     killed = machine(MachineState.READY)
-    assert [action.reason for action in slain(decide(policy(), Demand(0, 0), [killed], listing(), MANY))] == [
-        "vanished"
-    ]
+    assert [action.reason for action in slain(decide(pool(), Demand(0, 0), [killed], listing(), MANY))] == ["vanished"]
 
 
 def test_silence_is_counted_only_while_somebody_listens() -> None:
     ready, booting = machine(MachineState.READY, silent_seconds=900), machine(MachineState.BOOTING, age_seconds=900)
-    assert as_heard(ready, 5).silent_seconds == 5
-    assert as_heard(ready, 5).age_seconds == ready.age_seconds
-    assert as_heard(booting, 5).age_seconds == 5
-    assert as_heard(ready, 5_000) == ready
+    assert with_silence_heard(ready, 5).silent_seconds == 5
+    assert with_silence_heard(ready, 5).age_seconds == ready.age_seconds
+    assert with_silence_heard(booting, 5).age_seconds == 5
+    assert with_silence_heard(ready, 5_000) == ready

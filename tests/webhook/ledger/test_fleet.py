@@ -12,7 +12,7 @@ from tests.webhook.fleet.fleet_contract import CHECKS, Check
 from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
 from webhook.ledger.fleet import Arrival, LedgerFleet
 from webhook.ledger.ledger import Claimed, Settlement
-from webhook.ledger.machines import Intent, MachineState
+from webhook.ledger.machines import Intent, MachineState, PoolReport, ProviderReport
 from webhook.ledger.transitions import LOST
 
 
@@ -55,9 +55,14 @@ class LedgerWorld:
         return len(leases)
 
     async def settle(self, id: int) -> None:
-        said = [Settlement(lease.id, lease.token, id, done()) for lease in self.held.pop(id, [])]
-        assert all(await self.bench.ledger.settle(said))
+        settlements = [Settlement(lease.id, lease.token, id, done()) for lease in self.held.pop(id, [])]
+        assert all(await self.bench.ledger.settle(settlements))
         await self.fleet.active(id)
+
+    async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
+        pools = {row[0]: PoolReport(*row[1:]) for row in map(tuple, await self.bench.ledger.fetch("pool_reports"))}
+        rows = await self.bench.ledger.fetch("provider_reports")
+        return pools, {row[0]: ProviderReport(*row[1:]) for row in map(tuple, rows)}
 
 
 @contextlib.asynccontextmanager

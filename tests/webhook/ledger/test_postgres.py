@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[3]
 _CHILD = """
 import os, sys
 from pathlib import Path
-from webhook.ledger.postgres import Server
+from webhook.ledger.postgres import PostgresServer
 if len(sys.argv) > 2:  # only now: the interpreter itself may lie where that user may not look
     os.setgroups([])
     os.setgid(int(sys.argv[3]))
     os.setuid(int(sys.argv[2]))
-server = Server(Path(sys.argv[1]))
+server = PostgresServer(Path(sys.argv[1]))
 server.start()
 print(server.pid, server.dsn, flush=True)
 sys.stdin.read()

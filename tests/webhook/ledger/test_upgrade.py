@@ -1,9 +1,12 @@
-"""A ledger that an older Yurt has filled is brought up to date, and goes on where it was."""
+"""A ledger that an older Yurt has filled is brought up to date, keeps every row, and goes on where it was."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import asyncpg
-import pytest
 
 from tests.postgres import dsn_of
 from webhook.ledger import migrations
@@ -11,39 +14,86 @@ from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger, Settlement
 from webhook.ledger.transitions import ELSEWHERE, Published
 
-_FILL = """
-insert into pipelines (name, bucket) values ('photos', 'photos-in');
-insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark)
-select 1, state || '.jpg', state::object_state, 'work', now(), now(), 'accepted', 'x'
-from unnest('{pending, done, gone, parked}'::text[]) as s (state);
-insert into objects (pipeline_id, key, state, lane, due_at, event_at, verdict, mark, token, deadline)
-values (1, 'leased.jpg', 'leased', 'work', now(), now(), 'accepted', 'x', 7, now() + interval '1 hour');
-insert into tally values (0, 1, 'received', 5), (0, 1, 'accepted', 5), (0, 1, 'done', 1), (0, 1, 'gone', 1);
-"""
+DUMP = Path(__file__).with_name("schema_4.sql")
+"""What the version before this schema's first change wrote, with rows in every table and state."""
+RENAMED = {
+    "heard_at": "event_at",
+    "heard_etag": "event_etag",
+    "heard_size": "event_size",
+    "again": "rerun_requested",
+    "again_lane": "rerun_lane",
+    "touched": "publish_started",
+}
+"""Columns of objects since migration 0005."""
+
+Rows = dict[str, list[dict[str, object]]]
 
 
-async def test_rows_of_the_first_schema_go_on(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = migrations.steps()
+@contextlib.asynccontextmanager
+async def restored(postgres_dsn: str) -> AsyncIterator[str]:
+    """A database with the dump's ledger."""
     admin = await asyncpg.connect(postgres_dsn)
     await admin.execute("create database yurt_upgrade template template0")
     own = dsn_of(postgres_dsn, "yurt_upgrade")
     try:
         connection = await asyncpg.connect(own)
-        with monkeypatch.context() as patch:
-            patch.setattr(migrations, "steps", lambda: steps[:1])
-            assert await migrations.migrate(connection) == 1
-        await connection.execute(_FILL)
-        assert await migrations.migrate(connection) == len(steps)
-        leased = await connection.fetchval("select id from objects where key = 'leased.jpg'")
+        await connection.execute(DUMP.read_text())
         await connection.close()
-        database = await Database.connect(own)
-        ledger = Ledger(database, {1: ELSEWHERE})
-        # When it was leased is not known, so what was read then is looked at once more.
-        assert await ledger.settle([Settlement(leased, 7, None, Published("v1", None, {}))]) == [(1, "leased.jpg")]
-        assert [lease.key for lease in await ledger.claim(1, "work", 5, None, 60)] == ["pending.jpg"]
-        [balance] = await ledger.fetch("balance")
-        assert tuple(balance) == (0, 0)
-        await database.aclose()
+        yield own
     finally:
         await admin.execute("drop database yurt_upgrade with (force)")
         await admin.close()
+
+
+async def rows_of(connection: asyncpg.Connection) -> Rows:
+    """Every row of every table but the schema's version."""
+    tables = await connection.fetch(
+        "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'"
+    )
+    rows: Rows = {}
+    for name in sorted(table["table_name"] for table in tables):
+        if name != "schema_version":
+            fetched = await connection.fetch(f"select to_jsonb(t) as row from {name} as t order by 1")
+            rows[name] = [dict(row) for row in fetched]
+    return rows
+
+
+async def columns_of(connection: asyncpg.Connection, rename: dict[str, str]) -> list[dict[str, object]]:
+    """Rows of objects as dictionaries, with these columns renamed."""
+    fetched = await connection.fetch("select * from objects order by id")
+    return [{rename.get(name, name): value for name, value in row.items()} for row in fetched]
+
+
+async def test_every_row_of_the_version_before_is_kept(postgres_dsn: str) -> None:
+    async with restored(postgres_dsn) as dsn:
+        connection = await asyncpg.connect(dsn)
+        before, objects = await rows_of(connection), await columns_of(connection, RENAMED)
+        assert {row["state"] for row in objects} == {"pending", "leased", "done", "gone", "parked", "forgotten"}
+        assert all(before[name] for name in before if name != "clock"), "the dump has rows in every table"
+        await connection.close()
+
+        connection = await asyncpg.connect(dsn)
+        assert await migrations.migrate(connection) == len(migrations.steps()) > 4
+        after = await rows_of(connection)
+        assert await columns_of(connection, {}) == objects
+        assert {name: after[name] for name in before if name != "objects"} == {
+            name: rows for name, rows in before.items() if name != "objects"
+        }
+        await connection.close()
+
+
+async def test_work_goes_on_where_it_was(postgres_dsn: str) -> None:
+    async with restored(postgres_dsn) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await migrations.migrate(connection)
+        leased = await connection.fetchval("select id from objects where key = 'leased.jpg'")
+        await connection.close()
+        database = await Database.connect(dsn)
+        ledger = Ledger(database, {1: ELSEWHERE})
+        assert await ledger.settle([Settlement(leased, 7, None, Published("v1", None, {}))]) == [(1, "leased.jpg")]
+        claimed = {lease.key: lease for lease in await ledger.claim(1, "work", 5, None, 60)}
+        assert set(claimed) == {"pending.jpg"}
+        assert claimed["pending.jpg"].token > 7
+        [balance] = await ledger.fetch("balance")
+        assert tuple(balance) == (0, 0)
+        await database.aclose()

@@ -193,7 +193,18 @@ async def _emptied(dsn: str) -> str:
     own = dsn_of(dsn, name)
     connection = await asyncpg.connect(own)
     try:
-        for table in ("objects", "sweeps", "pruned_workers", "workers", "quarantine", "tally", "clock", "pipelines"):
+        for table in (
+            "pool_reports",
+            "provider_reports",
+            "objects",
+            "sweeps",
+            "pruned_workers",
+            "workers",
+            "quarantine",
+            "tally",
+            "clock",
+            "pipelines",
+        ):
             await connection.execute(f"delete from {table}")
     finally:
         await connection.close()
