@@ -1,8 +1,8 @@
-"""Requests that arrive together are written in one transaction.
+"""Batcher: writes requests that arrive together in one transaction.
 
-While one flush is with the database, what arrives waits; the next flush takes all of it, up to a limit. Under no load
-a request is flushed at once, under load the size of a flush grows by itself: where one flush held several items, the
-next waits a moment for company, since its cost is for the most part the same for one item and for fifty. More than
+While one flush is with the database, what arrives waits; the next flush takes all of it, up to a limit. Under no load a
+request is flushed at once, under load the size of a flush grows by itself: where one flush held several items, the next
+waits a moment for company, since its cost is for the most part the same for one item and for fifty. More than
 ``backlog`` waiting units are refused, so that a database that stalls shows as 503 and not as memory.
 """
 
@@ -48,7 +48,10 @@ class Batcher(Generic[Item, Answer]):
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Answer:
-        """The answer to this item, once its batch is written. Raises Overloaded, or what the flush raised."""
+        """The answer to this item, once its batch is written. Raises Overloaded, or what the flush raised.
+
+        The item is written also where the caller is cancelled meanwhile: a sender that gives up may not send it again.
+        """
         weight = self._weigh(item)
         if self._waiting and self._weight + weight > self._backlog:
             raise Overloaded
@@ -79,7 +82,7 @@ class Batcher(Generic[Item, Answer]):
             try:
                 answers = await self._flush([item for item, _ in batch])
                 answered = list(zip(batch, answers, strict=True))
-            except Exception as error:  # whatever it was, it belongs to those who wait
+            except Exception as error:  # every submitter that waits for this batch gets it
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)

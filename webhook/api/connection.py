@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes in a row that are no body: request line and headers, or trailers and chunk extensions."""
+BEGAN_AT = "yurt.began_at"
+"""In a request's ASGI scope: when its first byte came, by the event loop's clock."""
 HEAD_SECONDS = 15.0
 """From the connection, or a request's first byte, to the end of its head; and for the rest of an answered body."""
 
@@ -46,6 +48,7 @@ class LimitedConnection(HttpToolsProtocol):
         """A request's first byte."""
         self._wait()
         super().on_message_begin()
+        self.scope[BEGAN_AT] = self.loop.time()  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""

@@ -86,15 +86,18 @@ def _of_starlette(error: HTTPException) -> HttpProblem:
     return problem
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The whole body. Raises Problem 413 as soon as it is known to be too long, 408 if it takes too long to come."""
+async def read_body(request: Request, limit_bytes: int, within_seconds: float = BODY_SECONDS) -> bytes:
+    """Read the whole body.
+
+    Raises HttpProblem 413 as soon as it is known to be too long, 408 if it takes too long to come.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise _too_long(limit_bytes)
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(within_seconds):
             more = True
             while more:  # request.stream() does the same at three times the cost
                 message = await request.receive()
@@ -107,7 +110,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
                 chunks.append(chunk)
                 more = message.get("more_body", False)
     except TimeoutError:
-        slow = f"the body did not arrive within {BODY_SECONDS:g} seconds"
+        slow = f"the body did not arrive within {within_seconds:.3g} seconds"
         raise HttpProblem(408, "too-slow", slow, connection="close") from None
     return b"".join(chunks)
 

@@ -1,14 +1,21 @@
-"""``POST /v1/notifications/{source}``: authenticate, parse, record, answer.
+"""Receives notifications: authenticates, parses, records, answers (``POST /v1/notifications/{source}``).
 
 A 2xx is sent only after the commit: from then on nothing of the request can be lost. Anything that is the sender's own
-fault for good is answered 4xx; a ledger that is away is a 503, and the sender tries again.
+fault for good is answered 4xx; a ledger that is away or slow is a 503, and the sender tries again.
 
 A sender shows one of the secrets in its Authorization header, or in the query where its store cannot send headers; or
 its messages are signed.
+
+**The deadline.** A store takes a notification for lost after ten seconds (Tigris: "Object notifications"). So each
+request has one deadline, `ANSWER_SECONDS` after its first byte, for everything: its body, the calls to SNS, waiting for
+a batch, the commit. What takes part in it gets what is left. Past the deadline the answer is 503. The events are
+written nevertheless as soon as the ledger answers, since a store gives up after a few tries; where the store sends them
+again they are counted as duplicates.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
@@ -17,6 +24,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from webhook.api.connection import BEGAN_AT
 from webhook.api.http import Credentials, HttpProblem, answer, read_body, unauthorized
 from webhook.batching import Batcher
 from webhook.ledger.coalescing import Verdict
@@ -28,6 +36,10 @@ from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, Sns, SnsUnavail
 
 log = structlog.get_logger()
 
+ANSWER_SECONDS = 9.0
+"""From a notification's first byte to the answer. Below the ten seconds after which a store takes it for lost."""
+_LAST_SECONDS = 0.1
+"""A body that is not complete so shortly before the deadline is the sender's fault (408), not the ledger's (503)."""
 _LARGEST_FLUSH_ROWS = 2_000
 _LINGER_SECONDS = 0.004
 
@@ -75,19 +87,30 @@ class NotificationApi:
     async def notify(self, request: Request) -> Response:
         """Take one notification request."""
         source = self._source(request)
-        body = await self._body(request, source)
+        began_at = request.scope.get(BEGAN_AT, asyncio.get_running_loop().time())
+        deadline = began_at + ANSWER_SECONDS
+        try:
+            async with asyncio.timeout_at(deadline):
+                receipt = await self._take(request, source, deadline)
+        except TimeoutError:
+            late = f"the events were not written within {ANSWER_SECONDS:g} s of the request. Send them again"
+            raise HttpProblem(503, "deadline", late) from None
+        return answer(receipt)
+
+    async def _take(self, request: Request, source: Source, deadline: float) -> Receipt:
+        body = await self._body(request, source, deadline)
         if body is None:
-            return answer(Receipt())
+            return Receipt()
         with self._metrics.notification_seconds.labels(source.name).time():
             try:
                 batch = source.parse(body)
             except MalformedBody as error:
                 raise HttpProblem(400, "malformed", str(error)) from None
             verdicts = await self._batcher.submit(self._pipelines.route(batch))
-        return answer(Receipt(**{verdict.value: number for verdict, number in verdicts.items()}))
+        return Receipt(**{verdict.value: number for verdict, number in verdicts.items()})
 
     async def probe(self, request: Request) -> Response:
-        """Answer a store that asks whether somebody is there, before it sends anything."""
+        """Answer a store that checks the URL before it sends anything."""
         self._source(request)
         return Response(status_code=200)
 
@@ -110,13 +133,14 @@ class NotificationApi:
             known = ", ".join(sorted(self._sources))
             raise HttpProblem(404, "unknown-source", f"there is no source of that name; there are: {known}") from None
 
-    async def _body(self, request: Request, source: Source) -> bytes | None:
-        """What the store sent, from whom may send; None where that was not about objects."""
+    async def _body(self, request: Request, source: Source, deadline: float) -> bytes | None:
+        """The body of an authenticated request; None for a message of the store's that is not about objects."""
+        left_seconds = deadline - asyncio.get_running_loop().time() - _LAST_SECONDS
         sns = self._signed.get(source.name)
         if sns is not None and sns.wraps(request.headers):
-            return await self._opened(request, sns)
+            return await self._opened(request, sns, left_seconds)
         self._authenticate(request, source)
-        return await read_body(request, self._body_limit_bytes)
+        return await read_body(request, self._body_limit_bytes, left_seconds)
 
     def _authenticate(self, request: Request, source: Source) -> None:
         if self._secrets is None or self._secrets.allow(request.headers.get("authorization", "")):
@@ -127,11 +151,12 @@ class NotificationApi:
         self._metrics.refused.inc()
         raise unauthorized("the Authorization header is missing or carries none of the valid secrets")
 
-    async def _opened(self, request: Request, sns: Sns) -> bytes | None:
+    async def _opened(self, request: Request, sns: Sns, left_seconds: float) -> bytes | None:
         """What was published to a trusted topic. Its signature is the credential; no secret takes its place."""
+        limit_bytes = min(MAX_MESSAGE_BYTES, self._body_limit_bytes)
         try:
             sns.expect(request.headers)
-            return await sns.open(await read_body(request, min(MAX_MESSAGE_BYTES, self._body_limit_bytes)))
+            return await sns.open(await read_body(request, limit_bytes, left_seconds))
         except MalformedBody as error:
             raise HttpProblem(400, "malformed", str(error)) from None
         except UntrustedTopic as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3.0
 STATEMENT_SECONDS = 8.0
-"""Below the 10 s after which a store takes a notification for lost."""
+"""Longest time of one statement."""
 
 CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Two transactions got into each other's way: the same one again succeeds."""

@@ -150,7 +150,7 @@ async def test_a_client_that_does_not_finish_its_head_or_body_is_given_up(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
-    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 0.2)
     async with control_plane(postgres_dsn) as plane:
         for sent in (b"", HEAD, HEAD + b"content-length: 100\r\n\r\n{"):
             assert (await plane.exchange(sent)).startswith(b"HTTP/1.1 408 "), sent
@@ -591,6 +591,25 @@ async def test_the_answer_comes_only_after_the_commit(postgres_dsn: str) -> None
             assert not await plane.objects()
         assert (await answer).status_code == 200
         assert set(await plane.objects()) == {"a.jpg"}
+
+
+async def test_a_ledger_that_hangs_is_answered_503_in_time_and_the_events_are_taken_once(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 0.5)
+    writing, waiting = event("writing.jpg"), event("waiting.jpg")
+    async with control_plane(postgres_dsn) as plane:
+        async with ledger_held(plane):
+            first = asyncio.create_task(plane.post_events(writing))
+            await until(lambda: waiting_for_a_lock(plane))
+            for late in (await plane.post_events(waiting), await first):
+                assert (late.status_code, late.json()["error"]) == (503, "deadline")
+                assert int(late.headers["retry-after"]) >= 1
+        monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 9.0)
+        assert await plane.notify(writing, waiting) == {"duplicate": 2}, "both were written after their answers"
+        states = {key: row["state"] for key, row in (await plane.objects()).items()}
+        assert states == {"writing.jpg": "pending", "waiting.jpg": "pending"}
+        assert await plane.unaccounted() == {"events": 0, "changes": 0}
 
 
 async def test_requests_that_arrive_together_are_written_in_one_transaction(postgres_dsn: str) -> None:

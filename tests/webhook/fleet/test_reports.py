@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import pytest
+from rich.console import Console
 
 from tests.polling import until
 from tests.webhook.plane import configured, control_plane, event, serving
@@ -27,17 +31,19 @@ async def test_an_open_breaker_and_its_reason_are_told_by_a_replica_that_does_no
     ):
         await leader.notify(event("a.jpg"))
 
-        async def status() -> dict[str, object]:
+        async def status() -> dict[str, Any]:
             return dict((await other.admin("GET", "/v1/status")).json())
 
         async def is_open() -> bool:
-            return (await status())["pools"]["local"]["breaker"] == "open"  # type: ignore[index]
+            return bool((await status())["pools"]["local"]["breaker"] == "open")
 
         await until(is_open)
-        pool = (await status())["pools"]["local"]  # type: ignore[index]
+        pool = (await status())["pools"]["local"]
         assert pool["failed_starts"] >= 1
         assert pool["last_failure"] == "mint-failed: no such image (build it)"
-        shown = "".join(getattr(part, "plain", "") for part in render(await status()).renderables)  # type: ignore[attr-defined]
+        console = Console(width=200, file=io.StringIO())
+        console.print(render(await status()))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
         assert "Pool local: nothing is minted after failed starts. The last: mint-failed: no such image" in shown
         metrics = (await other.http.get("/metrics")).text
         assert 'yurt_breaker_open{pool="local"} 1.0' in metrics
