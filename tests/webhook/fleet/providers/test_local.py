@@ -150,7 +150,7 @@ async def start_control_plane(folder: Path, deeds: str) -> tuple[asyncio.subproc
     control_plane = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", CONTROL_PLANE, str(folder), deeds),
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
     )
     assert control_plane.stdout
     return control_plane, (await control_plane.stdout.readline()).decode().strip()
