@@ -38,7 +38,7 @@ from workers.retry import Backoff, NetworkFault
 MAX_ANSWER_BYTES = 8 << 20
 """Of one answer of the control plane."""
 ANSWER_SECONDS = 15.0
-"""Time for one answer, beside the wait that a long poll asked for."""
+"""Time limit for one response; a long poll's own wait is added to it."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -115,7 +115,7 @@ class ControlPlaneClient:
         return welcome
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
-        """Send settlements and ask for leases; takes up to ``request.wait`` seconds."""
+        """Send settlements and request leases; takes up to ``request.wait`` seconds."""
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
@@ -123,7 +123,7 @@ class ControlPlaneClient:
         return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
-        """Ask for presigned PUTs. Repeated until there is a response: the caller's lease is the time limit."""
+        """Request presigned PUTs. Repeated until there is a response: the caller's lease is the time limit."""
         answer: OutputsResponse = await Backoff().retrying()(self._outputs, lease_id, request)
         if [upload.name for upload in answer.uploads] != [output.name for output in request.outputs]:
             raise Rejected("The control plane answered with other outputs than it was asked for.")

@@ -5,8 +5,8 @@ are published and settled. All of it is bounded: at most ``2 · slots`` leases b
 
 Two loops call the control plane. One long poll at most waits for work. A settlement never waits for that poll: it goes
 out at once in a request of its own, which also asks for the next lease when no poll is under way. While every slot is
-busy and something is being published, the poll holds back, so that the settlement to come asks in its place: under load
-that is one round trip for each object instead of two.
+busy and something is being published, the poll holds back, so that the settlement to come asks for work in its place:
+under load that is one round trip for each object instead of two.
 
 The work ends when there was nothing to do for ``idle_seconds``, after ``drain`` (a signal, or a response that says so),
 and with `Unauthorized`, `Orphaned` or `Unfit`.
@@ -91,7 +91,7 @@ class Dispatcher:
     async def work(self) -> None:
         """Work until the agent is idle, drained or abandoned.
 
-        Raises `Unauthorized`, `Orphaned` and `Unfit`. Cancels the tasks that still run, whatever ends it.
+        Raises `Unauthorized`, `Orphaned` and `Unfit`. Cancels the tasks that still run.
         """
         try:
             await first_of(self._poll(), self._settle(), self._watch(), self._failure(), self._finished())
@@ -183,7 +183,7 @@ class Dispatcher:
         return self._count(Stage.HANDLING) < self._welcome.slots or not settling
 
     def _room(self) -> int:
-        """How many leases may be asked for."""
+        """How many leases the agent can take now."""
         slots = self._welcome.slots
         ahead = len(self._tasks) - self._count(Stage.PUBLISHING)
         return max(0, min(2 * slots - ahead, 4 * slots - len(self._tasks) - len(self._unsent), MAX_LEASES))

@@ -24,7 +24,7 @@ from workers.transfer import TransferClient
 _log = structlog.get_logger()
 
 HELLO_SECONDS = 600.0
-"""To reach the control plane for the first time; its welcome says how long to do without it from then on."""
+"""To reach the control plane for the first time; from then on the limit is ``orphan_seconds`` of its welcome."""
 _PRELOAD = ("photo",)
 """Handlers whose libraries are slow to load and that most pipelines use."""
 
@@ -112,7 +112,7 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
 
 
 async def _call_home(client: ControlPlaneClient) -> Welcome:
-    # The same instance with each repetition: the control plane tells it from a second process with the token.
+    # The same instance with each repetition: the control plane refuses a second process with the token.
     instance = secrets.token_urlsafe(24)
     try:
         async with asyncio.timeout(HELLO_SECONDS):

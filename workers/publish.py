@@ -24,7 +24,7 @@ from workers.protocol import MANIFEST, Lease, Output, OutputRequest, OutputsRequ
 from workers.transfer import MAX_UPLOAD_BYTES, ConditionFailed, TransferClient, UrlExpired
 
 _MAX_CONFLICTS = 3
-"""Times that another condition is asked for, for one output."""
+"""How often another condition is requested for one output."""
 _SLACK_BYTES = 64
 """Room for the manifest to grow from its draft to its end: times have more digits by then."""
 _USUAL_ETAG = "0" * 32

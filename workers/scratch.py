@@ -83,7 +83,7 @@ def _remove_dead(lock: Path) -> None:
 
 def _remove(folder: Path) -> None:
     discard(folder)
-    if not folder.exists():  # as long as anything is left, so is the lock file by which it is found
+    if not folder.exists():  # until all is removed the lock file stays: the next agent finds the folder by it
         _lock_of(folder).unlink(missing_ok=True)
 
 

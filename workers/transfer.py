@@ -392,8 +392,8 @@ async def _error_code(response: httpx.Response) -> str:
         body += chunk
         if len(body) >= _ERROR_BYTES:
             break
-    found = _ERROR_CODE.search(body)
-    return found[1].decode() if found else ""
+    code = _ERROR_CODE.search(body)
+    return code[1].decode() if code else ""
 
 
 def _unreachable(error: Exception) -> StoreFault:
