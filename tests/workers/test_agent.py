@@ -17,7 +17,7 @@ from workers.lifecycle import Exit
     ("name", "value"),
     [("YURT_URL", "ftp://x"), ("YURT_TOKEN", ""), ("YURT_LOG", "xml"), ("YURT_WORK_DIR", "/dev/null/x")],
 )
-async def test_a_wrong_environment_is_told_in_one_line(name: str, value: str, tmp_path: Path) -> None:
+async def test_a_wrong_environment_is_reported_in_one_line(name: str, value: str, tmp_path: Path) -> None:
     plane = StubControlPlane()
     plane.url = "http://127.0.0.1:1"
     async with agent(plane, tmp_path, **{name: value}) as process:

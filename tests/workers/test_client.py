@@ -32,8 +32,8 @@ async def test_hello_exchanges_the_one_time_token() -> None:
         welcome = await caller.hello(INSTANCE)
         assert (welcome.slots, welcome.token) == (3, WORKER_TOKEN)
         assert "token" not in repr(welcome)
-        again = await caller.lease(LeaseRequest(max=0))
-        assert again.leases == []
+        response = await caller.lease(LeaseRequest(max=0))
+        assert response.leases == []
 
 
 async def test_the_same_instance_may_say_hello_again_another_may_not() -> None:
@@ -138,7 +138,7 @@ async def test_a_malformed_answer_is_described_without_its_content() -> None:
         assert raised.value.__cause__ is None
 
 
-async def test_outputs_are_asked_for_until_there_is_an_answer() -> None:
+async def test_outputs_are_requested_until_there_is_a_response() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         lease = plane.offer("a")
         plane.faults["POST /v1/leases/1/outputs"] = [Response(status_code=s) for s in (503, 500, 429)]
@@ -153,7 +153,7 @@ async def test_outputs_are_asked_for_until_there_is_an_answer() -> None:
         assert "secret" not in repr(answer)
 
 
-async def test_outputs_that_were_not_asked_for() -> None:
+async def test_outputs_that_were_not_requested() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         lease = plane.offer("a")
         plane.renamed_outputs = {"a.txt": "b.txt"}

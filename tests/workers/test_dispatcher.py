@@ -50,7 +50,7 @@ async def test_the_next_is_handled_while_one_is_published(tmp_path: Path) -> Non
         assert isinstance(await plane.settlement(first), Done)
 
 
-async def test_slow_publishing_does_not_keep_places_idle_but_has_a_bound(tmp_path: Path) -> None:
+async def test_slow_publishing_keeps_no_slot_idle_but_is_bounded(tmp_path: Path) -> None:
     async with running(tmp_path) as plane:
         keys = [f"k{number}" for number in range(5)]
         gates = [plane.held.setdefault(f"PUT /store/out/{key}/copy.txt", asyncio.Event()) for key in keys]
@@ -116,7 +116,7 @@ async def test_a_settlement_that_is_not_understood_does_not_hold_up_others(tmp_p
         assert leases["bad"].token not in plane.settled
 
 
-async def test_a_full_disk_gives_the_object_back(tmp_path: Path) -> None:
+async def test_a_full_disk_releases_the_lease(tmp_path: Path) -> None:
     mount = 'mount -t tmpfs -o size=20m tmpfs "$YURT_WORK_DIR" && exec "$@"'
     wrapper = ("unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh")
     probe = await asyncio.create_subprocess_exec(
@@ -142,22 +142,22 @@ async def test_work_goes_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.Mo
         assert len(plane.of_kind("get")) == 1  # nothing was fetched that would not have fitted
 
 
-async def test_nothing_is_asked_for_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_lease_is_requested_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path, StubControlPlane(slots=2), DispatcherSettings(pause_seconds=3600)) as plane:
         gate = tmp_path / "gate"
-        placed = plane.offer("placed", shell(WAIT, str(gate)))
+        handled = plane.offer("handled", shell(WAIT, str(gate)))
         await in_the_handler(gate)
         monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
         assert isinstance(await plane.settlement(plane.offer("a")), Released)
         since = len(plane.events)
         plane.offer("b")
         gate.touch()  # what is in the handler is finished all the same
-        assert isinstance(await plane.settlement(placed), Done)
+        assert isinstance(await plane.settlement(handled), Done)
         assert [event for event in plane.events[since:] if event[0] == "ask"] == [("ask", 0, 1)]
         assert not plane.seen("lease", "b")
 
 
-async def test_a_machine_that_stays_broken_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agent_leaves_a_machine_that_stays_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = StubControlPlane()
     async with served(plane):
         monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
@@ -166,9 +166,9 @@ async def test_a_machine_that_stays_broken_is_left(tmp_path: Path, monkeypatch: 
         leases = [plane.offer(f"k{number}") for number in range(9)]
         async with asyncio.timeout(30):
             assert await task == Exit.UNFIT
-        given_back = [lease for lease in leases if lease.token in plane.settled]
-        assert 3 <= len(given_back) < 9
-        assert all(isinstance(plane.settled[lease.token], Released) for lease in given_back)
+        released = [lease for lease in leases if lease.token in plane.settled]
+        assert 3 <= len(released) < 9
+        assert all(isinstance(plane.settled[lease.token], Released) for lease in released)
 
 
 async def test_a_lease_lost_in_the_handler_ends_its_work(tmp_path: Path) -> None:

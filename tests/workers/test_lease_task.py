@@ -108,7 +108,7 @@ async def test_a_replica_behind(tmp_path: Path) -> None:
         assert len(plane.of_kind("get")) > 1
 
 
-async def test_what_the_manifest_names_is_not_worked_again(tmp_path: Path) -> None:
+async def test_content_that_the_manifest_names_is_not_handled_again(tmp_path: Path) -> None:
     async with running(tmp_path) as plane:
         first = await plane.settlement(plane.offer("a"))
         assert isinstance(first, Done)
@@ -122,10 +122,10 @@ async def test_what_the_manifest_names_is_not_worked_again(tmp_path: Path) -> No
         assert len(plane.of_kind("outputs")) == 1
 
 
-@pytest.mark.parametrize("there", [b"", b"{", b"[]", b"x" * (3 << 20)], ids=["empty", "torn", "other", "long"])
-async def test_a_manifest_that_cannot_be_read_means_nothing(tmp_path: Path, there: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"x" * (3 << 20)], ids=["empty", "torn", "other", "long"])
+async def test_a_manifest_that_cannot_be_read_means_nothing(tmp_path: Path, content: bytes) -> None:
     async with running(tmp_path) as plane:
-        plane.store["out/a/result.json"] = ServedContent(there)
+        plane.store["out/a/result.json"] = ServedContent(content)
         lease = plane.offer("a", manifest=True)
         plane.offers_to_replace = True
         assert isinstance(await plane.settlement(lease), Done)
@@ -137,18 +137,18 @@ async def test_a_manifest_of_other_content_or_of_another_object_means_work(tmp_p
         plane.store["out/b/result.json"] = plane.store["out/a/result.json"]
         plane.offers_to_replace = True
         assert isinstance(await plane.settlement(plane.offer("b", manifest=True)), Done)
-        believed = Expected(believed=True)
-        lease = plane.offer("a", manifest=True, data=b"something else", expected=believed)
+        newest = Expected(believed=True)
+        lease = plane.offer("a", manifest=True, data=b"something else", expected=newest)
         assert isinstance(await plane.settlement(lease), Done)
 
 
 async def test_content_not_newer_than_the_manifests_is_a_replica_that_is_behind(tmp_path: Path) -> None:
     async with running(tmp_path) as plane:
         await plane.settlement(plane.offer("a"))
-        told = Manifest.decode(plane.store["out/a/result.json"].data)
-        later = told.model_copy(
+        record = Manifest.decode(plane.store["out/a/result.json"].data)
+        later = record.model_copy(
             update={
-                "input": told.input.model_copy(update={"etag": "newer", "modified": MODIFIED + timedelta(seconds=5)})
+                "input": record.input.model_copy(update={"etag": "newer", "modified": MODIFIED + timedelta(seconds=5)})
             }
         )
         plane.store["out/a/result.json"] = ServedContent(later.encode())

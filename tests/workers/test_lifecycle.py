@@ -1,4 +1,4 @@
-"""The agent as a process: how it starts, how it ends, and what its exit codes and logs say."""
+"""The agent as a process: how it starts and ends, its exit codes and its logs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_signal_drains(number: int, tmp_path: Path) -> None:
         assert not plane.seen("lease", "waiting")
 
 
-async def test_a_second_signal_gives_everything_back_at_once(tmp_path: Path) -> None:
+async def test_a_second_signal_releases_everything_at_once(tmp_path: Path) -> None:
     async with working(tmp_path) as (plane, process):
         gate = tmp_path / "gate"
         placed = plane.offer("placed", shell(WAIT, str(gate)))
@@ -123,7 +123,7 @@ async def test_a_worker_that_is_slain_stops_at_once(tmp_path: Path) -> None:
         assert not plane.settled
 
 
-async def test_a_wrong_token_is_told_once(tmp_path: Path) -> None:
+async def test_a_wrong_token_is_sent_once(tmp_path: Path) -> None:
     async with served(StubControlPlane()) as plane:
         async with agent(plane, tmp_path, YURT_TOKEN="wrong-token-0123456789") as process:
             code, log = await exit_of(process)
@@ -146,7 +146,7 @@ async def test_hello_is_repeated_until_the_control_plane_is_there(tmp_path: Path
         assert len(plane.of_kind("hello")) == 3
 
 
-async def test_a_signal_ends_an_agent_that_has_not_reached_anybody(tmp_path: Path) -> None:
+async def test_a_signal_ends_an_agent_that_has_not_reached_the_control_plane(tmp_path: Path) -> None:
     plane = StubControlPlane()
     plane.held["POST /v1/workers/hello"] = asyncio.Event()
     async with served(plane), agent(plane, tmp_path) as process:
@@ -164,7 +164,7 @@ async def test_the_control_plane_goes_and_comes_back(tmp_path: Path) -> None:
             await stack.enter_async_context(agent(plane, tmp_path))
             lease = plane.offer("a", shell(WAIT, str(gate)))
             await in_the_handler(gate)
-        gate.touch()  # its result cannot be published: nobody says where
+        gate.touch()  # its result cannot be published: there is no control plane to offer a PUT
         async with served(plane, port):
             assert isinstance(await plane.settlement(lease), Done)
             assert isinstance(await plane.settlement(plane.offer("b")), Done)

@@ -55,7 +55,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_only_a_child_that_was_told_to_watches_its_input(watched: bool) -> None:
+def test_only_a_child_with_the_variable_watches_its_input(watched: bool) -> None:
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     with child(environment | ({ENVIRONMENT: "stdin"} if watched else {})) as process:
         assert process.stdout is not None

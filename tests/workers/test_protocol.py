@@ -17,7 +17,7 @@ def test_fields_that_a_newer_peer_added_are_ignored() -> None:
     assert LeaseRequest.model_validate({"max": 2, "colour": "red"}) == LeaseRequest(max=2)
 
 
-def test_a_settlement_is_told_by_its_outcome() -> None:
+def test_a_settlements_class_follows_from_its_outcome() -> None:
     released = Released(id=1, token=2)
     assert SETTLEMENT.validate_json(released.model_dump_json()) == released
     done = Done(id=1, token=2, fetched=Version(etag="e"), outputs=[])

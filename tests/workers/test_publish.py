@@ -14,7 +14,7 @@ from tests.workers.control_plane import (
 from workers.protocol import Done
 
 
-async def test_one_request_asks_for_all_outputs(tmp_path: Path) -> None:
+async def test_one_request_is_for_all_outputs(tmp_path: Path) -> None:
     async with running(tmp_path) as plane:
         await plane.settlement(plane.offer("a", shell('cp "$0" a.txt; cp "$0" b.txt')))
         assert plane.of_kind("outputs") == [("outputs", "a", "a.txt", "b.txt", "result.json")]
@@ -63,7 +63,7 @@ async def test_a_conflict_without_end(tmp_path: Path) -> None:
         assert not plane.seen("put", "out/a/result.json")
 
 
-async def test_an_expired_url_is_asked_for_once_more(tmp_path: Path) -> None:
+async def test_an_expired_url_is_replaced_once(tmp_path: Path) -> None:
     async with running(tmp_path) as plane:
         plane.faults["PUT /store/out/a/copy.txt"] = [Response(status_code=403)]
         assert isinstance(await plane.settlement(plane.offer("a")), Done)
@@ -88,7 +88,7 @@ async def test_a_lease_lost_while_publishing_publishes_nothing_further(tmp_path:
         lease = plane.offer("a", shell('cp "$0" a.txt; cp "$0" b.txt'))
         await plane.until(lambda: plane.seen("put", "out/a/b.txt") and plane.seen("put", "out/a/a.txt"))
         plane.lost.add(lease.token)
-        hold.set()  # its 412 makes the agent ask again, which is answered 409
+        hold.set()  # its 412 makes the agent request another PUT, which is answered 409
         assert isinstance(await plane.settlement(plane.offer("b")), Done)
         assert lease.token not in plane.settled
         assert not plane.seen("put", "out/a/result.json")

@@ -42,9 +42,9 @@ LIMIT = 1_000
 DATE = "Last-Modified: Wed, 04 Mar 2026 12:00:00 GMT\r\n"
 GOOD = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n{DATE}Content-Length: 5\r\n\r\nhello'
 Reason = tuple[str, bool, bool]
-"""Reason, whether the same request may help, whether another lease may."""
+"""Reason, whether the same request may succeed, whether another lease can help."""
 
-# ── what an answer means ───────────────────────────────────────────────────────────────────────────────────
+# ── what a response means ──────────────────────────────────────────────────────────────────────────────────
 
 NEWS = Expected(etag="e2", modified=LATER)
 """Newer content than the answers below carry."""
@@ -174,7 +174,7 @@ def test_what_content_means_beside_that_of_an_earlier_result(
 
 
 class Script:
-    """A store that answers one connection after the other as told: bytes, ``CLOSE`` or ``HANG``."""
+    """A store that answers each connection with the next of its answers: bytes, ``CLOSE`` or ``HANG``."""
 
     CLOSE = "close"
     HANG = "hang"

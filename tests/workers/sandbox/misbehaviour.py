@@ -30,7 +30,7 @@ def environment(job: Job) -> Result:
 
 
 def print_much(job: Job) -> Result:
-    """Write to every place that might be the protocol's."""
+    """Write to every stream that could carry the agent's messages."""
     print("x" * 100_000)
     sys.stdout.buffer.write(b"\x00\x00\x00\x05hello")
     os.write(1, b"\x00\x00\x00\x05hello")
@@ -160,7 +160,7 @@ def folder(job: Job) -> Result:
 
 
 def name_output(job: Job) -> Result:
-    """Return what the options say."""
+    """Return an output with the name and type in the options."""
     name, content_type = str(job.options["name"]), str(job.options["content_type"])
     target = job.output / "x.txt" if "/" in name or not name else job.output / name
     target.write_text("x")

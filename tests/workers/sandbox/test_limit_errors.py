@@ -1,4 +1,4 @@
-"""The words for a limit that was exceeded."""
+"""The errors for a limit that was exceeded."""
 
 from __future__ import annotations
 

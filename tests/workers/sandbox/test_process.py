@@ -1,4 +1,4 @@
-"""Jobs in real child processes: whatever a handler does ends its child and never the agent."""
+"""Jobs in real child processes: a handler that misbehaves ends its child and never the agent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(
 
 
 @pytest.mark.parametrize(
-    ("name", "reason", "retry", "words"),
+    ("name", "reason", "retry", "message"),
     [
         ("segfault", "crashed", True, "SIGSEGV"),
         ("vanish", "crashed", True, "exit code 3"),
@@ -76,11 +76,11 @@ async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(
         ("NOT_A_FUNCTION", "handler-error", True, "not a function"),
     ],
 )
-async def test_what_a_handler_does_wrong(folder: JobFolder, name: str, reason: str, retry: bool, words: str) -> None:
+async def test_what_a_handler_does_wrong(folder: JobFolder, name: str, reason: str, retry: bool, message: str) -> None:
     async with sandbox() as pool:
         error = await failure(pool, python(name), folder.job())
         assert (error.reason, error.retry) == (reason, retry), error.log
-        assert words in error.message
+        assert message in error.message
         assert await pid_of(pool, folder)
 
 

@@ -1,4 +1,4 @@
-"""What a child sends is checked."""
+"""The agent checks what a child sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workers.sandbox.replies import parse_reply, parse_state
 
 
 @pytest.mark.parametrize(
-    ("name", "content_type", "times", "words"),
+    ("name", "content_type", "times", "message"),
     [
         ("../x.txt", "text/plain", 1, "name"),
         ("", "text/plain", 1, "name"),
@@ -26,13 +26,13 @@ from workers.sandbox.replies import parse_reply, parse_state
     ],
 )
 async def test_names_and_types_are_checked(
-    folder: JobFolder, name: str, content_type: str, times: int, words: str
+    folder: JobFolder, name: str, content_type: str, times: int, message: str
 ) -> None:
     handler = python("name_output", {"name": name, "content_type": content_type, "times": times})
     async with sandbox() as pool:
         error = await failure(pool, handler, folder.job())
     assert error.reason == "handler-error"
-    assert words in error.message
+    assert message in error.message
 
 
 GOOD: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_a_reply_that_breaks_the_schema_is_the_handlers_error(changed: dict[str,
     assert (raised.value.reason, raised.value.retry) == ("handler-error", True)
 
 
-def test_a_child_that_is_not_ready_says_nothing_valid() -> None:
+def test_a_state_that_breaks_the_schema_is_refused() -> None:
     assert parse_state(b'{"resident_bytes": 5, "orphans": false}') == ChildState(5, orphans=False)
     with pytest.raises(ValidationError):
         parse_state(b'{"resident_bytes": "5", "orphans": false}')
