@@ -1,1 +1,1 @@
-"""The compute plane: runs where the control plane is not, and needs nothing of it but its URL and a token."""
+"""The compute plane: all that runs on a worker's machine, which needs only the control plane's URL and a token."""

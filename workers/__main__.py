@@ -1,4 +1,4 @@
-"""``python -m workers``."""
+"""Runs an agent: ``python -m workers``."""
 
 from __future__ import annotations
 

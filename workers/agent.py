@@ -1,4 +1,4 @@
-"""The agent: a process that leases objects from the control plane and works on them."""
+"""The entry point of the agent, the process that leases objects from the control plane and works on them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from workers import parent_death
 from workers.settings import Settings, SettingsError
 
 INTERRUPTED = 130
-"""Exit code of an agent that Ctrl-C reached before it could listen."""
+"""Exit code of an agent that Ctrl-C reached before its signal handlers were installed."""
 
 
 def main() -> int:
-    """Run an agent as the environment says until it leaves, and give its exit code (`workers.lifecycle.Exit`).
+    """Run an agent, configured by ``YURT_*`` variables, until it leaves; return its exit code (`lifecycle.Exit`).
 
     Takes over the process: its signals, its logs, its event loop.
     """
-    parent_death.hold()
+    parent_death.watch()
     try:
         return _run(Settings.take())
     except SettingsError as error:
@@ -27,10 +27,10 @@ def main() -> int:
 
 
 def _run(settings: Settings) -> int:
-    # Only now: a wrong environment is told at once, and a command line that imports this starts fast.
+    # Imported only now: a wrong environment is reported at once, and a command line that imports this starts fast.
     import asyncio
 
     from workers import lifecycle, log
 
     log.configure(settings.log)
-    return asyncio.run(lifecycle.live(settings))
+    return asyncio.run(lifecycle.run_agent(settings))

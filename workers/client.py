@@ -1,13 +1,13 @@
-"""The agent's side of the protocol: every call to the control plane, with a limit on what comes back.
+"""Calls the control plane: the agent's side of the worker protocol.
 
 ::
 
-    Fault
-    └── ControlFault
-        ├── Unreachable   nobody answered, or not now: ask again
+    NetworkFault
+    └── ControlPlaneFault
+        ├── Unreachable   no response, or one that says "not now": repeat the call
         ├── Unauthorized  the token is refused or revoked: leave
-        ├── LeaseLost     409: the lease belongs to another by now: stop its work
-        └── Rejected      the call itself is wrong: a fault of this program or another version
+        ├── LeaseLost     the lease has ended or belongs to another worker: stop its work
+        └── Rejected      the call itself is wrong: a fault of this program, or another version of the protocol
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from workers.retry import Backoff, NetworkFault
 MAX_ANSWER_BYTES = 8 << 20
 """Of one answer of the control plane."""
 ANSWER_SECONDS = 15.0
-"""Time for one answer, beside the wait that a long poll asked for."""
+"""Time limit for one response; a long poll's own wait is added to it."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -48,7 +48,7 @@ class ControlPlaneFault(NetworkFault):
 
 
 class Unreachable(ControlPlaneFault):
-    """No answer, or one that says: not now."""
+    """No response, or one that says "not now"."""
 
     def __init__(self, message: str, after_seconds: float = 0.0) -> None:
         super().__init__(message, transient=True, after_seconds=after_seconds)
@@ -62,23 +62,23 @@ class Unauthorized(ControlPlaneFault):
 
 
 class LeaseLost(ControlPlaneFault):
-    """The lease is no longer ours."""
+    """The lease has ended, or belongs to another worker."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, transient=False)
 
 
 class Rejected(ControlPlaneFault):
-    """The control plane does not understand the call, or we its answer."""
+    """The control plane did not understand the call, or its response was not understood."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, transient=False)
 
 
 class ControlPlaneClient:
-    """Calls to one control plane. Each is made once: who calls decides how often to repeat it.
+    """Calls one control plane. Each call is made once, but for ``outputs``: the caller decides how often to repeat it.
 
-    All raise `ControlFault`.
+    All raise `ControlPlaneFault`.
     """
 
     def __init__(self, url: str, token: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
@@ -103,9 +103,9 @@ class ControlPlaneClient:
         await self._http.aclose()
 
     async def hello(self, instance: str) -> Welcome:
-        """Call home.
+        """Exchange the one-time token for the worker's own, which is used from then on.
 
-        The token of the answer is used from then on. Raises `Unauthorized` when another did before.
+        Raises `Unauthorized` when another process has used the one-time token.
         """
         try:
             welcome = await self._call("workers/hello", Hello(instance=instance), Welcome)
@@ -115,15 +115,15 @@ class ControlPlaneClient:
         return welcome
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
-        """Settle and ask for work; takes up to ``request.wait`` seconds."""
+        """Send settlements and request leases; takes up to ``request.wait`` seconds."""
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
-        """Extend a lease."""
+        """Renew a lease."""
         return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
-        """Ask where to put outputs. Repeated until it is answered: the caller's lease is the time limit."""
+        """Request presigned PUTs. Repeated until there is a response: the caller's lease is the time limit."""
         answer: OutputsResponse = await Backoff().retrying()(self._outputs, lease_id, request)
         if [upload.name for upload in answer.uploads] != [output.name for output in request.outputs]:
             raise Rejected("The control plane answered with other outputs than it was asked for.")
@@ -172,10 +172,10 @@ class ControlPlaneClient:
 
 def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     try:
-        said = Problem.model_validate_json(content).message[:500]
+        explanation = Problem.model_validate_json(content).message[:500]
     except ValidationError:
-        said = "no explanation; is YURT_URL a Yurt control plane?"
+        explanation = "no explanation; is YURT_URL a Yurt control plane?"
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
-    return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {said}")
+    return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

@@ -1,6 +1,6 @@
-"""Coroutines that live and die together.
+"""Runs coroutines side by side, all of which have ended when the call returns.
 
-Unlike a task group's, an error is raised as itself, not inside a group.
+An error is raised as itself, not inside an exception group as by ``asyncio.TaskGroup``: callers catch it by its class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Every result, in order. The first error cancels the others, is waited out and then raised."""
+    """Return every result, in order. The first error cancels the others, and is raised once they have ended."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         if tasks:
@@ -25,10 +25,9 @@ async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def first_of(*coroutines: Coroutine[Any, Any, T]) -> T:
-    """The result or error of whichever ends first; the others are cancelled and waited for.
+    """Return the result, or raise the error, of the coroutine that ends first; cancel the others and wait for them.
 
-    Of several that ended at once an error wins, so that a lost lease is never hidden by work that was just
-    done.
+    Of several that ended at once an error wins, so that a lost lease is never hidden by work that was just done.
     """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
@@ -40,7 +39,7 @@ async def first_of(*coroutines: Coroutine[Any, Any, T]) -> T:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs and wait until all of it is gone. Their errors are somebody else's business."""
+    """Cancel the tasks that still run, and wait until all have ended. Their errors are ignored."""
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

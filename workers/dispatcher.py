@@ -1,17 +1,15 @@
-"""Keeps an agent's places busy: asks for leases, runs them, settles them.
+"""Keeps an agent's slots busy: asks for leases, runs them, sends their settlements.
 
-Three things overlap. While ``slots`` objects are in the handler, as many again are fetched ahead, and those
-before are published and settled. All of it is bounded: at most ``2 · slots`` leases before publishing, ``4 ·
-slots`` in all.
+Three things overlap. While ``slots`` objects are in the handler, as many again are fetched ahead, and the ones before
+are published and settled. All of it is bounded: at most ``2 · slots`` leases before publishing, ``4 · slots`` in all.
 
-Two loops talk to the control plane. One long poll at most waits for work; a settlement never waits for it,
-but goes out at once in a request of its own, which asks for the next lease in the same round trip when no
-poll is under way. While every place is busy and something is being published, the poll holds back for that
-settlement to ask in its stead.
+Two loops call the control plane. One long poll at most waits for work. A settlement never waits for that poll: it goes
+out at once in a request of its own, which also asks for the next lease when no poll is under way. While every slot is
+busy and something is being published, the poll holds back, so that the settlement to come asks for work in its place:
+under load that is one round trip for each object instead of two.
 
-What ends it: nothing to do for ``idle_seconds``, ``drain`` (a signal, or the control plane's word),
-`Unauthorized`, `Orphaned` when the control plane has been gone too long, `Unfit` when this machine cannot
-work.
+The work ends when there was nothing to do for ``idle_seconds``, after ``drain`` (a signal, or a response that says so),
+and with `Unauthorized`, `Orphaned` or `Unfit`.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ import structlog
 from workers.client import LeaseLost, Rejected, Unauthorized
 from workers.concurrency import end, first_of
 from workers.heartbeat import Heartbeat
-from workers.lease_task import LeaseTask, Stage, Tools, failed
+from workers.lease_task import LeaseTask, Stage, WorkerResources, failed
 from workers.protocol import (
     MAX_LEASES,
     MAX_WAIT_SECONDS,
@@ -41,30 +39,29 @@ from workers.protocol import (
     Welcome,
 )
 from workers.retry import Backoff
-from workers.sandbox import WorkerFault
+from workers.sandbox.errors import WorkerFault
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """Times that matter to nobody but the agent itself."""
+class DispatcherSettings:
+    """Limits and times that no other part of Yurt depends on."""
 
-    faults: int = 3
-    """Faults of this machine in a row after which it leaves."""
+    max_faults: int = 3
+    """Faults of this machine in a row after which the agent leaves."""
     pause_seconds: float = 5.0
     """Without new work after a fault; doubles with each."""
     abandon_seconds: float = 3.0
-    """To tell the control plane what is given back when leaving at once."""
+    """To tell the control plane which leases are released when leaving at once."""
     poll_seconds: float = 0.5
-    """An empty answer that came sooner is followed by a rest: a peer that does not wait must not be
-    flooded."""
+    """At least so long between two polls without work: a control plane that does not wait must not be flooded."""
     rejected_seconds: float = 10.0
-    """Rest after a call that the control plane did not understand: it may just be changing its version."""
+    """Rest after a call that the control plane did not understand: its version may just be changing."""
 
 
 class Orphaned(Exception):
-    """The control plane has been gone for too long. Nobody can want this machine's work any more."""
+    """The control plane has not answered for too long: it may have given up this machine already."""
 
 
 class Unfit(Exception):
@@ -72,152 +69,166 @@ class Unfit(Exception):
 
 
 class Dispatcher:
-    """One agent's work from its welcome to its leave. Use on one event loop, and once."""
+    """One agent's work from its welcome until it leaves. Use on one event loop, and once."""
 
-    def __init__(self, welcome: Welcome, tools: Tools, pace: Pace | None = None) -> None:
+    def __init__(
+        self, welcome: Welcome, resources: WorkerResources, settings: DispatcherSettings | None = None
+    ) -> None:
         self._welcome = welcome
-        self._tools = tools
-        self._pace = pace or Pace()
-        self._runs: dict[int, tuple[LeaseTask, asyncio.Task[Settlement | None]]] = {}
-        """By fencing token: an object may be leased anew before its old lease here has ended."""
-        self._outbox: list[Settlement] = []
+        self._resources = resources
+        self._settings = settings or DispatcherSettings()
+        self._tasks: dict[int, tuple[LeaseTask, asyncio.Task[Settlement | None]]] = {}
+        """By fencing token, not by object: an object may be leased anew before its old task here has ended."""
+        self._unsent: list[Settlement] = []
         self._released: set[int] = set()
-        """Tokens of runs that were cancelled to be given back."""
+        """Tokens of tasks that were cancelled to release their leases."""
         self._faults = 0
-        self._leaving = self._given_up = self._asking = self._paused = self._unfit = False
+        self._draining = self._abandoned = self._requesting = self._paused = self._unfit = False
         self._busy_at = time.monotonic()
         self._changed = asyncio.Event()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def work(self) -> None:
-        """Until there is nothing more to do.
+        """Work until the agent is idle, drained or abandoned.
 
-        Raises `Unauthorized`, `Orphaned` and `Unfit`; kills what still runs.
+        Raises `Unauthorized`, `Orphaned` and `Unfit`. Cancels the tasks that still run.
         """
         try:
-            await first_of(self._poll(), self._settle(), self._watch(), self._failure(), self._left())
+            await first_of(self._poll(), self._settle(), self._watch(), self._failure(), self._finished())
         finally:
-            await end([task for _, task in self._runs.values()])
+            await end([task for _, task in self._tasks.values()])
         if self._unfit:
             raise Unfit(f"{self._faults} faults of this machine in a row.")
 
     def drain(self, reason: str) -> None:
-        """Take no more work, give back what is not in the handler yet, finish the rest."""
-        if not self._leaving:
-            _log.info("draining", reason=reason, runs=len(self._runs), handling=self._count(Stage.HANDLING))
-            self._leaving = True
+        """Take no more work, release what is not in the handler yet, finish the rest."""
+        if not self._draining:
+            _log.info("draining", reason=reason, runs=len(self._tasks), handling=self._count(Stage.HANDLING))
+            self._draining = True
             self._release(Stage.FETCHED)
 
     def abandon(self) -> None:
-        """Give everything back and leave at once."""
+        """Release everything and leave at once."""
         self.drain("abandoned")
         self._release(Stage.PUBLISHING)
-        asyncio.get_running_loop().call_later(self._pace.abandon_seconds, self._give_up)
+        asyncio.get_running_loop().call_later(self._settings.abandon_seconds, self._give_up)
 
-    # ── asking and settling ─────────────────────────────────────────────────────────────────────────────────
+    # ── requests for work, and settlements ──────────────────────────────────────────────────────────────────
 
     async def _poll(self) -> NoReturn:
         while True:
-            await self._until(self._may_ask)
-            # Cut by leaving or a pause. Who hangs up is granted nothing, but for what just crosses the wire.
-            await first_of(self._ask(), self._until(lambda: self._leaving or self._paused))
+            await self._until(self._may_poll)
+            # Cut by draining or a pause: the control plane grants nothing to a connection that is closed, but for a
+            # lease that is crossing the wire.
+            await first_of(self._poll_once(), self._until(lambda: self._draining or self._paused))
 
-    async def _ask(self) -> None:
-        asked_at = time.monotonic()
+    async def _poll_once(self) -> None:
+        started_at = time.monotonic()
         wait = self._wait_seconds()
-        answer = await self._exchange(LeaseRequest(max=self._room(), wait=wait))
-        if answer is None or answer.leases or self._leaving:
+        response = await self._exchange(LeaseRequest(max=self._room(), wait=wait))
+        if response is None or response.leases or self._draining:
             return
-        if not self._runs and time.monotonic() - self._busy_at >= self._welcome.idle_seconds:
+        if not self._tasks and time.monotonic() - self._busy_at >= self._welcome.idle_seconds:
             self.drain("idle")
-        await asyncio.sleep(min(wait, self._pace.poll_seconds) - (time.monotonic() - asked_at))
+        await asyncio.sleep(min(wait, self._settings.poll_seconds) - (time.monotonic() - started_at))
 
     async def _settle(self) -> NoReturn:
         while True:
-            await self._until(lambda: bool(self._outbox))
-            batch = self._outbox[:MAX_LEASES]
-            room = 0 if self._asking or self._leaving or self._paused else self._room()
+            await self._until(lambda: bool(self._unsent))
+            batch = self._unsent[:MAX_LEASES]
+            room = 0 if self._requesting or self._draining or self._paused else self._room()
             if await self._exchange(LeaseRequest(max=room, settle=batch)) is None:
                 await self._settle_singly(batch)
-            del self._outbox[: len(batch)]
+            # Only now: a settlement that is being sent still counts in ``_room``, and keeps the agent from leaving.
+            del self._unsent[: len(batch)]
             self._notify()
 
     async def _settle_singly(self, batch: list[Settlement]) -> None:
-        """One settlement that is not understood must not hold up the others. Its lease runs out by itself."""
+        """Send each settlement of a refused batch alone: a malformed one must not hold up the others.
+
+        Its own lease runs out.
+        """
         for settlement in batch if len(batch) > 1 else []:
             await self._exchange(LeaseRequest(max=0, settle=[settlement]))
 
     async def _exchange(self, request: LeaseRequest) -> LeaseResponse | None:
-        """One request, repeated until it is answered. None when it was not understood."""
-        self._asking |= request.max > 0
+        """Send one request until it is answered. None when it was not understood."""
+        self._requesting |= request.max > 0
         try:
-            answer: LeaseResponse = await Backoff().retrying()(self._tools.control.lease, request)
+            response: LeaseResponse = await Backoff().retrying()(self._resources.client.lease, request)
         except (Rejected, LeaseLost) as error:
             _log.error("rejected", error=error.message)
-            await asyncio.sleep(0 if request.settle else self._pace.rejected_seconds)
+            await asyncio.sleep(0 if request.settle else self._settings.rejected_seconds)
             return None
         finally:
-            self._asking &= request.max == 0
-        self._take(answer)
-        return answer
+            self._requesting &= request.max == 0
+        self._accept(response)
+        return response
 
-    def _take(self, answer: LeaseResponse) -> None:
-        for settled in answer.settled:
+    def _accept(self, response: LeaseResponse) -> None:
+        for settled in response.settled:
             if not settled.accepted:
                 _log.warning("settled-late", lease=settled.id, token=settled.token)
-        if answer.drain:
+        # First: the leases of a response that drains are released, not started.
+        if response.drain:
             self.drain("told to")
-        for lease in answer.leases:
+        for lease in response.leases:
             self._start(lease)
         self._notify()
 
-    def _may_ask(self) -> bool:
-        if self._leaving or self._paused or self._asking or self._room() == 0:
+    def _may_poll(self) -> bool:
+        if self._draining or self._paused or self._requesting or self._room() == 0:
             return False
-        settling = self._count(Stage.PUBLISHING) + len(self._outbox)
+        settling = self._count(Stage.PUBLISHING) + len(self._unsent)
         return self._count(Stage.HANDLING) < self._welcome.slots or not settling
 
     def _room(self) -> int:
+        """How many leases the agent can take now."""
         slots = self._welcome.slots
-        ahead = len(self._runs) - self._count(Stage.PUBLISHING)
-        return max(0, min(2 * slots - ahead, 4 * slots - len(self._runs) - len(self._outbox), MAX_LEASES))
+        ahead = len(self._tasks) - self._count(Stage.PUBLISHING)
+        return max(0, min(2 * slots - ahead, 4 * slots - len(self._tasks) - len(self._unsent), MAX_LEASES))
 
     def _wait_seconds(self) -> float:
+        """How long a poll may wait: no longer than until the agent would leave as idle."""
         idle = self._welcome.idle_seconds
         longest = min(MAX_WAIT_SECONDS, self._longest_silence_seconds, idle)
-        if self._runs or self._outbox:
+        if self._tasks or self._unsent:
             return longest
         return min(longest, max(self._busy_at + idle - time.monotonic(), 0.0))
 
     @property
     def _longest_silence_seconds(self) -> float:
-        """Every answer proves that the control plane is there: ask three times before it seems gone."""
+        """Each response proves that the control plane is there: call three times before it seems gone."""
         return self._welcome.orphan_seconds / 3
 
-    # ── running ─────────────────────────────────────────────────────────────────────────────────────────────
+    # ── leases at work ──────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, lease: Lease) -> None:
-        if self._leaving:
-            self._outbox.append(Released(id=lease.id, token=lease.token))
-        elif lease.token not in self._runs:
-            for old, task in self._runs.values():
-                if old.lease.id == lease.id:  # leased anew: what is done under the old token is in vain
-                    task.cancel()
-            tenure = Heartbeat(lease, self._tools.control, longest_beat_seconds=self._longest_silence_seconds)
-            run = LeaseTask(lease, tenure, self._tools, self._notify)
-            task = asyncio.create_task(self._outcome(run))
-            task.add_done_callback(partial(self._ended, run))
-            self._runs[lease.token] = run, task
+        if self._draining:
+            self._unsent.append(Released(id=lease.id, token=lease.token))
+        elif lease.token not in self._tasks:
+            self._cancel_older(lease)
+            heartbeat = Heartbeat(lease, self._resources.client, longest_beat_seconds=self._longest_silence_seconds)
+            lease_task = LeaseTask(lease, heartbeat, self._resources, self._notify)
+            task = asyncio.create_task(self._run(lease_task, heartbeat))
+            task.add_done_callback(partial(self._ended, lease_task))
+            self._tasks[lease.token] = lease_task, task
 
-    async def _outcome(self, run: LeaseTask) -> Settlement | None:
-        """Run to the end. None when there is nothing to settle."""
-        lease = run.lease
+    def _cancel_older(self, lease: Lease) -> None:
+        """Stop the work under an older token of the same object: its settlement would be refused."""
+        for older, task in self._tasks.values():
+            if older.lease.id == lease.id:
+                task.cancel()
+
+    async def _run(self, lease_task: LeaseTask, heartbeat: Heartbeat) -> Settlement | None:
+        """Run a lease task for as long as its heartbeat holds. None when there is nothing to settle."""
+        lease = lease_task.lease
         structlog.contextvars.bind_contextvars(
             lease=lease.id, token=lease.token, pipeline=lease.pipeline, key=lease.key
         )
         _log.info("leased", attempt=lease.attempt)
         try:
-            return await first_of(run.perform(), run.tenure.keep())
+            return await first_of(lease_task.run(), heartbeat.renew())
         except LeaseLost as lost:
             _log.warning("lease-lost", error=lost.message)
             return None
@@ -227,81 +238,85 @@ class Dispatcher:
         except Rejected as error:
             return failed(lease, "protocol", error.message, retry=True)
         except (WorkerFault, OSError) as fault:
-            self._fault(fault)
+            self._pause_after(fault)
             return Released(id=lease.id, token=lease.token)
         except Exception:
             _log.exception("agent-fault")
             return failed(lease, "agent-fault", "The worker has a fault of its own; see its log.", retry=True)
 
-    def _ended(self, run: LeaseTask, task: asyncio.Task[Settlement | None]) -> None:
-        lease = run.lease
+    def _ended(self, lease_task: LeaseTask, task: asyncio.Task[Settlement | None]) -> None:
+        lease = lease_task.lease
         settlement = None if task.cancelled() else task.result()
         if task.cancelled() and lease.token in self._released:
             settlement = Released(id=lease.id, token=lease.token)
         if settlement is not None:
-            self._outbox.append(settlement)
-            _log_outcome(lease, settlement)
+            self._unsent.append(settlement)
+            _log_settlement(lease, settlement)
         if isinstance(settlement, Done):
             self._faults = 0
         self._released.discard(lease.token)
-        del self._runs[lease.token]
+        del self._tasks[lease.token]
         self._busy_at = time.monotonic()
         self._notify()
 
     def _release(self, latest: Stage) -> None:
-        for token, (run, task) in self._runs.items():
-            if run.stage <= latest:
+        """Cancel the tasks that have come no further than ``latest``, and release their leases."""
+        for token, (lease_task, task) in self._tasks.items():
+            if lease_task.stage <= latest:
                 self._released.add(token)
                 task.cancel()
         self._notify()
 
-    def _fault(self, fault: Exception) -> None:
-        """This machine, not the object, is to blame: rest for a while, leave when that does not help."""
+    def _pause_after(self, fault: Exception) -> None:
+        """Take no work for a while after a fault of this machine; leave when that has not helped."""
         _log.error("worker-fault", error=str(fault))
-        if self._paused:  # what ran beside it met the same fault
+        if self._paused:  # the tasks beside it met the same fault: one full disk is not a row of faults
             return
         self._faults += 1
-        if self._faults >= self._pace.faults:
+        if self._faults >= self._settings.max_faults:
             self._unfit = True
             self.drain("unfit")
             return
         self._paused = True
-        pause = self._pace.pause_seconds * 2 ** (self._faults - 1)
+        pause = self._settings.pause_seconds * 2 ** (self._faults - 1)
+        # No longer than the control plane may be silent: without a request it would seem gone.
         asyncio.get_running_loop().call_later(min(pause, self._longest_silence_seconds), self._resume)
 
     def _resume(self) -> None:
         self._paused = False
         self._notify()
 
-    # ── ending ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _watch(self) -> NoReturn:
-        patience = self._welcome.orphan_seconds
-        # Not a poll: each sleep ends when there may be something to see.
-        while (left := self._tools.control.answered_at + patience - time.monotonic()) > 0:  # noqa: ASYNC110
+        """Raise `Orphaned` once the control plane has not answered for ``orphan_seconds``."""
+        orphan_seconds = self._welcome.orphan_seconds
+        # Not a poll: each sleep ends at the earliest moment at which the time can have run out.
+        while (left := self._resources.client.answered_at + orphan_seconds - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
-        raise Orphaned(f"The control plane has not answered for {patience:g} s.")
+        raise Orphaned(f"The control plane has not answered for {orphan_seconds:g} s.")
 
     async def _failure(self) -> None:
         await self._fatal
 
-    async def _left(self) -> None:
-        await self._until(lambda: self._given_up or (self._leaving and not self._runs and not self._outbox))
+    async def _finished(self) -> None:
+        await self._until(lambda: self._abandoned or (self._draining and not self._tasks and not self._unsent))
 
     def _fail(self, error: Exception) -> None:
         if not self._fatal.done():
             self._fatal.set_exception(error)
 
     def _give_up(self) -> None:
-        self._given_up = True
+        self._abandoned = True
         self._notify()
 
-    # ── what changed ────────────────────────────────────────────────────────────────────────────────────────
+    # ── changes of state ────────────────────────────────────────────────────────────────────────────────────
 
     def _count(self, stage: Stage) -> int:
-        return sum(run.stage is stage for run, _ in self._runs.values())
+        return sum(lease_task.stage is stage for lease_task, _ in self._tasks.values())
 
     def _notify(self) -> None:
+        # A new event each time, not ``clear``: every waiter sees each change, in whichever order they run.
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -310,6 +325,6 @@ class Dispatcher:
             await self._changed.wait()
 
 
-def _log_outcome(lease: Lease, settlement: Settlement) -> None:
-    facts = settlement.model_dump(include={"outcome", "reason", "message", "retry", "seconds"})
-    _log.info("ended", lease=lease.id, token=lease.token, pipeline=lease.pipeline, key=lease.key, **facts)
+def _log_settlement(lease: Lease, settlement: Settlement) -> None:
+    fields = settlement.model_dump(include={"outcome", "reason", "message", "retry", "seconds"})
+    _log.info("ended", lease=lease.id, token=lease.token, pipeline=lease.pipeline, key=lease.key, **fields)

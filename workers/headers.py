@@ -1,4 +1,4 @@
-"""What HTTP headers say, as far as a peer can be believed: anything unreadable counts as not there."""
+"""Parses HTTP headers of peers that may send anything: a value that cannot be read counts as absent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _ETAG_LENGTH = 200
 
 
 def plain_etag(value: str | None) -> str | None:
-    """An ETag without its quotes and weak prefix; None also for one that no store would make."""
+    """Return an ETag without its quotes and weak prefix; None when it is absent, too long or not printable."""
     etag = (value or "").strip().removeprefix("W/").removeprefix("w/").strip('"')
     return etag if 0 < len(etag) <= _ETAG_LENGTH and etag.isprintable() else None
 
 
 def http_date(value: str | None) -> datetime | None:
-    """A date with its zone; HTTP gives whole seconds."""
+    """Parse a date; it has a time zone, and whole seconds."""
     try:
         date = parsedate_to_datetime(value) if value else None
     except (ValueError, OverflowError):
@@ -27,12 +27,12 @@ def http_date(value: str | None) -> datetime | None:
 
 
 def content_length(value: str | None) -> int | None:
-    """Bytes."""
+    """Parse a ``Content-Length`` in bytes."""
     return int(value) if value and len(value) < 20 and value.isascii() and value.isdigit() else None
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float:
-    """Seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3: seconds or a date), at most 30; 0 without one."""
+    """Return the seconds of a ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date), at most 30; 0 without one."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), MAX_RETRY_AFTER_SECONDS)

@@ -1,4 +1,4 @@
-"""What an agent does with one lease: fetch ▸ handle ▸ publish, and the settlement that comes of it."""
+"""Performs one lease: fetches the input, runs the handler, publishes the outputs, and returns the settlement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers import manifest
-from workers.bench import Bench
 from workers.client import ControlPlaneClient
 from workers.handlers import HandlerError, Job, Result
 from workers.heartbeat import Heartbeat
@@ -30,8 +29,9 @@ from workers.protocol import (
     Version,
 )
 from workers.publish import Publisher
+from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
-from workers.transfer import Nothing, StoreFault, TransferClient, require_space
+from workers.transfer import NoDownload, StoreFault, TransferClient, require_space
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000
@@ -39,72 +39,71 @@ _LOG_LENGTH = 16_000
 
 
 class Stage(enum.IntEnum):
-    """How far a run has come."""
+    """How far a lease's work has come."""
 
     FETCHING = 1
     FETCHED = 2
-    """Waits for a free place."""
+    """Waits for a free slot of the sandbox."""
     HANDLING = 3
     PUBLISHING = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What every run of an agent shares."""
+class WorkerResources:
+    """What all lease tasks of an agent share."""
 
-    control: ControlPlaneClient
-    store: TransferClient
-    bench: Bench
+    client: ControlPlaneClient
+    transfer: TransferClient
+    sandbox: Sandbox
     scratch: Scratch
 
 
 class LeaseTask:
-    """One lease at work. ``changed`` is called at each new ``stage``."""
+    """The work on one lease. ``changed`` is called at each new ``stage``."""
 
-    def __init__(self, lease: Lease, tenure: Heartbeat, tools: Tools, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, lease: Lease, heartbeat: Heartbeat, resources: WorkerResources, changed: Callable[[], None]
+    ) -> None:
         self.lease = lease
-        self.tenure = tenure
         self.stage = Stage.FETCHING
-        self._tools = tools
+        self._heartbeat = heartbeat
+        self._resources = resources
         self._changed = changed
         self._seconds: dict[str, float] = {}
-        self._known: tuple[Version, list[Output]]
+        self._earlier_result: tuple[Version, list[Output]]
 
-    async def perform(self) -> Settlement:
-        """Work, and say what came of it.
+    async def run(self) -> Settlement:
+        """Do the work under the lease, and return its settlement.
+
+        Ends when it is cancelled, and leaves nothing in the scratch folder.
 
         Raises:
             LeaseLost: stop, settle nothing.
             Unauthorized: stop everything.
-            Rejected: the control plane does not understand us.
-            WorkerFault, OSError: it is this machine's fault, not the object's.
+            Rejected: the control plane did not understand a request.
+            WorkerFault, OSError: this machine is to blame, not the object.
         """
-        folder = self._tools.scratch.folder(f"{self.lease.id}-{self.lease.token}")
+        folder = self._resources.scratch.folder(f"{self.lease.id}-{self.lease.token}")
         try:
-            return await self._work(folder)
+            return await self._perform(folder)
         except HandlerError as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry, log=error.log)
         except StoreFault as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry)
         finally:
-            # Shielded: a lease that is cancelled twice leaves no folder behind either.
+            # Shielded: a task that is cancelled twice leaves no folder behind either.
             await asyncio.shield(asyncio.to_thread(discard, folder))
 
-    async def _work(self, folder: Path) -> Settlement:
+    async def _perform(self, folder: Path) -> Settlement:
         source = folder / "input"
         with self._timed("fetch"):
             fetched = await self._fetch(source)
-        if isinstance(fetched, Nothing):
-            return self._nothing(fetched)
+        if isinstance(fetched, NoDownload):
+            return self._without_work(fetched)
         job = self._job(source, folder / "output", fetched)
         result = await self._handle(job)
         self._enter(Stage.PUBLISHING)
-        publisher = Publisher(
-            self.lease, fetched, tenure=self.tenure, control=self._tools.control, store=self._tools.store
-        )
-        spent = dict(self._seconds)
-        with self._timed("publish"):
-            outputs = await publisher.publish(result, job.output, spent, folder)
+        outputs = await self._publish(result, job.output, fetched, folder)
         return Done(
             id=self.lease.id,
             token=self.lease.token,
@@ -113,43 +112,48 @@ class LeaseTask:
             seconds=self._seconds,
         )
 
-    async def _fetch(self, path: Path) -> Version | Nothing:
+    async def _fetch(self, path: Path) -> Version | NoDownload:
+        # Before the request: a machine whose disk is full should cost the store nothing.
         require_space(path.parent, 0)
-        return await self._tools.store.download(
+        return await self._resources.transfer.download(
             self.lease.input,
             self.lease.expected,
             path,
             limit_bytes=self.lease.handler.limits.input_bytes,
-            known=self._earlier(self.lease.manifest) if self.lease.manifest else None,
+            earlier=self.earlier_version(self.lease.manifest) if self.lease.manifest else None,
         )
 
-    async def _earlier(self, source: Download) -> Version | None:
-        """What an earlier result was made from, which the ledger may have forgotten."""
-        found = await self._tools.store.read(source, limit_bytes=2 * manifest.MAX_BYTES)
-        if found is None:
+    async def earlier_version(self, source: Download) -> Version | None:
+        """Return the input version of an earlier result, which its manifest names and the ledger may have forgotten.
+
+        None when there is no manifest, or none of this object that can be read: then the object is handled again.
+        """
+        stored = await self._resources.transfer.read(source, limit_bytes=2 * manifest.MAX_BYTES)
+        if stored is None:
             return None
-        content, etag = found
+        content, etag = stored
         try:
-            said = Manifest.decode(content)
+            record = Manifest.decode(content)
         except ValueError:
             return None
         lease = self.lease
-        if (said.pipeline, said.bucket, said.key) != (lease.pipeline, lease.bucket, lease.key):
+        if (record.pipeline, record.bucket, record.key) != (lease.pipeline, lease.bucket, lease.key):
             return None
         own = Output(name=MANIFEST, etag=etag, size=len(content), content_type=manifest.CONTENT_TYPE)
-        self._known = said.input, [*said.outputs, own]
-        return said.input
+        self._earlier_result = record.input, [*record.outputs, own]
+        return record.input
 
-    def _nothing(self, found: Nothing) -> Settlement:
+    def _without_work(self, reason: NoDownload) -> Settlement:
         """The settlement where there is nothing to handle."""
         id, token = self.lease.id, self.lease.token
-        match found:
-            case Nothing.ABSENT:
+        match reason:
+            case NoDownload.ABSENT:
                 return Absent(id=id, token=token)
-            case Nothing.UNCHANGED:
+            case NoDownload.UNCHANGED:
                 return Unchanged(id=id, token=token)
-            case Nothing.KNOWN:
-                fetched, outputs = self._known
+            case NoDownload.IN_MANIFEST:
+                # The ledger has forgotten the result: it learns the version and the outputs again.
+                fetched, outputs = self._earlier_result
                 return Unchanged(id=id, token=token, fetched=fetched, outputs=outputs)
 
     def _job(self, source: Path, output: Path, fetched: Version) -> Job:
@@ -164,10 +168,22 @@ class LeaseTask:
 
     async def _handle(self, job: Job) -> Result:
         self._enter(Stage.FETCHED)
-        async with self._tools.bench.place() as sandbox:
+        async with self._resources.sandbox.child() as child:
             self._enter(Stage.HANDLING)
             with self._timed("handle"):
-                return await sandbox.run(self.lease.handler, job)
+                return await child.run(self.lease.handler, job)
+
+    async def _publish(self, result: Result, outputs: Path, fetched: Version, folder: Path) -> list[Output]:
+        publisher = Publisher(
+            self.lease,
+            fetched,
+            heartbeat=self._heartbeat,
+            client=self._resources.client,
+            transfer=self._resources.transfer,
+        )
+        earlier_steps = dict(self._seconds)
+        with self._timed("publish"):
+            return await publisher.publish(result, outputs, earlier_steps, folder)
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage
@@ -181,7 +197,7 @@ class LeaseTask:
 
 
 def failed(lease: Lease, reason: str, message: str, *, retry: bool, log: str = "") -> Failed:
-    """A failure as the protocol allows it: a handler may say anything, at any length."""
+    """Return a failure that the protocol allows: a handler chooses its texts freely, at any length."""
     return Failed(
         id=lease.id,
         token=lease.token,
@@ -194,4 +210,4 @@ def failed(lease: Lease, reason: str, message: str, *, retry: bool, log: str = "
 
 def _clean(text: str) -> str:
     """Without lone surrogates, which no JSON in UTF-8 can carry, and NUL, which PostgreSQL does not take."""
-    return text.encode(errors="replace").decode().replace("\0", "�")
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,4 +1,4 @@
-"""One process's life: call home, work, leave; what every end of it means for the exit code."""
+"""Runs one agent from its start to its exit code: calls home, works, leaves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enum import IntEnum
 
 import structlog
 
-from workers.bench import Bench
 from workers.client import ControlPlaneClient, Rejected, Unauthorized
 from workers.concurrency import first_of
-from workers.dispatcher import Dispatcher, Orphaned, Pace, Unfit
-from workers.lease_task import Tools
+from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
+from workers.lease_task import WorkerResources
 from workers.protocol import Welcome
 from workers.retry import Backoff
+from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch
 from workers.settings import Settings
 from workers.transfer import TransferClient
@@ -24,14 +24,16 @@ from workers.transfer import TransferClient
 _log = structlog.get_logger()
 
 HELLO_SECONDS = 600.0
-"""To reach the control plane for the first time; from then on it says itself how long to wait for it."""
+"""To reach the control plane for the first time; from then on the limit is ``orphan_seconds`` of its welcome."""
+_PRELOAD = ("photo",)
+"""Handlers whose libraries are slow to load and that most pipelines use."""
 
 
 class Exit(IntEnum):
     """The agent's exit codes."""
 
     LEFT = 0
-    """Idle, drained or told to."""
+    """Idle, or drained by a signal or the control plane."""
     SETTINGS = 2
     """The environment is wrong."""
     REFUSED = 3
@@ -58,9 +60,9 @@ class _Signals:
     async def first(self) -> None:
         await self._first.wait()
 
-    def direct(self, dispatcher: Dispatcher) -> None:
+    def direct_to(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        if self._first.is_set():
+        if self._first.is_set():  # it came between the welcome and the dispatcher's start
             dispatcher.drain("signal")
 
     def _received(self, name: str) -> None:
@@ -73,17 +75,17 @@ class _Signals:
                 self._dispatcher.abandon()
 
 
-async def live(settings: Settings, pace: Pace | None = None) -> Exit:
-    """The whole life of an agent. Nothing of it is left afterwards: no child, no file, no connection."""
+async def run_agent(settings: Settings, dispatching: DispatcherSettings | None = None) -> Exit:
+    """Run one agent until it leaves. No child process, file or connection of it is left afterwards."""
     structlog.contextvars.bind_contextvars(**({"label": settings.label} if settings.label else {}))
     signals = _Signals()
     signals.listen()
     try:
         async with AsyncExitStack() as stack:
-            tools = await _equip(settings, stack)
-            welcome = await first_of(_call_home(tools.control), _gone(signals))
+            resources = await _open_resources(settings, stack)
+            welcome = await first_of(_call_home(resources.client), _interrupted(signals))
             if welcome is not None:
-                await _work(welcome, tools, signals, pace)
+                await _work(welcome, resources, signals, dispatching)
     except (Unauthorized, Rejected) as error:
         _log.error("refused", error=error.message, hint="Mint another worker: a token calls home once.")
         return Exit.REFUSED
@@ -97,34 +99,38 @@ async def live(settings: Settings, pace: Pace | None = None) -> Exit:
     return Exit.LEFT
 
 
-async def _equip(settings: Settings, stack: AsyncExitStack) -> Tools:
+async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerResources:
     # Closed in reverse: children are dead before the folder that they wrote to is removed.
     scratch = stack.enter_context(Scratch(settings.work_dir))
-    bench = Bench()
-    stack.push_async_callback(bench.aclose)
-    control = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token))
-    store = TransferClient()
-    stack.push_async_callback(store.aclose)
-    return Tools(control=control, store=store, bench=bench, scratch=scratch)
+    # With one slot, whose child warms up while the agent calls home and learns how many there are.
+    sandbox = Sandbox(preload=_PRELOAD)
+    stack.push_async_callback(sandbox.aclose)
+    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token))
+    transfer = TransferClient()
+    stack.push_async_callback(transfer.aclose)
+    return WorkerResources(client=client, transfer=transfer, sandbox=sandbox, scratch=scratch)
 
 
-async def _call_home(control: ControlPlaneClient) -> Welcome:
+async def _call_home(client: ControlPlaneClient) -> Welcome:
+    # The same instance with each repetition: the control plane refuses a second process with the token.
     instance = secrets.token_urlsafe(24)
     try:
         async with asyncio.timeout(HELLO_SECONDS):
-            return await Backoff().retrying()(control.hello, instance)
+            return await Backoff().retrying()(client.hello, instance)
     except TimeoutError:
         raise Orphaned(f"The control plane has not answered for {HELLO_SECONDS:g} s.") from None
 
 
-async def _gone(signals: _Signals) -> None:
+async def _interrupted(signals: _Signals) -> None:
     await signals.first()
 
 
-async def _work(welcome: Welcome, tools: Tools, signals: _Signals, pace: Pace | None) -> None:
+async def _work(
+    welcome: Welcome, resources: WorkerResources, signals: _Signals, dispatching: DispatcherSettings | None
+) -> None:
     structlog.contextvars.bind_contextvars(worker=welcome.worker)
     _log.info("ready", pool=welcome.pool, slots=welcome.slots)
-    tools.bench.widen(welcome.slots)
-    dispatcher = Dispatcher(welcome, tools, pace)
-    signals.direct(dispatcher)
+    resources.sandbox.widen(welcome.slots)
+    dispatcher = Dispatcher(welcome, resources, dispatching)
+    signals.direct_to(dispatcher)
     await dispatcher.work()

@@ -1,4 +1,4 @@
-"""One JSON object a line on stderr, with the lease that it is about. Never a token, never a URL's query."""
+"""Configures logs: one JSON object a line on stderr, without tokens and without the queries of URLs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 _SIGNED = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
 _QUIET = ("httpx", "httpcore", "asyncio")
-"""Libraries that write down whole URLs, or what debug mode alone wants to know."""
+"""Libraries that log whole URLs, or details that only debugging needs."""
 
 
 def configure(style: LogFormat) -> None:
     """Send structlog's and the standard library's logs to stderr.
 
-    Through the standard library's handler, because that one survives a stderr that nobody reads any more: an
-    agent whose parent died still has to drain.
+    Through the standard library's handler, because that one survives a stderr whose reader has ended: an agent whose
+    parent was killed still has to drain.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,4 +1,4 @@
-"""``result.json``: what is written beside the outputs, after all of them. The durable record of one result.
+"""The manifest, ``result.json``: the durable record of one result, written beside its outputs after all of them.
 
 The ledger can be rebuilt from manifests alone: each names the input's version, the fencing token it was made
 under and every output with the ETag that the store answered.
@@ -40,7 +40,7 @@ class Manifest(BaseModel):
     key: str
     """The input's key."""
     input: Version
-    """What was fetched: ETag, Last-Modified and size in bytes as the store's answer to the GET named them."""
+    """The version that was fetched: ETag, Last-Modified and size in bytes from the store's response to the GET."""
     token: Id
     """Fencing token of the lease: of two results of one object the one with the greater token is the
     later."""
@@ -48,9 +48,9 @@ class Manifest(BaseModel):
     handler: str
     """Kind of the handler."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=MAX_OUTPUTS)]
-    """Everything else that was published, with the store's ETags. In the handler's order."""
+    """All outputs but the manifest, with the store's ETags, in the handler's order."""
     labels: dict[str, JsonValue] = {}
-    """Small facts that the handler found, sorted by name."""
+    """The handler's labels, sorted by name."""
     seconds: Seconds
     finished_at: datetime
     """When the manifest was written, by the worker's clock, UTC."""
@@ -70,7 +70,7 @@ class Manifest(BaseModel):
 
     @classmethod
     def decode(cls, encoded: bytes) -> Manifest:
-        """Read what ``encode`` wrote, padded or not. Raises ValueError on anything else."""
+        """Read an encoded manifest, with or without padding. Raises ValueError on anything else."""
         if len(encoded) > 2 * MAX_BYTES:
             raise ValueError(f"a manifest of {len(encoded)} bytes is longer than any that is written")
         return cls.model_validate_json(encoded)

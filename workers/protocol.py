@@ -1,7 +1,7 @@
-"""What goes over the wire between a worker and the control plane: HTTP/JSON below ``/v1``.
+"""The messages between a worker and the control plane: HTTP/JSON below ``/v1``.
 
-A worker sees presigned URLs of the objects it has leased and one revocable token, nothing else. Every settle names
-the lease's fencing token: an old one changes nothing and is answered 409.
+A worker sees presigned URLs of the objects it has leased and one revocable token, nothing else. Each settlement names
+the lease's fencing token: one with an old token changes nothing, and the response says so (409, or not accepted).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Message(BaseModel):
 
 
 class Version(Message):
-    """One content of an object, as the store's own answer names it."""
+    """One content of an object, as the store's own response names it."""
 
     etag: ETag
     """ETag without its quotes."""
@@ -46,19 +46,19 @@ class Version(Message):
     """Bytes."""
 
 
-# ── calling home ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── hello ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Hello(Message):
-    """A minted machine calls home. The bearer token of this one call is the one-time token it was minted with."""
+    """The first call of a minted machine. Its bearer token is the one-time token that the machine was minted with."""
 
     instance: Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-    """Drawn at random by the process: the same instance may say hello again when the answer was lost, another not."""
+    """Drawn at random by the process: it may repeat the call when the response was lost, another process may not."""
     version: int = VERSION
 
 
 class Welcome(Message):
-    """The answer to ``Hello``."""
+    """The response to ``Hello``."""
 
     worker: Id
     pool: str
@@ -67,16 +67,16 @@ class Welcome(Message):
     slots: Annotated[int, Field(ge=1, le=MAX_LEASES)]
     """Objects to handle at once."""
     idle_seconds: float
-    """Leave after so long without a lease."""
+    """Leave after this time without a lease."""
     orphan_seconds: float
-    """Leave after so long without an answer from the control plane."""
+    """Leave after this time without a response from the control plane."""
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Limits(Message):
-    """What one run of a handler may use, in its own process."""
+    """The resources that one run of a handler may use, in its own process."""
 
     wall_seconds: Annotated[float, Field(gt=0)]
     cpu_seconds: Annotated[float, Field(gt=0)]
@@ -87,7 +87,7 @@ class Limits(Message):
 
 
 class Handler(Message):
-    """What turns one input file into output files and labels."""
+    """The handler of a lease: it turns one input file into output files and labels."""
 
     kind: Literal["photo", "python", "command"]
     options: dict[str, JsonValue] = {}
@@ -95,23 +95,23 @@ class Handler(Message):
 
 
 class Download(Message):
-    """Where the input is: a GET with just these headers (``If-None-Match`` among them where a result exists)."""
+    """A presigned GET, with just these headers (``If-None-Match`` among them where a result exists)."""
 
     url: Annotated[str, Field(repr=False)]
     headers: dict[str, str] = {}
 
 
 class Expected(Message):
-    """What the control plane knows of the content, to tell a replica that is behind."""
+    """What the control plane knows of the content, to recognise a replica that is behind."""
 
     etag: str | None = None
     modified: datetime | None = None
-    """An answer with a Last-Modified before this is older content than what is known to exist."""
+    """A response with a Last-Modified before this is of older content than is known to exist."""
     after: datetime | None = None
-    """An answer with other content than the last result's and a Last-Modified not after this may be older than that:
-    HTTP gives whole seconds, so of two contents of one second nobody can tell which is the newer."""
+    """A response with other content than the last result's and a Last-Modified not after this may be of older content:
+    HTTP gives whole seconds, and of two contents of one second it cannot be told which is the newer."""
     believed: bool = False
-    """No replica can be behind any more: the answer is believed whatever it says."""
+    """No replica can be behind any more: the response is believed, whichever content it names."""
 
 
 class Lease(Message):
@@ -127,8 +127,8 @@ class Lease(Message):
     handler: Handler
     input: Download
     manifest: Download | None = None
-    """Where an earlier result's manifest may be. Given where the ledger knows of no result: it may have been pruned or
-    rebuilt, and what was done needs not be done again."""
+    """A GET of an earlier result's manifest. Given where the ledger knows of no result: it may have been pruned or
+    rebuilt, and content that has a result need not be handled again."""
     expected: Expected
     attempt: Annotated[int, Field(ge=1)]
     lease_seconds: float
@@ -164,9 +164,9 @@ class Unchanged(Message):
     id: Id
     token: Id
     fetched: Version | None = None
-    """Of the input, where the manifest told."""
+    """The input's version, where it is known from the manifest."""
     outputs: Annotated[list[Output], Field(max_length=MAX_OUTPUTS + 1)] = []
-    """With the manifest, where it told."""
+    """The earlier result's outputs and its manifest, where they are known from the manifest."""
 
 
 class Absent(Message):
@@ -194,7 +194,7 @@ class Failed(Message):
 
 
 class Released(Message):
-    """The worker leaves, or could not work for a reason of its own: the object goes to another, no attempt counted."""
+    """The worker leaves, or cannot work for a reason of its own. Counts no attempt; another worker gets the object."""
 
     outcome: Literal["released"] = "released"
     id: Id
@@ -205,15 +205,15 @@ Settlement = Annotated[Done | Unchanged | Absent | Failed | Released, Field(disc
 
 
 class CompleteRequest(RootModel[Annotated[Done | Unchanged, Field(discriminator="outcome")]]):
-    """Settle one lease that went well."""
+    """Settle one lease whose object is done or unchanged."""
 
 
 class FailRequest(RootModel[Annotated[Failed | Absent | Released, Field(discriminator="outcome")]]):
-    """Settle one lease that did not."""
+    """Settle one lease whose object is failed, absent or released."""
 
 
 class Settled(Message):
-    """What became of one settlement."""
+    """The result of one settlement."""
 
     id: Id
     token: Id
@@ -222,7 +222,7 @@ class Settled(Message):
 
 
 class LeaseRequest(Message):
-    """Settle what is finished and ask for more, in one round trip."""
+    """Send settlements and request leases, in one round trip."""
 
     max: Annotated[int, Field(ge=0, le=MAX_LEASES)] = 1
     """0 only settles."""
@@ -232,7 +232,7 @@ class LeaseRequest(Message):
 
 
 class LeaseResponse(Message):
-    """Up to ``max`` leases."""
+    """The response to ``LeaseRequest``: up to ``max`` leases."""
 
     leases: list[Lease] = []
     settled: list[Settled] = []
@@ -242,7 +242,7 @@ class LeaseResponse(Message):
 
 
 class HeartbeatRequest(Message):
-    """Extend a lease."""
+    """Renew a lease."""
 
     token: Id
 
@@ -266,11 +266,11 @@ class OutputRequest(Message):
     content_type: Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+(; ?[a-z0-9=-]+)*$")]
     cache_control: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9=, -]*$")] = ""
     conflict: bool = False
-    """The PUT offered before was answered 412: look at what is there, and offer another condition."""
+    """The PUT offered before was answered 412: look at the output that is there, and offer another condition."""
 
 
 class OutputsRequest(Message):
-    """Ask where to put outputs. They carry the lease's token and the input's ETag as signed metadata."""
+    """Request presigned PUTs. The outputs carry the lease's token and the input's ETag as signed metadata."""
 
     token: Id
     etag: ETag
@@ -281,7 +281,7 @@ class OutputsRequest(Message):
 
 
 class Upload(Message):
-    """A presigned PUT: all of these headers must be sent, and nothing else of theirs."""
+    """A presigned PUT. Exactly these headers must be sent: they are part of the signature."""
 
     name: Name
     url: Annotated[str, Field(repr=False)]
@@ -289,15 +289,15 @@ class Upload(Message):
 
 
 class OutputsResponse(Message):
-    """In the order asked for."""
+    """One presigned PUT for each output requested, in that order."""
 
     uploads: list[Upload]
 
 
 class Problem(Message):
-    """Body of every answer that is not 2xx."""
+    """Body of every response that is not 2xx."""
 
     error: str
     """A short code: ``lease-lost``, ``unauthorized`` …"""
     message: str
-    """What happened and what to do next."""
+    """What happened, and what to do next."""

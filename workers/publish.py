@@ -1,6 +1,6 @@
-"""Outputs go up side by side, the manifest strictly after all of them.
+"""Publishes a lease's outputs side by side, and the manifest strictly after all of them.
 
-Who sees a manifest can read everything that it names.
+So a reader that sees a manifest can read every output that it names.
 """
 
 from __future__ import annotations
@@ -21,49 +21,54 @@ from workers.handlers import HandlerError, OutputFile, Result
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest, Seconds
 from workers.protocol import MANIFEST, Lease, Output, OutputRequest, OutputsRequest, Upload, Version
-from workers.transfer import MAX_UPLOAD_BYTES, Condition, Expired, TransferClient
+from workers.transfer import MAX_UPLOAD_BYTES, ConditionFailed, TransferClient, UrlExpired
 
-_CONFLICTS = 3
-"""Other conditions to ask for when one does not hold."""
+_MAX_CONFLICTS = 3
+"""How often another condition is requested for one output."""
 _SLACK_BYTES = 64
-"""What the manifest may grow by between its draft and its end: timings have more digits by then."""
+"""Room for the manifest to grow from its draft to its end: times have more digits by then."""
 _USUAL_ETAG = "0" * 32
 """As long as S3's ETag of one PUT."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One file that goes up."""
+class PendingOutput:
+    """One file to upload."""
 
     path: Path
-    wanted: OutputRequest
+    request: OutputRequest
 
-    def placed(self, etag: str) -> Output:
-        """What it is once the store has it."""
-        wanted = self.wanted
-        return Output(name=wanted.name, etag=etag, size=wanted.size, content_type=wanted.content_type)
+    def stored(self, etag: str) -> Output:
+        """The output that it is once the store has named its ETag."""
+        request = self.request
+        return Output(name=request.name, etag=etag, size=request.size, content_type=request.content_type)
 
 
 class Publisher:
     """Publishes the results of one lease."""
 
     def __init__(
-        self, lease: Lease, fetched: Version, *, tenure: Heartbeat, control: ControlPlaneClient, store: TransferClient
+        self,
+        lease: Lease,
+        fetched: Version,
+        *,
+        heartbeat: Heartbeat,
+        client: ControlPlaneClient,
+        transfer: TransferClient,
     ) -> None:
         self._lease = lease
         self._fetched = fetched
-        self._tenure = tenure
-        self._control = control
-        self._store = store
+        self._heartbeat = heartbeat
+        self._client = client
+        self._transfer = transfer
 
-    async def publish(self, result: Result, folder: Path, spent: dict[str, float], workspace: Path) -> list[Output]:
-        """Publish the result's files from ``folder`` and then the manifest, which is the last of what is
-        returned.
+    async def publish(self, result: Result, folder: Path, seconds: dict[str, float], workspace: Path) -> list[Output]:
+        """Publish the result's files from ``folder``, then the manifest, and return all of them in that order.
 
         Args:
-            result: What the handler made.
-            folder: Where its files are.
-            spent: Seconds that the steps before took: ``fetch`` and ``handle``.
+            result: The handler's result.
+            folder: Holds its files.
+            seconds: How long the steps before took: ``fetch`` and ``handle``.
             workspace: A folder in which the manifest can be written.
 
         Raises:
@@ -72,58 +77,64 @@ class Publisher:
             LeaseLost, Unauthorized: stop.
         """
         started_at = time.monotonic()
-        pieces = _pieces(result.outputs, folder)
-        draft = self._draft(result, pieces, spent)
+        files = _pending(result.outputs, folder)
+        draft = self._draft(result, files, seconds)
         last = OutputRequest(name=MANIFEST, size=len(_encode(draft)) + _SLACK_BYTES, content_type=manifest.CONTENT_TYPE)
-        # One request for all, also for the manifest that is not written yet: a round trip less until the
-        # result.
-        *uploads, final = await self._ask([*(piece.wanted for piece in pieces), last])
-        outputs = await all_of(self._place(piece, upload) for piece, upload in zip(pieces, uploads, strict=True))
-        seconds = draft.seconds.model_copy(update={"publish": _rounded(time.monotonic() - started_at)})
+        # One request for all, also for the manifest that is not written yet: a round trip less until the result.
+        # A presigned PUT fixes the length, so the manifest's must be known before its ETags and times are.
+        *uploads, final = await self._request_uploads([*(file.request for file in files), last])
+        outputs = await all_of(self._upload(file, upload) for file, upload in zip(files, uploads, strict=True))
         complete = draft.model_copy(
-            update={"outputs": tuple(outputs), "seconds": seconds, "finished_at": datetime.now(UTC)}
+            update={
+                "outputs": tuple(outputs),
+                "seconds": draft.seconds.model_copy(update={"publish": _rounded(time.monotonic() - started_at)}),
+                "finished_at": datetime.now(UTC),
+            }
         )
-        return [*outputs, await self._place_manifest(complete, workspace / MANIFEST, last, final)]
+        return [*outputs, await self._upload_manifest(complete, workspace / MANIFEST, last, final)]
 
-    async def _place(self, piece: Piece, upload: Upload) -> Output:
-        """Put one file, asking for another URL where that can help."""
+    async def _upload(self, file: PendingOutput, upload: Upload) -> Output:
+        """Upload one file, with another URL or condition where that can help."""
         conflicts, expired = 0, False
         while True:
-            self._tenure.check()
+            # Before each PUT: its condition guards against other results, not against this one being too late.
+            self._heartbeat.check()
             try:
-                etag = await self._store.upload(upload, piece.path, size_bytes=piece.wanted.size)
-                return piece.placed(etag)
-            except Condition:
+                etag = await self._transfer.upload(upload, file.path, size_bytes=file.request.size)
+                return file.stored(etag)
+            except ConditionFailed:
+                # Another result is there, or an earlier PUT of this one whose response was lost. The control plane
+                # looks at it, and offers a condition that allows to replace it unless it is of newer content.
                 conflicts += 1
-                if conflicts > _CONFLICTS:
+                if conflicts > _MAX_CONFLICTS:
                     raise
-            except Expired:
-                if expired:
+            except UrlExpired:
+                if expired:  # a fresh URL was refused too: it is not its age
                     raise
                 expired = True
-            [upload] = await self._ask([piece.wanted.model_copy(update={"conflict": conflicts > 0})])
+            [upload] = await self._request_uploads([file.request.model_copy(update={"conflict": conflicts > 0})])
 
-    async def _ask(self, wanted: Sequence[OutputRequest]) -> list[Upload]:
-        self._tenure.check()
+    async def _request_uploads(self, outputs: Sequence[OutputRequest]) -> list[Upload]:
+        self._heartbeat.check()
         request = OutputsRequest(
             token=self._lease.token,
             etag=self._fetched.etag,
             modified=self._fetched.modified,
-            outputs=list(wanted),
+            outputs=list(outputs),
         )
-        return (await self._control.outputs(self._lease.id, request)).uploads
+        return (await self._client.outputs(self._lease.id, request)).uploads
 
-    async def _place_manifest(self, complete: Manifest, path: Path, wanted: OutputRequest, upload: Upload) -> Output:
+    async def _upload_manifest(self, complete: Manifest, path: Path, request: OutputRequest, upload: Upload) -> Output:
         encoded = _encode(complete)
-        if len(encoded) > wanted.size:  # a store with longer ETags
-            wanted = wanted.model_copy(update={"size": len(encoded)})
-            [upload] = await self._ask([wanted])
-        # The length was agreed on before; JSON may end in any white space.
-        await asyncio.to_thread(path.write_bytes, encoded.ljust(wanted.size))
-        return await self._place(Piece(path, wanted), upload)
+        if len(encoded) > request.size:  # a store with longer ETags than the draft allowed for
+            request = request.model_copy(update={"size": len(encoded)})
+            [upload] = await self._request_uploads([request])
+        # Padded to the length in the URL's signature: JSON may end in white space.
+        await asyncio.to_thread(path.write_bytes, encoded.ljust(request.size))
+        return await self._upload(PendingOutput(path, request), upload)
 
-    def _draft(self, result: Result, pieces: Sequence[Piece], spent: dict[str, float]) -> Manifest:
-        seconds = {name: _rounded(value) for name, value in spent.items()}
+    def _draft(self, result: Result, files: Sequence[PendingOutput], seconds: dict[str, float]) -> Manifest:
+        """The manifest with stand-ins for what publishing adds to it. Raises ``HandlerError``."""
         try:
             return Manifest(
                 pipeline=self._lease.pipeline,
@@ -133,33 +144,33 @@ class Publisher:
                 token=self._lease.token,
                 attempt=self._lease.attempt,
                 handler=self._lease.handler.kind,
-                outputs=tuple(piece.placed(_USUAL_ETAG) for piece in pieces),
+                outputs=tuple(file.stored(_USUAL_ETAG) for file in files),
                 labels=dict(result.labels),
-                seconds=Seconds(publish=0, **seconds),
+                seconds=Seconds(publish=0, **{step: _rounded(value) for step, value in seconds.items()}),
                 finished_at=datetime.now(UTC),
             )
         except ValidationError as error:
             raise HandlerError("handler-error", f"The handler's labels are not JSON: {_where(error)}.") from error
 
 
-def _pieces(outputs: Sequence[OutputFile], folder: Path) -> list[Piece]:
-    pieces = [_piece(output, folder / output.name) for output in outputs]
-    if any(piece.wanted.name == MANIFEST for piece in pieces):
+def _pending(outputs: Sequence[OutputFile], folder: Path) -> list[PendingOutput]:
+    files = [_pending_output(output, folder / output.name) for output in outputs]
+    if any(file.request.name == MANIFEST for file in files):
         raise HandlerError("handler-error", f"The handler made an output called {MANIFEST}, the manifest's name.")
-    return pieces
+    return files
 
 
-def _piece(output: OutputFile, path: Path) -> Piece:
+def _pending_output(output: OutputFile, path: Path) -> PendingOutput:
     size = path.stat().st_size
     if size > MAX_UPLOAD_BYTES:
         raise HandlerError("output-too-large", f"{output.name} exceeds the 5 GiB that one PUT carries.")
     try:
-        wanted = OutputRequest(
+        request = OutputRequest(
             name=output.name, size=size, content_type=output.content_type, cache_control=output.cache_control
         )
     except ValidationError as error:
         raise HandlerError("handler-error", f"An output of the handler is invalid: {_where(error)}.") from error
-    return Piece(path, wanted)
+    return PendingOutput(path, request)
 
 
 def _encode(complete: Manifest) -> bytes:

@@ -1,4 +1,4 @@
-"""Asking again: exponential backoff with full jitter, and no sooner than the other side asked for."""
+"""Repeats requests: exponential backoff with full jitter, and no sooner than a ``Retry-After`` allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenacity import (
 
 
 class NetworkFault(Exception):
-    """Something on the network went wrong."""
+    """A request did not succeed."""
 
     def __init__(self, message: str, *, transient: bool, after_seconds: float = 0.0) -> None:
         super().__init__(message)
@@ -23,14 +23,15 @@ class NetworkFault(Exception):
         self.transient = transient
         """Whether the same request may succeed in a moment."""
         self.after_seconds = after_seconds
-        """Ask again no sooner than this."""
+        """Repeat the request no sooner than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often and how fast to ask again.
+    """How often and how fast a request is repeated.
 
-    after the n-th failure wait between 0 and ``first · 2ⁿ`` seconds.
+    After the n-th failure the wait is between 0 and ``first · 2ⁿ`` seconds, at most ``longest``. Full jitter, not a
+    fixed wait: agents that lost the control plane together must not come back together.
     """
 
     attempts: int | None = None
@@ -39,8 +40,7 @@ class Backoff:
     longest_seconds: float = 10.0
 
     def retrying(self) -> AsyncRetrying:
-        """Repeats a call for as long as it raises a transient ``NetworkFault``; then raises that fault
-        itself."""
+        """Return a repeater: it calls until there is no transient ``NetworkFault``, and raises the last one itself."""
         stop = stop_never if self.attempts is None else stop_after_attempt(self.attempts)
         return AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, NetworkFault) and error.transient),
@@ -51,8 +51,8 @@ class Backoff:
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.after_seconds if isinstance(error, NetworkFault) else 0.0
-        return asked + self._jitter(state)
+        after = error.after_seconds if isinstance(error, NetworkFault) else 0.0
+        return after + self._jitter(state)
 
     def _jitter(self, state: RetryCallState) -> float:
         return wait_random_exponential(multiplier=self.first_seconds, max=self.longest_seconds)(state)

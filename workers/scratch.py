@@ -1,8 +1,7 @@
-"""Temporary files of one agent: a folder of its own that is gone after it, however it ended.
+"""Gives an agent a folder for temporary files, and removes the folders of agents that were killed.
 
-A killed agent cannot tidy up, so the next one does. What tells the living from the dead is a lock on a file
-beside the folder, which the kernel drops with its process: unlike a process id it also holds between
-containers that share a disk.
+A killed agent cannot remove its folder, so the next agent does. Each holds a lock on a file beside its folder, which
+the kernel drops with the process: unlike a process id, that also works between containers that share a disk.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ class Scratch:
     def __enter__(self) -> Self:
         for lock in self._parent.glob(f"{_PREFIX}*{_LOCK}"):
             _remove_dead(lock)
-        # Made and locked under a name that no other agent looks for: there is no moment at which it looks
-        # dead.
+        # Made and locked under a name that no other agent looks for, so that none sees it without its lock.
         hidden = self.path.with_name(f".{self.path.name}")
         self._lock = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,15 +48,14 @@ class Scratch:
         os.close(self._lock)
 
     def folder(self, name: str) -> Path:
-        """A new empty folder for one lease. Remove it with `discard`."""
+        """Make a new empty folder for one lease. Remove it with `discard`."""
         path = self.path / name
         path.mkdir(mode=0o700)
         return path
 
 
 def discard(path: Path) -> None:
-    """Remove a folder with all that is in it, also what a handler made unreadable; what resists is left."""
-
+    """Remove a folder and all in it, also files that a handler made unreadable. What cannot be removed is left."""
     if path.is_symlink():
         return
     for parent, folders, _ in os.walk(path):
@@ -72,13 +69,13 @@ def discard(path: Path) -> None:
 def _remove_dead(lock: Path) -> None:
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:  # somebody else was faster, or it is another user's
+    except OSError:  # another agent has removed it, or it is another user's
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_uid == os.getuid():  # in a shared folder anyone can leave files of this name
             _remove(lock.with_name(lock.name.removesuffix(_LOCK)))
-    except BlockingIOError:  # its agent lives
+    except BlockingIOError:  # its agent is running
         pass
     finally:
         os.close(descriptor)
@@ -86,7 +83,7 @@ def _remove_dead(lock: Path) -> None:
 
 def _remove(folder: Path) -> None:
     discard(folder)
-    if not folder.exists():  # as long as anything is left, so is the lock file by which it is found
+    if not folder.exists():  # until all is removed the lock file stays: the next agent finds the folder by it
         _lock_of(folder).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What an agent is told, and it is told by the environment only: a rented machine gets nothing else."""
+"""Reads an agent's settings from environment variables, the only configuration that a rented machine gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the control plane is, and how to call there."""
+    """An agent's settings, checked."""
 
     url: str
     """Base URL of the control plane, without a slash at its end."""

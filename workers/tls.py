@@ -1,4 +1,4 @@
-"""Which certificates are trusted."""
+"""Loads the certificate authorities that HTTPS connections trust."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 
 @functools.cache
 def context() -> ssl.SSLContext:
-    """One for all clients: reading the certificates takes longer than everything else at start-up.
+    """Return one context for all clients: reading the certificates takes longer than all else at start-up.
 
     The authorities of ``certifi``, or of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where those are set.
     """

@@ -1,7 +1,7 @@
-"""Bytes between a store and the work folder: one GET into a file, one PUT from a file, each with every limit
-it needs.
+"""Downloads an input into a file and uploads outputs from files, by presigned URLs, with a limit on everything.
 
-What a store's answer means is decided by two pure functions, `judge_download` and `judge_upload`.
+The meaning of a store's response is decided by pure functions: `interpret_download`, `compare_with_earlier` and
+`interpret_upload`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_UPLOAD_BYTES = 5 << 30
 """One PUT carries at most 5 GiB: S3 and Tigris alike."""
 CHUNK_BYTES = 1 << 20
 RESERVE_BYTES = 16 << 20
-"""Of disk space that is left alone, for outputs and for whoever shares the disk."""
+"""Of disk space that is left free, for outputs and for other users of the disk."""
 _ERROR_BYTES = 64 << 10
 _ERROR_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9]{1,64})\s*</Code>")
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -37,21 +37,20 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to bear with a store."""
+class TransferLimits:
+    """How long a transfer may take, and how often it is repeated."""
 
     connect_seconds: float = 10.0
     stall_seconds: float = 20.0
     """Without a single byte."""
     total_seconds: float = 120.0
-    """For one transfer with all its repetitions, and beyond that as long as its bytes need at the least
-    rate."""
-    least_bytes_per_second: float = 256 << 10
+    """For one transfer with all its repetitions; added to it is the time that its bytes take at the lowest rate."""
+    lowest_bytes_per_second: float = 256 << 10
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=4))
 
     def seconds(self, size_bytes: int) -> float:
-        """Time for a transfer of so many bytes."""
-        return self.total_seconds + size_bytes / self.least_bytes_per_second
+        """Time limit for a transfer of ``size_bytes``."""
+        return self.total_seconds + size_bytes / self.lowest_bytes_per_second
 
 
 class StoreFault(NetworkFault):
@@ -72,26 +71,28 @@ class StoreFault(NetworkFault):
         """Whether another attempt, with another lease, can help."""
 
 
-class Condition(StoreFault):
-    """A PUT's condition does not hold (412): another content is there than was thought."""
+class ConditionFailed(StoreFault):
+    """A PUT's condition does not hold (412): the output there is another than the control plane knew of."""
 
 
-class Expired(StoreFault):
+class UrlExpired(StoreFault):
     """A PUT was refused (403): its URL may have expired."""
 
 
-class Nothing(enum.Enum):
-    """Why there is nothing to download."""
+class NoDownload(enum.Enum):
+    """Why nothing was downloaded."""
 
     UNCHANGED = "unchanged"
-    KNOWN = "known"
-    """The content is the one that the manifest names."""
+    """The store answered 304."""
+    IN_MANIFEST = "in manifest"
+    """The content is the one that an earlier result's manifest names."""
     ABSENT = "absent"
+    """The store answered 404."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreResponse:
-    """What matters of a store's answer."""
+    """The parts of a store's response that decide what it means."""
 
     status: int
     etag: str | None = None
@@ -118,84 +119,90 @@ class StoreResponse:
         return f"{self.status} {self.code}".rstrip()
 
 
-# ── what an answer means ────────────────────────────────────────────────────────────────────────────────────
+# ── what a response means ───────────────────────────────────────────────────────────────────────────────────
 
 
-def judge_download(
-    answer: StoreResponse, expected: Expected, limit_bytes: int, known_etag: str | None = None
-) -> Version | Nothing | StoreFault:
-    """What the answer to a GET means.
+def interpret_download(
+    response: StoreResponse, expected: Expected, limit_bytes: int, known_etag: str | None = None
+) -> Version | NoDownload | StoreFault:
+    """Decide what the response to a GET means: a version to download, a reason not to, or a fault.
 
     Args:
-        answer: The store's answer.
-        expected: What the control plane has heard of the content.
+        response: The store's response.
+        expected: What the control plane knows of the content.
         limit_bytes: The longest input that the pipeline takes.
         known_etag: What ``If-None-Match`` named: a 304 without an ETag of its own means this one.
     """
-    if answer.status in (200, 304):
-        return _judge_content(answer, expected, limit_bytes, known_etag)
-    if answer.status == 404 and answer.code != "NoSuchBucket":
-        return Nothing.ABSENT
-    if answer.code == "InvalidObjectState":
+    if response.status in (200, 304):
+        return _interpret_content(response, expected, limit_bytes, known_etag)
+    if response.status == 404 and response.code != "NoSuchBucket":
+        return NoDownload.ABSENT
+    if response.code == "InvalidObjectState":
         return StoreFault(
             "The file is in an archive tier: restore it or copy it to the STANDARD tier, then redrive it.",
             reason="archived",
             retry=False,
         )
-    return _refusal(answer, "download")
+    return _refusal(response, "download")
 
 
-def judge_against(fetched: Version, earlier: Version | None, expected: Expected) -> Version | Nothing | StoreFault:
-    """What a content means beside the one that an earlier result's manifest names."""
+def compare_with_earlier(
+    fetched: Version, earlier: Version | None, expected: Expected
+) -> Version | NoDownload | StoreFault:
+    """Decide what content means beside the content that an earlier result was made from.
+
+    Without this, a worker that finds a manifest unknown to the ledger would handle the same content again, or replace
+    its result by one of older content.
+    """
     if earlier is None:
         return fetched
     if fetched.etag == earlier.etag:
-        return Nothing.KNOWN
-    answer = StoreResponse(200, fetched.etag, fetched.modified)
-    behind = _behind(answer, Expected(after=earlier.modified, believed=expected.believed))
+        return NoDownload.IN_MANIFEST
+    response = StoreResponse(200, fetched.etag, fetched.modified)
+    behind = _behind(response, Expected(after=earlier.modified, believed=expected.believed))
     return _replica_behind() if behind else fetched
 
 
-def judge_upload(answer: StoreResponse) -> str | StoreFault:
-    """What the answer to a PUT means: the new ETag, or what went wrong."""
-    if answer.status in (200, 201, 204):
-        return answer.etag or StoreFault("The store named no ETag for an output that it accepted.")
-    if answer.status in (404, 412):  # 404: what the condition names was deleted
-        return Condition("What was known of an earlier result does not hold any more.")
-    if answer.status == 403:
-        return Expired(f"The store refused an output: {answer}.")
-    if answer.status == 409:  # ConditionalRequestConflict: two writers at once, S3 says to try again
-        return StoreFault(f"The store refused an output: {answer}.", transient=True)
-    return _refusal(answer, "upload")
+def interpret_upload(response: StoreResponse) -> str | StoreFault:
+    """Decide what the response to a PUT means: the new ETag, or a fault."""
+    if response.status in (200, 201, 204):
+        return response.etag or StoreFault("The store named no ETag for an output that it accepted.")
+    if response.status in (404, 412):  # 404: what the condition names was deleted
+        return ConditionFailed("What was known of an earlier result does not hold any more.")
+    if response.status == 403:
+        return UrlExpired(f"The store refused an output: {response}.")
+    if response.status == 409:  # ConditionalRequestConflict: two writers at once, S3 says to try again
+        return StoreFault(f"The store refused an output: {response}.", transient=True)
+    return _refusal(response, "upload")
 
 
-def _judge_content(
-    answer: StoreResponse, expected: Expected, limit_bytes: int, known_etag: str | None
-) -> Version | Nothing | StoreFault:
-    etag = answer.etag or (known_etag if answer.status == 304 else None)
-    if _behind(answer, expected):
-        return _replica_behind(answer.retry_after_seconds)
-    if answer.status == 304:
-        return Nothing.UNCHANGED
+def _interpret_content(
+    response: StoreResponse, expected: Expected, limit_bytes: int, known_etag: str | None
+) -> Version | NoDownload | StoreFault:
+    etag = response.etag or (known_etag if response.status == 304 else None)
+    if _behind(response, expected):
+        return _replica_behind(response.retry_after_seconds)
+    if response.status == 304:
+        return NoDownload.UNCHANGED
     if etag is None:
         return StoreFault("The store named no ETag for the file, so its version is unknown.")
-    if answer.size_bytes is not None and answer.size_bytes > limit_bytes:
+    if response.size_bytes is not None and response.size_bytes > limit_bytes:
         return too_large(limit_bytes)
-    return Version(etag=etag, modified=answer.modified, size=answer.size_bytes)
+    return Version(etag=etag, modified=response.modified, size=response.size_bytes)
 
 
-def _behind(answer: StoreResponse, expected: Expected) -> bool:
-    """Whether the content is older than what is known to exist, or may be.
+def _behind(response: StoreResponse, expected: Expected) -> bool:
+    """Whether the content is, or may be, older than content that is known to exist.
 
-    HTTP gives whole seconds: an announced fraction of a second must not make the very content look older, and of two
-    contents of one second nobody can tell which is the newer.
+    HTTP gives whole seconds: an announced fraction of a second must not make the announced content itself look older,
+    and of two contents of one second it cannot be told which is the newer.
     """
-    if expected.believed or answer.modified is None:
+    if expected.believed or response.modified is None:
         return False
-    if expected.modified and answer.modified < _in_whole_seconds(expected.modified):
+    if expected.modified and response.modified < _in_whole_seconds(expected.modified):
         return True
-    other = answer.status != 304
-    return other and expected.after is not None and answer.modified <= _in_whole_seconds(expected.after)
+    other_content = response.status != 304  # a 304 is the content of the last result itself, however old
+    return other_content and expected.after is not None and response.modified <= _in_whole_seconds(expected.after)
 
 
 def _in_whole_seconds(moment: datetime) -> datetime:
@@ -211,23 +218,22 @@ def _replica_behind(after_seconds: float = 0.0) -> StoreFault:
     )
 
 
-def _refusal(answer: StoreResponse, what: str) -> StoreFault:
+def _refusal(response: StoreResponse, action: str) -> StoreFault:
     return StoreFault(
-        f"The store answered the {what} with {answer}.",
-        transient=answer.status in _BUSY,
-        after_seconds=answer.retry_after_seconds,
+        f"The store answered the {action} with {response}.",
+        transient=response.status in _BUSY,
+        after_seconds=response.retry_after_seconds,
     )
 
 
 def too_large(limit_bytes: int) -> StoreFault:
-    """The input exceeds what the pipeline takes."""
+    """The error for an input over the pipeline's limit."""
     message = f"The file is larger than the {limit_bytes} bytes that this pipeline takes."
     return StoreFault(message, reason="too-large", retry=False)
 
 
 def require_space(folder: Path, size_bytes: int) -> None:
-    """Raise OSError (``ENOSPC``) unless so many bytes fit beside ``RESERVE_BYTES`` on the disk that holds
-    ``folder``."""
+    """Raise OSError (``ENOSPC``) unless ``size_bytes`` and ``RESERVE_BYTES`` are free on the disk of ``folder``."""
     if shutil.disk_usage(folder).free < size_bytes + RESERVE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -238,15 +244,15 @@ def require_space(folder: Path, size_bytes: int) -> None:
 class TransferClient:
     """Transfers by presigned URLs. One connection pool; close with ``aclose``."""
 
-    def __init__(self, patience: Patience | None = None, *, connections: int = 64) -> None:
-        self._patience = patience or Patience()
-        stall = self._patience.stall_seconds
+    def __init__(self, limits: TransferLimits | None = None, *, connections: int = 64) -> None:
+        self._limits = limits or TransferLimits()
+        stall = self._limits.stall_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
             # Stores compress nothing by themselves, and what is stored compressed is handed on as it is.
             headers={"Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=30.0),
-            timeout=httpx.Timeout(stall, connect=self._patience.connect_seconds, pool=None),
+            timeout=httpx.Timeout(stall, connect=self._limits.connect_seconds, pool=None),
         )
 
     async def aclose(self) -> None:
@@ -260,31 +266,32 @@ class TransferClient:
         path: Path,
         *,
         limit_bytes: int,
-        known: Awaitable[Version | None] | None = None,
-    ) -> Version | Nothing:
-        """Write what ``source`` names to ``path``; the version's size is what arrived.
+        earlier: Awaitable[Version | None] | None = None,
+    ) -> Version | NoDownload:
+        """Write the object at ``source`` to ``path``, and return its version, with the size that arrived.
 
-        Before the first byte is read, the content is held against ``known``, what an earlier result was made from: the
-        same content is not fetched, and content that may be older is refused.
+        ``earlier`` gives the version that an earlier result was made from. Before the first byte is read the content is
+        compared with it: the same content is not downloaded, and content that may be older is refused.
 
         Raises `StoreFault`, and OSError when the disk is full.
         """
-        download = self._patience.backoff.retrying()
-        earlier = asyncio.ensure_future(known) if known else None
+        download = self._limits.backoff.retrying()
+        # Read at the same time as the input is requested, and once for all repetitions.
+        reading = asyncio.ensure_future(earlier) if earlier else None
         try:
-            async with asyncio.timeout(self._patience.seconds(limit_bytes)):
-                return await download(self._get, source, expected, path, limit_bytes, earlier)
+            async with asyncio.timeout(self._limits.seconds(limit_bytes)):
+                return await download(self._get, source, expected, path, limit_bytes, reading)
         except TimeoutError:
             raise StoreFault("The download took too long.") from None
         finally:
-            if earlier:
-                earlier.cancel()
+            if reading:
+                reading.cancel()
 
     async def read(self, source: Download, *, limit_bytes: int) -> tuple[bytes, str] | None:
-        """A small object's content and ETag. None: there is none, it is longer, or it could not be had."""
+        """Return a small object's content and ETag; None when it is absent, longer, or could not be read."""
         try:
             async with (
-                asyncio.timeout(self._patience.total_seconds),
+                asyncio.timeout(self._limits.total_seconds),
                 self._http.stream("GET", source.url, headers=source.headers) as response,
             ):
                 etag = plain_etag(response.headers.get("etag"))
@@ -300,13 +307,13 @@ class TransferClient:
             return None
 
     async def upload(self, target: Upload, path: Path, *, size_bytes: int) -> str:
-        """Put the first ``size_bytes`` of ``path`` (all there are) and give the ETag that the store answers.
+        """Put ``path``, which has ``size_bytes``, and return the ETag that the store gives it.
 
-        Raises `StoreFault`; `Condition` on a 412 and `Expired` on a 403, which another URL may cure.
+        Raises `StoreFault`; `ConditionFailed` on a 412 and `UrlExpired` on a 403, which another URL may cure.
         """
-        upload = self._patience.backoff.retrying()
+        upload = self._limits.backoff.retrying()
         try:
-            async with asyncio.timeout(self._patience.seconds(size_bytes)):
+            async with asyncio.timeout(self._limits.seconds(size_bytes)):
                 return await upload(self._put, target, path, size_bytes)
         except TimeoutError:
             raise StoreFault("An upload took too long.") from None
@@ -318,25 +325,25 @@ class TransferClient:
         path: Path,
         limit_bytes: int,
         earlier: asyncio.Future[Version | None] | None,
-    ) -> Version | Nothing:
+    ) -> Version | NoDownload:
         known_etag = plain_etag({k.lower(): v for k, v in source.headers.items()}.get("if-none-match"))
         try:
             async with self._http.stream("GET", source.url, headers=source.headers) as response:
-                answer = StoreResponse.of(response, await _error_code(response))
-                verdict = judge_download(answer, expected, limit_bytes, known_etag)
+                summary = StoreResponse.of(response, await _error_code(response))
+                verdict = interpret_download(summary, expected, limit_bytes, known_etag)
                 if isinstance(verdict, StoreFault):
                     raise verdict
                 if isinstance(verdict, Version) and earlier:
-                    verdict = judge_against(verdict, await asyncio.shield(earlier), expected)
+                    verdict = compare_with_earlier(verdict, await asyncio.shield(earlier), expected)
                 if isinstance(verdict, StoreFault):
                     raise verdict
-                if isinstance(verdict, Nothing):
+                if isinstance(verdict, NoDownload):
                     return verdict
-                require_space(path.parent, answer.size_bytes or 0)
+                require_space(path.parent, summary.size_bytes or 0)
                 size = await _receive(response, path, limit_bytes)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _unreachable(error) from error
-        if answer.size_bytes not in (None, size):
+        if summary.size_bytes not in (None, size):
             raise StoreFault("The download ended early.", transient=True)
         return verdict.model_copy(update={"size": size})
 
@@ -346,7 +353,7 @@ class TransferClient:
             async with self._http.stream(
                 "PUT", target.url, headers=headers, content=_chunks(path, size_bytes)
             ) as response:
-                verdict = judge_upload(StoreResponse.of(response, await _error_code(response)))
+                verdict = interpret_upload(StoreResponse.of(response, await _error_code(response)))
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _unreachable(error) from error
         if isinstance(verdict, StoreFault):
@@ -385,8 +392,8 @@ async def _error_code(response: httpx.Response) -> str:
         body += chunk
         if len(body) >= _ERROR_BYTES:
             break
-    found = _ERROR_CODE.search(body)
-    return found[1].decode() if found else ""
+    code = _ERROR_CODE.search(body)
+    return code[1].decode() if code else ""
 
 
 def _unreachable(error: Exception) -> StoreFault:

@@ -45,7 +45,7 @@ def run(options: LocalOptions) -> None:
     Raises:
         OSError: the address cannot be bound.
     """
-    parent_death.hold()
+    parent_death.watch()
     asyncio.run(_run(options))
 
 

@@ -66,7 +66,7 @@ def application(objects: int) -> Callable[..., Awaitable[None]]:
 
 def main() -> None:
     """Serve until the parent is gone."""
-    parent_death.hold()
+    parent_death.watch()
     listener = socket.create_server(("127.0.0.1", 0))
     print(json.dumps({"endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)
     app = application(int(sys.argv[1]))

@@ -129,7 +129,7 @@ def _no_manifests() -> Iterator[None]:
 
     with (
         mock.patch.object(webhook.sweep.manifests.Manifests, "of", none),
-        mock.patch.object(workers.lease_task.LeaseTask, "_earlier", nothing),
+        mock.patch.object(workers.lease_task.LeaseTask, "earlier_version", nothing),
     ):
         yield
 

@@ -368,5 +368,5 @@ class WorkerStore(transfer.TransferClient):
     """A worker's store: all of the real one but the connection."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
-        self._patience = transfer.Patience()
+        self._limits = transfer.TransferLimits()
         self._http: Any = Http(process, buckets)

@@ -17,7 +17,7 @@ from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
 from workers.handlers import HandlerError, Job, OutputFile, Result
 from workers.heartbeat import Heartbeat
-from workers.lease_task import LeaseTask, Tools, failed
+from workers.lease_task import LeaseTask, WorkerResources, failed
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
 
@@ -73,7 +73,7 @@ class SimulatedSandbox:
         self._process = process
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[SimulatedSandbox]:
+    async def child(self) -> AsyncIterator[SimulatedSandbox]:
         yield self
 
     async def run(self, _handler: object, job: Job) -> Result:
@@ -139,7 +139,7 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
     """A worker, for as long as it lives."""
     store = WorkerStore(process, buckets)
     control = Control(process, worker_id)
-    tools = Tools(control, store, SimulatedSandbox(process), SimulatedScratch())  # type: ignore[arg-type]
+    resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch())  # type: ignore[arg-type]
     outbox: list[Settlement] = []
     while True:
         if not outbox:
@@ -149,14 +149,16 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
         process.world.counts["settled late"] += sum(not settled.accepted for settled in answer.settled)
         _tell(process, settling)
         outbox.clear()
-        tasks = [process.spawn(_outcome(process, lease, control, tools)) for lease in answer.leases]
+        tasks = [process.spawn(_outcome(process, lease, control, resources)) for lease in answer.leases]
         for task in tasks:
             settlement = await task
             if settlement is not None:
                 outbox.append(settlement)
 
 
-async def _outcome(process: SimulatedProcess, lease: Lease, control: Control, tools: Tools) -> Settlement | None:
+async def _outcome(
+    process: SimulatedProcess, lease: Lease, control: Control, resources: WorkerResources
+) -> Settlement | None:
     """As ``workers.dispatcher`` has it."""
     lease_token.set(lease.token)
     world = process.world
@@ -164,9 +166,9 @@ async def _outcome(process: SimulatedProcess, lease: Lease, control: Control, to
     if world.tracing:
         known = f", known {lease.expected.etag}" if lease.expected.etag else ""
         world.tell(f"{process.name} has leased {lease.key}, token {lease.token}, attempt {lease.attempt}{known}")
-    tenure = Heartbeat(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
+    heartbeat = Heartbeat(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
     try:
-        return await first_of(LeaseTask(lease, tenure, tools, lambda: None).perform(), tenure.keep())
+        return await first_of(LeaseTask(lease, heartbeat, resources, lambda: None).run(), heartbeat.renew())
     except LeaseLost:
         if world.tracing:
             world.tell(f"{process.name} has lost {lease.key}, token {lease.token}")

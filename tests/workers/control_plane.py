@@ -1,7 +1,7 @@
-"""The protocol's other end, for the agent's tests: a control plane and a store over real HTTP.
+"""A stub of the control plane and of a store over real HTTP, for the agent's tests.
 
-It keeps the rules that an agent may rely on (fencing tokens, conditions on PUT, one-time tokens) and writes
-down in ``events`` everything that happens, in order. Tests wait for conditions on it, never for time to pass.
+It keeps the rules that an agent may rely on (fencing tokens, conditions on PUT, one-time tokens) and records every
+request in ``events``, in order. Tests wait for conditions on it, never for time to pass.
 """
 
 from __future__ import annotations
@@ -9,17 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from pathlib import Path
-from typing import TypeVar
 
 import uvicorn
 from pydantic import BaseModel, JsonValue
@@ -50,8 +45,8 @@ from workers.protocol import (
     Welcome,
 )
 
-PATIENCE_SECONDS = 30.0
-"""Within this any condition that a test waits for has come true, or the test has failed."""
+TIMEOUT_SECONDS = 30.0
+"""After this time a test that still waits has failed."""
 ONE_TIME_TOKEN = "one-time-token-0123456789"
 WORKER_TOKEN = "worker-token-0123456789"
 MODIFIED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -59,7 +54,6 @@ LIMITS = Limits(wall_seconds=60, cpu_seconds=60, memory_bytes=2 << 30, input_byt
 COPY = 'cp "$0" copy.txt'
 """A command that publishes its input."""
 
-M = TypeVar("M", bound=BaseModel)
 Event = tuple[str | int, ...]
 
 
@@ -71,6 +65,8 @@ def shell(script: str, *arguments: str, limits: Limits = LIMITS) -> Handler:
 
 @dataclass
 class ServedContent:
+    """An object in the stub's store."""
+
     data: bytes
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -80,7 +76,7 @@ class ServedContent:
 
 
 class StubControlPlane:
-    """Hands out ``offer``-ed leases and keeps what it is told. ``store`` is both buckets in one."""
+    """Grants the leases that a test has ``offer``-ed, and keeps their settlements. ``store`` is both buckets in one."""
 
     def __init__(self, **welcome: float) -> None:
         self.url = ""
@@ -96,10 +92,13 @@ class StubControlPlane:
         """Tokens of settlements that make the whole request malformed."""
         self.revoked = self.draining = False
         self.faults: dict[str, list[Response]] = defaultdict(list)
-        """Answers to give first, by ``METHOD path``."""
+        """Responses to give first, by ``METHOD path``."""
         self.held: dict[str, asyncio.Event] = {}
         """Requests that wait for an event, by ``METHOD path``."""
-        self.url_of: Callable[[Lease, OutputRequest], Upload] = self._upload
+        self.offers_to_replace = False
+        """Whether the first PUT offered for an output that exists has the condition to replace it."""
+        self.renamed_outputs: dict[str, str] = {}
+        """Names to answer with, in place of those requested."""
         self._instance = ""
         self._queue: list[Lease] = []
         self._leases: dict[int, Lease] = {}
@@ -119,7 +118,7 @@ class StubControlPlane:
         manifest: bool = False,
         url: str = "",
     ) -> Lease:
-        """Put an object into the store (unless ``data`` is None) and have it leased by whoever asks next."""
+        """Put an object into the store (unless ``data`` is None) and grant its lease to the next request."""
         number = len(self._leases) + 1
         if data is not None:
             self.store[f"in/{key}"] = ServedContent(data)
@@ -145,7 +144,7 @@ class StubControlPlane:
         return lease
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
                 await self._changed.wait()
 
@@ -157,6 +156,10 @@ class StubControlPlane:
         settlement = await self.settlement(lease)
         assert isinstance(settlement, Failed)
         return settlement
+
+    def expect_another_instance(self) -> None:
+        """Accept the one-time token once more, from another process."""
+        self._instance = ""
 
     def seen(self, *event: str | int) -> bool:
         return event in self.events
@@ -182,7 +185,7 @@ class StubControlPlane:
     async def _hello(self, request: Request) -> Response:
         hello = Hello.model_validate_json(await request.body())
         self._event("hello")
-        self._instance = self._instance or hello.instance  # before the answer is lost
+        self._instance = self._instance or hello.instance  # used up even when the response is lost
         if (fault := await self._disturb(request)) is not None:
             return fault
         if _bearer(request) != ONE_TIME_TOKEN or self._instance != hello.instance:
@@ -190,22 +193,22 @@ class StubControlPlane:
         return _json(Welcome.model_validate({"worker": 7, "pool": "cpu", "token": WORKER_TOKEN} | self.welcome))
 
     async def _lease(self, request: Request) -> Response:
-        asked = LeaseRequest.model_validate_json(await request.body())
-        self._event("ask", asked.max, len(asked.settle))
+        wanted = LeaseRequest.model_validate_json(await request.body())
+        self._event("ask", wanted.max, len(wanted.settle))
         if (fault := await self._disturb(request)) is not None:
             return fault
-        if self.misunderstood & {settlement.token for settlement in asked.settle}:
+        if self.misunderstood & {settlement.token for settlement in wanted.settle}:
             return _problem(422, "malformed", "a settlement is malformed")
-        settled = [self._settle(settlement) for settlement in asked.settle]
+        settled = [self._settle(settlement) for settlement in wanted.settle]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(asked.wait):
-                while asked.max and not self._queue and not self.draining and not self.revoked:
+            async with asyncio.timeout(wanted.wait):
+                while wanted.max and not self._queue and not self.draining and not self.revoked:
                     await self._changed.wait()
         if self.revoked:
             return _problem(401, "unauthorized", "the token was revoked")
         if await request.is_disconnected():
             return _problem(400, "disconnected", "")
-        leases, self._queue = self._queue[: asked.max], self._queue[asked.max :]
+        leases, self._queue = self._queue[: wanted.max], self._queue[wanted.max :]
         for lease in leases:
             self._event("lease", lease.key)
         return _json(LeaseResponse(leases=leases, settled=settled, drain=self.draining))
@@ -219,26 +222,27 @@ class StubControlPlane:
         return Settled(id=settlement.id, token=token, accepted=accepted)
 
     async def _heartbeat(self, request: Request) -> Response:
-        said = HeartbeatRequest.model_validate_json(await request.body())
-        self._event("heartbeat", self._leases[said.token].key)
-        if (fault := await self._refusal(request, said.token)) is not None:
+        message = HeartbeatRequest.model_validate_json(await request.body())
+        self._event("heartbeat", self._leases[message.token].key)
+        if (fault := await self._refusal(request, message.token)) is not None:
             return fault
         return _json(HeartbeatResponse(lease_seconds=self.lease_seconds, superseded=False))
 
     async def _outputs(self, request: Request) -> Response:
-        said = OutputsRequest.model_validate_json(await request.body())
-        lease = self._leases[said.token]
-        self._event("outputs", lease.key, *(output.name for output in said.outputs))
-        if (fault := await self._refusal(request, said.token)) is not None:
+        message = OutputsRequest.model_validate_json(await request.body())
+        lease = self._leases[message.token]
+        self._event("outputs", lease.key, *(output.name for output in message.outputs))
+        if (fault := await self._refusal(request, message.token)) is not None:
             return fault
-        return _json(OutputsResponse(uploads=[self.url_of(lease, output) for output in said.outputs]))
+        return _json(OutputsResponse(uploads=[self._offer_upload(lease, output) for output in message.outputs]))
 
-    def _upload(self, lease: Lease, output: OutputRequest) -> Upload:
+    def _offer_upload(self, lease: Lease, output: OutputRequest) -> Upload:
         path = f"out/{lease.key}/{output.name}"
         headers = {"content-type": output.content_type, "if-none-match": "*"}
-        if output.conflict and path in self.store:
+        if (output.conflict or self.offers_to_replace) and path in self.store:
             headers = {"content-type": output.content_type, "if-match": f'"{self.store[path].etag}"'}
-        return Upload(name=output.name, url=f"{self.url}/store/{path}?X-Amz-Signature=secret", headers=headers)
+        name = self.renamed_outputs.get(output.name, output.name)
+        return Upload(name=name, url=f"{self.url}/store/{path}?X-Amz-Signature=secret", headers=headers)
 
     async def _refusal(self, request: Request, token: int) -> Response | None:
         if self.revoked:
@@ -254,12 +258,12 @@ class StubControlPlane:
         self._event("get", path)
         if (fault := await self._disturb(request)) is not None:
             return fault
-        if (found := self.store.get(path)) is None:
+        if (content := self.store.get(path)) is None:
             return Response("<Error><Code>NoSuchKey</Code></Error>", 404)
-        headers = {"ETag": f'"{found.etag}"', "Last-Modified": format_datetime(MODIFIED, usegmt=True)}
+        headers = {"ETag": f'"{content.etag}"', "Last-Modified": format_datetime(MODIFIED, usegmt=True)}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        return Response(found.data, headers=headers | found.headers)
+        return Response(content.data, headers=headers | content.headers)
 
     async def _put(self, request: Request) -> Response:
         path = request.path_params["path"]
@@ -271,9 +275,9 @@ class StubControlPlane:
         except ClientDisconnect:
             self._event("put-cut", path)
             return Response(status_code=400)
-        there = self.store.get(path)
+        existing = self.store.get(path)
         match = request.headers.get("if-match")
-        if (match and (there is None or match != f'"{there.etag}"')) or (not match and there is not None):
+        if (match and (existing is None or match != f'"{existing.etag}"')) or (not match and existing is not None):
             return Response("<Error><Code>PreconditionFailed</Code></Error>", 412)
         self.store[path] = ServedContent(data, {"content-type": request.headers["content-type"]})
         self._event("stored", path)
@@ -306,7 +310,7 @@ def _problem(status: int, error: str, message: str) -> Response:
     return Response(Problem(error=error, message=message).model_dump_json(), status)
 
 
-# ── servers and processes ───────────────────────────────────────────────────────────────────────────────────
+# ── the server ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextlib.asynccontextmanager
@@ -326,71 +330,3 @@ async def served(plane: StubControlPlane, port: int = 0) -> AsyncIterator[StubCo
         finally:
             server.should_exit = True
             await task
-
-
-@contextlib.asynccontextmanager
-async def agent(
-    plane: StubControlPlane, work_dir: Path, *, wrapper: Sequence[str] = (), **environment: str
-) -> AsyncIterator[Process]:
-    """A real agent, executed by ``wrapper``. It is killed at the end if it still lives."""
-    process = await asyncio.create_subprocess_exec(
-        *wrapper,
-        sys.executable,
-        "-m",
-        "workers",
-        stderr=PIPE,
-        env=_environment(plane, work_dir) | environment,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
-
-
-async def left(process: Process) -> tuple[int, str]:
-    """Exit code and log of an agent that leaves by itself."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        _, log = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, log.decode()
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait for what only the operating system knows."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def descendants(pid: int) -> Sequence[int]:
-    """All living processes below one."""
-    parents: dict[int, list[int]] = defaultdict(list)
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(stat.read_text().rpartition(")")[2].split()[1])].append(int(stat.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        todo += (children := parents[todo.pop()])
-        found += children
-    return found
-
-
-def _environment(plane: StubControlPlane, work_dir: Path) -> dict[str, str]:
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return inherited | {
-        "YURT_URL": plane.url,
-        "YURT_TOKEN": ONE_TIME_TOKEN,
-        "YURT_WORK_DIR": str(work_dir),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }

@@ -6,13 +6,8 @@ import time
 import pytest
 from starlette.responses import Response
 
-from tests.workers.control_plane import (
-    ONE_TIME_TOKEN,
-    WORKER_TOKEN,
-    StubControlPlane,
-    eventually,
-    served,
-)
+from tests.polling import until
+from tests.workers.control_plane import ONE_TIME_TOKEN, WORKER_TOKEN, StubControlPlane, served
 from workers.client import (
     MAX_ANSWER_BYTES,
     ControlPlaneClient,
@@ -22,7 +17,7 @@ from workers.client import (
     Unauthorized,
     Unreachable,
 )
-from workers.protocol import LeaseRequest, OutputRequest, OutputsRequest, Released, Upload
+from workers.protocol import LeaseRequest, OutputRequest, OutputsRequest, Released
 
 INSTANCE = "instance-0123456789"
 TEXT = OutputRequest(name="a.txt", size=1, content_type="text/plain")
@@ -37,8 +32,8 @@ async def test_hello_exchanges_the_one_time_token() -> None:
         welcome = await caller.hello(INSTANCE)
         assert (welcome.slots, welcome.token) == (3, WORKER_TOKEN)
         assert "token" not in repr(welcome)
-        again = await caller.lease(LeaseRequest(max=0))
-        assert again.leases == []
+        response = await caller.lease(LeaseRequest(max=0))
+        assert response.leases == []
 
 
 async def test_the_same_instance_may_say_hello_again_another_may_not() -> None:
@@ -83,7 +78,7 @@ async def test_what_a_status_means() -> None:
             assert raised.value.transient is (fault is Unreachable)
 
 
-async def test_retry_after_is_heard() -> None:
+async def test_retry_after_is_kept() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         plane.faults["POST /v1/workers/hello"] = [Response(status_code=503, headers={"Retry-After": "7"})]
         with pytest.raises(Unreachable) as raised:
@@ -98,7 +93,7 @@ async def test_a_proxys_page_is_explained() -> None:
             await caller.hello(INSTANCE)
 
 
-async def test_nobody_there() -> None:
+async def test_a_control_plane_that_is_not_there() -> None:
     async with served(StubControlPlane()) as plane:
         pass
     async with connected(plane) as caller:
@@ -128,12 +123,12 @@ async def test_only_what_is_understood_proves_that_the_control_plane_is_there() 
             with pytest.raises(ControlPlaneFault):
                 await caller.hello(INSTANCE)
         assert caller.answered_at == start
-        await eventually(lambda: time.monotonic() > start)
+        await until(lambda: time.monotonic() > start)
         await caller.hello(INSTANCE)
         assert caller.answered_at > start
 
 
-async def test_a_malformed_answer_is_described_without_what_it_says() -> None:
+async def test_a_malformed_answer_is_described_without_its_content() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         body = '{"leases": [{"id": 1, "input": {"url": "https://store/x?X-Amz-Signature=secret"}}]}'
         plane.faults["POST /v1/leases"] = [Response(body)]
@@ -143,7 +138,7 @@ async def test_a_malformed_answer_is_described_without_what_it_says() -> None:
         assert raised.value.__cause__ is None
 
 
-async def test_outputs_are_asked_for_until_there_is_an_answer() -> None:
+async def test_outputs_are_requested_until_there_is_a_response() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         lease = plane.offer("a")
         plane.faults["POST /v1/leases/1/outputs"] = [Response(status_code=s) for s in (503, 500, 429)]
@@ -158,10 +153,10 @@ async def test_outputs_are_asked_for_until_there_is_an_answer() -> None:
         assert "secret" not in repr(answer)
 
 
-async def test_outputs_that_were_not_asked_for() -> None:
+async def test_outputs_that_were_not_requested() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         lease = plane.offer("a")
-        plane.url_of = lambda _, output: Upload(name="b.txt", url="http://x", headers={})
+        plane.renamed_outputs = {"a.txt": "b.txt"}
         request = OutputsRequest(
             token=lease.token,
             etag="e",

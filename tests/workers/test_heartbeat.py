@@ -22,56 +22,54 @@ class HeartbeatClock:
         return self.now
 
 
-def tenure(
-    plane: StubControlPlane, caller: client.ControlPlaneClient, lease: Lease, clock: HeartbeatClock
-) -> Heartbeat:
+def heartbeat(caller: client.ControlPlaneClient, lease: Lease, clock: HeartbeatClock) -> Heartbeat:
     return Heartbeat(lease, caller, longest_beat_seconds=0.01, clock=clock)
 
 
 async def test_a_lease_is_used_a_little_shorter_than_it_was_granted() -> None:
     clock = HeartbeatClock()
     async with served(StubControlPlane()) as plane, client.ControlPlaneClient(plane.url, ONE_TIME_TOKEN) as caller:
-        held = tenure(plane, caller, plane.offer("a"), clock)
-        held.check()
+        beat = heartbeat(caller, plane.offer("a"), clock)
+        beat.check()
         clock.now += 56.9
-        held.check()
+        beat.check()
         clock.now += 0.2
         with pytest.raises(LeaseLost):
-            held.check()
+            beat.check()
 
 
 async def test_each_heartbeat_moves_the_deadline_on() -> None:
     clock = HeartbeatClock()
     async with served(StubControlPlane()) as plane, client.ControlPlaneClient(plane.url, ONE_TIME_TOKEN) as caller:
-        held = tenure(plane, caller, plane.offer("a"), clock)
-        keeping = asyncio.create_task(held.keep())
+        beat = heartbeat(caller, plane.offer("a"), clock)
+        renewing = asyncio.create_task(beat.renew())
         for _ in range(5):
             clock.now += 40
             beats = len(plane.of_kind("heartbeat"))
             await plane.until(lambda beats=beats: len(plane.of_kind("heartbeat")) >= beats + 2)  # type: ignore[misc]
-            held.check()
-        assert not keeping.done()
-        keeping.cancel()
+            beat.check()
+        assert not renewing.done()
+        renewing.cancel()
 
 
 async def test_past_the_deadline_no_heartbeat_is_sent() -> None:
     clock = HeartbeatClock()
     async with served(StubControlPlane()) as plane, client.ControlPlaneClient(plane.url, ONE_TIME_TOKEN) as caller:
-        held = tenure(plane, caller, plane.offer("a"), clock)
+        beat = heartbeat(caller, plane.offer("a"), clock)
         clock.now += 60
         with pytest.raises(LeaseLost):
-            await held.keep()
+            await beat.renew()
         assert not plane.of_kind("heartbeat")
 
 
-async def test_a_lease_ends_when_nobody_renews_it() -> None:
+async def test_a_lease_ends_when_no_heartbeat_is_answered() -> None:
     plane = StubControlPlane()
     plane.lease_seconds = 0.5
     async with served(plane), client.ControlPlaneClient(plane.url, ONE_TIME_TOKEN) as caller:
         lease = plane.offer("a")
         plane.held[f"POST /v1/leases/{lease.id}/heartbeat"] = asyncio.Event()
         with pytest.raises(LeaseLost, match="no heartbeat was answered"):
-            await Heartbeat(lease, caller, longest_beat_seconds=10).keep()
+            await Heartbeat(lease, caller, longest_beat_seconds=10).renew()
 
 
 @pytest.mark.parametrize(("status", "fault"), [(409, LeaseLost), (401, Unauthorized)])
@@ -83,4 +81,4 @@ async def test_a_refused_heartbeat_ends_it_at_once(status: int, fault: type[Exce
             Response(status_code=status),
         ]
         with pytest.raises(fault):
-            await tenure(plane, caller, lease, HeartbeatClock()).keep()
+            await heartbeat(caller, lease, HeartbeatClock()).renew()

@@ -11,19 +11,19 @@ from workers import log
 
 log.configure("%s")
 structlog.contextvars.bind_contextvars(worker=7)
-ours = structlog.get_logger()
-ours.info("fetched", url="https://store/in/a?X-Amz-Signature=secret")
+logger = structlog.get_logger()
+logger.info("fetched", url="https://store/in/a?X-Amz-Signature=secret")
 logging.getLogger("library").warning("retrying %%s", "https://store/in/a?X-Amz-Signature=secret")
 logging.getLogger("httpx").info("chatter")
 try:
     raise ValueError("https://store/in/a?X-Amz-Signature=secret")
 except ValueError:
-    ours.exception("failed")
+    logger.exception("failed")
 if len(sys.argv) > 1:
     read, write = os.pipe()
     os.close(read)
     os.dup2(write, 2)
-    ours.info("nobody reads this")
+    logger.info("written to a closed pipe")
     print("alive")
 """
 

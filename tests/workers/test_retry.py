@@ -40,7 +40,7 @@ async def test_asks_once_where_it_does_not_help(fault: Exception) -> None:
     assert peer.calls == 1
 
 
-async def test_waits_longer_and_longer_and_as_long_as_asked() -> None:
+async def test_waits_grow_and_honour_retry_after() -> None:
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:

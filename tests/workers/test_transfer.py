@@ -17,21 +17,22 @@ from workers import transfer
 from workers.protocol import Download, Expected, Upload, Version
 from workers.retry import Backoff
 from workers.transfer import (
-    Condition,
-    Expired,
-    Nothing,
-    Patience,
+    ConditionFailed,
+    NoDownload,
     StoreFault,
     StoreResponse,
     TransferClient,
-    judge_download,
-    judge_upload,
+    TransferLimits,
+    UrlExpired,
+    compare_with_earlier,
+    interpret_download,
+    interpret_upload,
 )
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-HASTY = Patience(connect_seconds=5, stall_seconds=0.3, backoff=Backoff(attempts=4, first_seconds=0.001))
+HASTY = TransferLimits(connect_seconds=5, stall_seconds=0.3, backoff=Backoff(attempts=4, first_seconds=0.001))
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=1)
 NEARLY = NOON.replace(microsecond=700_000)
@@ -41,9 +42,9 @@ LIMIT = 1_000
 DATE = "Last-Modified: Wed, 04 Mar 2026 12:00:00 GMT\r\n"
 GOOD = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n{DATE}Content-Length: 5\r\n\r\nhello'
 Reason = tuple[str, bool, bool]
-"""Reason, whether the same request may help, whether another lease may."""
+"""Reason, whether the same request may succeed, whether another lease can help."""
 
-# ── what an answer means ───────────────────────────────────────────────────────────────────────────────────
+# ── what a response means ──────────────────────────────────────────────────────────────────────────────────
 
 NEWS = Expected(etag="e2", modified=LATER)
 """Newer content than the answers below carry."""
@@ -59,7 +60,7 @@ def e1(size: int | None = 5, modified: datetime | None = NOON) -> Version:
     return Version(etag="e1", modified=modified, size=size)
 
 
-DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | Nothing | Reason]] = [
+DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | NoDownload | Reason]] = [
     ("content", StoreResponse(200, "e1", NOON, 5), NONE, e1()),
     ("no Last-Modified", StoreResponse(200, "e1", None, 5), NEWS, e1(modified=None)),
     ("no ETag", StoreResponse(200, None, NOON, 5), NONE, REFUSED),
@@ -71,7 +72,7 @@ DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | Nothing | Reason]]
     ("older, and no replica can be behind", StoreResponse(200, "e1", NOON, 5), BELIEVED, e1()),
     ("of the same second as the last result", StoreResponse(200, "e1", NOON, 5), Expected(after=NEARLY), BEHIND),
     ("after the last result", StoreResponse(200, "e1", LATER, 5), Expected(after=NOON), e1(modified=LATER)),
-    ("the content of the last result", StoreResponse(304, "e1", NOON), Expected(after=NOON), Nothing.UNCHANGED),
+    ("the content of the last result", StoreResponse(304, "e1", NOON), Expected(after=NOON), NoDownload.UNCHANGED),
     ("newer", StoreResponse(200, "e1", LATER, 5), Expected(etag="e0", modified=NOON), e1(modified=LATER)),
     ("of the same second", StoreResponse(200, "e1", NOON, 5), Expected(etag="e2", modified=NEARLY), e1()),
     ("announced without a date", StoreResponse(200, "e1", NOON, 5), Expected(etag="e2"), e1()),
@@ -79,14 +80,14 @@ DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | Nothing | Reason]]
     ("without a zone", StoreResponse(200, "e1", NOON, 5), Expected(etag="e2", modified=NO_ZONE), BEHIND),
     ("behind", StoreResponse(200, "e1", NOON, 5), NEWS, BEHIND),
     ("behind with a long file", StoreResponse(200, "e1", NOON, LIMIT + 1), NEWS, BEHIND),
-    ("unchanged", StoreResponse(304, "e1", NOON), NONE, Nothing.UNCHANGED),
-    ("unchanged, without headers", StoreResponse(304), NEWS, Nothing.UNCHANGED),
-    ("unchanged since announced", StoreResponse(304, "e1", LATER), SAME, Nothing.UNCHANGED),
+    ("unchanged", StoreResponse(304, "e1", NOON), NONE, NoDownload.UNCHANGED),
+    ("unchanged, without headers", StoreResponse(304), NEWS, NoDownload.UNCHANGED),
+    ("unchanged since announced", StoreResponse(304, "e1", LATER), SAME, NoDownload.UNCHANGED),
     ("unchanged says one behind", StoreResponse(304, "e1", NOON), NEWS, BEHIND),
     ("unchanged without ETag, behind", StoreResponse(304, None, NOON), NEWS, BEHIND),
-    ("unchanged without ETag", StoreResponse(304, None, LATER), KNOWN, Nothing.UNCHANGED),
-    ("absent", StoreResponse(404, code="NoSuchKey"), NONE, Nothing.ABSENT),
-    ("absent, without a body", StoreResponse(404), NONE, Nothing.ABSENT),
+    ("unchanged without ETag", StoreResponse(304, None, LATER), KNOWN, NoDownload.UNCHANGED),
+    ("absent", StoreResponse(404, code="NoSuchKey"), NONE, NoDownload.ABSENT),
+    ("absent, without a body", StoreResponse(404), NONE, NoDownload.ABSENT),
     ("no such bucket", StoreResponse(404, code="NoSuchBucket"), NONE, REFUSED),
     ("archived", StoreResponse(403, code="InvalidObjectState"), NONE, ("archived", False, False)),
     ("expired", StoreResponse(403, code="AccessDenied"), NONE, REFUSED),
@@ -107,9 +108,9 @@ DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | Nothing | Reason]]
     ("answer", "expected", "meaning"), [row[1:] for row in DOWNLOADS], ids=[row[0] for row in DOWNLOADS]
 )
 def test_what_the_answer_to_a_get_means(
-    answer: StoreResponse, expected: Expected, meaning: Version | Nothing | Reason
+    answer: StoreResponse, expected: Expected, meaning: Version | NoDownload | Reason
 ) -> None:
-    verdict = judge_download(answer, expected, LIMIT, "known")
+    verdict = interpret_download(answer, expected, LIMIT, "known")
     if isinstance(verdict, StoreFault):
         assert (verdict.reason, verdict.transient, verdict.retry) == meaning
     else:
@@ -119,9 +120,9 @@ def test_what_the_answer_to_a_get_means(
 @pytest.mark.parametrize(
     ("answer", "kind", "transient"),
     [
-        (StoreResponse(412), Condition, False),
-        (StoreResponse(404, code="NoSuchKey"), Condition, False),
-        (StoreResponse(403, code="AccessDenied"), Expired, False),
+        (StoreResponse(412), ConditionFailed, False),
+        (StoreResponse(404, code="NoSuchKey"), ConditionFailed, False),
+        (StoreResponse(403, code="AccessDenied"), UrlExpired, False),
         (StoreResponse(409, code="ConditionalRequestConflict"), StoreFault, True),
         (StoreResponse(503), StoreFault, True),
         (StoreResponse(408), StoreFault, True),
@@ -130,26 +131,50 @@ def test_what_the_answer_to_a_get_means(
     ],
 )
 def test_what_the_answer_to_a_put_means(answer: StoreResponse, kind: type[StoreFault], transient: bool) -> None:
-    verdict = judge_upload(answer)
+    verdict = interpret_upload(answer)
     assert isinstance(verdict, StoreFault)
     assert (type(verdict), verdict.transient, verdict.retry) == (kind, transient, True)
 
 
 def test_an_accepted_put_gives_its_etag() -> None:
-    assert judge_upload(StoreResponse(200, "e1")) == "e1"
+    assert interpret_upload(StoreResponse(200, "e1")) == "e1"
 
 
 def test_a_refusal_waits_as_long_as_the_store_asks() -> None:
-    verdict = judge_download(StoreResponse(503, retry_after_seconds=9), Expected(), LIMIT)
+    verdict = interpret_download(StoreResponse(503, retry_after_seconds=9), Expected(), LIMIT)
     assert isinstance(verdict, StoreFault)
     assert verdict.after_seconds == 9
+
+
+EARLIER = Version(etag="e0", modified=NOON)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "earlier", "expected", "meaning"),
+    [
+        (e1(), None, NONE, e1()),
+        (e1(), e1(), NONE, NoDownload.IN_MANIFEST),
+        (e1(modified=LATER), EARLIER, NONE, e1(modified=LATER)),
+        (e1(), EARLIER, NONE, BEHIND),
+        (e1(), EARLIER, BELIEVED, e1()),
+    ],
+    ids=["no earlier result", "the same content", "newer", "of the same second", "no replica can be behind"],
+)
+def test_what_content_means_beside_that_of_an_earlier_result(
+    fetched: Version, earlier: Version | None, expected: Expected, meaning: Version | NoDownload | Reason
+) -> None:
+    verdict = compare_with_earlier(fetched, earlier, expected)
+    if isinstance(verdict, StoreFault):
+        assert (verdict.reason, verdict.transient, verdict.retry) == meaning
+    else:
+        assert verdict == meaning
 
 
 # ── over the wire ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Script:
-    """A store that answers one connection after the other as told: bytes, ``CLOSE`` or ``HANG``."""
+    """A store that answers each connection with the next of its answers: bytes, ``CLOSE`` or ``HANG``."""
 
     CLOSE = "close"
     HANG = "hang"
@@ -174,8 +199,8 @@ class Script:
 
 
 @contextlib.asynccontextmanager
-async def telling(*answers: str, patience: Patience = HASTY) -> AsyncIterator[tuple[Script, TransferClient]]:
-    script, store = Script(*answers), TransferClient(patience)
+async def scripted(*answers: str, limits: TransferLimits = HASTY) -> AsyncIterator[tuple[Script, TransferClient]]:
+    script, store = Script(*answers), TransferClient(limits)
     server = await asyncio.start_server(script, "127.0.0.1")
     script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in/a?X-Amz-Signature=secret"
     try:
@@ -187,7 +212,7 @@ async def telling(*answers: str, patience: Patience = HASTY) -> AsyncIterator[tu
 
 async def fetch(
     script: Script, store: TransferClient, path: Path, expected: Expected | None = None
-) -> Version | Nothing:
+) -> Version | NoDownload:
     source = Download(url=script.url, headers={"If-None-Match": '"known"', "X-Tigris-Consistent": "true"})
     return await store.download(source, expected or Expected(), path, limit_bytes=LIMIT)
 
@@ -204,7 +229,7 @@ def status(line: str, *headers: str, body: str = "") -> str:
 
 
 async def test_a_download_arrives_whole(tmp_path: Path) -> None:
-    async with telling(GOOD) as (script, store):
+    async with scripted(GOOD) as (script, store):
         version = await fetch(script, store, tmp_path / "input")
     assert version == Version(etag="e1", modified=NOON, size=5)
     assert (tmp_path / "input").read_bytes() == b"hello"
@@ -231,7 +256,7 @@ async def test_a_download_arrives_whole(tmp_path: Path) -> None:
     ids=["408", "429", "500", "503", "closes", "hangs", "ends early", "stalls", "ends early, chunked"],
 )
 async def test_trouble_that_passes_is_outlived(trouble: str, tmp_path: Path) -> None:
-    async with telling(trouble, trouble, GOOD) as (script, store):
+    async with scripted(trouble, trouble, GOOD) as (script, store):
         assert await fetch(script, store, tmp_path / "input") == Version(etag="e1", modified=NOON, size=5)
         assert (tmp_path / "input").read_bytes() == b"hello"
         assert len(script.requests) == 3
@@ -239,14 +264,14 @@ async def test_trouble_that_passes_is_outlived(trouble: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("trouble", [status("503 Slow Down"), Script.CLOSE, Script.HANG])
 async def test_trouble_that_stays_fails(trouble: str, tmp_path: Path) -> None:
-    async with telling(trouble) as (script, store):
+    async with scripted(trouble) as (script, store):
         fault = await refused(script, store, tmp_path / "input")
         assert (fault.reason, fault.retry) == ("store", True)
         assert len(script.requests) == 4
 
 
 async def test_a_store_that_is_not_there(tmp_path: Path) -> None:
-    async with telling(GOOD) as (script, store):
+    async with scripted(GOOD) as (script, store):
         script.url = "http://127.0.0.1:1/in/a?X-Amz-Signature=secret"
         fault = await refused(script, store, tmp_path / "input")
         assert "ConnectError" in fault.message
@@ -254,28 +279,28 @@ async def test_a_store_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/a?secret", "http://[/a?secret", "no url, secret"])
 async def test_an_address_that_is_none(url: str, tmp_path: Path) -> None:
-    async with telling(GOOD) as (script, store):
+    async with scripted(GOOD) as (script, store):
         script.url = url
         assert (await refused(script, store, tmp_path / "input")).reason == "store"
         assert script.requests == []
 
 
 async def test_a_slow_store_is_given_up_in_the_end(tmp_path: Path) -> None:
-    slow = Patience(stall_seconds=60, total_seconds=0.2, least_bytes_per_second=1e9)
-    async with telling(Script.HANG, patience=slow) as (script, store):
+    slow = TransferLimits(stall_seconds=60, total_seconds=0.2, lowest_bytes_per_second=1e9)
+    async with scripted(Script.HANG, limits=slow) as (script, store):
         fault = await refused(script, store, tmp_path / "input")
         assert fault.message == "The download took too long."
 
 
 async def test_a_replica_that_catches_up(tmp_path: Path) -> None:
     newer = GOOD.replace("e1", "e2").replace("12:00:00", "12:00:01")
-    async with telling(GOOD, GOOD, newer) as (script, store):
+    async with scripted(GOOD, GOOD, newer) as (script, store):
         version = await fetch(script, store, tmp_path / "input", Expected(etag="e2", modified=LATER))
         assert version == Version(etag="e2", modified=LATER, size=5)
 
 
 async def test_a_replica_that_stays_behind(tmp_path: Path) -> None:
-    async with telling(GOOD) as (script, store):
+    async with scripted(GOOD) as (script, store):
         fault = await refused(script, store, tmp_path / "input", Expected(etag="e2", modified=LATER))
         assert (fault.reason, fault.retry) == ("replica-behind", True)
         assert len(script.requests) == 4
@@ -283,7 +308,7 @@ async def test_a_replica_that_stays_behind(tmp_path: Path) -> None:
 
 async def test_a_length_beyond_the_limit_is_not_even_read(tmp_path: Path) -> None:
     long = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\nContent-Length: {LIMIT + 1}\r\n\r\n{Script.HANG}'
-    async with telling(long) as (script, store):
+    async with scripted(long) as (script, store):
         fault = await refused(script, store, tmp_path / "input")
         assert (fault.reason, fault.retry) == ("too-large", False)
         assert not (tmp_path / "input").exists()
@@ -291,20 +316,20 @@ async def test_a_length_beyond_the_limit_is_not_even_read(tmp_path: Path) -> Non
 
 async def test_content_without_a_length_is_cut_at_the_limit(tmp_path: Path) -> None:
     endless = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\n\r\n{"x" * (2 << 20)}{Script.HANG}'
-    async with telling(endless) as (script, store):
+    async with scripted(endless) as (script, store):
         assert (await refused(script, store, tmp_path / "input")).reason == "too-large"
         assert (tmp_path / "input").stat().st_size <= LIMIT
 
 
 async def test_what_was_written_before_is_gone_after_a_repetition(tmp_path: Path) -> None:
     longer = f'HTTP/1.1 200 OK\r\nETag: "e1"\r\nContent-Length: 900\r\n\r\n{"x" * 800}'
-    async with telling(longer, GOOD) as (script, store):
+    async with scripted(longer, GOOD) as (script, store):
         await fetch(script, store, tmp_path / "input")
         assert (tmp_path / "input").read_bytes() == b"hello"
 
 
 async def test_a_full_disk_is_no_fault_of_the_object() -> None:
-    async with telling(GOOD) as (script, store):
+    async with scripted(GOOD) as (script, store):
         with pytest.raises(OSError) as raised:
             await fetch(script, store, Path("/dev/full"))
         assert raised.value.errno == errno.ENOSPC
@@ -319,7 +344,7 @@ def test_space_is_checked_before_it_is_used(tmp_path: Path) -> None:
 
 async def test_an_upload_sends_just_what_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"hello")
-    async with telling(status("503 Slow Down"), status("200 OK", 'ETag: "e9"')) as (script, store):
+    async with scripted(status("503 Slow Down"), status("200 OK", 'ETag: "e9"')) as (script, store):
         headers = {"content-type": "text/plain", "x-amz-meta-token": "5", "If-Match": '"e8"'}
         target = Upload(name="out", url=script.url, headers=headers)
         assert await store.upload(target, tmp_path / "out", size_bytes=5) == "e9"
@@ -334,7 +359,7 @@ async def test_an_upload_sends_just_what_it_was_given(tmp_path: Path) -> None:
 
 async def test_an_upload_that_hangs_fails(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"hello")
-    async with telling(Script.HANG) as (script, store):
+    async with scripted(Script.HANG) as (script, store):
         with pytest.raises(StoreFault, match="ReadTimeout") as raised:
             await store.upload(Upload(name="out", url=script.url, headers={}), tmp_path / "out", size_bytes=5)
         assert raised.value.retry
@@ -343,7 +368,7 @@ async def test_an_upload_that_hangs_fails(tmp_path: Path) -> None:
 
 async def test_an_empty_upload(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
-    async with telling(status("200 OK", 'ETag: "e9"')) as (script, store):
+    async with scripted(status("200 OK", 'ETag: "e9"')) as (script, store):
         target = Upload(name="out", url=script.url, headers={})
         assert await store.upload(target, tmp_path / "out", size_bytes=0) == "e9"
         assert "content-length: 0" in script.requests[0].lower()
@@ -373,7 +398,7 @@ def presigned(s3: S3Client, operation: str, **parameters: Any) -> str:
     return s3.generate_presigned_url(operation, Params={"Bucket": "photos", **parameters})
 
 
-async def s3_fetch(s3: S3Client, path: Path, key: str, **parameters: str) -> Version | Nothing:
+async def s3_fetch(s3: S3Client, path: Path, key: str, **parameters: str) -> Version | NoDownload:
     store = TransferClient(HASTY)
     headers = {"If-None-Match": parameters["IfNoneMatch"]} if parameters else {}
     try:
@@ -395,8 +420,8 @@ async def test_s3_download(s3: S3Client, tmp_path: Path) -> None:
 
 async def test_s3_unchanged_and_absent(s3: S3Client, tmp_path: Path) -> None:
     put = s3.put_object(Bucket="photos", Key="same", Body=b"x")
-    assert await s3_fetch(s3, tmp_path / "input", "same", IfNoneMatch=put["ETag"]) is Nothing.UNCHANGED
-    assert await s3_fetch(s3, tmp_path / "input", "gone") is Nothing.ABSENT
+    assert await s3_fetch(s3, tmp_path / "input", "same", IfNoneMatch=put["ETag"]) is NoDownload.UNCHANGED
+    assert await s3_fetch(s3, tmp_path / "input", "gone") is NoDownload.ABSENT
 
 
 async def test_s3_archived(s3: S3Client, tmp_path: Path) -> None:
@@ -413,7 +438,7 @@ async def test_s3_upload_with_conditions(s3: S3Client, tmp_path: Path) -> None:
     target = Upload(name="out", url=url, headers={"content-type": "image/webp", "if-none-match": "*"})
     try:
         etag = await store.upload(target, tmp_path / "out", size_bytes=2 << 20)
-        with pytest.raises(Condition):
+        with pytest.raises(ConditionFailed):
             await store.upload(target, tmp_path / "out", size_bytes=2 << 20)
     finally:
         await store.aclose()

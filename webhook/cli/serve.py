@@ -37,7 +37,7 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     from webhook.ledger.postgres import PostgresUnusable
     from webhook.server import run
 
-    parent_death.hold()
+    parent_death.watch()
     log.configure(style)
     with failing(ConfigError, LedgerUnavailable, LedgerTooNew, PostgresUnusable):
         run(load(config_path, validate_options), secrets(), state, announce=announce)

@@ -1,4 +1,20 @@
-"""What a handler is given and what it gives back. It runs in a child process with limits of its own."""
+"""The interface of handlers: each is called with a ``Job`` and returns a ``Result``, or raises ``HandlerError``.
+
+::
+
+    from workers.handlers import HandlerError, Job, OutputFile, Result
+
+    def count_lines(job: Job) -> Result:
+        lines = job.input.read_text().count("\\n")
+        if lines > 1_000_000:
+            raise HandlerError("too-long", f"The file has {lines:,} lines: split it.")
+        (job.output / "lines.txt").write_text(str(lines))
+        return Result(outputs=(OutputFile("lines.txt", "text/plain"),), labels={"lines": lines})
+
+A handler runs in a child process of the worker, within the pipeline's limits on time, memory and outputs. The process
+is reused: it handles one file after the other, never two at once. A handler may be called again with the same content
+(after a failure, a crash or a lost lease), so it should do nothing outside ``job.output`` that must happen only once.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +30,15 @@ class Job:
     """One input file to handle."""
 
     input: Path
-    """The downloaded content. Read only."""
+    """The downloaded file, to be read only. Its name is always the same: the object's own is in ``key``."""
     output: Path
-    """An empty folder for the outputs."""
+    """An empty folder of this job alone, for the outputs. Removed with all in it when the job has ended."""
     key: str
-    """The object's key; its last part is the name that a person gave the file."""
+    """The object's key in its bucket (``uploads/2026/cat.jpg``)."""
     etag: str
+    """The ETag of the content, without quotes."""
     options: Mapping[str, JsonValue]
-    """The pipeline's options for this handler."""
+    """The options that the pipeline's definition gives this handler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +46,40 @@ class OutputFile:
     """One file in the job's output folder, to be published under its name."""
 
     name: str
+    """Up to 200 letters, digits, ``.``, ``_`` and ``-``, beginning with a letter or digit; not ``result.json``.
+
+    The file lies directly in ``Job.output``. Folders, links and devices are refused.
+    """
     content_type: str
+    """The ``Content-Type`` that the output is served with, in lower case (``image/webp``)."""
     cache_control: str = ""
+    """The ``Cache-Control`` that it is served with; none if empty. A new result of the object keeps the names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a handler made."""
+    """The outputs and labels that a handler has made of one file."""
 
     outputs: tuple[OutputFile, ...]
+    """The files to publish, at most 64. Other files in the folder are left out. May be empty."""
     labels: Mapping[str, JsonValue] = field(default_factory=dict)
-    """Small facts that go into the manifest."""
+    """Small facts about the input, for the manifest: at most 64 KiB as JSON."""
 
 
 class HandlerError(Exception):
-    """The input cannot be handled. Raised by handlers, with a sentence for the person who uploaded the file.
+    """Raised by a handler for an input that it cannot handle.
 
-    Any other exception of a handler is a fault of the handler and is retried.
+    Unless ``retry`` is set, the object is parked with this reason and message. Any other exception counts as a fault of
+    the handler: the object is tried again, in a new child process.
     """
 
     def __init__(self, reason: str, message: str, *, retry: bool = False, log: str = "") -> None:
         super().__init__(message)
         self.reason = reason
-        """A short code to group by: lower case, digits and hyphens."""
+        """A short code to group failures by: 1 to 64 of lower-case letters, digits and hyphens."""
         self.message = message
+        """A sentence for the user who uploaded the file: what is wrong, and what to do. Cut at 4,000 characters."""
         self.retry = retry
-        """Whether another attempt can help."""
+        """Whether another attempt with the same content can help."""
         self.log = log
         """The end of what the handler printed, with its traceback. Set by the sandbox, not by handlers."""

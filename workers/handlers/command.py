@@ -1,4 +1,4 @@
-"""Handler ``command``: any program.
+"""The ``command`` handler: runs any program.
 
 ``{"argv": ["ffmpeg", "-i", "{input}", "{output}/preview.mp4"]}``. ``{input}`` is the path of the downloaded
 file, ``{output}`` the folder for results (also the working directory) and ``{key}`` the object's key, each as
@@ -8,7 +8,7 @@ nothing. A key that begins with a hyphen is refused where the program would take
 argument (``@file``, ``http:``) is the program's own affair.
 
 Every file in the output folder is published. Exit codes after sysexits.h: 0 is success, 65 (EX_DATAERR) and
-66 (EX_NOINPUT) say that the input is bad and no retry can help; after any other the object is tried again.
+66 (EX_NOINPUT) mean that the input is bad and no retry can help; after any other the object is tried again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ _PLACEHOLDER = re.compile(r"\{(input|output|key)\}")
 _BAD_INPUT = (65, 66)
 _TAIL_BYTES = 2_000
 _CLOSE_SECONDS = 1.0
+"""To wait for the end of the program's output once it has exited."""
 
 
 class CommandOptions(BaseModel):
-    """Which program, with which arguments."""
+    """Options of ``handler = "command"``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    # No shell: a key is chosen by a user who uploads, and must never be parsed as shell code.
     argv: Annotated[list[Annotated[str, Field(max_length=4_096)]], Field(min_length=1, max_length=256)]
 
     @field_validator("argv")
@@ -53,11 +55,14 @@ class CommandOptions(BaseModel):
 
 
 def handle(job: Job) -> Result:
-    """Run the program and publish what it wrote."""
+    """Run the program, and publish the files that it wrote to the output folder.
+
+    Raises ``HandlerError`` when it fails, and ``OSError`` when the disk is full or an output over its limit.
+    """
     argv = CommandOptions.model_validate(dict(job.options)).argv
-    code, last_words = _run(expand(argv, job), job)
+    code, output_end = _run(expand(argv, job), job)
     if code != 0:
-        raise _failure(argv[0], code, last_words)
+        raise _failure(argv[0], code, output_end)
     return Result(outputs=every_file(job.output))
 
 
@@ -98,7 +103,7 @@ def _run(argv: list[str], job: Job) -> tuple[int, bytes]:
 
 
 def _relay(stream: IO[bytes], tail: bytearray) -> None:
-    """Pass on what the program prints and keep its end."""
+    """Copy the program's output to this process's standard error, and keep its end."""
     with stream:
         while chunk := os.read(stream.fileno(), 65_536):
             tail += chunk
@@ -106,8 +111,8 @@ def _relay(stream: IO[bytes], tail: bytearray) -> None:
             os.write(2, chunk)
 
 
-def _failure(program: str, code: int, last_words: bytes) -> Exception:
-    text = last_words.decode(errors="replace").strip()
+def _failure(program: str, code: int, output_end: bytes) -> Exception:
+    text = output_end.decode(errors="replace").strip()
     if os.strerror(errno.ENOSPC) in text:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if code == -signal.SIGXFSZ:

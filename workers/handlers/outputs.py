@@ -1,4 +1,4 @@
-"""Publishing whatever a handler left in its output folder."""
+"""Lists the files in a handler's output folder, with content types from their names."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz":
 
 
 def every_file(folder: Path) -> tuple[OutputFile, ...]:
-    """Every entry of ``folder``, by name, with a content type guessed from its suffix.
+    """Return every entry of ``folder``, sorted by name, with a content type guessed from its suffix.
 
-    Folders and links are listed too: the sandbox refuses them and says so, rather than leaving them out in
-    silence.
+    Folders and links are listed too: the sandbox refuses them with a message, rather than leaving them out in silence.
     """
     return tuple(
         OutputFile(name=name, content_type=content_type(name))
@@ -34,7 +33,7 @@ def every_file(folder: Path) -> tuple[OutputFile, ...]:
 
 
 def content_type(name: str) -> str:
-    """The content type of a name's suffix; ``application/octet-stream`` where it says nothing."""
+    """Return the content type for a name's suffix; ``application/octet-stream`` for an unknown one."""
     kind, encoding = _TYPES.guess_type(name)
     if encoding is not None:
         return _COMPRESSED.get(encoding, "application/octet-stream")

@@ -1,4 +1,4 @@
-"""Handler ``python``: a function of yours.
+"""The ``python`` handler: calls a function of the user's.
 
 ``{"function": "package.module:function", "options": {…}}``. The module has to be importable on the worker:
 installed, on ``PYTHONPATH``, or in the folder that the worker was started in. The function is given the
@@ -23,17 +23,18 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class PythonOptions(BaseModel):
-    """Which function, and what it is told."""
+    """Options of ``handler = "python"``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     function: Annotated[str, Field(max_length=500, pattern=rf"^{_NAME}(\.{_NAME})*:{_NAME}$")]
     """``package.module:function``."""
     options: dict[str, JsonValue] = {}
+    """Given to the function as ``job.options``."""
 
 
 def handle(job: Job) -> Result:
-    """Call the function. Its ``HandlerError`` refuses the input; any other exception is retried."""
+    """Call the function. Raises its exceptions, and ``TypeError`` unless it returns a ``Result`` or None."""
     options = PythonOptions.model_validate(dict(job.options))
     result = _function(options.function)(replace(job, options=options.options))
     if result is None:

@@ -1,6 +1,6 @@
-"""The kinds of handlers: what options each takes and where its code is.
+"""Maps each kind of handler to its options and its code.
 
-Importing this loads no handler's libraries: configuration asks it on machines that never handle a file.
+Importing this loads no handler's libraries: the control plane checks options without ever handling a file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from workers.handlers.photo.options import PhotoOptions
 
 @dataclass(frozen=True, slots=True)
 class HandlerKind:
-    """One kind of handler."""
+    """One kind of handler: a pipeline's ``handler``."""
 
     options: type[BaseModel]
     module: str
-    """Where its ``handle(job: Job) -> Result`` is."""
+    """The module with its ``handle(job: Job) -> Result``."""
 
 
 KINDS: Mapping[str, HandlerKind] = {

@@ -1,4 +1,4 @@
-"""Ending a child with everything that it started."""
+"""Kills a child and every process that it started."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 
 _ROUNDS = 20
-"""Enough for whatever does not fork faster than it is found."""
+"""Enough for processes that do not fork faster than they are found."""
 
 
 def kill(leader: int) -> None:
     """SIGKILL the process group that ``leader`` leads and every descendant that left it.
 
-    The group is stopped first: while its leader lives, what it adopts (``sandboxed.strays``) can be found
-    below it, and what is stopped does not fork. Only the group is reached where there is no ``/proc``.
-    Returns at once; a process that is gone already is fine.
+    The group is stopped first: a stopped process does not fork, and while the leader lives, the orphaned processes
+    that it has adopted (``workers.sandbox.child.orphans``) are found below it. Where there is no ``/proc``, only the
+    group is reached. Returns at once; a process that has ended already is no error.
     """
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGSTOP)
+    # Again until a round finds none: a process outside the group can fork between being listed and being killed.
     for _ in range(_ROUNDS):
         if not _kill_each(_outside_group(leader)):
             break
@@ -44,14 +45,14 @@ def _outside_group(leader: int) -> list[int]:
     children: dict[int, list[tuple[int, bool]]] = defaultdict(list)
     for process, state, parent, group in _processes():
         children[parent].append((process, group != leader and state not in "ZX"))
-    found: list[int] = []
+    outsiders: list[int] = []
     pending = [leader]
     while pending:
         for process, outside in children.pop(pending.pop(), []):
             pending.append(process)
             if outside:
-                found.append(process)
-    return found
+                outsiders.append(process)
+    return outsiders
 
 
 def _processes() -> Iterator[tuple[int, str, int, int]]:

@@ -1,4 +1,4 @@
-"""The environment of a child."""
+"""Makes the environment of a child from an allow-list."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ALWAYS = {
 
 
 def scrubbed(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return what a child needs of this process's environment, and ``extra``.
+    """Return the variables of this process that a child needs, and ``extra``.
 
-    An allow-list: the next secret that somebody adds to the agent's environment is not in it.
+    An allow-list: a secret that is added to the agent's environment later stays out without a change here.
     """
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     return {**kept, **_ALWAYS, **extra}

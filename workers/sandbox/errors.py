@@ -1,4 +1,4 @@
-"""The error that is the worker's own."""
+"""The error for a fault of the worker itself."""
 
 
 class WorkerFault(Exception):

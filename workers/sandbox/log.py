@@ -1,4 +1,4 @@
-"""What a child prints, of which only the end is kept."""
+"""Keeps the end of what a child prints."""
 
 from __future__ import annotations
 
@@ -9,42 +9,46 @@ _MAX_BYTES = 4 * MAX_CHARACTERS
 _WAIT_SECONDS = 1.0
 
 
-class Log:
-    """Reads a child's error stream for as long as it is open."""
+class ChildLog:
+    """Reads a child's error stream for as long as it is open, so that the child never blocks on a full pipe."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
         self._tail = bytearray()
-        self._news = asyncio.Event()
-        self._pump = asyncio.create_task(self._read(stream))
+        self._changed = asyncio.Event()
+        self._reader = asyncio.create_task(self._read(stream))
 
     def clear(self) -> None:
-        """A new job starts."""
+        """Forget what earlier jobs printed."""
         self._tail.clear()
 
-    async def until(self, end: bytes) -> str:
-        """Return the end of what was printed before ``end``, or before the stream ended."""
+    async def read_until(self, mark: bytes) -> str:
+        """Return the last ``MAX_CHARACTERS`` printed before ``mark``, or before the stream ended.
+
+        Waits for ``mark`` for a second at most.
+        """
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):  # something that outlived the child may hold the stream open
-                while end not in self._tail and not self._pump.done():
-                    self._news.clear()
-                    await self._news.wait()
+            # A process that outlives the child may hold the stream open, and then neither mark nor end comes.
+            async with asyncio.timeout(_WAIT_SECONDS):
+                while mark not in self._tail and not self._reader.done():
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
             pass
-        return printable(self._tail.partition(end)[0].decode(errors="replace"), MAX_CHARACTERS)
+        return printable(self._tail.partition(mark)[0].decode(errors="replace"), MAX_CHARACTERS)
 
     async def aclose(self) -> None:
         """Stop reading."""
-        self._pump.cancel()
-        await asyncio.wait([self._pump])
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         try:
             while chunk := await stream.read(65_536):
                 self._tail += chunk
                 del self._tail[:-_MAX_BYTES]
-                self._news.set()
+                self._changed.set()
         finally:
-            self._news.set()
+            self._changed.set()
 
 
 def printable(text: str, max_characters: int) -> str:

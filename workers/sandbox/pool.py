@@ -1,92 +1,102 @@
-"""The agent's side: a pool of warm children, one a slot."""
+"""A pool of warm handler processes: one child for each slot, each slot taken by one job at a time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 
-from workers import protocol
-from workers.handlers import Job, Result
+import structlog
+
 from workers.sandbox.environment import scrubbed
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.process import ChildProcess
 
+_log = structlog.get_logger()
+
 
 class Sandbox:
-    """Runs jobs in warm child processes, at most ``slots`` at once. Use on one event loop, close with
-    ``aclose``.
+    """Runs jobs in warm child processes, at most ``slots`` at once. Use on one event loop, close with ``aclose``.
+
+    Starts with one slot: an agent warms it while it calls home and does not know yet how many it will have.
 
     ``preload`` names handler kinds (``photo``) whose libraries a child loads before its first job.
-    ``environment`` adds variables to the children's; nothing else than an allow-list is taken from the
-    agent's own. A child is replaced after ``jobs_per_child`` jobs, and before that when it has grown or was
-    left in doubt.
+    ``environment`` adds variables to the children's; of the agent's own a child gets an allow-list only.
+    A child is replaced after ``jobs_per_child`` jobs, and before that when it has grown or may be out of order.
     """
 
     def __init__(
         self,
-        slots: int,
         *,
+        slots: int = 1,
         preload: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
         jobs_per_child: int = 1_000,
     ) -> None:
         if slots < 1 or jobs_per_child < 1:
             raise ValueError("slots and jobs_per_child are at least 1")
-        self._free = asyncio.Semaphore(slots)
-        self._slots = slots
         self._preload = tuple(preload)
         self._environment = scrubbed(environment or {})
         self._jobs_per_child = jobs_per_child
+        self._slots = 0
+        # The only count of free slots. Each permit is a slot that no job and no warming child holds.
+        self._free = asyncio.Semaphore(0)
+        # A stack: the child that was used last has the warmest caches. Never more children than permits.
         self._idle: list[ChildProcess] = []
         self._alive: set[ChildProcess] = set()
-        self._burials: set[asyncio.Task[None]] = set()
+        self._warming: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.widen(slots)
 
-    async def warm(self) -> None:
-        """Start children until there is one for each slot, so that the first jobs do not wait. Raises
-        ``WorkerFault``.
-        """
-        missing = self._slots - len(self._alive)
-        started = await asyncio.gather(*(self._start() for _ in range(missing)), return_exceptions=True)
-        self._idle += [child for child in started if isinstance(child, ChildProcess)]
-        for error in started:
-            if isinstance(error, BaseException):
-                raise error
+    @property
+    def slots(self) -> int:
+        """Jobs that can run at once."""
+        return self._slots
 
-    async def run(self, handler: protocol.Handler, job: Job) -> Result:
-        """Run one job within ``handler.limits``; waits for a free slot first. ``handler.options`` are the
-        job's options.
+    def widen(self, slots: int) -> None:
+        """Raise the number of slots to ``slots``; never lowers it. Each new slot is free once its child is warm."""
+        for _ in range(slots - self._slots):
+            _keep(asyncio.create_task(self._open_slot()), self._warming)
+        self._slots = max(slots, self._slots)
 
-        The result's files are regular files in ``job.output`` with valid, distinct names and content types,
-        at most ``protocol.MAX_OUTPUTS`` of them and ``output_bytes`` together.
+    @asynccontextmanager
+    async def child(self) -> AsyncIterator[ChildProcess]:
+        """Wait for a free slot, first come, first served, and hold its child for one job.
 
-        When cancelled, the child is killed and the cancellation goes on.
+        A child that is not ``usable`` after the job is killed, so a job that is cancelled ends with its process.
 
         Raises:
-            HandlerError: the job failed. ``reason`` is the handler's own, or ``timeout`` (retry), ``crashed``
-            (retry),
-                ``handler-error`` (retry: an exception that the handler did not mean, or an invalid result),
-                ``cpu-limit``, ``memory-limit``, ``output-too-large``, ``too-many-outputs`` (no retry).
-                ``log`` is the end of what the handler printed, with its traceback, at most 16,000 characters.
-            WorkerFault: this worker's fault, not the object's: disk full, or no child could be started.
+            WorkerFault: no child could be started, or the sandbox was closed, before the job or during it.
         """
         async with self._free:
             child = await self._take()
             try:
-                return await child.run(handler, job)
+                yield child
             except Exception as error:
-                if self._closed:
+                if self._closed:  # its child was killed: the object is not to blame
                     raise WorkerFault("the sandbox was closed while the job was running") from error
                 raise
             finally:
                 self._give_back(child)
 
     async def aclose(self) -> None:
-        """Kill all children, busy ones too, and wait until they are gone. May be called twice."""
+        """Kill all children, busy ones too, and wait until they have ended. May be called twice."""
         self._closed = True
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
         for child in self._alive:
             child.kill()
-        await asyncio.gather(*(child.gone() for child in self._alive), *self._burials)
+        await asyncio.gather(*(child.ended() for child in self._alive), *self._reaping)
+
+    async def _open_slot(self) -> None:
+        try:
+            self._idle.append(await self._start())
+        except WorkerFault as fault:  # the first job will meet the same fault and report it to the control plane
+            _log.warning("not-warm", error=str(fault))
+        finally:
+            self._free.release()
 
     async def _take(self) -> ChildProcess:
         while self._idle:
@@ -97,18 +107,20 @@ class Sandbox:
         return await self._start()
 
     async def _start(self) -> ChildProcess:
-        if self._closed:
-            raise WorkerFault("the sandbox is closed")
+        self._check_open()
         child = await ChildProcess.spawn(self._preload, self._environment)
         self._alive.add(child)
         try:
-            if self._closed:
-                raise WorkerFault("the sandbox is closed")
+            self._check_open()  # closed while the process was being started: ``aclose`` has not seen it
             await child.ready()
         except BaseException:
             self._discard(child)
             raise
         return child
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise WorkerFault("the sandbox is closed")
 
     def _give_back(self, child: ChildProcess) -> None:
         if child.usable and child.jobs < self._jobs_per_child and not self._closed:
@@ -118,10 +130,14 @@ class Sandbox:
 
     def _discard(self, child: ChildProcess) -> None:
         child.kill()
-        burial = asyncio.create_task(self._bury(child))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
+        _keep(asyncio.create_task(self._reap(child)), self._reaping)
 
-    async def _bury(self, child: ChildProcess) -> None:
-        await child.gone()
+    async def _reap(self, child: ChildProcess) -> None:
+        await child.ended()
         self._alive.discard(child)
+
+
+def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
+    """Hold a reference until the task has ended: the event loop holds none."""
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

@@ -1,4 +1,4 @@
-"""One child process, as the agent sees it."""
+"""Starts one child process, sends it jobs and ends it: the agent's view of a child."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from pydantic import ValidationError
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, Result
-from workers.sandbox import answer, descendants
-from workers.sandbox.child import limit_errors, wire
+from workers.sandbox import descendants, limit_errors, messages, replies
 from workers.sandbox.errors import WorkerFault
-from workers.sandbox.log import Log, printable
+from workers.sandbox.log import ChildLog, printable
+from workers.sandbox.messages import (
+    MAX_MESSAGE_LENGTH,
+    ChildReply,
+    HandlerDone,
+    HandlerFailed,
+    JobOutcome,
+    JobRequest,
+    MachineFault,
+)
 
 _START_SECONDS = 60.0
 _MAX_GROWTH_BYTES = 512 << 20
@@ -26,21 +34,23 @@ _OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "out of memory", "Cannot al
 """What C and C++ libraries print before they abort for want of memory (GLib, libstdc++)."""
 
 
-class _DiedError(Exception):
-    """The child closed its pipe or spoke nonsense."""
+class _ChildDiedError(Exception):
+    """The child closed its pipe or sent no valid frame."""
 
 
 class ChildProcess:
-    """A process that runs one job after the other. ``usable`` tells whether it may be given another."""
+    """A process that runs one job after the other. ``usable`` says whether it may be given another."""
 
-    def __init__(self, process: Process, lifeline: int) -> None:
+    def __init__(self, process: Process, parent_pipe: int) -> None:
         assert process.stderr is not None
         self._process = process
-        self._lifeline = lifeline
-        self._log = Log(process.stderr)
-        self._in_doubt = True
+        # The only writing end of a pipe that the child watches: closed by the kernel when this agent ends.
+        self._parent_pipe = parent_pipe
+        self._log = ChildLog(process.stderr)
+        self._in_order = False
         self._first_resident_bytes = 0
         self.jobs = 0
+        """Jobs that it was given so far."""
 
     @classmethod
     async def spawn(cls, preload: tuple[str, ...], environment: Mapping[str, str]) -> ChildProcess:
@@ -54,7 +64,7 @@ class ChildProcess:
                 stderr=PIPE,
                 env=environment,
                 pass_fds=(reading,),
-                start_new_session=True,
+                start_new_session=True,  # a process group of its own, to be killed whole
             )
         except BaseException as error:
             os.close(writing)
@@ -69,57 +79,77 @@ class ChildProcess:
         """Wait until the process has loaded what it needs. Raises ``WorkerFault``."""
         try:
             async with asyncio.timeout(_START_SECONDS):
-                answer.State.model_validate_json(await self._receive())
-        except (_DiedError, TimeoutError, ValidationError) as error:
+                replies.parse_state(await self._receive())
+        except (_ChildDiedError, TimeoutError, ValidationError) as error:
             self.kill()
-            raise WorkerFault(f"a handler's process did not start: {await self._last_words()}") from error
-        self._in_doubt = False
+            raise WorkerFault(f"a handler's process did not start: {await self._printed()}") from error
+        self._in_order = True
+
+    @property
+    def pid(self) -> int:
+        """The process's number; it leads a session and a process group of the same number."""
+        return self._process.pid
 
     @property
     def usable(self) -> bool:
         """Idle, alive, and left in order by its last job."""
-        return not self._in_doubt and self._process.returncode is None
+        return self._in_order and self._process.returncode is None
 
     async def run(self, handler: protocol.Handler, job: Job) -> Result:
-        """Run one job; see ``Sandbox.run``. Anything but a clean end leaves the process unusable: kill it."""
-        self._in_doubt = True
+        """Run one job within ``handler.limits``, with ``handler.options`` as the job's options.
+
+        The result's files are regular files in ``job.output`` with valid, distinct names and content types, at most
+        ``protocol.MAX_OUTPUTS`` of them and ``output_bytes`` together.
+
+        Unless the job ends in order the process is not ``usable`` afterwards, also when the call is cancelled.
+
+        Raises:
+            HandlerError: the job failed. ``reason`` is the handler's own, or
+                ``timeout`` or ``crashed`` (retry);
+                ``handler-error`` (retry): an exception that the handler did not intend, or an invalid result;
+                ``cpu-limit``, ``memory-limit``, ``output-too-large`` or ``too-many-outputs`` (no retry).
+                ``log`` is the end of what the handler printed, with its traceback, at most 16,000 characters.
+            WorkerFault: this worker is to blame, not the object: its disk is full.
+        """
+        # Until a reply says otherwise: a cancelled job leaves its handler running.
+        self._in_order = False
         self.jobs += 1
         self._log.clear()
         try:
             reply = await self._exchange(handler, job)
-            self._judge(reply)
-            return self._settle(reply.verdict, handler, job)
+            self._check_order(reply)
+            return self._result(reply.outcome, handler, job)
         except HandlerError as error:
-            error.log = error.log or await self._last_words()
+            error.log = error.log or await self._printed()
             raise
 
     def kill(self) -> None:
         """SIGKILL the process and all that it started. May be called twice."""
-        if self._lifeline >= 0:
+        if self._parent_pipe >= 0:
             descendants.kill(self._process.pid)
-            os.close(self._lifeline)
-            self._lifeline = -1
-        self._in_doubt = True
+            os.close(self._parent_pipe)
+            self._parent_pipe = -1
+        self._in_order = False
 
-    async def gone(self) -> None:
+    async def ended(self) -> None:
         """Wait until the process has ended and was reaped."""
         await self._process.wait()
         await self._log.aclose()
 
-    async def _exchange(self, handler: protocol.Handler, job: Job) -> answer.Reply:
+    async def _exchange(self, handler: protocol.Handler, job: Job) -> ChildReply:
         wall_seconds = handler.limits.wall_seconds
         try:
             async with asyncio.timeout(wall_seconds):
-                await self._send(wire.encode(_request(self.jobs, handler, job)))
-                answered = await self._receive()
+                await self._send(messages.encode(_request(self.jobs, handler, job)))
+                body = await self._receive()
         except TimeoutError:
             self.kill()
             message = f"Handling the file did not end within {wall_seconds:g} s."
-            raise HandlerError("timeout", message, retry=True, log=await self._last_words()) from None
-        except _DiedError:
+            raise HandlerError("timeout", message, retry=True, log=await self._printed()) from None
+        except _ChildDiedError:
             self.kill()
-            raise await self._post_mortem(handler.limits) from None
-        return answer.read(answered)
+            raise await self._death_error(handler.limits) from None
+        return replies.parse_reply(body)
 
     async def _send(self, frame: bytes) -> None:
         assert self._process.stdin is not None
@@ -127,51 +157,53 @@ class ChildProcess:
             self._process.stdin.write(frame)
             await self._process.stdin.drain()
         except ConnectionError as error:
-            raise _DiedError from error
+            raise _ChildDiedError from error
 
     async def _receive(self) -> bytes:
         assert self._process.stdout is not None
         try:
-            (size,) = wire.HEADER.unpack(await self._process.stdout.readexactly(wire.HEADER.size))
-            if size > wire.MAX_FRAME_BYTES:
-                raise _DiedError
+            (size,) = messages.HEADER.unpack(await self._process.stdout.readexactly(messages.HEADER.size))
+            if size > messages.MAX_FRAME_BYTES:  # not a length: the handler has written into the pipe
+                raise _ChildDiedError
             return await self._process.stdout.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise _DiedError from error
+            raise _ChildDiedError from error
 
-    def _judge(self, reply: answer.Reply) -> None:
-        """Decide whether the process may be given another job; kill what its handler left running before any
-        check.
+    def _check_order(self, reply: ChildReply) -> None:
+        """Decide whether the process may be given another job, and kill it if not.
+
+        Before the outputs are checked: an orphaned process could change them after the check.
         """
         resident_bytes = reply.state.resident_bytes
         self._first_resident_bytes = self._first_resident_bytes or resident_bytes
         grown = resident_bytes > self._first_resident_bytes + _MAX_GROWTH_BYTES
-        meant = isinstance(reply.verdict, answer.Done) or (
-            isinstance(reply.verdict, answer.Failed) and reply.verdict.clean
-        )
-        self._in_doubt = reply.state.strays or grown or not meant
-        if self._in_doubt:
+        self._in_order = _ended_in_order(reply.outcome) and not reply.state.orphans and not grown
+        if not self._in_order:
             self.kill()
 
-    def _settle(self, verdict: answer.Verdict, handler: protocol.Handler, job: Job) -> Result:
-        if isinstance(verdict, answer.Fault):
-            raise WorkerFault(printable(verdict.message, 4_000))
-        if isinstance(verdict, answer.Failed):
-            raise HandlerError(verdict.reason, printable(verdict.message, 4_000), retry=verdict.retry)
-        return answer.result(verdict, job, handler.limits.output_bytes)
+    def _result(self, outcome: JobOutcome, handler: protocol.Handler, job: Job) -> Result:
+        if isinstance(outcome, MachineFault):
+            raise WorkerFault(printable(outcome.message, MAX_MESSAGE_LENGTH))
+        if isinstance(outcome, HandlerFailed):
+            raise HandlerError(outcome.reason, printable(outcome.message, MAX_MESSAGE_LENGTH), retry=outcome.retry)
+        return replies.publishable(outcome, job, handler.limits.output_bytes)
 
-    async def _last_words(self) -> str:
-        return await self._log.until(wire.end_of_log(self.jobs))
+    async def _printed(self) -> str:
+        return await self._log.read_until(messages.end_of_log(self.jobs))
 
-    async def _post_mortem(self, limits: protocol.Limits) -> HandlerError:
-        log = await self._last_words()
-        error = _cause(await self._process.wait(), log, limits)
+    async def _death_error(self, limits: protocol.Limits) -> HandlerError:
+        log = await self._printed()
+        error = _cause_of_death(await self._process.wait(), log, limits)
         error.log = log
         return error
 
 
-def _request(number: int, handler: protocol.Handler, job: Job) -> wire.Request:
-    return wire.Request(
+def _ended_in_order(outcome: JobOutcome) -> bool:
+    return isinstance(outcome, HandlerDone) or (isinstance(outcome, HandlerFailed) and outcome.intended)
+
+
+def _request(number: int, handler: protocol.Handler, job: Job) -> JobRequest:
+    return JobRequest(
         number=number,
         kind=handler.kind,
         options=handler.options,
@@ -185,8 +217,8 @@ def _request(number: int, handler: protocol.Handler, job: Job) -> wire.Request:
     )
 
 
-def _cause(code: int, log: str, limits: protocol.Limits) -> HandlerError:
-    """Tell from how a process ended why. ``code`` is negative for a signal."""
+def _cause_of_death(code: int, log: str, limits: protocol.Limits) -> HandlerError:
+    """Return the error for a process that ended during a job. ``code`` is negative for a signal."""
     if code == -signal.SIGXCPU:
         return limit_errors.cpu(limits.cpu_seconds)
     if code < 0 and any(text in log[-2_000:] for text in _OUT_OF_MEMORY):

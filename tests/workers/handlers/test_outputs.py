@@ -1,4 +1,4 @@
-"""Publishing whatever a handler left."""
+"""The files in a handler's output folder."""
 
 from __future__ import annotations
 

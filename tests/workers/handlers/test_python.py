@@ -1,4 +1,4 @@
-"""Handler ``python`` in this process; ``test_sandbox`` has what goes wrong in a child."""
+"""Handler ``python`` in this process; ``sandbox/test_process`` has the failures in a child."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.handlers.python import handle
 
 
 def job(tmp_path: Path, function: str, options: dict[str, JsonValue]) -> Job:
-    options = {"function": f"tests.workers.misbehaviour:{function}", "options": options}
+    options = {"function": f"tests.workers.sandbox.misbehaviour:{function}", "options": options}
     return Job(input=tmp_path / "input", output=tmp_path, key="k", etag="e", options=options)
 
 

@@ -34,7 +34,7 @@ def test_defaults_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "words"),
+    ("kind", "options", "message"),
     [
         ("video", {}, "unknown handler 'video': one of command, photo, python"),
         ("photo", {"size": [1]}, "size"),
@@ -54,8 +54,8 @@ def test_defaults_are_filled_in() -> None:
         ("command", {"argv": ["ls", "\0", "{input}"]}, "NUL"),
     ],
 )
-def test_wrong_options_are_named(kind: str, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_wrong_options_are_named(kind: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         registry.validate_options(kind, options)
 
 

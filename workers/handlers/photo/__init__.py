@@ -1,1 +1,1 @@
-"""Handler ``photo``: pictures for the web from any photo, on libvips."""
+"""The ``photo`` handler: makes pictures for the web, and their metadata, from a photo with libvips."""

@@ -1,4 +1,4 @@
-"""The colour that a photo shows most of."""
+"""Computes the dominant colour of a photo."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ _VISIBLE = 128
 
 
 def dominant(rgba: bytes) -> str:
-    """Return the mean of the fullest of 8 × 8 × 8 cells of colours, as ``#rrggbb``. Pixels half clear do not
-    count.
+    """Return the mean colour of the fullest of 8 × 8 × 8 cells of the colour cube, as ``#rrggbb``.
+
+    ``rgba`` has 4 bytes a pixel. Pixels that are less than half opaque do not count; ``#000000`` if that leaves none.
     """
     pixels = [
         pixel for pixel in zip(rgba[0::4], rgba[1::4], rgba[2::4], rgba[3::4], strict=True) if pixel[3] >= _VISIBLE

@@ -1,4 +1,4 @@
-"""What a camera wrote about a photo. Every value is whatever somebody put there."""
+"""Reads EXIF: time, camera and place of a photo. No value is trusted: any program may have written it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ _MAX_DESCRIPTION = 2_000
 
 
 def captured_at(header: pyvips.Image) -> str | None:
-    """When the photo was taken, ISO 8601. Without an offset where the camera gave none: then it is local time
-    there.
-    """
+    """Return when the photo was taken, ISO 8601; local time without an offset where the camera gave none."""
     taken = _text(header, "exif-ifd2-DateTimeOriginal")
     offset = _text(header, "exif-ifd2-OffsetTimeOriginal") or _text(header, "exif-ifd2-OffsetTime") or ""
     if taken is None:
@@ -35,7 +33,7 @@ def captured_at(header: pyvips.Image) -> str | None:
 
 
 def camera(header: pyvips.Image) -> dict[str, JsonValue]:
-    """Make, model and lens, each null where unknown."""
+    """Return make, model and lens, each None where unknown."""
     return {
         "make": _text(header, "exif-ifd0-Make"),
         "model": _text(header, "exif-ifd0-Model"),
@@ -44,9 +42,7 @@ def camera(header: pyvips.Image) -> dict[str, JsonValue]:
 
 
 def gps(header: pyvips.Image) -> dict[str, JsonValue] | None:
-    """Where the photo was taken: WGS 84 degrees, and metres above sea level where given. None where not
-    known.
-    """
+    """Return where the photo was taken: WGS 84 degrees, and metres above sea level; None where not known."""
     latitude = _degrees(header, "Latitude", negative="S", at_most=90)
     longitude = _degrees(header, "Longitude", negative="W", at_most=180)
     if latitude is None or longitude is None:

@@ -1,4 +1,4 @@
-"""Which format a file really has, told from its first bytes: the name is only what somebody hopes it is."""
+"""Identifies a file's format by its first bytes. Its name is used in error messages only."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def identify(path: Path, key: str) -> Format:
         head = file.read(_HEAD_BYTES)
     if not head:
         raise HandlerError("empty", "The file is empty.")
-    if found := _signature(head):
-        return found
+    if kind := _signature(head):
+        return kind
     suffix = PurePosixPath(key).suffix.lower()
     named = f"is named {suffix} but holds" if suffix in _SUFFIXES else "holds"
     raise HandlerError("unreadable", f"This file {named} {_describe(head)}. {_READ}")
 
 
 def _signature(head: bytes) -> Format | None:
-    for magic, found in _SIGNATURES.items():
+    for magic, kind in _SIGNATURES.items():
         if head.startswith(magic):
-            return found
+            return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Format.WEBP
     if head[4:8] == b"ftyp":
@@ -88,14 +88,14 @@ def _brand(head: bytes) -> Format | None:
 
 
 def _describe(head: bytes) -> str:
-    for magic, what in _FOREIGN.items():
+    for magic, description in _FOREIGN.items():
         if head.startswith(magic):
-            return what
+            return description
     if head[4:8] == b"ftyp":
         return "a video or a sound"
-    for tag, what in _MARKUP.items():
+    for tag, description in _MARKUP.items():
         if tag in head.lower():
-            return what
+            return description
     return "text" if _is_text(head) else "something else than a photo"
 
 

@@ -1,4 +1,4 @@
-"""One photo in; pictures in several sizes and ``metadata.json`` out."""
+"""Makes pictures in several sizes and ``metadata.json`` from one photo."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ _PLACEHOLDER_SIDE = 48
 
 
 def handle(job: Job) -> Result:
-    """Publish ``{size}.webp`` for each size, and ``metadata.json``; the small facts of it are the labels."""
+    """Make ``{size}.webp`` for each size and ``metadata.json``, whose small facts are the labels too.
+
+    Raises ``HandlerError`` for a file that is no photo, is damaged or exceeds the limits of the options.
+    """
     options = PhotoOptions.model_validate(dict(job.options))
     photo = open_photo(job.input, job.key, options)
     largest_size = max(options.sizes)
     largest = pictures.decode(photo, largest_size)
-    made = pictures.smaller(largest, (size for size in options.sizes if size != largest_size))
-    made[largest_size] = largest
-    for size, image in made.items():
+    # The photo is decoded once, which takes longest; each smaller picture is made from the largest one.
+    images = pictures.smaller(largest, (size for size in options.sizes if size != largest_size))
+    images[largest_size] = largest
+    for size, image in images.items():
         pictures.save(image, job.output / _name(size), quality=options.quality, effort=options.effort_of(size))
-    facts = _facts(photo, made[min(made)])
+    facts = _facts(photo, images[min(images)])
     _write_metadata(job.output, photo, facts, gps=options.gps)
     return Result(outputs=_outputs(options), labels=facts)
 

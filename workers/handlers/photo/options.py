@@ -1,4 +1,4 @@
-"""What a pipeline may ask of the photo handler. Loads no image library."""
+"""The photo handler's options. Loads no image library, so that the control plane can check them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PhotoOptions(BaseModel):
     effort: Annotated[int, Field(ge=0, le=6)] | None = None
     """WebP effort, 0 fastest to 6 smallest. None: 4 up to 512 pixels, 2 above."""
     gps: bool = False
-    """Whether ``metadata.json`` tells where the photo was taken."""
+    """Whether ``metadata.json`` names the place where the photo was taken."""
     max_pixels: Annotated[int, Field(ge=1, le=2_000_000_000)] = 100_000_000
     """Width × height of what is decoded. A larger picture is refused before it is decoded."""
     max_pages: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

@@ -1,4 +1,4 @@
-"""From one decode to pictures in sRGB, upright, in several sizes."""
+"""Decodes a photo and makes upright sRGB pictures of several sizes from it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def smaller(largest: pyvips.Image, sizes: Iterable[int]) -> dict[int, pyvips.Ima
 
 
 def save(image: pyvips.Image, path: Path, *, quality: int, effort: int) -> None:
-    """Write WebP without EXIF, XMP or colour profile: what has none is shown as sRGB."""
+    """Write WebP without EXIF, XMP or colour profile: what has none is shown as sRGB.
+
+    A profile is left out because ``decode`` has applied it; the rest, because it may name the user's place or camera.
+    """
     image.webpsave(str(path), Q=quality, effort=effort, keep="none")
 
 
@@ -53,7 +56,7 @@ def rgba(image: pyvips.Image) -> bytes:
 
 
 def _without_extra_channels(image: pyvips.Image) -> pyvips.Image:
-    """Drop what a TIFF may have behind colour and alpha: masks, depth, infrared."""
+    """Drop the channels that a TIFF may have beside colour and alpha: masks, depth, infrared."""
     wanted = 2 if image.interpretation == "b-w" else 4
     return image.extract_band(0, n=wanted) if image.bands > wanted else image
 

@@ -1,4 +1,7 @@
-"""Opening a photo: only its header is read here, and everything that can be refused is refused here."""
+"""Opens a photo: reads its header only, and refuses it where it exceeds the limits.
+
+A decompression bomb is refused here, before a pixel is decoded.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ def open_photo(path: Path, key: str, options: PhotoOptions) -> SourcePhoto:
 
 
 def unreadable(path: Path, kind: Format, error: pyvips.Error) -> HandlerError:
-    """Say for a person what a decoder complained of."""
+    """Return the error for a file that a decoder cannot read, in words for the user who uploaded it."""
     detail = (error.detail or error.message).replace(f"{path}: ", "").strip().partition("\n")[0][:200]
     if "premature end" in detail or "bad seek" in detail:
         return HandlerError("unreadable", "The file is cut off: it ends before the picture does.")

@@ -1,4 +1,4 @@
-"""ThumbHash: a photo's blurred placeholder in about 25 bytes, to be shown while the photo itself loads.
+"""Encodes a ThumbHash: a photo's blurred placeholder in about 25 bytes, to be shown while the photo itself loads.
 
 Written from the format's description (https://evanw.github.io/thumbhash/). The picture becomes luminance (L),
 yellow against blue (P), red against green (Q) and alpha (A); of each only the lowest frequencies of its
@@ -59,9 +59,7 @@ def _luminance_size(width: int, height: int, limit: int) -> tuple[int, int]:
 
 
 def _channels(rgba: bytes, *, has_alpha: bool) -> tuple[list[float], list[float], list[float], list[float]]:
-    """L, P, Q and A of each pixel, 0 to 1 (P and Q from -1), laid over the average colour where they let it
-    through.
-    """
+    """L, P, Q and A of each pixel, 0 to 1 (P and Q from -1). Transparent pixels are blended with the average colour."""
     red, green, blue = ([float(value) for value in rgba[at::4]] for at in range(3))
     alpha = [value / 255 for value in rgba[3::4]]
     if has_alpha:
@@ -82,8 +80,8 @@ def _transform(values: list[float], width: int, height: int, nx: int, ny: int) -
     """Keep the frequencies below the diagonal of ``nx`` × ``ny``. Rows first: it costs less."""
     rows = [values[at : at + width] for at in range(0, len(values), width)]
     columns = [[sum(map(mul, row, wave)) for row in rows] for wave in _waves(width, nx)]
-    found = [sum(map(mul, columns[x], _waves(height, ny)[y])) / (width * height) for x, y in _triangle(nx, ny)]
-    average, *others = found
+    pairs = _triangle(nx, ny)
+    average, *others = (sum(map(mul, columns[x], _waves(height, ny)[y])) / (width * height) for x, y in pairs)
     scale = max(map(abs, others))
     return _Channel(average, scale, [_round(15 * (0.5 + 0.5 * value / scale)) if scale else 8 for value in others])
 

@@ -1,7 +1,7 @@
-"""How many bytes a file lacks by its own account.
+"""Counts the bytes that a truncated file lacks, by the lengths that its format states.
 
-Decoders only notice a cut when they need what is missing (a GIF's first frame needs little), and never say
-how much. Each format here says how long its parts are; a JPEG does not, and is left to its decoder.
+A decoder notices a truncation only when it needs the missing bytes (a GIF's first frame needs few), and does not report
+how many are missing. Each format here states the length of its parts; a JPEG does not, and is left to its decoder.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import BinaryIO
 from workers.handlers.photo.formats import Format
 
 _MAX_PARTS = 1_000_000
-"""Parts to walk before believing the rest: some seconds' worth."""
+"""Parts to walk at most, some seconds' worth; the rest of the file is taken for complete."""
 _BOXES = frozenset({b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"free", b"skip", b"uuid", b"pdin"})
-"""On the top level of a file. Anything else there was appended by somebody."""
+"""Boxes on the top level of a file. Other data there was appended, and is no box."""
 
 
 def missing_bytes(path: Path, kind: Format) -> int:

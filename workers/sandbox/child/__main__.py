@@ -1,7 +1,7 @@
-"""The child process: ``python -m workers.sandbox.child LIFELINE [KIND …]``.
+"""The child process: ``python -m workers.sandbox.child PARENT_PIPE [KIND …]``.
 
-``LIFELINE`` is the number of the file descriptor that ends with the agent; each ``KIND`` names a handler to
-load before the first job. Requests come on standard input and replies go to standard output, both moved out
+``PARENT_PIPE`` is the number of the file descriptor whose other end closes when the agent ends; each ``KIND`` names a
+handler to load before the first job. Requests come on standard input and replies go to standard output, both moved out
 of a handler's reach first: what a handler prints goes to standard error.
 """
 
@@ -16,78 +16,79 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.handlers import Job, Result, registry
-from workers.sandbox.child import limits, orphans, parent_death, verdict, wire
+from workers.sandbox import messages
+from workers.sandbox.child import limits, orphans, parent_death
+from workers.sandbox.child.classify import classify
+from workers.sandbox.messages import ChildReply, ChildState, HandlerDone, JobRequest, OutputEntry
 
 
-def main(lifeline: str, *kinds: str) -> None:
+def main(parent_pipe: str, *kinds: str) -> None:
     """Serve jobs until the agent closes the pipe."""
-    parent_death.die_with(int(lifeline))
+    parent_death.end_with(int(parent_pipe))
     requests, replies = _take_pipes()
     orphans.adopt()
     limits.no_core_dumps()
     faulthandler.enable()
     for kind in kinds:
         registry.load(kind)
-    replies.write(wire.encode(_state()))
-    while (request := wire.read(requests)) is not None:
+    replies.write(messages.encode(_state()))
+    while (request := messages.read_request(requests)) is not None:
         replies.write(_reply(request))
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
     os.dup2(2, 1)
-    os.close(nothing)
+    os.close(empty)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what was printed survives a crash
     return requests, replies
 
 
-def _reply(request: wire.Request) -> bytes:
+def _reply(request: JobRequest) -> bytes:
     try:
         done = _run(request)
-        frame = wire.encode(wire.Reply(verdict=done, state=_state()))
-    except BaseException as error:
+        # Encoded inside the try: labels that are not JSON are the handler's error.
+        frame = messages.encode(ChildReply(done, _state()))
+    except BaseException as error:  # SystemExit and KeyboardInterrupt too: a handler must not end the child
         traceback.print_exc()
-        frame = wire.encode(wire.Reply(verdict=verdict.of(error, request), state=_state()))
-    _end_log(request["number"])
+        frame = messages.encode(ChildReply(classify(error, request), _state()))
+    _end_log(request.number)
     return frame
 
 
-def _run(request: wire.Request) -> wire.Done:
+def _run(request: JobRequest) -> HandlerDone:
     job = Job(
-        input=Path(request["input"]),
-        output=Path(request["output"]),
-        key=request["key"],
-        etag=request["etag"],
-        options=request["options"],
+        input=Path(request.input),
+        output=Path(request.output),
+        key=request.key,
+        etag=request.etag,
+        options=request.options,
     )
     with limits.applied(
-        cpu_seconds=request["cpu_seconds"],
-        memory_bytes=request["memory_bytes"],
-        output_bytes=request["output_bytes"],
+        cpu_seconds=request.cpu_seconds,
+        memory_bytes=request.memory_bytes,
+        output_bytes=request.output_bytes,
     ):
-        return _done(registry.load(request["kind"])(job))
+        return _done(registry.load(request.kind)(job))
 
 
-def _done(result: Result) -> wire.Done:
-    outputs = [
-        wire.OutputFile(name=file.name, content_type=file.content_type, cache_control=file.cache_control)
-        for file in result.outputs
-    ]
-    return wire.Done(outcome="done", outputs=outputs, labels=dict(result.labels))
+def _done(result: Result) -> HandlerDone:
+    outputs = [OutputEntry(file.name, file.content_type, file.cache_control) for file in result.outputs]
+    return HandlerDone(outputs, dict(result.labels))
 
 
-def _state() -> wire.State:
-    return wire.State(resident_bytes=limits.resident_bytes(), strays=orphans.remain())
+def _state() -> ChildState:
+    return ChildState(resident_bytes=limits.resident_bytes(), orphans=orphans.are_running())
 
 
 def _end_log(number: int) -> None:
-    with suppress(Exception):  # a handler may have put anything there
+    with suppress(Exception):  # a handler may have replaced them by anything
         sys.stdout.flush()
         sys.stderr.flush()
-    os.write(2, wire.end_of_log(number))
+    os.write(2, messages.end_of_log(number))
 
 
 if __name__ == "__main__":

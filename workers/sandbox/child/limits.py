@@ -1,4 +1,4 @@
-"""The kernel's limits on one job in a process that is reused.
+"""Sets the kernel's limits for one job, in a process that is reused.
 
 Where a system has no such limit (macOS does not enforce ``RLIMIT_AS``) the others still hold, and the agent's
 wall clock always does.
@@ -23,6 +23,7 @@ def applied(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> Iter
     job; what the allocator has kept from earlier jobs (128 MiB at most) comes for free. A file that grows
     over ``output_bytes`` fails with EFBIG.
     """
+    # The kernel counts processor time from the start of the process, of which earlier jobs have used some.
     used = resource.getrusage(resource.RUSAGE_SELF)
     _soft(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu_seconds))
     _soft(resource.RLIMIT_FSIZE, output_bytes)
@@ -35,17 +36,17 @@ def applied(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> Iter
 
 
 def no_core_dumps() -> None:
-    """A crash must not fill the disk with a copy of somebody's photo."""
+    """Turn core dumps off: a crash must not fill the disk with a copy of a user's photo."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def mapped_bytes() -> int:
-    """Address space of this process; 0 where the system does not tell."""
+    """Address space of this process in bytes; 0 where the system does not report it."""
     return _statm(0)
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds; its peak where the system tells no more (macOS)."""
+    """Resident memory of this process in bytes; its peak where the system reports no more (macOS)."""
     return _statm(1) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -63,5 +64,5 @@ def _soft(limit: int, value: int) -> None:
     try:
         resource.setrlimit(limit, (value, hard))
     except (ValueError, OSError):
-        if sys.platform == "linux":
+        if sys.platform == "linux":  # elsewhere a limit that cannot be set is one that the system does not have
             raise

@@ -1,4 +1,4 @@
-"""prctl(2), which Python does not offer."""
+"""Calls prctl(2), which Python's library does not offer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, daemons too, so that none is lost sight
-    of.
+    """Become the parent of every descendant whose own parent ends, daemons too.
+
+    They stay below this process in the process tree, where they can be found and killed.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 

@@ -1,4 +1,4 @@
-"""Processes that a handler started and left running."""
+"""Finds orphaned processes: those that a handler started and left running."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from workers.sandbox.child import linux
 
 
 def adopt() -> None:
-    """From now on see every process that a handler leaves behind, also one that made itself a daemon (Linux
-    only).
+    """Become the parent of each process that a handler leaves behind, also of one that made itself a daemon.
+
+    Linux only: elsewhere an orphaned process goes to the system's first process, and only children are found.
     """
     if sys.platform == "linux":
         linux.adopt_orphans()
 
 
-def remain() -> bool:
-    """Reap what has ended; say whether any is still running."""
+def are_running() -> bool:
+    """Reap the children that have ended; return whether any is still running."""
     try:
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass

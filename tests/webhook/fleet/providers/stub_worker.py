@@ -21,7 +21,7 @@ def main() -> None:
     if "broken" in deeds:
         sys.exit("broken")
     if "undying" not in deeds:
-        parent_death.hold()
+        parent_death.watch()
     final = Path(environment["STUB_FOLDER"]) / f"{environment['YURT_LABEL']}.json"
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in deeds else lambda *_: leave(final))
     about: dict[str, object] = {"environment": environment, "argv": sys.orig_argv, "pid": os.getpid()}

@@ -86,7 +86,7 @@ def jpeg_with_exif(make: bytes, altitude_reference: int) -> bytes:
 
 
 def png_bomb(path: Path, width: int, height: int) -> None:
-    """A PNG of one grey bit a pixel whose header promises more than anybody can hold, in a small file."""
+    """A PNG of one grey bit a pixel whose header states more pixels than fit into memory, in a small file."""
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     pixels = zlib.compressobj(9)
     row = bytes(1 + (width + 7) // 8)

@@ -1,4 +1,4 @@
-"""What a camera, or somebody, wrote about a photo."""
+"""EXIF, as cameras write it and as it may be forged."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_brands(tmp_path: Path, brands: bytes, expected: Format) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "words"),
+    ("content", "key", "message"),
     [
         ("Grüße\n".encode() * 200, "a/photo.JPG", "This file is named .jpg but holds text."),
         (b"x" + "ü".encode() * 300, "a.png", "is named .png but holds text."),
@@ -53,12 +53,12 @@ def test_brands(tmp_path: Path, brands: bytes, expected: Format) -> None:
         (b"plain", "a.j\x00\x1bpg", "This file holds text."),
     ],
 )
-def test_what_is_no_photo_is_named(tmp_path: Path, content: bytes, key: str, words: str) -> None:
+def test_what_is_no_photo_is_named(tmp_path: Path, content: bytes, key: str, message: str) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(HandlerError) as raised:
         identify(tmp_path / "a", key)
     assert (raised.value.reason, raised.value.retry) == ("unreadable", False)
-    assert words in raised.value.message
+    assert message in raised.value.message
 
 
 def test_empty(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def test_quadrants_come_back_in_their_places(width: int, height: int) -> None:
     assert decoded.left_over in ([], [0])
     places = [(0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)]
     for place, expected in zip(places, [(220, 30, 30), (30, 180, 30), (30, 30, 220), (230, 220, 30)], strict=True):
-        found = decoded.colour(*place)
-        assert max(range(3), key=found.__getitem__) == max(range(3), key=expected.__getitem__), (place, found)
+        colour = decoded.colour(*place)
+        assert max(range(3), key=colour.__getitem__) == max(range(3), key=expected.__getitem__), (place, colour)
 
 
 def test_alpha_comes_back() -> None:

@@ -1,4 +1,7 @@
-"""The errors for a job that went over one of its limits. Another attempt would end the same way."""
+"""Makes the errors for a job that exceeded one of its limits. Another attempt would end the same way.
+
+Used on both sides: the child sees memory and file size run out, the agent sees the signal that ended a child.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers that do what handlers should not, for ``python`` handlers in the sandbox's children."""
+"""Handlers that do what handlers should not: for ``python`` handlers in the sandbox's children."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _text(job: Job, name: str, text: str) -> Result:
     return Result(outputs=(OutputFile(name, "text/plain"),))
 
 
-def say_pid(job: Job) -> Result:
+def publish_pid(job: Job) -> Result:
     (job.output / "pid.txt").write_text(str(os.getpid()))
     return Result(outputs=(OutputFile("pid.txt", "text/plain"),), labels={"pid": os.getpid()})
 
@@ -29,8 +29,8 @@ def environment(job: Job) -> Result:
     return Result(outputs=(), labels=dict(os.environ))
 
 
-def shout(job: Job) -> Result:
-    """Write to every place that might be the protocol's."""
+def print_much(job: Job) -> Result:
+    """Write to every stream that could carry the agent's messages."""
     print("x" * 100_000)
     sys.stdout.buffer.write(b"\x00\x00\x00\x05hello")
     os.write(1, b"\x00\x00\x00\x05hello")
@@ -64,7 +64,7 @@ def segfault(job: Job) -> Result:
 
 
 def abort_for_memory(job: Job) -> Result:
-    """As GLib ends a process when malloc fails."""
+    """End as GLib ends a process when malloc fails."""
     os.write(2, b"GLib-ERROR **: failed to allocate 1073741824 bytes\n")
     os.abort()
 
@@ -92,7 +92,7 @@ def hang(job: Job) -> Result:
     raise AssertionError
 
 
-def complain(job: Job) -> Result:
+def raise_error(job: Job) -> Result:
     raise RuntimeError(job.options["text"])
 
 
@@ -122,7 +122,7 @@ def many_files(job: Job) -> Result:
     return Result(outputs=tuple(OutputFile(f"{number}", "text/plain") for number in range(65)))
 
 
-def stray(job: Job) -> Result:
+def leave_daemon(job: Job) -> Result:
     """Leave a daemon behind: in a session of its own, its parent gone, all its pipes closed."""
     pid_file = job.output / "daemon.txt"
     command = f"import os,time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(3600)"
@@ -159,8 +159,8 @@ def folder(job: Job) -> Result:
     return Result(outputs=(OutputFile("a", "text/plain"),))
 
 
-def claim(job: Job) -> Result:
-    """Return what the options say."""
+def name_output(job: Job) -> Result:
+    """Return an output with the name and type in the options."""
     name, content_type = str(job.options["name"]), str(job.options["content_type"])
     target = job.output / "x.txt" if "/" in name or not name else job.output / name
     target.write_text("x")

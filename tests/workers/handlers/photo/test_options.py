@@ -1,0 +1,32 @@
+"""The photo handler's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from workers.handlers.photo.options import PhotoOptions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sizes": []},
+        {"sizes": [256, 256]},
+        {"sizes": [15]},
+        {"sizes": ["256"]},
+        {"quality": 101},
+        {"cache_control": "max-age=1\r\nx: y"},
+        {"colour": "red"},
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PhotoOptions.model_validate(options)
+
+
+def test_large_pictures_get_less_effort_unless_it_is_given() -> None:
+    assert [PhotoOptions().effort_of(size) for size in (256, 512, 513, 1600)] == [4, 4, 2, 2]
+    assert PhotoOptions(effort=6).effort_of(1600) == 6

@@ -1,0 +1,128 @@
+"""Warm children, one for each slot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.polling import until
+from tests.workers.processes import alive
+from tests.workers.sandbox.jobs import JobFolder, pid_of, python, run, sandbox
+from workers.sandbox.errors import WorkerFault
+from workers.sandbox.pool import Sandbox
+
+
+async def test_a_warm_child_serves_many_jobs(folder: JobFolder) -> None:
+    async with sandbox() as pool:
+        first = await pid_of(pool, folder)
+        assert first != os.getpid()
+        assert await pid_of(pool, folder) == first
+
+
+async def test_the_child_used_last_is_the_next_to_be_used() -> None:
+    async with sandbox(slots=2) as pool:
+        async with pool.child() as first, pool.child():
+            pass  # the second is given back before the first
+        for _ in range(2):
+            async with pool.child() as child:
+                assert child is first
+
+
+async def test_a_slot_has_one_child_that_is_started_before_the_first_job() -> None:
+    async with sandbox(slots=2) as pool:
+        async with pool.child() as first, pool.child() as second:
+            children = {first, second}
+        async with pool.child() as third, pool.child() as fourth:
+            assert {third, fourth} == children
+
+
+async def test_a_child_is_replaced_after_its_share_of_jobs(folder: JobFolder) -> None:
+    async with sandbox(jobs_per_child=2) as pool:
+        pids = [await pid_of(pool, folder) for _ in range(4)]
+        assert pids[0] == pids[1] != pids[2] == pids[3]
+        await until(lambda: not alive(pids[0]))
+
+
+async def test_as_many_jobs_run_at_once_as_there_are_slots(folder: JobFolder) -> None:
+    async with sandbox(slots=2) as pool:
+        jobs = [folder.job() for _ in range(3)]
+        tasks = [asyncio.create_task(run(pool, python("hang"), job)) for job in jobs]
+        await until(lambda: sum((job.output / "started").exists() for job in jobs) == 2)
+        tasks[0].cancel()
+        await until(lambda: all((job.output / "started").exists() for job in jobs))
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_a_wider_pool_takes_more_jobs_at_once() -> None:
+    async with sandbox() as pool, AsyncExitStack() as held:
+        await held.enter_async_context(pool.child())
+        waiting = asyncio.create_task(held.enter_async_context(pool.child()))
+        assert (pool.slots, waiting.done()) == (1, False)
+        pool.widen(2)
+        await waiting
+        pool.widen(1)  # never fewer
+        assert pool.slots == 2
+
+
+async def test_a_child_that_died_while_idle_is_replaced() -> None:
+    async with sandbox() as pool:
+        async with pool.child() as first:
+            pass
+        os.kill(first.pid, signal.SIGKILL)
+        await until(lambda: not first.usable)
+        async with pool.child() as second:
+            assert second.usable
+
+
+async def test_cancelling_kills_the_child(folder: JobFolder) -> None:
+    async with sandbox() as pool:
+        pid = await pid_of(pool, folder)
+        job = folder.job()
+        task = asyncio.create_task(run(pool, python("hang"), job))
+        await until((job.output / "started").exists)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: not alive(pid))
+        assert await pid_of(pool, folder) != pid
+
+
+async def test_closing_ends_busy_and_idle_children_and_blames_no_object(folder: JobFolder) -> None:
+    async with sandbox(slots=2) as pool:
+        async with pool.child() as first, pool.child() as second:
+            pids = first.pid, second.pid
+        job = folder.job()
+        task = asyncio.create_task(run(pool, python("hang"), job))
+        await until((job.output / "started").exists)
+        await pool.aclose()
+        with pytest.raises(WorkerFault, match="closed"):
+            await task
+        assert not any(alive(pid) for pid in pids)
+        with pytest.raises(WorkerFault, match="closed"):
+            await run(pool, python("publish_pid"), folder.job())
+
+
+async def test_closing_ends_children_that_are_being_started() -> None:
+    pool = Sandbox(slots=2)
+    waiting = asyncio.create_task(pool.child().__aenter__())
+    await asyncio.sleep(0)
+    await pool.aclose()
+    with pytest.raises(WorkerFault, match="closed"):
+        await waiting
+
+
+async def test_a_child_that_cannot_start_is_the_workers_fault(folder: JobFolder) -> None:
+    async with sandbox(preload=("no-such-kind",)) as pool:
+        with pytest.raises(WorkerFault, match="no-such-kind"):
+            await run(pool, python("publish_pid"), folder.job())
+
+
+async def test_a_sandbox_has_a_slot() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Sandbox(slots=0)

@@ -1,0 +1,66 @@
+"""Classifies an exception that left a handler: the object's fault, the handler's, or this machine's."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from workers.handlers import HandlerError
+from workers.sandbox import limit_errors
+from workers.sandbox.messages import MAX_MESSAGE_LENGTH, HandlerFailed, JobRequest, MachineFault
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_MEMORY = ("out of memory", "failed to allocate", os.strerror(errno.ENOMEM).lower())
+_NO_THREAD = ("error creating thread", "can't start new thread")
+"""GLib and Python. A thread needs memory for its stack, but the machine may also have too many threads."""
+_MAX_CHAIN = 20
+"""Exceptions to look at: a handler can build a chain without end."""
+
+
+def classify(error: BaseException, request: JobRequest) -> HandlerFailed | MachineFault:
+    """Return the outcome of a job whose handler raised ``error``.
+
+    The system's own errors are looked for first and along the whole chain: a handler that wraps a full disk
+    in "cannot be read" has not understood it. libvips gives its errors as text only.
+    """
+    chain = [link for link in _chain(error) if not isinstance(link, HandlerError)]
+    if any(_is_system_error(link, *_DISK_FULL) for link in chain):
+        return MachineFault(message=f"This worker's disk is full: {error}")
+    if any(isinstance(link, MemoryError) or _mentions(link, _NO_MEMORY) for link in chain):
+        return _failed(limit_errors.memory(request.memory_bytes))
+    if any(_mentions(link, _NO_THREAD) for link in chain):
+        return _failed(limit_errors.memory(request.memory_bytes, retry=True))
+    if any(_is_system_error(link, errno.EFBIG) for link in chain):
+        return _failed(limit_errors.output(request.output_bytes))
+    if isinstance(error, HandlerError):
+        return _failed(error, intended=True)
+    kind = type(error).__name__
+    return _failed(HandlerError("handler-error", f"The handler failed with {kind}: {error}", retry=True))
+
+
+def _failed(error: HandlerError, *, intended: bool = False) -> HandlerFailed:
+    return HandlerFailed(
+        reason=error.reason,
+        message=str(error.message)[:MAX_MESSAGE_LENGTH],
+        retry=error.retry,
+        intended=intended,
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(_MAX_CHAIN):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_system_error(error: BaseException, *numbers: int) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in numbers
+    return any(os.strerror(number) in str(error) for number in numbers)
+
+
+def _mentions(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error).lower() for text in texts)

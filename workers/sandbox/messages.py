@@ -1,0 +1,148 @@
+"""The messages between the agent and its children, defined once for both sides, and their framing.
+
+A frame is JSON in UTF-8 with its length before it (4 bytes, big-endian). The child only fills in these dataclasses; the
+agent, which believes nothing that comes out of a child, validates them with pydantic (``workers.sandbox.replies``),
+strictly and by the constraints given here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from dataclasses import dataclass
+from typing import Annotated, BinaryIO, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, JsonValue
+
+MAX_FRAME_BYTES = 1 << 20
+"""A request carries a key and options, a reply names and labels: no file content."""
+MAX_MESSAGE_LENGTH = 4_000
+"""Characters of a failure's message."""
+HEADER = struct.Struct(">I")
+
+
+@dataclass(frozen=True)
+class SandboxMessage:
+    """Base of the messages: pydantic refuses unknown fields and converts nothing."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+
+# ── from the agent ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class JobRequest(SandboxMessage):
+    """One job. Paths are absolute."""
+
+    number: int
+    """Counts the child's jobs: names the end of this one's output in the log."""
+    kind: str
+    """The handler's kind."""
+    options: dict[str, JsonValue]
+    cpu_seconds: float
+    memory_bytes: int
+    output_bytes: int
+    input: str
+    output: str
+    key: str
+    etag: str
+
+
+# ── from the child ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class OutputEntry(SandboxMessage):
+    """One file in the job's output folder that the handler wants published."""
+
+    name: str
+    content_type: str
+    cache_control: str
+
+
+@dataclass(frozen=True)
+class HandlerDone(SandboxMessage):
+    """The handler returned a result, which is yet to be checked."""
+
+    outputs: list[OutputEntry]
+    labels: dict[str, JsonValue]
+    status: Literal["done"] = "done"
+
+
+@dataclass(frozen=True)
+class HandlerFailed(SandboxMessage):
+    """The handler raised an exception."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9-]+$")]
+    message: Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH)]
+    retry: bool
+    intended: bool
+    """Whether it was the handler's own ``HandlerError``: then the child is in order and takes the next job."""
+    status: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True)
+class MachineFault(SandboxMessage):
+    """The machine is to blame, not the object."""
+
+    message: str
+    status: Literal["fault"] = "fault"
+
+
+JobOutcome = HandlerDone | HandlerFailed | MachineFault
+
+
+@dataclass(frozen=True)
+class ChildState(SandboxMessage):
+    """The child itself: sent alone before the first job, and with each reply."""
+
+    resident_bytes: int
+    orphans: bool
+    """Whether processes that a handler started are still running."""
+
+
+@dataclass(frozen=True)
+class ChildReply(SandboxMessage):
+    """The answer to one ``JobRequest``."""
+
+    outcome: Annotated[JobOutcome, Field(discriminator="status")]
+    state: ChildState
+
+
+# ── framing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def encode(message: JobRequest | ChildReply | ChildState) -> bytes:
+    """Return the frame. Raises ``ValueError`` or ``TypeError`` when the message is too long or is not JSON."""
+    # NaN and infinity are not JSON: a handler's label that holds one is the handler's error, not a broken frame.
+    body = json.dumps(message, default=_fields, allow_nan=False).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a message of {len(body):,} bytes: at most {MAX_FRAME_BYTES:,} pass between agent and child")
+    return HEADER.pack(len(body)) + body
+
+
+def read_request(stream: BinaryIO) -> JobRequest | None:
+    """Wait for the next request; None when the agent has closed the pipe."""
+    header = stream.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    (size,) = HEADER.unpack(header)
+    body = stream.read(size)
+    return JobRequest(**json.loads(body)) if len(body) == size else None
+
+
+def end_of_log(number: int) -> bytes:
+    """Return the mark on the error stream after which no output of this job comes.
+
+    The stream needs a mark of its own, since the kernel keeps no order between two pipes.
+    """
+    return b"\0end of job %d\0" % number
+
+
+def _fields(value: object) -> dict[str, object]:
+    # Not dataclasses.asdict: it copies labels, and cannot copy each kind of mapping that json can write.
+    if isinstance(value, SandboxMessage):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

@@ -1,0 +1,87 @@
+"""Validates what a child sends: the agent believes nothing that comes out of a child."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections import Counter
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from workers import protocol
+from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.sandbox import limit_errors
+from workers.sandbox.messages import MAX_MESSAGE_LENGTH, ChildReply, ChildState, HandlerDone, OutputEntry
+
+MAX_LABELS_BYTES = 64 << 10
+"""Labels as JSON: small facts for the manifest."""
+
+_REPLY = TypeAdapter(ChildReply)
+_STATE = TypeAdapter(ChildState)
+
+
+def parse_state(body: bytes) -> ChildState:
+    """Return the state that a child sends once it is ready. Raises pydantic's ``ValidationError``."""
+    return _STATE.validate_json(body)
+
+
+def parse_reply(body: bytes) -> ChildReply:
+    """Return a child's reply. Raises ``HandlerError`` when it breaks the schema: a handler chose the texts in it."""
+    try:
+        return _REPLY.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _invalid(f"cannot be read ({first['msg']})") from None
+
+
+def publishable(done: HandlerDone, job: Job, output_bytes: int) -> Result:
+    """Return the handler's result if all of it may be published.
+
+    Raises ``HandlerError`` for too many, too large, repeated or misnamed outputs, outputs that are no plain files in
+    ``job.output``, and labels over ``MAX_LABELS_BYTES``.
+    """
+    if len(done.outputs) > protocol.MAX_OUTPUTS:
+        raise HandlerError(
+            "too-many-outputs",
+            f"The handler made {len(done.outputs)} files: at most {protocol.MAX_OUTPUTS} are published.",
+        )
+    repeated = [name for name, times in Counter(entry.name for entry in done.outputs).items() if times > 1]
+    if repeated:
+        raise _invalid(f"names {repeated[0]!r} twice")
+    if len(json.dumps(done.labels)) > MAX_LABELS_BYTES:
+        raise _invalid(f"has labels of more than {MAX_LABELS_BYTES:,} bytes")
+    if sum(_size(entry, job.output) for entry in done.outputs) > output_bytes:
+        raise limit_errors.output(output_bytes)
+    outputs = tuple(OutputFile(entry.name, entry.content_type, entry.cache_control) for entry in done.outputs)
+    return Result(outputs=outputs, labels=done.labels)
+
+
+def _size(entry: OutputEntry, folder: Path) -> int:
+    """Size in bytes of one valid output. Raises ``HandlerError`` for an invalid one."""
+    if entry.name == protocol.MANIFEST:
+        raise _invalid(f"names {protocol.MANIFEST}, which is the manifest's own name")
+    _check_publishable(entry)
+    try:
+        # lstat: a link would publish a file from anywhere on the machine.
+        status = (folder / entry.name).lstat()
+    except FileNotFoundError:
+        raise _invalid(f"names {entry.name}, which is not in the output folder") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise _invalid(f"names {entry.name}, which is a folder, a link or a device: only plain files are published")
+    return status.st_size
+
+
+def _check_publishable(entry: OutputEntry) -> None:
+    # The protocol's own rules, applied before anything is uploaded: the name ends up in a path and a URL.
+    try:
+        protocol.OutputRequest(
+            name=entry.name, size=0, content_type=entry.content_type, cache_control=entry.cache_control
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _invalid(f"has an output whose {first['loc'][0]} is {first['input']!r}: {first['msg']}") from None
+
+
+def _invalid(problem: str) -> HandlerError:
+    return HandlerError("handler-error", f"The handler's result {problem}."[:MAX_MESSAGE_LENGTH], retry=True)
