@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.checks import Violation
 from tests.chaos.history import History
-from tests.chaos.verdict import Violation
 
 _SHOWN_OBJECTS = 5
 _SHOWN_FAULTS = 30

@@ -13,15 +13,15 @@ from typing import Any
 
 import httpx
 
-from tests.chaos import verdict
+from tests.chaos import checks
 from tests.chaos.bucket import FaultyBucket
+from tests.chaos.checks import Violation
 from tests.chaos.cluster import SLOWEST_SECONDS, Cluster
 from tests.chaos.monkey import Monkey
 from tests.chaos.plan import blows, lagging, steps
 from tests.chaos.processes import adopt_orphans, collect, descendants
 from tests.chaos.report import Figures
 from tests.chaos.service import ChaosError, until
-from tests.chaos.verdict import Violation
 from tests.chaos.watcher import ResultWatcher
 from tests.chaos.writers import Writers
 
@@ -105,8 +105,8 @@ class ChaosRun:
                 await self._count(cluster, bucket, writers, monkey, watcher)
             secrets = {cluster.keys.secret_key, cluster.keys.webhook, cluster.keys.admin, *watcher.tokens}
         await self._nothing_left()
-        self._faults += verdict.of_services(cluster)
-        self._faults += verdict.of_logs(self._folder, secrets)
+        self._faults += checks.of_services(cluster)
+        self._faults += checks.of_logs(self._folder, secrets)
         self._figures.seconds = time.monotonic() - self._started
         self._figures.found.update(
             wrong for wrong, _ in {(fault.wrong, fault.key or fault.text) for fault in self._faults}
@@ -134,10 +134,10 @@ class ChaosRun:
         for key in writers.histories:
             await watcher.look(key)
         return [
-            *verdict.of_watching(watcher),
-            *await verdict.of_results(bucket, writers.histories),
-            *await verdict.of_ledger(cluster, writers.histories),
-            *await verdict.of_balance(cluster),
+            *checks.of_watching(watcher),
+            *await checks.of_results(bucket, writers.histories),
+            *await checks.of_ledger(cluster, writers.histories),
+            *await checks.of_balance(cluster),
         ]
 
     async def _nothing_left(self) -> None:

@@ -24,8 +24,8 @@ from tests.postgres import server
 from tests.simulation import report
 from tests.simulation.database import Model
 from tests.simulation.history import HistoryChoice, HistoryResult, run
+from tests.simulation.mirror import ConformancePostgres, Mirror, own_database
 from tests.simulation.mutants import GUARDS, run_without
-from tests.simulation.postgres import ConformancePostgres, Mirror, own_database
 
 _CHUNK = 50
 

@@ -22,7 +22,7 @@ import workers.client
 import workers.lease_task
 import workers.publish
 import workers.transfer
-from tests.simulation import plane, sweeping, worker
+from tests.simulation import plane, sweeps, worker
 from tests.simulation.bucket import Input, ResultBucket
 from tests.simulation.database import Engine, Model, SimulatedDatabase
 from tests.simulation.draws import Draws
@@ -31,7 +31,7 @@ from tests.simulation.invariants import NO_WORK_TWICE, Promises
 from tests.simulation.loop import Stuck, VirtualLoop
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.statements import Tables
-from tests.simulation.wire import SimulatedBuckets
+from tests.simulation.store_clients import SimulatedBuckets
 from tests.simulation.world import EPOCH, BrokenInvariant, World, WorldSettings, settings_of
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
@@ -124,8 +124,8 @@ async def _story(world: World, hub: SimulatedHub, store: Input, engine: Engine) 
     await _rest(world, hub, person, engine)
     if world.settings.lossy or world.settings.late_effects:
         await asyncio.sleep(world.settings.lag_seconds)
-        number = await sweeping.order(world, person, engine, "full")
-        if await sweeping.until_over(world, number) != "done":
+        number = await sweeps.order(world, person, engine, "full")
+        if await sweeps.until_over(world, number) != "done":
             raise BrokenInvariant("it comes to rest", "a full sweep does not end well")
         await _rest(world, hub, person, engine)
     world.promises.at_rest()
@@ -141,8 +141,8 @@ async def _rebuild(world: World, hub: SimulatedHub, person: SimulatedProcess, en
         world.tell("the ledger is lost, and made anew")
     engine.empty()
     world.promises.forget()
-    number = await sweeping.order(world, person, engine, "backfill")
-    if await sweeping.until_over(world, number) != "done":
+    number = await sweeps.order(world, person, engine, "backfill")
+    if await sweeps.until_over(world, number) != "done":
         raise BrokenInvariant("it comes to rest", "a backfill does not end well")
     await _rest(world, hub, person, engine)
     world.promises.at_rest()
@@ -157,8 +157,8 @@ async def _sweeps(world: World, person: SimulatedProcess, engine: Engine) -> Non
     for number in range(world.draws.below("sweeps/number", 4)):
         await asyncio.sleep(world.draws.between(f"sweeps/{number}/wait", 5.0, 40.0))
         kind = world.draws.choice(f"sweeps/{number}/kind", ("full", "full", "backfill"))
-        swept = await sweeping.order(world, person, engine, kind)
-        if await sweeping.until_over(world, swept) == "done":
+        swept = await sweeps.order(world, person, engine, kind)
+        if await sweeps.until_over(world, swept) == "done":
             world.counts["sweeps done"] += 1
 
 

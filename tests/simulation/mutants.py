@@ -19,7 +19,7 @@ import webhook.sweep.manifests
 import workers.lease_task
 from tests.simulation.history import HistoryChoice, HistoryResult, run
 from tests.simulation.plane import SimulatedPlane
-from tests.simulation.wire import SimulatedObjectStore
+from tests.simulation.store_clients import SimulatedObjectStore
 from tests.simulation.world import WorldSettings
 from webhook.events import EventOrder
 from webhook.ledger import transitions

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from tests.simulation.bucket import INPUT, OUTPUT
 from tests.simulation.database import Engine, SimulatedDatabase
 from tests.simulation.process import SimulatedProcess
-from tests.simulation.sweeping import sweep
-from tests.simulation.wire import SimulatedBuckets, SimulatedObjectStore
+from tests.simulation.store_clients import SimulatedBuckets, SimulatedObjectStore
+from tests.simulation.sweeps import sweep
 from tests.simulation.world import WorldSettings
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from tests.simulation.database import Model, Statements, finished
 from tests.simulation.history import HistoryChoice, run
-from tests.simulation.postgres import ConformancePostgres, Mirror, own_database
+from tests.simulation.mirror import ConformancePostgres, Mirror, own_database
 from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
 from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of

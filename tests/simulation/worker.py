@@ -12,7 +12,7 @@ import httpx
 
 from tests.simulation.plane import until_due
 from tests.simulation.process import SimulatedProcess
-from tests.simulation.wire import SimulatedBuckets, WorkerStore, lease_token
+from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_token
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
 from workers.handlers import HandlerError, Job, OutputFile, Result
