@@ -116,7 +116,7 @@ class SimulatedPlane:
             jitter=lambda: world.draws.unit("jitter"),
             shard=0,
         )
-        self.routes = WatchedRoutes({PIPELINE: ("photos", pipeline)}, world.promises.taken_in)
+        self.routes = WatchedRoutes({PIPELINE: ("photos", pipeline)}, world.invariants.parsed)
         self.store = SimulatedObjectStore(self.process, self.buckets)
         self.receiver = NotificationApi(
             cast("Ledger", self), self.routes, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
@@ -133,7 +133,7 @@ class SimulatedPlane:
     async def notify(self, body: bytes) -> Answer:
         """``POST /v1/notifications/{source}``."""
         source = "s3" if self.process.world.settings.payload == "ceph" else "tigris"
-        return await _served(self.receiver.notify, "", {"source": source}, body)
+        return await _respond(self.receiver.notify, "", {"source": source}, body)
 
     async def call(self, token: str, path: str, body: bytes) -> Answer:
         """A worker's call."""
@@ -141,7 +141,7 @@ class SimulatedPlane:
         assert kind == "leases"
         id, _, verb = rest.partition("/")
         method = getattr(self.leases, verb or "lease")
-        return await _served(method, token, {"id": id}, body)
+        return await _respond(method, token, {"id": id}, body)
 
     async def check(self) -> None:
         """The absence checker, looking when there may be something to see."""
@@ -202,25 +202,25 @@ def make_checker(plane: SimulatedPlane) -> DeletionChecker:
 class WatchedRoutes(Pipelines):
     """Tells which request an intake is of."""
 
-    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], taken_in: Callable[[Intake], None]) -> None:
+    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], parsed: Callable[[Intake], None]) -> None:
         super().__init__(pipelines)
-        self._taken_in = taken_in
+        self._parsed = parsed
 
     def intake(self, batch: Batch) -> Intake:
         intake = super().intake(batch)
-        self._taken_in(intake)
+        self._parsed(intake)
         return intake
 
 
 async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
     """A replica, for as long as it lives."""
     plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
-    plane.database.committed = lambda: process.world.promises.committed(plane)
+    plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
     await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))
 
 
-async def _served(
+async def _respond(
     endpoint: Callable[[Request], Awaitable[Response]], token: str, parameters: dict[str, str], body: bytes
 ) -> Answer:
     headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
