@@ -333,8 +333,8 @@ def _metrics() -> dict[str, set[str]]:
 
 def test_every_reason_is_documented() -> None:
     """Codes that people meet at parked objects."""
-    coded = r'(?:HandlerError|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
-    machines = ("autoscaler.py", "guests.py")  # theirs are reasons to slay a machine
+    coded = r'(?:HandlerError|Failure|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
+    machines = ("autoscaler.py", "manual_workers.py")  # theirs are reasons to slay a machine
     places = [path for path in SOURCES if path.name not in machines and "infra" not in path.parts]
     assert documented("docs/handlers.md", "reason") == {code for pair in said(coded, places) for code in pair if code}
 
@@ -364,9 +364,21 @@ def test_every_state_is_drawn_and_explained() -> None:
     assert documented("docs/states.md", "lane") == set(get_args(transitions.Lane))
 
 
+_OUTCOMES: Mapping[type, str] = {
+    transitions.Published: "done",
+    transitions.SameContent: "unchanged",
+    transitions.NotFound: "absent",
+    transitions.Present: "present",
+    transitions.Failure: "failed",
+    transitions.Returned: "released",
+    transitions.Restoring: "restoring",
+}
+"""Each outcome of the ledger under the name that the worker protocol and the docs use."""
+
+
 def test_every_outcome_is_explained() -> None:
-    outcomes = {kind.__name__.lower() for kind in get_args(transitions.Outcome)}
-    assert documented("docs/states.md", "outcome") == outcomes
+    assert set(_OUTCOMES) == set(get_args(transitions.Outcome))
+    assert documented("docs/states.md", "outcome") == set(_OUTCOMES.values())
 
 
 def test_the_conservation_law_names_every_counter() -> None:
