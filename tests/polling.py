@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 Value = TypeVar("Value")
 
@@ -19,41 +19,71 @@ DEADLINE_SECONDS = 60.0
 PAUSE_SECONDS = 0.01
 
 
+@overload
 async def until(
-    condition: Callable[[], Value | Awaitable[Value]],
+    condition: Callable[[], Awaitable[Value]],
+    *,
+    seconds: float = ...,
+    failure: str | Callable[[], str] = ...,
+    pause_seconds: float = ...,
+    error: Callable[[str], Exception] = ...,
+) -> Value: ...
+
+
+@overload
+async def until(
+    condition: Callable[[], Value],
+    *,
+    seconds: float = ...,
+    failure: str | Callable[[], str] = ...,
+    pause_seconds: float = ...,
+    error: Callable[[str], Exception] = ...,
+) -> Value: ...
+
+
+async def until(
+    condition: Callable[[], Any],
     *,
     seconds: float = DEADLINE_SECONDS,
     failure: str | Callable[[], str] = "",
-) -> Value:
+    pause_seconds: float = PAUSE_SECONDS,
+    error: Callable[[str], Exception] = AssertionError,
+) -> Any:
     """Wait for the first true value of ``condition``, a function or coroutine function, and return it.
 
-    Raises AssertionError with ``failure`` when there is none within ``seconds``.
+    ``pause_seconds`` lie between two calls of it; a condition that asks a server asks less often. Raises
+    ``error(failure)`` when there is no true value within ``seconds``.
     """
-    for _ in _attempts(seconds, failure):
+    for _ in _attempts(seconds, failure, error):
         value = condition()
         if inspect.isawaitable(value):
             value = await value
         if value:
-            return cast("Value", value)
-        await asyncio.sleep(PAUSE_SECONDS)
+            return value
+        await asyncio.sleep(pause_seconds)
     raise AssertionError
 
 
 def wait_until(
-    condition: Callable[[], Value], *, seconds: float = DEADLINE_SECONDS, failure: str | Callable[[], str] = ""
+    condition: Callable[[], Value],
+    *,
+    seconds: float = DEADLINE_SECONDS,
+    failure: str | Callable[[], str] = "",
+    pause_seconds: float = PAUSE_SECONDS,
+    error: Callable[[str], Exception] = AssertionError,
 ) -> Value:
     """``until`` for code without an event loop."""
-    for _ in _attempts(seconds, failure):
+    for _ in _attempts(seconds, failure, error):
         if value := condition():
             return value
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause_seconds)
     raise AssertionError
 
 
-def _attempts(seconds: float, failure: str | Callable[[], str]) -> Iterator[None]:
+def _attempts(seconds: float, failure: str | Callable[[], str], error: Callable[[str], Exception]) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         yield
     yield  # once more: the process may have been stopped for longer than the deadline
     reason = failure() if callable(failure) else failure
-    raise AssertionError(reason or f"the condition did not become true within {seconds:g} s")
+    raise error(reason or f"the condition did not become true within {seconds:g} s")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import ledger, photos, sweep, travel
+from tests.bench import latency, ledger, photos, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "ledger": ledger.measure,
     "photos": photos.measure,
-    "travel": travel.measure,
+    "latency": latency.measure,
     "sweep": sweep.measure,
 }
 

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: exits 0 only if all is well, 1 if not, 2 if it could not be tried, 130 after Ctrl-C."""
+"""``python -m tests.chaos``: exits with 0 without violations, 1 with some, 2 if the run failed, 130 on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ from tests.chaos.service import ChaosError
 
 _INTERRUPTED = 130
 _LINE_SECONDS = 10.0
-"""Between two lines of progress where no terminal rewrites one."""
+"""Between two lines of progress where there is no terminal."""
 
 
 def main() -> None:
-    """Run, and tell."""
-    given = _parser().parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="yurt-chaos-", dir=given.folder))
+    """Run and report."""
+    arguments = _parser().parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="yurt-chaos-", dir=arguments.folder))
     console = Console(stderr=True)
-    options = ChaosOptions(given.uploads, given.minutes * 60, given.faults, given.seed, sweeps=not given.without_sweeps)
+    options = ChaosOptions(
+        arguments.uploads,
+        arguments.minutes * 60,
+        arguments.faults,
+        arguments.seed,
+        sweeps=not arguments.without_sweeps,
+    )
     console.print(f"Seed {options.seed}. Logs: {folder}", highlight=False, soft_wrap=True)
     status = 2
     try:
-        status = _told(asyncio.run(_perform(options, folder, console)), folder)
+        status = _report(asyncio.run(_perform(options, folder, console)), folder)
     except asyncio.CancelledError:
         status = _INTERRUPTED
         console.print("Interrupted.")
@@ -45,7 +51,7 @@ def main() -> None:
     except ChaosError as failed:
         console.print(str(failed), soft_wrap=True)
     finally:
-        if given.keep or status not in (0, _INTERRUPTED):
+        if arguments.keep or status not in (0, _INTERRUPTED):
             console.print(f"Kept: {folder}", highlight=False, soft_wrap=True)
         else:
             shutil.rmtree(folder)
@@ -61,7 +67,7 @@ async def _perform(options: ChaosOptions, folder: Path, console: Console) -> Cha
         if console.is_terminal:
             line = stack.enter_context(console.status("starting"))
             return await ChaosRun(options, folder, line.update).perform()
-        return await ChaosRun(options, folder, _Lines(console).tell).perform()
+        return await ChaosRun(options, folder, _Lines(console).show).perform()
 
 
 class _Lines:
@@ -69,17 +75,17 @@ class _Lines:
         self._console = console
         self._next_at = 0.0
 
-    def tell(self, line: str) -> None:
+    def show(self, line: str) -> None:
         if time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + _LINE_SECONDS
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _told(outcome: ChaosOutcome, folder: Path) -> int:
+def _report(outcome: ChaosOutcome, folder: Path) -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
-    report.tell(console, outcome.faults, outcome.writers.histories, folder, outcome.deeds)
+    report.show_violations(console, outcome.violations, outcome.writers.histories, folder, outcome.log)
     report.show(console, outcome.figures)
-    return int(bool(outcome.faults))
+    return int(bool(outcome.violations))
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -91,7 +97,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--uploads", type=int, default=5000, help="deletes come on top (default 5000)")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of writing and striking (default 8)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of writing and injecting faults (default 8)")
     parser.add_argument("--faults", type=int, default=360, help="kills, stops, cuts and store faults (default 360)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="default: drawn at random")
     parser.add_argument("--folder", type=Path, help="where to make the run's own folder (default: the system's)")

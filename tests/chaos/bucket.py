@@ -1,4 +1,4 @@
-"""The bucket as the application sees it, without a proxy in between; and what can be made to go wrong in it."""
+"""S3 client of the simulated application: reads and writes the bucket past the proxies, and sets faults in it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
-    """An object."""
+class BucketObject:
+    """An object read from a bucket."""
 
     etag: str
     modified: str
@@ -29,7 +29,7 @@ class Got:
 
 
 class FaultyBucket:
-    """S3 with presigned URLs, and ``/_yurt/``. To be closed."""
+    """Client of the local bucket: S3 over presigned URLs, and its ``/_yurt/`` endpoints for faults. Close after use."""
 
     def __init__(self, endpoint: str, keys: ClusterKeys) -> None:
         self._number = 0
@@ -40,39 +40,39 @@ class FaultyBucket:
         self._faults = asyncio.Lock()
 
     async def aclose(self) -> None:
-        """Close connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def put(self, bucket: str, key: str, content: bytes, region: str = "") -> str:
         """Write an object. Returns its ETag."""
         headers = {"x-yurt-region": region} if region else {}
-        answer = await self._call("PUT", bucket, key, content=content, headers=headers)
-        answer.raise_for_status()
-        return answer.headers["etag"].strip('"')
+        response = await self._call("PUT", bucket, key, content=content, headers=headers)
+        response.raise_for_status()
+        return response.headers["etag"].strip('"')
 
     async def delete(self, bucket: str, key: str, region: str = "") -> None:
         """Delete an object."""
         headers = {"x-yurt-region": region} if region else {}
         (await self._call("DELETE", bucket, key, headers=headers)).raise_for_status()
 
-    async def get(self, bucket: str, key: str, method: str = "GET") -> Got | None:
+    async def get(self, bucket: str, key: str, method: str = "GET") -> BucketObject | None:
         """An object, or None where there is none."""
-        answer = await self._call(method, bucket, key)
-        if answer.status_code == 404:
+        response = await self._call(method, bucket, key)
+        if response.status_code == 404:
             return None
-        answer.raise_for_status()
-        said = answer.headers
-        metadata = {n.removeprefix("x-amz-meta-"): v for n, v in said.items() if n.startswith("x-amz-meta-")}
-        return Got(said["etag"].strip('"'), said["last-modified"], metadata, answer.content)
+        response.raise_for_status()
+        headers = response.headers
+        metadata = {n.removeprefix("x-amz-meta-"): v for n, v in headers.items() if n.startswith("x-amz-meta-")}
+        return BucketObject(headers["etag"].strip('"'), headers["last-modified"], metadata, response.content)
 
     async def keys(self, bucket: str) -> AsyncIterator[str]:
-        """Every key."""
+        """Yield every key of a bucket, in order."""
         after = ""
         while True:
-            asked = {"list-type": "2", "start-after": after}
-            answer = await self._http.get(f"{self._endpoint}/{bucket}", params=asked)
-            answer.raise_for_status()
-            page = ElementTree.fromstring(answer.content)
+            query = {"list-type": "2", "start-after": after}
+            response = await self._http.get(f"{self._endpoint}/{bucket}", params=query)
+            response.raise_for_status()
+            page = ElementTree.fromstring(response.content)
             found = [item.text or "" for item in page.iter(f"{_XML}Key")]
             for key in found:
                 yield key
@@ -82,25 +82,25 @@ class FaultyBucket:
 
     # ── /_yurt/ ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def break_down(self, fault: Mapping[str, object]) -> dict[str, object]:
+    async def add_fault(self, fault: Mapping[str, object]) -> dict[str, object]:
         """Set a fault. Returns it as the bucket lists it until it has happened."""
-        # A delay that nobody notices tells it from others of its kind.
+        # Faults have no ids: a delay of some microseconds tells this one from others of its kind.
         self._number += 1
         delay_seconds = float(str(fault.get("delay_seconds", 0.0))) + self._number / 1e6
         async with self._faults:
-            asked = {**fault, "delay_seconds": delay_seconds}
-            answer = await self._http.post(f"{self._endpoint}/_yurt/faults", json=asked)
-            answer.raise_for_status()
-            listed: dict[str, object] = answer.json()[-1]
+            query = {**fault, "delay_seconds": delay_seconds}
+            response = await self._http.post(f"{self._endpoint}/_yurt/faults", json=query)
+            response.raise_for_status()
+            listed: dict[str, object] = response.json()[-1]
             return listed
 
-    async def happened(self, fault: Mapping[str, object]) -> bool:
-        """Whether a fault that was set did happen, once at least."""
+    async def has_happened(self, fault: Mapping[str, object]) -> bool:
+        """Whether a fault that was set has happened at least once."""
         async with self._faults:
             return fault not in await self._listed()
 
-    async def mend(self, fault: Mapping[str, object] | None = None) -> None:
-        """One fault does not happen any more; or none: the store is well again."""
+    async def clear_faults(self, fault: Mapping[str, object] | None = None) -> None:
+        """Clear one fault, or all of them."""
         async with self._faults:
             others = await self._listed() if fault else []
             (await self._http.delete(f"{self._endpoint}/_yurt/faults")).raise_for_status()
@@ -109,13 +109,13 @@ class FaultyBucket:
                     (await self._http.post(f"{self._endpoint}/_yurt/faults", json=other)).raise_for_status()
 
     async def _listed(self) -> list[dict[str, object]]:
-        said: list[dict[str, object]] = (await self._http.get(f"{self._endpoint}/_yurt/faults")).json()
-        return said
+        faults: list[dict[str, object]] = (await self._http.get(f"{self._endpoint}/_yurt/faults")).json()
+        return faults
 
     async def hub(self) -> dict[str, Any]:
-        """Counts of the hub."""
-        said: dict[str, Any] = (await self._http.get(f"{self._endpoint}/_yurt/stats")).json()
-        return said
+        """Counters of the notification hub."""
+        stats: dict[str, Any] = (await self._http.get(f"{self._endpoint}/_yurt/stats")).json()
+        return stats
 
     async def _call(self, method: str, bucket: str, key: str, **more: Any) -> httpx.Response:
         url = self._presigner.url(method, bucket, key, expires_seconds=_EXPIRES_SECONDS)

@@ -19,22 +19,24 @@ import httpx
 from tests.chaos.plan import REGIONS
 from tests.chaos.processes import LivingProcess, descendants
 from tests.chaos.proxy import Address, Proxy
-from tests.chaos.service import ROOT, SOCKET, ChaosError, KillablePostgres, RestartedService, until
+from tests.chaos.service import ROOT, SOCKET, ChaosError, KillablePostgres, RestartedService
+from tests.polling import until
 
 INPUT, OUTPUT, PREFIX = "chaos-in", "chaos-out", "results/"
 MACHINES = 3
 """The pool's limit."""
 LEASE_SECONDS = 3.0
 LAG_SECONDS = 4.0
-"""How far a replica of the store may be behind, as the pipeline is told."""
+"""The pipeline's ``replica_lag_seconds``: how far a replica of the store may be behind."""
 SLOWEST_SECONDS = 1.0
-"""Of the handler."""
+"""Longest time that the handler takes."""
 DROP_SHARE, DUPLICATE_SHARE = 0.05, 0.2
 REPLICAS = 2
 
 _RESTART_SECONDS = 1.0
+_PAUSE_SECONDS = 0.25
 _RECENT_SECONDS, _FULL_SECONDS = 3.0, 20.0
-"""Between two sweeps."""
+"""Between two sweeps of the recent and of the full kind."""
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
@@ -49,7 +51,7 @@ class ClusterKeys:
 
 
 class Cluster:
-    """Everything that runs. Use as a context manager."""
+    """All processes of a run: PostgreSQL, bucket, replicas and the proxies before them. Use as a context manager."""
 
     def __init__(self, folder: Path, seed: int, *, sweeps: bool = True) -> None:
         self.folder = folder
@@ -58,8 +60,8 @@ class Cluster:
         self._seed = seed
         self._sweeps = sweeps
         self._stack = contextlib.AsyncExitStack()
-        self.left_late: list[str] = []
-        """Services that had to be killed at the end."""
+        self.killed_late: list[str] = []
+        """Services that SIGTERM did not stop."""
         self._sockets = self._stack.enter_context(TemporaryDirectory(prefix="yurt-chaos-"))
         self.postgres = KillablePostgres(folder / "postgres")
         self.replicas: list[RestartedService] = []
@@ -81,21 +83,21 @@ class Cluster:
 
     @property
     def endpoint(self) -> str:
-        """The bucket, past the proxy."""
+        """URL of the bucket, past the proxy."""
         assert self.bucket
-        return self.bucket.said["endpoint"]
+        return self.bucket.announced["endpoint"]
 
     @property
     def proxies(self) -> tuple[Proxy, ...]:
-        """All three."""
+        """The proxies before control plane, store and database."""
         return (self.control, self.store, self.database)
 
     def urls(self) -> list[str]:
-        """Each replica that listens, past the proxy."""
-        return [f"http://{replica.said['listen']}" for replica in self.replicas if replica.said]
+        """URLs of the replicas that listen, past the proxy."""
+        return [f"http://{replica.announced['listen']}" for replica in self.replicas if replica.announced]
 
     def pids(self) -> set[int]:
-        """Children that are collected here."""
+        """Process ids of the children that this run waits for itself."""
         services = [*self.replicas, *([self.bucket] if self.bucket else [])]
         return {pid for pid in (self.postgres.pid, *(service.pid for service in services)) if pid}
 
@@ -123,7 +125,7 @@ class Cluster:
         await self.bucket.start()
 
     async def _start_replica(self, name: str, config: Path, store: str) -> None:
-        state = self.folder / "state"  # shared: both mint on this machine, and either sees all that runs on it
+        state = self.folder / "state"  # shared: both replicas mint on this machine, and each lists all its machines
         module = ("webhook", "serve", "--config", str(config), "--state", str(state), "--announce")
         replica = RestartedService(name, module, self.folder, {**_inherited(), **self._secrets(store)})
         self.replicas.append(replica)
@@ -143,16 +145,16 @@ class Cluster:
 
     async def _stop(self, service: RestartedService) -> None:
         if not await service.stop():
-            self.left_late.append(service.name)
+            self.killed_late.append(service.name)
 
     async def keep(self) -> None:
-        """Start replicas again that end, for ever. Raises ChaosError when one does not come back."""
+        """Restart replicas that end, until cancelled. Raises ChaosError when one does not start again."""
         async with asyncio.TaskGroup() as group:
             for replica in self.replicas:
                 group.create_task(replica.keep(lambda: self._random.uniform(0.2, _RESTART_SECONDS)))
 
     async def sweep(self, seconds: float) -> None:
-        """Order a full sweep and wait for its end. Raises ChaosError where it does not end well in time."""
+        """Order a full sweep and wait for its end. Raises ChaosError if it fails or takes too long."""
         token = {"authorization": f"Bearer {self.keys.admin}"}
         async with httpx.AsyncClient(trust_env=False, timeout=30, headers=token) as http:
             answer = await http.post(f"{self.urls()[0]}/v1/sweeps", json={"kind": "full"})
@@ -160,15 +162,21 @@ class Cluster:
             [ordered] = answer.json()["sweeps"]
 
             async def ended() -> dict[str, Any]:
-                said: dict[str, Any] = (await http.get(f"{self.urls()[-1]}/v1/sweeps/{ordered['id']}")).json()
-                return said if said["finished_at"] else {}
+                sweep: dict[str, Any] = (await http.get(f"{self.urls()[-1]}/v1/sweeps/{ordered['id']}")).json()
+                return sweep if sweep["finished_at"] else {}
 
-            said = await until(ended, "the last sweep", seconds)
-        if said["state"] != "done":
-            raise ChaosError(f"the last sweep: {said['state']}, {said['error']}")
+            sweep = await until(
+                ended,
+                seconds=seconds,
+                failure="the last sweep did not end",
+                pause_seconds=_PAUSE_SECONDS,
+                error=ChaosError,
+            )
+        if sweep["state"] != "done":
+            raise ChaosError(f"the last sweep: {sweep['state']}, {sweep['error']}")
 
     async def query(self, sql: str, *values: object) -> list[asyncpg.Record]:
-        """Ask the ledger's database, past the proxy."""
+        """Query the ledger's database, past the proxy."""
         connection = await asyncpg.connect(self.postgres.dsn, timeout=10)
         try:
             found: list[asyncpg.Record] = await connection.fetch(sql, *values, timeout=30)
@@ -180,13 +188,13 @@ class Cluster:
         return [_address(url) for url in self.urls()]
 
     def _store_backends(self) -> list[Address]:
-        return [_address(self.endpoint)] if self.bucket and self.bucket.said else []
+        return [_address(self.endpoint)] if self.bucket and self.bucket.announced else []
 
 
 def agents() -> list[LivingProcess]:
-    """Machines that run, handlers not counted.
+    """Running machines: agents, without the handlers below them.
 
-    Nor what an agent has just forked: until it becomes a handler it goes by the agent's own name.
+    A child that an agent has just forked still has the agent's command line, so children of agents are left out.
     """
     found = [process for process in descendants() if process.is_agent]
     machines = {process.pid for process in found}
@@ -224,7 +232,7 @@ def _disorder() -> list[str]:
 
 
 def _config(front: str, *, sweeps: bool) -> str:
-    """Everything is fast, so that minutes hold what takes a day elsewhere."""
+    """Configuration with short times, so that a run of minutes has as many leases and sweeps as a day."""
     return f"""
 [sweep]
 recent_seconds = {_RECENT_SECONDS if sweeps else 0:g}

@@ -1,4 +1,4 @@
-"""What is uploaded: each content says which one it is, so that a result shows what it was made from.
+"""Contents of uploads. Each holds its own number, so that a result shows which content it was made from.
 
 Imports nothing of the project: it is loaded in every handler's process.
 """
@@ -23,29 +23,31 @@ class UploadContent:
     number: int
     """Counts the different contents of one key, from 1."""
     work_seconds: float
-    """How long the handler takes with it."""
+    """Time that the handler spends on it."""
     filler: int
     """Bytes after the first line."""
 
     def encode(self) -> bytes:
-        """One line of JSON, then bytes that nobody looks at."""
+        """One line of JSON, then filler bytes."""
         return json.dumps(asdict(self)).encode() + b"\n" + bytes(self.number % 256 for _ in range(self.filler))
 
     @classmethod
     def decode(cls, encoded: bytes) -> UploadContent:
         """Read what ``encode`` wrote. Raises ValueError on anything else."""
-        said = cls(**json.loads(encoded.partition(b"\n")[0]))
-        if said.encode() != encoded:
+        content = cls(**json.loads(encoded.partition(b"\n")[0]))
+        if content.encode() != encoded:
             raise ValueError("the content is torn")
-        return said
+        return content
 
     @property
     def etag(self) -> str:
-        """As S3 has it for one PUT."""
+        """Its ETag in S3 after a single PUT: the MD5."""
         return hashlib.md5(self.encode(), usedforsecurity=False).hexdigest()
 
 
 def facts(encoded: bytes) -> bytes:
-    """What the output `FACTS` has to hold for an input."""
-    said = UploadContent.decode(encoded)
-    return json.dumps({"key": said.key, "number": said.number, "sha256": hashlib.sha256(encoded).hexdigest()}).encode()
+    """The expected content of the output ``FACTS`` for an input."""
+    content = UploadContent.decode(encoded)
+    return json.dumps(
+        {"key": content.key, "number": content.number, "sha256": hashlib.sha256(encoded).hexdigest()}
+    ).encode()

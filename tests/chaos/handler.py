@@ -1,4 +1,4 @@
-"""The handler: copies its input and writes down facts about it. Cheap, so that thousands of runs fit into minutes."""
+"""Handler of chaos runs: copies its input and writes facts about it. Cheap: thousands of runs take minutes."""
 
 from __future__ import annotations
 

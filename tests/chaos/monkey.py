@@ -1,5 +1,6 @@
-"""Kills, stops, cuts and breaks, as planned. Nothing that it does is undone by more than a person would do: a service
-that was killed is started again, a process that was stopped goes on.
+"""Chaos monkey: injects the planned faults into processes, connections and the store.
+
+It repairs only what an operator would: a killed service is restarted, a stopped process continued.
 """
 
 from __future__ import annotations
@@ -12,44 +13,48 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any, TypeVar, overload
 
 from tests.chaos.bucket import FaultyBucket
 from tests.chaos.cluster import INPUT, LAG_SECONDS, LEASE_SECONDS, OUTPUT, Cluster, agents
-from tests.chaos.plan import LAGGING, Blow, Deed
+from tests.chaos.plan import LAGGING, FaultKind, PlannedFault
 from tests.chaos.processes import LivingProcess, descendants
 from tests.chaos.proxy import Cut, Proxy, Way
+from tests.polling import until
+
+T = TypeVar("T")
 
 _TARGET_SECONDS = 30.0
-"""To wait for somebody to hit: workers come and go."""
+"""To wait for a process or request of the wanted kind: workers come and go."""
 _PAUSE_SECONDS = 0.1
 _STORE_PAUSE_SECONDS = 0.5
 _LONGER_SECONDS = (0.5, 2.5)
-"""Beyond a lease, for who is stopped."""
+"""How much longer than a lease a process is stopped."""
 _DOWN_SECONDS = (0.1, 1.0)
-"""For which PostgreSQL is away."""
+"""How long PostgreSQL is down."""
 _STALE_SECONDS = LAG_SECONDS / 2
-"""For which a replica of the store is behind: well within what the pipeline was told."""
+"""How long a replica of the store is behind: well below the pipeline's ``replica_lag_seconds``."""
 _LATE_LEASES = (2.0, 4.0)
-"""Leases that such an output waits for: another worker has published by then, if it is fast."""
+"""Delay of a late output, in leases: by then another worker may have published."""
 _APART_SECONDS = 1.5
-"""Between two contents whose Last-Modified has to differ."""
-_BAIT_SECONDS = 0.5
-_CHANCES = 8
+"""Between two writes whose Last-Modified, in whole seconds, has to differ."""
+_TARGET_WRITE_SECONDS = 0.5
+_EXTRA_TRIES = 8
 _MAKE_UP_SECONDS = 90.0
-_BAIT = "uploads/bait.bin"
+_TARGET_KEY = "uploads/bait.bin"
 _REQUESTS = (("GET", INPUT), ("GET", INPUT), ("PUT", OUTPUT), ("PUT", OUTPUT), ("HEAD", OUTPUT), ("HEAD", INPUT))
-"""What the store refuses: never what the application itself writes, or the watcher reads."""
+"""Requests that the store refuses. The writers' PUTs and the watcher's GETs are not among them."""
 
 
 class Monkey:
-    """Carries out blows. ``done`` counts those that hit."""
+    """Injects faults. ``done`` counts those that found a target."""
 
     def __init__(self, cluster: Cluster, bucket: FaultyBucket, overwrite: Callable[[str], Awaitable[None]]) -> None:
-        self.done: Counter[Deed] = Counter()
+        self.done: Counter[FaultKind] = Counter()
         self.missed: list[str] = []
-        """Blows that found nothing to hit, in words."""
+        """Kinds of faults that found no target in time."""
         self.log: list[tuple[float, str]] = []
-        """Unix time and what was done to whom."""
+        """Unix time, and the fault with its target."""
         self._cluster = cluster
         self._bucket = bucket
         self._overwrite = overwrite
@@ -57,90 +62,90 @@ class Monkey:
         self._postgres = asyncio.Lock()
         self._stopped: set[LivingProcess] = set()
 
-    async def rage(self, blows: Sequence[Blow], lagging: Sequence[str]) -> None:
-        """Carry out all, each at its time."""
+    async def inject(self, faults: Sequence[PlannedFault], lagging: Sequence[str]) -> None:
+        """Inject all faults, each at its time."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._lagging = iter(lagging)
         async with asyncio.TaskGroup() as group:
-            for blow in blows:
-                await asyncio.sleep(max(0.0, started + blow.at - loop.time()))
-                group.create_task(self._strike(blow))
+            for planned in faults:
+                await asyncio.sleep(max(0.0, started + planned.at - loop.time()))
+                group.create_task(self._inject_one(planned))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_MAKE_UP_SECONDS):
-                await self._make_up(blows)
+                await self._make_up(faults)
 
-    async def _make_up(self, blows: Sequence[Blow]) -> None:
-        """Kinds that hit nobody at all get another chance, while something is written for them to hit."""
-        for blow in {blow.deed: blow for blow in blows}.values():
-            for chance in range(1, _CHANCES + 1):
-                if self.done[blow.deed]:
+    async def _make_up(self, faults: Sequence[PlannedFault]) -> None:
+        """Try again the kinds that never found a target, while uploads give workers something to do."""
+        for planned in {planned.kind: planned for planned in faults}.values():
+            for extra_try in range(1, _EXTRA_TRIES + 1):
+                if self.done[planned.kind]:
                     break
                 async with asyncio.TaskGroup() as group:
-                    strike = group.create_task(self._strike(replace(blow, seed=blow.seed + chance)))
-                    while not strike.done():
-                        await self._overwrite(_BAIT)
-                        await asyncio.wait([strike], timeout=_BAIT_SECONDS)
+                    injection = group.create_task(self._inject_one(replace(planned, seed=planned.seed + extra_try)))
+                    while not injection.done():
+                        await self._overwrite(_TARGET_KEY)
+                        await asyncio.wait([injection], timeout=_TARGET_WRITE_SECONDS)
 
-    async def _strike(self, blow: Blow) -> None:
+    async def _inject_one(self, planned: PlannedFault) -> None:
         try:
             async with asyncio.timeout(_TARGET_SECONDS):
-                await self._deed(blow.deed, Random(blow.seed))
-                self.done[blow.deed] += 1
+                await self._perform(planned.kind, Random(planned.seed))
+                self.done[planned.kind] += 1
         except TimeoutError:
-            self.missed.append(blow.deed)
+            self.missed.append(planned.kind)
 
-    async def _deed(self, deed: Deed, random: Random) -> None:
-        match deed:
+    async def _perform(self, kind: FaultKind, random: Random) -> None:
+        match kind:
             case "kill-replica":
                 await self._replica(random, signal.SIGKILL)
             case "stop-replica":
-                await self._stop(await self._replica_process(random), deed, random)
+                await self._stop(await self._replica_process(random), kind, random)
             case "kill-agent" | "kill-handler" | "stop-agent":
-                await self._worker(deed, random)
+                await self._worker(kind, random)
             case "kill-postgres":
                 await self._kill_postgres(random)
             case "cut-control" | "cut-store" | "cut-database":
-                await self._cut(deed, random)
+                await self._cut(kind, random)
             case "store-stale":
                 await self._stale()
             case "store-late":
                 await self._late(random)
             case _:
-                await self._store(deed, random)
+                await self._store(kind, random)
 
     # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _replica(self, random: Random, number: signal.Signals) -> None:
         replica = random.choice(self._cluster.replicas)
-        while not (replica.said and replica.send(number)):
-            await asyncio.sleep(_PAUSE_SECONDS)
+        await _target(lambda: bool(replica.announced) and replica.send(number))
         self._note(f"{number.name} {replica.name}")
 
     async def _replica_process(self, random: Random) -> LivingProcess:
         replica = random.choice(self._cluster.replicas)
-        return await self._some(random, lambda process: process.pid == replica.pid and bool(replica.said))
+        return await self._random_process(
+            random, lambda process: process.pid == replica.pid and bool(replica.announced)
+        )
 
-    async def _worker(self, deed: Deed, random: Random) -> None:
-        if deed == "kill-handler":
-            victim = await self._some(random, lambda process: process.is_handler)
+    async def _worker(self, kind: FaultKind, random: Random) -> None:
+        if kind == "kill-handler":
+            victim = await self._random_process(random, lambda process: process.is_handler)
         else:
-            victim = await self._some(random, lambda process: process.is_agent)
-        if deed == "stop-agent":
-            await self._stop(victim, deed, random)
+            victim = await self._random_process(random, lambda process: process.is_agent)
+        if kind == "stop-agent":
+            await self._stop(victim, kind, random)
         else:
-            self._note(f"{deed} {victim.pid}")
+            self._note(f"{kind} {victim.pid}")
             victim.send(signal.SIGKILL)
 
-    async def _some(self, random: Random, wanted: Callable[[LivingProcess], bool]) -> LivingProcess:
-        while not (found := [process for process in descendants() if wanted(process)]):
-            await asyncio.sleep(_PAUSE_SECONDS)
+    async def _random_process(self, random: Random, wanted: Callable[[LivingProcess], bool]) -> LivingProcess:
+        found = await _target(lambda: [process for process in descendants() if wanted(process)])
         return random.choice(sorted(found, key=lambda process: process.pid))
 
-    async def _stop(self, victim: LivingProcess, deed: Deed, random: Random) -> None:
-        """Stop it for longer than a lease, and let it go on as if nothing had happened."""
+    async def _stop(self, victim: LivingProcess, kind: FaultKind, random: Random) -> None:
+        """SIGSTOP a process for longer than a lease, then SIGCONT."""
         seconds = LEASE_SECONDS + random.uniform(*_LONGER_SECONDS)
-        self._note(f"{deed} {victim.pid} for {seconds:.1f} s")
+        self._note(f"{kind} {victim.pid} for {seconds:.1f} s")
         self._stopped.add(victim)
         try:
             victim.send(signal.SIGSTOP)
@@ -148,12 +153,12 @@ class Monkey:
         finally:
             victim.send(signal.SIGCONT)
             self._stopped.discard(victim)
-            self._note(f"{deed} {victim.pid} goes on")
+            self._note(f"{kind} {victim.pid} goes on")
 
     async def _kill_postgres(self, random: Random) -> None:
         async with self._postgres:
             self._note("kill-postgres")
-            # Shielded: a database that is down is always started again.
+            # Shielded: this task may time out, but a database that was killed has to be restarted.
             await asyncio.shield(self._restart_postgres(random.uniform(*_DOWN_SECONDS)))
             self._note("kill-postgres: started again")
 
@@ -164,45 +169,43 @@ class Monkey:
 
     # ── connections and the store ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _cut(self, deed: Deed, random: Random) -> None:
+    async def _cut(self, kind: FaultKind, random: Random) -> None:
         proxies: Mapping[str, Proxy] = {f"cut-{proxy.name}": proxy for proxy in self._cluster.proxies}
         way: Way = random.choice(("request", "answer"))
         cut = Cut(way, random.choice((0.0, 0.5, random.random())))
-        proxies[deed].arm(cut)
+        proxies[kind].arm(cut)
         await cut.happened.wait()
-        self._note(f"{deed} in the middle of a {way}, {cut.share:.0%} let through")
+        self._note(f"{kind} in the middle of a {way}, {cut.share:.0%} let through")
 
-    async def _store(self, deed: Deed, random: Random) -> None:
-        fault = await self._bucket.break_down(_fault(deed, random))
-        while not await self._bucket.happened(fault):
-            await asyncio.sleep(_STORE_PAUSE_SECONDS)
-        self._note(f"{deed} {_said(fault)}")
+    async def _store(self, kind: FaultKind, random: Random) -> None:
+        fault = await self._bucket.add_fault(_fault(kind, random))
+        await _target(lambda: self._bucket.has_happened(fault), _STORE_PAUSE_SECONDS)
+        self._note(f"{kind} {_fault_text(fault)}")
 
     async def _late(self, random: Random) -> None:
-        """Kill all agents while an output of one of them hangs in the store: it is written long after its lease."""
+        """Kill all agents while the store holds back an output of one of them: it is written long after its lease."""
         seconds = round(LEASE_SECONDS * random.uniform(*_LATE_LEASES), 2)
-        fault = await self._bucket.break_down({"method": "PUT", "bucket": OUTPUT, "delay_seconds": seconds})
-        while not await self._bucket.happened(fault):
-            await asyncio.sleep(_STORE_PAUSE_SECONDS)
+        fault = await self._bucket.add_fault({"method": "PUT", "bucket": OUTPUT, "delay_seconds": seconds})
+        await _target(lambda: self._bucket.has_happened(fault), _STORE_PAUSE_SECONDS)
         victims = [agent for agent in agents() if agent.send(signal.SIGKILL)]
         self._note(f"store-late: an output is written after {seconds:g} s, {len(victims)} agents are killed meanwhile")
 
     async def _stale(self) -> None:
-        """Overwrite a key while reads of it see what was before."""
+        """Overwrite a key while reads of it return the previous content."""
         key = await self._lagging_key()
         loop = asyncio.get_running_loop()
         fault = {"method": "GET", "bucket": INPUT, "key_prefix": key, "times": 3, "effect": "stale"}
-        listed = await self._bucket.break_down(fault)
+        listed = await self._bucket.add_fault(fault)
         started = loop.time()
         try:
             await self._overwrite(key)
-            while not (happened := await self._bucket.happened(listed)) and loop.time() - started < _STALE_SECONDS:
+            while not (happened := await self._bucket.has_happened(listed)) and loop.time() - started < _STALE_SECONDS:
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
-            await self._bucket.mend(listed)
+            await self._bucket.clear_faults(listed)
         if loop.time() - started > LAG_SECONDS:
-            # This process was not let run: a replica was behind for longer than the pipeline was told. Nothing can be
-            # demanded of that content; of the next one everything.
+            # This process was starved: the replica was behind for longer than the pipeline's limit, so that an old
+            # result of this content is no violation. The next content is checked again.
             await self._overwrite(key)
         if not happened:
             raise TimeoutError
@@ -220,11 +223,24 @@ class Monkey:
         self.log.append((time.time(), text))
 
 
-def _fault(deed: Deed, random: Random) -> dict[str, object]:
-    """A fault of the store, as it is asked for."""
+@overload
+async def _target(condition: Callable[[], Awaitable[T]], pause_seconds: float = ...) -> T: ...
+
+
+@overload
+async def _target(condition: Callable[[], T], pause_seconds: float = ...) -> T: ...
+
+
+async def _target(condition: Callable[[], Any], pause_seconds: float = _PAUSE_SECONDS) -> Any:
+    """Wait until there is a target. Raises TimeoutError."""
+    return await until(condition, seconds=_TARGET_SECONDS, pause_seconds=pause_seconds, error=TimeoutError)
+
+
+def _fault(kind: FaultKind, random: Random) -> dict[str, object]:
+    """A fault of the store, as its endpoint takes it."""
     method, bucket = random.choice(_REQUESTS)
     fault: dict[str, object] = {"method": method, "bucket": bucket}
-    match deed:
+    match kind:
         case "store-hangs":
             return fault | {"delay_seconds": round(LEASE_SECONDS * random.uniform(0.4, 2.0), 2)}
         case "store-forgets":
@@ -234,5 +250,5 @@ def _fault(deed: Deed, random: Random) -> dict[str, object]:
             return fault | {"status": random.choice((503, 503, 500, 408, 429)), "times": random.randint(1, 4)}
 
 
-def _said(fault: Mapping[str, object]) -> str:
+def _fault_text(fault: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in fault.items() if value not in (None, "", "none"))

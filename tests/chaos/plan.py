@@ -1,4 +1,4 @@
-"""What will be written and what will be done to the processes, and when: all of it from one seed."""
+"""Plan of a chaos run, from one seed: writes and faults, each with its time."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.chaos.content import UploadContent
 from tests.chaos.history import Kind
 
 REGIONS = {"near": 0.7, "far": 1.5}
-"""Seconds after which the hub hears of a write that was made in one of these."""
+"""Regions, and the seconds after which the hub learns of a write in them."""
 
 LAGGING = "uploads/lagging/"
-"""Of the keys that are read from a replica that is behind."""
+"""Prefix of the keys that are read from a replica that is behind."""
 
-_FLAVOURS = ("plain", "with space", "plus+sign", "ünïcödé", "per%20cent", "semi;colon&amp", "deep/er/still")
-"""Parts of keys that are often decoded once too often, or not often enough."""
+_KEY_PARTS = ("plain", "with space", "plus+sign", "ünïcödé", "per%20cent", "semi;colon&amp", "deep/er/still")
+"""Parts of keys that software often decodes once too often, or not often enough."""
 _KINDS: Mapping[Kind, int] = {"overwrite": 70, "same": 10, "back": 14, "delete": 8}
 _BURST_SHARE = 0.25
-"""Of writes that follow the one before at once."""
+"""Share of writes that follow the previous one at once."""
 _BURST_SECONDS = 0.05
 _OBJECT_SHARE = 0.2
-"""Keys for so many uploads."""
+"""Keys per upload."""
 _SLOW_SHARE = 0.1
-"""Of contents that keep the handler busy."""
+"""Share of contents that take the handler long."""
 _LEAST_OBJECTS = 10
 
-Deed = Literal[
+FaultKind = Literal[
     "kill-replica",
     "kill-agent",
     "kill-handler",
@@ -45,7 +45,7 @@ Deed = Literal[
     "store-stale",
     "store-late",
 ]
-DEEDS: Mapping[Deed, int] = {
+FAULT_WEIGHTS: Mapping[FaultKind, int] = {
     "kill-replica": 6,
     "kill-agent": 14,
     "kill-handler": 8,
@@ -61,12 +61,12 @@ DEEDS: Mapping[Deed, int] = {
     "store-stale": 5,
     "store-late": 4,
 }
-"""How often each, beside the others."""
+"""Relative frequency of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One write."""
+    """One planned write."""
 
     at: float
     """Seconds after the start."""
@@ -77,18 +77,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """One deed of the monkey."""
+class PlannedFault:
+    """One planned fault."""
 
     at: float
     """Seconds after the start."""
-    deed: Deed
+    kind: FaultKind
     seed: int
-    """Decides whom it hits, and how."""
+    """Seed of the choice of target and parameters."""
 
 
-class Author:
-    """Makes up contents of one key after the other, so that each knows what was before."""
+class ContentSequence:
+    """Generates the writes of one key in order; each kind refers to the contents before it."""
 
     def __init__(self, key: str, random: Random, slowest_seconds: float) -> None:
         self.key = key
@@ -99,7 +99,7 @@ class Author:
 
     @property
     def live(self) -> bool:
-        """Whether the object is there."""
+        """Whether the object exists after the last write."""
         return bool(self._written and self._written[-1])
 
     def write(self) -> tuple[Kind, UploadContent | None]:
@@ -110,7 +110,7 @@ class Author:
         return kind, content
 
     def fresh(self) -> UploadContent:
-        """A content that never was."""
+        """A content that this key never had."""
         self._made += 1
         slow = self._random.random() < _SLOW_SHARE
         seconds = self._random.uniform(0.2, self._slowest_seconds) if slow else self._random.uniform(0, 0.02)
@@ -133,7 +133,7 @@ class Author:
             case "back":
                 return self._before()
             case "again":
-                # Half of what comes back is what was there before.
+                # Half of the writes after a delete restore the content before it.
                 return self._before() if self._random.random() < 0.5 else self.fresh()
             case _:
                 return self.fresh()
@@ -146,47 +146,47 @@ class Author:
 
 
 def steps(seed: int, uploads: int, seconds: float, slowest_seconds: float) -> list[Step]:
-    """Every write, in order: so many uploads, and the deletes among them."""
+    """All writes in order of time: the given number of uploads, and deletes among them."""
     random = Random(f"{seed}/steps")
     keys = [_key(number) for number in range(max(_LEAST_OBJECTS, round(uploads * _OBJECT_SHARE)))]
-    authors = {key: Author(key, Random(f"{seed}/{key}"), slowest_seconds) for key in keys}
+    sequences = {key: ContentSequence(key, Random(f"{seed}/{key}"), slowest_seconds) for key in keys}
     # Some keys are written far more often than others.
     weights = [1 / (1 + number % 20) for number in range(len(keys))]
     moments = sorted(random.uniform(0, seconds) for _ in range(uploads * 2))
-    found, made, key = list[Step](), 0, keys[0]
-    unborn = list(reversed(keys))
+    planned, made, key = list[Step](), 0, keys[0]
+    unwritten = list(reversed(keys))
     while made < uploads:
-        burst = bool(found) and random.random() < _BURST_SHARE
+        burst = bool(planned) and random.random() < _BURST_SHARE
         if not burst:
-            key = unborn.pop() if unborn and random.random() < 0.3 else random.choices(keys, weights)[0]
-        kind, content = authors[key].write()
-        now = found[-1].at if found else 0.0
+            key = unwritten.pop() if unwritten and random.random() < 0.3 else random.choices(keys, weights)[0]
+        kind, content = sequences[key].write()
+        now = planned[-1].at if planned else 0.0
         at = now + random.uniform(0, _BURST_SECONDS) if burst else max(now, moments[min(made * 2, len(moments) - 1)])
         region = random.choices(["", *REGIONS], [75, 15, 10])[0]
-        found.append(Step(at, key, kind, content, region))
+        planned.append(Step(at, key, kind, content, region))
         made += content is not None
-    return found
+    return planned
 
 
-def blows(seed: int, faults: int, seconds: float) -> list[Blow]:
-    """Every deed, in order: each kind at least once."""
+def faults(seed: int, count: int, seconds: float) -> list[PlannedFault]:
+    """All faults in order of time, each kind at least once."""
     random = Random(f"{seed}/blows")
-    deeds: list[Deed] = list(DEEDS)
-    deeds += random.choices(list(DEEDS), list(DEEDS.values()), k=max(0, faults - len(deeds)))
-    random.shuffle(deeds)
-    moments = sorted(random.uniform(0, seconds) for _ in deeds)
-    return [Blow(at, deed, random.randrange(1 << 30)) for at, deed in zip(moments, deeds, strict=True)]
+    kinds: list[FaultKind] = list(FAULT_WEIGHTS)
+    kinds += random.choices(list(FAULT_WEIGHTS), list(FAULT_WEIGHTS.values()), k=max(0, count - len(kinds)))
+    random.shuffle(kinds)
+    moments = sorted(random.uniform(0, seconds) for _ in kinds)
+    return [PlannedFault(at, kind, random.randrange(1 << 30)) for at, kind in zip(moments, kinds, strict=True)]
 
 
-def lagging(planned: list[Blow]) -> list[str]:
-    """Keys of their own for reads from a replica that is behind, one a deed.
+def lagging(planned: list[PlannedFault]) -> list[str]:
+    """Keys for reads from a replica that is behind, one for each such fault.
 
-    Last-Modified has whole seconds. Of two contents of one second a store that may be behind lets nobody tell the older
-    one, so these keys are overwritten once, seconds after their first upload.
+    Last-Modified has whole seconds, so the order of two contents of one second is unknown. These keys are therefore
+    overwritten once, seconds after their first upload.
     """
-    count = Counter(blow.deed for blow in planned)["store-stale"]
-    return [f"{LAGGING}{number:04d}.bin" for number in range(count)]
+    number = Counter(fault.kind for fault in planned)["store-stale"]
+    return [f"{LAGGING}{number:04d}.bin" for number in range(number)]
 
 
 def _key(number: int) -> str:
-    return f"uploads/{_FLAVOURS[number % len(_FLAVOURS)]}/{number:05d}.bin"
+    return f"uploads/{_KEY_PARTS[number % len(_KEY_PARTS)]}/{number:05d}.bin"

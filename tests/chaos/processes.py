@@ -1,4 +1,4 @@
-"""Every process that this one started, and what these started, from ``/proc``. Linux only."""
+"""Descendants of this process, read from ``/proc``. Linux only."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _TOKEN = b"YURT_TOKEN="
 
 @dataclass(frozen=True, slots=True)
 class LivingProcess:
-    """One that lived when it was looked at."""
+    """A process that was alive when ``/proc`` was read."""
 
     pid: int
     parent: int
     started: str
-    """In clock ticks since boot: tells it from another that was given the same number later."""
+    """Start time in clock ticks since boot: tells it from a later process with the same id."""
     state: str
     argv: tuple[str, ...]
 
     @property
     def is_agent(self) -> bool:
-        """Whether it is a worker's agent: a machine, as the pool counts them."""
+        """Whether it is an agent, which is one machine of the pool."""
         return self.argv[1:3] == ("-m", "workers")
 
     @property
     def is_handler(self) -> bool:
-        """Whether it is a process that an agent keeps for handlers."""
+        """Whether it is a child process of an agent that runs handlers."""
         return self.argv[1:3] == ("-m", "workers.sandbox.child")
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs, or is stopped: not only waiting to be collected."""
+        """Whether it is running or stopped, and no zombie."""
         now = _look(self.pid)
         return now is not None and now.started == self.started and now.state not in "ZX"
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal, if it still lives. Never to another process of the same number."""
+        """Send a signal if it is alive. A pidfd makes sure that no later process with the same id gets it."""
         with contextlib.suppress(ProcessLookupError):
             handle = os.pidfd_open(self.pid)
             try:
@@ -59,13 +59,13 @@ class LivingProcess:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all descendants whose own parents die: none is lost sight of."""
+    """Become the subreaper: descendants whose parents die become children of this process."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def descendants() -> list[LivingProcess]:
-    """All below this process, dead ones excepted."""
+    """All living descendants of this process."""
     children: dict[int, list[LivingProcess]] = {}
     for process in _all():
         children.setdefault(process.parent, []).append(process)
@@ -78,7 +78,7 @@ def descendants() -> list[LivingProcess]:
 
 
 def collect(known: Container[int]) -> None:
-    """Collect adopted children that have ended. Those of ``known`` are collected by who started them."""
+    """Reap adopted zombies. Children in ``known`` are reaped by the code that started them."""
     for process in _all():
         if process.parent == os.getpid() and process.state == "Z" and process.pid not in known and not process.argv:
             with contextlib.suppress(ChildProcessError):

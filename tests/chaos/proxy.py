@@ -1,4 +1,4 @@
-"""A small TCP load balancer that cuts connections: reset in the middle of a request, or of an answer."""
+"""A TCP load balancer that can reset connections in the middle of a request or an answer."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _CONNECT_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Cut:
-    """The next bytes that go this way are let through up to a share, then their connection is reset on both sides."""
+    """Reset the next connection with bytes in this direction, after a share of them was forwarded."""
 
     way: Way
     share: float
-    """0: nothing of them arrives, so that an answer is lost whose request was carried out."""
+    """0: none of the bytes arrive, so that the answer to a request that took effect is lost."""
     after: int = 0
-    """Chunks that pass before."""
+    """Chunks to forward before."""
     happened: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Proxy:
-    """Takes connections and passes them to the backends in turn, skipping those that refuse."""
+    """Forwards connections to the backends in turn, skipping those that refuse."""
 
     def __init__(self, name: str, backends: Callable[[], Sequence[Address]]) -> None:
         self.name = name
         self.cuts = 0
-        """That happened."""
+        """Connections that were reset."""
         self._backends = backends
         self._turn = itertools.count()
         self._armed: list[Cut] = []
@@ -46,7 +46,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def listen(self, path: Path | None = None) -> Address:
-        """Start, on a Unix socket or a free port of loopback."""
+        """Listen on a Unix socket or a free loopback port."""
         if path is not None:
             self._server = await asyncio.start_unix_server(self._serve, path, limit=_CHUNK_BYTES)
             return path
@@ -55,7 +55,7 @@ class Proxy:
         return host, port
 
     async def aclose(self) -> None:
-        """Close everything."""
+        """Stop listening and abort all connections."""
         if self._server:
             self._server.close()
         for writer in list(self._open):
@@ -64,11 +64,11 @@ class Proxy:
             await self._server.wait_closed()
 
     def arm(self, cut: Cut) -> None:
-        """Cut the next connection on which bytes go that way."""
+        """Apply a cut to the next matching connection."""
         self._armed.append(cut)
 
     def disarm(self) -> None:
-        """Cut nothing any more."""
+        """Drop all cuts that have not happened."""
         self._armed.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +117,7 @@ class Proxy:
             far_writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> bool:
-        """Pass bytes on until either side ends. Returns whether it was cut."""
+        """Forward bytes until either side ends. Returns whether the connection was cut."""
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(_CHUNK_BYTES):
                 if cut := self._take(way):
@@ -147,7 +147,7 @@ async def _open(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamW
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close without a farewell: RST in place of FIN."""
+    """Close with RST instead of FIN."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.family != socket.AF_UNIX and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""One run from its start to its verdict."""
+"""One chaos run: starts all processes, writes and injects faults, waits until all is settled, and checks it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.chaos import verdict
+from tests.chaos import checks
 from tests.chaos.bucket import FaultyBucket
+from tests.chaos.checks import Violation
 from tests.chaos.cluster import SLOWEST_SECONDS, Cluster
 from tests.chaos.monkey import Monkey
-from tests.chaos.plan import blows, lagging, steps
+from tests.chaos.plan import faults, lagging, steps
 from tests.chaos.processes import adopt_orphans, collect, descendants
 from tests.chaos.report import Figures
-from tests.chaos.service import ChaosError, until
-from tests.chaos.verdict import Violation
+from tests.chaos.service import ChaosError
 from tests.chaos.watcher import ResultWatcher
 from tests.chaos.writers import Writers
+from tests.polling import until
 
-_FIRST_BLOW_SECONDS = 2.0
+_FIRST_FAULT_SECONDS = 2.0
 _SETTLE_SECONDS = 240.0
 _END_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 _COLLECT_SECONDS = 0.5
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class ChaosOptions:
-    """What a run is told."""
+    """Options of a run."""
 
     uploads: int
     seconds: float
@@ -45,19 +47,19 @@ class ChaosOptions:
 
 @dataclass(slots=True)
 class ChaosOutcome:
-    """What came of it."""
+    """Result of a run."""
 
     figures: Figures
-    faults: list[Violation]
+    violations: list[Violation]
     writers: Writers
-    deeds: list[tuple[float, str]] = field(default_factory=list)
+    log: list[tuple[float, str]] = field(default_factory=list)
 
 
 Progress = Callable[[str], None]
 
 
 class ChaosRun:
-    """Carries out one run in a folder of its own."""
+    """Carries out one run in a folder of its own. Logs, data and configuration lie there."""
 
     def __init__(self, options: ChaosOptions, folder: Path, progress: Progress) -> None:
         self._options = options
@@ -65,24 +67,24 @@ class ChaosRun:
         self._progress = progress
         self._started = time.monotonic()
         self._figures = Figures(seed=options.seed)
-        self._faults: list[Violation] = []
+        self._violations: list[Violation] = []
 
     async def perform(self) -> ChaosOutcome:
-        """Start everything, let it happen, wait until it has settled, judge, stop everything.
+        """Start all processes, write and inject faults, wait until the ledger has settled, check, stop all processes.
 
         Raises:
             ChaosError: the run could not be carried out.
         """
         adopt_orphans()
         options = self._options
-        planned = blows(options.seed, options.faults, max(options.seconds - _FIRST_BLOW_SECONDS, 1.0))
-        spare = lagging(planned)
+        planned = faults(options.seed, options.faults, max(options.seconds - _FIRST_FAULT_SECONDS, 1.0))
+        lagging_keys = lagging(planned)
         async with contextlib.AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(Cluster(self._folder, options.seed, sweeps=options.sweeps))
             bucket = FaultyBucket(cluster.endpoint, cluster.keys)
             stack.push_async_callback(bucket.aclose)
             writers = Writers(bucket, options.seed)
-            monkey = Monkey(cluster, bucket, writers.author)
+            monkey = Monkey(cluster, bucket, writers.overwrite)
             watcher = ResultWatcher(bucket, writers.histories, options.seed)
             background = [
                 watcher.watch(),
@@ -91,42 +93,42 @@ class ChaosRun:
                 self._collect(cluster),
                 self._tell(cluster, bucket, writers, monkey, watcher),
             ]
-            async with _beside(background):
-                for key in spare:
-                    await writers.author(key)
-                writing = steps(options.seed, options.uploads - 2 * len(spare), options.seconds, SLOWEST_SECONDS)
+            async with _in_background(background):
+                for key in lagging_keys:
+                    await writers.overwrite(key)
+                writing = steps(options.seed, options.uploads - 2 * len(lagging_keys), options.seconds, SLOWEST_SECONDS)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(writers.write(writing))
-                    await asyncio.sleep(_FIRST_BLOW_SECONDS)
-                    group.create_task(monkey.rage(planned, spare))
+                    await asyncio.sleep(_FIRST_FAULT_SECONDS)
+                    group.create_task(monkey.inject(planned, lagging_keys))
                 await writers.finished()
                 await self._settle(cluster, bucket)
-                self._faults += await self._judge(cluster, bucket, writers, watcher)
+                self._violations += await self._judge(cluster, bucket, writers, watcher)
                 await self._count(cluster, bucket, writers, monkey, watcher)
             secrets = {cluster.keys.secret_key, cluster.keys.webhook, cluster.keys.admin, *watcher.tokens}
-        await self._nothing_left()
-        self._faults += verdict.of_services(cluster)
-        self._faults += verdict.of_logs(self._folder, secrets)
+        await self._no_process_left()
+        self._violations += checks.of_services(cluster)
+        self._violations += checks.of_logs(self._folder, secrets)
         self._figures.seconds = time.monotonic() - self._started
-        self._figures.found.update(
-            wrong for wrong, _ in {(fault.wrong, fault.key or fault.text) for fault in self._faults}
+        self._figures.violations.update(
+            kind for kind, _ in {(violation.kind, violation.key or violation.text) for violation in self._violations}
         )
-        return ChaosOutcome(self._figures, self._faults, writers, monkey.log)
+        return ChaosOutcome(self._figures, self._violations, writers, monkey.log)
 
     async def _settle(self, cluster: Cluster, bucket: FaultyBucket) -> None:
-        """Nothing goes wrong any more: until everything has come to rest, or there is no more time."""
+        """Inject no more faults, and wait until no work is left or the time is up."""
         for proxy in cluster.proxies:
             proxy.disarm()
-        await bucket.mend()
+        await bucket.clear_faults()
         try:
-            await until(lambda: _up(cluster), "both replicas", _SETTLE_SECONDS)
-            await until(lambda: _announced(bucket), "all events", _SETTLE_SECONDS)
-            await until(lambda: _quiet(cluster), "a quiet ledger", _SETTLE_SECONDS)
+            await _settled(lambda: _up(cluster), "not both replicas answer")
+            await _settled(lambda: _announced(bucket), "the hub still has events")
+            await _settled(lambda: _quiet(cluster), "the ledger still has work")
             if self._options.sweeps:
                 await cluster.sweep(_SETTLE_SECONDS)
-                await until(lambda: _quiet(cluster), "a quiet ledger", _SETTLE_SECONDS)
-        except (ChaosError, httpx.HTTPError) as error:  # what that means for objects is told of below, one by one
-            self._faults.append(Violation("unsettled", f"{type(error).__name__}: {error}"))
+                await _settled(lambda: _quiet(cluster), "the ledger still has work after the sweep")
+        except (ChaosError, httpx.HTTPError) as error:  # its consequences for each object are checked below
+            self._violations.append(Violation("unsettled", f"{type(error).__name__}: {error}"))
 
     async def _judge(
         self, cluster: Cluster, bucket: FaultyBucket, writers: Writers, watcher: ResultWatcher
@@ -134,22 +136,24 @@ class ChaosRun:
         for key in writers.histories:
             await watcher.look(key)
         return [
-            *verdict.of_watching(watcher),
-            *await verdict.of_results(bucket, writers.histories),
-            *await verdict.of_ledger(cluster, writers.histories),
-            *await verdict.of_balance(cluster),
+            *checks.of_watching(watcher),
+            *await checks.of_results(bucket, writers.histories),
+            *await checks.of_ledger(cluster, writers.histories),
+            *await checks.of_balance(cluster),
         ]
 
-    async def _nothing_left(self) -> None:
+    async def _no_process_left(self) -> None:
         async def gone() -> bool:
             collect(())
             return not descendants()
 
         try:
-            await until(gone, "no process left", _END_SECONDS)
+            await until(
+                gone, seconds=_END_SECONDS, failure="processes are left", pause_seconds=_PAUSE_SECONDS, error=ChaosError
+            )
         except ChaosError:
             for process in descendants():
-                self._faults.append(Violation("process", f"left over: {process}"))
+                self._violations.append(Violation("process", f"left over: {process}"))
                 process.send(signal.SIGKILL)
 
     async def _collect(self, cluster: Cluster) -> None:
@@ -168,7 +172,7 @@ class ChaosRun:
         figures.overwrites = sum(done[kind] for kind in ("overwrite", "same", "back"))
         figures.deletes = done["delete"]
         figures.hub = await bucket.hub()
-        figures.deeds.update(monkey.done)
+        figures.injections.update(monkey.done)
         figures.missed = len(monkey.missed)
         figures.machines = watcher.most_machines
         figures.looks = watcher.looks
@@ -182,20 +186,24 @@ class ChaosRun:
             seconds = time.monotonic() - self._started
             self._progress(
                 f"{seconds:4.0f} s  uploads {writers.uploads}/{self._options.uploads}  deletes {writers.done['delete']}"
-                f"  struck {sum(monkey.done.values())}  events waiting {hub['pending']}  replicas {len(cluster.urls())}"
+                f"  faults {sum(monkey.done.values())}  events waiting {hub['pending']}  replicas {len(cluster.urls())}"
                 f"  looks {watcher.looks}  stale {len(watcher.faults)}  {await _standing(cluster)}"
             )
             await asyncio.sleep(_LOOK_SECONDS)
 
 
 @contextlib.asynccontextmanager
-async def _beside(endless: list[Any]) -> Any:
-    """Run endless loops beside what is done inside. One that fails ends it all."""
+async def _in_background(loops: list[Any]) -> Any:
+    """Run endless loops beside the ``with`` block. A loop that raises ends the block."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop) for loop in endless]
+        tasks = [group.create_task(loop) for loop in loops]
         yield
         for task in tasks:
             task.cancel()
+
+
+async def _settled(condition: Callable[[], Awaitable[bool]], failure: str) -> None:
+    await until(condition, seconds=_SETTLE_SECONDS, failure=failure, pause_seconds=_PAUSE_SECONDS, error=ChaosError)
 
 
 async def _up(cluster: Cluster) -> bool:
@@ -225,6 +233,6 @@ async def _results(cluster: Cluster) -> int:
 async def _standing(cluster: Cluster) -> str:
     try:
         rows = await cluster.query("select state::text, count(*) from objects group by 1 order by 1")
-    except Exception as error:  # the database is away just now, in any of the ways in which it can be
+    except Exception as error:  # the database may be down in any way: this line only shows progress
         return f"database {type(error).__name__}"
     return " ".join(f"{row[0]} {row[1]}" for row in rows)

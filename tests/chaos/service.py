@@ -1,18 +1,16 @@
-"""Processes of one run that are killed and started again: PostgreSQL, and services of our own."""
+"""Processes of one run that are killed and restarted: PostgreSQL, and Yurt's services."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from tests.chaos.proxy import Address
@@ -26,17 +24,18 @@ ROOT = Path(__file__).parents[2]
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
-_MAX_FALLS = 5
-
-Value = TypeVar("Value")
+_MAX_CRASHES = 5
 
 
 class ChaosError(Exception):
-    """The run itself cannot go on: nothing was found out."""
+    """The run could not be carried out, so it shows nothing."""
 
 
 class KillablePostgres:
-    """PostgreSQL that can be killed and started again. All in one thread, whose end would end the server."""
+    """PostgreSQL that can be killed and restarted.
+
+    All calls run in one thread: the server is a child that dies with the thread that started it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._server = PostgresServer(folder)
@@ -44,25 +43,25 @@ class KillablePostgres:
 
     @property
     def sockets(self) -> list[Address]:
-        """Where it listens."""
+        """The Unix socket it listens on; none before the start."""
         return [Path(parse_qs(urlsplit(self._server.dsn).query)["host"][0]) / SOCKET] if self._server.dsn else []
 
     @property
     def dsn(self) -> str:
-        """Past every proxy."""
+        """DSN of the server itself, past every proxy."""
         return self._server.dsn
 
     @property
     def pid(self) -> int | None:
-        """Of the postmaster."""
+        """Process id of the postmaster."""
         return self._server.pid
 
     async def start(self) -> None:
-        """Start, after a crash on the same data."""
+        """Start the server, after a crash on the same data."""
         for last in (False, False, True):
             try:
                 await self._in_thread(self._server.start)
-            except PostgresUnusable:  # those that the last one left behind may still be ending
+            except PostgresUnusable:  # backends of the killed server may still be ending
                 if last:
                     raise
                 await asyncio.sleep(_RESTART_SECONDS)
@@ -70,11 +69,11 @@ class KillablePostgres:
                 return
 
     async def kill(self) -> None:
-        """SIGKILL to the postmaster."""
+        """Kill the postmaster with SIGKILL."""
         await self._in_thread(self._server.kill)
 
     async def aclose(self) -> None:
-        """Stop it, and end the thread."""
+        """Stop the server and end the thread."""
         await self._in_thread(self._server.stop)
         self._thread.shutdown()
 
@@ -83,28 +82,28 @@ class KillablePostgres:
 
 
 class RestartedService:
-    """One process that is started again whenever it ends, until it is told to stop."""
+    """A process that is restarted whenever it ends, until ``stop``."""
 
     def __init__(self, name: str, module: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
         self.name = name
-        self.said: Mapping[str, str] = {}
-        """What it announced when it listened; empty while it does not."""
-        self.fell = 0
-        """Ends by itself."""
+        self.announced: Mapping[str, str] = {}
+        """The line of JSON that it printed once it listened; empty while it does not listen."""
+        self.crashes = 0
+        """Times it ended without having been killed by ``send``."""
         self._argv = (sys.executable, "-m", *module)
         self._log = folder / f"{name}.log"
         self._environment = {**environment, parent_death.ENVIRONMENT: "stdin"}
         self._process: asyncio.subprocess.Process | None = None
-        self._told_to_leave = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._killed = False
 
     @property
     def pid(self) -> int | None:
-        """While it runs, or until it was collected."""
+        """Process id while it runs."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Start, and wait until it listens. Raises ChaosError."""
+        """Start the process and wait until it listens. Raises ChaosError if it does not."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
@@ -113,7 +112,7 @@ class RestartedService:
                 stderr=log,
                 cwd=ROOT,
                 env=self._environment,
-                process_group=0,  # Ctrl-C is for us: we stop the services in order
+                process_group=0,  # Ctrl-C goes to the run alone, which stops the services in order
             )
         assert self._process.stdout
         try:
@@ -122,29 +121,29 @@ class RestartedService:
         except TimeoutError:
             line = b""
         if line:
-            self.said = json.loads(line)
+            self.announced = json.loads(line)
         elif not self._killed:
             raise ChaosError(f"{self.name} did not start; its log is {self._log}")
 
     async def keep(self, pause_seconds: Callable[[], float]) -> None:
-        """Start it again whenever it ends."""
+        """Restart the process whenever it ends, after ``pause_seconds()``."""
         while True:
             assert self._process
             await self._process.wait()
-            self.said = {}
-            if self._told_to_leave.is_set():
+            self.announced = {}
+            if self._stopping.is_set():
                 return
-            self.fell += not self._killed
+            self.crashes += not self._killed
             await asyncio.sleep(pause_seconds())
             self._killed = False
             try:
                 await self.start()
-            except ChaosError:  # it ended: counted above
-                if self.fell > _MAX_FALLS:
+            except ChaosError:  # it ended while it started: counted above
+                if self.crashes > _MAX_CRASHES:
                     raise
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal. Returns whether it runs."""
+        """Send a signal. Returns whether the process was running."""
         if self.pid is None or self._process is None:
             return False
         self._killed |= number is signal.SIGKILL
@@ -154,8 +153,8 @@ class RestartedService:
         return False
 
     async def stop(self) -> bool:
-        """SIGTERM, and SIGKILL if it does not leave. Returns whether it left by itself."""
-        self._told_to_leave.set()
+        """Stop with SIGTERM, then SIGKILL. Returns whether SIGTERM was enough."""
+        self._stopping.set()
         if self._process is None:
             return True
         self.send(signal.SIGCONT)
@@ -168,16 +167,3 @@ class RestartedService:
             await self._process.wait()
             return False
         return True
-
-
-async def until(look: Callable[[], Awaitable[Value]], what: str, seconds: float, pause_seconds: float = 0.1) -> Value:
-    """The first value that is true. Raises ChaosError when there is none in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            for _ in itertools.count():
-                if value := await look():
-                    return value
-                await asyncio.sleep(pause_seconds)
-    except TimeoutError:
-        pass
-    raise ChaosError(f"{what}: not within {seconds:g} s")

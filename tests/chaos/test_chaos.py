@@ -1,4 +1,4 @@
-"""The short form of ``make chaos``: a minute of the same, with every kind of kill and fault at least once."""
+"""The short form of ``make chaos``: a minute of it, with every kind of kill and fault at least once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.plan import DEEDS
+from tests.chaos.plan import FAULT_WEIGHTS
 from tests.infra.demo.processes import Command
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -25,20 +25,20 @@ DEADLINE_SECONDS = 400.0
 def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: Path) -> None:
     run = start(tmp_path, "--uploads", "300", "--minutes", "0.5", "--faults", "44", "--seed", "11")
     try:
-        until(run, lambda: run.process.poll() is not None)
+        wait_for(run, lambda: run.process.poll() is not None)
         assert run.process.returncode == 0, run.said()
         assert run.left() == []
     finally:
         end(run)
-    said = "".join(run.out)
-    assert number("uploads", said) >= 300
-    assert number("kills and faults", said) >= 25
-    for deed in DEEDS:
-        group, _, kind = deed.partition("-")
-        line = next(line for line in joined(said) if line.startswith({"store": "store faults"}.get(group, group)))
-        assert re.search(rf"\b{kind} [1-9]", line), f"{deed} never happened: {line}"
-    for wrong in ("lost", "stale", "unsettled", "otherwise wrong"):
-        assert number(wrong, said) == 0
+    output = "".join(run.out)
+    assert number("uploads", output) >= 300
+    assert number("kills and faults", output) >= 25
+    for name in FAULT_WEIGHTS:
+        group, _, kind = name.partition("-")
+        line = next(line for line in joined(output) if line.startswith({"store": "store faults"}.get(group, group)))
+        assert re.search(rf"\b{kind} [1-9]", line), f"{name} never happened: {line}"
+    for kind in ("lost", "stale", "unsettled", "otherwise wrong"):
+        assert number(kind, output) == 0
     assert list(tmp_path.iterdir()) == [], "it kept its folder"
 
 
@@ -46,9 +46,9 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     run = start(tmp_path, "--uploads", "300", "--minutes", "2", "--faults", "100", "--seed", "12")
     try:
-        until(run, lambda: re.search(r"struck [1-9].*(done|leased) [1-9]", run.said()))
+        wait_for(run, lambda: re.search(r"faults [1-9].*(done|leased) [1-9]", run.said()))
         run.process.send_signal(signal.SIGINT)
-        until(run, lambda: run.process.poll() is not None)
+        wait_for(run, lambda: run.process.poll() is not None)
         assert run.process.returncode == 130, run.said()
         assert run.left() == []
         assert "Traceback" not in run.said()
@@ -71,13 +71,14 @@ def start(folder: Path, *options: str) -> Command:
     return Command(process)
 
 
-def until(run: Command, reached: Callable[[], object]) -> None:
-    """Wait until it is so, noting every process that comes to be."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not reached():
+def wait_for(run: Command, condition: Callable[[], object]) -> None:
+    """Wait for a condition, noting every process that the command starts."""
+
+    def reached() -> object:
         run.note_descendants()
-        assert time.monotonic() < deadline, run.said()
-        time.sleep(0.2)
+        return condition()
+
+    wait_until(reached, seconds=DEADLINE_SECONDS, failure=run.said, pause_seconds=0.2)
 
 
 def end(run: Command) -> None:
@@ -90,7 +91,7 @@ def end(run: Command) -> None:
 
 
 def joined(table: str) -> list[str]:
-    """The table's rows, those that were too long for one line put together again."""
+    """The table's rows, with wrapped ones joined."""
     return re.sub(r"\s*\n {2,}", " ", table).splitlines()
 
 

@@ -1,4 +1,4 @@
-"""What may be seen published of one key, and what may not."""
+"""Which sequences of observed results a history accepts, and which it reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def written(*contents: UploadContent | None) -> History:
     return History("key", [RecordedWrite(float(at), "overwrite", content) for at, content in enumerate(contents)])
 
 
-def saw(history: History, *contents: UploadContent | None) -> list[str]:
-    return [history.saw(float(at), content.etag if content else None) for at, content in enumerate(contents)]
+def observe(history: History, *contents: UploadContent | None) -> list[str]:
+    return [history.observe(float(at), content.etag if content else None) for at, content in enumerate(contents)]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def saw(history: History, *contents: UploadContent | None) -> list[str]:
 def test_what_can_be_a_walk_forward_is_right(
     writes: list[UploadContent | None], seen: list[UploadContent | None]
 ) -> None:
-    assert saw(written(*writes), *seen) == [""] * len(seen)
+    assert observe(written(*writes), *seen) == [""] * len(seen)
 
 
 @pytest.mark.parametrize(
@@ -46,43 +46,43 @@ def test_what_can_be_a_walk_forward_is_right(
         ([A, B, A], [B, A, B], "content 2 (write 1) is published again after content 1 (write 2)"),
         ([A], [A, None], "nothing is published again after content 1 (write 0)"),
         ([A, None], [A, None, A], "content 1 (write 0) is published again after nothing (write 1)"),
-        ([A], [B], f"{B.etag} is published, which nobody wrote"),
+        ([A], [B], f"{B.etag} is published, but was never written"),
     ],
 )
 def test_what_goes_back_is_told(
     writes: list[UploadContent | None], seen: list[UploadContent | None], fault: str
 ) -> None:
-    assert saw(written(*writes), *seen) == [""] * (len(seen) - 1) + [fault]
+    assert observe(written(*writes), *seen) == [""] * (len(seen) - 1) + [fault]
 
 
 def test_each_step_back_is_told_once() -> None:
-    assert [bool(fault) for fault in saw(written(A, B), B, A, A, B, A)] == [False, True, False, False, True]
+    assert [bool(fault) for fault in observe(written(A, B), B, A, A, B, A)] == [False, True, False, False, True]
 
 
 @given(st.lists(st.sampled_from([A, B, C, None]), min_size=1, max_size=12), st.data())
 def test_no_walk_forward_is_taken_for_one_back(contents: list[UploadContent | None], data: st.DataObject) -> None:
     positions = sorted(data.draw(st.lists(st.integers(0, len(contents) - 1), max_size=12)))
-    assert not any(saw(written(*contents), *(contents[position] for position in positions)))
+    assert not any(observe(written(*contents), *(contents[position] for position in positions)))
 
 
 def test_whether_the_newest_was_reached() -> None:
     history = written(A, B)
-    saw(history, A)
+    observe(history, A)
     assert not history.reached
-    saw(history, B)
+    observe(history, B)
     assert history.reached
 
 
 def test_tokens_only_grow() -> None:
     history = written(A)
-    assert [history.saw_token(0.0, token) for token in (3, 3, 5)] == [""] * 3
-    assert history.saw_token(1.0, 4) == "token 4 published after 5"
+    assert [history.observe_token(0.0, token) for token in (3, 3, 5)] == [""] * 3
+    assert history.observe_token(1.0, 4) == "token 4 published after 5"
 
 
 def test_only_changes_are_kept() -> None:
     history = written(A, B)
-    saw(history, None, A, A, A, B, B)
-    assert [sighting.etag for sighting in history.sightings] == [None, A.etag, B.etag]
+    observe(history, None, A, A, A, B, B)
+    assert [sighting.etag for sighting in history.observations] == [None, A.etag, B.etag]
 
 
 def test_a_content_says_which_it_is() -> None:

@@ -1,17 +1,17 @@
-"""Plans: the same for the same seed, and with everything in them."""
+"""Plans are a function of their seed and hold every kind of write and fault."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from tests.chaos.plan import DEEDS, REGIONS, blows, lagging, steps
+from tests.chaos.plan import FAULT_WEIGHTS, REGIONS, faults, lagging, steps
 
 SEED = 7
 
 
 def test_the_same_seed_is_the_same_plan() -> None:
     assert steps(SEED, 200, 30, 1) == steps(SEED, 200, 30, 1) != steps(SEED + 1, 200, 30, 1)
-    assert blows(SEED, 40, 30) == blows(SEED, 40, 30) != blows(SEED + 1, 40, 30)
+    assert faults(SEED, 40, 30) == faults(SEED, 40, 30) != faults(SEED + 1, 40, 30)
 
 
 def test_as_many_uploads_as_asked_for_and_every_kind_of_write() -> None:
@@ -49,9 +49,9 @@ def test_writes_mean_what_they_say() -> None:
         seen.setdefault(step.key, set()).update({etag} if etag else set())
 
 
-def test_every_deed_is_planned_once_at_least() -> None:
-    planned = blows(SEED, 40, 30)
+def test_every_kind_of_fault_is_planned_once_at_least() -> None:
+    planned = faults(SEED, 40, 30)
     assert len(planned) == 40
-    assert {blow.deed for blow in planned} == set(DEEDS)
-    assert len(blows(SEED, 1, 30)) == len(DEEDS)
-    assert len(lagging(planned)) == Counter(blow.deed for blow in planned)["store-stale"]
+    assert {fault.kind for fault in planned} == set(FAULT_WEIGHTS)
+    assert len(faults(SEED, 1, 30)) == len(FAULT_WEIGHTS)
+    assert len(lagging(planned)) == Counter(fault.kind for fault in planned)["store-stale"]

@@ -16,18 +16,18 @@ DEADLINE_SECONDS = 20.0
 
 
 class Backend:
-    """Answers each whole request, and remembers what it heard."""
+    """Answers each whole request, and keeps all bytes it received."""
 
     def __init__(self) -> None:
-        self.heard = bytearray()
+        self.received = bytearray()
         self.cut_off = asyncio.Event()
         self.address: Address = ("", 0)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while chunk := await reader.read(65_536):
-                self.heard += chunk
-                if self.heard.endswith(REQUEST):
+                self.received += chunk
+                if self.received.endswith(REQUEST):
                     writer.write(ANSWER)
         except ConnectionResetError:
             self.cut_off.set()
@@ -77,7 +77,7 @@ async def refusing() -> Address:
 async def test_passes_requests_on_and_answers_back() -> None:
     async with backend() as far, proxy(far.address) as (_, address):
         assert await ask(address) == ANSWER
-        assert bytes(far.heard) == REQUEST
+        assert bytes(far.received) == REQUEST
 
 
 async def test_skips_backends_that_refuse() -> None:
@@ -100,7 +100,7 @@ async def test_cuts_in_the_middle_of_a_request(share: float) -> None:
             await ask(address)
         assert cut.happened.is_set()
         await far.cut_off.wait()
-        assert len(far.heard) <= share * len(REQUEST)  # a reset may overtake what was sent before it
+        assert len(far.received) <= share * len(REQUEST)  # a reset may overtake what was sent before it
         assert await ask(address) == ANSWER, "only one connection is cut"
         assert between.cuts == 1
 
@@ -110,7 +110,7 @@ async def test_cuts_in_the_middle_of_an_answer() -> None:
         between.arm(Cut("answer", 0.0))
         with pytest.raises(ConnectionResetError):
             await ask(address)
-        assert bytes(far.heard) == REQUEST, "the request was heard whole: only its answer is lost"
+        assert bytes(far.received) == REQUEST, "the request was received whole: only its answer is lost"
 
 
 async def test_disarmed_it_cuts_nothing() -> None:

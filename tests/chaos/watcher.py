@@ -1,4 +1,4 @@
-"""Looks on while it all happens: at published results, at machines, at tokens that must not be in any log."""
+"""Samples published results, machines and their one-time tokens while a run goes on."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from workers.protocol import MANIFEST
 
 _LOOK_SECONDS = 0.01
 _RECENT = 60
-"""Of the keys written last, the ones looked at most."""
+"""Number of most recently written keys, which are looked at most often."""
 _MACHINES_SECONDS = 0.25
 
 
 class ResultWatcher:
-    """Samples. ``faults`` are results that went back to something older."""
+    """Samples results and machines. ``faults`` are results that went back to older content."""
 
     def __init__(self, bucket: FaultyBucket, histories: Mapping[str, History], seed: int) -> None:
         self.looks = 0
         self.faults: list[tuple[str, str]] = []
-        """Key, and what was wrong."""
+        """Key and violation."""
         self.most_machines = 0
         self.machines: list[str] = []
-        """Those that ran when most did."""
+        """The machines at the moment with the most of them."""
         self.tokens: set[str] = set()
-        """One-time tokens of machines that were seen."""
+        """One-time tokens of all machines seen; none may be in a log."""
         self._bucket = bucket
         self._histories = histories
         self._random = Random(f"{seed}/watcher")
 
     async def watch(self) -> None:
-        """Look at results, one after the other, for ever."""
+        """Look at results, one after the other, until cancelled."""
         while True:
             if key := self._choose():
                 await self.look(key)
@@ -55,18 +55,18 @@ class ResultWatcher:
         except httpx.HTTPError:
             return
         self.looks += 1
-        self._fault(key, history.saw(time.time(), copy.etag if copy else None))
+        self._fault(key, history.observe(time.time(), copy.etag if copy else None))
         if manifest:
-            self._fault(key, history.saw_token(time.time(), Manifest.decode(manifest.content).token))
+            self._fault(key, history.observe_token(time.time(), Manifest.decode(manifest.content).token))
 
     async def count_machines(self) -> None:
-        """Count machines, for ever."""
+        """Count machines until cancelled."""
         while True:
-            found = agents()
-            if len(found) > self.most_machines:
-                self.most_machines = len(found)
-                self.machines = [f"{process.pid} of {process.parent}, {process.state}" for process in found]
-            self.tokens |= {token for token in map(once_token, found) if token}
+            running = agents()
+            if len(running) > self.most_machines:
+                self.most_machines = len(running)
+                self.machines = [f"{process.pid} of {process.parent}, {process.state}" for process in running]
+            self.tokens |= {token for token in map(once_token, running) if token}
             await asyncio.sleep(_MACHINES_SECONDS)
 
     def _choose(self) -> str | None:

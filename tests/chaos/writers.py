@@ -1,4 +1,4 @@
-"""The application: many clients that upload, overwrite and delete, each key in the hands of one of them."""
+"""The simulated application: clients that upload, overwrite and delete. Each key belongs to one client."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tests.chaos.bucket import FaultyBucket
 from tests.chaos.cluster import INPUT, SLOWEST_SECONDS
 from tests.chaos.content import UploadContent
 from tests.chaos.history import History, Kind, RecordedWrite
-from tests.chaos.plan import Author, Step
+from tests.chaos.plan import ContentSequence, Step
 
 _CLIENTS = 12
 
 
 class Writers:
-    """Carries out steps, and remembers what was written."""
+    """Carries out the planned writes and records them."""
 
     def __init__(self, bucket: FaultyBucket, seed: int) -> None:
         self.histories: dict[str, History] = {}
         self.done: Counter[Kind] = Counter()
         self._bucket = bucket
         self._seed = seed
-        self._authors: dict[str, Author] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._sequences: dict[str, ContentSequence] = {}
+        self._in_progress: set[asyncio.Task[None]] = set()
 
     @property
     def uploads(self) -> int:
-        """Writes that were no deletes."""
+        """Writes without the deletes."""
         return sum(self.done.values()) - self.done["delete"]
 
     async def write(self, steps: Sequence[Step]) -> None:
-        """Carry out all, each at its time or as soon as its client has answered the one before."""
+        """Carry out all writes, each at its time or once its client has finished the one before."""
         started = asyncio.get_running_loop().time()
         shares: list[list[Step]] = [[] for _ in range(_CLIENTS)]
         for step in steps:
@@ -44,19 +44,19 @@ class Writers:
             for share in shares:
                 group.create_task(self._client(share, started))
 
-    async def author(self, key: str) -> None:
-        """Write a key that no step names once more, always with content that never was."""
-        author = self._authors.setdefault(key, Author(key, Random(f"{self._seed}/{key}"), SLOWEST_SECONDS))
+    async def overwrite(self, key: str) -> None:
+        """Write new content to a key outside of the plan."""
+        sequence = self._sequences.setdefault(key, ContentSequence(key, Random(f"{self._seed}/{key}"), SLOWEST_SECONDS))
         kind: Kind = "overwrite" if key in self.histories else "new"
-        write = asyncio.create_task(self._write(key, kind, author.fresh(), ""))
-        self._under_way.add(write)
-        write.add_done_callback(self._under_way.discard)
-        # Whoever asked for it may have no more time: what is begun is done all the same, or nobody knew what is there.
+        write = asyncio.create_task(self._write(key, kind, sequence.fresh(), ""))
+        self._in_progress.add(write)
+        write.add_done_callback(self._in_progress.discard)
+        # Shielded: if the caller is cancelled halfway, the history would not know which content the bucket has.
         await asyncio.shield(write)
 
     async def finished(self) -> None:
-        """Wait for what nobody waits for any more."""
-        await asyncio.gather(*self._under_way)
+        """Wait for writes whose callers were cancelled."""
+        await asyncio.gather(*self._in_progress)
 
     async def _client(self, steps: Sequence[Step], started: float) -> None:
         loop = asyncio.get_running_loop()

@@ -1,9 +1,9 @@
-"""``python -m tests.simulation``: replay one history, or live through many.
+"""``python -m tests.simulation``: replay one history, or play through many.
 
-    python -m tests.simulation --seed 90 --without publish_started
+    python -m tests.simulation --seed 90 --without publish-started
     python -m tests.simulation --seeds 20000 --jobs 2
     python -m tests.simulation --seeds 20000 --postgres 200
-    python -m tests.simulation --guards
+    python -m tests.simulation --mutants
 
 The exit code is 0 where no promise was broken; with ``--without`` where one was.
 """
@@ -24,35 +24,35 @@ from tests.postgres import server
 from tests.simulation import report
 from tests.simulation.database import Model
 from tests.simulation.history import HistoryChoice, HistoryResult, run
-from tests.simulation.mutants import GUARDS, run_without
-from tests.simulation.postgres import ConformancePostgres, Mirror, own_database
+from tests.simulation.mirror import ConformancePostgres, Mirror, own_database
+from tests.simulation.mutants import MUTANTS, run_without
 
 _CHUNK = 50
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    asked = _parser().parse_args(arguments)
-    if asked.guards:
-        return _search(asked.seeds or 500)
-    if asked.seed is not None:
-        return _replay(asked.seed, asked.without, asked.whole)
-    seeds = range(asked.first, asked.first + (asked.seeds or 1000))
-    if asked.postgres:
-        return _mirrored(seeds[:: max(1, len(seeds) // asked.postgres)])
-    return _soak(seeds, asked.jobs)
+    options = _parser().parse_args(arguments)
+    if options.mutants:
+        return _search(options.seeds or 500)
+    if options.seed is not None:
+        return _replay(options.seed, options.without, options.whole)
+    seeds = range(options.first, options.first + (options.seeds or 1000))
+    if options.postgres:
+        return _compare_with_postgres(seeds[:: max(1, len(seeds) // options.postgres)])
+    return _soak(seeds, options.jobs)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seed", type=int, help="one history: its violation with the smallest trace, or its counts")
     parser.add_argument("--whole", action="store_true", help="with --seed: the whole trace, nothing left out")
-    parser.add_argument("--without", choices=sorted(GUARDS), help="with --seed: take one guard out")
+    parser.add_argument("--without", choices=sorted(MUTANTS), help="with --seed: take one guard out")
     parser.add_argument("--seeds", type=int, help="that many histories")
     parser.add_argument("--first", type=int, default=0, help="the first seed of many")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--postgres", type=int, help="only so many of them, with PostgreSQL beside the model")
-    parser.add_argument("--guards", action="store_true", help="take each guard out and search for a violation")
+    parser.add_argument("--mutants", action="store_true", help="take each guard out and search for a violation")
     return parser
 
 
@@ -62,11 +62,11 @@ def command(seed: int, without: str | None = None) -> str:
 
 
 def _replay(seed: int, without: str | None, whole: bool) -> int:
-    live = partial(run_without, without) if without else run
+    play = partial(run_without, without) if without else run
     choice = HistoryChoice(seed)
-    result = live(choice)
+    result = play(choice)
     if whole:
-        traced = live(HistoryChoice(seed, tracing=True))
+        traced = play(HistoryChoice(seed, tracing=True))
         print("\n".join(f"{at:10.3f} s  {line}" for at, line in traced.trace))
     if result.violation is None:
         print(report.summary(result.counts, 1, 0, 1.0))
@@ -74,7 +74,7 @@ def _replay(seed: int, without: str | None, whole: bool) -> int:
     if whole:
         print(f"            {result.violation}")
     else:
-        print(report.failure(choice, result, command(seed, without), live))
+        print(report.failure(choice, result, command(seed, without), play))
     return 0 if without else 1
 
 
@@ -100,7 +100,7 @@ def _soak(seeds: range, jobs: int) -> int:
     return 1 if failed else 0
 
 
-def _mirrored(seeds: Sequence[int]) -> int:
+def _compare_with_postgres(seeds: Sequence[int]) -> int:
     """Histories in which every statement runs on PostgreSQL, too."""
     statements = 0
     with (
@@ -110,7 +110,7 @@ def _mirrored(seeds: Sequence[int]) -> int:
     ):
         for number, seed in enumerate(seeds, 1):
             mirrors: list[Mirror] = []
-            result = run(HistoryChoice(seed, mirrored=partial(_mirror, postgres, mirrors)))
+            result = run(HistoryChoice(seed, mirrored=partial(_make_mirror, postgres, mirrors)))
             statements += mirrors[0].statements
             print(f"\r{number} of {len(seeds)} histories on PostgreSQL ", end="", file=sys.stderr, flush=True)
             if result.violation is not None:
@@ -120,7 +120,7 @@ def _mirrored(seeds: Sequence[int]) -> int:
     return 0
 
 
-def _mirror(postgres: ConformancePostgres, made: list[Mirror], model: Model) -> Mirror:
+def _make_mirror(postgres: ConformancePostgres, made: list[Mirror], model: Model) -> Mirror:
     made.append(Mirror(model, postgres))
     return made[-1]
 
@@ -147,11 +147,11 @@ def _chunk(seeds: Sequence[int]) -> tuple[list[HistoryResult], Counter[str]]:
 
 def _search(most: int) -> int:
     missed = 0
-    for name, guard in GUARDS.items():
+    for name, mutant in MUTANTS.items():
         found = next((r for seed in range(most) if (r := run_without(name, HistoryChoice(seed))).violation), None)
         if found is None:
             missed += 1
-            print(f"{name:18} NOT FOUND within {most} seeds: {guard.says}")
+            print(f"{name:18} NOT FOUND within {most} seeds: {mutant.effect}")
         else:
             print(f"{name:18} seed {found.seed:>4}: {found.violation}")
     return 1 if missed else 0

@@ -45,7 +45,7 @@ class Input:
     def __init__(self, world: World) -> None:
         self._world = world
         self.writes: defaultdict[str, list[InputWrite]] = defaultdict(list)
-        self.announce: list[Callable[[InputWrite], None]] = []
+        self.listeners: list[Callable[[InputWrite], None]] = []
         """Told when a write was made."""
         self._count = 0
 
@@ -60,8 +60,8 @@ class Input:
         self._count += 1
         write = InputWrite(key, self._count, region, now, content, visible, name)
         self.writes[key].append(write)
-        for told in self.announce:
-            told(write)
+        for listener in self.listeners:
+            listener(write)
         return write
 
     def seen(self, region: int, key: str) -> InputWrite | None:

@@ -23,7 +23,7 @@ class Draws:
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self.fired: list[str] = []
         """Faults that happened, each under the name by which it can be left out."""
-        self.calm = False
+        self.faults_over = False
         """No fault happens any more."""
 
     def unit(self, stream: str) -> float:
@@ -51,7 +51,7 @@ class Draws:
 
     def fault(self, stream: str, probability: float) -> bool:
         """Whether a fault happens."""
-        if self.calm or probability <= 0:
+        if self.faults_over or probability <= 0:
             return False
         name = f"{stream}#{self._numbers[stream]}"
         if self.unit(stream) >= probability or name in self._left_out:

@@ -22,16 +22,16 @@ import workers.client
 import workers.lease_task
 import workers.publish
 import workers.transfer
-from tests.simulation import plane, sweeping, worker
+from tests.simulation import plane, sweeps, worker
 from tests.simulation.bucket import Input, ResultBucket
 from tests.simulation.database import Engine, Model, SimulatedDatabase
 from tests.simulation.draws import Draws
 from tests.simulation.hub import SimulatedHub
-from tests.simulation.invariants import NO_WORK_TWICE, Promises
+from tests.simulation.invariants import NO_WORK_TWICE, Invariants
 from tests.simulation.loop import Stuck, VirtualLoop
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.statements import Tables
-from tests.simulation.wire import SimulatedBuckets
+from tests.simulation.store_clients import SimulatedBuckets
 from tests.simulation.world import EPOCH, BrokenInvariant, World, WorldSettings, settings_of
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
@@ -80,7 +80,7 @@ def run(choice: HistoryChoice) -> HistoryResult:
         settings = choice.settle(settings_of(draws))
         world = World(choice.seed, draws, loop, settings, choice.operations, choice.tracing)
         try:
-            loop.run_until_complete(_live(world, choice))
+            loop.run_until_complete(_play(world, choice))
         except Stuck:
             world.fail(BrokenInvariant("it comes to rest", "nothing would ever happen again"))
         except BrokenInvariant as violation:
@@ -89,15 +89,15 @@ def run(choice: HistoryChoice) -> HistoryResult:
         return HistoryResult(choice.seed, settings, world.counts, world.failure, tuple(draws.fired), tuple(world.trace))
 
 
-async def _live(world: World, choice: HistoryChoice) -> None:
+async def _play(world: World, choice: HistoryChoice) -> None:
     tables = Tables(lambda: world.micros, ready=set(range(1, world.settings.workers + 1)), without=choice.without)
     store = Input(world)
     output = ResultBucket(world)
     hub = SimulatedHub(world, store)
-    promises = Promises(world, tables, store, output, hub)
-    world.tables, world.promises = tables, promises
-    world.observers.append(promises.look)
-    model = Model(tables, promises.statement)
+    invariants = Invariants(world, tables, store, output, hub)
+    world.tables, world.invariants = tables, invariants
+    world.observers.append(invariants.look)
+    model = Model(tables, invariants.statement)
     engine = choice.mirrored(model) if choice.mirrored else model
     buckets = SimulatedBuckets(world, store, output)
     for number in (1, 2):
@@ -113,52 +113,52 @@ async def _live(world: World, choice: HistoryChoice) -> None:
 
 
 async def _story(world: World, hub: SimulatedHub, store: Input, engine: Engine) -> None:
-    person = SimulatedProcess(world, "person", _nothing)
+    operator = SimulatedProcess(world, "person", _nothing)
     if world.settings.lossy:
-        world.loop.create_task(_sweeps(world, person, engine))
+        world.loop.create_task(_sweeps(world, operator, engine))
     await _apps(world, store)
     await asyncio.sleep(world.draws.between("world/after", 1.0, 60.0))
-    world.draws.calm = True
+    world.draws.faults_over = True
     if world.tracing:
-        world.tell("— no more faults —")
-    await _rest(world, hub, person, engine)
+        world.note("— no more faults —")
+    await _rest(world, hub, operator, engine)
     if world.settings.lossy or world.settings.late_effects:
         await asyncio.sleep(world.settings.lag_seconds)
-        number = await sweeping.order(world, person, engine, "full")
-        if await sweeping.until_over(world, number) != "done":
+        number = await sweeps.order(world, operator, engine, "full")
+        if await sweeps.finished(world, number) != "done":
             raise BrokenInvariant("it comes to rest", "a full sweep does not end well")
-        await _rest(world, hub, person, engine)
-    world.promises.at_rest()
+        await _rest(world, hub, operator, engine)
+    world.invariants.at_rest()
     if world.draws.chance("world/rebuilt", 0.15):
-        await _rebuild(world, hub, person, engine)
+        await _rebuild(world, hub, operator, engine)
 
 
-async def _rebuild(world: World, hub: SimulatedHub, person: SimulatedProcess, engine: Engine) -> None:
+async def _rebuild(world: World, hub: SimulatedHub, operator: SimulatedProcess, engine: Engine) -> None:
     """The ledger is lost. A backfill takes all results in from their manifests: nothing is worked again."""
     runs = world.counts["handler runs"]
     world.counts["rebuilds"] += 1
     if world.tracing:
-        world.tell("the ledger is lost, and made anew")
+        world.note("the ledger is lost, and made anew")
     engine.empty()
-    world.promises.forget()
-    number = await sweeping.order(world, person, engine, "backfill")
-    if await sweeping.until_over(world, number) != "done":
+    world.invariants.forget()
+    number = await sweeps.order(world, operator, engine, "backfill")
+    if await sweeps.finished(world, number) != "done":
         raise BrokenInvariant("it comes to rest", "a backfill does not end well")
-    await _rest(world, hub, person, engine)
-    world.promises.at_rest()
+    await _rest(world, hub, operator, engine)
+    world.invariants.at_rest()
     if world.counts["handler runs"] != runs:
         raise BrokenInvariant(
             NO_WORK_TWICE, f"{world.counts['handler runs'] - runs} objects were worked again after a rebuild"
         )
 
 
-async def _sweeps(world: World, person: SimulatedProcess, engine: Engine) -> None:
+async def _sweeps(world: World, operator: SimulatedProcess, engine: Engine) -> None:
     """Some sweeps go on while everything else does."""
     for number in range(world.draws.below("sweeps/number", 4)):
         await asyncio.sleep(world.draws.between(f"sweeps/{number}/wait", 5.0, 40.0))
         kind = world.draws.choice(f"sweeps/{number}/kind", ("full", "full", "backfill"))
-        swept = await sweeping.order(world, person, engine, kind)
-        if await sweeping.until_over(world, swept) == "done":
+        swept = await sweeps.order(world, operator, engine, kind)
+        if await sweeps.finished(world, swept) == "done":
             world.counts["sweeps done"] += 1
 
 
@@ -166,7 +166,7 @@ async def _nothing(process: SimulatedProcess) -> None:
     await process.never()
 
 
-async def _rest(world: World, hub: SimulatedHub, person: SimulatedProcess, engine: Engine) -> None:
+async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, engine: Engine) -> None:
     """Until nothing moves any more. What is parked is redriven."""
     until = world.now + _REST_SECONDS
     redrives = 0
@@ -178,15 +178,15 @@ async def _rest(world: World, hub: SimulatedHub, person: SimulatedProcess, engin
             redrives += 1
             if redrives > _REDRIVES:
                 raise BrokenInvariant("it comes to rest", "what is parked is parked again at once")
-            await _redrive(world, person, engine)
+            await _redrive(world, operator, engine)
         await world.change(5.0)
     standing = ", ".join(f"{row.key} is {row.state}" for row in world.tables.objects.values())
     raise BrokenInvariant("it comes to rest", f"an hour after the last fault: {standing}")
 
 
-async def _redrive(world: World, person: SimulatedProcess, engine: Engine) -> None:
+async def _redrive(world: World, operator: SimulatedProcess, engine: Engine) -> None:
     world.counts["redrives"] += 1
-    ledger = Ledger(SimulatedDatabase(person, engine), {}, shard=0)
+    ledger = Ledger(SimulatedDatabase(operator, engine), {}, shard=0)
     with contextlib.suppress(LedgerUnavailable):
         await ParkedObjects(ledger).redrive(ParkedQuery())
 
@@ -230,7 +230,7 @@ def _write(world: World, store: Input, key: str, region: int, content: str | Non
     if world.tracing:
         what = f"puts {key} = {content}" if content else f"deletes {key}"
         seen = ", ".join(f"{number}: {at:.3f}" for number, at in enumerate(write.visible))
-        world.tell(f"app {what} in region {region} (seen in {seen})")
+        world.note(f"app {what} in region {region} (seen in {seen})")
     world.stepped()
 
 
@@ -255,7 +255,7 @@ def _deterministic(seed: int) -> Iterator[VirtualLoop]:
         with patches:
             yield loop
     finally:
-        _bury(loop)
+        _close(loop)
         random.setstate(state)
         structlog.configure(**logging)
 
@@ -267,7 +267,7 @@ def _clock(loop: VirtualLoop) -> Any:
     return SimpleNamespace(now=now)
 
 
-def _bury(loop: VirtualLoop) -> None:
+def _close(loop: VirtualLoop) -> None:
     """End what would go on for ever. Nothing of it may run any more."""
     with warnings.catch_warnings():
         # What a "finally" then would wait for is made, and never awaited.

@@ -46,31 +46,31 @@ class SimulatedHub:
     input: Input
     waiting: list[Announcement] = field(default_factory=list)
     events: list[Announcement] = field(default_factory=list)
-    under_way: int = 0
+    in_transit: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.input.announce.append(self._heard)
+        self.input.listeners.append(self._on_write)
 
     @property
     def quiet(self) -> bool:
         """Whether everything was delivered."""
-        return not self.waiting and not self.under_way
+        return not self.waiting and not self.in_transit
 
-    def _heard(self, write: InputWrite) -> None:
+    def _on_write(self, write: InputWrite) -> None:
         """A write was made: the hub's replica gets it some time later."""
-        self.under_way += 1
+        self.in_transit += 1
         self.world.loop.call_later(write.visible[0] - self.world.now, self._index, write)
 
     def _index(self, write: InputWrite) -> None:
-        self.under_way -= 1
+        self.in_transit -= 1
         draws = self.world.draws
         newest = self.input.seen(0, write.key)
         overtaken = newest is not None and newest.order > write.order
         # "A region drops a change older than what it has, so an overwrite may never be announced."
         if overtaken and draws.chance("hub/overtaken", 0.5):
             return
-        event = Announcement(len(self.events), write, self._text(write))
+        event = Announcement(len(self.events), write, self._event(write))
         self.events.append(event)
         self.world.counts["events"] += 1
         self._refused(write)
@@ -84,7 +84,7 @@ class SimulatedHub:
     def _drop(self, event: Announcement) -> None:
         self.world.counts["dropped"] += 1
         if self.world.tracing:
-            self.world.tell(f"hub drops {event}")
+            self.world.note(f"hub drops {event}")
 
     def _enqueue(self, event: Announcement) -> None:
         draws = self.world.draws
@@ -94,52 +94,58 @@ class SimulatedHub:
         self._later(event, seconds)
 
     def _later(self, event: Announcement, seconds: float) -> None:
-        self.under_way += 1
+        self.in_transit += 1
 
         def arrive() -> None:
-            self.under_way -= 1
+            self.in_transit -= 1
             self.waiting.append(event)
             self._wake.set()
 
         self.world.loop.call_later(seconds, arrive)
 
-    def _text(self, write: InputWrite) -> dict[str, object]:
+    def _event(self, write: InputWrite) -> dict[str, object]:
         """As the store has it. The time in it is by a clock that is not to be trusted."""
-        return self._ceph(write) if self.world.settings.payload == "ceph" else self._tigris(write)
+        return self._ceph_event(write) if self.world.settings.payload == "ceph" else self._tigris_event(write)
 
-    def _ceph(self, write: InputWrite) -> dict[str, object]:
+    def _ceph_event(self, write: InputWrite) -> dict[str, object]:
         """The sequencer is the gateway's clock some time after the write: those of racing writes may lie crosswise."""
-        told_at = self.world.moment(write.at + self.world.draws.between("hub/gateway", 0.0, 2.0))
-        micros = (told_at - EPOCH) // timedelta(microseconds=1)
+        stamped_at = self.world.moment(write.at + self.world.draws.between("hub/gateway", 0.0, 2.0))
+        micros = (stamped_at - EPOCH) // timedelta(microseconds=1)
         seconds, rest = divmod(micros, 1_000_000)
         sequencer = struct.pack("<II", int(EPOCH.timestamp()) + seconds, rest * 1000 + write.number).hex().upper()
         name = "ObjectRemoved:Delete" if write.content is None else "ObjectCreated:Put"
-        thing = {"key": write.key, "size": 1, "eTag": write.content or "gone", "versionId": "", "sequencer": sequencer}
+        object_fields = {
+            "key": write.key,
+            "size": 1,
+            "eTag": write.content or "gone",
+            "versionId": "",
+            "sequencer": sequencer,
+        }
         return {
             "eventVersion": "2.2",
             "eventSource": "ceph:s3",
-            "eventTime": told_at.isoformat(),
+            "eventTime": stamped_at.isoformat(),
             "eventName": name,
-            "s3": {"bucket": {"name": INPUT}, "object": thing},
+            "s3": {"bucket": {"name": INPUT}, "object": object_fields},
         }
 
     def _refused(self, write: InputWrite) -> None:
         """Ceph announces writes that it refused, too (412): this one never happened."""
         if self.world.settings.payload == "ceph" and self.world.draws.fault("hub/refused", 0.1):
             phantom = replace(write, number=write.number + 500, content="X", name="ObjectCreated:Put (refused)")
-            event = Announcement(len(self.events), phantom, self._text(phantom))
+            event = Announcement(len(self.events), phantom, self._event(phantom))
             self.events.append(event)
             self._enqueue(event)
 
-    def _tigris(self, write: InputWrite) -> dict[str, object]:
+    def _tigris_event(self, write: InputWrite) -> dict[str, object]:
         skew = self.world.draws.between("hub/skew", -30.0, 30.0)
-        thing: dict[str, object] = {"key": write.key, "size": 1, "eTag": write.content or "gone"}
+        object_fields: dict[str, object] = {"key": write.key, "size": 1, "eTag": write.content or "gone"}
         if self.world.settings.payload != "bare" and write.content is not None:
-            thing["lastModified"] = self.world.moment(write.at).isoformat()
+            object_fields["lastModified"] = self.world.moment(write.at).isoformat()
         if self.world.settings.payload == "stamped":
-            thing["versionstamp"] = f"{self.world.micros:016x}{write.number:04x}"
+            object_fields["versionstamp"] = f"{self.world.micros:016x}{write.number:04x}"
         stamp = self.world.moment(self.world.now + skew).isoformat(timespec="microseconds")
-        return {"eventName": write.name, "eventTime": stamp, "bucket": INPUT, "object": thing}
+        return {"eventName": write.name, "eventTime": stamp, "bucket": INPUT, "object": object_fields}
 
     async def run(self) -> None:
         """Deliver, for ever."""
@@ -149,7 +155,7 @@ class SimulatedHub:
             while self.waiting:
                 size = 1 + self.world.draws.below("hub/batch", self.world.settings.batch)
                 batch, self.waiting = self.waiting[:size], self.waiting[size:]
-                self.under_way += len(batch)
+                self.in_transit += len(batch)
                 self.world.loop.create_task(self._deliver(batch))
 
     async def _deliver(self, batch: list[Announcement]) -> None:
@@ -159,14 +165,14 @@ class SimulatedHub:
         events = "Records" if world.settings.payload == "ceph" else "events"
         body = json.dumps({events: [event.text for event in batch]}).encode()
         status = await self._post(batch, body)
-        self.under_way -= len(batch)
+        self.in_transit -= len(batch)
         if 200 <= status < 300:
             if draws.fault("hub/acknowledged-again", world.settings.duplicate / 3):
                 for event in batch:
                     self._later(event, draws.between("hub/again", *_LATE_SECONDS))
             return
         for event in batch:
-            if world.settings.lossy and event.deliveries >= _TRIES and not draws.calm:
+            if world.settings.lossy and event.deliveries >= _TRIES and not draws.faults_over:
                 self._drop(event)
             else:
                 self._later(event, draws.between("hub/retry", *_AGAIN_SECONDS))
@@ -180,8 +186,8 @@ class SimulatedHub:
         plane = world.draws.choice("hub/replica", planes)
         if world.tracing:
             for event in batch:
-                world.tell(f"hub → {plane.process.name}: {event} (delivery {event.deliveries})")
-        task = plane.process.spawn(world.promises.received(plane, batch, body))
+                world.note(f"hub → {plane.process.name}: {event} (delivery {event.deliveries})")
+        task = plane.process.spawn(world.invariants.received(plane, batch, body))
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 status: int = (await asyncio.shield(task))[0]
@@ -191,5 +197,5 @@ class SimulatedHub:
             world.counts["lost answers"] += 1
             return 504
         if world.tracing and status >= 300:
-            world.tell(f"hub ← {plane.process.name}: {status}")
+            world.note(f"hub ← {plane.process.name}: {status}")
         return status

@@ -49,7 +49,7 @@ class _Flush:
 
 
 @dataclass
-class Promises:
+class Invariants:
     """Everything that is watched."""
 
     world: World
@@ -60,9 +60,9 @@ class Promises:
     live: dict[int, int] = field(default_factory=dict)
     """Object to the token of its live lease."""
     last_token: dict[int, int] = field(default_factory=dict)
-    doomed: set[int] = field(default_factory=set)
+    partly_removed: set[int] = field(default_factory=set)
     """Tokens of manifests some of whose outputs were rightly removed."""
-    harmed: set[str] = field(default_factory=set)
+    late_changed: set[str] = field(default_factory=set)
     """Inputs whose outputs a request changed that its sender had given up: to be right again at last."""
     requests: dict[int, _Flush] = field(default_factory=dict)
     """By the identity of an intake."""
@@ -117,8 +117,8 @@ class Promises:
         self._named = {row["id"]: (row["id"], self.live.get(row["id"], 0)) for row in rows}
 
     def _on_settle(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
-        for said in json.loads(arguments[5]):
-            id, token = self._named[said["id"]]
+        for settled in json.loads(arguments[5]):
+            id, token = self._named[settled["id"]]
             if self.live.get(id) != token:
                 key = self.tables.by_id[id].key
                 raise BrokenInvariant(
@@ -134,7 +134,7 @@ class Promises:
 
     # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def taken_in(self, intake: Intake) -> None:
+    def parsed(self, intake: Intake) -> None:
         """A request was parsed."""
         if (events := request_events.get()) is not None:
             self.requests[id(intake)] = _Flush(events, 0)
@@ -175,20 +175,20 @@ class Promises:
             world.counts[verdict] += number
         older = sum(event.write is not self.input.truth(event.write.key) for event in batch)
         if receipt["stale"] > older:
-            told = "; ".join(map(str, batch))
-            world.fail(BrokenInvariant(HINTS, f"refused as stale, though the newest write of its key: {told}"))
+            detail = "; ".join(map(str, batch))
+            world.fail(BrokenInvariant(HINTS, f"refused as stale, though the newest write of its key: {detail}"))
         repeated = max((flush.repeated for flush in self.requests.values() if flush.events is batch), default=0)
         if receipt["duplicate"] > repeated:
-            told = "; ".join(map(str, batch))
-            world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though never heard before: {told}"))
+            detail = "; ".join(map(str, batch))
+            world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though never heard before: {detail}"))
 
     def handled(self, key: str, content: str, token: int) -> None:
         """A handler begins."""
         self.world.counts["handler runs"] += 1
         row = self.tables.objects.get((PIPELINE, key))
         if row is not None and row.done_etag == content and row.token == token and not row.publish_started:
-            told = f"{key} is handled though its result is of the same content {content}"
-            self.world.fail(BrokenInvariant(NO_WORK_TWICE, told))
+            detail = f"{key} is handled though its result is of the same content {content}"
+            self.world.fail(BrokenInvariant(NO_WORK_TWICE, detail))
 
     # ── after every step ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,12 +212,12 @@ class Promises:
             thing = new or old
             assert thing is not None
             of = f"of {thing.made.content}, token {thing.token}" if thing.made else ""
-            self.world.tell(f"store: {thing.key} {of} is {'written' if new else 'deleted'}")
+            self.world.note(f"store: {thing.key} {of} is {'written' if new else 'deleted'}")
         if self.world.given_up and _conditional(old, new):
             # An ETag names bytes: where they came back nothing fences what the store carries out whenever it likes,
             # and a full sweep has to find it.
             self.world.counts["late effects"] += 1
-            self.harmed.update(item.made.key for item in (old, new) if item and item.made)
+            self.late_changed.update(item.made.key for item in (old, new) if item and item.made)
             return
         if new is None and old is not None and old.made is not None:
             self._deleted(old, old.made)
@@ -242,7 +242,7 @@ class Promises:
         if there and not self._superseded(old, made):
             raise BrokenInvariant(DELETES, f"{old.key} of {_of(made)} was removed though {made.key} is there")
         if not there:
-            self.doomed.update(
+            self.partly_removed.update(
                 item.token for item in self.output.objects.values() if item.made and item.made.key == made.key
             )
 
@@ -254,9 +254,9 @@ class Promises:
 
     def _manifests(self) -> None:
         for stored in list(self.output.objects.values()):
-            if not stored.key.endswith(f"/{MANIFEST}") or stored.token in self.doomed:
+            if not stored.key.endswith(f"/{MANIFEST}") or stored.token in self.partly_removed:
                 continue
-            if stored.made is not None and stored.made.key in self.harmed:
+            if stored.made is not None and stored.made.key in self.late_changed:
                 continue
             for name, etag in _named_in(stored).items():
                 where = stored.key.removesuffix(MANIFEST) + name

@@ -19,7 +19,7 @@ import webhook.sweep.manifests
 import workers.lease_task
 from tests.simulation.history import HistoryChoice, HistoryResult, run
 from tests.simulation.plane import SimulatedPlane
-from tests.simulation.wire import SimulatedObjectStore
+from tests.simulation.store_clients import SimulatedObjectStore
 from tests.simulation.world import WorldSettings
 from webhook.events import EventOrder
 from webhook.ledger import transitions
@@ -28,13 +28,13 @@ from workers import transfer
 
 
 @dataclass(frozen=True)
-class Guard:
+class Mutant:
     """What is taken out, and how."""
 
     name: str
-    says: str
+    effect: str
     """What the project then does."""
-    out: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    patch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     statements: frozenset[str] = frozenset()
     """Guards within the ledger's statements."""
     settle: Callable[[WorldSettings], WorldSettings] = lambda settings: settings
@@ -44,30 +44,30 @@ def _patched(target: object, name: str, new: Any) -> Callable[[], contextlib.Abs
     return lambda: mock.patch.object(target, name, new)
 
 
-async def _unconditional(*_: Any) -> dict[str, str]:
+async def _no_condition(*_: Any) -> dict[str, str]:
     return {}
 
 
 @contextlib.contextmanager
-def _by_event_time() -> Iterator[None]:
+def _event_time_orders() -> Iterator[None]:
     real = webhook.sources.tigris._event
 
-    def event(said: Any) -> Any:
-        heard = real(said)
-        when = EventOrder("tigris", (said.eventTime or "").encode())
-        return replace_struct(heard, version=replace_struct(heard.version, order=when))
+    def event(notification: Any) -> Any:
+        parsed = real(notification)
+        when = EventOrder("tigris", (notification.eventTime or "").encode())
+        return replace_struct(parsed, version=replace_struct(parsed.version, order=when))
 
     with mock.patch.object(webhook.sources.tigris, "_event", event):
         yield
 
 
 @contextlib.contextmanager
-def _by_etag_alone() -> Iterator[None]:
+def _etag_identifies_event() -> Iterator[None]:
     real = webhook.sources.tigris._event
 
-    def event(said: Any) -> Any:
-        heard = real(said)
-        return replace_struct(heard, mark=(heard.version.etag or "").encode())
+    def event(notification: Any) -> Any:
+        parsed = real(notification)
+        return replace_struct(parsed, mark=(parsed.version.etag or "").encode())
 
     with mock.patch.object(webhook.sources.tigris, "_event", event):
         yield
@@ -81,11 +81,11 @@ def replace_struct(thing: Any, **changes: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _before_commit() -> Iterator[None]:
+def _answer_before_commit() -> Iterator[None]:
     real = SimulatedPlane.record
 
     async def record(self: SimulatedPlane, intakes: Sequence[Any]) -> Any:
-        self.process.spawn(_swallowed(real(self, intakes)))
+        self.process.spawn(_ignoring_errors(real(self, intakes)))
         from collections import Counter
 
         return [Counter() for _ in intakes]
@@ -94,19 +94,21 @@ def _before_commit() -> Iterator[None]:
         yield
 
 
-async def _swallowed(work: Any) -> None:
+async def _ignoring_errors(work: Any) -> None:
     with contextlib.suppress(Exception):
         await work
 
 
-def _first_404(row: transitions.Leased, _policy: transitions.Policy, _jitter: Callable[[], float]) -> transitions.Next:
+def _believe_first_404(
+    row: transitions.Leased, _policy: transitions.Policy, _jitter: Callable[[], float]
+) -> transitions.Next:
     if row.lane == "work":
         return transitions.Next("pending", (), "check")
     return transitions.Next("gone", ("gone",), forget=True)
 
 
 @contextlib.contextmanager
-def _trusting() -> Iterator[None]:
+def _failed_listing_ends() -> Iterator[None]:
     real = SimulatedObjectStore.list_page
 
     async def list_page(self: SimulatedObjectStore, *arguments: Any, **options: Any) -> ListingPage:
@@ -120,7 +122,7 @@ def _trusting() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_manifests() -> Iterator[None]:
+def _ignore_manifests() -> Iterator[None]:
     async def none(*_: Any) -> list[Any]:
         return []
 
@@ -135,83 +137,83 @@ def _no_manifests() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _again_ignored() -> Iterator[None]:
+def _ignore_rerun() -> Iterator[None]:
     def decide(
-        row: transitions.Leased, said: transitions.Outcome, policy: transitions.Policy, jitter: Any
+        row: transitions.Leased, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
     ) -> transitions.Next:
-        after = transitions._alone(row, said, policy, jitter)
+        after = transitions._alone(row, outcome, policy, jitter)
         return replace(after, counted=(*after.counted, "superseded")) if row.rerun_requested else after
 
     with mock.patch.object(webhook.ledger.ledger, "decide", decide):
         yield
 
 
-def _to_and_fro(settings: WorldSettings) -> WorldSettings:
+def _content_returns(settings: WorldSettings) -> WorldSettings:
     """Content that comes back while workers sleep, which is rare."""
     return replace(settings, keys=("a.jpg",), contents=("A", "B"), operations=14, stall=0.05, workers=3)
 
 
-def _grace(lease: Any, *_: Any) -> int:
+def _put_seconds_with_grace(lease: Any, *_: Any) -> int:
     return int(lease.left_seconds) + 300
 
 
-def _believing(*_: Any) -> bool:
+def _always_true(*_: Any) -> bool:
     return True
 
 
-def _never(*_: Any) -> bool:
+def _always_false(*_: Any) -> bool:
     return False
 
 
-GUARDS = {
-    guard.name: guard
-    for guard in (
-        Guard("token", "a settle is accepted whatever its token", statements=frozenset({"token"})),
-        Guard(
+MUTANTS = {
+    mutant.name: mutant
+    for mutant in (
+        Mutant("token", "a settle is accepted whatever its token", statements=frozenset({"token"})),
+        Mutant(
             "condition",
             "outputs are put without If-Match and If-None-Match",
-            _patched(webhook.outputs.presigning, "_condition", _unconditional),
+            _patched(webhook.outputs.presigning, "_condition", _no_condition),
         ),
-        Guard("event-time", "events are ordered by eventTime", _by_event_time),
-        Guard("etag-alone", "events are told apart by their ETag alone", _by_etag_alone),
-        Guard("mark-before-work", "content counts as processed once it is leased", statements=frozenset({"mark"})),
-        Guard("before-commit", "events are answered 2xx before they are committed", _before_commit),
-        Guard(
+        Mutant("event-time", "events are ordered by eventTime", _event_time_orders),
+        Mutant("etag-alone", "events are told apart by their ETag alone", _etag_identifies_event),
+        Mutant("mark-before-work", "content counts as processed once it is leased", statements=frozenset({"mark"})),
+        Mutant("before-commit", "events are answered 2xx before they are committed", _answer_before_commit),
+        Mutant(
             "first-404",
             "the first 404 is believed",
-            _patched(transitions, "_absent", _first_404),
+            _patched(transitions, "_absent", _believe_first_404),
             frozenset({"first-404"}),
             lambda settings: replace(settings, absent_checks=1),
         ),
-        Guard("trust-listing", "a listing that fails counts as one that has ended", _trusting),
-        Guard(
+        Mutant("trust-listing", "a listing that fails counts as one that has ended", _failed_listing_ends),
+        Mutant(
             "recheck",
             "what is read at once is believed, however far regions may be behind",
-            _patched(transitions, "_believed", _believing),
+            _patched(transitions, "_believed", _always_true),
         ),
-        Guard(
+        Mutant(
             "older",
             "content with an older Last-Modified than what is known is taken",
-            _patched(transfer, "_behind", _never),
+            _patched(transfer, "_behind", _always_false),
         ),
-        Guard("again", "events that come during a lease are forgotten at its end", _again_ignored),
-        Guard(
+        Mutant("rerun-requested", "events that come during a lease are forgotten at its end", _ignore_rerun),
+        Mutant(
             "interval",
             "a Ceph sequencer counts as the exact moment of the write",
             _patched(webhook.sources.s3, "CEPH_INEXACT_SECONDS", 0),
         ),
-        Guard("manifests", "results of before the ledger was lost are not looked for", _no_manifests),
-        Guard(
+        Mutant("manifests", "results of before the ledger was lost are not looked for", _ignore_manifests),
+        Mutant(
             "expiry",
             "presigned PUTs outlive the lease by five minutes",
-            _patched(webhook.outputs.presigning, "put_seconds", _grace),
-            settle=_to_and_fro,
+            _patched(webhook.outputs.presigning, "put_seconds", _put_seconds_with_grace),
+            settle=_content_returns,
         ),
-        Guard(
-            "publish_started",
+        Mutant(
+            "publish-started",
             "a lease that was lost while it published is forgotten",
-            statements=frozenset({"publish_started"}),
-            settle=_to_and_fro,
+            statements=frozenset({"publish-started"}),
+            settle=_content_returns,
         ),
     )
 }
@@ -219,9 +221,9 @@ GUARDS = {
 
 def run_without(name: str, choice: HistoryChoice) -> HistoryResult:
     """One history with a guard taken out."""
-    guard = GUARDS[name]
-    with guard.out():
-        return run(replace(choice, without=guard.statements, settle=guard.settle))
+    mutant = MUTANTS[name]
+    with mutant.patch():
+        return run(replace(choice, without=mutant.statements, settle=mutant.settle))
 
 
 def search(name: str, seeds: Sequence[int]) -> HistoryResult | None:

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from tests.simulation.bucket import INPUT, OUTPUT
 from tests.simulation.database import Engine, SimulatedDatabase
 from tests.simulation.process import SimulatedProcess
-from tests.simulation.sweeping import sweep
-from tests.simulation.wire import SimulatedBuckets, SimulatedObjectStore
+from tests.simulation.store_clients import SimulatedBuckets, SimulatedObjectStore
+from tests.simulation.sweeps import sweep
 from tests.simulation.world import WorldSettings
 from webhook.api.http import on_problem
 from webhook.api.lease_messages import LeaseMessages
@@ -120,7 +120,7 @@ class SimulatedPlane:
             jitter=lambda: world.draws.unit("jitter"),
             shard=0,
         )
-        self.pipelines = WatchedPipelines({PIPELINE: ("photos", pipeline)}, world.promises.taken_in)
+        self.pipelines = WatchedPipelines({PIPELINE: ("photos", pipeline)}, world.invariants.parsed)
         self.store = SimulatedObjectStore(self.process, self.buckets)
         self.remover = Remover(self.store, self.pipelines.all)
         self.receiver = NotificationApi(
@@ -138,7 +138,7 @@ class SimulatedPlane:
     async def notify(self, body: bytes) -> Answer:
         """``POST /v1/notifications/{source}``."""
         source = "s3" if self.process.world.settings.payload == "ceph" else "tigris"
-        return await _served(self.receiver.notify, "", {"source": source}, body)
+        return await _respond(self.receiver.notify, "", {"source": source}, body)
 
     async def call(self, token: str, path: str, body: bytes) -> Answer:
         """A worker's call."""
@@ -146,7 +146,7 @@ class SimulatedPlane:
         assert kind == "leases"
         id, _, verb = rest.partition("/")
         method = getattr(self.leases, verb or "lease")
-        return await _served(method, token, {"id": id}, body)
+        return await _respond(method, token, {"id": id}, body)
 
     async def check(self) -> None:
         """The absence checker, looking when there may be something to see."""
@@ -208,25 +208,25 @@ def make_checker(plane: SimulatedPlane) -> DeletionChecker:
 class WatchedPipelines(Pipelines):
     """Tells which request an intake is of."""
 
-    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], taken_in: Callable[[Intake], None]) -> None:
+    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], parsed: Callable[[Intake], None]) -> None:
         super().__init__(pipelines)
-        self._taken_in = taken_in
+        self._parsed = parsed
 
     def route(self, batch: Batch) -> Intake:
         intake = super().route(batch)
-        self._taken_in(intake)
+        self._parsed(intake)
         return intake
 
 
 async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
     """A replica, for as long as it lives."""
     plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
-    plane.database.committed = lambda: process.world.promises.committed(plane)
+    plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
     await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))
 
 
-async def _served(
+async def _respond(
     endpoint: Callable[[Request], Awaitable[Response]], token: str, parameters: dict[str, str], body: bytes
 ) -> Answer:
     headers = [(b"authorization", f"Bearer {token}".encode())] if token else []

@@ -26,7 +26,7 @@ class SimulatedProcess:
         self.world = world
         self.name = name
         self.alive = True
-        self.mortal = name != "person"
+        self.killable = name != "person"
         self._main = main
         self._frozen_until = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -58,20 +58,20 @@ class SimulatedProcess:
             if self.world.tracing:
                 raise
 
-    def die(self) -> None:
+    def kill(self) -> None:
         """SIGKILL."""
         world = self.world
         self.alive = False
         world.counts["kills"] += 1
         if world.tracing:
-            world.tell(f"{self.name} is killed")
+            world.note(f"{self.name} is killed")
         world.processes.remove(self)
         after = world.draws.between(f"{self.name}/restart", *_RESTART_SECONDS)
         world.loop.call_later(after, self._restart)
 
     def _restart(self) -> None:
         if self.world.tracing:
-            self.world.tell(f"{self.name} starts anew")
+            self.world.note(f"{self.name} starts anew")
         SimulatedProcess(self.world, self.name, self._main)
 
     async def never(self) -> Any:
@@ -85,10 +85,10 @@ class SimulatedProcess:
 
         Once sent it takes effect, whether or not anybody still waits for the answer.
         """
-        await self.passing()
+        await self.hop()
         answer = self.send(effect, self.transit())
         value = await answer
-        await self.passing()
+        await self.hop()
         return value
 
     def send(self, effect: Callable[[], T], seconds: float) -> asyncio.Future[T]:
@@ -117,13 +117,13 @@ class SimulatedProcess:
         """Seconds on the wire."""
         return self.world.draws.between(f"{self.name}/transit", 0.001, 0.03)
 
-    async def passing(self) -> None:
+    async def hop(self) -> None:
         """The way to an effect, or back."""
         draws, settings = self.world.draws, self.world.settings
         if not self.alive:
             await self.never()
-        if self.mortal and draws.fault(f"{self.name}/kill", settings.kill):
-            self.die()
+        if self.killable and draws.fault(f"{self.name}/kill", settings.kill):
+            self.kill()
             await self.never()
         seconds = draws.between(f"{self.name}/latency", 0.001, 0.04)
         if draws.fault(f"{self.name}/stall", settings.stall):
@@ -161,7 +161,7 @@ class SimulatedProcess:
         world = self.world
         world.counts["stalls"] += 1
         if world.tracing:
-            world.tell(f"{self.name} stalls for {seconds:.0f} s")
+            world.note(f"{self.name} stalls for {seconds:.0f} s")
         world.stalled += 1
         try:
             await asyncio.sleep(seconds)
@@ -171,4 +171,4 @@ class SimulatedProcess:
     async def wait(self, seconds: float) -> None:
         """Wait, and be dead after it if so drawn."""
         await asyncio.sleep(seconds)
-        await self.passing()
+        await self.hop()

@@ -19,17 +19,17 @@ SUMMED = (
 
 
 def failure(
-    choice: HistoryChoice, failed: HistoryResult, command: str, live: Callable[[HistoryChoice], HistoryResult] = run
+    choice: HistoryChoice, failed: HistoryResult, command: str, play: Callable[[HistoryChoice], HistoryResult] = run
 ) -> str:
     """The violated promise, the smallest history that was found to break it, and the command that replays it."""
-    shrinker = Shrinker(live, choice, failed)
+    shrinker = Shrinker(play, choice, failed)
     smallest = shrinker.shrink()
-    result = live(replace(smallest, tracing=True))
+    result = play(replace(smallest, tracing=True))
     kept = failed.settings.operations - len(smallest.operations)
     lines = [
         f"seed {choice.seed}: {failed.violation}",
         "",
-        f"the world: {_told(result)}",
+        f"the world: {_world_line(result)}",
         f"after shrinking ({shrinker.runs} histories tried): {kept} operations, {len(result.fired)} faults",
         *(f"{at:10.3f} s  {line}" for at, line in result.trace),
         f"            {result.violation}",
@@ -46,7 +46,7 @@ def summary(totals: Counter[str], histories: int, violations: int, seconds: floa
     return "\n".join([*lines, f"{violations:>14,} violations"])
 
 
-def _told(result: HistoryResult) -> str:
+def _world_line(result: HistoryResult) -> str:
     settings = result.settings
     return ", ".join(
         f"{item.name.replace('_', ' ')} {_short(getattr(settings, item.name))}" for item in fields(settings)

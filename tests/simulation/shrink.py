@@ -21,10 +21,10 @@ class Shrinker:
     """Tries histories."""
 
     def __init__(
-        self, live: Callable[[HistoryChoice], HistoryResult], choice: HistoryChoice, failed: HistoryResult
+        self, play: Callable[[HistoryChoice], HistoryResult], choice: HistoryChoice, failed: HistoryResult
     ) -> None:
         assert failed.violation is not None
-        self._live = live
+        self._play = play
         self._invariant = failed.violation.invariant
         self.choice = choice
         self.result = failed
@@ -57,7 +57,7 @@ class Shrinker:
 
     def _fails(self, choice: HistoryChoice) -> bool:
         self.runs += 1
-        result = self._live(choice)
+        result = self._play(choice)
         if result.violation is None or result.violation.invariant != self._invariant:
             return False
         self.choice, self.result = choice, result

@@ -55,7 +55,7 @@ class Tables(SweepTables):
             known = self.objects.get(place)
             if known is None:
                 self._insert(now, *event)
-            elif not self._heard(known, now, *event[2:]):
+            elif not self._merge(known, now, *event[2:]):
                 continue
             yield SimulatedRow(pipeline_id=place[0], key=place[1], verdict=self.objects[place].verdict)
 
@@ -70,7 +70,7 @@ class Tables(SweepTables):
         )  # fmt: skip
         self.objects[pipeline_id, key] = self.by_id[row.id] = row
 
-    def _heard(
+    def _merge(
         self, row: Object, now: int, lane: str, mark: bytes, etag: str | None, there: bool, size: int | None,
         scheme: str | None, ordinal: bytes | None, latest: bytes | None, modified: datetime | None,
     ) -> bool:  # fmt: skip
@@ -194,26 +194,26 @@ class Tables(SweepTables):
         self, shard: int, pipelines: Sequence[int], names: Sequence[str], values: Sequence[int], due: str, rows: str
     ) -> None:
         now = self.clock()
-        for said in json.loads(rows):
-            self._settle_one(self.by_id[said["id"]], now, said)
+        for settled in json.loads(rows):
+            self._settle_one(self.by_id[settled["id"]], now, settled)
         self._count(shard, pipelines, names, values, due)
 
-    def _settle_one(self, row: Object, now: int, said: dict[str, Any]) -> None:
-        forget, restart = said["forget"], said["restart"]
-        modified = datetime.fromisoformat(text) if (text := said.get("done_modified")) else None
-        row.state, row.lane = said["state"], said["lane"]
-        row.due_at = now + micros(said["delay_seconds"])
-        row.attempts = min(said["attempts"], _MOST_ATTEMPTS)
-        row.faults = min(said["faults"], _MOST_ATTEMPTS)
+    def _settle_one(self, row: Object, now: int, settled: dict[str, Any]) -> None:
+        forget, restart = settled["forget"], settled["restart"]
+        modified = datetime.fromisoformat(text) if (text := settled.get("done_modified")) else None
+        row.state, row.lane = settled["state"], settled["lane"]
+        row.due_at = now + micros(settled["delay_seconds"])
+        row.attempts = min(settled["attempts"], _MOST_ATTEMPTS)
+        row.faults = min(settled["faults"], _MOST_ATTEMPTS)
         row.rerun_requested, row.rerun_lane, row.worker_id, row.deadline = False, None, None, None
-        row.error = said.get("error")
-        row.publish_started = row.publish_started and said.get("done_etag") is None
-        if said["seen"]:
+        row.error = settled.get("error")
+        row.publish_started = row.publish_started and settled.get("done_etag") is None
+        if settled["seen"]:
             row.seen_at = greatest(row.seen_at, row.leased_at)
-        row.done_etag = None if forget else coalesce(said.get("done_etag"), row.done_etag)
+        row.done_etag = None if forget else coalesce(settled.get("done_etag"), row.done_etag)
         row.done_modified = None if forget else modified or row.done_modified
-        row.done_at = now if said["finished"] else row.done_at
-        row.published = None if forget else said.get("published", row.published)
+        row.done_at = now if settled["finished"] else row.done_at
+        row.published = None if forget else settled.get("published", row.published)
         if forget and not restart:
             row.newest_at = row.scheme = row.ordinal = row.event_etag = None
         elif row.state == "done" and modified is not None:
@@ -222,18 +222,18 @@ class Tables(SweepTables):
             row.newest_at = greatest(row.newest_at, modified)
 
     def _extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> Iterable[SimulatedRow]:
-        if (row := self._live(id, token, worker_id)) is not None:
+        if (row := self._live_lease(id, token, worker_id)) is not None:
             row.deadline = self.clock() + micros(lease_seconds)
             yield SimulatedRow(rerun_requested=row.rerun_requested)
 
     def _lease(self, id: int, token: int, worker_id: int | None) -> Iterable[SimulatedRow]:
-        if (row := self._live(id, token, worker_id)) is not None:
-            yield self._lives(row)
+        if (row := self._live_lease(id, token, worker_id)) is not None:
+            yield self._lease_row(row)
 
     def _publishing(self, id: int, token: int, worker_id: int | None) -> Iterable[SimulatedRow]:
-        if (row := self._live(id, token, worker_id)) is not None:
-            row.publish_started = "publish_started" not in self.without
-            yield self._lives(row)
+        if (row := self._live_lease(id, token, worker_id)) is not None:
+            row.publish_started = "publish-started" not in self.without
+            yield self._lease_row(row)
 
     def _vanish(self, id: int, token: int, lag_seconds: float, hold_seconds: float) -> Iterable[SimulatedRow]:
         row = self.by_id.get(id)
@@ -246,14 +246,14 @@ class Tables(SweepTables):
             row.deadline = self.clock() + micros(hold_seconds)
             yield SimulatedRow(published=text_of(row.published))
 
-    def _lives(self, row: Object) -> SimulatedRow:
+    def _lease_row(self, row: Object) -> SimulatedRow:
         assert row.deadline is not None
         return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, token=row.token, published=text_of(row.published),
             leased_at=moment(row.leased_at), left_seconds=(row.deadline - self.clock()) / 1e6,
         )  # fmt: skip
 
-    def _live(self, id: int, token: int, worker_id: int | None) -> Object | None:
+    def _live_lease(self, id: int, token: int, worker_id: int | None) -> Object | None:
         row = self.by_id.get(id)
         live = row is not None and row.state == "leased" and row.token == token and row.worker_id == worker_id
         return row if live else None

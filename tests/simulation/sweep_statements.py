@@ -57,21 +57,21 @@ class SweepTables:
     sweeps: dict[int, SweepRow] = field(default_factory=dict)
     last_id: int = 0
 
-    def _told(self, row: SweepRow) -> SimulatedRow:
-        said = SimulatedRow(asdict(row), moment=moment(self.clock()))
+    def _row(self, row: SweepRow) -> SimulatedRow:
+        columns = SimulatedRow(asdict(row), moment=moment(self.clock()))
         for name in ("due_at", "created_at", "started_at", "finished_at"):
-            said[name] = moment(said[name])
-        return said
+            columns[name] = moment(columns[name])
+        return columns
 
     def _sweep_order(self, *order: Any) -> Iterable[SimulatedRow]:
         now = self.clock()
         row = SweepRow(len(self.sweeps) + 1, *order)
         row.due_at = row.created_at = now
         self.sweeps[row.id] = row
-        yield self._told(row)
+        yield self._row(row)
 
     def _sweep(self, id: int) -> Iterable[SimulatedRow]:
-        return [self._told(self.sweeps[id])] if id in self.sweeps else []
+        return [self._row(self.sweeps[id])] if id in self.sweeps else []
 
     def _sweeps_due(self, pipelines: Sequence[int], but: Sequence[int], most: int) -> Iterable[SimulatedRow]:
         now = self.clock()
@@ -82,14 +82,14 @@ class SweepTables:
             and row.pipeline_id in pipelines and row.id not in but
         ]  # fmt: skip
         due.sort(key=lambda row: (row.due_at, row.id))
-        return [self._told(row) for row in due[:most]]
+        return [self._row(row) for row in due[:most]]
 
     def _sweep_begin(self, id: int) -> Iterable[SimulatedRow]:
         row = self.sweeps.get(id)
         if row is not None and row.state in ("wanted", "running"):
             row.state = "running"
             row.started_at = self.clock() if row.started_at is None else row.started_at
-            yield self._told(row)
+            yield self._row(row)
 
     def _sweep_on(
         self, id: int, at_stage: str, at: str, stage: str, cursor: str, adopts: bool | None, over: bool, *counts: int
@@ -104,7 +104,7 @@ class SweepTables:
         for name, more in zip(_COUNTED, counts, strict=True):
             setattr(row, name, getattr(row, name) + more)
         row.failures, row.error = 0, None
-        yield self._told(row)
+        yield self._row(row)
 
     def _sweep_failed(self, id: int, error: str, again_seconds: float, most: int) -> Iterable[SimulatedRow]:
         row = self.sweeps.get(id)
@@ -115,7 +115,7 @@ class SweepTables:
         row.due_at = self.clock() + micros(again_seconds)
         if row.failures >= most:
             row.state, row.finished_at = "failed", self.clock()
-        yield self._told(row)
+        yield self._row(row)
 
     def _compare(
         self, pipeline_id: int, keys: Sequence[str], etags: Sequence[str], moments: Sequence[datetime],

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from tests.simulation.database import Model, Statements, finished
 from tests.simulation.history import HistoryChoice, run
-from tests.simulation.postgres import ConformancePostgres, Mirror, own_database
+from tests.simulation.mirror import ConformancePostgres, Mirror, own_database
 from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
 from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of
@@ -127,8 +127,8 @@ class Conformance(RuleBasedStateMachine):
 
     def one_of_held(self, data: st.DataObject) -> tuple[Claimed, int | None]:
         """A lease, more often a live one."""
-        live = [(row, who) for row, who in self.held if self.tables.by_id[row.id].token == row.token]
-        live = [(row, who) for row, who in live if self.tables.by_id[row.id].state == "leased"]
+        live = [(row, holder) for row, holder in self.held if self.tables.by_id[row.id].token == row.token]
+        live = [(row, holder) for row, holder in live if self.tables.by_id[row.id].state == "leased"]
         dead = data.draw(st.integers(0, 4)) == 0
         return data.draw(st.sampled_from(self.held if dead or not live else live))
 
@@ -148,19 +148,21 @@ class Conformance(RuleBasedStateMachine):
     @rule(data=st.data(), outcomes=st.lists(OUTCOMES, min_size=1, max_size=3))
     def settle(self, data: st.DataObject, outcomes: list[Outcome]) -> None:
         """Live leases, lost ones, and the same one twice."""
-        told = [(self.one_of_held(data), outcome) for outcome in outcomes]
-        self.do(self.ledger.settle([Settlement(row.id, row.token, who, outcome) for (row, who), outcome in told]))
+        pairs = [(self.one_of_held(data), outcome) for outcome in outcomes]
+        self.do(
+            self.ledger.settle([Settlement(row.id, row.token, holder, outcome) for (row, holder), outcome in pairs])
+        )
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), what=st.sampled_from(["extend", "lease", "publishing", "publishing", "vanish"]))
-    def touch(self, data: st.DataObject, what: str) -> None:
-        row, who = self.one_of_held(data)
+    def use_lease(self, data: st.DataObject, what: str) -> None:
+        row, holder = self.one_of_held(data)
         if what == "extend":
-            self.do(self.ledger.extend(row.id, row.token, who, 17.25))
+            self.do(self.ledger.extend(row.id, row.token, holder, 17.25))
         elif what == "vanish":
             self.do(self.ledger.fetch("vanish", row.id, row.token, POLICY.replica_lag_seconds, 40.0))
         else:
-            self.do(getattr(self.ledger, what)(row.id, row.token, who))
+            self.do(getattr(self.ledger, what)(row.id, row.token, holder))
 
     @rule(seconds=st.sampled_from([0.000001, 0.4, 3.0, 10.001, 31.0]))
     def wait(self, seconds: float) -> None:

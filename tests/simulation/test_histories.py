@@ -30,8 +30,8 @@ def test_a_history_is_a_pure_function_of_its_seed() -> None:
 
 
 def test_tracing_changes_nothing() -> None:
-    told, silent = run(HistoryChoice(11, tracing=True)), run(HistoryChoice(11))
-    assert (told.counts, told.fired) == (silent.counts, silent.fired)
+    traced, silent = run(HistoryChoice(11, tracing=True)), run(HistoryChoice(11))
+    assert (traced.counts, traced.fired) == (silent.counts, silent.fired)
     assert silent.trace == ()
 
 
@@ -46,11 +46,11 @@ def test_the_worlds_have_every_kind_of_trouble() -> None:
 def test_a_failing_history_is_made_small_and_can_be_replayed() -> None:
     failed = _failing("condition")
     choice = HistoryChoice(failed.seed)
-    told = report.failure(choice, failed, command(failed.seed, "condition"), lambda c: run_without("condition", c))
+    text = report.failure(choice, failed, command(failed.seed, "condition"), lambda c: run_without("condition", c))
     assert failed.violation is not None
-    assert failed.violation.invariant in told.splitlines()[0]
-    assert f"replay: python -m tests.simulation --seed {failed.seed} --without condition" in told
-    lines = [line for line in told.splitlines() if " s  " in line]
+    assert failed.violation.invariant in text.splitlines()[0]
+    assert f"replay: python -m tests.simulation --seed {failed.seed} --without condition" in text
+    lines = [line for line in text.splitlines() if " s  " in line]
     assert 0 < len(lines) < len(run_without("condition", HistoryChoice(failed.seed, tracing=True)).trace)
 
 
@@ -62,6 +62,6 @@ def test_the_command_replays_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 violations" in capsys.readouterr().out
 
 
-def _failing(guard: str) -> HistoryResult:
-    results = (run_without(guard, HistoryChoice(seed)) for seed in range(500))
+def _failing(mutant: str) -> HistoryResult:
+    results = (run_without(mutant, HistoryChoice(seed)) for seed in range(500))
     return next(result for result in results if result.violation is not None)

@@ -22,11 +22,11 @@ def test_time_passes_at_once() -> None:
 
 def test_timers_fire_in_their_order() -> None:
     loop = VirtualLoop()
-    heard: list[float] = []
+    fired: list[float] = []
     for seconds in (3.0, 1.0, 2.0):
-        loop.call_later(seconds, heard.append, seconds)
+        loop.call_later(seconds, fired.append, seconds)
     loop.run_until_complete(asyncio.sleep(5))
-    assert heard == [1.0, 2.0, 3.0]
+    assert fired == [1.0, 2.0, 3.0]
     loop.close()
 
 
@@ -57,5 +57,5 @@ def test_a_fault_can_be_left_out_alone() -> None:
 
 def test_no_fault_happens_in_the_calm() -> None:
     draws = Draws(1)
-    draws.calm = True
+    draws.faults_over = True
     assert not any(draws.fault("f", 1.0) for _ in range(10))

@@ -12,7 +12,7 @@ import httpx
 
 from tests.simulation.plane import until_due
 from tests.simulation.process import SimulatedProcess
-from tests.simulation.wire import SimulatedBuckets, WorkerStore, lease_token
+from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_token
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
 from workers.handlers import HandlerError, Job, OutputFile, Result
@@ -80,11 +80,11 @@ class SimulatedSandbox:
         process = self._process
         world = process.world
         content = job.input.read_bytes().decode()
-        world.promises.handled(job.key, content, lease_token.get())
+        world.invariants.handled(job.key, content, lease_token.get())
         await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
         if world.draws.fault(f"{process.name}/handler", world.settings.handler_fault):
-            again = world.draws.chance(f"{process.name}/handler-again", 0.8)
-            raise HandlerError("unreadable", "It cannot be read.", retry=again)
+            retry = world.draws.chance(f"{process.name}/handler-again", 0.8)
+            raise HandlerError("unreadable", "It cannot be read.", retry=retry)
         # Not every content has the same outputs.
         names = ("large.webp", "small.webp") if content != "C" else ("small.webp",)
         for name in names:
@@ -92,7 +92,7 @@ class SimulatedSandbox:
         return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
 
 
-class Control(ControlPlaneClient):
+class SimulatedControlPlaneClient(ControlPlaneClient):
     """A worker's side of the protocol: all of the real one but the connection."""
 
     def __init__(self, process: SimulatedProcess, worker_id: int) -> None:
@@ -104,14 +104,14 @@ class Control(ControlPlaneClient):
     async def _post(self, path: str, body: Any) -> Any:
         process = self._process
         world, draws = process.world, process.world.draws
-        await process.passing()
+        await process.hop()
         what = path.rsplit("/", maxsplit=1)[-1]
         fault = ""
         if draws.fault(f"{process.name}/{what}", world.settings.network_fault):
             world.counts["network faults"] += 1
             fault = draws.choice(f"{process.name}/{what}-fault", _ANSWER_FAULTS)
             if world.tracing:
-                world.tell(f"{process.name}: {path}: {fault}")
+                world.note(f"{process.name}: {path}: {fault}")
         if fault == "refused":
             raise httpx.ConnectError("")
         if fault == "request lost":
@@ -120,7 +120,7 @@ class Control(ControlPlaneClient):
         if fault == "answer lost":
             world.counts["lost answers"] += 1
             await process.never()
-        await process.passing()
+        await process.hop()
         return answer
 
     async def _reach(self, path: str, body: bytes) -> Any:
@@ -138,7 +138,7 @@ class Control(ControlPlaneClient):
 async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBuckets) -> None:
     """A worker, for as long as it lives."""
     store = WorkerStore(process, buckets)
-    control = Control(process, worker_id)
+    control = SimulatedControlPlaneClient(process, worker_id)
     resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch())  # type: ignore[arg-type]
     outbox: list[Settlement] = []
     while True:
@@ -147,7 +147,7 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
         settling = list(outbox)
         answer: LeaseResponse = await Backoff().retrying()(control.lease, LeaseRequest(max=2, settle=settling))
         process.world.counts["settled late"] += sum(not settled.accepted for settled in answer.settled)
-        _tell(process, settling)
+        _note_settled(process, settling)
         outbox.clear()
         tasks = [process.spawn(_outcome(process, lease, control, resources)) for lease in answer.leases]
         for task in tasks:
@@ -157,7 +157,7 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
 
 
 async def _outcome(
-    process: SimulatedProcess, lease: Lease, control: Control, resources: WorkerResources
+    process: SimulatedProcess, lease: Lease, control: SimulatedControlPlaneClient, resources: WorkerResources
 ) -> Settlement | None:
     """As ``workers.dispatcher`` has it."""
     lease_token.set(lease.token)
@@ -165,19 +165,19 @@ async def _outcome(
     world.counts["leases"] += 1
     if world.tracing:
         known = f", known {lease.expected.etag}" if lease.expected.etag else ""
-        world.tell(f"{process.name} has leased {lease.key}, token {lease.token}, attempt {lease.attempt}{known}")
+        world.note(f"{process.name} has leased {lease.key}, token {lease.token}, attempt {lease.attempt}{known}")
     heartbeat = Heartbeat(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
     try:
         return await first_of(LeaseTask(lease, heartbeat, resources, lambda: None).run(), heartbeat.renew())
     except LeaseLost:
         if world.tracing:
-            world.tell(f"{process.name} has lost {lease.key}, token {lease.token}")
+            world.note(f"{process.name} has lost {lease.key}, token {lease.token}")
         return None
     except Rejected as error:
         return failed(lease, "protocol", error.message, retry=True)
 
 
-def _tell(process: SimulatedProcess, settled: list[Settlement]) -> None:
+def _note_settled(process: SimulatedProcess, settled: list[Settlement]) -> None:
     if process.world.tracing:
         for item in settled:
-            process.world.tell(f"{process.name} settled token {item.token} as {item.outcome}")
+            process.world.note(f"{process.name} settled token {item.token} as {item.outcome}")

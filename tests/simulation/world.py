@@ -27,11 +27,11 @@ class BrokenInvariant(Exception):
     def __init__(self, invariant: str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
         self.invariant = invariant
-        self._said = invariant, detail
+        self._parts = invariant, detail
 
     def __reduce__(self) -> tuple[type[BrokenInvariant], tuple[str, str]]:
         """Exceptions are made anew of ``args`` by pickle: processes hand their findings over by it."""
-        return type(self), self._said
+        return type(self), self._parts
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class World:
     stalled: int = 0
     """Requests and processes that are held up, and will go on."""
     tables: Any = None
-    promises: Any = None
+    invariants: Any = None
     planes: dict[str, Any] = field(default_factory=dict)
     given_up: bool = False
     """Whether what takes effect in this step is a request that its sender gave up before."""
@@ -166,7 +166,7 @@ class World:
 
     # what happened
 
-    def tell(self, line: str) -> None:
+    def note(self, line: str) -> None:
         """Write a line of the trace. Call only if ``tracing``, for speed."""
         self.trace.append((self.now, line))
 

@@ -66,12 +66,12 @@ class SimulatedBuckets:
         """What a read finds there now."""
         if bucket != INPUT:
             return self.output.objects.get(key)
-        found = self.input.seen(self.region(process), key)
-        if found is not self.input.truth(key):
+        stored = self.input.seen(self.region(process), key)
+        if stored is not self.input.truth(key):
             self.world.counts["stale reads"] += 1
-        return found if found is not None and found.content is not None else None
+        return stored if stored is not None and stored.content is not None else None
 
-    async def ask(
+    async def request(
         self, process: SimulatedProcess, what: str, effect: Callable[[], T], admit: Callable[[], None] = lambda: None
     ) -> T:
         """One request. Raises Refused, or TimeoutError where no answer came: what was asked may be done yet.
@@ -87,19 +87,19 @@ class SimulatedBuckets:
             if cancelled:
                 raise asyncio.CancelledError
             return await sent
-        await process.passing()
+        await process.hop()
         if not world.draws.fault(f"{process.name}/{what}", rate):
             value = await process.send(effect, process.transit())
-            await process.passing()
+            await process.hop()
             return value
         world.counts["store faults"] += 1
         kind = world.draws.choice(f"{process.name}/{what}-fault", _UPLOAD_FAULTS if "PUT" in what else _FAULTS)
         if world.tracing:
-            world.tell(f"{process.name}: {what}: the store's fault: {kind}")
+            world.note(f"{process.name}: {what}: the store's fault: {kind}")
         if kind == "slow":
             admit()
         await self._fault(process, kind, effect)
-        await process.passing()
+        await process.hop()
         if kind == "refused":
             raise ServiceUnavailable
         raise TimeoutError
@@ -158,9 +158,9 @@ class SimulatedObjectStore(ObjectStore):
         async def request() -> T:
             what = getattr(getattr(call, "func", None), "__name__", "call").lstrip("_")
             try:
-                return await buckets.ask(process, what, call)
+                return await buckets.request(process, what, call)
             except ServiceUnavailable:
-                raise ClientError(_said(503, "SlowDown"), what) from None
+                raise ClientError(_error_fields(503, "SlowDown"), what) from None
             except TimeoutError:
                 raise ReadTimeoutError(endpoint_url="") from None
 
@@ -176,33 +176,33 @@ class Client:
         self.buckets = buckets
 
     def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        found = self._found(Bucket, Key)
-        said = {"ETag": f'"{_etag(found)}"', "LastModified": http_seconds(found.at), "ContentLength": 1}
-        return {**said, "Metadata": _metadata(found)}
+        stored = self._stored(Bucket, Key)
+        head = {"ETag": f'"{_etag(stored)}"', "LastModified": http_seconds(stored.at), "ContentLength": 1}
+        return {**head, "Metadata": _metadata(stored)}
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        found = self._found(Bucket, Key)
-        return {"ETag": f'"{_etag(found)}"', "Body": Body(_bytes(found))}
+        stored = self._stored(Bucket, Key)
+        return {"ETag": f'"{_etag(stored)}"', "Body": Body(_bytes(stored))}
 
     def delete_object(self, Bucket: str, Key: str, IfMatch: str | None = None) -> dict[str, Any]:
         if not self.buckets.output.delete(Key, IfMatch.strip('"') if IfMatch else None):
-            raise ClientError(_said(412, "PreconditionFailed"), "DeleteObject")
+            raise ClientError(_error_fields(412, "PreconditionFailed"), "DeleteObject")
         return {}
 
     def list_objects_v2(
         self, Bucket: str, MaxKeys: int = 1000, Prefix: str = "", StartAfter: str = "", Delimiter: str = ""
     ) -> dict[str, Any]:
         most = min(MaxKeys, _PAGE)
-        found = [
+        stored = [
             item
             for item in self._all(Bucket)
-            if item.key.startswith(Prefix) and item.key > StartAfter and self._asked_for(item)
+            if item.key.startswith(Prefix) and item.key > StartAfter and self._matches_query(item)
         ]
         contents = [
             {"Key": item.key, "ETag": f'"{_etag(item)}"', "LastModified": http_seconds(item.at), "Size": 1}
-            for item in found[:most]
+            for item in stored[:most]
         ]
-        return {"Contents": contents, "IsTruncated": len(found) > most}
+        return {"Contents": contents, "IsTruncated": len(stored) > most}
 
     def get_paginator(self, _operation: str) -> Paginator:
         return Paginator(self)
@@ -213,7 +213,7 @@ class Client:
         objects = self.buckets.output.objects
         return [objects[key] for key in sorted(objects, key=str.encode)]
 
-    def _asked_for(self, item: InputWrite | StoredResult) -> bool:
+    def _matches_query(self, item: InputWrite | StoredResult) -> bool:
         """Tigris lists by Last-Modified where it is asked to; other stores do not understand."""
         query = webhook.storage._extra.get().get("X-Tigris-Query")
         if not query or not self.buckets.world.settings.since_query:
@@ -221,11 +221,11 @@ class Client:
         since = datetime.fromisoformat(query.split('"')[1].replace("Z", "+00:00"))
         return http_seconds(item.at) > since
 
-    def _found(self, bucket: str, key: str) -> InputWrite | StoredResult:
-        found = self.buckets.read(self._process, bucket, key)
-        if found is None:
-            raise ClientError(_said(404, "NoSuchKey"), "GetObject")
-        return found
+    def _stored(self, bucket: str, key: str) -> InputWrite | StoredResult:
+        stored = self.buckets.read(self._process, bucket, key)
+        if stored is None:
+            raise ClientError(_error_fields(404, "NoSuchKey"), "GetObject")
+        return stored
 
 
 class Paginator:
@@ -259,23 +259,23 @@ class Body:
         pass
 
 
-def _said(status: int, code: str) -> Any:
+def _error_fields(status: int, code: str) -> Any:
     return {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
-def _etag(found: InputWrite | StoredResult) -> str:
-    return found.etag if isinstance(found, StoredResult) else found.content or ""
+def _etag(stored: InputWrite | StoredResult) -> str:
+    return stored.etag if isinstance(stored, StoredResult) else stored.content or ""
 
 
-def _bytes(found: InputWrite | StoredResult) -> bytes:
-    return found.body if isinstance(found, StoredResult) else (found.content or "").encode()
+def _bytes(stored: InputWrite | StoredResult) -> bytes:
+    return stored.body if isinstance(stored, StoredResult) else (stored.content or "").encode()
 
 
-def _metadata(found: InputWrite | StoredResult) -> dict[str, str]:
-    if isinstance(found, InputWrite):
+def _metadata(stored: InputWrite | StoredResult) -> dict[str, str]:
+    if isinstance(stored, InputWrite):
         return {}
     start = "x-amz-meta-"
-    return {name.removeprefix(start): value for name, value in found.headers.items() if name.startswith(start)}
+    return {name.removeprefix(start): value for name, value in stored.headers.items() if name.startswith(start)}
 
 
 # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -329,31 +329,31 @@ class Http:
     async def _answer(self, what: str, effect: Callable[[], Response], admit: Callable[[], None]) -> Response:
         world = self._process.world
         try:
-            response = await self._buckets.ask(self._process, what, effect, admit)
+            response = await self._buckets.request(self._process, what, effect, admit)
         except ServiceUnavailable:
             return Response(503, {}, b"<Code>SlowDown</Code>")
         except TimeoutError:
             raise httpx.ReadTimeout("") from None
         if world.tracing:
             etag = response.headers.get("etag", "")
-            world.tell(f"{self._process.name}: {what} → {response.status_code} {etag}".rstrip())
+            world.note(f"{self._process.name}: {what} → {response.status_code} {etag}".rstrip())
         return response
 
     def _get(self, bucket: str, key: str, headers: dict[str, str]) -> Response:
         self._process.world.counts["GETs"] += bucket == INPUT
-        found = self._buckets.read(self._process, bucket, key)
-        if found is None:
+        stored = self._buckets.read(self._process, bucket, key)
+        if stored is None:
             return Response(404, {}, b"<Code>NoSuchKey</Code>")
-        if isinstance(found, InputWrite):
+        if isinstance(stored, InputWrite):
             now = self._process.world.now
-            self.fetched[lease_token.get()] = Provenance(key, found.content or "", found, now)
+            self.fetched[lease_token.get()] = Provenance(key, stored.content or "", stored, now)
         answer = {
-            "etag": f'"{_etag(found)}"',
-            "last-modified": format_datetime(http_seconds(found.at), usegmt=True),
+            "etag": f'"{_etag(stored)}"',
+            "last-modified": format_datetime(http_seconds(stored.at), usegmt=True),
         }
         if headers.get("if-none-match") == answer["etag"]:
             return Response(304, answer)
-        content = _bytes(found)
+        content = _bytes(stored)
         return Response(200, {**answer, "content-length": str(len(content))}, content)
 
     def _put(self, key: str, body: bytes, headers: dict[str, str], made: Provenance | None) -> Response:

@@ -43,25 +43,25 @@ async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
                 await runner._sweep(due.id)
 
 
-async def order(world: World, person: SimulatedProcess, engine: Engine, kind: str) -> int:
+async def order(world: World, operator: SimulatedProcess, engine: Engine, kind: str) -> int:
     """Order a sweep; its number."""
     world.counts["sweeps"] += 1
-    ledger = Ledger(SimulatedDatabase(person, engine), {}, shard=0)
+    ledger = Ledger(SimulatedDatabase(operator, engine), {}, shard=0)
     while True:
         with contextlib.suppress(LedgerUnavailable):
             wanted = await Sweeps(ledger).order(SweepOrder(1, kind, ""))  # type: ignore[arg-type]
             if world.tracing:
-                world.tell(f"a {kind} sweep is wanted")
+                world.note(f"a {kind} sweep is wanted")
             return wanted.id
 
 
-async def until_over(world: World, number: int) -> str:
+async def finished(world: World, number: int) -> str:
     """Wait for the end of a sweep; how it ended."""
     while _active(world.tables.sweeps[number].state):
         await world.change(5.0)
     state: str = world.tables.sweeps[number].state
     if world.tracing:
-        world.tell(f"sweep {number} is {state}")
+        world.note(f"sweep {number} is {state}")
     return state
 
 

@@ -155,20 +155,20 @@ class Mirror(Engine):
         ours, theirs = [_comparable(row) for row in ours], [_comparable(row) for row in theirs]
         if ours != theirs:
             pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
-            found = [
+            columns = [
                 f"{name}: model {a.get(name)!r}, PostgreSQL {b.get(name)!r}"
                 for a, b in pairs[:1]
                 for name in {*a, *b}
                 if a.get(name, "-") != b.get(name, "-")
             ]
-            told = "; ".join(found) or f"{len(ours)} rows of the model, {len(theirs)} of PostgreSQL"
-            raise Differs(f"{what}{arguments or ''}: {told}")
+            differences = "; ".join(columns) or f"{len(ours)} rows of the model, {len(theirs)} of PostgreSQL"
+            raise Differs(f"{what}{arguments or ''}: {differences}")
 
 
 def _ordered(name: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     by = _UNORDERED.get(name)
-    told = [dict(row) for row in rows]
-    return sorted(told, key=lambda row: row[by]) if by else told
+    differences = [dict(row) for row in rows]
+    return sorted(differences, key=lambda row: row[by]) if by else differences
 
 
 def _columns(row: Object) -> dict[str, Any]:
