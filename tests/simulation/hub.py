@@ -14,7 +14,8 @@ from datetime import timedelta
 from tests.simulation.bucket import INPUT, Input, InputWrite
 from tests.simulation.world import EPOCH, World
 
-_ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
+"""For which a store waits for the answer to a notification."""
 _LATE_SECONDS = (1.0, 40.0)
 _LINGER_SECONDS = (0.01, 0.5)
 _AGAIN_SECONDS = (0.5, 6.0)
@@ -189,7 +190,7 @@ class SimulatedHub:
                 world.note(f"hub → {plane.process.name}: {event} (delivery {event.deliveries})")
         task = plane.process.spawn(world.invariants.received(plane, batch, body))
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 status: int = (await asyncio.shield(task))[0]
         except TimeoutError:
             return 504

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.bucket import Input, InputWrite, Provenance, ResultBucket, StoredResult
-from tests.simulation.hub import Announcement, SimulatedHub
+from tests.simulation.hub import ANSWER_SECONDS, Announcement, SimulatedHub
 from tests.simulation.plane import PIPELINE, SimulatedPlane
 from tests.simulation.rows import EPOCH, Object, SimulatedRow
 from tests.simulation.statements import Tables
@@ -31,6 +31,7 @@ ONE_LEASE = "one live lease an object"
 NO_WORK_TWICE = "same content, no work"
 HINTS = "no event is refused unread without proof of its age"
 ACKNOWLEDGED = "what is answered 2xx is committed"
+ANSWERED_IN_TIME = "a notification is answered within ten seconds"
 DELETES = "deletes are checked"
 MANIFESTS = "what a visible manifest names is there"
 SWEPT = "a finished sweep has missed nothing"
@@ -159,10 +160,19 @@ class Invariants:
     ) -> tuple[int, dict[str, str], bytes]:
         """A request reaches a replica. Returns its answer."""
         request_events.set(batch)
+        came_at = self.world.now
         answer = await plane.notify(body)
+        self._check_in_time(plane, came_at)
         if answer[0] == 200:
             self._judge(plane, batch, json.loads(answer[2]))
         return answer
+
+    def _check_in_time(self, plane: SimulatedPlane, came_at: float) -> None:
+        """A store takes a notification for lost after ten seconds. A process that is stopped cannot answer."""
+        took_seconds = self.world.now - came_at
+        if took_seconds > ANSWER_SECONDS and plane.process.frozen_until <= came_at:
+            detail = f"{plane.process.name} answered after {took_seconds:.1f} s"
+            self.world.fail(BrokenInvariant(ANSWERED_IN_TIME, detail))
 
     def _judge(self, plane: SimulatedPlane, batch: list[Announcement], receipt: dict[str, int]) -> None:
         world = self.world

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+import webhook.api.notifications
 import webhook.ledger.ledger
 import webhook.outputs.presigning
 import webhook.sources.s3
@@ -214,6 +215,11 @@ MUTANTS = {
             "a lease that was lost while it published is forgotten",
             statements=frozenset({"publish-started"}),
             settle=_content_returns,
+        ),
+        Mutant(
+            "deadline",
+            "a notification is answered whenever the ledger answers",
+            _patched(webhook.api.notifications, "ANSWER_SECONDS", 1e9),
         ),
     )
 }

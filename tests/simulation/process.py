@@ -28,7 +28,8 @@ class SimulatedProcess:
         self.alive = True
         self.killable = name != "person"
         self._main = main
-        self._frozen_until = 0.0
+        self.frozen_until = 0.0
+        """Until when the process is stopped by SIGSTOP; in the past where it is not."""
         self._tasks: set[asyncio.Task[Any]] = set()
         world.processes.append(self)
         self.spawn(self._run())
@@ -129,12 +130,12 @@ class SimulatedProcess:
         if draws.fault(f"{self.name}/stall", settings.stall):
             held_up = draws.between(f"{self.name}/stall-seconds", *_STALL_SECONDS)
             if draws.chance(f"{self.name}/frozen", 0.6):  # SIGSTOP: all of it. Otherwise one slow request
-                self._frozen_until = self.world.now + held_up
+                self.frozen_until = self.world.now + held_up
             await self.stall(seconds + held_up)
         else:
             await asyncio.sleep(seconds)
-        if self._frozen_until > self.world.now:
-            await self.stall(self._frozen_until - self.world.now)
+        if self.frozen_until > self.world.now:
+            await self.stall(self.frozen_until - self.world.now)
         if not self.alive:
             await self.never()
 
@@ -145,7 +146,7 @@ class SimulatedProcess:
         """
         world = self.world
         until = world.now + world.draws.between(f"{self.name}/frozen-seconds", *_STALL_SECONDS)
-        self._frozen_until = max(self._frozen_until, until)
+        self.frozen_until = max(self.frozen_until, until)
         cancelled = False
         while world.now < until:
             try:

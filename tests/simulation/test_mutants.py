@@ -24,8 +24,9 @@ FOUND = {
     "rerun-requested": 0,
     "interval": 14,
     "manifests": 25,
-    "expiry": 124,
-    "publish-started": 17,
+    "expiry": 21,
+    "publish-started": 40,
+    "deadline": 25,
 }
 """Where each was found: tried first. The worlds may change, so all others are tried, too."""
 
