@@ -12,14 +12,15 @@ from pathlib import Path
 import asyncpg
 import structlog
 
+from webhook.api.auth import AdminAuth, Credentials
 from webhook.api.health import HealthApi
-from webhook.api.http import Credentials
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
+from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.quarantine import QuarantineApi
-from webhook.api.routes import Application, endpoints, openapi
+from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.config import Config, Secrets
@@ -195,13 +196,12 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         services.metrics,
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
-    status = StatusApi(
-        ledger, services.fleet, config, services.conditions, Credentials([admin_token] if admin_token else [])
-    )
+    admin = AdminAuth(Credentials([admin_token] if admin_token else []))
+    status = StatusApi(ledger, services.fleet, config, services.conditions, admin)
     health = HealthApi(ledger, services.metrics)
-    parked = ParkedApi(ParkedObjects(ledger), status.authorize)
-    quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, status.authorize)
-    sweeps = SweepApi(services.sweeps, pipelines, config.sweep, status.authorize)
+    parked = ParkedApi(ParkedObjects(ledger), admin)
+    quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
+    sweeps = SweepApi(services.sweeps, pipelines, config.sweep, admin)
     table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps)
     health.document = openapi(table, version("yurt"))
     return Plane(services, Application(table), health, leases, notifications, Background(services, dsn, state))

@@ -13,13 +13,13 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 import uvicorn
 
-from webhook.api.connection import LimitedConnection
+from webhook.api.http_server import HttpServer, LimitedConnection
 from webhook.app import Plane, open_plane
 from webhook.config import Config, ConfigError, Secrets
 from webhook.ledger.database import LedgerUnavailable
@@ -30,15 +30,6 @@ log = structlog.get_logger()
 _KEEP_ALIVE_SECONDS = 75
 _CLOSE_SECONDS = 10
 _DATABASE_SECONDS = 30.0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, with signals left to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Do not."""
-        yield
 
 
 def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> None:
@@ -82,7 +73,7 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
 
 def http_server(plane: Plane) -> uvicorn.Server:
     """The server of a plane's endpoints, to be given its listening sockets."""
-    return _Server(
+    return HttpServer(
         uvicorn.Config(
             plane.app,
             loop="none",

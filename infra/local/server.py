@@ -8,7 +8,7 @@ import ipaddress
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import uvicorn
 
@@ -16,27 +16,12 @@ from infra.local.bucket import LocalBucket
 from infra.local.hub import NotificationHub
 from infra.local.options import LocalOptions
 from infra.local.store import LocalStore
+from webhook.api.http_server import HttpServer
 from workers import parent_death
 
 _MAX_CONNECTIONS = 512
 _IDLE_SECONDS = 75
 _GRACE_SECONDS = 1
-
-
-class _Server(uvicorn.Server):
-    """Signals are ours: uvicorn would end the process by the signal instead of with status 0."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run(options: LocalOptions) -> None:
@@ -67,7 +52,7 @@ async def serving(options: LocalOptions, announce: Callable[[str], None]) -> Asy
     """The bucket, listening. ``announce`` is told its endpoint once it does."""
     with _listening(options) as listener:
         bucket = _bucket(options)
-        server = _Server(_config(bucket))
+        server = HttpServer(_config(bucket))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.listening.wait()

@@ -1,13 +1,11 @@
-"""What a person may say to choose among what is kept: ages, numbers, pages. Shared by parked objects and quarantine."""
+"""Filters and choices of kept things, by age, number and page. Shared by parked objects and quarantined texts."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from starlette.requests import Request
 
-from webhook.api.http import HttpProblem
 from webhook.ledger.cursor import PATTERN, Cursor, parse
 
 _DECADE_SECONDS = 10 * 365 * 86_400
@@ -21,7 +19,7 @@ After = Annotated[str, Field(pattern=PATTERN)]
 
 
 class Filter(BaseModel):
-    """Which of them. A field that is not there matches every one; an unknown field is refused, for it may be a typo."""
+    """Which rows are meant. A missing field matches all; an unknown field is refused, for it may be a typo."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,12 +33,12 @@ class Filter(BaseModel):
         return None if self.after is None else parse(self.after)
 
     def filters(self) -> dict[str, Any]:
-        """What was said of which are meant, without how much at once and what to do."""
+        """The fields that select rows, without those that say how many at once and what to do."""
         return self.model_dump(exclude={"after", "limit", "all", "dry_run"}, exclude_none=True)
 
 
 class Choice(Filter):
-    """Which of them something is to be done with: all of them only if that is said."""
+    """Which rows something is to be done with: all of them only where ``all`` says so."""
 
     ids: Annotated[list[Number], Field(min_length=1, max_length=1_000)] | None = None
     all: bool = False
@@ -53,11 +51,3 @@ class Choice(Filter):
         if not self.all and not self.filters():
             raise ValueError("name ids or a filter, or say all")
         return self
-
-
-def number(request: Request, problem: HttpProblem) -> int:
-    """The path's ``{id}``. Raises the problem where there can be nothing of that number."""
-    text: str = request.path_params["id"]
-    if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63:
-        return int(text)
-    raise problem

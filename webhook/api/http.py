@@ -1,13 +1,9 @@
-"""What all endpoints share: problems as JSON, bodies with a limit, tokens."""
+"""Requests and responses of all endpoints: problems as JSON, bodies with limits, models, queries, path ids."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import re
-from base64 import b64encode
-from collections.abc import Iterable
 from typing import TypeVar
 
 import structlog
@@ -51,7 +47,7 @@ def answer(model: BaseModel, status: int = 200) -> Response:
 
 
 def on_problem(error: Exception) -> Response:
-    """The answer to whatever ended a request."""
+    """The response to an exception that ended a request."""
     problem = _problem_of(error)
     if problem.status == 503:
         problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
@@ -129,23 +125,23 @@ async def read_model(request: Request, model: type[Model]) -> Model:
 
 
 def read_query(request: Request, model: type[Model]) -> Model:
-    """The query as a model. Raises Problem 422, also where something is said twice."""
-    said = request.query_params.multi_items()
-    if len(dict(said)) < len(said):
+    """The query as a model. Raises HttpProblem 422, also where a parameter is given twice."""
+    parameters = request.query_params.multi_items()
+    if len(dict(parameters)) < len(parameters):
         raise HttpProblem(422, "malformed", "the query says something twice")
     try:
-        return model.model_validate(dict(said))
+        return model.model_validate(dict(parameters))
     except ValidationError as error:
         raise _malformed(error) from None
 
 
 def _malformed(error: ValidationError) -> HttpProblem:
     faults = error.errors(include_input=False, include_url=False)[:5]
-    return HttpProblem(422, "malformed", "; ".join(map(_said, faults)))
+    return HttpProblem(422, "malformed", "; ".join(map(_fault_message, faults)))
 
 
-def _said(fault: ErrorDetails) -> str:
-    """Where a message is wrong, and why, without repeating what it said: it may hold a secret, or megabytes."""
+def _fault_message(fault: ErrorDetails) -> str:
+    """Where a message is wrong, and why, without repeating its content: that may hold a secret, or megabytes."""
     where = ".".join(part if _NAME.fullmatch(part) else "…" for part in map(str, fault["loc"]))
     why = fault["msg"]
     if fault["type"] == "union_tag_invalid":  # its message quotes the tag
@@ -153,48 +149,9 @@ def _said(fault: ErrorDetails) -> str:
     return f"{where}: {why}" if where else why
 
 
-def bearer(request: Request) -> str:
-    """The request's bearer token. Raises Problem 401."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise unauthorized("a bearer token is needed")
-    return token.strip()
-
-
-def unauthorized(message: str) -> HttpProblem:
-    """401."""
-    return HttpProblem(401, "unauthorized", message, www_authenticate='Bearer realm="yurt"')
-
-
-class Credentials:
-    """Valid values of an Authorization header, compared in constant time."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._digests = [_digest(header.encode()) for secret in secrets for header in _headers(secret)]
-
-    def __bool__(self) -> bool:
-        return bool(self._digests)
-
-    def allow(self, authorization: str) -> bool:
-        """Whether the header, as Starlette gives it, carries one of the secrets. Takes as long for any wrong value."""
-        scheme, _, value = authorization.partition(" ")
-        # Starlette reads headers as Latin-1; a secret that is not ASCII comes in UTF-8.
-        given = _digest(f"{scheme.lower()} {value.strip()}".encode("latin-1", "replace"))
-        found = False
-        for digest in self._digests:
-            found |= hmac.compare_digest(given, digest)
-        return found
-
-    def allow_token(self, token: str) -> bool:
-        """Whether a query parameter is one of the secrets. Takes as long for any wrong value."""
-        return self.allow("Bearer " + token.encode("utf-8", "replace").decode("latin-1"))
-
-
-def _digest(header: bytes) -> bytes:
-    return hashlib.sha256(header).digest()
-
-
-def _headers(secret: str) -> list[str]:
-    """``user:password`` is a Basic credential, and a bearer token may look the same."""
-    basic = [f"basic {b64encode(secret.encode()).decode()}"] if ":" in secret else []
-    return [f"bearer {secret}", *basic]
+def path_id(request: Request, problem: HttpProblem) -> int:
+    """The path's ``{id}``. Raises ``problem`` where nothing can have that number."""
+    text: str = request.path_params["id"]
+    if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63:
+        return int(text)
+    raise problem

@@ -10,14 +10,14 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webhook.api.http import HttpProblem, answer, bearer, read_model, unauthorized
+from webhook.api.auth import WorkerAuth, bearer, unauthorized
+from webhook.api.http import HttpProblem, answer, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
 from webhook.events import believed
@@ -35,16 +35,6 @@ from webhook.storage import StoreError
 from workers import protocol
 
 log = structlog.get_logger()
-
-_CALLER_SECONDS = 1.0
-"""How long a token's owner is remembered. A revoked worker could do nothing in it: its leases are taken back."""
-_MAX_CALLERS = 10_000
-
-
-@dataclass(slots=True)
-class _Known:
-    caller: Caller
-    until: float
 
 
 class LeaseApi:
@@ -71,7 +61,7 @@ class LeaseApi:
         self._messages = messages
         self._wakeups = wakeups
         self._metrics = metrics
-        self._callers: dict[str, _Known] = {}
+        self._auth = WorkerAuth(fleet)
         self._turns: Counter[str] = Counter()
         self._closing = asyncio.Event()
 
@@ -106,7 +96,7 @@ class LeaseApi:
 
     async def lease(self, request: Request) -> Response:
         """Settle what is finished, and lease what is due."""
-        caller = await self._caller(request)
+        caller = await self._auth.caller(request)
         wanted = await read_model(request, protocol.LeaseRequest)
         settled = await asyncio.gather(*(self._settle_message(caller, item) for item in wanted.settle))
         leases: list[protocol.Lease] = []
@@ -114,7 +104,7 @@ class LeaseApi:
             leases = await self._wait(request, caller, wanted.max, wanted.wait)
             if not leases:
                 # While it waited, the worker may have been told to drain, or lost its token.
-                caller = await self._caller(request)
+                caller = await self._auth.caller(request)
         if leases or wanted.settle:
             with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note is not worth the leases just given
                 await self._fleet.active(caller.id)
@@ -130,7 +120,7 @@ class LeaseApi:
 
     async def heartbeat(self, request: Request) -> Response:
         """Extend a lease."""
-        caller = await self._caller(request)
+        caller = await self._auth.caller(request)
         beat = await read_model(request, protocol.HeartbeatRequest)
         live = await self._ledger.lease(_id(request), beat.token, caller.id)
         if live is None or live.pipeline_id not in self._pipelines.by_id:
@@ -143,7 +133,7 @@ class LeaseApi:
 
     async def outputs(self, request: Request) -> Response:
         """Presign where to put outputs."""
-        caller = await self._caller(request)
+        caller = await self._auth.caller(request)
         wanted = await read_model(request, protocol.OutputsRequest)
         wanted = wanted.model_copy(update={"modified": _believed(wanted.modified)})
         try:
@@ -199,7 +189,7 @@ class LeaseApi:
     async def _settle_one(
         self, request: Request, model: type[protocol.CompleteRequest] | type[protocol.FailRequest]
     ) -> Response:
-        caller = await self._caller(request)
+        caller = await self._auth.caller(request)
         message = await read_model(request, model)
         if message.root.id != _id(request):
             raise HttpProblem(422, "malformed", "the lease's id in the path and in the body differ")
@@ -224,23 +214,6 @@ class LeaseApi:
                 retry=outcome.retry,
             )  # fmt: skip
         return place is not None
-
-    # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _caller(self, request: Request) -> Caller:
-        token = bearer(request)
-        known = self._callers.get(token)
-        now = time.monotonic()
-        if known is not None and known.until > now:
-            return known.caller
-        caller = await self._fleet.authenticate(token)
-        if caller is None:
-            self._callers.pop(token, None)
-            raise unauthorized("this worker's token is unknown or was revoked: leave")
-        if len(self._callers) >= _MAX_CALLERS:
-            self._callers = {t: k for t, k in self._callers.items() if k.until > now}
-        self._callers[token] = _Known(caller, now + _CALLER_SECONDS)
-        return caller
 
 
 def _outcome(message: protocol.Settlement) -> transitions.Outcome:
@@ -272,11 +245,8 @@ def _believed(modified: datetime | None) -> datetime | None:
 
 
 def _id(request: Request) -> int:
-    """The lease's number. Raises Problem 404."""
-    text: str = request.path_params["id"]
-    if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63:
-        return int(text)
-    raise HttpProblem(404, "unknown-lease", "there is no lease of that number")
+    """The lease's number. Raises HttpProblem 404."""
+    return path_id(request, HttpProblem(404, "unknown-lease", "there is no lease of that number"))
 
 
 def _lost() -> HttpProblem:

@@ -24,8 +24,9 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webhook.api.connection import BEGAN_AT
-from webhook.api.http import Credentials, HttpProblem, answer, read_body, unauthorized
+from webhook.api.auth import Credentials, unauthorized
+from webhook.api.http import HttpProblem, answer, read_body
+from webhook.api.http_server import BEGAN_AT
 from webhook.batching import Batcher
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import Intake, Ledger

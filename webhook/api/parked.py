@@ -1,4 +1,4 @@
-"""Parked objects, for people: which there are and why, and what to do with them. Behind the admin token."""
+"""Parked objects, for administrators: which there are and why; redrive and forget. Behind the admin token."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webhook.api.filters import Choice, Filter, Text, number
-from webhook.api.http import HttpProblem, answer, read_model, read_query
+from webhook.api.auth import AdminAuth
+from webhook.api.filters import Choice, Filter, Text
+from webhook.api.http import HttpProblem, answer, path_id, read_model, read_query
 from webhook.api.status import ParkedObject
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.parked import MAX_PAGE, Moved, ParkedObjects, ParkedQuery
@@ -100,13 +101,13 @@ class Moving(BaseModel):
 class ParkedApi:
     """Endpoints for parked objects."""
 
-    def __init__(self, objects: ParkedObjects, authorize: Callable[[Request], None]) -> None:
+    def __init__(self, objects: ParkedObjects, auth: AdminAuth) -> None:
         self._objects = objects
-        self._authorize = authorize
+        self._auth = auth
 
     async def parked(self, request: Request) -> Response:
         """Parked objects, newest first, and how many there are by reason."""
-        self._authorize(request)
+        self._auth.require(request)
         asked = read_query(request, ParkedFilter)
         which = ParkedQuery(**asked.filters())
         rows = await self._objects.page(which, asked.cursor, asked.limit)
@@ -121,11 +122,11 @@ class ParkedApi:
 
     async def parked_object(self, request: Request) -> Response:
         """All that is known of one parked object."""
-        self._authorize(request)
+        self._auth.require(request)
         absent = HttpProblem(
             404, "not-parked", "no object of that number is parked: it is worked again, or was forgotten"
         )
-        row = await self._objects.one(number(request, absent))
+        row = await self._objects.one(path_id(request, absent))
         if row is None:
             raise absent
         return answer(_details(row))
@@ -139,7 +140,7 @@ class ParkedApi:
         return await self._move(request, self._objects.forget)
 
     async def _move(self, request: Request, move: Callable[..., Awaitable[Moved]]) -> Response:
-        self._authorize(request)
+        self._auth.require(request)
         chosen = await read_model(request, ParkedChoice)
         which = ParkedQuery(**chosen.filters())
         if chosen.dry_run:

@@ -1,10 +1,10 @@
-"""The quarantine, for people: what could not be read and why, and reading it again. Behind the admin token."""
+"""Quarantine, for administrators: unreadable events, and reading them again. Behind the admin token."""
 
 from __future__ import annotations
 
 import base64
 import codecs
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 import asyncpg
@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webhook.api.filters import Choice, Filter, Text, number
-from webhook.api.http import HttpProblem, answer, read_model, read_query
+from webhook.api.auth import AdminAuth
+from webhook.api.filters import Choice, Filter, Text
+from webhook.api.http import HttpProblem, answer, path_id, read_model, read_query
 from webhook.events import UnreadableEvent
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.ledger import Intake
@@ -102,16 +103,16 @@ class QuarantineApi:
         texts: QuarantinedTexts,
         sources: Mapping[str, Source],
         pipelines: Pipelines,
-        authorize: Callable[[Request], None],
+        auth: AdminAuth,
     ) -> None:
         self._texts = texts
         self._sources = sources
         self._pipelines = pipelines
-        self._authorize = authorize
+        self._auth = auth
 
     async def quarantine(self, request: Request) -> Response:
         """What could not be read, newest first."""
-        self._authorize(request)
+        self._auth.require(request)
         asked = read_query(request, QuarantineFilter)
         rows = await self._texts.page(QuarantineQuery(**asked.filters()), asked.cursor, asked.limit)
         return answer(
@@ -123,11 +124,11 @@ class QuarantineApi:
 
     async def quarantined(self, request: Request) -> Response:
         """One text that could not be read, as it came."""
-        self._authorize(request)
+        self._auth.require(request)
         absent = HttpProblem(
             404, "not-quarantined", "no text of that number is in quarantine: it may have been replayed"
         )
-        row = await self._texts.one(number(request, absent))
+        row = await self._texts.one(path_id(request, absent))
         if row is None:
             raise absent
         text = _decoded(row["raw"], whole=not row["truncated"])
@@ -136,7 +137,7 @@ class QuarantineApi:
 
     async def replay(self, request: Request) -> Response:
         """Read quarantined texts again, with the sources as they are now."""
-        self._authorize(request)
+        self._auth.require(request)
         chosen = await read_model(request, QuarantineChoice)
         found = await self._texts.replay(
             QuarantineQuery(**chosen.filters()), self._read, chosen.cursor, chosen.limit, dry_run=chosen.dry_run

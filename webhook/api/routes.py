@@ -1,13 +1,12 @@
-"""Every endpoint, once: routes and the published OpenAPI are both made from this table."""
+"""The table of all endpoints: the routes and the published OpenAPI (``webhook.api.openapi``) are both made from it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,13 +31,6 @@ from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, S
 from workers import protocol
 
 Auth = Literal["none", "webhook", "once", "worker", "admin"]
-
-_AUTH = {
-    "webhook": "The store's secret: Bearer or Basic; or, of most sources, the query parameter token.",
-    "once": "A worker's one-time token.",
-    "worker": "A worker's token.",
-    "admin": "The admin token.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +118,7 @@ def endpoints(
 
 
 class Application:
-    """The table as an ASGI application. Whatever ends a request early becomes an answer in one place, here.
+    """The table as an ASGI application. An exception that ends a request becomes its response here, in one place.
 
     Starlette's routing without its application: the three layers of exception handling of the latter cost a third of a
     small notification's time.
@@ -158,94 +150,3 @@ class _Call:
         except Exception as error:
             response = on_problem(error)
         await response(scope, receive, send)
-
-
-def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the table."""
-    models = {model for e in table for model in (e.takes, e.gives) if model} | {protocol.Problem}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    references, definitions = models_json_schema(
-        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
-    )
-    schema_of: dict[Any, Any] = {model: reference for (model, _), reference in references.items()}
-    paths: dict[str, dict[str, Any]] = {}
-    for endpoint in table:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Yurt", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
-        "paths": paths,
-        "components": {
-            "schemas": definitions.get("$defs", {}),
-            "securitySchemes": _security_schemes(),
-        },
-    }
-
-
-def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
-    responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
-    if endpoint.gives:
-        responses[str(endpoint.status)]["content"] = {"application/json": {"schema": schema_of[endpoint.gives]}}
-    for status in sorted(endpoint.problems):
-        responses[str(status)] = {
-            "description": _PROBLEMS[status],
-            "content": {"application/json": {"schema": schema_of[protocol.Problem]}},
-        }
-    operation: dict[str, Any] = {
-        "summary": endpoint.summary,
-        "operationId": endpoint.call.__name__,
-        "responses": responses,
-        "security": [] if endpoint.auth == "none" else _requirements(endpoint.auth),
-        "parameters": [*_parameters(endpoint.path), *_queried(endpoint.asks)],
-    }
-    if endpoint.takes:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema_of[endpoint.takes]}},
-        }
-    elif endpoint.method == "POST":
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-    return operation
-
-
-def _parameters(path: str) -> list[dict[str, Any]]:
-    if "{source}" in path:
-        return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{id}" in path:
-        schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
-        return [{"name": "id", "in": "path", "required": True, "schema": schema}]
-    return []
-
-
-def _queried(asks: type[BaseModel] | None) -> list[dict[str, Any]]:
-    """The fields of a query. A field that may be left out is not sent as null."""
-    if asks is None:
-        return []
-    fields = asks.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": _sent(schema)} for name, schema in fields.items()]
-
-
-def _sent(schema: dict[str, Any]) -> dict[str, Any]:
-    return next((kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}), schema)
-
-
-def _security_schemes() -> dict[str, Any]:
-    bearer = {name: {"type": "http", "scheme": "bearer", "description": text} for name, text in _AUTH.items()}
-    return {**bearer, "webhook-basic": {"type": "http", "scheme": "basic", "description": _AUTH["webhook"]}}
-
-
-def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
-    return [{"webhook": []}, {"webhook-basic": []}] if auth == "webhook" else [{auth: []}]
-
-
-_PROBLEMS = {
-    400: "The body is not what this source sends.",
-    401: "The credential is missing, wrong or revoked.",
-    403: "Closed: no admin token is configured.",
-    404: "There is nothing of that name.",
-    409: "The lease is lost, or the pool is full: nothing was changed.",
-    408: "The body took too long to come.",
-    413: "The body is too long.",
-    422: "The body is not the message that belongs here.",
-    503: "The ledger is away or too much waits: send it again after Retry-After.",
-}

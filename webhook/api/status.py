@@ -1,4 +1,4 @@
-"""For people: how things stand, and a token for a worker that is started by hand. Behind the admin token."""
+"""Status of pipelines and pools, and invitations for workers started by hand. Behind the admin token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webhook.api.http import Credentials, HttpProblem, answer, bearer, read_model, unauthorized
+from webhook.api.auth import AdminAuth
+from webhook.api.http import HttpProblem, answer, read_model
 from webhook.config import Config
 from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger.fleet import LedgerFleet
@@ -120,17 +121,17 @@ class StatusApi:
     """Endpoints for people."""
 
     def __init__(
-        self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, secrets: Credentials
+        self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, auth: AdminAuth
     ) -> None:
         self._ledger = ledger
         self._fleet = fleet
         self._config = config
         self._conditions = conditions
-        self._secrets = secrets
+        self._auth = auth
 
     async def status(self, request: Request) -> Response:
         """How things stand."""
-        self.authorize(request)
+        self._auth.require(request)
         return answer(
             Status(
                 pipelines=await self._pipelines(),
@@ -145,7 +146,7 @@ class StatusApi:
 
     async def invite(self, request: Request) -> Response:
         """A one-time token for a worker that is started by hand."""
-        self.authorize(request)
+        self._auth.require(request)
         asked = await read_model(request, InvitationRequest)
         pool = self._config.pools.get(asked.pool)
         if pool is None:
@@ -158,13 +159,6 @@ class StatusApi:
                 409, "pool-full", f"the pool has {pool.limit} machines, its limit, those that boot included"
             )
         return answer(Invitation(label=intent.label, token=intent.token), 201)
-
-    def authorize(self, request: Request) -> None:
-        """Let only people in. Raises Problem 401 or 403."""
-        if not self._secrets:
-            raise HttpProblem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
-        if not self._secrets.allow(f"bearer {bearer(request)}"):
-            raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
 
     async def _pipelines(self) -> dict[str, PipelineStatus]:
         found = {

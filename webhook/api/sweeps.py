@@ -1,8 +1,8 @@
-"""Sweeps, for people: order, watch and cancel them. Behind the admin token."""
+"""Sweeps, for administrators: order, watch and cancel them. Behind the admin token."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -10,8 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webhook.api.filters import number
-from webhook.api.http import HttpProblem, answer, read_model, read_query
+from webhook.api.auth import AdminAuth
+from webhook.api.http import HttpProblem, answer, path_id, read_model, read_query
 from webhook.config import SweepSettings as Settings
 from webhook.events import utc
 from webhook.ledger.sweeps import Sweep, SweepKind, SweepOrder, Sweeps, SweepStage, SweepState
@@ -97,17 +97,15 @@ class SweepFilter(BaseModel):
 class SweepApi:
     """Endpoints for sweeps."""
 
-    def __init__(
-        self, sweeps: Sweeps, pipelines: Pipelines, settings: Settings, authorize: Callable[[Request], None]
-    ) -> None:
+    def __init__(self, sweeps: Sweeps, pipelines: Pipelines, settings: Settings, auth: AdminAuth) -> None:
         self._sweeps = sweeps
         self._pipelines = pipelines
         self._settings = settings
-        self._authorize = authorize
+        self._auth = auth
 
     async def order_sweeps(self, request: Request) -> Response:
         """Have buckets listed and compared with the ledger: one sweep for each pipeline and prefix."""
-        self._authorize(request)
+        self._auth.require(request)
         asked = await read_model(request, SweepRequest)
         orders = list(self._orders(asked))
         if len(orders) > _MOST_ORDERED:
@@ -118,7 +116,7 @@ class SweepApi:
 
     async def list_sweeps(self, request: Request) -> Response:
         """Sweeps, the newest first."""
-        self._authorize(request)
+        self._auth.require(request)
         asked = read_query(request, SweepFilter)
         return answer(
             SweepPage(sweeps=[self._shown(it) for it in await self._sweeps.newest(asked.before, asked.limit)])
@@ -126,13 +124,13 @@ class SweepApi:
 
     async def show_sweep(self, request: Request) -> Response:
         """One sweep."""
-        self._authorize(request)
-        return self._answer(await self._sweeps.get(number(request, _none())))
+        self._auth.require(request)
+        return self._answer(await self._sweeps.get(path_id(request, _none())))
 
     async def cancel_sweep(self, request: Request) -> Response:
         """End a sweep where it is; what it has recorded stays. One that is over is left as it is."""
-        self._authorize(request)
-        id = number(request, _none())
+        self._auth.require(request)
+        id = path_id(request, _none())
         return self._answer(await self._sweeps.cancel(id) or await self._sweeps.get(id))
 
     def _answer(self, sweep: Sweep | None) -> Response:

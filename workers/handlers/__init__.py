@@ -7,7 +7,7 @@
     def count_lines(job: Job) -> Result:
         lines = job.input.read_text().count("\\n")
         if lines > 1_000_000:
-            raise HandlerError("too-long", f"The file has {lines:,} lines: split it.")
+            raise HandlerError("too-large", f"The file has {lines:,} lines: split it.")
         (job.output / "lines.txt").write_text(str(lines))
         return Result(outputs=(OutputFile("lines.txt", "text/plain"),), labels={"lines": lines})
 

@@ -32,7 +32,7 @@ from tests.webhook.plane import (
 from tests.webhook.sources.sns_service import TOPIC, sns_service
 from tests.webhook.sources.test_gcs import push
 from tests.webhook.sources.test_s3 import RECORDED, aws, bridged, minio
-from webhook.api import connection, http
+from webhook.api import auth, http_server
 from webhook.ledger.postgres import PostgresServer
 from webhook.sources.sns import MAX_MESSAGE_BYTES
 
@@ -114,7 +114,7 @@ async def test_without_secrets_nothing_is_taken_unless_the_webhook_is_open(postg
 
 def test_secrets_are_compared_in_constant_time_and_to_the_end() -> None:
     """Structural: the digest of each secret is compared by ``hmac.compare_digest``, and none ends the comparison."""
-    allow = ast.parse(textwrap.dedent(inspect.getsource(http.Credentials.allow)))
+    allow = ast.parse(textwrap.dedent(inspect.getsource(auth.Credentials.allow)))
     calls = {ast.unparse(node.func) for node in ast.walk(allow) if isinstance(node, ast.Call)}
     assert "hmac.compare_digest" in calls
     assert not [node for node in ast.walk(allow) if isinstance(node, ast.Compare | ast.Break | ast.BoolOp)]
@@ -133,9 +133,9 @@ async def test_the_credential_is_looked_at_before_the_body(postgres_dsn: str) ->
 async def test_a_head_larger_than_any_credential_is_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         start = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer "
-        said = await plane.exchange(start, b"a" * connection.MAX_HEAD_BYTES)  # of one header, without an end
+        said = await plane.exchange(start, b"a" * http_server.MAX_HEAD_BYTES)  # of one header, without an end
         assert said.startswith(b"HTTP/1.1 431 ")
-        said = await plane.exchange(b"GET /" + b"a" * (connection.MAX_HEAD_BYTES + 1))
+        said = await plane.exchange(b"GET /" + b"a" * (http_server.MAX_HEAD_BYTES + 1))
         assert said.startswith(b"HTTP/1.1 431 ")
         assert (await plane.http.get("/healthz")).status_code == 200
 
@@ -149,7 +149,7 @@ async def test_endless_trailers_are_hung_up_on(postgres_dsn: str) -> None:
 async def test_a_client_that_does_not_finish_its_head_or_body_is_given_up(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
     monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 0.2)
     async with control_plane(postgres_dsn) as plane:
         for sent in (b"", HEAD, HEAD + b"content-length: 100\r\n\r\n{"):
@@ -162,7 +162,7 @@ async def test_a_client_that_does_not_finish_its_head_or_body_is_given_up(
 async def test_requests_are_not_hung_up_on_once_their_heads_are_there(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
     async with control_plane(postgres_dsn) as plane:
         worker = await plane.worker()
         assert not (await worker.ask(wait=0.3)).leases
@@ -433,7 +433,7 @@ async def test_a_body_too_long_is_refused_by_its_declared_length_unread(postgres
 async def test_a_chunked_body_too_long_is_refused_before_it_ends(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
         chunks = b"10000\r\n" + b" " * 65_536 + b"\r\n", b"2\r\n "  # one byte more, and not the end
         said = await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks)
@@ -566,13 +566,13 @@ async def test_sizes_have_63_bits_and_keys_all_characters(postgres_dsn: str) -> 
 @contextlib.asynccontextmanager
 async def ledger_held(plane: RunningPlane) -> AsyncIterator[None]:
     """Nobody can write an object meanwhile."""
-    connection = await asyncpg.connect(plane.dsn)
+    http_server = await asyncpg.connect(plane.dsn)
     try:
-        async with connection.transaction():
-            await connection.execute("lock table objects in share row exclusive mode")
+        async with http_server.transaction():
+            await http_server.execute("lock table objects in share row exclusive mode")
             yield
     finally:
-        await connection.close()
+        await http_server.close()
 
 
 async def waiting_for_a_lock(plane: RunningPlane) -> bool:

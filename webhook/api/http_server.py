@@ -1,16 +1,21 @@
-"""One HTTP connection: uvicorn's, with limits on how large and how slow a request's head may be.
+"""HTTP server: uvicorn with our limits, and with signals left to the process that runs it.
 
-uvicorn and httptools take a head of any size, and wait for its end for ever: whoever reaches the port could fill the
-memory without any credential. Bodies have their limits in ``webhook.api.http.read_body``, where the caller is known.
+uvicorn and httptools take a request head of any size, and wait for its end for ever: any client that reaches the port
+could fill the memory without a credential. Bodies have their limits in ``webhook.api.http.read_body``, where the caller
+is known.
 
-What is left of a body when it was answered (a 401, a 413) is read and thrown away, for a while: a client that still
-sends would not see the answer if the connection were closed under it.
+The rest of a body whose request was answered early (a 401, a 413) is read and thrown away, for a while: a client that
+still sends would not see the answer if the connection were closed under it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -21,8 +26,27 @@ HEAD_SECONDS = 15.0
 """From the connection, or a request's first byte, to the end of its head; and for the rest of an answered body."""
 
 
+class HttpServer(uvicorn.Server):
+    """uvicorn, with signals left to the caller: uvicorn itself would end the process by the signal."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        """Set once connections are accepted."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 class LimitedConnection(HttpToolsProtocol):
-    """For uvicorn's ``http`` setting."""
+    """One connection with limits on how large and how slow a request's head may be. For uvicorn's ``http`` setting."""
 
     _head_bytes = 0
     _patience: asyncio.TimerHandle | None = None

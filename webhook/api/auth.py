@@ -1,0 +1,110 @@
+"""Authenticates requests: secrets of notifications, the admin token, one-time tokens and tokens of workers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from webhook.api.http import HttpProblem
+from webhook.ledger.fleet import Caller, LedgerFleet
+
+_CALLER_SECONDS = 1.0
+"""How long a token's owner is remembered. A revoked worker could do nothing in it: its leases are taken back."""
+_MAX_CALLERS = 10_000
+
+
+def bearer(request: Request) -> str:
+    """The request's bearer token. Raises Problem 401."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise unauthorized("a bearer token is needed")
+    return token.strip()
+
+
+def unauthorized(message: str) -> HttpProblem:
+    """401."""
+    return HttpProblem(401, "unauthorized", message, www_authenticate='Bearer realm="yurt"')
+
+
+class Credentials:
+    """Valid values of an Authorization header, compared in constant time."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._digests = [_digest(header.encode()) for secret in secrets for header in _headers(secret)]
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def allow(self, authorization: str) -> bool:
+        """Whether the header, as Starlette gives it, carries one of the secrets. Takes as long for any wrong value."""
+        scheme, _, value = authorization.partition(" ")
+        # Starlette reads headers as Latin-1; a secret that is not ASCII comes in UTF-8.
+        given = _digest(f"{scheme.lower()} {value.strip()}".encode("latin-1", "replace"))
+        found = False
+        for digest in self._digests:
+            found |= hmac.compare_digest(given, digest)
+        return found
+
+    def allow_token(self, token: str) -> bool:
+        """Whether a query parameter is one of the secrets. Takes as long for any wrong value."""
+        return self.allow("Bearer " + token.encode("utf-8", "replace").decode("latin-1"))
+
+
+class AdminAuth:
+    """Lets in requests with the admin token. Closed where none is configured."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def require(self, request: Request) -> None:
+        """Check a request's token. Raises HttpProblem 401 or 403."""
+        if not self._credentials:
+            raise HttpProblem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
+        if not self._credentials.allow(f"bearer {bearer(request)}"):
+            raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
+
+
+@dataclass(slots=True)
+class _KnownCaller:
+    caller: Caller
+    until: float
+
+
+class WorkerAuth:
+    """Tells which worker a request comes from, without asking the ledger for each."""
+
+    def __init__(self, fleet: LedgerFleet) -> None:
+        self._fleet = fleet
+        self._known: dict[str, _KnownCaller] = {}
+
+    async def caller(self, request: Request) -> Caller:
+        """The worker that a request's token belongs to. Raises HttpProblem 401, LedgerUnavailable."""
+        token = bearer(request)
+        known = self._known.get(token)
+        now = time.monotonic()
+        if known is not None and known.until > now:
+            return known.caller
+        caller = await self._fleet.authenticate(token)
+        if caller is None:
+            self._known.pop(token, None)
+            raise unauthorized("this worker's token is unknown or was revoked: leave")
+        if len(self._known) >= _MAX_CALLERS:
+            self._known = {t: k for t, k in self._known.items() if k.until > now}
+        self._known[token] = _KnownCaller(caller, now + _CALLER_SECONDS)
+        return caller
+
+
+def _digest(header: bytes) -> bytes:
+    return hashlib.sha256(header).digest()
+
+
+def _headers(secret: str) -> list[str]:
+    """``user:password`` is a Basic credential, and a bearer token may look the same."""
+    basic = [f"basic {b64encode(secret.encode()).decode()}"] if ":" in secret else []
+    return [f"bearer {secret}", *basic]
