@@ -26,7 +26,7 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
     run = start(tmp_path, "--uploads", "300", "--minutes", "0.5", "--faults", "44", "--seed", "11")
     try:
         until(run, lambda: run.process.poll() is not None)
-        assert run.process.returncode == 0, run.said()
+        assert run.process.returncode == 0, run.output()
         assert run.left() == []
     finally:
         end(run)
@@ -46,12 +46,12 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     run = start(tmp_path, "--uploads", "300", "--minutes", "2", "--faults", "100", "--seed", "12")
     try:
-        until(run, lambda: re.search(r"struck [1-9].*(done|leased) [1-9]", run.said()))
+        until(run, lambda: re.search(r"struck [1-9].*(done|leased) [1-9]", run.output()))
         run.process.send_signal(signal.SIGINT)
         until(run, lambda: run.process.poll() is not None)
-        assert run.process.returncode == 130, run.said()
+        assert run.process.returncode == 130, run.output()
         assert run.left() == []
-        assert "Traceback" not in run.said()
+        assert "Traceback" not in run.output()
     finally:
         end(run)
     assert list(tmp_path.iterdir()) == []
@@ -76,7 +76,7 @@ def until(run: Command, reached: Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not reached():
         run.note_descendants()
-        assert time.monotonic() < deadline, run.said()
+        assert time.monotonic() < deadline, run.output()
         time.sleep(0.2)
 
 

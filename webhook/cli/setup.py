@@ -28,7 +28,7 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
 
         config = load(config_path, validate_options)
         plans = _plans(config, _webhook(config, public_url), _secret())
-        store = tigris.TigrisBuckets.from_environment()
+        store = tigris.TigrisEndpoint.from_environment()
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
         if not yes:
@@ -53,7 +53,7 @@ def _secret() -> tigris.Secret:
     return tigris.Basic(user, password) if colon else tigris.Bearer(known[0])
 
 
-def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.Plan]:
+def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.NotificationPlan]:
     prefixes: dict[str, list[str]] = {}
     for pipeline in config.pipelines.values():
         prefixes.setdefault(pipeline.input.bucket, []).append(pipeline.input.prefix)
@@ -62,7 +62,7 @@ def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.P
     ]
 
 
-def _show(plan: tigris.Plan, now: tigris.CurrentNotifications | None) -> None:
+def _show(plan: tigris.NotificationPlan, now: tigris.CurrentNotifications | None) -> None:
     click.echo(f"Bucket {plan.bucket}")
     if now is None:
         click.echo("  now:   no notifications")
@@ -73,7 +73,7 @@ def _show(plan: tigris.Plan, now: tigris.CurrentNotifications | None) -> None:
     click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
 
 
-def _make(plan: tigris.Plan, store: tigris.TigrisBuckets) -> None:
+def _make(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:
     tigris.apply(plan, store)
     wrong: Iterable[str] = tigris.differences(plan, tigris.read_back(plan.bucket, store))
     if wrong:

@@ -20,7 +20,7 @@ from webhook.cli.sample import configuration, overrides
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from infra.interrupts import Stop
+    from infra.interrupts import Interrupts
     from infra.stack import Stack
     from webhook.config import Config, Pipeline
 
@@ -51,10 +51,10 @@ def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
     A local bucket, an embedded PostgreSQL and the control plane, on loopback. What is in the bucket is held in memory
     and gone when this ends; so the ledger begins anew each time as well. Logs stay in --state.
     """
-    from infra.interrupts import Interrupted, Stop
+    from infra.interrupts import Interrupted, Interrupts
 
-    stop = Stop()
-    with stop.listening():  # before anything that takes a moment, the imports among it
+    interrupts = Interrupts()
+    with interrupts.listening():  # before anything that takes a moment, the imports among it
         from infra.stack import StackError
         from webhook.app import validate_options
         from webhook.config import ConfigError, load
@@ -65,14 +65,14 @@ def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
         try:
             with _sole(state):
                 _forget(state)  # a ledger that remembers results which the bucket forgot would call files unchanged
-                _run(config, path, state, bucket_port, stop)
+                _run(config, path, state, bucket_port, interrupts)
         except Interrupted:
             click.echo("Everything was stopped; no process is left.")
         except StackError as error:
             fail(str(error), status=1)
 
 
-def _run(config: Config, path: Path, state: Path, bucket_port: int, stop: Stop) -> None:
+def _run(config: Config, path: Path, state: Path, bucket_port: int, interrupts: Interrupts) -> None:
     """Up to the first Ctrl-C. Raises Interrupted, StackError."""
     from rich.console import Console
 
@@ -92,16 +92,16 @@ def _run(config: Config, path: Path, state: Path, bucket_port: int, stop: Stop) 
         state.resolve(),
         environment=environment,
         bucket_port=_free("127.0.0.1", bucket_port),
-        stop=stop,
+        interrupts=interrupts,
     ) as running:
         click.echo(_directions(running, next(iter(config.pipelines.values()))))
         try:
-            _watch(running, console, stop)
+            _watch(running, console, interrupts)
         finally:
             console.print("Stopping the workers, the control plane, the database and the bucket …")
 
 
-def _watch(running: Stack, console: Console, stop: Stop) -> None:
+def _watch(running: Stack, console: Console, interrupts: Interrupts) -> None:
     """One line that changes; where there is no terminal, a line a change."""
     from rich.live import Live
     from rich.text import Text
@@ -117,7 +117,7 @@ def _watch(running: Stack, console: Console, stop: Stop) -> None:
                 click.echo(line)
             said = line
             running.check()
-            stop.wait(_LOOK_SECONDS)
+            interrupts.wait(_LOOK_SECONDS)
 
 
 def _status(running: Stack) -> str:

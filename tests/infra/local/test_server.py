@@ -72,6 +72,6 @@ def test_a_webhook_of_the_command_line_has_its_token_from_the_environment(receiv
         s3.put_object(Bucket="photos-in", Key="a", Body=b"hello")
         local.flush()
         assert "s3cret" not in " ".join(psutil.Process(local.process.pid).cmdline())
-    assert receiver.told == [("OBJECT_CREATED_PUT", "up/a")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "up/a")]
     assert receiver.posts[0].headers["authorization"] == "Bearer s3cret"
     assert "versionstamp" not in receiver.events[0]["object"]
