@@ -43,7 +43,7 @@ INTERRUPTED = 130
     help="Configuration file; by default the sample that comes with Yurt.",
 )
 def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_path: Path | None) -> None:
-    """Watch thirty photos travel the whole way on this machine.
+    """Run thirty photos through the whole pipeline on this machine.
 
     Starts a local bucket, an embedded PostgreSQL and the control plane on loopback and free ports, uploads photos that
     it makes itself, and verifies every result. The bucket sends its events out of order, some twice and some late.
