@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.plan import DEEDS
-from tests.infra.demo.processes import Command
+from tests.processes import Command
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.demo.fixtures import REPORT_KEYS
-from tests.infra.demo.processes import yurt
+from tests.processes import yurt
 
 UNRELATED = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"}
 """What a shell may hold for other work. The demo must not touch it."""

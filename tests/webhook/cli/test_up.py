@@ -19,7 +19,7 @@ from types_boto3_s3.client import S3Client
 
 from infra.demo.encoding import jpeg
 from infra.demo.sample_images import SampleImage
-from tests.infra.demo.processes import Command, yurt
+from tests.processes import Command, yurt
 
 FREE = {"YURT_SERVER__LISTEN": "127.0.0.1:0"}
 RESULT = "results/uploads/photo.jpg/result.json"
