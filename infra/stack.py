@@ -27,7 +27,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 
 from infra import tigris
-from infra.interrupts import Stop
+from infra.interrupts import Interrupts
 from webhook.config import Config
 from webhook.fleet.providers.local import LocalProvider
 from workers import parent_death
@@ -36,20 +36,20 @@ _START_SECONDS = 40.0
 _STOP_SECONDS = 40.0
 """Longer than the control plane gives its workers to finish what they handle."""
 _HURRY_SECONDS = 3.0
-"""What is left for stopping once it was asked for twice."""
+"""Time that is left for stopping after a second signal."""
 _ABANDON_SECONDS = 1.0
-"""For a worker to leave that nobody waits for."""
+"""Time for a worker to leave whose work is given up."""
 _POLL_SECONDS = 0.05
 _SHOWN_CHARACTERS = 3_000
 
 
 class StackError(Exception):
-    """A service did not start, or ended by itself. The message holds the end of its log."""
+    """A service did not start, or ended without being told to. The message holds the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackKeys:
-    """Secrets of one run, drawn at random."""
+    """Credentials of one run, drawn at random: of the bucket, the notifications and the admin API."""
 
     access_key: str = "yurt-local"
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
@@ -59,46 +59,47 @@ class StackKeys:
 
 @dataclass(slots=True)
 class StackService:
-    """One running process."""
+    """One service of the stack as a child process, with its log."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
-    def stop(self, stop: Stop, hurry: Callable[[], None] = lambda: None) -> None:
-        """SIGTERM, and SIGKILL if it does not leave. Asked for twice it gets a second SIGTERM, and less time, after a
-        call of ``hurry``.
+    def stop(self, interrupts: Interrupts, hurry: Callable[[], None] = lambda: None) -> None:
+        """Send SIGTERM, and SIGKILL if the process does not leave in time.
+
+        After a second signal to this process ``hurry`` is called, and the service gets a second SIGTERM and less time.
         """
-        self._tell(signal.SIGTERM)
+        self._send(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         hurried = False
         while self.process.poll() is None and time.monotonic() < deadline:
-            if stop.times > 1 and not hurried:
+            if interrupts.count > 1 and not hurried:
                 hurried = True
                 hurry()
-                self._tell(signal.SIGTERM)
+                self._send(signal.SIGTERM)
                 deadline = min(deadline, time.monotonic() + _HURRY_SECONDS)
             time.sleep(_POLL_SECONDS)
         if self.process.poll() is None:
             sys.stderr.write(f"yurt: {self.name} did not leave and is killed; its log is {self.log}\n")
-            self._tell(signal.SIGKILL)
+            self._send(signal.SIGKILL)
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()
 
     def end_of_log(self) -> str:
-        """What it said last."""
+        """The last lines of its log."""
         return self.log.read_text(errors="replace")[-_SHOWN_CHARACTERS:].rstrip()
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _send(self, number: signal.Signals) -> None:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The running services and where they are."""
+    """The running services, their addresses and credentials."""
 
     endpoint: str
     """S3 endpoint of the local bucket."""
@@ -121,7 +122,7 @@ class Stack:
         )
 
     def check(self) -> None:
-        """Raises StackError where a service has ended by itself."""
+        """Raise StackError where a service has ended without being told to."""
         for service in self.services:
             if service.process.poll() is not None:
                 raise StackError(
@@ -139,37 +140,42 @@ def running(
     bucket_options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     bucket_port: int = 0,
-    stop: Stop | None = None,
+    interrupts: Interrupts | None = None,
 ) -> Iterator[Stack]:
     """Run the services for the length of the ``with`` block. Raises StackError, and Interrupted while they start.
 
-    ``bucket_options`` are knobs of ``python -m infra.local``; ``environment`` is added to the control plane's, for
+    ``bucket_options`` are options of ``python -m infra.local``; ``environment`` is added to the control plane's, for
     instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``.
     """
-    keys, stop = StackKeys(), stop or Stop()
+    keys, interrupts = StackKeys(), interrupts or Interrupts()
     folder.mkdir(parents=True, exist_ok=True)
     buckets = sorted({place.bucket for p in config.pipelines.values() for place in (p.input, p.output)})
     with contextlib.ExitStack() as stack:
-        bucket, told = _start(
+        bucket, bucket_announced = _start(
             "bucket",
             ["infra.local", "--port", str(bucket_port), *(f"--bucket={name}" for name in buckets), *bucket_options],
             folder,
             {},
-            stop,
+            interrupts,
         )
-        stack.callback(bucket.stop, stop)
-        plane, answered = _start(
+        stack.callback(bucket.stop, interrupts)
+        plane, plane_announced = _start(
             "control-plane",
             ["webhook", "serve", "--config", str(config_path), "--state", str(folder), "--announce"],
             folder,
-            {**_plane_environment(keys, told["endpoint"]), **_strong(config), **(environment or {})},
-            stop,
+            {
+                **_plane_environment(keys, bucket_announced["endpoint"]),
+                **_without_replica_lag(config),
+                **(environment or {}),
+            },
+            interrupts,
         )
-        workers = partial(_end_workers, config, folder)
-        stack.callback(workers)  # those that a control plane left that was killed
-        stack.callback(plane.stop, stop, workers)
-        _subscribe(config, told["endpoint"], answered["url"], keys)
-        yield Stack(told["endpoint"], answered["url"], folder, keys, (bucket, plane))
+        end_workers = partial(_end_workers, config, folder)
+        # Also after the control plane has left: one that was killed could not end its workers.
+        stack.callback(end_workers)
+        stack.callback(plane.stop, interrupts, end_workers)
+        _subscribe(config, bucket_announced["endpoint"], plane_announced["url"], keys)
+        yield Stack(bucket_announced["endpoint"], plane_announced["url"], folder, keys, (bucket, plane))
 
 
 def _plane_environment(keys: StackKeys, endpoint: str) -> dict[str, str]:
@@ -183,28 +189,28 @@ def _plane_environment(keys: StackKeys, endpoint: str) -> dict[str, str]:
     }
 
 
-def _strong(config: Config) -> dict[str, str]:
-    """The local bucket is strongly consistent: nobody has to wait until its regions agree."""
+def _without_replica_lag(config: Config) -> dict[str, str]:
+    """Variables that set no replica lag: the local bucket is strongly consistent, so no read has to be repeated."""
     return {f"YURT_PIPELINES__{name.upper()}__REPLICA_LAG_SECONDS": "0" for name in config.pipelines}
 
 
 def _subscribe(config: Config, endpoint: str, url: str, keys: StackKeys) -> None:
-    """Tell each input bucket where to post, the way Tigris is told."""
-    store = tigris.TigrisBuckets(endpoint, "auto", keys.access_key, keys.secret_key)
+    """Set each input bucket's notifications to the control plane, with the calls that set them on Tigris."""
+    store = tigris.TigrisEndpoint(endpoint, "auto", keys.access_key, keys.secret_key)
     for bucket in sorted({pipeline.input.bucket for pipeline in config.pipelines.values()}):
         plan = tigris.plan(bucket, f"{url}/v1/notifications/tigris", secret=tigris.Bearer(keys.webhook))
         tigris.apply(plan, store)
 
 
 def _end_workers(config: Config, folder: Path) -> None:
-    """End every worker on this machine, whoever started it, without waiting for what it handles."""
+    """End every worker of this stack, those of an earlier run too, without waiting for the files that they handle."""
     asyncio.run(LocalProvider(config.server.name, folder / "workers", close_seconds=_ABANDON_SECONDS).aclose())
 
 
 def _start(
-    name: str, module: Sequence[str], folder: Path, environment: Mapping[str, str], stop: Stop
+    name: str, module: Sequence[str], folder: Path, environment: Mapping[str, str], interrupts: Interrupts
 ) -> tuple[StackService, dict[str, Any]]:
-    """Start ``python -m …`` and wait for the line of JSON with which it announces itself."""
+    """Start ``python -m …`` and wait for the line of JSON that it prints once it listens."""
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -212,19 +218,19 @@ def _start(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            start_new_session=True,  # a Ctrl-C in the terminal is for us: we stop the services in order
+            start_new_session=True,  # a Ctrl-C in the terminal reaches this process alone, which stops them in order
             env={**_inherited(), **environment, parent_death.ENVIRONMENT: "stdin"},
         )
     service = StackService(name, process, log)
     try:
-        return service, _announcement(service, stop)
+        return service, _announcement(service, interrupts)
     except BaseException:
-        service.stop(stop)
+        service.stop(interrupts)
         raise
 
 
 def _inherited() -> dict[str, str]:
-    """This process's environment without what would point a service at another store, database or control plane."""
+    """This process's environment without the variables of another store, database or control plane."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -232,15 +238,15 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _announcement(service: StackService, stop: Stop) -> dict[str, Any]:
+def _announcement(service: StackService, interrupts: Interrupts) -> dict[str, Any]:
     assert service.process.stdout is not None
     deadline = time.monotonic() + _START_SECONDS
     ready: list[Any] = []
     while not ready and time.monotonic() < deadline:
-        stop.check()
+        interrupts.check()
         ready, _, _ = select.select([service.process.stdout], [], [], _POLL_SECONDS)
     line = service.process.stdout.readline() if ready else b""
     if not line:
         raise StackError(f"{service.name} did not start; its log ({service.log}) ends:\n{service.end_of_log()}")
-    told: dict[str, Any] = json.loads(line)
-    return told
+    announced: dict[str, Any] = json.loads(line)
+    return announced

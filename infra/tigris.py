@@ -1,4 +1,4 @@
-"""Sets up a bucket's object notifications on Tigris, or on whatever answers as Tigris does.
+"""Sets and reads a bucket's object notifications on Tigris, or on a store that has the same calls.
 
 Tigris has no S3 call for this (PutBucketNotificationConfiguration is not supported): its own client sends a
 signed ``PATCH /{bucket}`` and reads back with ``GET /{bucket}?metadata&with-size=true``. A bucket has one
@@ -36,37 +36,37 @@ class SetupError(Exception):
 
 
 class _OverloadedError(Exception):
-    """The store asks to be tried again."""
+    """The store is overloaded: the request may be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Tigris sends ``Authorization: Bearer …``."""
+    """Notifications carry ``Authorization: Bearer …``."""
 
     token: str = field(repr=False)
 
     def settings(self) -> dict[str, str]:
-        """As the configuration has it."""
+        """The fields of the request."""
         return {"token": self.token}
 
     def masked(self) -> dict[str, str]:
-        """The same to be shown."""
+        """The same fields with the secret hidden."""
         return {"token": MASK}
 
 
 @dataclass(frozen=True, slots=True)
 class Basic:
-    """Tigris sends ``Authorization: Basic …``."""
+    """Notifications carry ``Authorization: Basic …``."""
 
     user: str
     password: str = field(repr=False)
 
     def settings(self) -> dict[str, str]:
-        """As the configuration has it."""
+        """The fields of the request."""
         return {"basic_user": self.user, "basic_pass": self.password}
 
     def masked(self) -> dict[str, str]:
-        """The same to be shown."""
+        """The same fields with the secret hidden."""
         return {"basic_user": self.user, "basic_pass": MASK}
 
 
@@ -74,8 +74,8 @@ Secret = Bearer | Basic | None
 
 
 @dataclass(frozen=True, slots=True)
-class TigrisBuckets:
-    """Where the buckets are and who asks."""
+class TigrisEndpoint:
+    """An S3 endpoint, and the access key that signs requests to it."""
 
     endpoint: str
     region: str
@@ -83,7 +83,7 @@ class TigrisBuckets:
     secret_key: str = field(repr=False)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> TigrisBuckets:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> TigrisEndpoint:
         """From ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_ENDPOINT_URL_S3`` and ``AWS_REGION``.
 
         Raises:
@@ -103,8 +103,8 @@ class TigrisBuckets:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What would be sent."""
+class NotificationPlan:
+    """The notification configuration that a bucket is to have."""
 
     bucket: str
     url: str
@@ -112,11 +112,11 @@ class Plan:
     secret: Secret
 
     def settings(self) -> dict[str, Any]:
-        """The body of the request."""
+        """The body of the request that sets it."""
         return self._body(self.secret.settings() if self.secret else None)
 
     def masked(self) -> dict[str, Any]:
-        """The same to be shown."""
+        """The same fields with the secret hidden."""
         return self._body(self.secret.masked() if self.secret else None)
 
     def _body(self, auth: dict[str, str] | None) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class CurrentNotifications:
-    """What a bucket is set to. Credentials are never read, only which kind there is."""
+    """The notification configuration that a bucket has. Of its credentials only the kind is known."""
 
     enabled: bool
     url: str
@@ -136,11 +136,12 @@ class CurrentNotifications:
 
 
 def key_filter(prefixes: Iterable[str]) -> str:
-    """The filter that lets through the keys below any of these prefixes, and as few others as can be said.
+    """The filter that lets through the keys below any of these prefixes, and as few others as possible.
 
-    Empty where a prefix is: everything. What Tigris does with a backslash in a filter is undocumented,
-    so none is written: special characters stand in brackets, and the few that cannot match any character. The
-    receiver looks at the prefix itself, so a filter that lets through too much costs money, never a result.
+    Empty, which lets through every key, where one prefix is empty. What Tigris does with a backslash in a filter is
+    undocumented, so none is written: special characters stand in brackets, and a dot takes the place of the few that
+    cannot. The receiver compares the prefix itself, so a filter that lets through too much costs requests, never a
+    result.
     """
     distinct = sorted(set(prefixes))
     if not distinct or "" in distinct:
@@ -159,11 +160,11 @@ def _literal(character: str) -> str:
     return f"[{character}]" if character in ".$*+?(){|" else character
 
 
-def plan(bucket: str, url: str, filter: str = "", secret: Secret = None) -> Plan:
-    """What would be sent to announce a bucket's changes to a webhook.
+def plan(bucket: str, url: str, filter: str = "", secret: Secret = None) -> NotificationPlan:
+    """Plan to announce a bucket's changes to a webhook.
 
     Raises:
-        SetupError: the bucket's name or the URL is none.
+        SetupError: the bucket's name or the URL is not valid.
     """
     if not _BUCKET.match(bucket):
         raise SetupError(f"{bucket!r} is no bucket name: 3 to 63 of a-z, 0-9, '.' and '-'")
@@ -172,58 +173,58 @@ def plan(bucket: str, url: str, filter: str = "", secret: Secret = None) -> Plan
         raise SetupError(f"the webhook has to be a http(s) URL that the store can reach, not {url!r}")
     if parts.username or parts.password:
         raise SetupError("the webhook's URL holds credentials: give them as the notification secret instead")
-    return Plan(bucket, url, filter, secret)
+    return NotificationPlan(bucket, url, filter, secret)
 
 
-def apply(wanted: Plan, store: TigrisBuckets) -> None:
-    """Set the bucket's one notification configuration; what it was before is replaced.
-
-    Raises:
-        SetupError: the store refused, or could not be asked.
-    """
-    answer = _ask(store, "PATCH", f"/{wanted.bucket}", json.dumps(wanted.settings()).encode())
-    described = answer.described()
-    if answer.status != 200 or described.get("status") == "error":
-        reason = _scrubbed(str(described.get("message") or ""), wanted.secret)
-        raise SetupError(_refusal(answer.status, store, wanted.bucket, reason))
-
-
-def read_back(bucket: str, store: TigrisBuckets) -> CurrentNotifications | None:
-    """What the bucket is set to; None: no notifications.
+def apply(wanted: NotificationPlan, store: TigrisEndpoint) -> None:
+    """Set the bucket's one notification configuration, in place of the one it had.
 
     Raises:
-        SetupError: the store refused, could not be asked, or is no Tigris.
+        SetupError: the store refused, or could not be reached.
     """
-    answer = _ask(store, "GET", f"/{quote(bucket)}?metadata&with-size=true")
-    described = answer.described()
-    if answer.status != 200:
-        raise SetupError(_refusal(answer.status, store, bucket, str(described.get("message") or "")))
-    if described.get("name") != bucket:
+    response = _request(store, "PATCH", f"/{wanted.bucket}", json.dumps(wanted.settings()).encode())
+    fields = response.fields()
+    if response.status != 200 or fields.get("status") == "error":
+        reason = _scrubbed(str(fields.get("message") or ""), wanted.secret)
+        raise SetupError(_refusal(response.status, store, wanted.bucket, reason))
+
+
+def read_back(bucket: str, store: TigrisEndpoint) -> CurrentNotifications | None:
+    """Read the bucket's notification configuration; None: it has none.
+
+    Raises:
+        SetupError: the store refused, could not be reached, or has no such call.
+    """
+    response = _request(store, "GET", f"/{quote(bucket)}?metadata&with-size=true")
+    fields = response.fields()
+    if response.status != 200:
+        raise SetupError(_refusal(response.status, store, bucket, str(fields.get("message") or "")))
+    if fields.get("name") != bucket:
         raise SetupError(_not_tigris(store))
-    seen = described.get("object_notifications")
-    return _notifications(seen) if isinstance(seen, dict) and seen else None
+    settings = fields.get("object_notifications")
+    return _notifications(settings) if isinstance(settings, dict) and settings else None
 
 
-def differences(wanted: Plan, seen: CurrentNotifications | None) -> list[str]:
-    """What is not as it was planned, a sentence each; the secrets themselves cannot be compared."""
-    if seen is None:
+def differences(wanted: NotificationPlan, current: CurrentNotifications | None) -> list[str]:
+    """Name each field that is not as planned, a sentence each. Secrets cannot be compared: the store hides them."""
+    if current is None:
         return ["the bucket has no notifications"]
     expected = CurrentNotifications(
         True, wanted.url, wanted.filter, _kind(wanted.secret.settings() if wanted.secret else {})
     )
     return [
-        f"{name} is {getattr(seen, name)!r} instead of {getattr(expected, name)!r}"
+        f"{name} is {getattr(current, name)!r} instead of {getattr(expected, name)!r}"
         for name in ("enabled", "url", "filter", "auth")
-        if getattr(seen, name) != getattr(expected, name)
+        if getattr(current, name) != getattr(expected, name)
     ]
 
 
-def _notifications(seen: Mapping[str, Any]) -> CurrentNotifications:
-    auth = seen.get("auth")
+def _notifications(settings: Mapping[str, Any]) -> CurrentNotifications:
+    auth = settings.get("auth")
     return CurrentNotifications(
-        enabled=seen.get("enabled") is True,
-        url=str(seen.get("web_hook") or ""),
-        filter=str(seen.get("filter") or ""),
+        enabled=settings.get("enabled") is True,
+        url=str(settings.get("web_hook") or ""),
+        filter=str(settings.get("filter") or ""),
         auth=_kind(auth if isinstance(auth, dict) else {}),
     )
 
@@ -239,21 +240,21 @@ def _scrubbed(reason: str, secret: Secret) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _TigrisResponse:
     status: int
     body: bytes
 
-    def described(self) -> dict[str, Any]:
-        """The body's JSON object; empty where it is none."""
+    def fields(self) -> dict[str, Any]:
+        """The body's JSON object; empty where the body is none."""
         try:
-            described = json.loads(self.body)
+            fields = json.loads(self.body)
         except (ValueError, RecursionError):
             return {}
-        return described if isinstance(described, dict) else {}
+        return fields if isinstance(fields, dict) else {}
 
 
-def _ask(store: TigrisBuckets, method: str, path: str, content: bytes = b"") -> _Answer:
-    """One signed request, tried again where the store is overloaded or could not be reached."""
+def _request(store: TigrisEndpoint, method: str, path: str, content: bytes = b"") -> _TigrisResponse:
+    """Send a signed request, again where the store is overloaded or could not be reached."""
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
@@ -269,7 +270,7 @@ def _ask(store: TigrisBuckets, method: str, path: str, content: bytes = b"") -> 
         raise SetupError(f"{store.endpoint} cannot be reached ({why}): check AWS_ENDPOINT_URL_S3") from None
 
 
-def _attempt(store: TigrisBuckets, method: str, path: str, content: bytes) -> _Answer:
+def _attempt(store: TigrisEndpoint, method: str, path: str, content: bytes) -> _TigrisResponse:
     url = store.endpoint + path
     headers = _signed(store, method, url, content)
     with (
@@ -278,17 +279,17 @@ def _attempt(store: TigrisBuckets, method: str, path: str, content: bytes) -> _A
     ):
         if answer.status_code in _OVERLOADED:
             raise _OverloadedError(answer.status_code)
-        return _Answer(answer.status_code, _limited(store, answer))
+        return _TigrisResponse(answer.status_code, _limited(store, answer))
 
 
-def _signed(store: TigrisBuckets, method: str, url: str, content: bytes) -> dict[str, str]:
+def _signed(store: TigrisEndpoint, method: str, url: str, content: bytes) -> dict[str, str]:
     headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
     request = AWSRequest(method, url, headers=headers, data=content)
     S3SigV4Auth(Credentials(store.access_key, store.secret_key), "s3", store.region).add_auth(request)
     return dict(request.headers.items())
 
 
-def _limited(store: TigrisBuckets, answer: httpx.Response) -> bytes:
+def _limited(store: TigrisEndpoint, answer: httpx.Response) -> bytes:
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
@@ -297,15 +298,15 @@ def _limited(store: TigrisBuckets, answer: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _not_tigris(store: TigrisBuckets) -> str:
+def _not_tigris(store: TigrisEndpoint) -> str:
     return (
         f"{store.endpoint} does not answer as Tigris does, so notifications cannot be set this way: "
         "point AWS_ENDPOINT_URL_S3 at Tigris, or set them with the tools of your store"
     )
 
 
-def _refusal(status: int, store: TigrisBuckets, bucket: str, reason: str) -> str:
-    """What an answer that is not a success means, and what to do."""
+def _refusal(status: int, store: TigrisEndpoint, bucket: str, reason: str) -> str:
+    """Explain a response that is not a success, and what to do."""
     match status:
         case 401 | 403:
             return (

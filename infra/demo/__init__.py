@@ -1,1 +1,1 @@
-"""What ``yurt demo`` does: makes photos, uploads them, watches, verifies every result, and shows them on one sheet."""
+"""``yurt demo``: makes photos, uploads them, watches the pipeline, verifies every result, shows them on one page."""

@@ -1,4 +1,4 @@
-"""What a camera writes into its photos."""
+"""EXIF as a camera writes it into its photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyvips
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """EXIF of one photo."""
+    """The EXIF fields of one photo."""
 
     captured_at: str
     """ISO 8601 in local time, without an offset."""
@@ -20,11 +20,11 @@ class Camera:
     lens: str = "Felt 28mm f/2"
 
     def describe(self) -> dict[str, str]:
-        """As ``metadata.json`` has it."""
+        """The camera as ``metadata.json`` has to show it."""
         return {"make": self.make, "model": self.model, "lens": self.lens}
 
     def stamp(self, image: pyvips.Image) -> pyvips.Image:
-        """The image with this EXIF, and the place where it was taken: nobody's business, so it must not come out."""
+        """The image with this EXIF, and with a position, which no result may carry."""
         fields = {
             "exif-ifd0-Make": self.make,
             "exif-ifd0-Model": self.model,

@@ -1,4 +1,4 @@
-"""From a picture to the bytes of a file, in each format that the demo uploads."""
+"""Encodes pictures in each format that the demo uploads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pyvips
 
 Encode = Callable[[pyvips.Image], bytes]
 
-# What undoes each EXIF orientation: the pixels as a camera held that way stores them.
-_STORED: dict[int, Callable[[pyvips.Image], pyvips.Image]] = {
+# The inverse of each EXIF orientation: the pixels as a camera that is held that way stores them.
+_INVERSE: dict[int, Callable[[pyvips.Image], pyvips.Image]] = {
     1: lambda image: image,
     2: lambda image: image.fliphor(),
     3: lambda image: image.rot180(),
@@ -21,9 +21,9 @@ _STORED: dict[int, Callable[[pyvips.Image], pyvips.Image]] = {
 }
 
 
-def as_held(image: pyvips.Image, orientation: int) -> pyvips.Image:
-    """The pixels turned or mirrored so that a viewer who obeys ``orientation`` (EXIF, 1 to 8) sees ``image``."""
-    turned = _STORED[orientation](image).copy()
+def turned_by(image: pyvips.Image, orientation: int) -> pyvips.Image:
+    """The pixels turned or mirrored so that a viewer that obeys ``orientation`` (EXIF, 1 to 8) shows ``image``."""
+    turned = _INVERSE[orientation](image).copy()
     turned.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     return turned
 
@@ -79,7 +79,7 @@ def tiff(image: pyvips.Image) -> bytes:
 
 
 def animated_gif(frames: Sequence[pyvips.Image]) -> bytes:
-    """GIF that shows the frames for 0.4 s each, again and again."""
+    """GIF that shows the frames for 0.4 s each, in a loop."""
     column = pyvips.Image.arrayjoin(list(frames), across=1)
     column.set_type(pyvips.GValue.gint_type, "page-height", frames[0].height)
     column.set_type(pyvips.GValue.array_int_type, "delay", [400] * len(frames))

@@ -1,4 +1,4 @@
-"""Where a run of the demo keeps its files, and which of them stay."""
+"""The folder of one run of the demo: its contact sheet stays, logs and database are removed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class FolderError(Exception):
     """The folder cannot be used. The message says what to do."""
 
 
-class Folder:
-    """A folder with the contact sheet, and one inside for what the services write."""
+class DemoFolder:
+    """A folder with the contact sheet, and a folder inside for what the services write."""
 
     def __init__(self, chosen: Path | None) -> None:
-        """Make it; one below the system's folder for temporary files where none was chosen. Raises FolderError."""
+        """Make the chosen folder, or a new one for temporary files. Raises FolderError."""
         try:
             self.path = self._make(chosen.resolve()) if chosen else Path(tempfile.mkdtemp(prefix="yurt-demo-"))
         except OSError as error:
@@ -34,7 +34,7 @@ class Folder:
         return self.path / SHEET
 
     def tidy(self) -> None:
-        """Remove what the services wrote, and the folder if nothing else is in it."""
+        """Remove what the services wrote, and the folder itself if nothing else is in it."""
         shutil.rmtree(self.services, ignore_errors=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()

@@ -1,4 +1,4 @@
-"""One photo and all that was found of it, brought together from both buckets and the ledger."""
+"""Brings together what both buckets and the ledger hold of each photo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.demo.photos import SamplePhoto
-from infra.demo.results import Stored
+from infra.demo.results import StoredObject
 from infra.demo.watch import DemoSnapshot, ParkedPhoto
 from webhook.config import Pipeline
 from workers.handlers.photo.options import PhotoOptions
@@ -18,19 +18,19 @@ METADATA = "metadata.json"
 
 @dataclass(frozen=True, slots=True)
 class PhotoResult:
-    """One photo's."""
+    """A photo, and what was found of it in the buckets and in the ledger."""
 
     key: str
     photo: SamplePhoto
     etag: str | None
-    """Of the input, as the store lists it. None: it is not there."""
-    outputs: Mapping[str, Stored]
+    """Of the input, as the store lists it. None: the store has no such object."""
+    outputs: Mapping[str, StoredObject]
     """By name."""
     parked: ParkedPhoto | None
 
     @property
     def manifest(self) -> Manifest | None:
-        """What lies at ``result.json``; None where nothing does, or something else than a manifest."""
+        """The manifest at ``result.json``; None where there is none, or the object is not a manifest."""
         stored = self.outputs.get(MANIFEST)
         try:
             return Manifest.decode(stored.content) if stored else None
@@ -40,45 +40,43 @@ class PhotoResult:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Everything there is to verify."""
+    """Everything that is verified: a result for each photo, unexpected objects, and the last snapshot."""
 
     name: str
-    """The pipeline's."""
+    """Of the pipeline."""
     pipeline: Pipeline
-    findings: Sequence[PhotoResult]
-    strays: Sequence[str]
-    """Objects in either bucket that belong to no photo."""
-    last: DemoSnapshot
+    results: Sequence[PhotoResult]
+    unexpected: Sequence[str]
+    """Objects in either bucket that belong to no photo: ``bucket/key``."""
+    snapshot: DemoSnapshot
+    """Of the services, when all was done."""
 
     @property
     def options(self) -> PhotoOptions:
-        """What the handler was told."""
+        """The options of the photo handler."""
         return PhotoOptions.model_validate(self.pipeline.options)
 
 
-def bring_together(
+def take_inventory(
     name: str,
     pipeline: Pipeline,
     photos: Mapping[str, SamplePhoto],
     inputs: Mapping[str, str],
-    outputs: Mapping[str, Stored],
-    last: DemoSnapshot,
+    outputs: Mapping[str, StoredObject],
+    snapshot: DemoSnapshot,
 ) -> Inventory:
-    """``photos`` and ``inputs`` (ETags) by key, ``outputs`` by their own keys."""
-    prefixes = {key: f"{pipeline.output.prefix}{key}/" for key in photos}
-    parked = {row.key: row for row in last.parked}
-    owned = {key: {k: v for k, v in outputs.items() if k.startswith(prefix)} for key, prefix in prefixes.items()}
-    findings = [
-        PhotoResult(
-            key,
-            photo,
-            inputs.get(key),
-            {full.removeprefix(prefixes[key]): stored for full, stored in owned[key].items()},
-            parked.get(key),
-        )
+    """Assign every object to its photo. ``photos`` and ``inputs`` (ETags) by key, ``outputs`` by their own keys."""
+    parked = {row.key: row for row in snapshot.parked}
+    results = [
+        PhotoResult(key, photo, inputs.get(key), _below(f"{pipeline.output.prefix}{key}/", outputs), parked.get(key))
         for key, photo in photos.items()
     ]
-    known = {full for mine in owned.values() for full in mine}
-    strays = [f"{pipeline.input.bucket}/{key}" for key in inputs if key not in photos]
-    strays += [f"{pipeline.output.bucket}/{key}" for key in outputs if key not in known]
-    return Inventory(name, pipeline, findings, sorted(strays), last)
+    known = {f"{pipeline.output.prefix}{result.key}/{name}" for result in results for name in result.outputs}
+    unexpected = [f"{pipeline.input.bucket}/{key}" for key in inputs if key not in photos]
+    unexpected += [f"{pipeline.output.bucket}/{key}" for key in outputs if key not in known]
+    return Inventory(name, pipeline, results, sorted(unexpected), snapshot)
+
+
+def _below(prefix: str, outputs: Mapping[str, StoredObject]) -> dict[str, StoredObject]:
+    """The outputs below a prefix, by the rest of their keys."""
+    return {key.removeprefix(prefix): stored for key, stored in outputs.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Capitals of 5 × 7 dots: a fresh machine may have no font at all."""
+"""Draws text in capitals of 5 × 7 dots: a fresh machine may have no font."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _LETTERS = {
 
 
 def lettering(text: str, height: int) -> pyvips.Image:
-    """One band of 8 bits, 255 where there is ink, 0 elsewhere, at most ``height`` pixels high.
+    """Draw text: one band of 8 bits, 255 where there is ink, 0 elsewhere, at most ``height`` pixels high.
 
     Capitals, digits and `` -+%/.`` are drawn; any other character leaves a gap.
     """

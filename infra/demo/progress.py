@@ -1,4 +1,4 @@
-"""What is to be seen while it runs: bars in a terminal, lines where there is none."""
+"""Shows the progress of the demo: bars in a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,44 +22,45 @@ _LINE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """How far things are."""
+class DemoProgress:
+    """Numbers of uploads and objects at one time."""
 
     uploaded: int
     uploads: int
+    """To be made, those included that overwrite an object."""
     objects: int
     """To be uploaded."""
-    seen: DemoSnapshot
+    snapshot: DemoSnapshot
 
     @property
     def noticed(self) -> int:
         """Objects that the ledger knows of."""
-        return self.seen.objects()
+        return self.snapshot.objects()
 
     @property
     def leased(self) -> int:
-        """Objects in the hands of workers."""
-        return self.seen.objects("leased")
+        """Objects that a worker has a lease on."""
+        return self.snapshot.objects("leased")
 
     @property
     def done(self) -> int:
         """Objects with a result."""
-        return self.seen.objects("done")
+        return self.snapshot.objects("done")
 
     @property
     def parked(self) -> int:
-        """Objects given up."""
-        return self.seen.objects("parked")
+        """Parked objects."""
+        return self.snapshot.objects("parked")
 
 
 class View(Protocol):
-    """Somewhere to show it."""
+    """Shows notes and progress."""
 
     def note(self, text: str) -> None:
-        """Something happened."""
+        """Show that something happened."""
 
-    def show(self, stand: Stand) -> None:
-        """Things stand like this now."""
+    def show(self, progress: DemoProgress) -> None:
+        """Show the newest numbers."""
 
     def __enter__(self) -> Self: ...
 
@@ -79,27 +80,27 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started_at = time.monotonic()
-        self._said_at = 0.0
-        self._said = ""
+        self._printed_at = 0.0
+        self._printed = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def note(self, text: str) -> None:
-        """One line."""
+        """Print a line."""
         self._print(text)
 
-    def show(self, stand: Stand) -> None:
-        """One line, if there is something new in it."""
+    def show(self, progress: DemoProgress) -> None:
+        """Print a line if a number changed and the last line is a second old."""
         line = (
-            f"uploaded {stand.uploaded}/{stand.uploads} → noticed {stand.noticed} → leased {stand.leased} → "
-            f"done {stand.done}, parked {stand.parked}; {_workers(stand.seen)}"
+            f"uploaded {progress.uploaded}/{progress.uploads} → noticed {progress.noticed} → "
+            f"leased {progress.leased} → done {progress.done}, parked {progress.parked}; {_workers(progress.snapshot)}"
         )
-        if line != self._said and time.monotonic() - self._said_at >= _LINE_SECONDS:
-            self._said, self._said_at = line, time.monotonic()
+        if line != self._printed and time.monotonic() - self._printed_at >= _LINE_SECONDS:
+            self._printed, self._printed_at = line, time.monotonic()
             self._print(line)
 
     def _print(self, text: str) -> None:
@@ -113,7 +114,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started_at = time.monotonic()
-        self._stand: Stand | None = None
+        self._progress: DemoProgress | None = None
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=10, transient=True)
 
     def __enter__(self) -> Self:
@@ -126,37 +127,37 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def note(self, text: str) -> None:
-        """One line above the bars."""
+        """Print a line above the bars."""
         elapsed = time.monotonic() - self._started_at
         self._console.print(Text.assemble((f"{elapsed:5.1f} s  ", "dim"), text))
 
-    def show(self, stand: Stand) -> None:
-        """Drawn at the next refresh."""
-        self._stand = stand
+    def show(self, progress: DemoProgress) -> None:
+        """Draw the numbers at the next refresh."""
+        self._progress = progress
 
     def _render(self) -> RenderableType:
         elapsed = f"{time.monotonic() - self._started_at:5.1f} s"
-        if self._stand is None:
+        if self._progress is None:
             return Text(elapsed, style="dim")
-        return Padding(Group(_bars(self._stand), Text(elapsed, style="dim")), (1, 0, 0, 0))
+        return Padding(Group(_bars(self._progress), Text(elapsed, style="dim")), (1, 0, 0, 0))
 
 
-def _bars(stand: Stand) -> Table:
+def _bars(progress: DemoProgress) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(width=_BAR_COLUMNS)
     grid.add_column(justify="right")
     rows = (
-        ("uploaded", stand.uploaded, stand.uploads, "blue"),
-        ("noticed", stand.noticed, stand.objects, "cyan"),
-        ("leased", stand.leased, stand.objects, "yellow"),
-        ("done", stand.done, stand.objects, "green"),
+        ("uploaded", progress.uploaded, progress.uploads, "blue"),
+        ("noticed", progress.noticed, progress.objects, "cyan"),
+        ("leased", progress.leased, progress.objects, "yellow"),
+        ("done", progress.done, progress.objects, "green"),
     )
     for name, number, total, colour in rows:
         grid.add_row(name, _bar(number, total, colour), f"{number} of {total}")
-    grid.add_row("parked", _bar(stand.parked, stand.objects, "red"), f"{stand.parked}")
-    grid.add_row("workers", Text("▲ " * stand.seen.workers("ready") + "△ " * _not_ready(stand.seen)), "")
-    grid.add_row("", Text(_workers(stand.seen), style="dim"), "")
+    grid.add_row("parked", _bar(progress.parked, progress.objects, "red"), f"{progress.parked}")
+    grid.add_row("workers", Text("▲ " * progress.snapshot.workers("ready") + "△ " * _not_ready(progress.snapshot)), "")
+    grid.add_row("", Text(_workers(progress.snapshot), style="dim"), "")
     return grid
 
 
@@ -166,16 +167,16 @@ def _bar(number: int, total: int, colour: str) -> ProgressBar:
     )
 
 
-def _not_ready(seen: DemoSnapshot) -> int:
-    return seen.workers() - seen.workers("ready")
+def _not_ready(snapshot: DemoSnapshot) -> int:
+    return snapshot.workers() - snapshot.workers("ready")
 
 
-def _workers(seen: DemoSnapshot) -> str:
-    return f"workers alive {seen.workers()}, minted {seen.minted}, slain {seen.slain}"
+def _workers(snapshot: DemoSnapshot) -> str:
+    return f"workers alive {snapshot.workers()}, minted {snapshot.minted}, slain {snapshot.slain}"
 
 
-def news(before: DemoSnapshot | None, now: DemoSnapshot) -> Iterator[str]:
-    """What happened between two looks, a sentence each."""
+def changes_between(before: DemoSnapshot | None, now: DemoSnapshot) -> Iterator[str]:
+    """What happened between two snapshots, a sentence each."""
     counts = (
         ("minted", now.minted - (before.minted if before else 0)),
         ("slain", now.slain - (before.slain if before else 0)),

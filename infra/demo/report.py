@@ -1,4 +1,4 @@
-"""The demo's outcome in numbers, each of them counted."""
+"""Counts the demo's outcome, and renders it as the table at the end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.demo.inventory import Inventory
-from infra.demo.upload import Answered
+from infra.demo.upload import CompletedUploads
 
 
-class Latency(BaseModel):
-    """Milliseconds."""
+class DemoLatency(BaseModel):
+    """Percentiles in milliseconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,8 +23,8 @@ class Latency(BaseModel):
     p95: int
 
 
-class Report(BaseModel):
-    """What ``yurt demo --json`` prints."""
+class DemoReport(BaseModel):
+    """The numbers that ``yurt demo --json`` prints."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,9 +33,9 @@ class Report(BaseModel):
     events: int
     """Events that reached the control plane."""
     duplicates: int
-    """Events recognised as the very delivery heard before."""
+    """Events recognised as a delivery that was received before."""
     stale: int
-    """Events proven older than what was known. Tigris sends nothing to prove it by: then it is 0."""
+    """Events proven older than the known version. Tigris sends no order to prove it by: then it is 0."""
     coalesced: int
     """Events that joined a change that was waiting already."""
     quarantined: int
@@ -43,94 +43,94 @@ class Report(BaseModel):
     done: int
     """Objects with a result."""
     parked: int
-    """Objects given up."""
+    """Objects parked."""
     unchanged: int
-    """Changes that turned out to be none: the store answered 304."""
+    """Changes whose content had not changed: the store answered 304."""
     minted: int
     slain: int
-    upload_to_result_ms: Latency
+    upload_to_result_ms: DemoLatency
     """From the answer to an object's last PUT to the moment at which its manifest was written. Both are read from
     this machine's clock; the manifest's own PUT, some milliseconds, comes on top."""
     seconds: float
-    """All of it, with starting and stopping."""
+    """Of the whole demo, starting and stopping included."""
     verified: bool
 
 
-def report(found: Inventory, answered: Answered, seconds: float, faults: Sequence[str]) -> Report:
-    """Count everything."""
-    last = found.last
-    return Report(
-        uploads=answered.puts,
-        events=last.received,
-        duplicates=last.event("duplicate"),
-        stale=last.event("stale"),
-        coalesced=last.event("coalesced"),
-        quarantined=last.event("quarantined"),
-        done=last.objects("done"),
-        parked=last.objects("parked"),
-        unchanged=last.change("unchanged"),
-        minted=last.minted,
-        slain=last.slain,
-        upload_to_result_ms=_latency(found, answered.at),
+def make_report(inventory: Inventory, uploads: CompletedUploads, seconds: float, problems: Sequence[str]) -> DemoReport:
+    """Count everything. ``seconds``: of the whole demo; ``problems``: what verification found."""
+    snapshot = inventory.snapshot
+    return DemoReport(
+        uploads=uploads.puts,
+        events=snapshot.received,
+        duplicates=snapshot.event("duplicate"),
+        stale=snapshot.event("stale"),
+        coalesced=snapshot.event("coalesced"),
+        quarantined=snapshot.event("quarantined"),
+        done=snapshot.objects("done"),
+        parked=snapshot.objects("parked"),
+        unchanged=snapshot.change("unchanged"),
+        minted=snapshot.minted,
+        slain=snapshot.slain,
+        upload_to_result_ms=_latency(inventory, uploads.answered_at),
         seconds=round(seconds, 1),
-        verified=not faults,
+        verified=not problems,
     )
 
 
-def summary(told: Report, found: Inventory, sheet: str) -> RenderableType:
-    """The table at the end."""
+def summary(report: DemoReport, inventory: Inventory, sheet: str) -> RenderableType:
+    """The tables at the end. ``sheet``: the path of the contact sheet."""
     table = Table(title="What happened", title_justify="left", title_style="bold", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
-    for name, number, note in _rows(told, found):
+    for name, number, note in _rows(report, inventory):
         table.add_row(name, number, note)
     parts: list[RenderableType] = [table]
-    parts += [_parked(found)] if told.parked else []
+    parts += [_parked(inventory)] if report.parked else []
     return Group(*parts, Text.assemble("Contact sheet: ", (sheet, "bold")))
 
 
-def _rows(told: Report, found: Inventory) -> list[tuple[str, str, str]]:
-    hub = found.last.hub
-    repeated = (
-        f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order, and dropped "
-        f"{hub.dropped}: finding those takes a sweep, which is yet to come"
+def _rows(report: DemoReport, inventory: Inventory) -> list[tuple[str, str, str]]:
+    hub = inventory.snapshot.hub
+    disorder = (
+        f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order; it dropped "
+        f"{hub.dropped}, whose objects the next sweep would find"
     )
-    latency = told.upload_to_result_ms
+    latency = report.upload_to_result_ms
     return [
-        ("uploads", f"{told.uploads}", f"of {len(found.findings)} objects"),
-        ("events received", f"{told.events}", repeated),
-        ("duplicates", f"{told.duplicates}", "the very delivery heard before"),
-        ("stale", f"{told.stale}", "proven older; Tigris sends nothing to prove it by"),
-        ("coalesced", f"{told.coalesced}", "joined a change that was waiting already"),
-        ("unchanged", f"{told.unchanged}", "looked at again: the content was the same (304)"),
-        ("quarantined", f"{told.quarantined}", "could not be read"),
-        ("objects done", f"{told.done}", ""),
-        ("objects parked", f"{told.parked}", ""),
-        ("workers minted, slain", f"{told.minted}, {told.slain}", ""),
-        ("upload → result", f"{latency.p50} / {latency.p95} ms", "p50 / p95, events held back and booting included"),
-        ("seconds", f"{told.seconds}", ""),
+        ("uploads", f"{report.uploads}", f"of {len(inventory.results)} objects"),
+        ("events received", f"{report.events}", disorder),
+        ("duplicates", f"{report.duplicates}", "deliveries that were received before"),
+        ("stale", f"{report.stale}", "proven older; Tigris sends no order to prove it by"),
+        ("coalesced", f"{report.coalesced}", "joined a change that was already waiting"),
+        ("unchanged", f"{report.unchanged}", "fetched again, but the content was the same (304)"),
+        ("quarantined", f"{report.quarantined}", "could not be read"),
+        ("objects done", f"{report.done}", "have all their results"),
+        ("objects parked", f"{report.parked}", "two files are broken on purpose"),
+        ("workers minted, slain", f"{report.minted}, {report.slain}", "started for the photos, ended when idle"),
+        ("upload → result", f"{latency.p50} / {latency.p95} ms", "p50 / p95, with starting workers and late events"),
+        ("seconds", f"{report.seconds}", "with starting and stopping everything"),
     ]
 
 
-def _parked(found: Inventory) -> Table:
+def _parked(inventory: Inventory) -> Table:
     table = Table(title="Parked", title_justify="left", title_style="bold")
     for heading in ("object", "reason", "why"):
         table.add_column(heading, overflow="fold")
-    for row in found.last.parked:
+    for row in inventory.snapshot.parked:
         table.add_row(Text(row.key), Text(row.reason), Text(row.message))
     return table
 
 
-def _latency(found: Inventory, answered_at: Mapping[str, float]) -> Latency:
-    taken = sorted(
-        round((manifest.finished_at.timestamp() - answered_at[finding.key]) * 1000)
-        for finding in found.findings
-        if finding.key in answered_at and (manifest := finding.manifest)
+def _latency(inventory: Inventory, answered_at: Mapping[str, float]) -> DemoLatency:
+    latencies = sorted(
+        round((manifest.finished_at.timestamp() - answered_at[result.key]) * 1000)
+        for result in inventory.results
+        if result.key in answered_at and (manifest := result.manifest)
     )
-    return Latency(p50=_nearest_rank(taken, 0.50), p95=_nearest_rank(taken, 0.95))
+    return DemoLatency(p50=_nearest_rank(latencies, 0.50), p95=_nearest_rank(latencies, 0.95))
 
 
 def _nearest_rank(ordered: Sequence[int], share: float) -> int:
-    """The smallest value that so large a share of all does not exceed; 0 where there are none."""
+    """The percentile by the nearest-rank method; 0 where there are no values."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0

@@ -1,4 +1,4 @@
-"""What lies in the buckets when all is done."""
+"""Lists and reads the objects of a bucket with plain boto3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.interrupts import Stop
+from infra.interrupts import Interrupts
 
 _THREADS = 4
 _MAX_OBJECTS = 2_000
@@ -22,8 +22,8 @@ class ResultsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """One object of a bucket."""
+class StoredObject:
+    """One object of a bucket, with its content."""
 
     etag: str
     content: bytes
@@ -33,32 +33,32 @@ class Stored:
 
 
 def listing(s3: Any, bucket: str, prefix: str = "") -> dict[str, str]:
-    """ETags, without quotes, of about 2,000 objects at most, by key. Raises ResultsError."""
-    found: dict[str, str] = {}
+    """ETags, without quotes, by key, of about 2,000 objects at most. Raises ResultsError."""
+    etags: dict[str, str] = {}
     with _reading(bucket):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            found |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", ())}
-            if len(found) >= _MAX_OBJECTS:
+            etags |= {item["Key"]: item["ETag"].strip('"') for item in page.get("Contents", ())}
+            if len(etags) >= _MAX_OBJECTS:
                 break
-    return found
+    return etags
 
 
-def read(s3: Any, bucket: str, keys: Iterable[str], stop: Stop) -> dict[str, Stored]:
-    """The objects of these keys. Raises Interrupted, ResultsError."""
+def read(s3: Any, bucket: str, keys: Iterable[str], interrupts: Interrupts) -> dict[str, StoredObject]:
+    """Read the objects of these keys. Raises Interrupted, ResultsError."""
 
-    def one(key: str) -> Stored:
-        stop.check()
-        answer = s3.get_object(Bucket=bucket, Key=key)
-        return Stored(
-            etag=answer["ETag"].strip('"'),
-            content=answer["Body"].read(_MAX_BYTES),
-            content_type=answer["ContentType"],
-            metadata={name.lower(): value for name, value in answer["Metadata"].items()},
+    def get(key: str) -> StoredObject:
+        interrupts.check()
+        response = s3.get_object(Bucket=bucket, Key=key)
+        return StoredObject(
+            etag=response["ETag"].strip('"'),
+            content=response["Body"].read(_MAX_BYTES),
+            content_type=response["ContentType"],
+            metadata={name.lower(): value for name, value in response["Metadata"].items()},
         )
 
-    wanted = list(keys)
+    names = list(keys)
     with _reading(bucket), ThreadPoolExecutor(_THREADS, thread_name_prefix="results") as pool:
-        return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        return dict(zip(names, pool.map(get, names), strict=True))
 
 
 @contextmanager

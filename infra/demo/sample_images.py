@@ -1,6 +1,6 @@
-"""Pictures that look like photos: a yurt in a landscape, with a coloured square in every corner.
+"""Draws sample images: a yurt in a landscape, with a coloured square in every corner.
 
-The squares say which way up a picture is, and whether it is mirrored, to whoever can only see its pixels.
+The squares show which way up an image is, and whether it is mirrored, to code that sees only its pixels.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ SQUARE = 0.14
 """Side of a square, of the picture's shorter side."""
 
 _DRAWN = 640
-"""Pixels: a larger picture is drawn so large and then enlarged, as drawing is what takes the time."""
+"""Pixels: a larger picture is drawn at this size and then enlarged, as drawing takes the most time."""
 _GRAINED = 1600
 """Pixels: a picture that is larger still gets its grain at this size."""
 _GRAIN_TILE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Mood:
-    """Light and land."""
+class Palette:
+    """The colours of one landscape."""
 
     zenith: RGB
     horizon: RGB
@@ -52,24 +52,24 @@ class Mood:
     felt: RGB
 
 
-MOODS = (
-    Mood((64, 120, 190), (214, 226, 228), (74, 106, 66), (255, 250, 226), (236, 228, 212)),
-    Mood((52, 52, 104), (242, 158, 108), (72, 52, 70), (255, 214, 150), (210, 190, 180)),
-    Mood((94, 146, 186), (246, 224, 188), (176, 136, 84), (255, 246, 214), (240, 230, 206)),
-    Mood((14, 20, 48), (58, 74, 116), (24, 34, 48), (226, 230, 240), (148, 150, 166)),
-    Mood((150, 166, 182), (222, 228, 232), (122, 136, 128), (250, 250, 246), (226, 224, 220)),
-    Mood((40, 96, 128), (168, 212, 206), (40, 84, 84), (250, 244, 214), (226, 222, 206)),
+PALETTES = (
+    Palette((64, 120, 190), (214, 226, 228), (74, 106, 66), (255, 250, 226), (236, 228, 212)),
+    Palette((52, 52, 104), (242, 158, 108), (72, 52, 70), (255, 214, 150), (210, 190, 180)),
+    Palette((94, 146, 186), (246, 224, 188), (176, 136, 84), (255, 246, 214), (240, 230, 206)),
+    Palette((14, 20, 48), (58, 74, 116), (24, 34, 48), (226, 230, 240), (148, 150, 166)),
+    Palette((150, 166, 182), (222, 228, 232), (122, 136, 128), (250, 250, 246), (226, 224, 220)),
+    Palette((40, 96, 128), (168, 212, 206), (40, 84, 84), (250, 244, 214), (226, 222, 206)),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What is to be drawn."""
+class SampleImage:
+    """The description of an image; ``draw`` makes it."""
 
     width: int
     height: int
     caption: str
-    mood: Mood = MOODS[0]
+    palette: Palette = PALETTES[0]
     corners: Corners = CORNERS
     seed: int = 0
 
@@ -94,19 +94,19 @@ def square_centres(width: int, height: int) -> list[tuple[int, int]]:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
-def _landscape(scene: Scene, width: int, height: int) -> pyvips.Image:
-    random = Random(scene.seed)
-    mood = scene.mood
+def _landscape(sample: SampleImage, width: int, height: int) -> pyvips.Image:
+    random = Random(sample.seed)
+    palette = sample.palette
     # Kept in memory: libvips would work each out again wherever it is used.
     down = (pyvips.Image.xyz(1, height)[1] / height).replicate(width, 1).copy_memory()
     across = (pyvips.Image.xyz(width, 1)[0] / width).replicate(1, height).copy_memory()
-    image = _between(mood.zenith, mood.horizon, (down * 1.5).minpair(1.0))
-    image = _sun(image, across, down, mood, random, width / height)
+    image = _between(palette.zenith, palette.horizon, (down * 1.5).minpair(1.0))
+    image = _sun(image, across, down, palette, random, width / height)
     for depth in (0.66, 0.36, 0.0):
         ridge = _ridge(width, random, depth).replicate(1, height)
-        colour = [round(land + (sky - land) * depth) for land, sky in zip(mood.land, mood.horizon, strict=True)]
+        colour = [round(land + (sky - land) * depth) for land, sky in zip(palette.land, palette.horizon, strict=True)]
         image = _paint(image, (down - ridge) * height, colour)
-    return _yurt(image, across * (width / height), down, mood, random, width / height)
+    return _yurt(image, across * (width / height), down, palette, random, width / height)
 
 
 def _enlarged(image: pyvips.Image, width: int, height: int) -> pyvips.Image:
@@ -121,12 +121,12 @@ def _between(top: RGB, bottom: RGB, share: pyvips.Image) -> pyvips.Image:
 
 
 def _sun(
-    image: pyvips.Image, across: pyvips.Image, down: pyvips.Image, mood: Mood, random: Random, aspect: float
+    image: pyvips.Image, across: pyvips.Image, down: pyvips.Image, palette: Palette, random: Random, aspect: float
 ) -> pyvips.Image:
     x, y = random.uniform(0.2, 0.8), random.uniform(0.14, 0.34)
     distance = ((across - x) * aspect).complexform(down - y).abs()
     glow = (distance * -6).exp() * 0.5 + (0.05 - distance).linear(300, 0.5).maxpair(0.0)
-    return (glow * 255).cast("uchar").ifthenelse(list(mood.sun), image, blend=True)
+    return (glow * 255).cast("uchar").ifthenelse(list(palette.sun), image, blend=True)
 
 
 def _ridge(width: int, random: Random, depth: float) -> pyvips.Image:
@@ -139,7 +139,7 @@ def _ridge(width: int, random: Random, depth: float) -> pyvips.Image:
 
 
 def _yurt(
-    image: pyvips.Image, across: pyvips.Image, down: pyvips.Image, mood: Mood, random: Random, aspect: float
+    image: pyvips.Image, across: pyvips.Image, down: pyvips.Image, palette: Palette, random: Random, aspect: float
 ) -> pyvips.Image:
     """Walls, roof, crown and door. ``across`` is in units of the height."""
     height = image.height
@@ -152,8 +152,14 @@ def _yurt(
     crown = _inside(half * 0.24 - beside, down - roof_top + half * 0.07, roof_top + half * 0.06 - down)
     band = _inside(half - beside, down - wall_top - half * 0.04, wall_top + half * 0.12 - down)
     door = _inside(half * 0.2 - beside, down - wall_top - half * 0.12, ground - down)
-    shade = [round(part * 0.82) for part in mood.felt]
-    painted = ((walls, mood.felt), (roof, shade), (band, (176, 66, 52)), (door, (116, 52, 44)), (crown, (70, 50, 46)))
+    shade = [round(part * 0.82) for part in palette.felt]
+    painted = (
+        (walls, palette.felt),
+        (roof, shade),
+        (band, (176, 66, 52)),
+        (door, (116, 52, 44)),
+        (crown, (70, 50, 46)),
+    )
     for region, colour in painted:
         image = _paint(image, region * height, list(colour))
     return image

@@ -1,4 +1,4 @@
-"""The whole demo: services, photos, uploads, waiting, verification."""
+"""Runs the demo: starts the services, makes and uploads photos, waits for the results, and collects them."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import stack
-from infra.demo.inventory import Inventory, bring_together
-from infra.demo.photos import Plan, SamplePhoto, plans
-from infra.demo.progress import Stand, View, news
+from infra.demo.inventory import Inventory, take_inventory
+from infra.demo.photos import MakePhotos, SamplePhoto, photo_makers
+from infra.demo.progress import DemoProgress, View, changes_between
 from infra.demo.results import ResultsError, listing, read
-from infra.demo.upload import Answered, Moments, UploadError, Uploads, uploading
+from infra.demo.upload import CompletedUploads, PipelineSignals, UploadError, Uploads, uploading
 from infra.demo.watch import DemoSnapshot, Watcher
-from infra.interrupts import Stop
+from infra.interrupts import Interrupts
 from webhook.config import Config, Pipeline
 
 IDLE_SECONDS = 3
-"""A worker that had nothing to do for so long is slain."""
+"""An idle worker is slain after so long: the demo should end soon."""
 _SETTLE_SECONDS = 150.0
 _SLAIN_SECONDS = 60.0
 _MOST_WORKERS = 20
 
 DISORDER = ("--batch=8", "--duplicates=0.25", "--reorder=0.5", "--hold=0.15", "--hold-seconds=2")
-"""What the bucket does to its events. It drops none: an event that never comes is found by comparing listings with
-the ledger, and that is not a part of Yurt yet."""
+"""What the bucket does to its events. It drops none: the next sweep finds the object of a lost event, but sweeps run
+hours apart and the demo ends within a minute."""
 
 
-class UnfitError(Exception):
-    """The configuration is not one that the demo can run on. The message says why."""
+class UnsuitableConfigError(Exception):
+    """The demo cannot run on this configuration. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What the demo runs on."""
+class DemoSetup:
+    """The configuration, the folder and the seed of one run of the demo."""
 
     config: Config
     config_path: Path
     name: str
-    """The pipeline's."""
+    """Of the pipeline."""
     folder: Path
     """For logs, the database and the workers' files. Must not hold those of another run."""
     environment: Mapping[str, str]
@@ -51,7 +51,7 @@ class Setting:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The one that the photos go through."""
+        """The pipeline that handles the photos."""
         return self.config.pipelines[self.name]
 
     def overrides(self) -> dict[str, str]:
@@ -63,49 +63,49 @@ class Setting:
             "YURT_SERVER__PUBLIC_URL": "",
             f"{pool}IDLE_SECONDS": str(IDLE_SECONDS),
             f"{pool}MINIMUM": "0",
-            f"{pool}LIMIT": str(_workers()),
+            f"{pool}LIMIT": str(_worker_limit()),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOutcome:
-    """What came of it."""
+    """Everything that is to be verified and reported."""
 
-    found: Inventory
-    answered: Answered
+    inventory: Inventory
+    uploads: CompletedUploads
 
 
-def play(setting: Setting, view: View, stop: Stop) -> DemoOutcome:
-    """Run it all, and leave no process behind.
+def run_demo(setup: DemoSetup, view: View, interrupts: Interrupts) -> DemoOutcome:
+    """Run the demo to its end, and leave no process behind.
 
-    Raises Interrupted, StackError, UploadError, ResultsError, WatchError, UnfitError.
+    Raises Interrupted, StackError, UploadError, ResultsError, WatchError, UnsuitableConfigError.
     """
-    with _painting(setting.seed, stop) as painted:
+    with _making_photos(setup.seed, interrupts) as made:
         view.note("starting the bucket, the database and the control plane; making photos meanwhile")
-        with _services(setting, view, stop) as running:
-            photos = _by_key(setting, [photo for future in painted for photo in future.result()])
-            return _travel(setting, running, photos, view, stop)
+        with _services(setup, view, interrupts) as running:
+            photos = _by_key(setup, [photo for future in made for photo in future.result()])
+            return _upload_and_collect(setup, running, photos, view, interrupts)
 
 
 @contextmanager
-def _painting(seed: int, stop: Stop) -> Iterator[list[Future[list[SamplePhoto]]]]:
-    """The photos, being made on two threads while the services start."""
-    painters = ThreadPoolExecutor(2, thread_name_prefix="photos")
+def _making_photos(seed: int, interrupts: Interrupts) -> Iterator[list[Future[list[SamplePhoto]]]]:
+    """Make the photos on two threads while the services start."""
+    pool = ThreadPoolExecutor(2, thread_name_prefix="photos")
     try:
-        yield [painters.submit(_paint, plan, stop) for plan in plans(seed)]
+        yield [pool.submit(_make, make, interrupts) for make in photo_makers(seed)]
     finally:
-        painters.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _services(setting: Setting, view: View, stop: Stop) -> Iterator[stack.Stack]:
+def _services(setup: DemoSetup, view: View, interrupts: Interrupts) -> Iterator[stack.Stack]:
     with stack.running(
-        setting.config,
-        setting.config_path,
-        setting.folder,
-        bucket_options=[*DISORDER, f"--seed={setting.seed}"],
-        environment=setting.overrides(),
-        stop=stop,
+        setup.config,
+        setup.config_path,
+        setup.folder,
+        bucket_options=[*DISORDER, f"--seed={setup.seed}"],
+        environment=setup.overrides(),
+        interrupts=interrupts,
     ) as running:
         view.note(f"the bucket listens at {running.endpoint}, the control plane at {running.url}; no worker runs")
         try:
@@ -114,100 +114,105 @@ def _services(setting: Setting, view: View, stop: Stop) -> Iterator[stack.Stack]
             view.note("stopping the workers, the control plane, the database and the bucket")
 
 
-def _travel(
-    setting: Setting, running: stack.Stack, photos: Mapping[str, SamplePhoto], view: View, stop: Stop
+def _upload_and_collect(
+    setup: DemoSetup, running: stack.Stack, photos: Mapping[str, SamplePhoto], view: View, interrupts: Interrupts
 ) -> DemoOutcome:
     s3 = running.s3()
-    moments = Moments()
-    pipeline = setting.pipeline
+    signals = PipelineSignals()
+    pipeline = setup.pipeline
     view.note(f"uploading {len(photos)} photos to {pipeline.input}")
     with (
-        Watcher(running, setting.name, pipeline.pool, stop) as watcher,
-        uploading(s3, pipeline.input.bucket, photos, moments) as uploads,
+        Watcher(running, setup.name, pipeline.pool, interrupts) as watcher,
+        uploading(s3, pipeline.input.bucket, photos, signals) as uploads,
     ):
-        watch = _Watch(watcher, uploads, photos, moments, view)
+        waiting = _Waiting(watcher, uploads, photos, signals, view)
         try:
-            watch.until(watch.settled, _SETTLE_SECONDS, "everything is done or parked")
-            last = watch.until(watch.slain, _SLAIN_SECONDS, "no worker is left")
+            waiting.until(waiting.settled, _SETTLE_SECONDS, "everything is done or parked")
+            snapshot = waiting.until(waiting.slain, _SLAIN_SECONDS, "no worker is left")
             view.note("verifying every result")
             inputs = listing(s3, pipeline.input.bucket)
-            outputs = read(s3, pipeline.output.bucket, listing(s3, pipeline.output.bucket), stop)
+            outputs = read(s3, pipeline.output.bucket, listing(s3, pipeline.output.bucket), interrupts)
         except (UploadError, ResultsError):
-            running.check()  # a bucket that is gone has more to say than who missed it
+            running.check()  # names the log of a bucket that has ended, which says more than a refused connection
             raise
-        return DemoOutcome(bring_together(setting.name, pipeline, photos, inputs, outputs, last), uploads.answered)
+        return DemoOutcome(take_inventory(setup.name, pipeline, photos, inputs, outputs, snapshot), uploads.completed)
 
 
-class _Watch:
-    """Looks until something is so."""
+class _Waiting:
+    """Takes snapshots and shows them until a condition is met."""
 
     def __init__(
-        self, watcher: Watcher, uploads: Uploads, photos: Mapping[str, SamplePhoto], moments: Moments, view: View
+        self,
+        watcher: Watcher,
+        uploads: Uploads,
+        photos: Mapping[str, SamplePhoto],
+        signals: PipelineSignals,
+        view: View,
     ) -> None:
         self._watcher = watcher
         self._uploads = uploads
         self._objects = len(photos)
         self._puts = sum(1 + len(photo.earlier) for photo in photos.values())
-        self._moments = moments
+        self._signals = signals
         self._view = view
         self._before: DemoSnapshot | None = None
 
     def until(self, reached: Callable[[DemoSnapshot], bool], seconds: float, what: str) -> DemoSnapshot:
-        """The first look at which it is so, or, with a note, the last one in so many seconds."""
+        """The first snapshot that meets the condition, or the last one before the deadline, with a note."""
         deadline = time.monotonic() + seconds
         while True:
-            # Asked for first: what was uploaded by then can be in what is seen.
+            # Read before the snapshot, which then holds every upload that counts as finished.
             finished = self._uploads.finished
-            seen = self._watcher.look()
-            self._tell(seen)
-            if finished and reached(seen):
-                return seen
+            snapshot = self._watcher.snapshot()
+            self._show(snapshot)
+            if finished and reached(snapshot):
+                return snapshot
             if time.monotonic() > deadline:
                 self._view.note(f"given up after {seconds:g} s of waiting until {what}")
-                return seen
+                return snapshot
 
-    def settled(self, seen: DemoSnapshot) -> bool:
-        """Whether every event has arrived and every object has come to its end."""
-        at_rest = seen.objects("done", "parked", "gone") == seen.objects() >= self._objects
-        return seen.hub.pending == 0 and at_rest
+    def settled(self, snapshot: DemoSnapshot) -> bool:
+        """Whether every event has arrived and every object is done, parked or gone."""
+        at_rest = snapshot.objects("done", "parked", "gone") == snapshot.objects() >= self._objects
+        return snapshot.hub.pending == 0 and at_rest
 
-    def slain(self, seen: DemoSnapshot) -> bool:
+    def slain(self, snapshot: DemoSnapshot) -> bool:
         """Whether no worker is left."""
-        return seen.workers() == 0 and seen.minted == seen.slain
+        return snapshot.workers() == 0 and snapshot.minted == snapshot.slain
 
-    def _tell(self, seen: DemoSnapshot) -> None:
-        for sentence in news(self._before, seen):
+    def _show(self, snapshot: DemoSnapshot) -> None:
+        for sentence in changes_between(self._before, snapshot):
             self._view.note(sentence)
-        if seen.objects("leased"):
-            self._moments.leased.set()
-        if seen.objects("done"):
-            self._moments.published.set()
-        self._view.show(Stand(self._uploads.answered.puts, self._puts, self._objects, seen))
-        self._before = seen
+        if snapshot.objects("leased"):
+            self._signals.leased.set()
+        if snapshot.objects("done"):
+            self._signals.published.set()
+        self._view.show(DemoProgress(self._uploads.completed.puts, self._puts, self._objects, snapshot))
+        self._before = snapshot
 
 
-def _paint(plan: Plan, stop: Stop) -> list[SamplePhoto]:
-    stop.check()
-    return list(plan())
+def _make(make: MakePhotos, interrupts: Interrupts) -> list[SamplePhoto]:
+    interrupts.check()
+    return list(make())
 
 
-def _workers() -> int:
+def _worker_limit() -> int:
     """How many workers make sense here: each handles several photos at once."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(2, min(_MOST_WORKERS, cores))
 
 
 def photo_pipeline(config: Config) -> str:
-    """Name of the pipeline to play on. Raises UnfitError."""
+    """Name of the pipeline that the demo runs on. Raises UnsuitableConfigError."""
     for name, pipeline in config.pipelines.items():
         if pipeline.handler == "photo" and config.pools[pipeline.pool].provider == "local":
             return name
-    raise UnfitError('the demo needs a pipeline with handler = "photo" on a pool with provider = "local"')
+    raise UnsuitableConfigError('the demo needs a pipeline with handler = "photo" on a pool with provider = "local"')
 
 
-def _by_key(setting: Setting, photos: list[SamplePhoto]) -> dict[str, SamplePhoto]:
-    pipeline = setting.pipeline
+def _by_key(setup: DemoSetup, photos: list[SamplePhoto]) -> dict[str, SamplePhoto]:
+    pipeline = setup.pipeline
     keyed = {f"{pipeline.input.prefix}{photo.name}": photo for photo in photos}
     if unwatched := [key for key in keyed if not pipeline.watches(pipeline.input.bucket, key)]:
-        raise UnfitError(f"pipelines.{setting.name}.suffixes leaves out {unwatched[0]}: the demo uploads it")
+        raise UnsuitableConfigError(f"pipelines.{setup.name}.suffixes leaves out {unwatched[0]}: the demo uploads it")
     return keyed

@@ -1,6 +1,6 @@
-"""The contact sheet: one HTML file that needs nothing else. Each photo, what was made of it, and what is known of it.
+"""Renders the contact sheet: one HTML file with each photo, its thumbnails and its metadata.
 
-Names and whatever a camera wrote come from strangers: every text is escaped, and the page may load or run nothing.
+Names and EXIF are untrusted input: every text is escaped, and the page may load or run nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pyvips
 
 from infra.demo.inventory import METADATA, Inventory, PhotoResult
 from infra.demo.photos import ExpectedResult, SamplePhoto
-from infra.demo.report import Report
-from infra.demo.results import Stored
+from infra.demo.report import DemoReport
+from infra.demo.results import StoredObject
 from infra.demo.watch import ParkedPhoto
 
 _EMBEDDED_BYTES = 256 << 10
@@ -43,10 +43,10 @@ _NUMBERS = {
 }
 
 
-def sheet(found: Inventory, told: Report, faults: Sequence[str]) -> str:
-    """The page."""
+def render_sheet(inventory: Inventory, report: DemoReport, problems: Sequence[str]) -> str:
+    """The HTML of the page."""
     style = resources.files("infra.demo").joinpath("sheet.css").read_text()
-    cards = "\n".join(_card(finding, found) for finding in found.findings)
+    cards = "\n".join(_card(result, inventory) for result in inventory.results)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -59,47 +59,47 @@ def sheet(found: Inventory, told: Report, faults: Sequence[str]) -> str:
 </head>
 <body>
 <main>
-<h1>{len(found.findings)} photos, the whole way</h1>
-<p class="lead">Uploaded to {_text(found.pipeline.input)}, announced out of order, some of it twice and some of it late,
-handled by workers that were minted for it and slain after; results in {_text(found.pipeline.output)}.</p>
-{_verdict(faults)}
+<h1>{len(inventory.results)} photos, the whole way</h1>
+<p class="lead">Uploaded to {_text(inventory.pipeline.input)}, announced out of order, some twice and some late, handled
+by workers that were minted for them and slain after; results in {_text(inventory.pipeline.output)}.</p>
+{_verdict(problems)}
 <dl class="numbers">
-{_numbers(told)}
+{_numbers(report)}
 </dl>
 {cards}
 <footer>The squares in the corners are part of each photo: clockwise from the top left they are red, green, blue and
-yellow when it is the right way up; in the one that was overwritten they say which content it is. Originals are shown as
-stored, results as published.</footer>
+yellow when it is the right way up; in the photo that was overwritten they tell its four contents apart. Originals are
+shown as stored, results as published.</footer>
 </main>
 </body>
 </html>
 """
 
 
-def _verdict(faults: Sequence[str]) -> str:
-    if not faults:
+def _verdict(problems: Sequence[str]) -> str:
+    if not problems:
         return '<p class="verdict">Every result was verified.</p>'
-    listed = "".join(f"<li>{_text(fault)}</li>" for fault in faults)
-    return f'<p class="verdict wrong">{len(faults)} things are wrong.</p><ul class="faults">{listed}</ul>'
+    listed = "".join(f"<li>{_text(problem)}</li>" for problem in problems)
+    return f'<p class="verdict wrong">{len(problems)} things are wrong.</p><ul class="faults">{listed}</ul>'
 
 
-def _numbers(told: Report) -> str:
-    values: dict[str, Any] = told.model_dump()
-    latency = told.upload_to_result_ms
+def _numbers(report: DemoReport) -> str:
+    values: dict[str, Any] = report.model_dump()
+    latency = report.upload_to_result_ms
     pairs = [(label, values[field]) for field, label in _NUMBERS.items()]
     pairs += [("upload → result, p50", _duration(latency.p50)), ("upload → result, p95", _duration(latency.p95))]
     return "\n".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in pairs)
 
 
-def _card(finding: PhotoResult, found: Inventory) -> str:
-    state = "parked" if finding.parked else "done" if finding.manifest else "missing"
+def _card(result: PhotoResult, inventory: Inventory) -> str:
+    state = "parked" if result.parked else "done" if result.manifest else "missing"
     return f"""<article class="{state}">
-<header class="photo"><h2><bdi>{_text(finding.photo.name)}</bdi></h2><p>{_text(finding.photo.about)}</p>
+<header class="photo"><h2><bdi>{_text(result.photo.name)}</bdi></h2><p>{_text(result.photo.purpose)}</p>
 <span class="badge {state}">{state}</span></header>
 <div class="row">
-{_original(finding.photo)}
-{_why(finding.parked) if finding.parked else _pictures(finding, found)}
-{_facts(finding)}
+{_original(result.photo)}
+{_why(result.parked) if result.parked else _pictures(result, inventory)}
+{_facts(result)}
 </div>
 </article>"""
 
@@ -125,7 +125,7 @@ def _is_picture(content: bytes) -> bool:
 
 
 def _preview(content: bytes) -> bytes | None:
-    """A small WebP of the pixels as they are stored. None where there are none."""
+    """A small WebP of the pixels as they are stored. None: the file is no picture."""
     try:
         image = pyvips.Image.thumbnail_buffer(
             content, _PREVIEW_PIXELS, size="down", no_rotate=True, output_profile="srgb"
@@ -135,15 +135,15 @@ def _preview(content: bytes) -> bytes | None:
         return None
 
 
-def _pictures(finding: PhotoResult, found: Inventory) -> str:
-    sizes = sorted(found.options.sizes, reverse=True)
-    # The largest one is for looking at, not for a sheet of thirty.
-    shown = [(f"{size}.webp", finding.outputs.get(f"{size}.webp")) for size in sizes[1:3] or sizes]
+def _pictures(result: PhotoResult, inventory: Inventory) -> str:
+    sizes = sorted(inventory.options.sizes, reverse=True)
+    # Thirty pictures of the largest size would make the file too large to open.
+    shown = [(f"{size}.webp", result.outputs.get(f"{size}.webp")) for size in sizes[1:3] or sizes]
     figures = "".join(_thumbnail(name, stored) for name, stored in shown if stored)
     return f'<div class="pictures">{figures or "<p>No thumbnails.</p>"}</div>'
 
 
-def _thumbnail(name: str, stored: Stored) -> str:
+def _thumbnail(name: str, stored: StoredObject) -> str:
     return _figure(stored.content, "image/webp", f"{name}, {_size(len(stored.content))}")
 
 
@@ -159,16 +159,16 @@ def _why(parked: ParkedPhoto) -> str:
     return f'<p class="why"><b>Parked.</b> {_text(parked.message or parked.reason)}</p>'
 
 
-def _facts(finding: PhotoResult) -> str:
-    pairs = [*_known(finding), ("ETag", finding.etag or "–")]
-    if finding.parked:
-        pairs = [("reason", finding.parked.reason), *pairs]
+def _facts(result: PhotoResult) -> str:
+    pairs = [*_known(result), ("ETag", result.etag or "–")]
+    if result.parked:
+        pairs = [("reason", result.parked.reason), *pairs]
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_marked(name, value)}</dd>" for name, value in pairs)
     return f'<dl class="facts">{rows}</dl>'
 
 
-def _known(finding: PhotoResult) -> Iterable[tuple[str, object]]:
-    metadata = _metadata(finding)
+def _known(result: PhotoResult) -> Iterable[tuple[str, object]]:
+    metadata = _metadata(result)
     if metadata:
         yield "size", f"{metadata.get('width')} × {metadata.get('height')}"
         yield "format", metadata.get("format")
@@ -177,21 +177,21 @@ def _known(finding: PhotoResult) -> Iterable[tuple[str, object]]:
         yield "camera", _camera(metadata.get("camera")) or "–"
         yield "colour", metadata.get("dominant_colour")
         yield "thumbhash", metadata.get("thumbhash")
-    if isinstance(finding.photo.outcome, ExpectedResult) and (manifest := finding.manifest):
-        seconds = manifest.seconds
-        steps = (("fetched", seconds.fetch), ("handled", seconds.handle), ("published", seconds.publish))
-        yield "worker", ", ".join(f"{step} in {_duration(taken * 1000)}" for step, taken in steps)
-    if finding.photo.earlier:
-        yield "contents", f"{len(finding.photo.earlier) + 1}; this is the last"
+    if isinstance(result.photo.expected, ExpectedResult) and (manifest := result.manifest):
+        timings = manifest.seconds
+        steps = (("fetched", timings.fetch), ("handled", timings.handle), ("published", timings.publish))
+        yield "worker", ", ".join(f"{step} in {_duration(seconds * 1000)}" for step, seconds in steps)
+    if result.photo.earlier:
+        yield "contents", f"{len(result.photo.earlier) + 1}; this is the last"
 
 
-def _metadata(finding: PhotoResult) -> Mapping[str, Any]:
-    stored = finding.outputs.get(METADATA)
+def _metadata(result: PhotoResult) -> Mapping[str, Any]:
+    stored = result.outputs.get(METADATA)
     try:
-        said = json.loads(stored.content) if stored else {}
+        metadata = json.loads(stored.content) if stored else {}
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _camera(camera: object) -> str:

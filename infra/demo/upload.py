@@ -1,4 +1,4 @@
-"""Uploads with plain boto3, several at once, as an app does."""
+"""Uploads photos with plain boto3, several at once, as an app does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infra.demo.photos import SamplePhoto
 
 _THREADS = 4
 _IN_FLIGHT_SECONDS = 8.0
-"""Longest wait for the moment at which to overwrite."""
+"""Longest wait for the signal at which an object is overwritten."""
 
 
 class UploadError(Exception):
@@ -24,38 +24,40 @@ class UploadError(Exception):
 
 
 @dataclass(slots=True)
-class Answered:
-    """What the bucket has taken so far."""
+class CompletedUploads:
+    """How many PUTs the bucket has answered so far, and when."""
 
     puts: int = 0
-    at: dict[str, float] = field(default_factory=dict)
-    """When the last PUT of each key was answered: seconds since the epoch, by key."""
+    answered_at: dict[str, float] = field(default_factory=dict)
+    """When the last PUT of a key was answered: seconds since the epoch, by key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
-    """What has been seen of the pipeline; whoever watches it sets these."""
+class PipelineSignals:
+    """How far the pipeline is. Set by the code that watches it, waited for by the uploads."""
 
     leased: threading.Event = field(default_factory=threading.Event)
-    """Workers are at work."""
+    """A worker has leased an object."""
     published: threading.Event = field(default_factory=threading.Event)
-    """There are results."""
+    """An object has a result."""
 
-    def of_contents(self) -> tuple[threading.Event | None, ...]:
-        """What each content of one key waits for: the first and second for nothing, so that the object is overwritten
-        while it still waits for a worker; the third until workers are at work; the fourth until there are results.
+    def before_each_content(self) -> tuple[threading.Event | None, ...]:
+        """The signal that each content of one key waits for.
+
+        The first and the second wait for none, so that the object is overwritten while it still waits for a worker;
+        the third waits until a worker has a lease, the fourth until there are results.
         """
         return None, None, self.leased, self.published
 
 
 class Uploads:
-    """PUTs under way. One key's contents go up one after the other."""
+    """PUTs on several threads. The contents of one key are uploaded one after the other."""
 
-    def __init__(self, s3: Any, bucket: str, objects: Mapping[str, SamplePhoto], moments: Moments) -> None:
-        self.answered = Answered()
+    def __init__(self, s3: Any, bucket: str, objects: Mapping[str, SamplePhoto], signals: PipelineSignals) -> None:
+        self.completed = CompletedUploads()
         self._s3 = s3
         self._bucket = bucket
-        self._moments = moments
+        self._signals = signals
         self._closing = False
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
@@ -65,7 +67,7 @@ class Uploads:
 
     @property
     def finished(self) -> bool:
-        """Whether every PUT was answered. Raises UploadError if one failed."""
+        """Whether every PUT was answered. Raises UploadError if a PUT failed."""
         for future in self._futures:
             if future.done():
                 future.result()
@@ -80,15 +82,16 @@ class Uploads:
         self._pool.shutdown()
 
     def _upload(self, key: str, photo: SamplePhoto) -> None:
-        for content, moment in zip([*photo.earlier, photo.content], self._moments.of_contents(), strict=False):
-            if not self._reached(moment):
+        contents, signals = [*photo.earlier, photo.content], self._signals.before_each_content()
+        for content, signal in zip(contents, signals, strict=False):
+            if not self._wait_for(signal):
                 return
             self._put(key, content, photo.content_type)
 
-    def _reached(self, moment: threading.Event | None) -> bool:
-        """Wait for it, if there is one, but not for ever. False: it is too late for any."""
+    def _wait_for(self, signal: threading.Event | None) -> bool:
+        """Wait for the signal, but not longer than 8 s. False: the uploads were closed meanwhile."""
         deadline = time.monotonic() + _IN_FLIGHT_SECONDS
-        while moment and not self._closing and not moment.wait(0.05) and time.monotonic() < deadline:
+        while signal and not self._closing and not signal.wait(0.05) and time.monotonic() < deadline:
             continue
         return not self._closing
 
@@ -98,14 +101,14 @@ class Uploads:
         except (BotoCoreError, ClientError) as error:
             raise UploadError(f"the bucket did not take {key}: {error}") from error
         with self._lock:
-            self.answered.puts += 1
-            self.answered.at[key] = time.time()
+            self.completed.puts += 1
+            self.completed.answered_at[key] = time.time()
 
 
 @contextmanager
-def uploading(s3: Any, bucket: str, objects: Mapping[str, SamplePhoto], moments: Moments) -> Iterator[Uploads]:
+def uploading(s3: Any, bucket: str, objects: Mapping[str, SamplePhoto], signals: PipelineSignals) -> Iterator[Uploads]:
     """Upload every photo under its key for the length of the ``with`` block."""
-    uploads = Uploads(s3, bucket, objects, moments)
+    uploads = Uploads(s3, bucket, objects, signals)
     try:
         yield uploads
     finally:

@@ -1,4 +1,4 @@
-"""Whether every result is right. Nothing is taken on trust: pixels, ETags and counts are all looked at."""
+"""Verifies every result of the demo: pixels, metadata, ETags, leases, and the counts of ledger and bucket."""
 
 from __future__ import annotations
 
@@ -11,109 +11,108 @@ import pyvips
 
 from infra.demo.inventory import METADATA, Inventory, PhotoResult
 from infra.demo.photos import ExpectedRefusal, ExpectedResult
-from infra.demo.results import Stored
+from infra.demo.results import StoredObject
 from infra.demo.sample_images import Colour, Corners, square_centres
 from workers.handlers.photo.options import PhotoOptions
 from workers.manifest import Manifest
 from workers.protocol import MANIFEST
 
 _COLOUR_DISTANCE = 75
-"""Between a square's colour and what a thumbnail shows of it. The closest two of the colours are 140 apart."""
+"""Most between a square's colour and what a thumbnail shows of it. The closest two of the colours are 140 apart."""
 _CLEAR = 40
-"""Alpha: at most this in the middle of a window."""
+"""Most alpha in the middle of a window."""
 _PRIVATE = ("exif-data", "xmp-data", "iptc-data")
 _HEX = re.compile(r"#[0-9a-f]{6}")
 
 
-def faults(found: Inventory) -> list[str]:
-    """All that is wrong, a sentence each; none: verified."""
-    wrong = [f"{finding.key}: {fault}" for finding in found.findings for fault in _of(finding, found)]
-    wrong += [f"{stray}: nobody should have put this there" for stray in found.strays]
-    return [*wrong, *_of_ledger(found)]
+def problems(inventory: Inventory) -> list[str]:
+    """Everything that is wrong, a sentence each. Empty: every result is verified."""
+    wrong = [f"{result.key}: {problem}" for result in inventory.results for problem in _of(result, inventory)]
+    wrong += [f"{key}: belongs to none of the uploaded photos" for key in inventory.unexpected]
+    return [*wrong, *_of_ledger(inventory)]
 
 
-def _of(finding: PhotoResult, found: Inventory) -> Iterator[str]:
-    newest = hashlib.md5(finding.photo.content, usedforsecurity=False).hexdigest()
-    if finding.etag != newest:
-        yield f"the bucket holds {finding.etag or 'nothing'}, uploaded last was {newest}"
-    if isinstance(finding.photo.outcome, ExpectedRefusal):
-        yield from _of_refused(finding, finding.photo.outcome)
+def _of(result: PhotoResult, inventory: Inventory) -> Iterator[str]:
+    newest = hashlib.md5(result.photo.content, usedforsecurity=False).hexdigest()
+    if result.etag != newest:
+        yield f"the bucket holds {result.etag or 'nothing'}, uploaded last was {newest}"
+    if isinstance(result.photo.expected, ExpectedRefusal):
+        yield from _of_refused(result, result.photo.expected)
     else:
-        yield from _of_done(finding, finding.photo.outcome, found, newest)
+        yield from _of_done(result, result.photo.expected, inventory, newest)
 
 
-def _of_refused(finding: PhotoResult, refused: ExpectedRefusal) -> Iterator[str]:
-    if finding.outputs:
-        yield f"it cannot be read, yet it has results: {', '.join(sorted(finding.outputs))}"
-    parked = finding.parked
+def _of_refused(result: PhotoResult, refused: ExpectedRefusal) -> Iterator[str]:
+    if result.outputs:
+        yield f"it cannot be read, yet it has results: {', '.join(sorted(result.outputs))}"
+    parked = result.parked
     if parked is None:
         yield "it cannot be read, yet it is not parked"
-    elif parked.reason != refused.reason or refused.words not in parked.message:
-        yield (
-            f"parked as {parked.reason} ({parked.message}), expected {refused.reason} with the words “{refused.words}”"
-        )
+    elif parked.reason != refused.reason or refused.message_part not in parked.message:
+        expected = f"expected {refused.reason} with the words “{refused.message_part}”"
+        yield f"parked as {parked.reason} ({parked.message}), {expected}"
 
 
-def _of_done(finding: PhotoResult, expected: ExpectedResult, found: Inventory, etag: str) -> Iterator[str]:
-    if finding.parked:
-        yield f"parked: {finding.parked.message}"
-    names = {MANIFEST, METADATA, *(f"{size}.webp" for size in found.options.sizes)}
-    if missing := sorted(names - set(finding.outputs)):
+def _of_done(result: PhotoResult, expected: ExpectedResult, inventory: Inventory, etag: str) -> Iterator[str]:
+    if result.parked:
+        yield f"parked: {result.parked.message}"
+    names = {MANIFEST, METADATA, *(f"{size}.webp" for size in inventory.options.sizes)}
+    if missing := sorted(names - set(result.outputs)):
         yield f"no {', '.join(missing)}"
-    if unexpected := sorted(set(finding.outputs) - names):
+    if unexpected := sorted(set(result.outputs) - names):
         yield f"unexpected {', '.join(unexpected)}"
-    yield from _of_manifest(finding, found, etag)
-    if stored := finding.outputs.get(METADATA):
-        yield from _of_metadata(stored, expected, found.options)
-    for size in found.options.sizes:
-        if thumbnail := finding.outputs.get(f"{size}.webp"):
-            yield from (f"{size}.webp: {fault}" for fault in _of_thumbnail(thumbnail, size, expected))
+    yield from _of_manifest(result, inventory, etag)
+    if stored := result.outputs.get(METADATA):
+        yield from _of_metadata(stored, expected, inventory.options)
+    for size in inventory.options.sizes:
+        if thumbnail := result.outputs.get(f"{size}.webp"):
+            yield from (f"{size}.webp: {problem}" for problem in _of_thumbnail(thumbnail, size, expected))
 
 
-def _of_manifest(finding: PhotoResult, found: Inventory, etag: str) -> Iterator[str]:
-    manifest = finding.manifest
+def _of_manifest(result: PhotoResult, inventory: Inventory, etag: str) -> Iterator[str]:
+    manifest = result.manifest
     if manifest is None:
-        if MANIFEST in finding.outputs:
+        if MANIFEST in result.outputs:
             yield f"{MANIFEST}: is no manifest"
         return
     about = (manifest.pipeline, manifest.bucket, manifest.key, manifest.handler)
-    if about != (found.name, found.pipeline.input.bucket, finding.key, found.pipeline.handler):
+    if about != (inventory.name, inventory.pipeline.input.bucket, result.key, inventory.pipeline.handler):
         yield f"{MANIFEST}: is about {about}"
     if manifest.input.etag != etag:
         yield f"{MANIFEST}: made from {manifest.input.etag}, the newest content is {etag}"
-    named = {output.name: output.etag for output in manifest.outputs}
-    stored = {name: output.etag for name, output in finding.outputs.items() if name != MANIFEST}
-    for name in sorted(named.keys() | stored.keys()):
-        if named.get(name) != stored.get(name):
-            yield f"{MANIFEST}: says {named.get(name)} of {name}, the store {stored.get(name)}"
-    yield from _of_fences(finding, manifest, etag)
+    listed = {output.name: output.etag for output in manifest.outputs}
+    stored = {name: output.etag for name, output in result.outputs.items() if name != MANIFEST}
+    for name in sorted(listed.keys() | stored.keys()):
+        if listed.get(name) != stored.get(name):
+            yield f"{MANIFEST}: lists {name} with ETag {listed.get(name)}, the store has {stored.get(name)}"
+    yield from _of_fences(result, manifest, etag)
 
 
-def _of_fences(finding: PhotoResult, manifest: Manifest, etag: str) -> Iterator[str]:
-    """Whether every output was written under the one lease that the manifest names."""
-    fence = {"yurt-token": str(manifest.token), "yurt-input-etag": etag}
-    for name, stored in finding.outputs.items():
+def _of_fences(result: PhotoResult, manifest: Manifest, etag: str) -> Iterator[str]:
+    """Check that every output was written under the lease that the manifest names."""
+    expected = {"yurt-token": str(manifest.token), "yurt-input-etag": etag}
+    for name, stored in result.outputs.items():
         metadata = stored.metadata or {}
-        if any(metadata.get(field) != value for field, value in fence.items()):
+        if any(metadata.get(field) != value for field, value in expected.items()):
             yield f"{name}: belongs to lease {metadata.get('yurt-token')}, the manifest to {manifest.token}"
 
 
-def _of_metadata(stored: Stored, expected: ExpectedResult, options: PhotoOptions) -> Iterator[str]:
+def _of_metadata(stored: StoredObject, expected: ExpectedResult, options: PhotoOptions) -> Iterator[str]:
     try:
-        found = json.loads(stored.content)
+        metadata = json.loads(stored.content)
     except ValueError:
         yield f"{METADATA}: is not JSON"
         return
     for field, value in expected.metadata().items():
-        if field not in found or found[field] != value:
-            yield f"{METADATA}: {field} is {found.get(field)!r}, expected {value!r}"
-    if not options.gps and "gps" in found:
-        yield f"{METADATA}: tells where the photo was taken"
-    if not _HEX.fullmatch(str(found.get("dominant_colour"))):
-        yield f"{METADATA}: dominant_colour is {found.get('dominant_colour')!r}"
+        if field not in metadata or metadata[field] != value:
+            yield f"{METADATA}: {field} is {metadata.get(field)!r}, expected {value!r}"
+    if not options.gps and "gps" in metadata:
+        yield f"{METADATA}: holds the position where the photo was taken"
+    if not _HEX.fullmatch(str(metadata.get("dominant_colour"))):
+        yield f"{METADATA}: dominant_colour is {metadata.get('dominant_colour')!r}"
 
 
-def _of_thumbnail(stored: Stored, size: int, expected: ExpectedResult) -> Iterator[str]:
+def _of_thumbnail(stored: StoredObject, size: int, expected: ExpectedResult) -> Iterator[str]:
     if stored.content_type != "image/webp":
         yield f"is served as {stored.content_type}"
     try:
@@ -134,7 +133,7 @@ def _of_thumbnail(stored: Stored, size: int, expected: ExpectedResult) -> Iterat
 
 
 def _fitted(expected: ExpectedResult, size: int) -> tuple[int, int]:
-    """Width and height of a picture that fits into the box, never enlarged."""
+    """Width and height of a thumbnail: fitted into a square of this size, never enlarged."""
     factor = min(1.0, size / max(expected.width, expected.height))
     return round(expected.width * factor), round(expected.height * factor)
 
@@ -144,7 +143,7 @@ def _shown(image: pyvips.Image) -> tuple[Colour | None, ...]:
 
 
 def _colour(image: pyvips.Image, x: int, y: int) -> Colour | None:
-    """Which of the colours is there; None where it is near none."""
+    """The nearest of the colours at a point; None where none is near."""
     patch = image.colourspace("srgb").crop(x - 1, y - 1, 3, 3)
     mean = [patch[band].avg() for band in range(3)]
     distances = {colour: sum((a - b) ** 2 for a, b in zip(mean, colour.value, strict=True)) for colour in Colour}
@@ -162,29 +161,29 @@ def _has_window(image: pyvips.Image) -> bool:
     return bool(image.getpoint(image.width // 2, image.height // 2)[-1] <= _CLEAR)
 
 
-def _of_ledger(found: Inventory) -> Iterator[str]:
-    last = found.last
-    outcomes = [finding.photo.outcome for finding in found.findings]
-    expected = sum(isinstance(outcome, ExpectedResult) for outcome in outcomes)
-    for state, wanted in (("done", expected), ("parked", len(outcomes) - expected)):
-        if last.objects(state) != wanted:
-            yield f"the ledger has {last.objects(state)} objects that are {state}, expected {wanted}"
-    if others := last.objects() - len(outcomes):
+def _of_ledger(inventory: Inventory) -> Iterator[str]:
+    snapshot = inventory.snapshot
+    expectations = [result.photo.expected for result in inventory.results]
+    good = sum(isinstance(expected, ExpectedResult) for expected in expectations)
+    for state, wanted in (("done", good), ("parked", len(expectations) - good)):
+        if snapshot.objects(state) != wanted:
+            yield f"the ledger has {snapshot.objects(state)} objects that are {state}, expected {wanted}"
+    if others := snapshot.objects() - len(expectations):
         yield f"the ledger has {others:+} objects beside those uploaded"
-    if last.unaccounted:
-        yield f"{last.unaccounted} events or changes are unaccounted for"
-    if last.event("quarantined"):
-        yield f"{last.event('quarantined')} events could not be read"
-    if last.received < last.hub.posted:
-        yield f"the bucket posted {last.hub.posted} events, {last.received} arrived"
-    if lost := last.hub.dropped + last.hub.discarded + last.hub.given_up:
+    if snapshot.unaccounted:
+        yield f"{snapshot.unaccounted} events or changes are unaccounted for"
+    if snapshot.event("quarantined"):
+        yield f"{snapshot.event('quarantined')} events could not be read"
+    if snapshot.received < snapshot.hub.posted:
+        yield f"the bucket posted {snapshot.hub.posted} events, {snapshot.received} arrived"
+    if lost := snapshot.hub.dropped + snapshot.hub.discarded + snapshot.hub.given_up:
         yield f"the bucket lost {lost} events on their way"
-    yield from _of_workers(found)
+    yield from _of_workers(inventory)
 
 
-def _of_workers(found: Inventory) -> Iterator[str]:
-    last = found.last
-    if not last.minted:
+def _of_workers(inventory: Inventory) -> Iterator[str]:
+    snapshot = inventory.snapshot
+    if not snapshot.minted:
         yield "no worker was minted"
-    if last.workers() or last.slain != last.minted:
-        yield f"{last.minted} workers were minted, {last.slain} slain, {last.workers()} are left"
+    if snapshot.workers() or snapshot.slain != snapshot.minted:
+        yield f"{snapshot.minted} workers were minted, {snapshot.slain} slain, {snapshot.workers()} are left"

@@ -1,4 +1,4 @@
-"""What the control plane and the bucket say of themselves, read together."""
+"""Reads the status of the control plane and the counts of the bucket, together, as one snapshot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from infra.interrupts import Stop
+from infra.interrupts import Interrupts
 from infra.stack import Stack
 
 _TIMEOUT_SECONDS = 10.0
@@ -18,7 +18,7 @@ _PAUSE_SECONDS = 0.1
 
 
 class WatchError(Exception):
-    """A service runs but does not answer."""
+    """A service runs but did not answer for 30 seconds."""
 
 
 class HubCounts(BaseModel):
@@ -39,7 +39,7 @@ class HubCounts(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ParkedPhoto:
-    """An object that was given up, and why."""
+    """A parked object and its reason."""
 
     key: str
     reason: str
@@ -48,7 +48,10 @@ class ParkedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class DemoSnapshot:
-    """One look at everything. The hub was asked first: what it had posted by then is in the ledger's numbers."""
+    """Status of the control plane and counts of the bucket at one time.
+
+    The bucket's counts are read first, so that the ledger's numbers hold every event that the bucket had posted.
+    """
 
     hub: HubCounts
     status: dict[str, Any]
@@ -62,31 +65,31 @@ class DemoSnapshot:
         return self.event("received")
 
     def event(self, verdict: str) -> int:
-        """Events by what became of them, those included that no pipeline watches or that could not be read."""
+        """Events with a verdict, those included that no pipeline watches or that could not be read."""
         return int(self._pipeline["events"].get(verdict, 0) + self.status["unrouted"].get(verdict, 0))
 
-    def change(self, ending: str) -> int:
-        """Accepted changes that ended so."""
-        return int(self._pipeline["changes"].get(ending, 0))
+    def change(self, outcome: str) -> int:
+        """Accepted changes with an outcome."""
+        return int(self._pipeline["changes"].get(outcome, 0))
 
     def objects(self, *states: str) -> int:
         """Objects in any of these states; in any state at all where none is named."""
-        standing: dict[str, int] = self._pipeline["objects"]
-        return sum(number for state, number in standing.items() if not states or state in states)
+        objects: dict[str, int] = self._pipeline["objects"]
+        return sum(number for state, number in objects.items() if not states or state in states)
 
     @property
     def parked(self) -> list[ParkedPhoto]:
-        """Objects that were given up."""
+        """Parked objects."""
         return [ParkedPhoto(row["key"], row["reason"], row["message"]) for row in self.status["parked"]]
 
     @property
     def minted(self) -> int:
-        """Workers ever."""
+        """Workers minted so far."""
         return int(self.status["pools"][self.pool]["minted"])
 
     @property
     def slain(self) -> int:
-        """Of these."""
+        """Workers slain so far."""
         return int(self.status["pools"][self.pool]["slain"])
 
     def workers(self, *states: str) -> int:
@@ -96,7 +99,7 @@ class DemoSnapshot:
 
     @property
     def unaccounted(self) -> int:
-        """Events and changes that are nowhere."""
+        """Events and changes that the ledger counts nowhere: a bug where it is not 0."""
         return sum(abs(number) for number in self.status["unaccounted"].values())
 
     @property
@@ -106,13 +109,13 @@ class DemoSnapshot:
 
 
 class Watcher:
-    """Looks again and again. To be closed."""
+    """Takes snapshots of a running stack. To be closed."""
 
-    def __init__(self, stack: Stack, pipeline: str, pool: str, stop: Stop) -> None:
+    def __init__(self, stack: Stack, pipeline: str, pool: str, interrupts: Interrupts) -> None:
         self._stack = stack
         self._pipeline = pipeline
         self._pool = pool
-        self._stop = stop
+        self._interrupts = interrupts
         self._client = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False)
 
     def __enter__(self) -> Watcher:
@@ -121,25 +124,25 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def look(self) -> DemoSnapshot:
-        """After a short pause, how things stand. Raises Interrupted, StackError, WatchError."""
+    def snapshot(self) -> DemoSnapshot:
+        """Take a snapshot, after a short pause. Raises Interrupted, StackError, WatchError."""
         deadline = time.monotonic() + _SILENT_SECONDS
         while True:
-            self._stop.wait(_PAUSE_SECONDS)
+            self._interrupts.wait(_PAUSE_SECONDS)
             self._stack.check()
             try:
-                return self._ask()
+                return self._read()
             except (httpx.HTTPError, ValidationError, ValueError) as error:
                 if time.monotonic() > deadline:
                     raise WatchError(f"no answer for {_SILENT_SECONDS:g} s: {error}") from error
 
-    def _ask(self) -> DemoSnapshot:
+    def _read(self) -> DemoSnapshot:
         hub = HubCounts.model_validate(self._get(f"{self._stack.endpoint}/_yurt/stats"))
         token = {"authorization": f"Bearer {self._stack.keys.admin}"}
         return DemoSnapshot(hub, self._get(f"{self._stack.url}/v1/status", token), self._pipeline, self._pool)
 
     def _get(self, url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        answer = self._client.get(url, headers=headers)
-        answer.raise_for_status()
-        said: dict[str, Any] = answer.json()
-        return said
+        response = self._client.get(url, headers=headers)
+        response.raise_for_status()
+        body: dict[str, Any] = response.json()
+        return body

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.plan import FAULT_WEIGHTS
-from tests.infra.demo.processes import Command
 from tests.polling import wait_until
+from tests.processes import Command
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -26,7 +26,7 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
     run = start(tmp_path, "--uploads", "300", "--minutes", "0.5", "--faults", "44", "--seed", "11")
     try:
         wait_for(run, lambda: run.process.poll() is not None)
-        assert run.process.returncode == 0, run.said()
+        assert run.process.returncode == 0, run.output()
         assert run.left() == []
     finally:
         end(run)
@@ -46,12 +46,12 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     run = start(tmp_path, "--uploads", "300", "--minutes", "2", "--faults", "100", "--seed", "12")
     try:
-        wait_for(run, lambda: re.search(r"faults [1-9].*(done|leased) [1-9]", run.said()))
+        wait_for(run, lambda: re.search(r"faults [1-9].*(done|leased) [1-9]", run.output()))
         run.process.send_signal(signal.SIGINT)
         wait_for(run, lambda: run.process.poll() is not None)
-        assert run.process.returncode == 130, run.said()
+        assert run.process.returncode == 130, run.output()
         assert run.left() == []
-        assert "Traceback" not in run.said()
+        assert "Traceback" not in run.output()
     finally:
         end(run)
     assert list(tmp_path.iterdir()) == []
@@ -78,7 +78,7 @@ def wait_for(run: Command, condition: Callable[[], object]) -> None:
         run.note_descendants()
         return condition()
 
-    wait_until(reached, seconds=DEADLINE_SECONDS, failure=run.said, pause_seconds=0.2)
+    wait_until(reached, seconds=DEADLINE_SECONDS, failure=run.output, pause_seconds=0.2)
 
 
 def end(run: Command) -> None:

@@ -16,7 +16,7 @@ from infra.tigris import (
     Bearer,
     CurrentNotifications,
     SetupError,
-    TigrisBuckets,
+    TigrisEndpoint,
     apply,
     differences,
     key_filter,
@@ -30,27 +30,27 @@ URL = "https://example.com/v1/notifications/tigris"
 SECRET = Bearer("s3cret-t0ken")
 
 
-def store_at(endpoint: str) -> TigrisBuckets:
-    return TigrisBuckets(endpoint, "auto", "tid_test", "tsec_test")
+def store_at(endpoint: str) -> TigrisEndpoint:
+    return TigrisEndpoint(endpoint, "auto", "tid_test", "tsec_test")
 
 
 @dataclass
-class Scripted:
-    """A store that answers as told, and remembers what it was asked."""
+class ScriptedStore:
+    """A store with given responses, which records its requests."""
 
     endpoint: str
-    answers: list[tuple[int, bytes]]
-    asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    responses: list[tuple[int, bytes]]
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
 
 
 @contextmanager
-def scripted(*answers: tuple[int, bytes]) -> Iterator[Scripted]:
+def scripted(*responses: tuple[int, bytes]) -> Iterator[ScriptedStore]:
     class TigrisHandler(BaseHTTPRequestHandler):
         def do_PATCH(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            it.asked.append((self.command, self.path, headers, body))
-            status, content = it.answers.pop(0) if len(it.answers) > 1 else it.answers[0]
+            store.requests.append((self.command, self.path, headers, body))
+            status, content = store.responses.pop(0) if len(store.responses) > 1 else store.responses[0]
             self.send_response(status)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
@@ -63,11 +63,11 @@ def scripted(*answers: tuple[int, bytes]) -> Iterator[Scripted]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), TigrisHandler)
-    it = Scripted(f"http://127.0.0.1:{server.server_port}", list(answers))
+    store = ScriptedStore(f"http://127.0.0.1:{server.server_port}", list(responses))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield it
+        yield store
     finally:
         server.shutdown()
         server.server_close()
@@ -147,14 +147,14 @@ def test_setting_up_makes_the_bucket_announce(receiver: RecordingReceiver) -> No
         assert read_back("photos-in", store) is None
         wanted = plan("photos-in", receiver.url, key_filter(["up.loads/"]), SECRET)
         apply(wanted, store)
-        seen = read_back("photos-in", store)
-        assert seen == CurrentNotifications(True, receiver.url, 'WHERE `key` REGEXP "^up[.]loads/"', "bearer")
-        assert differences(wanted, seen) == []
+        current = read_back("photos-in", store)
+        assert current == CurrentNotifications(True, receiver.url, 'WHERE `key` REGEXP "^up[.]loads/"', "bearer")
+        assert differences(wanted, current) == []
         s3 = local.s3()
         for key in ("up.loads/a", "upxloads/b"):
             s3.put_object(Bucket="photos-in", Key=key, Body=b"hello")
         local.flush()
-        assert receiver.told == [("OBJECT_CREATED_PUT", "up.loads/a")]
+        assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "up.loads/a")]
         assert receiver.posts[0].headers["authorization"] == "Bearer s3cret-t0ken"
         with pytest.raises(SetupError, match="no bucket photos-out"):
             read_back("photos-out", store)
@@ -162,7 +162,7 @@ def test_setting_up_makes_the_bucket_announce(receiver: RecordingReceiver) -> No
             apply(plan("photos-in", receiver.url, "WHERE `Content-Length` > 0"), store)
 
 
-def test_what_is_not_as_planned_is_named() -> None:
+def test_each_difference_to_the_plan_is_named() -> None:
     wanted = plan("photos-in", URL, "", SECRET)
     assert differences(wanted, None) == ["the bucket has no notifications"]
     others = differences(wanted, CurrentNotifications(False, URL, "WHERE …", "basic"))
@@ -175,7 +175,7 @@ def test_what_is_not_as_planned_is_named() -> None:
 def test_the_request_is_signed_json_for_this_path() -> None:
     with scripted((200, b'{"status": "success"}')) as fake:
         apply(plan("photos-in", URL, "", SECRET), store_at(fake.endpoint))
-    ((method, path, headers, body),) = fake.asked
+    ((method, path, headers, body),) = fake.requests
     assert (method, path, headers["content-type"]) == ("PATCH", "/photos-in", "application/json")
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=tid_test/")
     assert "/auto/s3/aws4_request" in headers["authorization"]
@@ -201,7 +201,7 @@ def test_a_refusal_says_what_to_do_and_no_secret(status: int, content: bytes, ad
         apply(plan("photos-in", URL, "", SECRET), store_at(fake.endpoint))
     assert "s3cret" not in str(refused.value)
     assert "tsec_test" not in str(refused.value)
-    assert len(fake.asked) == 1
+    assert len(fake.requests) == 1
 
 
 @pytest.mark.parametrize("content", [b"<ListBucketResult/>", b"[]", b"{}", b'{"name": "another"}', b"x" * 1_100_000])
@@ -213,7 +213,7 @@ def test_a_store_that_is_no_tigris_is_recognised_when_reading_back(content: byte
 def test_an_overloaded_store_is_asked_again() -> None:
     with scripted((503, b""), (429, b""), (200, b'{"status": "success"}')) as fake:
         apply(plan("photos-in", URL), store_at(fake.endpoint))
-    assert len(fake.asked) == 3
+    assert len(fake.requests) == 3
     with scripted((503, b"")) as fake, pytest.raises(SetupError, match="503 3 times: try again later"):
         apply(plan("photos-in", URL), store_at(fake.endpoint))
 
@@ -225,20 +225,20 @@ def test_a_store_that_is_not_there_is_named() -> None:
         read_back("photos-in", store_at(fake.endpoint))
 
 
-# ── who asks ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── credentials ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 AWS = {"AWS_ACCESS_KEY_ID": "tid_x", "AWS_SECRET_ACCESS_KEY": "tsec_x"}
 
 
 def test_the_store_comes_from_the_usual_variables() -> None:
-    assert TigrisBuckets.from_environment(AWS) == TigrisBuckets(DEFAULT_ENDPOINT, "auto", "tid_x", "tsec_x")
+    assert TigrisEndpoint.from_environment(AWS) == TigrisEndpoint(DEFAULT_ENDPOINT, "auto", "tid_x", "tsec_x")
     elsewhere = {"AWS_ENDPOINT_URL_S3": "https://fly.storage.tigris.dev/", "AWS_REGION": "fra"}
-    assert TigrisBuckets.from_environment(AWS | elsewhere) == TigrisBuckets(
+    assert TigrisEndpoint.from_environment(AWS | elsewhere) == TigrisEndpoint(
         "https://fly.storage.tigris.dev", "fra", "tid_x", "tsec_x"
     )
-    assert "tsec_x" not in repr(TigrisBuckets.from_environment(AWS))
+    assert "tsec_x" not in repr(TigrisEndpoint.from_environment(AWS))
 
 
 def test_a_missing_variable_is_named() -> None:
     with pytest.raises(SetupError, match="AWS_SECRET_ACCESS_KEY not set"):
-        TigrisBuckets.from_environment({"AWS_ACCESS_KEY_ID": "tid_x"})
+        TigrisEndpoint.from_environment({"AWS_ACCESS_KEY_ID": "tid_x"})

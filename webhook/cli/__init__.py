@@ -9,22 +9,22 @@ from collections.abc import Sequence
 import click
 
 COMMANDS = {
-    "demo": "Watch thirty photos travel the whole way on this machine.",
-    "up": "The same services as the demo, staying up until Ctrl-C.",
+    "demo": "Run thirty photos through the whole pipeline on this machine.",
+    "up": "Run the services of the demo until Ctrl-C.",
     "serve": "Run the control plane.",
     "worker": "Run a worker: needs YURT_URL and YURT_TOKEN, nothing else.",
-    "setup": "Show, and with --yes make, the bucket's notification configuration on Tigris.",
-    "check": "Validate configuration, database, buckets and credentials.",
-    "status": "Pipelines, backlog, workers and parked objects.",
-    "backfill": "List the input buckets, and work on what is not known.",
-    "parked": "Objects that were given up: list, show, redrive, forget.",
-    "quarantine": "Events that could not be read: list, show, replay.",
+    "setup": "Show, and with --yes set, the bucket notifications on Tigris.",
+    "check": "Check the configuration, database, buckets and credentials.",
+    "status": "Show pipelines, backlog, workers and parked objects.",
+    "backfill": "List the input buckets, and process objects that are new or changed.",
+    "parked": "List, show, redrive or forget parked objects.",
+    "quarantine": "List, show or replay events that could not be read.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     """Imports a subcommand's module only when it is called: ``yurt worker`` must start fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,7 +41,7 @@ class _Lazy(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="yurt", prog_name="yurt")
 def yurt() -> None:
     """Files land in a bucket, workers are pitched where compute is cheap, results appear in another bucket."""

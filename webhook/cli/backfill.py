@@ -1,4 +1,4 @@
-"""``yurt backfill``."""
+"""``yurt backfill``: orders sweeps of the input buckets, watches and cancels them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,39 @@ from webhook.cli.terminal import plain, table
 
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0
-"""For a control plane that is restarted meanwhile."""
+"""How long a control plane may be silent, for instance while it is restarted."""
 _COUNTS = ("listed", "known", "found", "adopted", "missing", "orphaned", "removed")
 _INTERRUPTED = 130
 
 
 def moment(text: str) -> datetime:
-    """How long ago (``2h``, ``7d``), or a moment in ISO 8601, which is UTC where it names no zone. An option's type."""
+    """The type of an option: an age (``2h``, ``7d``) or a moment in ISO 8601, which is UTC where it names no zone."""
     try:
-        there = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         return datetime.now(UTC) - timedelta(seconds=duration(text))
-    return there if there.tzinfo else there.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 @click.command()
 @click.argument("pipelines", metavar="[PIPELINE]…", nargs=-1)
 @url_option
-@click.option("--prefix", "prefixes", multiple=True, help="Whole beginning of keys, once or more.")
-@click.option("--since", type=moment, help="Only what was written since then: 2h, 7d, 2026-05-15T10:30.")
-@click.option("--rate", type=click.FloatRange(0, 1000), help="Pages of 1,000 a second, each sweep; 0: unlimited.")
+@click.option("--prefix", "prefixes", multiple=True, help="Only keys that begin so; repeatable.")
+@click.option("--since", type=moment, help="Only objects written since then: 2h, 7d, 2026-05-15T10:30.")
+@click.option(
+    "--rate", type=click.FloatRange(0, 1000), help="Most pages of 1,000 keys a second, for each sweep; 0: unlimited."
+)
 @click.option("--full", is_flag=True, help="Look for deletions and orphaned outputs too.")
 @click.option("--dry-run", is_flag=True, help="Compare, and record nothing.")
-@click.option("--detach", is_flag=True, help="Order it and return.")
+@click.option("--detach", is_flag=True, help="Order the sweeps and return at once.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output.")
-@click.option("--list", "listing", is_flag=True, help="Show the sweeps that there were.")
-@click.option("--watch", "watched", type=click.IntRange(1), multiple=True, metavar="ID", help="Watch one again.")
-@click.option("--cancel", "cancelled", type=click.IntRange(1), multiple=True, metavar="ID", help="End one.")
+@click.option("--list", "listing", is_flag=True, help="Show earlier sweeps.")
+@click.option(
+    "--watch", "watched", type=click.IntRange(1), multiple=True, metavar="ID", help="Watch a sweep again; repeatable."
+)
+@click.option(
+    "--cancel", "cancelled", type=click.IntRange(1), multiple=True, metavar="ID", help="Cancel a sweep; repeatable."
+)
 def command(
     url: str,
     pipelines: tuple[str, ...],
@@ -60,14 +66,14 @@ def command(
     watched: tuple[int, ...],
     cancelled: tuple[int, ...],
 ) -> None:
-    """Have the control plane list the input buckets, and work on what it does not know.
+    """Have the control plane list the input buckets, and process objects that are new or changed.
 
-    Without a PIPELINE, those of all. It goes on in the control plane if this command ends. Exit status 0: all came
-    through; 1: some did not; 130: interrupted.
+    Without a PIPELINE, the input buckets of all pipelines. The sweeps go on in the control plane if this command ends.
+    Exit status 0: every sweep succeeded; 1: a sweep failed or was cancelled; 130: interrupted.
     """
     token = admin_token()
     if sum(map(bool, (listing, watched, cancelled))) > 1:
-        fail("--list, --watch and --cancel do not go together")
+        fail("--list, --watch and --cancel do not go together: give one of them")
     if listing:
         sweeps = call("GET", url, "/v1/sweeps", token)["sweeps"]
     elif cancelled:
@@ -75,7 +81,7 @@ def command(
     elif watched:
         sweeps = _watch(url, token, [call("GET", url, f"/v1/sweeps/{id}", token) for id in watched])
     else:
-        asked: dict[str, object] = {
+        order: dict[str, object] = {
             "pipelines": pipelines,
             "prefixes": prefixes,
             "kind": "full" if full else "backfill",
@@ -83,7 +89,7 @@ def command(
             "pages_per_second": rate,
             "dry_run": dry_run,
         }
-        sweeps = call("POST", url, "/v1/sweeps", token, asked)["sweeps"]
+        sweeps = call("POST", url, "/v1/sweeps", token, order)["sweeps"]
         if not detach:
             sweeps = _watch(url, token, sweeps)
     if as_json:
@@ -97,7 +103,7 @@ def command(
 
 
 def _watch(url: str, token: str, sweeps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Show how they go on until all are over; how they stand then."""
+    """Show the progress of sweeps until all have ended; their final state."""
     ids = [sweep["id"] for sweep in sweeps]
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
@@ -106,25 +112,25 @@ def _watch(url: str, token: str, sweeps: list[dict[str, Any]]) -> list[dict[str,
             tasks = {sweep["id"]: bar.add_task(_title(sweep), total=None, counts="") for sweep in sweeps}
             while True:
                 for sweep in sweeps:
-                    done = 1 if _over(sweep) else None
+                    done = 1 if _has_ended(sweep) else None
                     bar.update(tasks[sweep["id"]], counts=_counted(sweep), total=done, completed=done)
-                if all(map(_over, sweeps)):
+                if all(map(_has_ended, sweeps)):
                     return sweeps
                 time.sleep(_POLL_SECONDS)
-                sweeps = [it if _over(it) else _asked(url, token, it["id"]) for it in sweeps]
+                sweeps = [sweep if _has_ended(sweep) else _state_of(url, token, sweep["id"]) for sweep in sweeps]
     except KeyboardInterrupt:
-        again, end = (" ".join(f"--{option} {id}" for id in ids) for option in ("watch", "cancel"))
+        watch, cancel = (" ".join(f"--{option} {id}" for id in ids) for option in ("watch", "cancel"))
         click.echo(
-            "It goes on in the control plane.\n"
-            f"To watch it again:  yurt backfill {again}\n"
-            f"To end it:          yurt backfill {end}",
+            "The sweep goes on in the control plane.\n"
+            f"To watch it again:  yurt backfill {watch}\n"
+            f"To cancel it:       yurt backfill {cancel}",
             err=True,
         )
         raise SystemExit(_INTERRUPTED) from None
 
 
-def _asked(url: str, token: str, id: int) -> dict[str, Any]:
-    """How a sweep stands. A control plane that does not answer is waited for: the sweep goes on once it is back."""
+def _state_of(url: str, token: str, id: int) -> dict[str, Any]:
+    """Read the state of a sweep. Waits for a control plane that does not answer: the sweep goes on once it is back."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -135,7 +141,7 @@ def _asked(url: str, token: str, id: int) -> dict[str, Any]:
             time.sleep(_POLL_SECONDS)
 
 
-def _over(sweep: dict[str, Any]) -> bool:
+def _has_ended(sweep: dict[str, Any]) -> bool:
     return sweep["state"] not in ("wanted", "running")
 
 
@@ -145,12 +151,12 @@ def _title(sweep: dict[str, Any]) -> str:
 
 
 def _counted(sweep: dict[str, Any]) -> str:
-    said = ", ".join(f"{sweep[name]:,} {name}" for name in _COUNTS if sweep[name] or name == "listed")
-    return f"{said}; failing: {sweep['failures']} times".replace("[", r"\[") if sweep["failures"] else said
+    counts = ", ".join(f"{sweep[name]:,} {name}" for name in _COUNTS if sweep[name] or name == "listed")
+    return f"{counts}; failed {sweep['failures']} times".replace("[", r"\[") if sweep["failures"] else counts
 
 
 def _show(sweeps: Sequence[dict[str, Any]]) -> None:
-    # Columns without a number in them would only squeeze the others.
+    # A column of zeros would take the width that the others need.
     counts = [name for name in _COUNTS if name == "listed" or any(sweep[name] for sweep in sweeps)]
     shown = table("Sweeps", "id", "pipeline", "prefix", "kind", "state", *counts, "ordered", numbers=("id", *counts))
     for sweep in sweeps:

@@ -1,4 +1,4 @@
-"""``yurt check``."""
+"""``yurt check``: checks the configuration, database, buckets and credentials."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", 
 @config_option
 @state_option
 def command(config_path: Path, state: Path) -> None:
-    """Validate configuration, database, buckets and credentials.
+    """Check the configuration, database, buckets and credentials.
 
-    Writes, looks at and deletes one small object below each output prefix. Exit status 1 where something failed.
+    Writes, reads and deletes one small object below each output prefix. Exit status 1 if a check failed.
     """
     from webhook.app import validate_options
 
     console = Console()
     try:
-        config, known = load(config_path, validate_options), secrets()
+        config, credentials = load(config_path, validate_options), secrets()
     except ConfigError as error:
         _print(console, Finding("configuration", "failed", str(error)))
         raise SystemExit(1) from None
@@ -37,7 +37,7 @@ def command(config_path: Path, state: Path) -> None:
         Finding("configuration", "ok", f"{config_path}: {len(config.pipelines)} pipelines, {len(config.pools)} pools"),
     )
     failed = False
-    for finding in asyncio.run(findings(config, known, state)):
+    for finding in asyncio.run(findings(config, credentials, state)):
         _print(console, finding)
         failed |= finding.level == "failed"
     raise SystemExit(1 if failed else 0)

@@ -1,4 +1,4 @@
-"""Calls of the control plane's endpoints for people."""
+"""Calls the admin API of the control plane over HTTP."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TIMEOUT_SECONDS = 15.0
 
 
 class ControlPlaneUnreachable(Exception):
-    """The control plane did not answer, or not as one."""
+    """The control plane did not answer, or refused. The message says what to do, and holds no token."""
 
 
 def ask(method: str, url: str, path: str, token: str, body: object = None) -> dict[str, Any]:
-    """The JSON answer. Raises Unreachable, with what to do about it; it holds no token."""
+    """Send a request; the JSON object of the response. Raises ControlPlaneUnreachable."""
     try:
         response = httpx.request(
             method,
@@ -25,7 +25,7 @@ def ask(method: str, url: str, path: str, token: str, body: object = None) -> di
             json=body,
             timeout=_TIMEOUT_SECONDS,
         )
-        said = response.json()
+        content = response.json()
     except httpx.InvalidURL:
         raise ControlPlaneUnreachable(f"{url!r} is no URL: set --url or YURT_URL to the control plane's") from None
     except httpx.HTTPError as error:
@@ -34,16 +34,16 @@ def ask(method: str, url: str, path: str, token: str, body: object = None) -> di
         ) from None
     except ValueError:
         raise ControlPlaneUnreachable(
-            f"{url} answered {response.status_code}, and not as a control plane does"
+            f"{url} answered {response.status_code} without JSON, so it is no control plane: check --url and YURT_URL"
         ) from None
-    if response.is_success and isinstance(said, dict):
-        return said
-    message = said.get("message", "") if isinstance(said, dict) else ""
+    if response.is_success and isinstance(content, dict):
+        return content
+    message = content.get("message", "") if isinstance(content, dict) else ""
     raise ControlPlaneUnreachable(f"the control plane answered {response.status_code}: {message or 'no reason given'}")
 
 
 def call(method: str, url: str, path: str, token: str, body: object = None) -> dict[str, Any]:
-    """Like ask, but ends the program with the message."""
+    """Like ``ask``, but ends the program with the message of a ControlPlaneUnreachable, and exit status 1."""
     try:
         return ask(method, url, path, token, body)
     except ControlPlaneUnreachable as error:

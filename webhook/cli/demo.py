@@ -1,4 +1,4 @@
-"""``yurt demo``."""
+"""``yurt demo``: runs the whole pipeline on this machine and verifies its results."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from webhook.cli.options import failing
 from webhook.cli.sample import configuration, overrides
 
 if TYPE_CHECKING:
-    from infra.demo.folder import Folder
-    from infra.demo.scenario import Setting
-    from infra.interrupts import Stop
+    from infra.demo.folder import DemoFolder
+    from infra.demo.scenario import DemoSetup
+    from infra.interrupts import Interrupts
 
 NOT_VERIFIED = 1
 INTERRUPTED = 130
@@ -22,8 +22,14 @@ INTERRUPTED = 130
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on the last line of stdout.")
-@click.option("--keep", is_flag=True, help="Keep logs and database beside the contact sheet.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=7, show_default=True, help="Of photos and disorder.")
+@click.option("--keep", is_flag=True, help="Keep the logs and the database beside the contact sheet.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=7,
+    show_default=True,
+    help="Decides the photos and the disorder of events.",
+)
 @click.option(
     "--folder",
     "chosen",
@@ -37,76 +43,78 @@ INTERRUPTED = 130
     help="Configuration file; by default the sample that comes with Yurt.",
 )
 def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_path: Path | None) -> None:
-    """Watch thirty photos travel the whole way on this machine.
+    """Run thirty photos through the whole pipeline on this machine.
 
     Starts a local bucket, an embedded PostgreSQL and the control plane on loopback and free ports, uploads photos that
-    it makes itself, and verifies every result. The bucket announces them out of order, some twice and some late.
+    it makes itself, and verifies every result. The bucket sends its events out of order, some twice and some late.
 
     Exit status 0: all results are right; 1: some are not, or something failed; 130: interrupted.
     """
     started_at = time.monotonic()
-    from infra.interrupts import Stop
+    from infra.interrupts import Interrupts
 
-    stop = Stop()
-    with stop.listening():  # before anything that takes a moment, the imports among it
-        setting, folder = _prepare(config_path, chosen, seed)
-        raise SystemExit(_play(setting, folder, stop, started_at, as_json=as_json, keep=keep))
+    interrupts = Interrupts()
+    with interrupts.listening():  # before the slow imports below, so that Ctrl-C never shows a traceback
+        setup, folder = _prepare(config_path, chosen, seed)
+        raise SystemExit(_run(setup, folder, interrupts, started_at, as_json=as_json, keep=keep))
 
 
-def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[Setting, Folder]:
-    from infra.demo.folder import Folder, FolderError
-    from infra.demo.scenario import Setting, UnfitError, photo_pipeline
+def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[DemoSetup, DemoFolder]:
+    from infra.demo.folder import DemoFolder, FolderError
+    from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
     from webhook.app import validate_options
     from webhook.config import ConfigError, load
 
-    with failing(ConfigError, FolderError, UnfitError):
+    with failing(ConfigError, FolderError, UnsuitableConfigError):
         path = configuration(config_path)
         config = load(path, validate_options)
         name = photo_pipeline(config)
-        folder = Folder(chosen)
-        return Setting(config, path, name, folder.services, overrides(), seed), folder
+        folder = DemoFolder(chosen)
+        return DemoSetup(config, path, name, folder.services, overrides(), seed), folder
 
 
-def _play(setting: Setting, folder: Folder, stop: Stop, started_at: float, *, as_json: bool, keep: bool) -> int:
-    """Run it, show what came of it, and give the exit status."""
+def _run(
+    setup: DemoSetup, folder: DemoFolder, interrupts: Interrupts, started_at: float, *, as_json: bool, keep: bool
+) -> int:
+    """Run the demo, show its outcome, and return the exit status."""
     from rich.console import Console
 
     from infra.demo.progress import view
-    from infra.demo.report import report, summary
+    from infra.demo.report import make_report, summary
     from infra.demo.results import ResultsError
-    from infra.demo.scenario import UnfitError, play
-    from infra.demo.sheet import sheet
+    from infra.demo.scenario import UnsuitableConfigError, run_demo
+    from infra.demo.sheet import render_sheet
     from infra.demo.upload import UploadError
-    from infra.demo.verify import faults
+    from infra.demo.verify import problems
     from infra.demo.watch import WatchError
     from infra.interrupts import Interrupted
     from infra.stack import StackError
 
     console = Console(stderr=as_json)
     try:
-        with view(console, plain=as_json) as shown:
-            outcome = play(setting, shown, stop)
-        stop.check()
+        with view(console, plain=as_json) as demo_view:
+            outcome = run_demo(setup, demo_view, interrupts)
+        interrupts.check()
     except Interrupted:
         folder.tidy()
         click.echo("Interrupted: everything was stopped, nothing was verified, and no process is left.", err=True)
         return INTERRUPTED
-    except (StackError, UploadError, ResultsError, WatchError, UnfitError) as error:
-        click.echo(f"yurt demo: {error}\nLogs are kept in {setting.folder}", err=True)
+    except (StackError, UploadError, ResultsError, WatchError, UnsuitableConfigError) as error:
+        click.echo(f"yurt demo: {error}\nLogs are kept in {setup.folder}", err=True)
         return NOT_VERIFIED
-    wrong = faults(outcome.found)
-    told = report(outcome.found, outcome.answered, time.monotonic() - started_at, wrong)
-    folder.sheet.write_text(sheet(outcome.found, told, wrong), encoding="utf-8")
-    console.print(summary(told, outcome.found, str(folder.sheet)))
-    for fault in wrong:
-        console.print(f"✗ {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+    wrong = problems(outcome.inventory)
+    report = make_report(outcome.inventory, outcome.uploads, time.monotonic() - started_at, wrong)
+    folder.sheet.write_text(render_sheet(outcome.inventory, report, wrong), encoding="utf-8")
+    console.print(summary(report, outcome.inventory, str(folder.sheet)))
+    for problem in wrong:
+        console.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
     if wrong or keep:
-        console.print(f"Logs and database: {setting.folder}", markup=False, highlight=False)
+        console.print(f"Logs and database: {setup.folder}", markup=False, highlight=False)
     else:
         folder.tidy()
     console.print(_verdict(len(wrong)), style="bold red" if wrong else "bold green")
     if as_json:
-        click.echo(told.model_dump_json())
+        click.echo(report.model_dump_json())
     return NOT_VERIFIED if wrong else 0
 
 

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Parses durations such as ``2h``, and formats ages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WRITTEN = re.compile(r"([0-9]{1,6})([smhdw])")
 
 
 def duration(text: str) -> float:
-    """``90s``, ``30m``, ``2h``, ``7d``, ``2w`` or some of them in a row, as seconds. The type of an option."""
+    """The type of an option: ``90s``, ``30m``, ``2h``, ``7d``, ``2w``, or several in a row, as seconds."""
     parts = _WRITTEN.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise click.BadParameter(f"{text!r} is no duration: write 30m, 2h or 7d")
@@ -20,7 +20,7 @@ def duration(text: str) -> float:
 
 
 def age(moment: str) -> str:
-    """How long ago a moment in ISO 8601 was, in its largest whole unit."""
+    """Format how long ago a moment in ISO 8601 was, in the largest whole unit: ``3 h``."""
     seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
     unit = next((unit for unit in "dhm" if seconds >= _UNITS[unit]), "s")
     return f"{int(seconds // _UNITS[unit])} {unit}"

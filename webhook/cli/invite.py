@@ -1,4 +1,4 @@
-"""``yurt invite``."""
+"""``yurt invite``: makes a one-time token for a worker that an operator starts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from webhook.cli.options import admin_token, url_option
 @url_option
 @click.option("--pool", default="local", show_default=True, help="Pool that the worker joins.")
 def command(url: str, pool: str) -> None:
-    """Make a one-time token for a worker that you start yourself, anywhere that reaches the control plane.
+    """Make a one-time token for a worker that you start yourself, on any machine that reaches the control plane.
 
-    Prints the two variables that `yurt worker` needs. The token is good for one worker, for a day.
+    Prints the two variables that `yurt worker` needs. The token is valid for one worker and one day.
     """
     from webhook.cli.client import call
 
     invitation = call("POST", url, "/v1/invitations", admin_token(), {"pool": pool})
     click.echo(f"export YURT_URL={url.rstrip('/')}")
     click.echo(f"export YURT_TOKEN={invitation['token']}")
-    click.echo(f"# then, there: yurt worker   (it is called {invitation['label']})", err=True)
+    click.echo(f"# then, on that machine: yurt worker   (its label is {invitation['label']})", err=True)

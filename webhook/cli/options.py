@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and how a subcommand fails."""
+"""Options that several subcommands share, and how a subcommand ends with an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 USAGE = 2
-"""Exit status for what the person has to correct."""
+"""Exit status where the command line or the configuration is wrong."""
 
 
 def config_option(command: Command) -> Command:
@@ -53,7 +53,7 @@ def url_option(command: Command) -> Command:
 
 
 def admin_token() -> str:
-    """``YURT_ADMIN_TOKEN``. Ends the program where it is not set."""
+    """The value of ``YURT_ADMIN_TOKEN``. Ends the program where it is not set."""
     token = os.environ.get("YURT_ADMIN_TOKEN", "")
     if not token:
         fail("YURT_ADMIN_TOKEN is not set: set it to the same value as for the control plane")
@@ -68,7 +68,7 @@ def fail(message: str, status: int = USAGE) -> NoReturn:
 
 @contextlib.contextmanager
 def failing(*errors: type[Exception]) -> Iterator[None]:
-    """Turn expected errors into a message without a traceback."""
+    """End the program with the message of an expected error, without a traceback."""
     try:
         yield
     except errors as error:

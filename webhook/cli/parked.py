@@ -1,4 +1,4 @@
-"""``yurt parked``."""
+"""``yurt parked``: lists, shows, redrives and forgets parked objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def command() -> None:
-    """Objects that were given up: which and why, and what to do with them.
+    """List, show, redrive or forget parked objects: files that failed so often that they are not tried again.
 
     Durations are written 30m, 2h or 7d.
     """
@@ -30,9 +30,9 @@ def _filters(command: Command) -> Command:
     for option in (
         click.option("--newer", "newer_seconds", type=duration, help="Parked for at most so long."),
         click.option("--older", "older_seconds", type=duration, help="Parked for at least so long."),
-        click.option("--prefix", help="Of the key."),
-        click.option("--reason", help="Exactly this one."),
-        click.option("--pipeline", help="Only of this one."),
+        click.option("--prefix", help="Only keys that begin so."),
+        click.option("--reason", help="Only this reason."),
+        click.option("--pipeline", help="Only this pipeline."),
     ):
         command = option(command)
     return command
@@ -41,7 +41,7 @@ def _filters(command: Command) -> Command:
 def _choice(command: Command) -> Command:
     for option in (
         click.option("--yes", is_flag=True, help="Do not ask before more than a few are changed."),
-        click.option("--dry-run", is_flag=True, help="Only say how many."),
+        click.option("--dry-run", is_flag=True, help="Only count them."),
         click.option("--all", "everything", is_flag=True, help="All parked objects."),
     ):
         command = option(command)
@@ -54,37 +54,37 @@ def _choice(command: Command) -> Command:
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Objects shown.")
 @click.option("--json", "as_json", is_flag=True, help="The answer of GET /v1/parked.")
 def list_(url: str, limit: int, as_json: bool, **filters: Any) -> None:
-    """Parked objects, newest first, and how many there are by reason."""
-    said = _page(url, limit=limit, **filters)
+    """List parked objects, newest first, and count them by reason."""
+    page = _page(url, limit=limit, **filters)
     if as_json:
-        click.echo(json.dumps(said))
-    elif not said["objects"]:
+        click.echo(json.dumps(page))
+    elif not page["objects"]:
         click.echo("No such object is parked." if any(filters.values()) else "No object is parked.")
     else:
-        Console().print(_listed(said))
+        Console().print(_listed(page))
 
 
-def _page(url: str, **asked: Any) -> dict[str, Any]:
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
+def _page(url: str, **filters: Any) -> dict[str, Any]:
+    query = urlencode({name: value for name, value in filters.items() if value is not None})
     return call("GET", url, f"/v1/parked?{query}", admin_token())
 
 
-def _listed(said: dict[str, Any]) -> Group:
+def _listed(page: dict[str, Any]) -> Group:
     counts = table("Parked, by reason", "pipeline", "reason", "objects", numbers=["objects"])
-    for row in said["counts"]:
+    for row in page["counts"]:
         counts.add_row(plain(row["pipeline"]), plain(row["reason"]), str(row["objects"]))
     columns = ("number", "pipeline", "key", "reason", "why", "attempts", "since")
     objects = table("The newest", *columns, numbers=["number", "attempts", "since"])
-    for row in said["objects"]:
+    for row in page["objects"]:
         texts = (plain(row[name]) for name in ("pipeline", "key", "reason", "message"))
         objects.add_row(str(row["id"]), *texts, str(row["attempts"]), age(row["parked_at"]))
-    newest = said["objects"][0]
+    newest = page["objects"][0]
     return Group(
         counts,
         objects,
-        plain(f"More about one, its log too: yurt parked show {newest['id']}"),
-        plain(f"Once the cause is mended:    yurt parked redrive --reason {newest['reason']}"),
-        plain(f"To leave one as it is:       yurt parked forget {newest['id']}"),
+        plain(f"Details of one, with its log: yurt parked show {newest['id']}"),
+        plain(f"Once the cause is mended:      yurt parked redrive --reason {newest['reason']}"),
+        plain(f"To give one up for good:       yurt parked forget {newest['id']}"),
     )
 
 
@@ -93,38 +93,41 @@ def _listed(said: dict[str, Any]) -> Group:
 @click.argument("which", metavar="NUMBER|KEY")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as GET /v1/parked/{id} answers.")
 def show(url: str, which: str, as_json: bool) -> None:
-    """All that is known of one parked object, the handler's log too. By its key, of each pipeline that parked it."""
+    """Show a parked object with the handler's log.
+
+    A key shows the object in each pipeline that has parked it.
+    """
     for number in [which] if which.isdecimal() else _numbers(url, which):
-        said = call("GET", url, f"/v1/parked/{number}", admin_token())
+        parked = call("GET", url, f"/v1/parked/{number}", admin_token())
         if as_json:
-            click.echo(json.dumps(said))
+            click.echo(json.dumps(parked))
         else:
-            Console().print(_shown(said))
+            Console().print(_shown(parked))
 
 
 def _numbers(url: str, key: str) -> list[int]:
-    found = [row["id"] for row in _page(url, key=key)["objects"]]
-    if not found:
-        fail("no parked object has this key: yurt parked list shows those there are", status=1)
-    return found
+    numbers = [row["id"] for row in _page(url, key=key)["objects"]]
+    if not numbers:
+        fail("no parked object has this key: see the parked objects with yurt parked list", status=1)
+    return numbers
 
 
-def _shown(said: dict[str, Any]) -> Group:
-    heard, result = said["heard"], said["result"] or {}
+def _shown(parked: dict[str, Any]) -> Group:
+    received, result = parked["heard"], parked["result"] or {}
     rows = [
-        ("number", str(said["id"])),
-        ("pipeline", said["pipeline"]),
-        ("object", f"s3://{said['bucket']}/{said['key']}"),
-        ("parked", f"{said['parked_at']}, {age(said['parked_at'])} ago, in the lane {said['lane']}"),
-        ("attempts", f"{said['attempts']}, and {said['faults']} faults of the store"),
-        ("heard", f"{heard['at']}, ETag {heard['etag'] or 'unknown'}, {_size(heard['size'])}"),
-        ("last modified", heard["modified"] or ""),
+        ("number", str(parked["id"])),
+        ("pipeline", parked["pipeline"]),
+        ("object", f"s3://{parked['bucket']}/{parked['key']}"),
+        ("parked", f"{parked['parked_at']}, {age(parked['parked_at'])} ago, in the lane {parked['lane']}"),
+        ("attempts", f"{parked['attempts']}, and {parked['faults']} faults of the store"),
+        ("last event", f"{received['at']}, ETag {received['etag'] or 'unknown'}, {_size(received['size'])}"),
+        ("last modified", received["modified"] or ""),
         ("last result", f"{result['at']}, of ETag {result['etag']}" if result else "none"),
-        ("reason", said["reason"]),
-        ("message", said["message"]),
+        ("reason", parked["reason"]),
+        ("message", parked["message"]),
     ]
-    again = plain(f"To work it again: yurt parked redrive {said['id']}")
-    log = [plain("Log:"), plain(said["log"], lines=True)] if said["log"] else [plain("There is no log.")]
+    again = plain(f"To process it again: yurt parked redrive {parked['id']}")
+    log = [plain("Log:"), plain(parked["log"], lines=True)] if parked["log"] else [plain("There is no log.")]
     return Group(facts(rows), *log, again)
 
 
@@ -136,18 +139,24 @@ def _size(size: int | None) -> str:
 @url_option
 @_choice
 def redrive(url: str, **choice: Any) -> None:
-    """Work parked objects again, now, with all their attempts before them: by number, by a filter, or --all."""
-    done = _move(url, "redrive", "Work {} parked objects again?", **choice)
+    """Process parked objects again, now.
+
+    By number, by a filter, or --all. Each has all its attempts again.
+    """
+    done = _move(url, "redrive", "Process {} parked objects again?", **choice)
     if done is not None:
-        click.echo(f"{_objects(done)} due again. How they fare: yurt status")
+        click.echo(f"{_objects(done)} due again. Follow them with: yurt status")
 
 
 @command.command()
 @url_option
 @_choice
 def forget(url: str, **choice: Any) -> None:
-    """Leave parked objects as they are, for good: only a newer upload works them again. Results that exist stay."""
-    done = _move(url, "forget", "Leave {} parked objects as they are, for good?", **choice)
+    """Give parked objects up for good.
+
+    By number, by a filter, or --all. Only a newer upload is processed again. Results that exist stay.
+    """
+    done = _move(url, "forget", "Give {} parked objects up for good?", **choice)
     if done is not None:
         click.echo(f"{_objects(done)} forgotten.")
 
@@ -160,20 +169,20 @@ def _move(
     url: str, verb: str, question: str, *, ids: tuple[int, ...], everything: bool, dry_run: bool, yes: bool,
     **filters: Any,
 ) -> int | None:  # fmt: skip
-    """How many were changed. None where nothing was to be."""
-    said = {name: value for name, value in {**filters, "ids": list(ids)}.items() if value not in (None, [])}
-    if bool(said) == everything:
-        fail("say which: numbers, a filter, or --all on its own. See them: yurt parked list")
-    body = said or {"all": True}
+    """Count first, ask, then change page by page; how many were changed. None: nothing was to be changed."""
+    selection = {name: value for name, value in {**filters, "ids": list(ids)}.items() if value not in (None, [])}
+    if bool(selection) == everything:
+        fail("give numbers, a filter, or --all alone. See the parked objects with yurt parked list")
+    body = selection or {"all": True}
     path, token = f"/v1/parked/{verb}", admin_token()
-    meant: int = call("POST", url, path, token, {**body, "dry_run": True})["objects"]
-    if dry_run or not meant:
-        click.echo(f"{meant} parked objects are meant. Nothing was changed.")
+    matching: int = call("POST", url, path, token, {**body, "dry_run": True})["objects"]
+    if dry_run or not matching:
+        click.echo(f"{matching} parked objects match. Nothing was changed.")
         return None
-    confirmed(meant, question.format(meant), yes=yes)
+    confirmed(matching, question.format(matching), yes=yes)
     done: int = 0
     after: str | None = None
-    bar, task = progress(verb, meant)
+    bar, task = progress(verb, matching)
     with bar:
         while True:
             moved = call("POST", url, path, token, {**body, "after": after})

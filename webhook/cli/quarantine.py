@@ -1,4 +1,4 @@
-"""``yurt quarantine``."""
+"""``yurt quarantine``: lists, shows and replays events that could not be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REASONS_SHOWN = 10
 
 @click.group()
 def command() -> None:
-    """Events that could not be read: which and why, and reading them again once Yurt can.
+    """List, show or replay events that could not be read.
 
     Durations are written 30m, 2h or 7d.
     """
@@ -28,28 +28,28 @@ def command() -> None:
 
 @command.command("list")
 @url_option
-@click.option("--source", help="Only of this one.")
-@click.option("--reason", help="Part of the reason.")
-@click.option("--older", "older_seconds", type=duration, help="Came last at least so long ago.")
-@click.option("--newer", "newer_seconds", type=duration, help="Came last at most so long ago.")
+@click.option("--source", help="Only this source.")
+@click.option("--reason", help="Only reasons that contain this text.")
+@click.option("--older", "older_seconds", type=duration, help="Received last at least so long ago.")
+@click.option("--newer", "newer_seconds", type=duration, help="Received last at most so long ago.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Texts shown.")
 @click.option("--json", "as_json", is_flag=True, help="The answer of GET /v1/quarantine.")
-def list_(url: str, as_json: bool, **asked: Any) -> None:
-    """What could not be read, newest first."""
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
-    said = call("GET", url, f"/v1/quarantine?{query}", admin_token())
+def list_(url: str, as_json: bool, **filters: Any) -> None:
+    """List events that could not be read, newest first."""
+    query = urlencode({name: value for name, value in filters.items() if value is not None})
+    page = call("GET", url, f"/v1/quarantine?{query}", admin_token())
     if as_json:
-        click.echo(json.dumps(said))
-    elif not said["items"]:
+        click.echo(json.dumps(page))
+    elif not page["items"]:
         click.echo("Nothing of that kind is in quarantine.")
     else:
-        Console().print(_listed(said))
+        Console().print(_listed(page))
 
 
-def _listed(said: dict[str, Any]) -> Group:
+def _listed(page: dict[str, Any]) -> Group:
     columns = ("number", "source", "came", "bytes", "last", "reason")
     items = table("Quarantine", *columns, numbers=["number", "came", "bytes", "last"])
-    for row in said["items"]:
+    for row in page["items"]:
         size = f"{row['size_bytes']}{'+' if row['truncated'] else ''}"
         came = f"{row['times']} times" if row["times"] > 1 else "once"
         items.add_row(
@@ -57,7 +57,7 @@ def _listed(said: dict[str, Any]) -> Group:
         )  # fmt: skip
     return Group(
         items,
-        plain(f"The text of one:          yurt quarantine show {said['items'][0]['id']}"),
+        plain(f"The text of one:          yurt quarantine show {page['items'][0]['id']}"),
         plain("Once Yurt can read them:  yurt quarantine replay --all"),
     )
 
@@ -67,79 +67,79 @@ def _listed(said: dict[str, Any]) -> Group:
 @click.argument("number", type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="The answer of GET /v1/quarantine/{id}.")
 def show(url: str, number: int, as_json: bool) -> None:
-    """One text that could not be read, with what a terminal would act on written out."""
-    said = call("GET", url, f"/v1/quarantine/{number}", admin_token())
+    """Show an event, with control characters escaped."""
+    item = call("GET", url, f"/v1/quarantine/{number}", admin_token())
     if as_json:
-        click.echo(json.dumps(said))
+        click.echo(json.dumps(item))
         return
-    cut = ", of which only this beginning was kept: it cannot be replayed" if said["truncated"] else ""
+    cut = ", of which only this beginning was kept: it cannot be replayed" if item["truncated"] else ""
     rows = [
-        ("number", str(said["id"])),
-        ("source", said["source"]),
-        ("came", f"{said['times']} times, last {said['received_at']}, {age(said['received_at'])} ago"),
-        ("size", f"{said['size_bytes']} bytes{cut}"),
-        ("reason", said["reason"]),
+        ("number", str(item["id"])),
+        ("source", item["source"]),
+        ("came", f"{item['times']} times, last {item['received_at']}, {age(item['received_at'])} ago"),
+        ("size", f"{item['size_bytes']} bytes{cut}"),
+        ("reason", item["reason"]),
     ]
-    if said["raw"] is None:
-        text = [plain("It is not UTF-8. In Base64:"), plain(said["raw_base64"])]
+    if item["raw"] is None:
+        text = [plain("It is not UTF-8. In Base64:"), plain(item["raw_base64"])]
     else:
-        text = [plain("Text:"), plain(said["raw"], lines=True)]
-    # A terminal's width does not break what may be copied.
+        text = [plain("Text:"), plain(item["raw"], lines=True)]
+    # Not wrapped at the width of the terminal, so that the text can be copied.
     Console(soft_wrap=True).print(Group(facts(rows), *text))
 
 
 @command.command()
 @url_option
 @click.argument("ids", nargs=-1, type=click.IntRange(1))
-@click.option("--source", help="Only of this one.")
-@click.option("--reason", help="Part of the reason.")
-@click.option("--older", "older_seconds", type=duration, help="Came last at least so long ago.")
-@click.option("--newer", "newer_seconds", type=duration, help="Came last at most so long ago.")
-@click.option("--all", "everything", is_flag=True, help="All that is in quarantine.")
-@click.option("--dry-run", is_flag=True, help="Only say what can be read.")
+@click.option("--source", help="Only this source.")
+@click.option("--reason", help="Only reasons that contain this text.")
+@click.option("--older", "older_seconds", type=duration, help="Received last at least so long ago.")
+@click.option("--newer", "newer_seconds", type=duration, help="Received last at most so long ago.")
+@click.option("--all", "everything", is_flag=True, help="Everything in quarantine.")
+@click.option("--dry-run", is_flag=True, help="Only say which could be read.")
 def replay(url: str, ids: tuple[int, ...], everything: bool, dry_run: bool, **filters: Any) -> None:
-    """Read texts again, with the control plane as it is now: by number, by a filter, or --all.
+    """Read events again, with the control plane as it is now.
 
-    What can be read is taken in as if it came now, and leaves the quarantine. Exit status 1 where something still
-    cannot be read.
+    By number, by a filter, or --all. An event that can be read is handled as if it came now, and leaves the
+    quarantine. Exit status 1 if an event still cannot be read.
     """
-    said = {name: value for name, value in {**filters, "ids": list(ids)}.items() if value not in (None, [])}
-    if bool(said) == everything:
-        fail("say which: numbers, a filter, or --all on its own. See them: yurt quarantine list")
-    total = _replay(url, {**(said or {"all": True}), "dry_run": dry_run})
-    _tell(total, dry_run)
+    selection = {name: value for name, value in {**filters, "ids": list(ids)}.items() if value not in (None, [])}
+    if bool(selection) == everything:
+        fail("give numbers, a filter, or --all alone. See the events with yurt quarantine list")
+    total = _replay(url, {**(selection or {"all": True}), "dry_run": dry_run})
+    _print(total, dry_run)
     if total["refused"] or total["truncated"]:
         raise SystemExit(1)
 
 
 def _replay(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """All pages' answers in one."""
+    """Replay page by page; the sums of all pages."""
     total: dict[str, Any] = {"replayed": 0, "verdicts": Counter(), "refused": [], "truncated": []}
     after, token = None, admin_token()
     bar, task = progress("replay", None)
     with bar:
         while True:
-            said = call("POST", url, "/v1/quarantine/replay", token, {**body, "after": after})
+            replayed = call("POST", url, "/v1/quarantine/replay", token, {**body, "after": after})
             for name, value in total.items():
-                total[name] = value + (Counter(said[name]) if name == "verdicts" else said[name])
+                total[name] = value + (Counter(replayed[name]) if name == "verdicts" else replayed[name])
             bar.update(task, completed=total["replayed"])
-            after = said["next"]
+            after = replayed["next"]
             if after is None:
                 return total
 
 
-def _tell(total: dict[str, Any], dry_run: bool) -> None:
+def _print(total: dict[str, Any], dry_run: bool) -> None:
     verdicts = ", ".join(f"{events} {verdict}" for verdict, events in total["verdicts"].items())
     if dry_run:
         click.echo(f"{total['replayed']} can be read now. Nothing was changed.")
     else:
-        click.echo(f"{total['replayed']} read and taken in{f': {verdicts}' if verdicts else ''}.")
+        click.echo(f"{total['replayed']} replayed{f': {verdicts}' if verdicts else ''}.")
     if total["refused"]:
         click.echo(f"{len(total['refused'])} still cannot be read:")
         for refused in total["refused"][:_REASONS_SHOWN]:
             click.echo(f"  {refused['id']}: {plain(refused['reason'])}")
     if total["truncated"]:
         click.echo(
-            f"{len(total['truncated'])} cannot be read again, for only their beginnings were kept: announce their "
-            "objects by hand (docs/operations.md), or let a sweep find them."
+            f"{len(total['truncated'])} cannot be read again, because only their beginnings were kept: announce "
+            "their objects by hand (docs/operations.md), or find them with yurt backfill."
         )

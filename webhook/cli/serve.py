@@ -1,4 +1,4 @@
-"""``yurt serve``."""
+"""``yurt serve``: runs the control plane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.settings import LogFormat
 @click.command()
 @config_option
 @state_option
-@click.option("--announce", is_flag=True, help="Print one line of JSON with the URL once it listens.")
+@click.option("--announce", is_flag=True, help="Print one line of JSON with the URL once the server listens.")
 @click.option(
     "--log",
     "style",
@@ -22,7 +22,7 @@ from workers.settings import LogFormat
     default="json",
     show_default=True,
     envvar="YURT_LOG",
-    help="Form of the log lines on stderr.",
+    help="Format of the log lines on stderr.",
 )
 def command(config_path: Path, state: Path, announce: bool, style: LogFormat) -> None:
     """Run the control plane: receiver, lease API, autoscaler.

@@ -1,4 +1,4 @@
-"""``yurt setup``."""
+"""``yurt setup``: shows and sets the bucket notifications on Tigris."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from webhook.config import Config, ConfigError, load, secrets
 
 @click.command()
 @config_option
-@click.option("--url", "public_url", help="The control plane as the store reaches it; default: server.public_url.")
-@click.option("--yes", is_flag=True, help="Do it. Without, only what would be done is shown.")
+@click.option(
+    "--url", "public_url", help="URL of the control plane that the store can reach; default: server.public_url."
+)
+@click.option("--yes", is_flag=True, help="Set them. Without it, the change is only shown.")
 def command(config_path: Path, public_url: str | None, yes: bool) -> None:
-    """Show, and with --yes make, the bucket's notification configuration on Tigris.
+    """Show, and with --yes set, the bucket notifications on Tigris.
 
-    A bucket has one configuration: what it was before is shown, and replaced. Needs the AWS_* variables and
+    A bucket has one notification configuration: the current one is shown, and replaced. Needs the AWS_* variables and
     YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
     """
     with failing(ConfigError, tigris.SetupError):
@@ -28,14 +30,14 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
 
         config = load(config_path, validate_options)
         plans = _plans(config, _webhook(config, public_url), _secret())
-        store = tigris.TigrisBuckets.from_environment()
+        store = tigris.TigrisEndpoint.from_environment()
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
         if not yes:
-            click.echo("Nothing was changed. To do it: yurt setup --yes")
+            click.echo("Nothing was changed. To set them: yurt setup --yes")
             return
         for plan in plans:
-            _make(plan, store)
+            _set(plan, store)
 
 
 def _webhook(config: Config, public_url: str | None) -> str:
@@ -46,36 +48,40 @@ def _webhook(config: Config, public_url: str | None) -> str:
 
 
 def _secret() -> tigris.Secret:
-    known = secrets().webhook_secrets
-    if not known:
+    configured = secrets().webhook_secrets
+    if not configured:
         fail("YURT_WEBHOOK_SECRETS is not set: set it to a long random string, here and for yurt serve")
-    user, colon, password = known[0].partition(":")
-    return tigris.Basic(user, password) if colon else tigris.Bearer(known[0])
+    user, colon, password = configured[0].partition(":")
+    return tigris.Basic(user, password) if colon else tigris.Bearer(configured[0])
 
 
-def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.Plan]:
+def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.NotificationPlan]:
     prefixes: dict[str, list[str]] = {}
     for pipeline in config.pipelines.values():
         prefixes.setdefault(pipeline.input.bucket, []).append(pipeline.input.prefix)
     return [
-        tigris.plan(bucket, webhook, tigris.key_filter(found), secret) for bucket, found in sorted(prefixes.items())
+        tigris.plan(bucket, webhook, tigris.key_filter(names), secret) for bucket, names in sorted(prefixes.items())
     ]
 
 
-def _show(plan: tigris.Plan, now: tigris.CurrentNotifications | None) -> None:
+def _show(plan: tigris.NotificationPlan, current: tigris.CurrentNotifications | None) -> None:
     click.echo(f"Bucket {plan.bucket}")
-    if now is None:
+    if current is None:
         click.echo("  now:   no notifications")
     else:
         click.echo(
-            f"  now:   {now.url or 'no URL'}, filter {now.filter or 'none'}, auth {now.auth}, enabled {now.enabled}"
+            f"  now:   {current.url or 'no URL'}, filter {current.filter or 'none'}, auth {current.auth}, "
+            f"enabled {current.enabled}"
         )
     click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
 
 
-def _make(plan: tigris.Plan, store: tigris.TigrisBuckets) -> None:
+def _set(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:
     tigris.apply(plan, store)
     wrong: Iterable[str] = tigris.differences(plan, tigris.read_back(plan.bucket, store))
     if wrong:
-        fail(f"bucket {plan.bucket}: the store took the configuration, but reads back otherwise: {'; '.join(wrong)}", 1)
-    click.echo(f"Bucket {plan.bucket}: made, and read back as asked for.")
+        fail(
+            f"bucket {plan.bucket}: the store took the notifications, but reads back others: {'; '.join(wrong)}",
+            1,
+        )
+    click.echo(f"Bucket {plan.bucket}: set, and read back as planned.")

@@ -1,4 +1,4 @@
-"""``yurt status``."""
+"""``yurt status``: shows pipelines, backlog, workers and parked objects."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MACHINES = ("starting", "ready", "draining", "slaying")
 @click.command()
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch, one a line.")
-@click.option("--watch", is_flag=True, help="Again every --interval seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Repeat every --interval seconds, until Ctrl-C.")
 @click.option("--interval", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, help="Seconds.")
 def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
-    """Pipelines, backlog, workers and parked objects.
+    """Show pipelines, backlog, workers and parked objects.
 
     Exit status 1 where the control plane does not answer, or something is unaccounted for.
     """

@@ -1,4 +1,4 @@
-"""What comes from elsewhere, on a person's terminal; and whether the person means it."""
+"""Prints untrusted text, tables and progress on a terminal, and asks for confirmation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.text import Text
 from webhook.cli.options import fail
 
 _FEW = 10
-"""So many objects are changed without a question."""
+"""Most objects that are changed without a question."""
 
 
 def plain(text: str, *, lines: bool = False) -> Text:
-    """Text of others as it is, with what a terminal would act on or hide written out: ``\\x1b``, ``\\u202e``."""
+    """Escape the characters that a terminal would act on or hide: ``\\x1b``, ``\\u202e``. No markup is read."""
     kept = "\n\t" if lines else ""
     return Text("".join(c if c.isprintable() or c in kept else _escaped(c) for c in text))
 
@@ -29,11 +29,11 @@ def _escaped(character: str) -> str:
 
 def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
     """A table; the columns named in ``numbers`` are aligned to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    result = Table(title=title, title_justify="left", title_style="bold", expand=False)
     right = set(numbers)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return result
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
@@ -46,16 +46,16 @@ def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def confirmed(number: int, question: str, *, yes: bool) -> None:
-    """Ask before more than a few are changed. Ends the program where the answer is no, or nobody can be asked."""
+    """Ask before more than a few objects are changed. Ends the program at a no, and where there is no terminal."""
     if yes or number <= _FEW:
         return
     if not sys.stdin.isatty():
-        fail(f"{question} Nobody is there to be asked: say --yes, or --dry-run to see how many they are")
+        fail(f"{question} There is no terminal to answer on: give --yes, or --dry-run to count them")
     click.confirm(question, abort=True)
 
 
 def progress(title: str, total: int | None) -> tuple[Progress, TaskID]:
-    """A bar on standard error, which shows only on a terminal; and its task."""
+    """A progress bar on standard error, shown only on a terminal; and its task."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""``yurt up``."""
+"""``yurt up``: runs the services of the demo until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from webhook.cli.sample import configuration, overrides
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from infra.interrupts import Stop
+    from infra.interrupts import Interrupts
     from infra.stack import Stack
     from webhook.config import Config, Pipeline
 
 BUCKET_PORT = 9000
-_LOOK_SECONDS = 0.5
-_OURS = ("postgres", "workers", "bucket.log", "control-plane.log")
+_REFRESH_SECONDS = 0.5
+_RUN_FILES = ("postgres", "workers", "bucket.log", "control-plane.log")
 
 
 @click.command()
@@ -46,15 +46,15 @@ _OURS = ("postgres", "workers", "bucket.log", "control-plane.log")
     help="Of the local bucket; a free port is taken where this one is in use.",
 )
 def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
-    """The same services as the demo, staying up until Ctrl-C.
+    """Run the services of the demo until Ctrl-C: a local bucket, an embedded PostgreSQL and the control plane.
 
-    A local bucket, an embedded PostgreSQL and the control plane, on loopback. What is in the bucket is held in memory
-    and gone when this ends; so the ledger begins anew each time as well. Logs stay in --state.
+    They listen on loopback. The bucket is held in memory and lost at the end, so the ledger begins empty each time as
+    well. Logs stay in --state.
     """
-    from infra.interrupts import Interrupted, Stop
+    from infra.interrupts import Interrupted, Interrupts
 
-    stop = Stop()
-    with stop.listening():  # before anything that takes a moment, the imports among it
+    interrupts = Interrupts()
+    with interrupts.listening():  # before the slow imports below, so that Ctrl-C never shows a traceback
         from infra.stack import StackError
         from webhook.app import validate_options
         from webhook.config import ConfigError, load
@@ -63,17 +63,17 @@ def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
         with failing(ConfigError):
             config = load(path, validate_options)
         try:
-            with _sole(state):
-                _forget(state)  # a ledger that remembers results which the bucket forgot would call files unchanged
-                _run(config, path, state, bucket_port, stop)
+            with _locked(state):
+                _remove_earlier_run(state)  # its ledger would call files unchanged whose results the bucket has lost
+                _run(config, path, state, bucket_port, interrupts)
         except Interrupted:
             click.echo("Everything was stopped; no process is left.")
         except StackError as error:
             fail(str(error), status=1)
 
 
-def _run(config: Config, path: Path, state: Path, bucket_port: int, stop: Stop) -> None:
-    """Up to the first Ctrl-C. Raises Interrupted, StackError."""
+def _run(config: Config, path: Path, state: Path, bucket_port: int, interrupts: Interrupts) -> None:
+    """Run the services until the first Ctrl-C. Raises Interrupted, StackError."""
     from rich.console import Console
 
     from infra import stack
@@ -92,32 +92,32 @@ def _run(config: Config, path: Path, state: Path, bucket_port: int, stop: Stop) 
         state.resolve(),
         environment=environment,
         bucket_port=_free("127.0.0.1", bucket_port),
-        stop=stop,
+        interrupts=interrupts,
     ) as running:
         click.echo(_directions(running, next(iter(config.pipelines.values()))))
         try:
-            _watch(running, console, stop)
+            _watch(running, console, interrupts)
         finally:
             console.print("Stopping the workers, the control plane, the database and the bucket …")
 
 
-def _watch(running: Stack, console: Console, stop: Stop) -> None:
-    """One line that changes; where there is no terminal, a line a change."""
+def _watch(running: Stack, console: Console, interrupts: Interrupts) -> None:
+    """Show the counts: one line that is redrawn; without a terminal, a line at each change."""
     from rich.live import Live
     from rich.text import Text
 
     with contextlib.ExitStack() as screen:
         live = screen.enter_context(Live(console=console, transient=True)) if console.is_terminal else None
-        said = ""
+        printed = ""
         while True:
             line = _status(running)
             if live:
                 live.update(Text(line, style="bold"))
-            elif line != said:
+            elif line != printed:
                 click.echo(line)
-            said = line
+            printed = line
             running.check()
-            stop.wait(_LOOK_SECONDS)
+            interrupts.wait(_REFRESH_SECONDS)
 
 
 def _status(running: Stack) -> str:
@@ -146,9 +146,9 @@ def _directions(running: Stack, pipeline: Pipeline) -> str:
     return f"""
 Yurt is up.
 
-  bucket         {running.endpoint}   held in memory: empty again when this ends
+  bucket         {running.endpoint}   held in memory, lost at the end
   control plane  {running.url}
-  database       {running.folder / "postgres"}   begins anew with the bucket each time
+  database       {running.folder / "postgres"}   begins empty each time, as the bucket does
   logs           {running.folder / "control-plane.log"}, bucket.log beside it, workers/logs/ for the workers
 
 In another terminal:
@@ -171,7 +171,7 @@ Ctrl-C stops everything.
 
 
 def _free(host: str, port: int) -> int:
-    """The port, or 0, which takes any free one, where it is in use."""
+    """The port, or 0 where it is in use: any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family):
@@ -182,8 +182,8 @@ def _free(host: str, port: int) -> int:
 
 
 @contextlib.contextmanager
-def _sole(state: Path) -> Iterator[None]:
-    """Hold the folder. Ends the program where another ``yurt up`` does."""
+def _locked(state: Path) -> Iterator[None]:
+    """Lock the folder for the ``with`` block. Ends the program where another ``yurt up`` has locked it."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "up.lock").open("w") as lock:
         try:
@@ -193,8 +193,8 @@ def _sole(state: Path) -> Iterator[None]:
         yield
 
 
-def _forget(state: Path) -> None:
-    for name in _OURS:
+def _remove_earlier_run(state: Path) -> None:
+    for name in _RUN_FILES:
         path = state / name
         if path.is_dir():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""``yurt worker``."""
+"""``yurt worker``: runs a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes what the whole pipeline makes of photos, without a pipeline: the real handler, a real manifest."""
+"""Processes photos without a pipeline: results by the real handler, with real manifests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.demo.inventory import Inventory, bring_together
+from infra.demo.inventory import Inventory, take_inventory
 from infra.demo.photos import ExpectedRefusal, SamplePhoto
-from infra.demo.results import Stored
+from infra.demo.results import StoredObject
 from infra.demo.watch import DemoSnapshot, HubCounts
 from webhook.config import Pipeline
 from workers.handlers import HandlerError, Job
@@ -20,27 +20,34 @@ from workers.protocol import MANIFEST, Output, Version
 
 PIPELINE = Pipeline.model_validate({"input": "s3://photos-in/uploads/", "output": "s3://photos-out/results/"})
 TOKEN = 41
+FINISHED_AT = datetime(2026, 6, 1, 12, 0, 2, tzinfo=UTC)
+"""Of every manifest."""
+REPORT_KEYS = [
+    *("uploads", "events", "duplicates", "stale", "coalesced", "quarantined", "done", "parked", "unchanged"),
+    *("minted", "slain", "upload_to_result_ms", "seconds", "verified"),
+]
+"""Of the JSON object that ``yurt demo --json`` prints."""
 
 
-def develop(photos: Sequence[SamplePhoto], folder: Path) -> Inventory:
+def process_photos(photos: Sequence[SamplePhoto], folder: Path) -> Inventory:
     keyed = {f"{PIPELINE.input.prefix}{photo.name}": photo for photo in photos}
-    outputs: dict[str, Stored] = {}
+    outputs: dict[str, StoredObject] = {}
     parked = []
     for number, (key, photo) in enumerate(keyed.items()):
-        place = folder / str(number)
-        place.mkdir()
+        work = folder / str(number)
+        work.mkdir()
         try:
-            for name, stored in _handled(key, photo, place).items():
+            for name, stored in _handled(key, photo, work).items():
                 outputs[f"{PIPELINE.output.prefix}{key}/{name}"] = stored
         except HandlerError as error:
             parked.append({"key": key, "reason": error.reason, "message": error.message})
     inputs = {key: etag(photo.content) for key, photo in keyed.items()}
-    return bring_together("photos", PIPELINE, keyed, inputs, outputs, snapshot(photos, parked))
+    return take_inventory("photos", PIPELINE, keyed, inputs, outputs, snapshot(photos, parked))
 
 
 def snapshot(photos: Sequence[SamplePhoto], parked: Sequence[dict[str, str]] = (), **changes: Any) -> DemoSnapshot:
-    """How a control plane that did all of it describes itself."""
-    refused = sum(isinstance(photo.outcome, ExpectedRefusal) for photo in photos)
+    """The status of a control plane that has processed these photos."""
+    refused = sum(isinstance(photo.expected, ExpectedRefusal) for photo in photos)
     status: dict[str, Any] = {
         "pipelines": {
             "photos": {
@@ -72,17 +79,18 @@ def etag(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def stored(content: bytes, content_type: str, input_etag: str) -> Stored:
-    return Stored(etag(content), content, content_type, {"yurt-token": str(TOKEN), "yurt-input-etag": input_etag})
+def stored_object(content: bytes, content_type: str, input_etag: str) -> StoredObject:
+    return StoredObject(etag(content), content, content_type, {"yurt-token": str(TOKEN), "yurt-input-etag": input_etag})
 
 
-def _handled(key: str, photo: SamplePhoto, folder: Path) -> dict[str, Stored]:
+def _handled(key: str, photo: SamplePhoto, folder: Path) -> dict[str, StoredObject]:
     source, output, input_etag = folder / "input", folder / "output", etag(photo.content)
     source.write_bytes(photo.content)
     output.mkdir()
     result = handle(Job(source, output, key, input_etag, {}))
-    made = {
-        file.name: stored((output / file.name).read_bytes(), file.content_type, input_etag) for file in result.outputs
+    outputs = {
+        file.name: stored_object((output / file.name).read_bytes(), file.content_type, input_etag)
+        for file in result.outputs
     }
     manifest = Manifest(
         pipeline="photos",
@@ -93,10 +101,10 @@ def _handled(key: str, photo: SamplePhoto, folder: Path) -> dict[str, Stored]:
         attempt=1,
         handler="photo",
         outputs=tuple(
-            Output(name=name, etag=one.etag, size=len(one.content), content_type=one.content_type)
-            for name, one in made.items()
+            Output(name=name, etag=stored.etag, size=len(stored.content), content_type=stored.content_type)
+            for name, stored in outputs.items()
         ),
         seconds=Seconds(fetch=0.1, handle=1.5, publish=0.2),
-        finished_at=datetime(2026, 6, 1, 12, 0, 2, tzinfo=UTC),
+        finished_at=FINISHED_AT,
     )
-    return made | {MANIFEST: stored(manifest.encode(), "application/json", input_etag)}
+    return outputs | {MANIFEST: stored_object(manifest.encode(), "application/json", input_etag)}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.demo.folder import Folder, FolderError
+from infra.demo.folder import DemoFolder, FolderError
 
 
 def test_only_the_sheet_stays(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "a" / "b")
+    folder = DemoFolder(tmp_path / "a" / "b")
     folder.services.mkdir()
     (folder.services / "bucket.log").write_text("x")
     folder.sheet.write_text("sheet")
@@ -17,7 +17,7 @@ def test_only_the_sheet_stays(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_of_a_run_without_a_sheet() -> None:
-    folder = Folder(None)
+    folder = DemoFolder(None)
     folder.services.mkdir()
     folder.tidy()
     assert not folder.path.exists()
@@ -25,17 +25,17 @@ def test_nothing_stays_of_a_run_without_a_sheet() -> None:
 
 def test_a_chosen_folder_with_other_files_is_left(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
-    Folder(tmp_path).tidy()
+    DemoFolder(tmp_path).tidy()
     assert (tmp_path / "mine").exists()
 
 
 def test_another_runs_database_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "services").mkdir()
     with pytest.raises(FolderError, match="remove it, or choose another"):
-        Folder(tmp_path)
+        DemoFolder(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FolderError, match="cannot be made"):
-        Folder(tmp_path / "file" / "folder")
+        DemoFolder(tmp_path / "file" / "folder")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import pyvips
 
-from infra.demo.photos import ExpectedRefusal, ExpectedResult, SamplePhoto, plans
+from infra.demo.photos import ExpectedRefusal, ExpectedResult, SamplePhoto, photo_makers
 from infra.demo.sample_images import square_centres
 from tests.infra.demo.conftest import SEED
 from webhook.app import validate_options
@@ -17,8 +17,8 @@ def opened(photo: SamplePhoto) -> pyvips.Image:
 
 
 def expected(photo: SamplePhoto) -> ExpectedResult:
-    assert isinstance(photo.outcome, ExpectedResult)
-    return photo.outcome
+    assert isinstance(photo.expected, ExpectedResult)
+    return photo.expected
 
 
 def test_there_are_about_thirty_and_the_sample_watches_them_all(photos: dict[str, SamplePhoto]) -> None:
@@ -29,10 +29,10 @@ def test_there_are_about_thirty_and_the_sample_watches_them_all(photos: dict[str
 
 def test_each_is_what_it_is_expected_to_be(photos: dict[str, SamplePhoto]) -> None:
     for photo in photos.values():
-        if isinstance(photo.outcome, ExpectedRefusal):
+        if isinstance(photo.expected, ExpectedRefusal):
             continue
         image = opened(photo).autorot()
-        assert (image.width, image.height) == (photo.outcome.width, photo.outcome.height), photo.name
+        assert (image.width, image.height) == (photo.expected.width, photo.expected.height), photo.name
         assert image.avg() > 0, photo.name  # decodes to its end
 
 
@@ -94,12 +94,12 @@ def test_depth_transparency_and_frames(photos: dict[str, SamplePhoto]) -> None:
 
 def test_cameras_write_what_is_expected_and_where_it_was(photos: dict[str, SamplePhoto]) -> None:
     with_camera = [
-        photo for photo in photos.values() if isinstance(photo.outcome, ExpectedResult) and photo.outcome.camera
+        photo for photo in photos.values() if isinstance(photo.expected, ExpectedResult) and photo.expected.camera
     ]
     assert len(with_camera) > 15
     for photo in with_camera:
-        image, told = opened(photo), expected(photo).metadata()
-        assert (captured_at(image), camera(image)) == (told["captured_at"], told["camera"]), photo.name
+        image, metadata = opened(photo), expected(photo).metadata()
+        assert (captured_at(image), camera(image)) == (metadata["captured_at"], metadata["camera"]), photo.name
         assert gps(image), f"{photo.name} has nothing to hide"
 
 
@@ -111,7 +111,7 @@ def test_names_and_contents_that_are_there_to_confuse(photos: dict[str, SamplePh
 
 
 def test_the_broken_ones_are_broken(photos: dict[str, SamplePhoto]) -> None:
-    refused = {name for name, photo in photos.items() if isinstance(photo.outcome, ExpectedRefusal)}
+    refused = {name for name, photo in photos.items() if isinstance(photo.expected, ExpectedRefusal)}
     assert refused == {"truncated.jpg", "shopping-list.jpg"}
     with pytest.raises(pyvips.Error):
         pyvips.Image.new_from_buffer(photos["truncated.jpg"].content, "", fail_on="error").avg()
@@ -121,7 +121,7 @@ def test_the_broken_ones_are_broken(photos: dict[str, SamplePhoto]) -> None:
 
 def test_the_same_seed_gives_the_same_bytes(photos: dict[str, SamplePhoto]) -> None:
     def made(seed: int) -> SamplePhoto:
-        [photo] = next(photo for plan in plans(seed)[1:2] for photo in [plan()])
+        [photo] = next(photo for make in photo_makers(seed)[1:2] for photo in [make()])
         return photo
 
     assert made(SEED).content == photos["orientation-1.jpg"].content

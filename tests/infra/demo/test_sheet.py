@@ -9,12 +9,12 @@ import pytest
 
 from infra.demo.encoding import tiff
 from infra.demo.inventory import Inventory
-from infra.demo.report import report
-from infra.demo.sample_images import Scene
-from infra.demo.sheet import sheet
-from infra.demo.upload import Answered
+from infra.demo.report import make_report
+from infra.demo.sample_images import SampleImage
+from infra.demo.sheet import render_sheet
+from infra.demo.upload import CompletedUploads
 from infra.demo.watch import ParkedPhoto
-from tests.infra.demo.fixtures import stored
+from tests.infra.demo.fixtures import stored_object
 
 EVIL = "\"><script>alert(1)</script><img src=https://example.com/x.png>'&.jpg"
 
@@ -38,35 +38,35 @@ class SheetPage(HTMLParser):
         return [str(attributes["src"]) for _, attributes in self.elements if "src" in attributes]
 
 
-def page(found: Inventory, faults: tuple[str, ...] = ()) -> SheetPage:
-    return SheetPage(sheet(found, report(found, Answered(), 1.0, faults), faults))
+def page(inventory: Inventory, problems: tuple[str, ...] = ()) -> SheetPage:
+    return SheetPage(render_sheet(inventory, make_report(inventory, CompletedUploads(), 1.0, problems), problems))
 
 
-def test_shows_originals_and_thumbnails_of_every_photo(found: Inventory) -> None:
-    shown = page(found)
-    assert len([tag for tag, _ in shown.elements if tag == "article"]) == len(found.findings)
-    done = [finding for finding in found.findings if not finding.parked]
+def test_shows_originals_and_thumbnails_of_every_photo(inventory: Inventory) -> None:
+    shown = page(inventory)
+    assert len([tag for tag, _ in shown.elements if tag == "article"]) == len(inventory.results)
+    done = [result for result in inventory.results if not result.parked]
     assert len(shown.sources()) == 3 * len(done) + 1  # what was cut off is shown as far as it goes
     assert "The file is cut off" in " ".join(shown.words)
 
 
-def test_what_browsers_cannot_show_has_a_preview(found: Inventory) -> None:
-    [one] = [one for one in found.findings if one.photo.name == "photo.tif"]
-    small = replace(one.photo, content=tiff(Scene(60, 40, "TIFF").draw()))
-    shown = page(replace(found, findings=[replace(one, photo=small)]))
+def test_what_browsers_cannot_show_has_a_preview(inventory: Inventory) -> None:
+    [result] = [result for result in inventory.results if result.photo.name == "photo.tif"]
+    small = replace(result.photo, content=tiff(SampleImage(60, 40, "TIFF").draw()))
+    shown = page(replace(inventory, results=[replace(result, photo=small)]))
     assert any("shown by a preview" in word for word in shown.words)
     assert not any(source.startswith("data:image/tiff") for source in shown.sources())
 
 
-def test_a_file_that_is_no_picture_is_shown_as_text(found: Inventory) -> None:
-    one = found.findings[-2]
-    text = replace(one, photo=replace(one.photo, content=b"<b>Milk</b>", content_type="image/jpeg"))
-    html = sheet(replace(found, findings=[text]), report(found, Answered(), 1.0, ()), ())
+def test_a_file_that_is_no_picture_is_shown_as_text(inventory: Inventory) -> None:
+    result = inventory.results[-2]
+    text = replace(result, photo=replace(result.photo, content=b"<b>Milk</b>", content_type="image/jpeg"))
+    html = render_sheet(replace(inventory, results=[text]), make_report(inventory, CompletedUploads(), 1.0, ()), ())
     assert "<pre>&lt;b&gt;Milk&lt;/b&gt;</pre>" in html
 
 
-def test_needs_nothing_from_elsewhere(found: Inventory) -> None:
-    html = sheet(found, report(found, Answered(), 1.0, ()), ())
+def test_needs_nothing_from_elsewhere(inventory: Inventory) -> None:
+    html = render_sheet(inventory, make_report(inventory, CompletedUploads(), 1.0, ()), ())
     shown = SheetPage(html)
     assert all(source.startswith("data:image/") for source in shown.sources())
     assert not {"script", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in shown.elements}
@@ -74,27 +74,29 @@ def test_needs_nothing_from_elsewhere(found: Inventory) -> None:
     assert not re.search(r"url\(|@import", html)
 
 
-@pytest.mark.parametrize("where", ["name", "parked", "metadata", "fault"])
-def test_what_strangers_wrote_is_text(found: Inventory, where: str) -> None:
-    one = found.findings[0]
-    faults: tuple[str, ...] = ()
+@pytest.mark.parametrize("where", ["name", "parked", "metadata", "problem"])
+def test_names_messages_and_metadata_are_text(inventory: Inventory, where: str) -> None:
+    result = inventory.results[0]
+    problems: tuple[str, ...] = ()
     if where == "name":
-        one = replace(one, photo=replace(one.photo, name=EVIL))
+        result = replace(result, photo=replace(result.photo, name=EVIL))
     elif where == "parked":
-        one = replace(one, parked=ParkedPhoto(one.key, EVIL, EVIL))
+        result = replace(result, parked=ParkedPhoto(result.key, EVIL, EVIL))
     elif where == "metadata":
-        said = {"camera": {"make": EVIL}, "dominant_colour": f"red;{EVIL}", "format": EVIL, "captured_at": EVIL}
-        content = json.dumps(said).encode()
-        one = replace(one, outputs={**one.outputs, "metadata.json": stored(content, "application/json", "e")})
+        metadata = {"camera": {"make": EVIL}, "dominant_colour": f"red;{EVIL}", "format": EVIL, "captured_at": EVIL}
+        content = json.dumps(metadata).encode()
+        result = replace(
+            result, outputs={**result.outputs, "metadata.json": stored_object(content, "application/json", "e")}
+        )
     else:
-        faults = (EVIL,)
-    shown = page(replace(found, findings=[one]), faults)
+        problems = (EVIL,)
+    shown = page(replace(inventory, results=[result]), problems)
     assert "script" not in {tag for tag, _ in shown.elements}
     assert all(source.startswith("data:") for source in shown.sources())
     assert any(EVIL in word for word in shown.words)
 
 
-def test_says_what_is_wrong(found: Inventory) -> None:
-    words = " ".join(page(found, ("a.jpg: shows the corners red",)).words)
+def test_says_what_is_wrong(inventory: Inventory) -> None:
+    words = " ".join(page(inventory, ("a.jpg: shows the corners red",)).words)
     assert "a.jpg: shows the corners red" in words
     assert "Every result was verified" not in words

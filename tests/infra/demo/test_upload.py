@@ -1,86 +1,71 @@
-"""Against a real local bucket over HTTP."""
+"""Uploads to a real local bucket over HTTP."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from infra.demo.photos import ExpectedRefusal, SamplePhoto
 from infra.demo.results import ResultsError, listing, read
-from infra.demo.upload import Moments, UploadError, uploading
-from infra.interrupts import Interrupted, Stop
+from infra.demo.upload import PipelineSignals, UploadError, uploading
+from infra.interrupts import Interrupts
 from tests.infra.demo.fixtures import etag
 from tests.infra.local.running import running
+from tests.polling import wait_until
 
 PHOTO = SamplePhoto("a.jpg", "", b"last", ExpectedRefusal("unreadable", ""))
 OVERWRITTEN = replace(PHOTO, earlier=(b"first", b"second", b"third"))
-
-
-def until(reached: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_objects_arrive_under_their_names_and_are_read_back() -> None:
     names = ("uploads/a+b 100% 🏕 yurt.jpg", "uploads/2026/June/IMG.JPEG")
     photos = {name: replace(PHOTO, content=name.encode()) for name in names}
     with running("--bucket", "demo") as bucket:
-        s3, stop = bucket.s3(), Stop()
-        with uploading(s3, "demo", photos, Moments()) as uploads:
-            until(lambda: uploads.finished)
+        s3 = bucket.s3()
+        with uploading(s3, "demo", photos, PipelineSignals()) as uploads:
+            wait_until(lambda: uploads.finished)
         assert listing(s3, "demo") == {name: etag(name.encode()) for name in names}
-        found = read(s3, "demo", names, stop)
-    assert {name: one.content for name, one in found.items()} == {name: name.encode() for name in names}
-    assert {one.content_type for one in found.values()} == {"image/jpeg"}
-    assert uploads.answered.puts == 2
-    assert set(uploads.answered.at) == set(names)
+        stored = read(s3, "demo", names, Interrupts())
+    assert {name: each.content for name, each in stored.items()} == {name: name.encode() for name in names}
+    assert {each.content_type for each in stored.values()} == {"image/jpeg"}
+    assert uploads.completed.puts == 2
+    assert set(uploads.completed.answered_at) == set(names)
 
 
-def test_one_key_is_overwritten_when_things_are_in_flight() -> None:
+def test_one_key_is_overwritten_while_it_is_in_flight() -> None:
     with running("--bucket", "demo") as bucket:
-        s3, moments = bucket.s3(), Moments()
-        with uploading(s3, "demo", {"a.jpg": OVERWRITTEN}, moments) as uploads:
-            until(lambda: uploads.answered.puts == 2)
+        s3, signals = bucket.s3(), PipelineSignals()
+        with uploading(s3, "demo", {"a.jpg": OVERWRITTEN}, signals) as uploads:
+            wait_until(lambda: uploads.completed.puts == 2)
             assert not uploads.finished
-            moments.leased.set()
-            until(lambda: uploads.answered.puts == 3)
+            signals.leased.set()
+            wait_until(lambda: uploads.completed.puts == 3)
             assert listing(s3, "demo") == {"a.jpg": etag(b"third")}
-            moments.published.set()
-            until(lambda: uploads.finished)
+            signals.published.set()
+            wait_until(lambda: uploads.finished)
         assert listing(s3, "demo") == {"a.jpg": etag(b"last")}
 
 
-def test_reading_stops_when_asked() -> None:
-    stop = Stop()
-    stop.times = 1
-    with running("--bucket", "demo") as bucket, pytest.raises(Interrupted):
-        read(bucket.s3(), "demo", ["a.jpg"], stop)
-
-
-def test_closed_it_waits_for_no_moment() -> None:
+def test_closing_waits_for_no_signal() -> None:
     with running("--bucket", "demo") as bucket:
-        moments = Moments()
-        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, moments) as uploads:
-            until(lambda: uploads.answered.puts == 2)
-        moments.leased.set()
+        signals = PipelineSignals()
+        with uploading(bucket.s3(), "demo", {"a.jpg": OVERWRITTEN}, signals) as uploads:
+            wait_until(lambda: uploads.completed.puts == 2)
+        signals.leased.set()
         assert uploads.finished
-        assert uploads.answered.puts == 2
-        assert not [one for one in threading.enumerate() if one.name.startswith("upload")]
+        assert uploads.completed.puts == 2
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("upload")]
 
 
 def test_a_bucket_that_refuses() -> None:
     with running("--bucket", "demo") as bucket:
         s3 = bucket.s3()
         with (
-            uploading(s3, "other", {"a.jpg": PHOTO}, Moments()) as uploads,
+            uploading(s3, "other", {"a.jpg": PHOTO}, PipelineSignals()) as uploads,
             pytest.raises(UploadError, match=r"did not take a\.jpg"),
         ):
-            until(lambda: uploads.finished)
+            wait_until(lambda: uploads.finished)
         with pytest.raises(ResultsError, match="other cannot be read"):
             listing(s3, "other")

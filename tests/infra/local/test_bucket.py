@@ -45,7 +45,7 @@ def test_every_way_to_change_an_object_is_announced(
     s3.delete_object(Bucket=bucket, Key="a")
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "b"}, {"Key": "missing"}, {"Key": "c"}]})
     local.flush()
-    assert receiver.told == [
+    assert receiver.names_and_keys == [
         ("OBJECT_CREATED_PUT", "a"),
         ("OBJECT_CREATED_COPY", "b"),
         ("OBJECT_CREATED_POST", "c"),
@@ -78,7 +78,7 @@ def test_a_multipart_upload_is_announced_once_with_its_final_etag(
     parts = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
     s3.upload_fileobj(io.BytesIO(content), bucket, "large", Config=parts)
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_MULTIPART", "large")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_MULTIPART", "large")]
     etag = s3.head_object(Bucket=bucket, Key="large")["ETag"].strip('"')
     assert etag.endswith("-2")
     assert (receiver.events[0]["object"]["eTag"], receiver.events[0]["object"]["size"]) == (etag, len(content))
@@ -96,7 +96,7 @@ def test_a_completion_that_is_repeated_announces_once(
             Bucket=bucket, Key="large", UploadId=upload, MultipartUpload={"Parts": [{"ETag": etag, "PartNumber": 1}]}
         )
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_MULTIPART", "large")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_MULTIPART", "large")]
 
 
 def test_a_rename_is_announced_under_the_new_key_alone(
@@ -110,7 +110,7 @@ def test_a_rename_is_announced_under_the_new_key_alone(
     )
     renaming.copy_object(Bucket=bucket, Key="new", CopySource={"Bucket": bucket, "Key": "old"})
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_PUT", "old"), ("OBJECT_RENAME", "new")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "old"), ("OBJECT_RENAME", "new")]
     with pytest.raises(ClientError) as missing:
         s3.head_object(Bucket=bucket, Key="old")
     assert status_of(missing) == 404
@@ -128,7 +128,7 @@ def test_conditions_on_presigned_puts_are_kept(local: RunningBucket, s3: S3Clien
     assert local.http.put(replace, content=b"4", headers={"if-match": etag}).status_code == 412
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"3"
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_PUT", "a")] * 2
+    assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "a")] * 2
 
 
 def test_of_many_conditional_puts_at_once_one_wins_and_is_announced(
@@ -144,7 +144,7 @@ def test_of_many_conditional_puts_at_once_one_wins_and_is_announced(
         statuses = list(threads.map(write, range(24)))
     local.flush()
     assert sorted(statuses) == [200] + [412] * 23
-    assert len(receiver.told) == 1
+    assert len(receiver.names_and_keys) == 1
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read()[:1] == str(statuses.index(200)).encode()[:1]
 
 
@@ -232,7 +232,7 @@ def test_an_upload_that_breaks_off_changes_nothing(
         connection.sendall(head.encode() + b"half")
     s3.put_object(Bucket=bucket, Key="whole", Body=b"whole")
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_PUT", "whole")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "whole")]
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -314,7 +314,7 @@ def test_a_filter_keeps_other_keys_quiet(local: RunningBucket, s3: S3Client, rec
     for key in ("uploads/a", "other/uploads/a", "uploads/b"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"")
     local.flush()
-    assert [key for _, key in receiver.told] == ["uploads/a", "uploads/b"]
+    assert [key for _, key in receiver.names_and_keys] == ["uploads/a", "uploads/b"]
 
 
 def test_settings_need_a_signature_and_a_bucket(local: RunningBucket) -> None:

@@ -52,7 +52,7 @@ async def test_events_that_wait_together_travel_together_up_to_a_full_batch(rece
             delivery.put(event(str(number)))
         await settled(delivery)
     assert [len(post.events) for post in receiver.posts] == [10, 10, 5]
-    assert [key for _, key in receiver.told] == [str(number) for number in range(25)]
+    assert [key for _, key in receiver.names_and_keys] == [str(number) for number in range(25)]
     assert counts.posted == 25
     assert counts.requests == {"200": 3}
 
@@ -124,7 +124,7 @@ async def test_later_events_do_not_wait_for_a_request_that_is_tried_again() -> N
             delivery.put(event("first"))
             delivery.put(event("second"))
             await settled(delivery)
-    assert [key for _, key in receiver.told] == ["first", "second", "first"]
+    assert [key for _, key in receiver.names_and_keys] == ["first", "second", "first"]
 
 
 async def test_a_receiver_that_hangs_is_left_and_tried_again() -> None:
@@ -157,7 +157,7 @@ async def test_what_waits_goes_to_the_new_webhook() -> None:
             await asyncio.to_thread(before.wait, lambda receiver: len(receiver.posts) > 1)
             delivery.notifications = webhook(after.url)
             await settled(delivery)
-    assert after.told == [("OBJECT_CREATED_PUT", "a")]
+    assert after.names_and_keys == [("OBJECT_CREATED_PUT", "a")]
 
 
 async def test_more_than_may_wait_is_discarded_and_counted(receiver: RecordingReceiver) -> None:

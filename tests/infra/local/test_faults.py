@@ -34,7 +34,7 @@ def test_a_request_is_answered_as_asked_for_and_not_carried_out(
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="b", Body=b"hello")
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_PUT", "b")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "b")]
 
 
 def test_a_fault_happens_so_often_and_only_to_its_kind(local: RunningBucket, s3: S3Client) -> None:
@@ -80,7 +80,7 @@ def test_a_lost_answer_hides_that_the_write_took_place(
         s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"hello"
     local.flush()
-    assert receiver.told == [("OBJECT_CREATED_PUT", "a")]
+    assert receiver.names_and_keys == [("OBJECT_CREATED_PUT", "a")]
 
 
 def test_a_stale_read_is_a_replica_that_is_behind(local: RunningBucket, s3: S3Client) -> None:

@@ -1,60 +1,15 @@
-"""One running stack for all tests of the command line, and the command run as a person runs it."""
+"""One running stack for all tests of the command line."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from infra.stack import Stack, running
+from infra.stack import running
+from tests.webhook.cli.shell import CONFIG, Shell
 from webhook.app import validate_options
 from webhook.config import load
-
-CONFIG = """
-[server]
-listen = "127.0.0.1:0"
-[pipelines.photos]
-input = "s3://photos-in/uploads/"
-output = "s3://photos-out/results/"
-[pools.local]
-provider = "none"
-limit = 2
-"""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Where commands run: a folder with a yurt.toml, and an environment."""
-
-    stack: Stack
-    folder: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What an operator of the stack has set."""
-        keys = self.stack.keys
-        return {
-            "PATH": os.environ["PATH"],
-            "AWS_ENDPOINT_URL_S3": self.stack.endpoint,
-            "AWS_ACCESS_KEY_ID": keys.access_key,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-            "YURT_WEBHOOK_SECRETS": keys.webhook,
-            "YURT_ADMIN_TOKEN": keys.admin,
-            "YURT_URL": self.stack.url,
-        }
-
-    def yurt(self, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run ``yurt``; an empty variable is taken out of the environment."""
-        given = {name: value for name, value in {**self.environment, **environment}.items() if value}
-        command = [sys.executable, "-m", "webhook", *argv]
-        return subprocess.run(
-            command, cwd=self.folder, env=given, capture_output=True, text=True, timeout=60, check=False
-        )
 
 
 @pytest.fixture(scope="session")

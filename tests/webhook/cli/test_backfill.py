@@ -1,4 +1,4 @@
-"""``yurt backfill``: what was there before is found, by a person at a terminal."""
+"""``yurt backfill``: ordering, watching and cancelling sweeps from a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -17,7 +16,8 @@ import pytest
 from botocore.config import Config
 from types_boto3_s3.client import S3Client
 
-from tests.webhook.cli.conftest import Shell
+from tests.polling import wait_until
+from tests.webhook.cli.shell import Shell
 
 
 @pytest.fixture
@@ -33,35 +33,37 @@ def s3(shell: Shell) -> Iterator[S3Client]:
 
 @pytest.fixture
 def folder(s3: S3Client) -> str:
-    """A prefix with two objects that have no row: they would, but that nobody is told of copies into it."""
+    """A prefix with two objects."""
     prefix = f"uploads/{uuid4().hex[:8]}/"
     for name in ("a [b].jpg", "c.jpg"):
         s3.put_object(Bucket="photos-in", Key=prefix + name, Body=name.encode())
     return prefix
 
 
-def test_backfill_tells_what_it_found(shell: Shell, folder: str) -> None:
-    said = shell.yurt("backfill", "photos", "--prefix", folder, "--json")
-    assert said.returncode == 0, said.stderr
-    [sweep] = json.loads(said.stdout)["sweeps"]
+def test_backfill_counts_what_it_lists(shell: Shell, folder: str) -> None:
+    result = shell.yurt("backfill", "photos", "--prefix", folder, "--json")
+    assert result.returncode == 0, result.stderr
+    [sweep] = json.loads(result.stdout)["sweeps"]
     assert (sweep["state"], sweep["prefix"], sweep["listed"]) == ("done", folder, 2)
     assert sweep["known"] + sweep["found"] == 2
 
 
 def test_a_dry_run_as_a_table_shows_the_prefix_as_it_is(shell: Shell, folder: str) -> None:
-    said = shell.yurt("backfill", "--prefix", folder + "a [b]", "--dry-run", "--full", COLUMNS="200")
-    assert said.returncode == 0, said.stderr
-    assert "full, dry run" in said.stdout
-    assert "a [b]" in said.stdout
+    result = shell.yurt("backfill", "--prefix", folder + "a [b]", "--dry-run", "--full", COLUMNS="200")
+    assert result.returncode == 0, result.stderr
+    assert "full, dry run" in result.stdout
+    assert "a [b]" in result.stdout
 
 
 def test_detach_then_list_watch_and_cancel(shell: Shell, folder: str) -> None:
-    said = shell.yurt("backfill", "--prefix", folder, "--rate", "1", "--since", "2h", "--detach", "--json")
-    assert said.returncode == 0, said.stderr
-    [sweep] = json.loads(said.stdout)["sweeps"]
+    result = shell.yurt("backfill", "--prefix", folder, "--rate", "1", "--since", "2h", "--detach", "--json")
+    assert result.returncode == 0, result.stderr
+    [sweep] = json.loads(result.stdout)["sweeps"]
     watched = shell.yurt("backfill", "--watch", str(sweep["id"]), "--json")
     assert json.loads(watched.stdout)["sweeps"][0]["state"] == "done"
-    assert sweep["id"] in [it["id"] for it in json.loads(shell.yurt("backfill", "--list", "--json").stdout)["sweeps"]]
+    assert sweep["id"] in [
+        listed["id"] for listed in json.loads(shell.yurt("backfill", "--list", "--json").stdout)["sweeps"]
+    ]
     cancelled = shell.yurt("backfill", "--cancel", str(sweep["id"]), "--json")
     assert (cancelled.returncode, json.loads(cancelled.stdout)["sweeps"][0]["state"]) == (0, "done")
 
@@ -69,9 +71,9 @@ def test_detach_then_list_watch_and_cancel(shell: Shell, folder: str) -> None:
 def test_a_listing_that_fails_ends_with_status_1(shell: Shell, folder: str) -> None:
     fault = {"bucket": "photos-in", "listing": True, "status": 403, "times": 3}
     assert httpx.post(f"{shell.stack.endpoint}/_yurt/faults", json=fault).status_code == 201
-    said = shell.yurt("backfill", "--prefix", folder)
-    assert said.returncode == 1
-    assert "the store refuses access" in said.stdout
+    result = shell.yurt("backfill", "--prefix", folder)
+    assert result.returncode == 1
+    assert "the store refuses access" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -82,16 +84,16 @@ def test_a_listing_that_fails_ends_with_status_1(shell: Shell, folder: str) -> N
         (["--watch", "999999"], "there is no sweep of that number"),
     ],
 )
-def test_what_cannot_be_is_refused(shell: Shell, argv: list[str], message: str) -> None:
-    said = shell.yurt("backfill", *argv)
-    assert said.returncode == 1
-    assert message in said.stderr
+def test_an_impossible_order_is_refused(shell: Shell, argv: list[str], message: str) -> None:
+    result = shell.yurt("backfill", *argv)
+    assert result.returncode == 1
+    assert message in result.stderr
 
 
 def test_since_is_a_duration_or_a_moment(shell: Shell) -> None:
-    said = shell.yurt("backfill", "--since", "yesterday")
-    assert said.returncode == 2
-    assert "is no duration" in said.stderr
+    result = shell.yurt("backfill", "--since", "yesterday")
+    assert result.returncode == 2
+    assert "is no duration" in result.stderr
 
 
 def test_interrupted_it_goes_on_and_says_how_to_look_again(shell: Shell, folder: str, tmp_path: Path) -> None:
@@ -103,10 +105,7 @@ def test_interrupted_it_goes_on_and_says_how_to_look_again(shell: Shell, folder:
         [sys.executable, "-m", "webhook", "backfill", "--prefix", folder],
         cwd=shell.folder, env=shell.environment, stdout=subprocess.DEVNULL, stderr=stderr,
     ) as process:  # fmt: skip
-        deadline = time.monotonic() + 30
-        while (id := _newest(shell)) == before:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        id = wait_until(lambda: newest if (newest := _newest(shell)) != before else 0)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     assert f"yurt backfill --cancel {id}" in errors.read_text()

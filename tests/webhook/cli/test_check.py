@@ -1,60 +1,60 @@
-"""``yurt check``: each thing tried, and what to do where it failed."""
+"""``yurt check``: each check, and the advice where it fails."""
 
 from __future__ import annotations
 
 import httpx
 
-from tests.webhook.cli.conftest import CONFIG, Shell
+from tests.webhook.cli.shell import CONFIG, Shell
 
 
 def test_all_is_well(shell: Shell) -> None:
-    said = shell.yurt("check")
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert "conditions are honoured" in said.stdout
-    assert "✗" not in said.stdout
+    result = shell.yurt("check")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "conditions are honoured" in result.stdout
+    assert "✗" not in result.stdout
     listed = shell.stack.s3().list_objects_v2(Bucket="photos-out").get("Contents", [])
     assert not [item["Key"] for item in listed if "yurt-check" in item["Key"]], "the probe was not deleted"
 
 
 def test_missing_credentials_say_what_to_set(shell: Shell) -> None:
-    said = shell.yurt("check", AWS_SECRET_ACCESS_KEY="", YURT_WEBHOOK_SECRETS="")
-    assert said.returncode == 1
-    assert "AWS_SECRET_ACCESS_KEY is not set" in said.stdout
-    assert "YURT_WEBHOOK_SECRETS is not set" in said.stdout
+    result = shell.yurt("check", AWS_SECRET_ACCESS_KEY="", YURT_WEBHOOK_SECRETS="")
+    assert result.returncode == 1
+    assert "AWS_SECRET_ACCESS_KEY is not set" in result.stdout
+    assert "YURT_WEBHOOK_SECRETS is not set" in result.stdout
 
 
 def test_missing_bucket(shell: Shell) -> None:
     (shell.folder / "elsewhere.toml").write_text(CONFIG.replace("photos-in", "no-such-bucket"))
-    said = shell.yurt("check", "--config", "elsewhere.toml")
-    assert said.returncode == 1
-    assert "there is no bucket 'no-such-bucket'" in said.stdout
+    result = shell.yurt("check", "--config", "elsewhere.toml")
+    assert result.returncode == 1
+    assert "there is no bucket 'no-such-bucket'" in result.stdout
 
 
 def test_store_refusing_writes(shell: Shell) -> None:
     fault = {"method": "PUT", "key_prefix": "results/", "status": 403, "times": 1}
     httpx.post(f"{shell.stack.endpoint}/_yurt/faults", json=fault).raise_for_status()
-    said = shell.yurt("check")
-    assert said.returncode == 1
-    assert "refuses access" in said.stdout
-    assert "The keys must be allowed to read, write and delete there" in said.stdout
+    result = shell.yurt("check")
+    assert result.returncode == 1
+    assert "refuses access" in result.stdout
+    assert "The keys must be allowed to read, write and delete there" in result.stdout
 
 
 def test_unreachable_database_shows_no_password(shell: Shell) -> None:
-    said = shell.yurt("check", DATABASE_URL="postgresql://yurt:hunter2hunter2@127.0.0.1:1/yurt")
-    assert said.returncode == 1
-    assert "DATABASE_URL" in said.stdout
-    assert "hunter2" not in said.stdout + said.stderr
+    result = shell.yurt("check", DATABASE_URL="postgresql://yurt:hunter2hunter2@127.0.0.1:1/yurt")
+    assert result.returncode == 1
+    assert "DATABASE_URL" in result.stdout
+    assert "hunter2" not in result.stdout + result.stderr
 
 
 def test_malformed_database_url_shows_no_password(shell: Shell) -> None:
-    said = shell.yurt("check", DATABASE_URL="postgres//yurt:hunter2hunter2@nowhere")
-    assert said.returncode == 1
-    assert "hunter2" not in said.stdout + said.stderr
+    result = shell.yurt("check", DATABASE_URL="postgres//yurt:hunter2hunter2@nowhere")
+    assert result.returncode == 1
+    assert "hunter2" not in result.stdout + result.stderr
 
 
 def test_wrong_configuration_names_field_and_relation(shell: Shell) -> None:
     (shell.folder / "loop.toml").write_text(CONFIG.replace("s3://photos-out/results/", "s3://photos-in/uploads/done/"))
-    said = shell.yurt("check", "--config", "loop.toml")
-    assert said.returncode == 1
-    assert "pipelines.photos.output" in said.stdout
-    assert "every result would be a new input" in said.stdout.replace("\n", " ")
+    result = shell.yurt("check", "--config", "loop.toml")
+    assert result.returncode == 1
+    assert "pipelines.photos.output" in result.stdout
+    assert "every result would be a new input" in result.stdout.replace("\n", " ")

@@ -8,15 +8,15 @@ import sys
 import click
 import pytest
 
-from tests.webhook.cli.conftest import Shell
+from tests.webhook.cli.shell import Shell
 from webhook.cli import COMMANDS, yurt
 
 
 def test_help_names_every_command_and_what_it_is_for(shell: Shell) -> None:
-    said = shell.yurt("--help")
-    assert said.returncode == 0
+    result = shell.yurt("--help")
+    assert result.returncode == 0
     for name in COMMANDS:
-        assert f"\n  {name} " in said.stdout
+        assert f"\n  {name} " in result.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -25,14 +25,14 @@ def test_every_command_explains_itself(name: str) -> None:
     assert command is not None
     assert command.help
     for parameter in command.params:
-        # What has a name of its own on the usage line is told of in the text.
+        # An argument has no help of its own: the text of the command explains it.
         assert getattr(parameter, "help", None) or isinstance(parameter, click.Argument), f"{name} {parameter.name}"
 
 
 def test_unknown_command_is_a_usage_error(shell: Shell) -> None:
-    said = shell.yurt("pitch")
-    assert said.returncode == 2
-    assert "No such command 'pitch'" in said.stderr
+    result = shell.yurt("pitch")
+    assert result.returncode == 2
+    assert "No such command 'pitch'" in result.stderr
 
 
 def test_version(shell: Shell) -> None:
@@ -46,5 +46,5 @@ def test_starting_a_worker_does_not_import_the_control_plane() -> None:
         "except SystemExit: pass\n"
         "print(*sorted(m for m in sys.modules if m.split('.')[0] in ('asyncpg', 'boto3', 'starlette')))"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={})
-    assert said.stdout.strip() == ""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={})
+    assert result.stdout.strip() == ""

@@ -1,4 +1,4 @@
-"""``yurt parked``: what people do about objects that were given up."""
+"""``yurt parked``: listing, showing, redriving and forgetting parked objects."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.webhook.cli.conftest import Shell
+from tests.webhook.cli.shell import Shell
 
 _numbers = itertools.count(1)
 LOG = "Traceback (most recent call last):\n\x1b]0;owned\x07ValueError: no"
 
 
 def park(shell: Shell, *keys: str, reason: str = "crashed") -> dict[str, int]:
-    """Let objects be given up; their numbers."""
+    """Let a worker fail objects so that they are parked; their numbers by name."""
     events = [
         {
             "eventName": "OBJECT_CREATED_PUT",
@@ -34,23 +34,23 @@ def park(shell: Shell, *keys: str, reason: str = "crashed") -> dict[str, int]:
         hook = {"authorization": f"Bearer {shell.stack.keys.webhook}"}
         http.post("/v1/notifications/tigris", json={"events": events}, headers=hook).raise_for_status()
         worker = {"authorization": f"Bearer {token(shell, http)}"}
-        found: dict[str, int] = {}
-        while len(found) < len(keys):
+        numbers: dict[str, int] = {}
+        while len(numbers) < len(keys):
             leases = http.post("/v1/leases", json={"max": 64, "wait": 20}, headers=worker).json()["leases"]
-            said = {"outcome": "failed", "message": "It\u202e broke.", "log": LOG, "retry": False}
+            failure = {"outcome": "failed", "message": "It\u202e broke.", "log": LOG, "retry": False}
             settle = []
             for lease in leases:
                 name = lease["key"].removeprefix("uploads/")
                 ours = reason if name in keys else "of-another-test"
-                settle.append({**said, "reason": ours, "id": lease["id"], "token": lease["token"]})
+                settle.append({**failure, "reason": ours, "id": lease["id"], "token": lease["token"]})
                 if name in keys:
-                    found[name] = lease["id"]
+                    numbers[name] = lease["id"]
             http.post("/v1/leases", json={"max": 0, "settle": settle}, headers=worker).raise_for_status()
-    return found
+    return numbers
 
 
 def token(shell: Shell, http: httpx.Client) -> str:
-    """Of the one worker that these tests play."""
+    """The token of the worker that these tests act as."""
     if "worker" not in _tokens:
         admin = {"authorization": f"Bearer {shell.stack.keys.admin}"}
         once = http.post("/v1/invitations", json={"pool": "local"}, headers=admin).json()["token"]
@@ -66,52 +66,52 @@ _tokens: dict[str, str] = {}
 
 @pytest.fixture(autouse=True)
 def emptied(shell: Shell) -> Iterator[None]:
-    """Nothing parked is left for the next test."""
+    """Leave no parked object for the next test."""
     yield
     shell.yurt("parked", "forget", "--all", "--yes")
 
 
 def state(shell: Shell, key: str) -> str:
-    """Whether the object is among those that are parked."""
-    said = shell.yurt("parked", "list", "--json", "--prefix", f"uploads/{key}")
-    return "parked" if json.loads(said.stdout)["objects"] else "elsewhere"
+    """``parked``, or ``elsewhere`` where the object is not parked."""
+    result = shell.yurt("parked", "list", "--json", "--prefix", f"uploads/{key}")
+    return "parked" if json.loads(result.stdout)["objects"] else "elsewhere"
 
 
 def test_nothing_is_parked(shell: Shell) -> None:
-    said = shell.yurt("parked", "list")
-    assert (said.returncode, said.stdout) == (0, "No object is parked.\n")
-    said = shell.yurt("parked", "redrive", "--all")
-    assert (said.returncode, said.stdout) == (0, "0 parked objects are meant. Nothing was changed.\n")
+    result = shell.yurt("parked", "list")
+    assert (result.returncode, result.stdout) == (0, "No object is parked.\n")
+    result = shell.yurt("parked", "redrive", "--all")
+    assert (result.returncode, result.stdout) == (0, "0 parked objects match. Nothing was changed.\n")
 
 
-def test_a_list_counts_by_reason_and_says_what_to_do(shell: Shell) -> None:
+def test_a_list_counts_by_reason_and_names_the_next_commands(shell: Shell) -> None:
     numbers = park(shell, "a[red].jpg", "b.jpg")
     park(shell, "c.jpg", reason="timeout")
-    said = shell.yurt("parked", "list", COLUMNS="160")
-    assert said.returncode == 0, said.stderr
-    assert "a[red].jpg" in said.stdout
-    assert "It\\u202e broke." in said.stdout
-    assert "\u202e" not in said.stdout
-    counts = said.stdout.partition("The newest")[0]
+    result = shell.yurt("parked", "list", COLUMNS="160")
+    assert result.returncode == 0, result.stderr
+    assert "a[red].jpg" in result.stdout
+    assert "It\\u202e broke." in result.stdout
+    assert "\u202e" not in result.stdout
+    counts = result.stdout.partition("The newest")[0]
     assert counts.index("crashed") < counts.index("timeout")
-    assert "yurt parked redrive --reason timeout" in said.stdout
-    said = shell.yurt("parked", "list", "--reason", "crashed", "--limit", "1", "--json")
-    assert json.loads(said.stdout)["counts"] == [{"pipeline": "photos", "reason": "crashed", "objects": 2}]
-    assert [row["id"] for row in json.loads(said.stdout)["objects"]] == [numbers["b.jpg"]]
+    assert "yurt parked redrive --reason timeout" in result.stdout
+    result = shell.yurt("parked", "list", "--reason", "crashed", "--limit", "1", "--json")
+    assert json.loads(result.stdout)["counts"] == [{"pipeline": "photos", "reason": "crashed", "objects": 2}]
+    assert [row["id"] for row in json.loads(result.stdout)["objects"]] == [numbers["b.jpg"]]
     status = shell.yurt("status", COLUMNS="160").stdout
     assert " parked: yurt parked list" in status
 
 
-def test_one_is_shown_by_number_and_by_key(shell: Shell) -> None:
+def test_an_object_is_shown_by_number_and_by_key(shell: Shell) -> None:
     numbers = park(shell, "a.jpg")
     for which in (str(numbers["a.jpg"]), "uploads/a.jpg"):
-        said = shell.yurt("parked", "show", which, COLUMNS="160")
-        assert said.returncode == 0, said.stderr
-        assert "s3://photos-in/uploads/a.jpg" in said.stdout
-        assert "Traceback (most recent call last):\n\\x1b]0;owned\\x07ValueError: no" in said.stdout
-        assert "\x1b" not in said.stdout
-        said = shell.yurt("parked", "show", which, "--json")
-        assert json.loads(said.stdout)["log"] == LOG
+        result = shell.yurt("parked", "show", which, COLUMNS="160")
+        assert result.returncode == 0, result.stderr
+        assert "s3://photos-in/uploads/a.jpg" in result.stdout
+        assert "Traceback (most recent call last):\n\\x1b]0;owned\\x07ValueError: no" in result.stdout
+        assert "\x1b" not in result.stdout
+        result = shell.yurt("parked", "show", which, "--json")
+        assert json.loads(result.stdout)["log"] == LOG
 
 
 def test_what_is_not_parked_cannot_be_shown(shell: Shell) -> None:
@@ -119,41 +119,41 @@ def test_what_is_not_parked_cannot_be_shown(shell: Shell) -> None:
         ("999999", "no object of that number is parked"),
         ("uploads/x", "no parked object has this key"),
     ):
-        said = shell.yurt("parked", "show", which)
-        assert said.returncode == 1
-        assert why in said.stderr
+        result = shell.yurt("parked", "show", which)
+        assert result.returncode == 1
+        assert why in result.stderr
 
 
 def test_few_are_redriven_without_a_question(shell: Shell) -> None:
     numbers = park(shell, "a.jpg", "b.jpg")
-    said = shell.yurt("parked", "redrive", str(numbers["a.jpg"]), "--dry-run")
-    assert said.stdout == "1 parked objects are meant. Nothing was changed.\n"
-    said = shell.yurt("parked", "redrive", str(numbers["a.jpg"]))
-    assert (said.returncode, said.stdout) == (0, "1 object is due again. How they fare: yurt status\n")
+    result = shell.yurt("parked", "redrive", str(numbers["a.jpg"]), "--dry-run")
+    assert result.stdout == "1 parked objects match. Nothing was changed.\n"
+    result = shell.yurt("parked", "redrive", str(numbers["a.jpg"]))
+    assert (result.returncode, result.stdout) == (0, "1 object is due again. Follow them with: yurt status\n")
     assert (state(shell, "a.jpg"), state(shell, "b.jpg")) == ("elsewhere", "parked")
 
 
 @pytest.mark.parametrize("verb", ["redrive", "forget"])
-def test_many_want_a_yes_where_nobody_can_be_asked(shell: Shell, verb: str) -> None:
+def test_many_need_yes_where_there_is_no_terminal(shell: Shell, verb: str) -> None:
     park(shell, *(f"{number}.jpg" for number in range(11)), reason=f"to-{verb}")
-    said = shell.yurt("parked", verb, "--reason", f"to-{verb}")
-    assert said.returncode == 2
-    assert "11 parked objects" in said.stderr
-    assert "--yes" in said.stderr
+    result = shell.yurt("parked", verb, "--reason", f"to-{verb}")
+    assert result.returncode == 2
+    assert "11 parked objects" in result.stderr
+    assert "--yes" in result.stderr
     assert state(shell, "0.jpg") == "parked"
-    said = shell.yurt("parked", verb, "--reason", f"to-{verb}", "--yes")
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("11 objects are ")
+    result = shell.yurt("parked", verb, "--reason", f"to-{verb}", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("11 objects are ")
     assert state(shell, "0.jpg") == "elsewhere"
 
 
-@pytest.mark.parametrize(("said", "status", "left"), [(b"n\n", 1, "parked"), (b"y\n", 0, "elsewhere")])
-def test_on_a_terminal_the_person_is_asked(shell: Shell, said: bytes, status: int, left: str) -> None:
-    park(shell, *(f"{number}.jpg" for number in range(11)), reason="asked")
+@pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, "parked"), (b"y\n", 0, "elsewhere")])
+def test_on_a_terminal_there_is_a_question(shell: Shell, answer: bytes, status: int, left: str) -> None:
+    park(shell, *(f"{number}.jpg" for number in range(11)), reason="question")
     ours, theirs = pty.openpty()
     try:
-        os.write(ours, said)
-        command = [sys.executable, "-m", "webhook", "parked", "forget", "--reason", "asked"]
+        os.write(ours, answer)
+        command = [sys.executable, "-m", "webhook", "parked", "forget", "--reason", "question"]
         done = subprocess.run(
             command, cwd=shell.folder, env=shell.environment, stdin=theirs, capture_output=True, timeout=60, check=False
         )
@@ -161,16 +161,16 @@ def test_on_a_terminal_the_person_is_asked(shell: Shell, said: bytes, status: in
         os.close(ours)
         os.close(theirs)
     assert done.returncode == status, done.stderr
-    assert b"Leave 11 parked objects as they are, for good? [y/N]" in done.stdout
+    assert b"Give 11 parked objects up for good? [y/N]" in done.stdout
     assert state(shell, "0.jpg") == left
 
 
 @pytest.mark.parametrize("verb", ["redrive", "forget"])
-def test_what_is_meant_has_to_be_said(shell: Shell, verb: str) -> None:
+def test_a_selection_is_required(shell: Shell, verb: str) -> None:
     for argv in ([], ["--all", "--reason", "x"], ["--all", "1"]):
-        said = shell.yurt("parked", verb, *argv)
-        assert said.returncode == 2
-        assert "say which" in said.stderr
+        result = shell.yurt("parked", verb, *argv)
+        assert result.returncode == 2
+        assert "give numbers, a filter, or --all alone" in result.stderr
 
 
 def test_durations(shell: Shell) -> None:
@@ -179,6 +179,6 @@ def test_durations(shell: Shell) -> None:
     assert shell.yurt("parked", "list", "--older", "1h30m").stdout == "No such object is parked.\n"
     assert "a.jpg" in shell.yurt("parked", "list", "--newer", "2w", COLUMNS="160").stdout
     for wrong in ("1", "h", "1h 30m", "-1h", "1y", "١h", ""):
-        said = shell.yurt("parked", "list", "--older", wrong)
-        assert said.returncode == 2
-        assert "write 30m, 2h or 7d" in said.stderr
+        result = shell.yurt("parked", "list", "--older", wrong)
+        assert result.returncode == 2
+        assert "write 30m, 2h or 7d" in result.stderr

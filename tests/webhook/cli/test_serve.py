@@ -1,4 +1,4 @@
-"""``yurt serve``: what a person sees when it cannot start, and how it leaves."""
+"""``yurt serve``: errors at the start, and the order in which it stops."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.webhook.cli.conftest import CONFIG, Shell
+from tests.webhook.cli.shell import CONFIG, Shell
 
 
 def test_no_secret_for_notifications(shell: Shell) -> None:
-    said = shell.yurt("serve", YURT_WEBHOOK_SECRETS="")
-    assert said.returncode == 2
-    assert "YURT_WEBHOOK_SECRETS" in said.stderr
-    assert "Traceback" not in said.stderr
+    result = shell.yurt("serve", YURT_WEBHOOK_SECRETS="")
+    assert result.returncode == 2
+    assert "YURT_WEBHOOK_SECRETS" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_missing_configuration(shell: Shell) -> None:
-    said = shell.yurt("serve", "--config", "nowhere.toml")
-    assert said.returncode == 2
-    assert "there is no nowhere.toml" in said.stderr
+    result = shell.yurt("serve", "--config", "nowhere.toml")
+    assert result.returncode == 2
+    assert "there is no nowhere.toml" in result.stderr
 
 
 def test_port_in_use(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = shell.yurt("serve", "--state", "taken", YURT_SERVER__LISTEN=listen)
-    assert said.returncode == 2
-    assert listen in said.stderr
-    assert "Traceback" not in said.stderr
+        result = shell.yurt("serve", "--state", "taken", YURT_SERVER__LISTEN=listen)
+    assert result.returncode == 2
+    assert listen in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_wrong_variable_is_named(shell: Shell) -> None:
-    said = shell.yurt("serve", YURT_SERVER__BODY_LIMIT_BYTES="many")
-    assert said.returncode == 2
-    assert "server.body_limit_bytes" in said.stderr
+    result = shell.yurt("serve", YURT_SERVER__BODY_LIMIT_BYTES="many")
+    assert result.returncode == 2
+    assert "server.body_limit_bytes" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -59,9 +59,9 @@ def test_leaves_in_order_and_takes_its_database_along(shell: Shell, tmp_path: Pa
     assert httpx.get(f"{url}/readyz").status_code == 200
     postmaster = int((tmp_path / ".yurt/postgres/data/postmaster.pid").read_text().split()[0])
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 0, said
-    assert json.loads(said.splitlines()[-1])["event"] == "left"
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert json.loads(errors.splitlines()[-1])["event"] == "left"
     assert not Path(f"/proc/{postmaster}").exists()
-    assert shell.stack.keys.secret_key not in said
-    assert shell.stack.keys.webhook not in said
+    assert shell.stack.keys.secret_key not in errors
+    assert shell.stack.keys.webhook not in errors

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.demo.processes import yurt
-from tests.infra.demo.test_report import KEYS
+from tests.infra.demo.fixtures import REPORT_KEYS
+from tests.processes import yurt
 
 UNRELATED = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "DATABASE_URL": "postgresql://127.0.0.1:9/none"}
 """What a shell may hold for other work. The demo must not touch it."""
@@ -22,21 +22,21 @@ def test_thirty_photos_travel_the_whole_way(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with yurt("demo", "--json", "--folder", str(folder), "--seed", "3", cwd=tmp_path, environment=UNRELATED) as demo:
         status = demo.ended()
-        assert status == 0, demo.said()
+        assert status == 0, demo.output()
         assert demo.left() == []
     assert len(demo.out) == 1, "progress belongs on stderr"
-    told = json.loads(demo.out[-1])
-    assert list(told) == KEYS
-    assert told["verified"] is True
-    assert (told["uploads"], told["done"], told["parked"]) == (33, 28, 2)
-    assert told["events"] > told["uploads"], "the bucket sent nothing twice"
-    assert 0 < told["duplicates"] <= told["events"] - told["uploads"]
-    assert told["minted"] == told["slain"] > 0
-    assert 0 < told["upload_to_result_ms"]["p50"] <= told["upload_to_result_ms"]["p95"]
+    report = json.loads(demo.out[-1])
+    assert list(report) == REPORT_KEYS
+    assert report["verified"] is True
+    assert (report["uploads"], report["done"], report["parked"]) == (33, 28, 2)
+    assert report["events"] > report["uploads"], "the bucket sent nothing twice"
+    assert 0 < report["duplicates"] <= report["events"] - report["uploads"]
+    assert report["minted"] == report["slain"] > 0
+    assert 0 < report["upload_to_result_ms"]["p50"] <= report["upload_to_result_ms"]["p95"]
     assert [path.name for path in folder.iterdir()] == ["contact-sheet.html"]
-    said = "".join(demo.err)
+    printed = "".join(demo.err)
     for words in ("workers minted", "slain", "named .jpg but holds text", "The file is cut off", "Verified"):
-        assert words in said
+        assert words in printed
 
 
 @pytest.mark.slow
@@ -44,45 +44,45 @@ def test_thirty_photos_travel_the_whole_way(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
     folder = tmp_path / "demo"
     with yurt("demo", "--folder", str(folder), cwd=tmp_path) as demo:
-        demo.until_said(moment)
+        demo.until_printed(moment)
         demo.note_descendants()
         demo.process.send_signal(signal.SIGINT)
-        assert demo.ended() == 130, demo.said()
+        assert demo.ended() == 130, demo.output()
         assert demo.left() == []
-        assert "Interrupted" in demo.said()
-        assert "Traceback" not in demo.said()
+        assert "Interrupted" in demo.output()
+        assert "Traceback" not in demo.output()
         assert not folder.exists()
 
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_waits_for_no_worker(tmp_path: Path) -> None:
     with yurt("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)}) as demo:
-        demo.until_said(r"leased [1-9]")
+        demo.until_printed(r"leased [1-9]")
         demo.process.send_signal(signal.SIGINT)
-        demo.until_said("stopping")
+        demo.until_printed("stopping")
         demo.process.send_signal(signal.SIGINT)
-        assert demo.ended() == 130, demo.said()
+        assert demo.ended() == 130, demo.output()
         assert demo.left() == []
 
 
 @pytest.mark.slow
-def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
+def test_a_service_that_dies_is_shown_with_its_log(tmp_path: Path) -> None:
     with yurt("demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path) as demo:
-        demo.until_said("workers alive 2")
+        demo.until_printed("workers alive 2")
         os.kill(demo.descendant("serve"), signal.SIGKILL)
         assert demo.ended() == 1
-        said = demo.said()
-        assert "control-plane ended by itself, with status -9" in said
-        assert '"event": "minted"' in said, "the end of its log"
+        printed = demo.output()
+        assert "control-plane ended by itself, with status -9" in printed
+        assert '"event": "minted"' in printed, "the end of its log"
         assert (tmp_path / "demo" / "services" / "control-plane.log").exists()
-        assert "Traceback" not in said
+        assert "Traceback" not in printed
         demo.until_nothing_is_left()
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with yurt("demo", "--config", "nowhere.toml", cwd=tmp_path) as demo:
         assert demo.ended() == 2
-        assert "there is no nowhere.toml" in demo.said()
+        assert "there is no nowhere.toml" in demo.output()
 
 
 def test_a_configuration_without_photos_is_refused(tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_a_configuration_without_photos_is_refused(tmp_path: Path) -> None:
     )
     with yurt("demo", "--config", "yurt.toml", cwd=tmp_path) as demo:
         assert demo.ended() == 2
-        assert 'the demo needs a pipeline with handler = "photo"' in demo.said()
+        assert 'the demo needs a pipeline with handler = "photo"' in demo.output()

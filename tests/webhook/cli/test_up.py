@@ -18,16 +18,16 @@ from botocore.exceptions import ClientError
 from types_boto3_s3.client import S3Client
 
 from infra.demo.encoding import jpeg
-from infra.demo.sample_images import Scene
-from tests.infra.demo.processes import Command, yurt
+from infra.demo.sample_images import SampleImage
+from tests.processes import Command, yurt
 
 FREE = {"YURT_SERVER__LISTEN": "127.0.0.1:0"}
 RESULT = "results/uploads/photo.jpg/result.json"
 
 
-def exported(said: str) -> dict[str, str]:
-    """What a person would paste into another terminal."""
-    lines = [line.split()[1:] for line in said.splitlines() if line.strip().startswith("export ")]
+def exported(output: str) -> dict[str, str]:
+    """The variables of the lines that a person pastes into another terminal."""
+    lines = [line.split()[1:] for line in output.splitlines() if line.strip().startswith("export ")]
     return dict(pair.split("=", 1) for line in lines for pair in line)
 
 
@@ -52,47 +52,47 @@ def is_there(s3: S3Client) -> bool:
 def stopped(up: Command) -> str:
     up.note_descendants()
     up.process.send_signal(signal.SIGINT)
-    assert up.ended() == 0, up.said()
+    assert up.ended() == 0, up.output()
     assert up.left() == []
-    assert "Traceback" not in up.said()
-    return up.said()
+    assert "Traceback" not in up.output()
+    return up.output()
 
 
 @contextlib.contextmanager
 def busy() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.slow
 def test_a_photo_goes_through_and_ctrl_c_stops_everything(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(jpeg(Scene(240, 160, "UP").draw()))
+    (tmp_path / "photo.jpg").write_bytes(jpeg(SampleImage(240, 160, "UP").draw()))
     with yurt("up", "--bucket-port", "0", cwd=tmp_path, environment=FREE) as up:
-        up.until_said("Ctrl-C stops everything")
-        keys = exported(up.said())
-        [line] = re.findall(r"^ *(.* -c .*upload_file.*)$", up.said(), re.MULTILINE)
+        up.until_printed("Ctrl-C stops everything")
+        keys = exported(up.output())
+        [line] = re.findall(r"^ *(.* -c .*upload_file.*)$", up.output(), re.MULTILINE)
         subprocess.run(line, shell=True, check=True, cwd=tmp_path, env=keys, timeout=60)
         s3 = client(keys)
         up.until(lambda: is_there(s3))
         assert json.loads(s3.get_object(Bucket="photos-out", Key=RESULT)["Body"].read())["key"] == "uploads/photo.jpg"
-        up.until_said("done 1")
+        up.until_printed("done 1")
         token = {"authorization": f"Bearer {keys['YURT_ADMIN_TOKEN']}"}
-        told = httpx.get(f"{keys['YURT_URL']}/v1/status", headers=token).json()
-        assert told["pipelines"]["photos"]["objects"] == {"done": 1}
+        status = httpx.get(f"{keys['YURT_URL']}/v1/status", headers=token).json()
+        assert status["pipelines"]["photos"]["objects"] == {"done": 1}
         with yurt("up", cwd=tmp_path) as second:
             assert second.ended() == 1
-            assert "another `yurt up` runs on" in second.said()
+            assert "another `yurt up` runs on" in second.output()
         assert "no process is left" in stopped(up)
     ledger_begins_anew(tmp_path)
 
 
 def ledger_begins_anew(folder: Path) -> None:
-    """As the bucket does. Ports that are in use are not insisted on."""
-    with busy() as taken, busy() as taken_too:
+    """Check that a second run has an empty ledger, as its bucket is empty, and takes other ports for those in use."""
+    with busy() as taken, busy() as other:
         environment = {"YURT_SERVER__LISTEN": f"127.0.0.1:{taken}"}
-        with yurt("up", "--bucket-port", str(taken_too), cwd=folder, environment=environment) as up:
-            up.until_said("pending 0, leased 0, done 0")
-            assert f"Port {taken} is in use" in up.said()
-            assert f"Port {taken_too} is in use" in up.said()
+        with yurt("up", "--bucket-port", str(other), cwd=folder, environment=environment) as up:
+            up.until_printed("pending 0, leased 0, done 0")
+            assert f"Port {taken} is in use" in up.output()
+            assert f"Port {other} is in use" in up.output()
             stopped(up)

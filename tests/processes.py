@@ -1,4 +1,4 @@
-"""Commands as people run them, and every process that comes of them. Linux only: it reads /proc."""
+"""Runs ``yurt`` as a process and follows every process that it starts. Linux only: it reads /proc."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+from tests.polling import wait_until
+
+Value = TypeVar("Value")
 
 DEADLINE_SECONDS = 90.0
-_POLL_SECONDS = 0.1
 
 
 class Command:
@@ -30,24 +33,26 @@ class Command:
         for reader in self._readers:
             reader.start()
 
-    def until(self, reached: Callable[[], object]) -> None:
-        """Wait until it is so, noting every process that comes to be."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not reached():
-            self.note_descendants()
-            assert self.process.poll() is None, f"it ended early: {self.said()}"
-            assert time.monotonic() < deadline, f"waited in vain: {self.said()}"
-            time.sleep(_POLL_SECONDS)
+    def until(self, reached: Callable[[], Value]) -> Value:
+        """Wait until a condition is true, noting every process that is started meanwhile."""
 
-    def until_said(self, pattern: str) -> None:
-        self.until(lambda: re.search(pattern, self.said()))
+        def attempt() -> Value:
+            self.note_descendants()
+            value = reached()
+            assert value or self.process.poll() is None, f"it ended early: {self.output()}"
+            return value
+
+        return wait_until(attempt, seconds=DEADLINE_SECONDS, failure=self.output)
+
+    def until_printed(self, pattern: str) -> None:
+        self.until(lambda: re.search(pattern, self.output()))
 
     def descendant(self, argument: str) -> int:
-        """Number of the one with this word on its command line."""
-        [found] = {pid for pid, _ in _below(self.process.pid) if argument in _command_line(pid).split()}
-        return found
+        """Number of the one process with this word on its command line."""
+        [number] = {pid for pid, _ in _below(self.process.pid) if argument in _command_line(pid).split()}
+        return number
 
-    def said(self) -> str:
+    def output(self) -> str:
         return "".join((*self.out, *self.err))
 
     def note_descendants(self) -> None:
@@ -55,25 +60,23 @@ class Command:
 
     def ended(self) -> int:
         """Wait for its end; its exit status."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while self.process.poll() is None:
+
+        def has_ended() -> bool:
             self.note_descendants()
-            assert time.monotonic() < deadline, f"it does not end: {self.said()}"
-            time.sleep(_POLL_SECONDS)
+            return self.process.poll() is not None
+
+        wait_until(has_ended, seconds=DEADLINE_SECONDS, failure=lambda: f"it does not end: {self.output()}")
         for reader in self._readers:
             reader.join(DEADLINE_SECONDS)
         return int(self.process.returncode)
 
     def left(self) -> list[str]:
-        """Command lines of what it left behind."""
+        """Command lines of the processes that it left behind."""
         return [_command_line(pid) for pid, started in self.descendants if _started(pid) == started]
 
     def until_nothing_is_left(self) -> None:
-        """For what ends by itself when what it belonged to was killed."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while left := self.left():
-            assert time.monotonic() < deadline, left
-            time.sleep(_POLL_SECONDS)
+        """Wait for the processes that end by themselves once their parent was killed."""
+        wait_until(lambda: not self.left(), seconds=DEADLINE_SECONDS, failure=lambda: str(self.left()))
 
 
 @contextlib.contextmanager
@@ -95,7 +98,7 @@ def yurt(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = Non
         yield command
     finally:
         if process.poll() is None:
-            process.kill()  # what it started is gone with it: each holds a lifeline
+            process.kill()  # its children end with it: each watches for the death of its parent
         process.wait()
         for stream in (process.stdout, process.stderr):
             assert stream
@@ -120,13 +123,13 @@ def _below(root: int) -> Iterator[tuple[int, str]]:
 
 
 def _started(pid: int) -> str | None:
-    """When it started; None where it is gone, or dead and only not collected."""
+    """When it started; None where it has ended."""
     fields = _fields(pid)
     return None if fields is None or fields[0] == "Z" else fields[19]
 
 
 def _fields(pid: int) -> list[str] | None:
-    """Of /proc/PID/stat, from the state on (proc_pid_stat(5): field 3)."""
+    """The fields of /proc/PID/stat, from the state on (proc_pid_stat(5): field 3)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError:

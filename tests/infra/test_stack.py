@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.interrupts import Interrupted, Interrupts
+from infra.stack import Stack, StackError, StackKeys, running
+from infra.tigris import TigrisEndpoint, read_back
+from tests.infra.conftest import CONFIG
+from tests.polling import wait_until
+from webhook.app import validate_options
+from webhook.config import Config, load
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "yurt.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def config(path: Path) -> Config:
+    return load(path, validate_options)
+
+
+def test_bucket_and_control_plane_run_and_know_each_other(stack: Stack) -> None:
+    assert httpx.get(f"{stack.url}/readyz").status_code == 200
+    assert {bucket["Name"] for bucket in stack.s3().list_buckets()["Buckets"]} == {"photos-in", "photos-out"}
+    endpoint = TigrisEndpoint(stack.endpoint, "auto", stack.keys.access_key, stack.keys.secret_key)
+    notifications = read_back("photos-in", endpoint)
+    assert notifications is not None
+    assert (notifications.url, notifications.auth) == (f"{stack.url}/v1/notifications/tigris", "bearer")
+    stack.check()
+
+
+def test_each_run_has_other_secrets_and_shows_none() -> None:
+    first, second = StackKeys(), StackKeys()
+    assert len({first.secret_key, first.webhook, first.admin, second.secret_key, second.webhook, second.admin}) == 6
+    assert first.admin not in repr(first)
+
+
+def test_a_service_that_ends_is_named_with_its_log(config: Config, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The variables of other work in the same shell must not reach the services.
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:9/none")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("YURT_SERVER__LISTEN", "192.0.2.1:1")
+    with running(config, path, path.parent / "state") as stack:
+        plane = stack.services[1]
+        os.kill(plane.process.pid, signal.SIGKILL)
+        wait_until(lambda: plane.process.poll() is not None)
+        with pytest.raises(
+            StackError, match=r"control-plane ended by itself, with status -9; its log .* ends:"
+        ) as ended:
+            stack.check()
+        assert str(plane.log) in str(ended.value)
+    assert all(service.process.poll() is not None for service in stack.services)
+
+
+def test_a_service_that_does_not_start_is_named_with_its_log(config: Config, path: Path) -> None:
+    with (
+        pytest.raises(StackError, match=r"(?s)bucket did not start; its log .*No such option .*--no-such-option"),
+        running(config, path, path.parent / "state", bucket_options=["--no-such-option"]),
+    ):
+        pass
+
+
+def test_an_interrupt_ends_the_start(config: Config, path: Path) -> None:
+    interrupts = Interrupts()
+    interrupts.count = 1
+    with pytest.raises(Interrupted), running(config, path, path.parent / "state", interrupts=interrupts):
+        pass

@@ -1,0 +1,25 @@
+"""``yurt invite`` against a running control plane."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+
+from tests.webhook.cli.shell import Shell
+
+
+def test_an_invitation_is_good_for_one_worker(shell: Shell) -> None:
+    result = shell.yurt("invite")
+    assert result.returncode == 0, result.stderr
+    token = re.findall(r"^export YURT_TOKEN=(\S+)$", result.stdout, re.MULTILINE)[0]
+    hello = f"{shell.stack.url}/v1/workers/hello"
+    headers = {"authorization": f"Bearer {token}"}
+    assert httpx.post(hello, json={"instance": "a" * 16}, headers=headers).status_code == 200
+    assert httpx.post(hello, json={"instance": "b" * 16}, headers=headers).status_code == 401
+
+
+def test_invite_to_an_unknown_pool_names_the_pools(shell: Shell) -> None:
+    result = shell.yurt("invite", "--pool", "gpu")
+    assert result.returncode == 1
+    assert "there are: local" in result.stderr
