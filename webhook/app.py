@@ -111,7 +111,7 @@ async def open_plane(
         database = await Database.connect(dsn)
         stack.push_async_callback(database.aclose)
         numbered = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
-        ledger = Ledger(database, {number: _policy(config, name) for number, (name, _) in numbered.items()})
+        ledger = Ledger(database, {number: policy_of(config, name) for number, (name, _) in numbered.items()})
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
         yield _assemble(config, secrets, dsn, state, ledger, Pipelines(numbered), store, trust)
@@ -224,7 +224,8 @@ async def _guests(config: Config, fleet: LedgerFleet) -> None:
         await asyncio.sleep(_GUESTS_SECONDS)
 
 
-def _policy(config: Config, name: str) -> Policy:
+def policy_of(config: Config, name: str) -> Policy:
+    """The ledger's policy for a pipeline."""
     pipeline = config.pipelines[name]
     return Policy(
         attempts=pipeline.attempts,

@@ -22,7 +22,7 @@ from tests.simulation.world import WorldSettings
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
-from webhook.app import _policy
+from webhook.app import policy_of
 from webhook.config import Config, Pipeline, Pool
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
@@ -112,7 +112,7 @@ class SimulatedPlane:
         pipeline = pipeline_of(settings)
         self.ledger = Ledger(
             self.database,
-            {PIPELINE: _policy(whole, "photos")},
+            {PIPELINE: policy_of(whole, "photos")},
             jitter=lambda: world.draws.unit("jitter"),
             shard=0,
         )
