@@ -19,8 +19,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from tests.simulation.mutants import MUTANTS
-from tests.simulation.test_mutants import FOUND
+from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
@@ -87,7 +86,7 @@ def prose(text: str) -> str:
     return _FENCE.sub("", text)
 
 
-def said(pattern: str, paths: Iterable[Path]) -> Iterator[Any]:
+def matches(pattern: str, paths: Iterable[Path]) -> Iterator[Any]:
     """What matches in sources."""
     for path in paths:
         yield from re.findall(pattern, path.read_text(encoding="utf-8"))
@@ -176,7 +175,7 @@ def _plain(default: object) -> object:
 
 def test_every_variable_is_documented() -> None:
     # `YURT_SERVER__LISTEN` and its like are fields, and looked at below.
-    read = {name for name in said(_VARIABLE.pattern, SOURCES) if "__" not in name}
+    read = {name for name in matches(_VARIABLE.pattern, SOURCES) if "__" not in name}
     read |= {name.upper() for name in config.Secrets.model_fields}
     assert documented("docs/configuration.md", "variable") == read
 
@@ -184,7 +183,7 @@ def test_every_variable_is_documented() -> None:
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "Dockerfile", ROOT / "yurt.toml"], ids=lambda path: path.name)
 def test_every_variable_on_a_page_exists(path: Path) -> None:
     known = documented("docs/configuration.md", "variable")
-    for name in said(_VARIABLE.pattern, [path]):
+    for name in matches(_VARIABLE.pattern, [path]):
         parts = name.removeprefix("YURT_").lower().split("__")
         assert name in known or (len(parts) > 1 and _is_field(config.Config, parts)), name
 
@@ -294,7 +293,7 @@ def test_every_message_documented_exists() -> None:
 
 
 def test_every_error_is_documented() -> None:
-    raised = set(said(r'Problem\(\s*(\d+), "([a-z-]+)"', SOURCES))
+    raised = set(matches(r'Problem\(\s*(\d+), "([a-z-]+)"', SOURCES))
     raised |= {("404", "not-found"), ("405", "method-not-allowed")}  # Starlette's own words
     shown = {(row.cells[0], name) for row in rows("docs/protocol.md") if row.column == "status" for name in _codes(row)}
     assert shown == raised
@@ -318,7 +317,10 @@ def test_every_metric_is_documented() -> None:
 
 
 def _metrics() -> dict[str, set[str]]:
-    """Names as Prometheus shows them, with their labels."""
+    """Names as Prometheus shows them, with their labels.
+
+    prometheus_client has no public way to ask for the labels of a metric that has no sample yet.
+    """
     metrics = Metrics()
     owned = [part for part in vars(metrics).values() if hasattr(part, "_labelnames")]
     read = [family for family in metrics.registry.collect() if hasattr(family, "_labelnames")]
@@ -336,7 +338,9 @@ def test_every_reason_is_documented() -> None:
     coded = r'(?:HandlerError|[Ff]ailed|Failure)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
     machines = ("autoscaler.py", "manual_workers.py")  # theirs are reasons to slay a machine
     places = [path for path in SOURCES if path.name not in machines and "infra" not in path.parts]
-    assert documented("docs/handlers.md", "reason") == {code for pair in said(coded, places) for code in pair if code}
+    assert documented("docs/handlers.md", "reason") == {
+        code for pair in matches(coded, places) for code in pair if code
+    }
 
 
 def test_every_field_of_a_result_is_documented() -> None:

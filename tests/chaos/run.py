@@ -91,7 +91,7 @@ class ChaosRun:
                 watcher.count_machines(),
                 cluster.keep(),
                 self._collect(cluster),
-                self._tell(cluster, bucket, writers, monkey, watcher),
+                self._show_progress(cluster, bucket, writers, monkey, watcher),
             ]
             async with _in_background(background):
                 for key in lagging_keys:
@@ -178,7 +178,7 @@ class ChaosRun:
         figures.looks = watcher.looks
         figures.results = await _results(cluster)
 
-    async def _tell(
+    async def _show_progress(
         self, cluster: Cluster, bucket: FaultyBucket, writers: Writers, monkey: Monkey, watcher: ResultWatcher
     ) -> None:
         while True:

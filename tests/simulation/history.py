@@ -273,6 +273,7 @@ def _close(loop: VirtualLoop) -> None:
         # What a "finally" then would wait for is made, and never awaited.
         warnings.simplefilter("ignore")
         for task in asyncio.all_tasks(loop):
+            # asyncio has no public way to drop a pending task without a message on stderr.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
                 task.get_coro().close()

@@ -215,7 +215,7 @@ class Client:
 
     def _matches_query(self, item: InputWrite | StoredResult) -> bool:
         """Tigris lists by Last-Modified where it is asked to; other stores do not understand."""
-        query = webhook.storage._extra.get().get("X-Tigris-Query")
+        query = webhook.storage.extra_headers.get().get("X-Tigris-Query")
         if not query or not self.buckets.world.settings.since_query:
             return True
         since = datetime.fromisoformat(query.split('"')[1].replace("Z", "+00:00"))

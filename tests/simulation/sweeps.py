@@ -40,7 +40,7 @@ async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
             continue
         with contextlib.suppress(LedgerUnavailable):
             for due in await sweeps.due(list(plane.pipelines.by_id), [], 1):
-                await runner._sweep(due.id)
+                await runner.run_sweep(due.id)
 
 
 async def order(world: World, operator: SimulatedProcess, engine: Engine, kind: str) -> int:

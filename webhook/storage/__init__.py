@@ -310,21 +310,21 @@ def open_store(secrets: Secrets) -> ObjectStore:
     )
 
 
-_extra: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to
+extra_headers: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to
 """Headers that boto3 knows nothing of, for the calls of this thread."""
 
 
 @contextlib.contextmanager
 def _sending(headers: Mapping[str, str]) -> Iterator[None]:
-    token = _extra.set(headers)
+    token = extra_headers.set(headers)
     try:
         yield
     finally:
-        _extra.reset(token)
+        extra_headers.reset(token)
 
 
 def _add_headers(request: AWSRequest, **_: object) -> None:
-    for name, value in _extra.get().items():
+    for name, value in extra_headers.get().items():
         request.headers[name] = value
 
 

@@ -77,14 +77,14 @@ class Runner:
         if places < 1:
             return
         for sweep in await self._sweeps.due(list(self._pipelines.by_id), list(self._running), places):
-            self._running[sweep.id] = task = group.create_task(self._sweep(sweep.id))
+            self._running[sweep.id] = task = group.create_task(self.run_sweep(sweep.id))
             task.add_done_callback(partial(self._ended, sweep.id))
 
     def _ended(self, id: int, _task: asyncio.Task[None]) -> None:
         self._running.pop(id, None)
 
-    async def _sweep(self, id: int) -> None:
-        """Go on with a sweep until it is over, or has to wait."""
+    async def run_sweep(self, id: int) -> None:
+        """Continue a sweep until it has ended or has to wait for its next attempt."""
         with contextlib.suppress(LedgerUnavailable):
             sweep = await self._sweeps.begin(id)
             while sweep and not sweep.over:

@@ -1,0 +1,242 @@
+"""Layout: a test file for each module, short functions and modules, and tests that stay outside of private parts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tests.sources import PRODUCTION, ROOT, PythonFile, sources
+
+# ── a test file for each module ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Cover(NamedTuple):
+    """The test file that covers a module in place of one of its own."""
+
+    test: str
+    reason: str
+
+
+COVERED_ELSEWHERE: Mapping[str, Cover] = {
+    "webhook.api.connection": Cover("tests/webhook/api/test_notifications.py", "slow and large heads of requests"),
+    "webhook.api.filters": Cover("tests/webhook/api/test_parked.py", "read from the queries of parked objects"),
+    "webhook.api.http": Cover("tests/webhook/api/test_routes.py", "problems and tokens of every endpoint"),
+    "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
+    "webhook.ledger.ledger": Cover("tests/webhook/ledger/test_ledger_working.py", "split by subject: test_ledger_*.py"),
+    "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
+    "webhook.ledger.quarantine": Cover("tests/webhook/api/test_quarantine.py", "listed and replayed over HTTP"),
+    "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
+    "webhook.server": Cover("tests/webhook/cli/test_serve.py", "run as `yurt serve`"),
+    "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
+    "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),
+}
+"""Modules without a test file at the mirrored path, with the one that covers them.
+
+The named file has to mention the module's name or one of its public names. A module that has got a file of its
+own has to leave this table.
+"""
+
+
+def _modules() -> Iterator[PythonFile]:
+    for source in sources(*PRODUCTION):
+        if source.path.name not in ("__init__.py", "__main__.py"):
+            yield source
+
+
+def _mirrored(source: PythonFile) -> str:
+    """The path of a module's own test file."""
+    folder, _, file = source.name.rpartition("/")
+    return f"tests/{folder}/test_{file}"
+
+
+def _public_names(source: PythonFile) -> Iterator[str]:
+    for node in source.tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _mentions(text: str, source: PythonFile) -> bool:
+    names = {source.path.stem, *(name for name in _public_names(source) if not name.startswith("_"))}
+    return re.search(rf"\b({'|'.join(map(re.escape, names))})\b", text) is not None
+
+
+def test_every_module_has_a_test_file_or_a_stated_cover() -> None:
+    wrong = list(_problems_of_cover())
+    assert not wrong, "\n".join(wrong)
+
+
+def _problems_of_cover() -> Iterator[str]:
+    modules = {source.module: source for source in _modules()}
+    for module, source in modules.items():
+        own, cover = _mirrored(source), COVERED_ELSEWHERE.get(module)
+        if (ROOT / own).exists():
+            if cover:
+                yield f"remove {module!r} from COVERED_ELSEWHERE: {own} exists"
+        elif cover is None:
+            yield f"add {own}, or {module!r} to COVERED_ELSEWHERE"
+        elif not (ROOT / cover.test).exists():
+            yield f"mend {module!r} in COVERED_ELSEWHERE: {cover.test} does not exist"
+        elif not _mentions((ROOT / cover.test).read_text(encoding="utf-8"), source):
+            yield f"mend {module!r} in COVERED_ELSEWHERE: {cover.test} mentions no name of it"
+    for module in COVERED_ELSEWHERE:
+        if module not in modules:
+            yield f"remove {module!r} from COVERED_ELSEWHERE: there is no such module"
+
+
+def test_folders_of_tests_mirror_the_packages() -> None:
+    """A folder of tests mirrors a package, so that a module's test file is found without a search."""
+    packages = {source.path.parent.relative_to(ROOT).as_posix() for source in sources(*PRODUCTION)}
+    mirrors = {f"tests/{package}" for package in packages} | {"tests", "tests/simulation", "tests/chaos"}
+    assert sorted(_test_folders() - mirrors) == []
+
+
+def _test_folders() -> set[str]:
+    return {source.name.rpartition("/")[0] for source in sources("tests") if source.path.name.startswith("test_")}
+
+
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MEDIAN_LINES = 6
+NINE_IN_TEN_LINES = 17
+MODULE_LINES = 450
+
+
+def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from the first statement to the last, without docstring, signature and decorators; blank ones count."""
+    body = function.body
+    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def _functions() -> Iterator[tuple[int, str]]:
+    for source in sources(*PRODUCTION):
+        for node in source.nodes:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield _body_lines(node), f"{source.name}:{node.lineno} {node.name}"
+
+
+def test_functions_are_short() -> None:
+    functions = sorted(_functions())
+    lines = [length for length, _ in functions]
+    assert statistics.median(lines) <= MEDIAN_LINES
+    longest = "\n".join(f"{length} {place}" for length, place in functions[-20:])
+    assert lines[len(lines) * 9 // 10] <= NINE_IN_TEN_LINES, f"the longest:\n{longest}"
+
+
+def test_no_module_is_long() -> None:
+    lengths = {source.name: len(source.text.splitlines()) for source in sources(*PRODUCTION)}
+    assert sorted((lines, name) for name, lines in lengths.items() if lines > MODULE_LINES) == []
+
+
+# ── tests import no tests, and no private parts ──────────────────────────────────────────────────────────────────────
+
+_TO_BE_MOVED = "to be removed: its helpers move to a module of their own"
+IMPORTED_TESTS: Mapping[str, str] = {
+    "tests/webhook/api/test_fuzzing.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
+    "tests/webhook/api/test_notifications.py: tests.webhook.sources.test_gcs": _TO_BE_MOVED,
+    "tests/webhook/api/test_notifications.py: tests.webhook.sources.test_s3": _TO_BE_MOVED,
+    "tests/webhook/api/test_parked.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
+    "tests/webhook/api/test_routes.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
+    "tests/webhook/api/test_status.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
+    "tests/webhook/ledger/test_wakeups.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
+    "tests/webhook/outputs/test_conditions.py: tests.webhook.storage.test_store": _TO_BE_MOVED,
+    "tests/webhook/sweep/test_manifests.py: tests.webhook.sweep.test_sweeper": _TO_BE_MOVED,
+    "tests/webhook/sweep/test_plans.py: tests.webhook.ledger.test_ledger_plans": _TO_BE_MOVED,
+    "tests/webhook/sweep/test_runner.py: tests.webhook.sweep.test_sweeper": _TO_BE_MOVED,
+    "tests/webhook/test_metrics.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
+}
+"""``importing file: imported test module`` that stays, with the reason."""
+
+_TO_BE_MENDED = "to be removed: a public way is to be found"
+PRIVATE: Mapping[str, str] = {
+    "tests/webhook/api/test_leases.py: _doorbell": _TO_BE_MENDED,
+    "tests/webhook/api/test_leases.py: _fleet": _TO_BE_MENDED,
+    "tests/webhook/api/test_leases.py: _waiters": _TO_BE_MENDED,
+    "tests/webhook/api/test_leases.py: _waiting": _TO_BE_MENDED,
+    "tests/webhook/api/test_notifications.py: _batcher": _TO_BE_MENDED,
+    "tests/webhook/api/test_notifications.py: _waiting": _TO_BE_MENDED,
+    "tests/webhook/fleet/test_manual_workers.py: _fleet": _TO_BE_MENDED,
+    "tests/webhook/outputs/test_publishing.py: _conditions": _TO_BE_MENDED,
+    "tests/webhook/outputs/test_publishing.py: _fleet": _TO_BE_MENDED,
+    "tests/webhook/outputs/test_staging.py: _fleet": _TO_BE_MENDED,
+    "tests/webhook/sweep/sweeping.py: _routes": _TO_BE_MENDED,
+    "tests/webhook/sweep/test_deletions.py: _routes": _TO_BE_MENDED,
+    "tests/webhook/sweep/test_manifests.py: _PROBED": _TO_BE_MENDED,
+    "tests/webhook/sweep/test_runner.py: _FIRST_SECONDS": _TO_BE_MENDED,
+    "tests/webhook/sweep/test_runner.py: _LOOK_SECONDS": _TO_BE_MENDED,
+    "tests/webhook/sweep/test_runner.py: _SCHEDULE_SECONDS": _TO_BE_MENDED,
+    "tests/webhook/test_leader.py: _LOCK": _TO_BE_MENDED,
+    "tests/webhook/test_leader.py: _PING_SECONDS": _TO_BE_MENDED,
+    "tests/webhook/test_leader.py: _TRY_SECONDS": _TO_BE_MENDED,
+    "tests/webhook/test_metrics.py: _STANDING_SECONDS": _TO_BE_MENDED,
+    "tests/simulation/mutants.py": "a mutant replaces one private guard of the code, and nothing else",
+    "tests/simulation/history.py: _log_destroy_pending": "asyncio has no public way to drop a pending task silently",
+    "tests/test_docs.py: _labelnames": "prometheus_client does not show the labels of a metric without samples",
+    "tests/workers/misbehaviour.py: _exit": "os._exit is public, and named so by the standard library",
+}
+"""``file: attribute``, or a whole file, that may reach into private parts, with the reason."""
+
+
+def _imported_tests(source: PythonFile) -> Iterator[str]:
+    for node in source.nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests"):
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            yield from (module for module in modules if module.rpartition(".")[2].startswith("test_"))
+
+
+def test_helpers_live_outside_of_test_files() -> None:
+    found = {f"{source.name}: {module}" for source in sources("tests") for module in _imported_tests(source)}
+    unexpected = sorted(found - set(IMPORTED_TESTS))
+    assert not unexpected, "move what is imported to a module that is not called test_*:\n" + "\n".join(unexpected)
+    assert set(IMPORTED_TESTS) <= found, "gone: take it out of IMPORTED_TESTS"
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _is_own(node: ast.expr) -> bool:
+    """``self``, ``cls`` or ``super()``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id == "super"
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def _private_parts(source: PythonFile) -> Iterator[str]:
+    own = {name for node in source.nodes if isinstance(node, ast.ClassDef) for name in _defined_in(node)}
+    for node in source.nodes:
+        if isinstance(node, ast.Attribute) and _is_private(node.attr) and not _is_own(node.value):
+            if node.attr not in own:
+                yield node.attr
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield from (alias.name for alias in node.names if _is_private(alias.name))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("patch.object", "monkeypatch.setattr")):
+            yield from (
+                arg.value
+                for arg in node.args
+                if isinstance(arg, ast.Constant) and isinstance(arg.value, str) and _is_private(arg.value)
+            )
+
+
+def _defined_in(cls: ast.ClassDef) -> Iterator[str]:
+    """Private attributes of a class of the same file: its own code may use them on other objects of it."""
+    for node in ast.walk(cls):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and _is_own(node.value) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def test_no_test_reaches_into_private_parts() -> None:
+    found = {f"{source.name}: {name}" for source in sources("tests") for name in _private_parts(source)}
+    unexpected = sorted(use for use in found if use not in PRIVATE and use.partition(":")[0] not in PRIVATE)
+    assert not unexpected, "use or add a public way:\n" + "\n".join(unexpected)
+    used = found | {use.partition(":")[0] for use in found}
+    assert set(PRIVATE) <= used, "gone: take it out of PRIVATE"
