@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from webhook.sources import UNREADABLE, MalformedBody
+from workers.bounded_read import BodyTooLong, read_bounded
 
 log = structlog.get_logger()
 
@@ -199,12 +200,10 @@ class Sns:
         async with self._http.stream("GET", url) as response:
             if response.status_code != 200:
                 raise SnsUnavailable(f"SNS answered {response.status_code}")
-            answer = bytearray()
-            async for chunk in response.aiter_bytes():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise SnsUnavailable(f"SNS answered with more than {MAX_ANSWER_BYTES} bytes")
-            return bytes(answer)
+            try:
+                return await read_bounded(response.aiter_bytes(), MAX_ANSWER_BYTES)
+            except BodyTooLong:
+                raise SnsUnavailable(f"SNS answered with more than {MAX_ANSWER_BYTES} bytes") from None
 
 
 def _read(body: bytes) -> _SnsMessage:
