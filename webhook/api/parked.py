@@ -19,23 +19,25 @@ from webhook.ledger.cursor import Cursor
 from webhook.ledger.parked import MAX_PAGE, Moved, ParkedObjects, ParkedQuery
 
 
-class ParkedFilter(Filter):
-    """Which parked objects."""
+class _ParkedFields(BaseModel):
+    """What parked objects are selected by, for a list and for a change alike."""
 
     pipeline: Text | None = None
     reason: Text | None = None
     prefix: Text | None = None
+    """Of the key."""
     key: Text | None = None
+
+
+class ParkedFilter(_ParkedFields, Filter):
+    """Selects the parked objects to list."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
 
-class ParkedChoice(Choice):
-    """Which parked objects something is to be done with."""
+class ParkedChoice(_ParkedFields, Choice):
+    """Selects the parked objects to redrive or forget."""
 
-    pipeline: Text | None = None
-    reason: Text | None = None
-    prefix: Text | None = None
-    key: Text | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
 
 

@@ -23,21 +23,23 @@ from webhook.pipelines import Pipelines
 from webhook.sources import Batch, Source
 
 
-class QuarantineFilter(Filter):
-    """Which quarantined texts."""
+class _QuarantineFields(BaseModel):
+    """What quarantined texts are selected by, for a list and for a replay alike."""
 
     source: Text | None = None
     reason: Text | None = None
     """Part of it."""
+
+
+class QuarantineFilter(_QuarantineFields, Filter):
+    """Selects the quarantined texts to list."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_SHOWN)] = 100
 
 
-class QuarantineChoice(Choice):
-    """Which quarantined texts are to be read again."""
+class QuarantineChoice(_QuarantineFields, Choice):
+    """Selects the quarantined texts to replay."""
 
-    source: Text | None = None
-    reason: Text | None = None
-    """Part of it."""
     limit: Annotated[int, Field(ge=1, le=MAX_REPLAYED)] = MAX_REPLAYED
 
 
