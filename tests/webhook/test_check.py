@@ -46,7 +46,7 @@ async def test_an_output_is_what_its_store_honours(
     async with gateway(kind, store.endpoint) as it:
         output = (await found(it.endpoint, buckets, tmp_path, **more))["output"]
     assert output.level == level
-    assert words in output.said
+    assert words in output.message
     assert (level == "ok") == (output.advice == "")
     assert not buckets.keys()
 
@@ -62,11 +62,11 @@ async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:
 async def test_what_a_listing_can(store: LocalStore, tmp_path: Any) -> None:
     buckets = BucketPair.made(store)
     async with gateway("plain", store.endpoint) as it:
-        assert "it is empty" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+        assert "it is empty" in (await found(it.endpoint, buckets, tmp_path))["input"].message
         buckets.s3.put_object(Bucket=buckets.inputs, Key="a.jpg", Body=b"")
-        assert "only what changed lately" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+        assert "only what changed lately" in (await found(it.endpoint, buckets, tmp_path))["input"].message
         it.drops = frozenset({"x-tigris-query"})
-        assert "ignores X-Tigris-Query" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+        assert "ignores X-Tigris-Query" in (await found(it.endpoint, buckets, tmp_path))["input"].message
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "agree"), (90, "ahead of"), (-90, "behind")])
@@ -79,5 +79,5 @@ async def test_clocks_that_differ_are_a_warning(store: LocalStore, tmp_path: Any
 
         it.after = date
         clock = (await found(it.endpoint, buckets, tmp_path))["clock"]
-    assert words in clock.said
+    assert words in clock.message
     assert clock.level == ("warning" if seconds else "ok")
