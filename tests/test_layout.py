@@ -21,9 +21,6 @@ class Cover(NamedTuple):
 
 
 COVERED_ELSEWHERE: Mapping[str, Cover] = {
-    "webhook.api.connection": Cover("tests/webhook/api/test_notifications.py", "slow and large heads of requests"),
-    "webhook.api.filters": Cover("tests/webhook/api/test_parked.py", "read from the queries of parked objects"),
-    "webhook.api.http": Cover("tests/webhook/api/test_routes.py", "problems and tokens of every endpoint"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.ledger": Cover("tests/webhook/ledger/test_ledger_working.py", "split by subject: test_ledger_*.py"),
     "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
@@ -139,18 +136,10 @@ def test_no_module_is_long() -> None:
 
 _TO_BE_MOVED = "to be removed: its helpers move to a module of their own"
 IMPORTED_TESTS: Mapping[str, str] = {
-    "tests/webhook/api/test_fuzzing.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/api/test_notifications.py: tests.webhook.sources.test_gcs": _TO_BE_MOVED,
-    "tests/webhook/api/test_notifications.py: tests.webhook.sources.test_s3": _TO_BE_MOVED,
-    "tests/webhook/api/test_parked.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/api/test_routes.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/api/test_status.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/ledger/test_wakeups.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
     "tests/webhook/outputs/test_conditions.py: tests.webhook.storage.test_store": _TO_BE_MOVED,
     "tests/webhook/sweep/test_manifests.py: tests.webhook.sweep.test_sweeper": _TO_BE_MOVED,
     "tests/webhook/sweep/test_plans.py: tests.webhook.ledger.test_ledger_plans": _TO_BE_MOVED,
     "tests/webhook/sweep/test_runner.py: tests.webhook.sweep.test_sweeper": _TO_BE_MOVED,
-    "tests/webhook/test_metrics.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
 }
 """``importing file: imported test module`` that stays, with the reason."""
 

@@ -1,4 +1,4 @@
-"""Collects the Prometheus metrics. Counters of the ledger are read from it: they survive restarts and agree on replicas.
+"""Collects the Prometheus metrics. Counters of the ledger are read from it, so they survive restarts of the process.
 
 ``docs/operations.md`` explains every metric; a test holds both to each other.
 """

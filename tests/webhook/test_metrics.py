@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.webhook.api.test_leases import done, failed
 from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline, until
+from tests.webhook.settlements import done, failed
 from webhook import metrics
 from webhook.config import Pool
 

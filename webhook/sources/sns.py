@@ -114,7 +114,7 @@ class Sns:
 
     @staticmethod
     def wraps(headers: Mapping[str, str]) -> bool:
-        """Whether a request carries a message of SNS. With raw delivery it is the published text, without a signature."""
+        """Whether a request carries a message of SNS. With raw delivery it is the published text, unsigned."""
         return "x-amz-sns-message-type" in headers and headers.get("x-amz-sns-rawdelivery", "").lower() != "true"
 
     def expect(self, headers: Mapping[str, str]) -> None:

@@ -28,9 +28,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.infra.local.running import RunningBucket as LocalStore
-from tests.webhook.api.test_leases import failed
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
+from tests.webhook.settlements import failed
 from workers.protocol import Lease
 
 EXAMPLES = 8

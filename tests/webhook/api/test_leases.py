@@ -12,32 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.webhook.plane import RunningPlane, Worker, configured, control_plane, event, killed, pipeline, serving, until
+from tests.webhook.long_polls import listening, polling
+from tests.webhook.plane import Worker, configured, control_plane, event, killed, pipeline, serving, until
+from tests.webhook.settlements import ETAG, done, failed
 from webhook.config import Pool
 from webhook.ledger.postgres import PostgresServer
 from workers import protocol
-
-ETAG = "d41d8cd98f00b204e9800998ecf8427e"
-
-
-def done(lease: protocol.Lease, **more: object) -> dict[str, Any]:
-    """That the lease's content was processed."""
-    outputs = [{"name": "result.json", "etag": "r", "size": 2, "content_type": "application/json"}]
-    said = {"outcome": "done", "id": lease.id, "token": lease.token, "fetched": {"etag": ETAG}, "outputs": outputs}
-    return said | more
-
-
-def failed(lease: protocol.Lease, **more: object) -> dict[str, Any]:
-    said = {
-        "outcome": "failed",
-        "id": lease.id,
-        "token": lease.token,
-        "reason": "crashed",
-        "message": "",
-        "retry": True,
-    }
-    return said | more
-
 
 # ── calling home ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,23 +114,6 @@ async def test_a_long_poll_is_woken_by_a_notification_of_another_replica(
         await replica.notify(event("a.jpg"))
         assert [lease.key for lease in (await poll).leases] == ["a.jpg"]
         assert time.monotonic() - started < 30
-
-
-async def listening(plane: RunningPlane, connections: int) -> None:
-    """Wait until so many replicas hear the ledger's notifications."""
-
-    async def all_listen() -> bool:
-        found = await plane.sql(
-            "select from pg_stat_activity where datname = current_database() and query ilike 'listen %'"
-        )
-        return len(found) == connections
-
-    await until(all_listen)
-
-
-async def polling(plane: RunningPlane) -> bool:
-    """Whether a long poll has found no work and waits for a wakeup."""
-    return plane.services.wakeups.waiting > 0
 
 
 async def test_a_long_poll_without_work_ends_when_it_asked_to(postgres_dsn: str) -> None:
@@ -398,55 +361,6 @@ async def test_a_lease_that_ran_out_is_lost_and_given_to_another(postgres_dsn: s
         assert (await slow.post(f"leases/{lost.id}/heartbeat", {"token": lost.token})).status_code == 409
         assert (await slow.post(f"leases/{lost.id}/complete", done(lost))).status_code == 409
         assert (await quick.post(f"leases/{taken.id}/complete", done(taken))).status_code == 200
-
-
-# ── who may call ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_a_revoked_token_is_refused_within_a_second_and_settles_nothing_at_all(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn) as plane:
-        worker = await plane.worker()
-        await plane.notify(event("a.jpg"), event("b.jpg"))
-        one, two = (await worker.ask(most=2)).leases  # from here on its token is remembered for a moment
-        fleet = plane.services.fleet
-        [machine] = await fleet.machines()
-        assert await fleet.slaying(machine.id, "a test", machine.state)
-        said = await worker.post(f"leases/{one.id}/complete", done(one))
-        assert said.status_code in (401, 409)
-        assert (await worker.post(f"leases/{two.id}/heartbeat", {"token": two.token})).status_code in (401, 409)
-        assert (await worker.outputs(two, "a.webp")).status_code in (401, 409)
-        assert {row["state"] for row in (await plane.objects()).values()} == {"pending"}
-
-        async def refused() -> bool:
-            said = await worker.post("leases", {})
-            assert said.status_code == 401 or not said.json()["leases"]
-            return said.status_code == 401
-
-        started = time.monotonic()
-        await until(refused, seconds=10)
-        assert time.monotonic() - started < 5  # one second, and a busy machine
-
-
-async def test_a_revoked_worker_that_waits_for_work_is_told_when_the_wait_ends(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn) as plane:
-        worker = await plane.worker()
-        poll = asyncio.create_task(worker.post("leases", {"wait": 1.5}))
-        await until(lambda: polling(plane))
-        await plane.sql("update workers set state = 'slaying', token_hash = null")
-        assert (await poll).status_code == 401
-
-
-async def test_every_call_needs_a_workers_token_and_looks_at_it_first(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn) as plane:
-        once = await plane.invite()
-        nobody = [Worker(plane.http, 0, token) for token in ("x", once, "admin-secret", "hook-secret", "x" * 30_000)]
-        for path in ("leases", "leases/1/outputs", "leases/1/heartbeat", "leases/1/complete", "leases/1/fail"):
-            said = await plane.http.post(f"/v1/{path}", content=b"{")
-            assert (said.status_code, said.json()["error"]) == (401, "unauthorized"), path
-            for worker in nobody:
-                said = await worker.post(path, b"{")
-                assert said.status_code == 401, path
-                assert worker.token not in said.text
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────

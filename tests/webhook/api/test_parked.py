@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.webhook.api.test_leases import done, failed
 from tests.webhook.plane import ADMIN, RunningPlane, configured, control_plane, event, pipeline
+from tests.webhook.settlements import done, failed
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "handler.py", line 3, in handle\nValueError: \x1b[31mno\x1b[0m'
 

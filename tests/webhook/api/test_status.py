@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.webhook.api.test_leases import done, failed
 from tests.webhook.plane import ADMIN, WEBHOOK, configured, control_plane, event, pipeline, serving
+from tests.webhook.settlements import done, failed
 from webhook.config import Pool
 
 
