@@ -61,11 +61,11 @@ SECRETS = f"{WEBHOOK}, tigris:pa:ss , sécret"
 async def test_wrong_missing_and_malformed_credentials_are_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
         for authorization in WRONG:
-            said = await posted(plane, authorization)
-            assert said.startswith(b"HTTP/1.1 401 "), authorization
-            assert b"\r\nwww-authenticate: Bearer " in said
-            assert b'"error":"unauthorized"' in said
-            assert WEBHOOK.encode() not in said
+            response = await posted(plane, authorization)
+            assert response.startswith(b"HTTP/1.1 401 "), authorization
+            assert b"\r\nwww-authenticate: Bearer " in response
+            assert b'"error":"unauthorized"' in response
+            assert WEBHOOK.encode() not in response
         assert not await plane.objects()
         assert f"yurt_notifications_refused_total {len(WRONG)}.0" in (await plane.http.get("/metrics")).text
 
@@ -116,12 +116,12 @@ EMPTY = {"s3": b'{"Records": []}', "tigris": b'{"events": []}'}
 async def test_a_store_that_cannot_send_headers_may_show_its_secret_in_the_url(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
         for token in (WEBHOOK, "tigris:pa:ss", "sécret"):
-            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
-            assert said.status_code == 200, token
+            response = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
+            assert response.status_code == 200, token
         for token in ("", WEBHOOK + "x", WEBHOOK.upper(), "é", "Bearer " + WEBHOOK, "x" * 30_000):
-            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
-            assert (said.status_code, said.json()["error"]) == (401, "unauthorized"), token
-            assert WEBHOOK not in said.text
+            response = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
+            assert (response.status_code, response.json()["error"]) == (401, "unauthorized"), token
+            assert WEBHOOK not in response.text
         for query in ("", "?token", "?Token=" + WEBHOOK, "?token=%ff%00", "?token=%ED%A0%80", "?" + WEBHOOK):
             head = f"POST /v1/notifications/s3{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
             assert (await plane.exchange(head.encode())).startswith(b"HTTP/1.1 401 "), query
@@ -130,19 +130,19 @@ async def test_a_store_that_cannot_send_headers_may_show_its_secret_in_the_url(p
 async def test_either_of_header_and_url_is_enough(postgres_dsn: str) -> None:
     """Pub/Sub sends a token of Google's in the header, which is none of ours."""
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.http.post(
+        response = await plane.http.post(
             "/v1/notifications/s3",
             params={"token": WEBHOOK},
             content=EMPTY["s3"],
             headers={"authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},
         )
-        assert said.status_code == 200
+        assert response.status_code == 200
 
 
 async def test_tigris_can_send_headers_and_has_to(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.http.post("/v1/notifications/tigris", params={"token": WEBHOOK}, content=EMPTY["tigris"])
-        assert said.status_code == 401
+        response = await plane.http.post("/v1/notifications/tigris", params={"token": WEBHOOK}, content=EMPTY["tigris"])
+        assert response.status_code == 401
 
 
 async def test_a_secret_in_the_url_is_never_logged(
@@ -154,8 +154,8 @@ async def test_a_secret_in_the_url_is_never_logged(
         for body in (EMPTY["s3"], b"{", json.dumps({"Records": [1]}).encode()):
             for token in (WEBHOOK, WEBHOOK[::-1]):
                 head = f"POST /v1/notifications/s3?token={token} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
-                said = await plane.exchange(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
-                assert token.encode() not in said
+                response = await plane.exchange(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+                assert token.encode() not in response
         await plane.exchange(f"POST /v1/notifications/s3?token={WEBHOOK} HTTP/9\r\nx\r\n\r\n".encode())
         assert WEBHOOK not in (await plane.http.get("/metrics")).text
         [kept] = await plane.sql("select reason, raw from quarantine")
@@ -177,16 +177,16 @@ async def test_a_revoked_token_is_refused_within_a_second_and_settles_nothing_at
         fleet = plane.services.fleet
         [machine] = await fleet.machines()
         assert await fleet.slaying(machine.id, "a test", machine.state)
-        said = await worker.post(f"leases/{one.id}/complete", done(one))
-        assert said.status_code in (401, 409)
+        response = await worker.post(f"leases/{one.id}/complete", done(one))
+        assert response.status_code in (401, 409)
         assert (await worker.post(f"leases/{two.id}/heartbeat", {"token": two.token})).status_code in (401, 409)
         assert (await worker.outputs(two, "a.webp")).status_code in (401, 409)
         assert {row["state"] for row in (await plane.objects()).values()} == {"pending"}
 
         async def refused() -> bool:
-            said = await worker.post("leases", {})
-            assert said.status_code == 401 or not said.json()["leases"]
-            return said.status_code == 401
+            response = await worker.post("leases", {})
+            assert response.status_code == 401 or not response.json()["leases"]
+            return response.status_code == 401
 
         started = time.monotonic()
         await until(refused, seconds=10)
@@ -205,11 +205,11 @@ async def test_a_revoked_worker_that_waits_for_work_is_told_when_the_wait_ends(p
 async def test_every_call_needs_a_workers_token_and_looks_at_it_first(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         once = await plane.invite()
-        nobody = [Worker(plane.http, 0, token) for token in ("x", once, "admin-secret", "hook-secret", "x" * 30_000)]
+        strangers = [Worker(plane.http, 0, token) for token in ("x", once, "admin-secret", "hook-secret", "x" * 30_000)]
         for path in ("leases", "leases/1/outputs", "leases/1/heartbeat", "leases/1/complete", "leases/1/fail"):
-            said = await plane.http.post(f"/v1/{path}", content=b"{")
-            assert (said.status_code, said.json()["error"]) == (401, "unauthorized"), path
-            for worker in nobody:
-                said = await worker.post(path, b"{")
-                assert said.status_code == 401, path
-                assert worker.token not in said.text
+            response = await plane.http.post(f"/v1/{path}", content=b"{")
+            assert (response.status_code, response.json()["error"]) == (401, "unauthorized"), path
+            for worker in strangers:
+                response = await worker.post(path, b"{")
+                assert response.status_code == 401, path
+                assert worker.token not in response.text

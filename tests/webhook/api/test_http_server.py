@@ -16,10 +16,10 @@ HEAD = f"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bea
 async def test_a_head_larger_than_any_credential_is_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         start = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer "
-        said = await plane.exchange(start, b"a" * http_server.MAX_HEAD_BYTES)  # of one header, without an end
-        assert said.startswith(b"HTTP/1.1 431 ")
-        said = await plane.exchange(b"GET /" + b"a" * (http_server.MAX_HEAD_BYTES + 1))
-        assert said.startswith(b"HTTP/1.1 431 ")
+        response = await plane.exchange(start, b"a" * http_server.MAX_HEAD_BYTES)  # of one header, without an end
+        assert response.startswith(b"HTTP/1.1 431 ")
+        response = await plane.exchange(b"GET /" + b"a" * (http_server.MAX_HEAD_BYTES + 1))
+        assert response.startswith(b"HTTP/1.1 431 ")
         assert (await plane.http.get("/healthz")).status_code == 200
 
 
@@ -37,9 +37,9 @@ async def test_a_client_that_does_not_finish_its_head_or_body_is_given_up(
     async with control_plane(postgres_dsn) as plane:
         for sent in (b"", HEAD, HEAD + b"content-length: 100\r\n\r\n{"):
             assert (await plane.exchange(sent)).startswith(b"HTTP/1.1 408 "), sent
-        said = await plane.exchange(b"POST /v1/leases HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-        assert said.startswith(b"HTTP/1.1 401 ")  # answered early, and hung up when the rest did not come
-        assert b"408" not in said
+        response = await plane.exchange(b"POST /v1/leases HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert response.startswith(b"HTTP/1.1 401 ")  # answered early, and hung up when the rest did not come
+        assert b"408" not in response
 
 
 async def test_requests_are_not_hung_up_on_once_their_heads_are_there(

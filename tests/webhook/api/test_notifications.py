@@ -41,12 +41,12 @@ HEAD = f"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bea
 async def test_a_store_may_probe_and_an_unknown_source_is_404(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         for method in ("GET", "HEAD"):
-            said = await plane.http.request(method, "/v1/notifications/tigris")
-            assert (said.status_code, said.content) == (200, b"")
+            response = await plane.http.request(method, "/v1/notifications/tigris")
+            assert (response.status_code, response.content) == (200, b"")
             assert (await plane.http.request(method, "/v1/notifications/nowhere")).status_code == 404
-        said = await plane.http.post("/v1/notifications/nowhere", json={}, headers={"authorization": "Bearer x"})
-        assert said.status_code == 404
-        assert said.json() == {
+        response = await plane.http.post("/v1/notifications/nowhere", json={}, headers={"authorization": "Bearer x"})
+        assert response.status_code == 404
+        assert response.json() == {
             "error": "unknown-source",
             "message": "there is no source of that name; there are: gcs, s3, tigris",
         }
@@ -59,8 +59,8 @@ async def test_every_source_answers_probes(postgres_dsn: str, name: str) -> None
     """MinIO asks by HEAD before it sends anything, and takes anything but success for a dead target."""
     async with control_plane(postgres_dsn) as plane:
         for method in ("GET", "HEAD"):
-            said = await plane.http.request(method, f"/v1/notifications/{name}")
-            assert (said.status_code, said.content) == (200, b"")
+            response = await plane.http.request(method, f"/v1/notifications/{name}")
+            assert (response.status_code, response.content) == (200, b"")
 
 
 # ── Amazon SNS ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -81,16 +81,16 @@ async def deliver(plane: RunningPlane, message: dict[str, Any], **more: str) -> 
 
 
 def records(*keys: str) -> dict[str, Any]:
-    said = [aws(key=key) for key in keys]
-    for record in said:
+    listed = [aws(key=key) for key in keys]
+    for record in listed:
         record["s3"]["bucket"]["name"] = "inbox"
-    return {"Records": said}
+    return {"Records": listed}
 
 
 async def test_a_signed_message_of_a_listed_topic_needs_no_secret(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
-        asked = await deliver(plane, sns.confirmation())
-        assert (asked.status_code, asked.json()["accepted"]) == (200, 0)
+        confirmation = await deliver(plane, sns.confirmation())
+        assert (confirmation.status_code, confirmation.json()["accepted"]) == (200, 0)
         assert any("Action=ConfirmSubscription" in call for call in sns.calls)
         tested = await deliver(plane, sns.notification({"Event": "s3:TestEvent"}))
         assert tested.status_code == 200
@@ -110,14 +110,15 @@ async def test_nothing_takes_the_place_of_a_signature(postgres_dsn: str) -> None
         for config in (None, configured(server={"open_webhook": True})):
             async with control_plane(postgres_dsn, config, trust=sns.trust()) as plane:
                 forged = sns.notification(records("a.jpg"), Signature="AAAA")
-                said = await deliver(plane, forged, **bearer)
-                assert (said.status_code, said.json()["error"]) == (403, "bad-signature")
-                other = sns.notification(records("a.jpg"), TopicArn=TOPIC + "-of-somebody")
-                said = await deliver(plane, other, **bearer)
-                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
-                assert "server.sns_topics" in said.json()["message"]
-                said = await deliver(plane, other, **bearer, **{"x-amz-sns-topic-arn": TOPIC})  # a lie in the header
-                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+                response = await deliver(plane, forged, **bearer)
+                assert (response.status_code, response.json()["error"]) == (403, "bad-signature")
+                other = sns.notification(records("a.jpg"), TopicArn=TOPIC + "-of-another-account")
+                response = await deliver(plane, other, **bearer)
+                assert (response.status_code, response.json()["error"]) == (403, "untrusted-topic")
+                assert "server.sns_topics" in response.json()["message"]
+                lie = {"x-amz-sns-topic-arn": TOPIC}
+                response = await deliver(plane, other, **bearer, **lie)
+                assert (response.status_code, response.json()["error"]) == (403, "untrusted-topic")
                 assert not await plane.objects()
                 assert "yurt_notifications_refused_total 3.0" in (await plane.http.get("/metrics")).text
 
@@ -125,41 +126,45 @@ async def test_nothing_takes_the_place_of_a_signature(postgres_dsn: str) -> None
 async def test_by_default_no_topic_is_trusted(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn) as plane:
         for message in (sns.notification(records("a.jpg")), sns.confirmation()):
-            said = await deliver(plane, message)
-            assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+            response = await deliver(plane, message)
+            assert (response.status_code, response.json()["error"]) == (403, "untrusted-topic")
         assert sns.calls == []
 
 
 async def test_the_topic_is_looked_at_before_the_body(postgres_dsn: str) -> None:
     head = b"POST /v1/notifications/s3 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n"
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.exchange(head + b"x-amz-sns-message-type: Notification\r\nx-amz-sns-topic-arn: x\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 403 ")  # and nothing of the body was sent
+        response = await plane.exchange(
+            head + b"x-amz-sns-message-type: Notification\r\nx-amz-sns-topic-arn: x\r\n\r\n"
+        )
+        assert response.startswith(b"HTTP/1.1 403 ")  # and nothing of the body was sent
 
 
 async def test_a_message_longer_than_sns_sends_is_refused(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
         headers = sns_headers(sns.notification(""))
-        said = await plane.http.post("/v1/notifications/s3", content=b" " * (MAX_MESSAGE_BYTES + 1), headers=headers)
-        assert said.status_code == 413
+        response = await plane.http.post(
+            "/v1/notifications/s3", content=b" " * (MAX_MESSAGE_BYTES + 1), headers=headers
+        )
+        assert response.status_code == 413
 
 
 async def test_a_message_that_is_none_is_400(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
         headers = sns_headers(sns.notification(""))
         for content in (b"", b"{}", json.dumps({**sns.notification(""), "Type": "Party"}).encode()):
-            said = await plane.http.post("/v1/notifications/s3", content=content, headers=headers)
-            assert (said.status_code, said.json()["error"]) == (400, "malformed")
-        said = await deliver(plane, sns.notification("hello"))  # published by hand
-        assert (said.status_code, said.json()["error"]) == (400, "malformed")
+            response = await plane.http.post("/v1/notifications/s3", content=content, headers=headers)
+            assert (response.status_code, response.json()["error"]) == (400, "malformed")
+        response = await deliver(plane, sns.notification("hello"))  # published by hand
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
 
 
 async def test_while_sns_is_away_a_message_is_asked_for_again(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
         message = sns.notification(records("a.jpg"), SigningCertURL=sns.serve(b"", head="503 Service Unavailable"))
-        said = await deliver(plane, message)
-        assert (said.status_code, said.json()["error"]) == (503, "sns-unavailable")
-        assert int(said.headers["retry-after"]) >= 1
+        response = await deliver(plane, message)
+        assert (response.status_code, response.json()["error"]) == (503, "sns-unavailable")
+        assert int(response.headers["retry-after"]) >= 1
 
 
 async def test_raw_delivery_is_not_signed_and_needs_a_secret(postgres_dsn: str) -> None:
@@ -167,8 +172,8 @@ async def test_raw_delivery_is_not_signed_and_needs_a_secret(postgres_dsn: str) 
         raw = {"x-amz-sns-message-type": "Notification", "x-amz-sns-topic-arn": TOPIC, "x-amz-sns-rawdelivery": "true"}
         body = json.dumps(records("a.jpg"))
         assert (await plane.http.post("/v1/notifications/s3", content=body, headers=raw)).status_code == 401
-        said = await plane.http.post("/v1/notifications/s3", content=body, headers=raw, params={"token": WEBHOOK})
-        assert said.json()["accepted"] == 1
+        response = await plane.http.post("/v1/notifications/s3", content=body, headers=raw, params={"token": WEBHOOK})
+        assert response.json()["accepted"] == 1
 
 
 # ── other stores ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,14 +183,14 @@ async def test_every_recorded_request_of_a_ceph_gateway_is_taken_and_its_redeliv
     postgres_dsn: str,
 ) -> None:
     pipelines = {name: pipeline(name, outputs=f"out-{name}") for name in ("rec-sync", "rec-sync-v", "rec-pers")}
-    said = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED]
-    requests = [request for one in said for request in one["requests"]]
+    recordings = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED]
+    requests = [request for one in recordings for request in one["requests"]]
     async with control_plane(postgres_dsn, configured(pipelines), loops=False) as plane:
         for request in requests:
             receipt = await replayed(plane, request)
             assert receipt["accepted"] + receipt["coalesced"] == 1, request["body"]
         rows = {(row["pipeline_id"], row["key"]) for row in await plane.sql("select * from objects")}
-        assert {key for _, key in rows} == {one["key"] for one in said}
+        assert {key for _, key in rows} == {one["key"] for one in recordings}
         for request in requests:
             receipt = await replayed(plane, request)
             assert receipt["quarantined"] == 0
@@ -197,14 +202,14 @@ async def test_every_recorded_request_of_a_ceph_gateway_is_taken_and_its_redeliv
 async def replayed(plane: RunningPlane, request: dict[str, Any]) -> dict[str, int]:
     """Just as it was recorded, but for the address."""
     headers = {name: value for name, value in request["headers"] if name not in ("Host", "Content-Length")}
-    said = await plane.http.request(
+    response = await plane.http.request(
         request["method"],
         f"/v1/notifications/s3?token={WEBHOOK}",
         content=request["body"].encode(),
         headers=headers,
     )
-    assert said.status_code == 200, said.text
-    return {verdict: int(number) for verdict, number in said.json().items()}
+    assert response.status_code == 200, response.text
+    return {verdict: int(number) for verdict, number in response.json().items()}
 
 
 async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_dsn: str) -> None:
@@ -212,8 +217,8 @@ async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_d
         through = bridged()
         through["detail"]["bucket"]["name"] = "inbox"
         for name, body in (("gcs", push()), ("s3", through), ("s3", {"Records": [minio()]})):
-            said = await plane.http.post(f"/v1/notifications/{name}", params={"token": WEBHOOK}, json=body)
-            assert said.json()["accepted"] == 1, name
+            response = await plane.http.post(f"/v1/notifications/{name}", params={"token": WEBHOOK}, json=body)
+            assert response.json()["accepted"] == 1, name
         assert set(await plane.objects()) == {"photos/a b+c.jpg", "example-key", "images/my photo.jpg"}
 
 
@@ -222,8 +227,8 @@ async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_d
 
 async def test_a_body_too_long_is_refused_by_its_declared_length_unread(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 2048})) as plane:
-        said = await plane.exchange(HEAD + b"connection: close\r\ncontent-length: 2049\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 413 ")  # and nothing of the body was sent
+        response = await plane.exchange(HEAD + b"connection: close\r\ncontent-length: 2049\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 413 ")  # and nothing of the body was sent
         padded = json.dumps({"events": [event("a.jpg")]}).encode().ljust(2048)
         assert (await plane.post_events(content=padded)).status_code == 200
         assert (await plane.post_events(content=padded + b" ")).status_code == 413
@@ -235,8 +240,8 @@ async def test_a_chunked_body_too_long_is_refused_before_it_ends(
     monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
         chunks = b"10000\r\n" + b" " * 65_536 + b"\r\n", b"2\r\n "  # one byte more, and not the end
-        said = await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks)
-        assert said.startswith(b"HTTP/1.1 413 ")
+        response = await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks)
+        assert response.startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_client_that_only_listens_when_it_has_sent_all_sees_why_it_was_too_much(postgres_dsn: str) -> None:
@@ -246,8 +251,8 @@ async def test_a_client_that_only_listens_when_it_has_sent_all_sees_why_it_was_t
 
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
         for content in (much(), b" " * 6_553_600):
-            said = await plane.post_events(content=content)
-            assert (said.status_code, said.json()["error"]) == (413, "too-large")
+            response = await plane.post_events(content=content)
+            assert (response.status_code, response.json()["error"]) == (413, "too-large")
 
 
 BAD_BODIES = {
@@ -274,8 +279,8 @@ BAD_BODIES = {
 async def test_a_body_that_is_no_notification_is_400_and_changes_nothing(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         for name, body in BAD_BODIES.items():
-            said = await plane.post_events(content=body)
-            assert (said.status_code, said.json()["error"]) == (400, "malformed"), name
+            response = await plane.post_events(content=body)
+            assert (response.status_code, response.json()["error"]) == (400, "malformed"), name
         assert not await plane.objects()
         assert not await plane.sql("select from tally")
         assert not await plane.sql("select from quarantine")
@@ -283,15 +288,15 @@ async def test_a_body_that_is_no_notification_is_400_and_changes_nothing(postgre
 
 async def test_no_events_are_fine_and_too_many_are_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.post_events()
-        assert said.json() == dict.fromkeys(
+        response = await plane.post_events()
+        assert response.json() == dict.fromkeys(
             ("accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined"), 0
         )
         assert await plane.notify(*(event(f"{number}.jpg") for number in range(10_000))) == {"accepted": 10_000}
         assert len(await plane.objects()) == 10_000
-        said = await plane.post_events(*(event(f"{number}.jpg") for number in range(10_001)))
-        assert said.status_code == 400
-        assert "10001 events" in said.json()["message"]
+        response = await plane.post_events(*(event(f"{number}.jpg") for number in range(10_001)))
+        assert response.status_code == 400
+        assert "10001 events" in response.json()["message"]
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
 
 
@@ -344,8 +349,8 @@ async def test_bad_events_are_kept_aside_and_the_rest_of_the_batch_goes_on(postg
         assert await plane.notify(*mixed) == {"accepted": len(good), "quarantined": len(BAD_EVENTS)}
         assert set(await plane.objects()) == {f"good {number}.jpg" for number in range(len(good))}
         kept = await plane.sql("select reason, raw from quarantine")
-        said = [json.loads(row["raw"]) for row in kept]
-        assert sorted(map(json.dumps, said)) == sorted(map(json.dumps, BAD_EVENTS.values()))
+        texts = [json.loads(row["raw"]) for row in kept]
+        assert sorted(map(json.dumps, texts)) == sorted(map(json.dumps, BAD_EVENTS.values()))
         assert all(row["reason"] for row in kept)
 
 
@@ -354,9 +359,9 @@ async def test_sizes_have_63_bits_and_keys_all_characters(postgres_dsn: str) -> 
     keys = ["5 TB.jpg", "a+b %41%.jpg", "~'\"\\;--.jpg", "π/😀.jpg", "ä" * 512]
     async with control_plane(postgres_dsn) as plane:
         assert await plane.notify(*(event(key, size=largest) for key in keys)) == {"accepted": len(keys)}
-        found = await plane.objects()
-        assert set(found) == set(keys)
-        assert {row["event_size"] for row in found.values()} == {largest}
+        objects = await plane.objects()
+        assert set(objects) == set(keys)
+        assert {row["event_size"] for row in objects.values()} == {largest}
 
 
 # ── one transaction, and a promise ───────────────────────────────────────────────────────────────────────────────────
@@ -375,20 +380,20 @@ async def ledger_held(plane: RunningPlane) -> AsyncIterator[None]:
 
 
 async def waiting_for_a_lock(plane: RunningPlane) -> bool:
-    found = await plane.sql(
+    waiting = await plane.sql(
         "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     )
-    return bool(found)
+    return bool(waiting)
 
 
 async def test_the_answer_comes_only_after_the_commit(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         async with ledger_held(plane):
-            answer = asyncio.create_task(plane.post_events(event("a.jpg")))
+            request = asyncio.create_task(plane.post_events(event("a.jpg")))
             await until(lambda: waiting_for_a_lock(plane))
-            assert not answer.done()
+            assert not request.done()
             assert not await plane.objects()
-        assert (await answer).status_code == 200
+        assert (await request).status_code == 200
         assert set(await plane.objects()) == {"a.jpg"}
 
 
@@ -405,7 +410,7 @@ async def test_a_ledger_that_hangs_is_answered_503_in_time_and_the_events_are_ta
                 assert (late.status_code, late.json()["error"]) == (503, "deadline")
                 assert int(late.headers["retry-after"]) >= 1
         monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 9.0)
-        assert await plane.notify(writing, waiting) == {"duplicate": 2}, "both were written after their answers"
+        assert await plane.notify(writing, waiting) == {"duplicate": 2}, "both were written after their responses"
         states = {key: row["state"] for key, row in (await plane.objects()).items()}
         assert states == {"writing.jpg": "pending", "waiting.jpg": "pending"}
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
@@ -424,8 +429,8 @@ async def test_requests_that_arrive_together_are_written_in_one_transaction(post
 
             await until(all_came)
             assert f"{seconds} " not in (await plane.http.get("/metrics")).text
-        answers = await asyncio.gather(first, *others)
-        assert [said.json()["accepted"] for said in answers] == [1] * 51
+        responses = await asyncio.gather(first, *others)
+        assert [response.json()["accepted"] for response in responses] == [1] * 51
         written = await plane.sql("select xmin::text as transaction, count(*) as rows from objects group by 1")
         assert sorted(row["rows"] for row in written) == [1, 50]
 
@@ -443,12 +448,12 @@ async def test_more_than_the_backlog_is_refused_with_503_and_taken_later(postgre
                 return sum(task.done() for task in others) == 2
 
             await until(some_refused)
-        answers = await asyncio.gather(first, *others)
-        assert sorted(said.status_code for said in answers) == [200, 200, 200, 503, 503]
-        for batch, said in zip(batches, answers, strict=True):
-            if said.status_code == 503:
-                assert said.json()["error"] == "overloaded"
-                assert int(said.headers["retry-after"]) >= 1
+        responses = await asyncio.gather(first, *others)
+        assert sorted(response.status_code for response in responses) == [200, 200, 200, 503, 503]
+        for batch, response in zip(batches, responses, strict=True):
+            if response.status_code == 503:
+                assert response.json()["error"] == "overloaded"
+                assert int(response.headers["retry-after"]) >= 1
                 assert await plane.notify(*batch) == {"accepted": 400}
         assert len(await plane.objects()) == 2000
 
@@ -475,10 +480,10 @@ async def test_while_the_ledger_is_away_every_request_is_503_with_retry_after(mo
         await killed(mortal, plane)
         try:
             for _ in range(3):
-                said = await plane.post_events(event("a.jpg"))
-                assert (said.status_code, said.json()["error"]) == (503, "ledger-unavailable")
-                assert int(said.headers["retry-after"]) >= 1
-                assert "yurt-pg-" not in said.text  # the socket's path, which is in the DSN
+                response = await plane.post_events(event("a.jpg"))
+                assert (response.status_code, response.json()["error"]) == (503, "ledger-unavailable")
+                assert int(response.headers["retry-after"]) >= 1
+                assert "yurt-pg-" not in response.text  # the socket's path, which is in the DSN
             for path in ("/readyz", "/v1/status"):
                 assert (await plane.admin("GET", path)).status_code == 503
             for path in ("/healthz", "/metrics", "/openapi.json"):
@@ -509,10 +514,10 @@ class Sender:
     async def _insist(self, plane: RunningPlane, events: list[dict[str, object]]) -> None:
         while True:
             with contextlib.suppress(httpx.TransportError):
-                said = await plane.post_events(*events)
-                if said.status_code == 200:
+                response = await plane.post_events(*events)
+                if response.status_code == 200:
                     return
-                assert said.status_code == 503, said.text
+                assert response.status_code == 503, response.text
                 self.refused += 1
             await asyncio.sleep(0.05)  # the sender's backoff
 

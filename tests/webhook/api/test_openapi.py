@@ -40,26 +40,28 @@ async def test_the_document_is_openapi_and_names_every_route(postgres_dsn: str) 
 
 
 class Contract:
-    """Holds answers to the document."""
+    """Checks responses against the document, and notes which were seen."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self.seen: set[tuple[str, str, int]] = set()
 
-    def check(self, path: str, said: httpx.Response) -> None:
-        """Raises where the answer is not what the document promises."""
-        method = said.request.method
+    def check(self, path: str, response: httpx.Response) -> None:
+        """Fails where the response is not one of the document's."""
+        method = response.request.method
         responses = self._document["paths"][path][method.lower()]["responses"]
-        assert str(said.status_code) in responses, f"{method} {path} answered {said.status_code}: {said.text}"
-        self.seen.add((path, method, said.status_code))
-        content = responses[str(said.status_code)].get("content")
+        assert str(response.status_code) in responses, (
+            f"{method} {path} answered {response.status_code}: {response.text}"
+        )
+        self.seen.add((path, method, response.status_code))
+        content = responses[str(response.status_code)].get("content")
         if content:
-            assert said.headers["content-type"] == "application/json"
+            assert response.headers["content-type"] == "application/json"
             schema = content["application/json"]["schema"] | {"components": self._document["components"]}
-            Draft202012Validator(schema).validate(said.json())
+            Draft202012Validator(schema).validate(response.json())
 
     def promised(self) -> set[tuple[str, str, int]]:
-        """Every answer that the document names."""
+        """Every response that the document names."""
         return {
             (path, method.upper(), int(status))
             for path, operations in self._document["paths"].items()
@@ -68,13 +70,13 @@ class Contract:
         }
 
 
-async def people(plane: RunningPlane, contract: Contract, number: int) -> None:
-    """What people call. ``number`` is an object's; the quarantine holds a text."""
+async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int) -> None:
+    """Check the endpoints for administrators. ``number`` is an object's; the quarantine holds a text."""
     check, http = contract.check, plane.http
     await plane.sql("update objects set state = 'parked', worker_id = null where id = $1", number)
     for path, known in (("/v1/parked", number), ("/v1/quarantine", 1)):
-        await _listed(plane, contract, path)
-        await _shown(plane, contract, "GET", path, known)
+        await _check_list(plane, contract, path)
+        await _check_details(plane, contract, "GET", path, known)
     for path in ("/v1/parked/redrive", "/v1/parked/forget", "/v1/quarantine/replay"):
         for choice in ({"all": True}, {}):
             check(path, await plane.admin("POST", path, json=choice))
@@ -83,18 +85,18 @@ async def people(plane: RunningPlane, contract: Contract, number: int) -> None:
     for order in ({"dry_run": True}, {"pipelines": ["nowhere"]}, {"what": 1}):
         check(sweeps, await plane.admin("POST", sweeps, json=order))
     check(sweeps, await http.post(sweeps, json={}))
-    await _listed(plane, contract, sweeps)
+    await _check_list(plane, contract, sweeps)
     for method in ("GET", "DELETE"):
-        await _shown(plane, contract, method, sweeps, 1)
+        await _check_details(plane, contract, method, sweeps, 1)
 
 
-async def _listed(plane: RunningPlane, contract: Contract, path: str) -> None:
+async def _check_list(plane: RunningPlane, contract: Contract, path: str) -> None:
     for query in ("", "?limit=0"):
         contract.check(path, await plane.admin("GET", f"{path}{query}"))
     contract.check(path, await plane.http.get(path))
 
 
-async def _shown(plane: RunningPlane, contract: Contract, method: str, path: str, known: int) -> None:
+async def _check_details(plane: RunningPlane, contract: Contract, method: str, path: str, known: int) -> None:
     for number in (known, 0):
         contract.check(f"{path}/{{id}}", await plane.admin(method, f"{path}/{number}"))
     contract.check(f"{path}/{{id}}", await plane.http.request(method, f"{path}/{known}"))
@@ -117,7 +119,7 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
 
         once = await plane.invite()
         check("/v1/workers/hello", await plane.hello(once))
-        check("/v1/workers/hello", await plane.hello("nobody"))
+        check("/v1/workers/hello", await plane.hello("unknown"))
         check("/v1/workers/hello", await plane.hello(once, "short"))
         worker = await plane.worker()
         check(leases, await worker.post("leases", {"max": 3}))
@@ -144,7 +146,7 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         for pool in ("local", "gpu", None):
             check("/v1/invitations", await plane.admin("POST", "/v1/invitations", json={"pool": pool}))
         check("/v1/invitations", await http.post("/v1/invitations", json={}))
-        await people(plane, contract, first.id)
+        await check_admin_calls(plane, contract, first.id)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             check(path, await http.get(path))
     # 403 takes a control plane without an admin token, 408 a slow client, 409 a full pool, 503 a ledger that is

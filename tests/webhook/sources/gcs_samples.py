@@ -18,7 +18,7 @@ GENERATION = "1700000000123456"
 
 def metadata(**more: Any) -> dict[str, Any]:
     """An object resource of the JSON API, as in a notification's payload."""
-    said = {
+    fields = {
         "kind": "storage#object",
         "id": f"inbox/photos/a b+c.jpg/{GENERATION}",
         "selfLink": "https://www.googleapis.com/storage/v1/b/inbox/o/photos%2Fa%20b%2Bc.jpg",
@@ -36,12 +36,12 @@ def metadata(**more: Any) -> dict[str, Any]:
         "etag": "CMCVpqmMxIIDEAE=",
         **more,
     }
-    return {name: value for name, value in said.items() if value is not ...}
+    return {name: value for name, value in fields.items() if value is not ...}
 
 
 def push(event_type: str = "OBJECT_FINALIZE", data: Any = ..., **attributes: Any) -> dict[str, Any]:
     """A push of Pub/Sub. ``data`` is text as it is, or anything that becomes JSON in base64."""
-    said = {
+    fields = {
         "notificationConfig": "projects/_/buckets/inbox/notificationConfigs/1",
         "eventType": event_type,
         "payloadFormat": "JSON_API_V1",
@@ -54,7 +54,7 @@ def push(event_type: str = "OBJECT_FINALIZE", data: Any = ..., **attributes: Any
     data = metadata() if data is ... else data
     return {
         "message": {
-            "attributes": {name: value for name, value in said.items() if value is not ...},
+            "attributes": {name: value for name, value in fields.items() if value is not ...},
             "data": data if isinstance(data, str) else b64encode(json.dumps(data).encode()).decode(),
             "messageId": "136969346945",
             "message_id": "136969346945",

@@ -72,9 +72,9 @@ def bridged(detail_type: str = "Object Created", **item: Any) -> dict[str, Any]:
 
 def minio(name: str = "s3:ObjectCreated:Put", **item: Any) -> dict[str, Any]:
     """A record as MinIO makes them; deletes have neither size nor eTag."""
-    said = {"key": "images%2Fmy+photo.jpg", "versionId": "1", "sequencer": "18D2A8C5B7E1F300", **item}
+    fields = {"key": "images%2Fmy+photo.jpg", "versionId": "1", "sequencer": "18D2A8C5B7E1F300", **item}
     if not name.startswith("s3:ObjectRemoved:"):
-        said = {"size": 8, "eTag": "74b87337454200d4d33f80c4663dc5e5", "contentType": "image/jpeg", **said}
+        fields = {"size": 8, "eTag": "74b87337454200d4d33f80c4663dc5e5", "contentType": "image/jpeg", **fields}
     return {
         "eventVersion": "2.0",
         "eventSource": "minio:s3",
@@ -88,7 +88,7 @@ def minio(name: str = "s3:ObjectCreated:Put", **item: Any) -> dict[str, Any]:
             "s3SchemaVersion": "1.0",
             "configurationId": "Config",
             "bucket": {"name": "inbox", "ownerIdentity": {"principalId": "minio"}, "arn": "arn:aws:s3:::inbox"},
-            "object": said,
+            "object": fields,
         },
         "source": {"host": "10.0.0.1", "port": "", "userAgent": "MinIO (linux; amd64)"},
     }
@@ -96,10 +96,10 @@ def minio(name: str = "s3:ObjectCreated:Put", **item: Any) -> dict[str, Any]:
 
 def ceph(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
     """As the recorded ones."""
-    said: dict[str, Any] = json.loads(recorded(RECORDED[0])["body"])["Records"][0]
-    said["eventName"] = name
-    said["s3"]["object"].update(item)
-    return said
+    fields: dict[str, Any] = json.loads(recorded(RECORDED[0])["body"])["Records"][0]
+    fields["eventName"] = name
+    fields["s3"]["object"].update(item)
+    return fields
 
 
 def recorded(path: Path) -> dict[str, Any]:
