@@ -17,8 +17,9 @@ import pytest
 
 from tests import postgres
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.buckets import BucketPair
-from tests.webhook.plane import ADMIN, until
+from tests.webhook.plane import ADMIN
 from tests.webhook.sweep.sweeping import Swept, swept
 from tests.webhook.sweep.test_sweeper import KEYS, counts
 from webhook.config import SweepSettings as Settings
