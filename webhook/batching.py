@@ -53,6 +53,7 @@ class Batcher(Generic[Item, Answer]):
         The item is written also where the caller is cancelled meanwhile: a sender that gives up may not send it again.
         """
         weight = self._weigh(item)
+        # An item heavier than the whole backlog is taken while no other waits: else it could never be written.
         if self._waiting and self._weight + weight > self._backlog:
             raise Overloaded
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

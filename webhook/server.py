@@ -64,7 +64,7 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
         if announce:
             print(json.dumps({"url": url, "listen": f"{host}:{port}"}), flush=True)  # noqa: T201
         await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
-        await plane.leave()
+        await plane.leave()  # before the server closes: workers drain and settle through it
         server.should_exit = True
         stop.set()
         await asyncio.gather(serving, running)

@@ -94,6 +94,7 @@ class WorkerAuth:
         if caller is None:
             self._known.pop(token, None)
             raise unauthorized("this worker's token is unknown or was revoked: leave")
+        # Bounds the memory: only tokens of workers get here, and most entries are outdated within a second.
         if len(self._known) >= _MAX_CALLERS:
             self._known = {t: k for t, k in self._known.items() if k.until > now}
         self._known[token] = _KnownCaller(caller, now + _CALLER_SECONDS)

@@ -48,6 +48,7 @@ class Choice(Filter):
     def _chosen(self) -> Choice:
         if self.all and self.filters():
             raise ValueError("all does not go with ids or a filter")
+        # An empty choice is rather a mistake than the wish to change every row.
         if not self.all and not self.filters():
             raise ValueError("name ids or a filter, or say all")
         return self

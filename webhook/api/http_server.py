@@ -65,6 +65,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Count bytes of a request, or of several, and refuse a head that is too long."""
         self._head_bytes += len(data)
         super().data_received(data)
+        # Only after parsing: the end of a head and bytes of a body have set the count back by then.
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._hang_up(b"431 Request Header Fields Too Large")
 
@@ -92,6 +93,7 @@ class LimitedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start the clock again where a request was answered before its body had come."""
         super().on_response_complete()
+        # The rest of the body is read and dropped, but not for ever.
         if self.cycle.response_complete and self.cycle.more_body:
             self._start_timer()
 

@@ -99,6 +99,7 @@ class LeaseApi:
         """Settle what is finished, and lease what is due."""
         caller = await self._auth.caller(request)
         message = await read_model(request, protocol.LeaseRequest)
+        # All at once, so that the ledger writes them in one transaction.
         settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
         leases: list[protocol.Lease] = []
         if message.max and not caller.draining:
@@ -155,7 +156,7 @@ class LeaseApi:
         deadline = time.monotonic() + wait_seconds
         with self._wakeups.listening(pipelines) as wakeup:
             while True:
-                wakeup.clear()
+                wakeup.clear()  # before the claim: what becomes due during it must wake the next wait
                 leases = await self._claim(caller, pipelines, most)
                 remaining = deadline - time.monotonic()
                 if leases or remaining <= 0 or self._closing.is_set():

@@ -46,7 +46,7 @@ def elements(text: str, most: int) -> list[str]:
     """Return the text of each element of an array, up to one more than ``most``. Raises as ``members``."""
     parts: list[str] = []
     position = _opened(text, "[")
-    while position is not None and len(parts) <= most:
+    while position is not None and len(parts) <= most:  # one too many shows the caller that there are too many
         _, end = _skip(text, position)
         parts.append(text[position:end])
         position = _next(text, end, "]")

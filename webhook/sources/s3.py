@@ -234,7 +234,7 @@ def _object_event(s3_event: _S3Event, believed_ns: int) -> ObjectEvent:
     version_id = _checked_text("version id", item.versionId)
     order = dialect.order(sequencer, believed_ns)
     if dialect is _MINIO and _removes_version(s3_event.name, version_id):
-        order = None
+        order = None  # of the version that was removed: the last one left may be the oldest
     etag = checked_etag(item.eTag)
     return ObjectEvent(
         source=NAME,

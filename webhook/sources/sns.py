@@ -180,6 +180,7 @@ class Sns:
             raise SnsUnavailable("too many messages wait for an answer of SNS")
         self._waiting += 1
         try:
+            # The time limit holds for the turn too: a slow SNS must not hold up requests one after the other.
             async with asyncio.timeout(CALL_SECONDS), self._calling:
                 self._count_call()
                 return await self._get(url)
