@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from tests.simulation.mutants import FOUND, MUTANTS
-from webhook import cli, config
+from webhook import cli, config, config_file
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
@@ -386,11 +386,11 @@ def test_every_configuration_shown_is_valid(block: Block, tmp_path: Path, monkey
     for name in config.Secrets.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     (tmp_path / "yurt.toml").write_text(block.text, encoding="utf-8")
-    config.load(tmp_path / "yurt.toml", validate_options)
+    config_file.load(tmp_path / "yurt.toml", validate_options)
 
 
 def test_the_sample_is_valid() -> None:
-    config.load(ROOT / "yurt.toml", validate_options)
+    config_file.load(ROOT / "yurt.toml", validate_options)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.page.name)

@@ -14,7 +14,7 @@ import pyvips
 from infra.stack import Stack, running
 from tests.bench.report import BenchFigure
 from webhook.app import validate_options
-from webhook.config import load
+from webhook.config_file import load
 from workers.manifest import Manifest
 
 _PHOTOS = 150

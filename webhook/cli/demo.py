@@ -63,7 +63,8 @@ def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
     from webhook.app import validate_options
-    from webhook.config import ConfigError, load
+    from webhook.config import ConfigError
+    from webhook.config_file import load
 
     with failing(ConfigError, FolderError, UnsuitableConfigError):
         path = configuration(config_path)

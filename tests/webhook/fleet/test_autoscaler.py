@@ -20,6 +20,7 @@ from tests.webhook.fleet.providers.contract import labels, mint
 from tests.webhook.fleet.providers.local_place import LocalPlace, is_there, local_place, runs
 from webhook.config import Pool
 from webhook.fleet import autoscaler as module
+from webhook.fleet.activity import PoolActivity
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.providers import Instance, MintOrder, Provider, ProviderBusy, ProviderError, ProviderRefused
 from webhook.ledger.machines import Machine, MachineState
@@ -55,7 +56,7 @@ class Yard:
         )
 
     @property
-    def status(self) -> module.PoolActivity:
+    def status(self) -> PoolActivity:
         return self.autoscaler.pools["a"]
 
     async def turn(self) -> None:
@@ -339,7 +340,7 @@ class Sky:
         )
 
     @property
-    def status(self) -> module.PoolActivity:
+    def status(self) -> PoolActivity:
         return self.autoscaler.pools["a"]
 
     async def turns(self, count: int) -> None:
