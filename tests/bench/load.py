@@ -63,7 +63,7 @@ class Measured:
 
 
 async def run(tasks: int, work: Callable[[int], Awaitable[Callable[[], Awaitable[int]]]], seconds: float) -> Measured:
-    """Run ``tasks`` loops for some seconds. ``work(n)`` prepares loop n and returns its call; each call returns units done.
+    """Run ``tasks`` loops for some seconds. ``work(n)`` prepares loop n and returns its call, which returns units.
 
     A call that returns 0 ends its loop.
     """
