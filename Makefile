@@ -28,12 +28,12 @@ up: $(STAMP)  ## the same services, staying up until Ctrl-C
 test: $(STAMP)  ## the whole suite
 	@$(BIN)/pytest
 
-check: $(STAMP)  ## lint, strict types, import contracts, docs in step
+check: $(STAMP)  ## lint, strict types, import contracts, docs, names and layout
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/test_docs.py
+	@$(BIN)/pytest -q tests/test_docs.py tests/test_names.py tests/test_layout.py
 
 format: $(STAMP)  ## rewrite the sources as ruff wants them
 	@$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The statements of sweeps over dicts, as ``statements`` has those of objects."""
+"""Model of the statements of sweeps over dicts, beside ``statements`` for those of objects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SweepRow:
 
 @dataclass
 class SweepTables:
-    """The table ``sweeps``, and what sweeps ask of ``objects``."""
+    """The table ``sweeps``, and the statements of sweeps on ``objects``."""
 
     clock: Callable[[], int]
     objects: dict[tuple[int, str], Object] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The model of the ledger's statements is PostgreSQL's: the same statements, the same answers, the same rows."""
+"""The model of the ledger's statements agrees with PostgreSQL in all answers and rows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NUMBERS = st.integers(0, 3).map(lambda number: number.to_bytes(2, "big"))
 
 @st.composite
 def orders(draw: st.DrawFn) -> EventOrder | None:
-    """Exact ones, intervals, of two schemes, or none."""
+    """Exact orders and intervals of two schemes, or none."""
     if draw(st.booleans()):
         return None
     key = draw(NUMBERS)
@@ -95,7 +95,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
 
 
 class Direct(Database):
-    """Transactions at once, on a mirror."""
+    """Database that runs transactions on a mirror without delay."""
 
     def __init__(self, engine: Mirror) -> None:
         self._engine = engine
@@ -112,7 +112,7 @@ class Direct(Database):
 
 
 class Conformance(RuleBasedStateMachine):
-    """Random operations of the real ledger; the mirror compares every answer and every row."""
+    """Random operations of the real ledger. The mirror compares every answer and row."""
 
     postgres: ConformancePostgres
 
@@ -126,7 +126,7 @@ class Conformance(RuleBasedStateMachine):
         self.held: list[tuple[Claimed, int | None]] = []
 
     def one_of_held(self, data: st.DataObject) -> tuple[Claimed, int | None]:
-        """A lease, more often a live one."""
+        """A lease, most often a live one."""
         live = [(row, holder) for row, holder in self.held if self.tables.by_id[row.id].token == row.token]
         live = [(row, holder) for row, holder in live if self.tables.by_id[row.id].state == "leased"]
         dead = data.draw(st.integers(0, 4)) == 0
@@ -233,7 +233,7 @@ def test_histories_are_the_same_on_postgresql(postgres: ConformancePostgres, see
 
 
 def test_a_difference_is_found(postgres: ConformancePostgres) -> None:
-    """With the guard on the token out of the model alone, the two must not agree."""
+    """With a mutant of the model alone, the two must not agree."""
 
     def mirrored(model: Model) -> Mirror:
         return Mirror(model, postgres)
