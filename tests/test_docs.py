@@ -336,8 +336,8 @@ def _metrics() -> dict[str, set[str]]:
 def test_every_reason_is_documented() -> None:
     """Codes that parked objects show."""
     coded = r'(?:HandlerError|[Ff]ailed|Failure)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
-    machines = ("autoscaler.py", "manual_workers.py")  # theirs are reasons to slay a machine
-    places = [path for path in SOURCES if path.name not in machines and "infra" not in path.parts]
+    # Those of the fleet are reasons to mint, drain or slay a machine.
+    places = [path for path in SOURCES if not {"fleet", "infra"} & set(path.parts)]
     assert documented("docs/handlers.md", "reason") == {
         code for pair in matches(coded, places) for code in pair if code
     }

@@ -21,9 +21,12 @@ class Cover(NamedTuple):
 
 
 COVERED_ELSEWHERE: Mapping[str, Cover] = {
-    "webhook.api.connection": Cover("tests/webhook/api/test_notifications.py", "slow and large heads of requests"),
     "webhook.api.filters": Cover("tests/webhook/api/test_parked.py", "read from the queries of parked objects"),
     "webhook.api.http": Cover("tests/webhook/api/test_routes.py", "problems and tokens of every endpoint"),
+    "webhook.config_file": Cover("tests/webhook/test_config.py", "every fault is read from a file"),
+    "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
+    "webhook.fleet.pool_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
+    "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.ledger": Cover("tests/webhook/ledger/test_ledger_working.py", "split by subject: test_ledger_*.py"),
     "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
@@ -31,6 +34,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
     "webhook.server": Cover("tests/webhook/cli/test_serve.py", "run as `yurt serve`"),
     "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
+    "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),
 }
 """Modules without a test file at the mirrored path, with the one that covers them.
@@ -154,32 +158,11 @@ IMPORTED_TESTS: Mapping[str, str] = {
 }
 """``importing file: imported test module`` that stays, with the reason."""
 
-_TO_BE_MENDED = "to be removed: a public way is to be found"
 PRIVATE: Mapping[str, str] = {
-    "tests/webhook/api/test_leases.py: _doorbell": _TO_BE_MENDED,
-    "tests/webhook/api/test_leases.py: _fleet": _TO_BE_MENDED,
-    "tests/webhook/api/test_leases.py: _waiters": _TO_BE_MENDED,
-    "tests/webhook/api/test_leases.py: _waiting": _TO_BE_MENDED,
-    "tests/webhook/api/test_notifications.py: _batcher": _TO_BE_MENDED,
-    "tests/webhook/api/test_notifications.py: _waiting": _TO_BE_MENDED,
-    "tests/webhook/fleet/test_manual_workers.py: _fleet": _TO_BE_MENDED,
-    "tests/webhook/outputs/test_publishing.py: _conditions": _TO_BE_MENDED,
-    "tests/webhook/outputs/test_publishing.py: _fleet": _TO_BE_MENDED,
-    "tests/webhook/outputs/test_staging.py: _fleet": _TO_BE_MENDED,
-    "tests/webhook/sweep/sweeping.py: _routes": _TO_BE_MENDED,
-    "tests/webhook/sweep/test_deletions.py: _routes": _TO_BE_MENDED,
-    "tests/webhook/sweep/test_manifests.py: _PROBED": _TO_BE_MENDED,
-    "tests/webhook/sweep/test_runner.py: _FIRST_SECONDS": _TO_BE_MENDED,
-    "tests/webhook/sweep/test_runner.py: _LOOK_SECONDS": _TO_BE_MENDED,
-    "tests/webhook/sweep/test_runner.py: _SCHEDULE_SECONDS": _TO_BE_MENDED,
-    "tests/webhook/test_leader.py: _LOCK": _TO_BE_MENDED,
-    "tests/webhook/test_leader.py: _PING_SECONDS": _TO_BE_MENDED,
-    "tests/webhook/test_leader.py: _TRY_SECONDS": _TO_BE_MENDED,
-    "tests/webhook/test_metrics.py: _STANDING_SECONDS": _TO_BE_MENDED,
     "tests/simulation/mutants.py": "a mutant replaces one private guard of the code, and nothing else",
     "tests/simulation/history.py: _log_destroy_pending": "asyncio has no public way to drop a pending task silently",
     "tests/test_docs.py: _labelnames": "prometheus_client does not show the labels of a metric without samples",
-    "tests/workers/misbehaviour.py: _exit": "os._exit is public, and named so by the standard library",
+    "tests/workers/sandbox/misbehaviour.py: _exit": "os._exit is public, and named so by the standard library",
 }
 """``file: attribute``, or a whole file, that may reach into private parts, with the reason."""
 

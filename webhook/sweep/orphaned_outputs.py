@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from webhook.sweep.listing import Lists
 
 _AT_ONCE = 8
-_PROBE_AGE = timedelta(hours=1)
+PROBE_AGE = timedelta(hours=1)
 """An older probe was left behind by a process that was killed: none takes so long."""
 
 
@@ -154,7 +154,7 @@ class OrphanedOutputs:
         left = [
             item
             for item in objects
-            if keys.is_probe(pipeline.output, item.key) and item.modified < sweep.moment - _PROBE_AGE
+            if keys.is_probe(pipeline.output, item.key) and item.modified < sweep.moment - PROBE_AGE
         ]
         if self._remover and not sweep.order.dry_run:
             for item in left:

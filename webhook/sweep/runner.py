@@ -22,9 +22,9 @@ log = structlog.get_logger()
 FAILURES = 8
 """In a row after which a sweep has failed: about ten minutes of a store that does not answer."""
 
-_LOOK_SECONDS = 0.5
-_SCHEDULE_SECONDS = 5.0
-_FIRST_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+SCHEDULE_SECONDS = 5.0
+FIRST_SECONDS = 2.0
 _LONGEST_SECONDS = 300.0
 
 
@@ -50,7 +50,7 @@ class Runner:
                 while True:
                     with contextlib.suppress(LedgerUnavailable):
                         await self._start(group)
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(LOOK_SECONDS)
         finally:
             self._running.clear()
 
@@ -70,7 +70,7 @@ class Runner:
         while True:
             with contextlib.suppress(LedgerUnavailable):
                 await self.order_due()
-            await asyncio.sleep(_SCHEDULE_SECONDS)
+            await asyncio.sleep(SCHEDULE_SECONDS)
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         places = self._settings.at_once - len(self._running)
@@ -120,7 +120,7 @@ class Runner:
         return None
 
     async def _failed(self, about: structlog.stdlib.BoundLogger, sweep: Sweep, error: str, most: int) -> None:
-        again_seconds = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0**sweep.failures)
+        again_seconds = min(_LONGEST_SECONDS, FIRST_SECONDS * 2.0**sweep.failures)
         after = await self._sweeps.failed(sweep.id, error, again_seconds, most)
         if after and after.state == "failed":
             about.error("sweep failed", error=error, hint="nothing is concluded from what was not listed")

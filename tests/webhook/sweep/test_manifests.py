@@ -224,6 +224,6 @@ async def test_what_a_killed_process_had_tried_conditions_on_is_removed(
         it.buckets.put("probe-of-somebody-else", b"not ours")
         await it.sweep("full")
         assert it.outputs == {".yurt-probe-0123456789abcdef", "probe-of-somebody-else"}, "it may be in use"
-        monkeypatch.setattr(orphaned_outputs, "_PROBE_AGE", timedelta(hours=-1))
+        monkeypatch.setattr(orphaned_outputs, "PROBE_AGE", timedelta(hours=-1))
         assert (await it.sweep("full")).tally.removed == 1
         assert it.outputs == {"probe-of-somebody-else"}

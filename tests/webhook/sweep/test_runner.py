@@ -33,9 +33,9 @@ from workers import parent_death
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(runner, "_SCHEDULE_SECONDS", 0.05)
-    monkeypatch.setattr(runner, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "SCHEDULE_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "FIRST_SECONDS", 0.01)
 
 
 @contextlib.asynccontextmanager
