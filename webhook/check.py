@@ -175,18 +175,19 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(found.style)}
     if given:
         return Finding(
-            subject, "failed", f"{found.said}; but the configuration says conditions = {', '.join(sorted(given))}",
+            subject, "failed",
+            f"{found.explanation}; but the configuration says conditions = {', '.join(sorted(given))}",
             f'Set conditions = "{found.style}", or leave it out.',
         )  # fmt: skip
     if found.style is not Style.NONE:
-        return Finding(subject, "ok", f"can be written, and conditions are honoured: {found.said}")
+        return Finding(subject, "ok", f"can be written, and conditions are honoured: {found.explanation}")
     if any(pipeline.unconditional == "refuse" for pipeline in pipelines):
         return Finding(subject, "failed", refusal(place, found), "As it is, Yurt hands out no work for it.")
     return await _staging(place, found, store)
 
 
 async def _staging(place: Place, found: Probed, store: ObjectStore) -> Finding:
-    said = f"conditions are not honoured ({found.said}): outputs are put aside and copied"
+    said = f"conditions are not honoured ({found.explanation}): outputs are put aside and copied"
     try:
         await _copied(place, place, store)
     except (StoreError, PreconditionFailed) as error:

@@ -141,11 +141,11 @@ async def test_a_refused_place_is_looked_at_again(store: LocalStore) -> None:
         assert "If-None-Match: * is ignored" in conditions.refusal(refused)
         assert 'Set unconditional = "stage"' in conditions.refusal(refused)
         assert conditions.refusal(staged) == ""
-        await conditions.look_again()
+        await conditions.probe_refused_again()
         assert conditions.refusal(refused)
         it.kind = "plain"
-        await conditions.look_again()
+        await conditions.probe_refused_again()
         assert conditions.refusal(refused) == ""
         once = len(it.asked)
-        await conditions.look_again()
+        await conditions.probe_refused_again()
         assert len(it.asked) == once

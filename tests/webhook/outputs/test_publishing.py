@@ -170,7 +170,7 @@ async def test_no_work_is_handed_out_where_nothing_keeps_a_slow_worker_from_over
         assert not buckets.keys()
 
         deaf.kind = "plain"
-        await plane.services.conditions.look_again()
+        await plane.services.conditions.probe_refused_again()
         assert len((await worker.ask(most=2, wait=5)).leases) == 2
         assert (await plane.admin("GET", "/v1/status")).json()["pipelines"]["photos"]["refused"] == ""
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
