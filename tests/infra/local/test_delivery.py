@@ -14,6 +14,7 @@ from infra.local.notifications import NotificationTarget, WebhookAuth
 from infra.local.options import Posting
 from infra.local.payload import Change, EventName, HubEvent
 from tests.infra.receiver import RecordingReceiver
+from tests.polling import until
 
 QUICK = Posting(backoff_seconds=0.01, timeout_seconds=5)
 NOW = datetime.now(UTC)
@@ -41,9 +42,7 @@ async def delivering(
 
 
 async def settled(delivery: Delivery) -> None:
-    async with asyncio.timeout(20):
-        while delivery.pending:
-            await asyncio.sleep(0.005)
+    await until(lambda: not delivery.pending)
 
 
 async def test_events_that_wait_together_travel_together_up_to_a_full_batch(receiver: RecordingReceiver) -> None:
