@@ -124,7 +124,7 @@ class SimulatedDatabase(Database):
 
     def _transaction(self, work: Coroutine[Any, Any, T]) -> T:
         self._engine.begin()
-        value = finished(work)
+        value = run_at_once(work)
         self._engine.commit()
         self.committed()
         return value
@@ -141,7 +141,7 @@ class _Single:
         return call
 
 
-def finished(work: Coroutine[Any, Any, T]) -> T:
+def run_at_once(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends. Returns its result."""
     try:
         work.send(None)

@@ -30,6 +30,7 @@ class Draws:
         """A number from [0, 1)."""
         number = self._numbers[stream]
         self._numbers[stream] = number + 1
+        # A keyed hash, not random.Random: the value of one decision must not depend on how many came before it.
         digest = blake2b(b"%b/%d" % (stream.encode(), number), digest_size=8, key=self._key).digest()
         return int.from_bytes(digest, "big") / 2**64
 
@@ -51,6 +52,7 @@ class Draws:
 
     def fault(self, stream: str, probability: float) -> bool:
         """Whether a fault happens."""
+        # Returns before it draws: a fault that cannot happen takes no number, so that its stream stays as it is.
         if self.faults_over or probability <= 0:
             return False
         name = f"{stream}#{self._numbers[stream]}"

@@ -125,7 +125,7 @@ async def _script(world: World, hub: SimulatedHub, store: Input, engine: Engine)
     if world.settings.lossy or world.settings.late_effects:
         await asyncio.sleep(world.settings.lag_seconds)
         number = await sweeps.order(world, operator, engine, "full")
-        if await sweeps.finished(world, number) != "done":
+        if await sweeps.wait_for_end(world, number) != "done":
             raise BrokenInvariant("it comes to rest", "a full sweep does not end well")
         await _rest(world, hub, operator, engine)
     world.invariants.at_rest()
@@ -142,7 +142,7 @@ async def _rebuild(world: World, hub: SimulatedHub, operator: SimulatedProcess, 
     engine.empty()
     world.invariants.forget()
     number = await sweeps.order(world, operator, engine, "backfill")
-    if await sweeps.finished(world, number) != "done":
+    if await sweeps.wait_for_end(world, number) != "done":
         raise BrokenInvariant("it comes to rest", "a backfill does not end well")
     await _rest(world, hub, operator, engine)
     world.invariants.at_rest()
@@ -158,7 +158,7 @@ async def _sweeps(world: World, operator: SimulatedProcess, engine: Engine) -> N
         await asyncio.sleep(world.draws.between(f"sweeps/{number}/wait", 5.0, 40.0))
         kind = world.draws.choice(f"sweeps/{number}/kind", ("full", "full", "backfill"))
         swept = await sweeps.order(world, operator, engine, kind)
-        if await sweeps.finished(world, swept) == "done":
+        if await sweeps.wait_for_end(world, swept) == "done":
             world.counts["sweeps done"] += 1
 
 
@@ -179,7 +179,7 @@ async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, eng
             if redrives > _REDRIVES:
                 raise BrokenInvariant("it comes to rest", "what is parked is parked again at once")
             await _redrive(world, operator, engine)
-        await world.change(5.0)
+        await world.next_step(5.0)
     standing = ", ".join(f"{row.key} is {row.state}" for row in world.tables.objects.values())
     raise BrokenInvariant("it comes to rest", f"an hour after the last fault: {standing}")
 

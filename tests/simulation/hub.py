@@ -66,6 +66,7 @@ class SimulatedHub:
     def _index(self, write: InputWrite) -> None:
         self.in_transit -= 1
         draws = self.world.draws
+        # Region 0 is the hub's: it announces what its replica has, which a newer write may have overtaken.
         newest = self.input.seen(0, write.key)
         overtaken = newest is not None and newest.order > write.order
         # "A region drops a change older than what it has, so an overwrite may never be announced."
@@ -111,6 +112,7 @@ class SimulatedHub:
     def _ceph_event(self, write: InputWrite) -> dict[str, object]:
         """An event of Ceph. Its sequencer is a clock reading after the write, so racing writes may be out of order."""
         stamped_at = self.world.moment(write.at + self.world.draws.between("hub/gateway", 0.0, 2.0))
+        # Ceph's sequencer: seconds and nanoseconds of its clock, little-endian, in hexadecimal.
         micros = (stamped_at - EPOCH) // timedelta(microseconds=1)
         seconds, rest = divmod(micros, 1_000_000)
         sequencer = struct.pack("<II", int(EPOCH.timestamp()) + seconds, rest * 1000 + write.number).hex().upper()
@@ -191,6 +193,7 @@ class SimulatedHub:
         task = plane.process.spawn(world.invariants.received(plane, batch, body))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                # Shielded: the replica goes on with a request whose sender has given it up.
                 status: int = (await asyncio.shield(task))[0]
         except TimeoutError:
             return 504

@@ -60,6 +60,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._elapsed = 0.0
         super().__init__(_Nothing(self._pass))
+        # Tasks of killed processes leave exceptions behind that no code retrieves.
         self.set_exception_handler(lambda _loop, _context: None)
 
     def time(self) -> float:

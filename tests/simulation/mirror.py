@@ -52,6 +52,7 @@ class ConformancePostgres:
     """A connection to PostgreSQL with blocking methods, for use inside the virtual loop."""
 
     def __init__(self, dsn: str) -> None:
+        # A loop in a thread: the simulation's own loop has virtual time and no sockets.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -129,6 +130,7 @@ class Mirror(Engine):
         self.statements += 1
         self._names.append(name)
         theirs = self._postgres.fetch(QUERIES[name], *arguments)
+        # PostgreSQL runs first: where it may choose among rows, the model takes its choice.
         if name == "claim":
             self._model.tables.chosen = [(row["id"], row["token"]) for row in theirs]
         ours = self._model.run(name, *arguments)

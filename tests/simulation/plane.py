@@ -163,7 +163,9 @@ class SimulatedPlane:
             deadlines = [row.deadline or 0 for row in tables.objects.values() if row.state == "leased"]
             first = min(deadlines, default=None)
             if first is None or first >= world.micros:
-                await world.change(None if first is None else max(_REAP_SECONDS, (first - world.micros) / 1e6 + 0.001))
+                await world.next_step(
+                    None if first is None else max(_REAP_SECONDS, (first - world.micros) / 1e6 + 0.001)
+                )
                 continue
             with contextlib.suppress(LedgerUnavailable):
                 world.counts["reaped"] += await self.ledger.reap()
@@ -181,7 +183,7 @@ async def until_due(process: SimulatedProcess, lane: str) -> None:
         first = min(due, default=None)
         if first is not None and first <= world.micros:
             return
-        await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+        await world.next_step(None if first is None else (first - world.micros) / 1e6 + 0.000001)
 
 
 def make_leases(plane: SimulatedPlane) -> LeaseApi:

@@ -40,6 +40,7 @@ class SimulatedProcess:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task in this process."""
+        # The task copies the context now, so all that it starts belongs to this process.
         token = current.set(self)
         try:
             task = self.world.loop.create_task(work)
@@ -69,6 +70,7 @@ class SimulatedProcess:
         if world.tracing:
             world.note(f"{self.name} is killed")
         world.processes.remove(self)
+        # Its tasks stay suspended for good. To cancel them would run their "finally" blocks, which SIGKILL does not.
         after = world.draws.between(f"{self.name}/restart", *_RESTART_SECONDS)
         world.loop.call_later(after, self._restart)
 

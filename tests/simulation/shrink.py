@@ -35,6 +35,7 @@ class Shrinker:
         """The smallest failing choice found."""
         operations = list(range(self.result.settings.operations))
         before = None
+        # Fewer operations may make faults superfluous and the reverse, so both are reduced until neither gets smaller.
         while before != (self.choice, self.runs >= MOST_RUNS):
             before = (self.choice, self.runs >= MOST_RUNS)
             kept = [number for number in operations if number not in self.choice.operations]

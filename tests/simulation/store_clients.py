@@ -309,6 +309,7 @@ class Http:
     ) -> AsyncIterator[Response]:
         allowed, expires, bucket, key = url.split(" ", 3)
         body = b"".join([chunk async for chunk in content]) if content else b""
+        # Taken now: the worker may fetch the input again before a late PUT takes effect.
         made = self.fetched.get(lease_token.get())
 
         admitted_at: list[float] = []

@@ -36,7 +36,7 @@ async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
     while True:
         first = min((row.due_at for row in world.tables.sweeps.values() if _active(row.state)), default=None)
         if first is None or first > world.micros:
-            await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+            await world.next_step(None if first is None else (first - world.micros) / 1e6 + 0.000001)
             continue
         with contextlib.suppress(LedgerUnavailable):
             for due in await sweeps.due(list(plane.pipelines.by_id), [], 1):
@@ -55,10 +55,10 @@ async def order(world: World, operator: SimulatedProcess, engine: Engine, kind: 
             return wanted.id
 
 
-async def finished(world: World, number: int) -> str:
+async def wait_for_end(world: World, number: int) -> str:
     """Wait for the end of a sweep. Returns its last state."""
     while _active(world.tables.sweeps[number].state):
-        await world.change(5.0)
+        await world.next_step(5.0)
     state: str = world.tables.sweeps[number].state
     if world.tracing:
         world.note(f"sweep {number} is {state}")

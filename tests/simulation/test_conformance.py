@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.simulation.database import Model, Statements, finished
+from tests.simulation.database import Model, Statements, run_at_once
 from tests.simulation.history import HistoryChoice, run
 from tests.simulation.mirror import ConformancePostgres, Mirror, own_database
 from tests.simulation.rows import EPOCH
@@ -133,7 +133,7 @@ class Conformance(RuleBasedStateMachine):
         return data.draw(st.sampled_from(self.held if dead or not live else live))
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return finished(work)
+        return run_at_once(work)
 
     @rule(requests=st.lists(st.lists(EVENTS, max_size=3), min_size=1, max_size=3))
     def record(self, requests: list[list[ObjectEvent]]) -> None:

@@ -199,7 +199,7 @@ class World:
             self._ended = self.loop.create_future()
         return self._ended
 
-    async def change(self, longest_seconds: float | None) -> None:
+    async def next_step(self, longest_seconds: float | None) -> None:
         """Wait for any step, at most ``longest_seconds``."""
         future = self.loop.create_future()
         self._changed.append(future)
