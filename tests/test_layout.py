@@ -28,7 +28,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.pool_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
-    "webhook.ledger.ledger": Cover("tests/webhook/ledger/test_ledger_working.py", "split by subject: test_ledger_*.py"),
+    "webhook.ledger.ledger": Cover(
+        "tests/webhook/ledger/test_ledger_settling.py", "split by subject: test_ledger_*.py"
+    ),
     "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
     "webhook.ledger.quarantine": Cover("tests/webhook/api/test_quarantine.py", "listed and replayed over HTTP"),
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
@@ -149,11 +151,6 @@ IMPORTED_TESTS: Mapping[str, str] = {
     "tests/webhook/api/test_parked.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
     "tests/webhook/api/test_routes.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
     "tests/webhook/api/test_status.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/ledger/test_wakeups.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/outputs/test_conditions.py: tests.webhook.storage.test_store": _TO_BE_MOVED,
-    "tests/webhook/sweep/test_manifests.py: tests.webhook.sweep.test_sweeper": _TO_BE_MOVED,
-    "tests/webhook/sweep/test_plans.py: tests.webhook.ledger.test_ledger_plans": _TO_BE_MOVED,
-    "tests/webhook/sweep/test_runner.py: tests.webhook.sweep.test_sweeper": _TO_BE_MOVED,
     "tests/webhook/test_metrics.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
 }
 """``importing file: imported test module`` that stays, with the reason."""

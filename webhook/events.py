@@ -92,7 +92,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
 
 def mark_of(*parts: object) -> bytes:
     """The mark of an event that carries no identity: a digest of all that it says."""
-    # repr() keeps parts apart whatever they hold, and None from "None".
+    # repr() keeps parts with any content apart, and None from "None".
     return hashlib.blake2b(repr(parts).encode(), digest_size=12).digest()
 
 

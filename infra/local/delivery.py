@@ -183,5 +183,5 @@ class Delivery:
             async for chunk in answer.aiter_raw():
                 size_bytes += len(chunk)
                 if size_bytes > _MAX_ANSWER_BYTES:
-                    break  # nobody reads it, and leaving early closes the connection
+                    break  # the body is not used, and leaving early closes the connection
             return answer.status_code

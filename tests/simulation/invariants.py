@@ -18,7 +18,7 @@ from tests.simulation.plane import PIPELINE, SimulatedPlane
 from tests.simulation.rows import EPOCH, Object, SimulatedRow
 from tests.simulation.statements import Tables
 from tests.simulation.world import BrokenInvariant, World
-from webhook.ledger.ledger import Intake
+from webhook.ledger.ledger import ReceivedEvents
 from workers.protocol import MANIFEST
 
 request_events: ContextVar[list[Announcement] | None] = ContextVar("request_events", default=None)
@@ -135,7 +135,7 @@ class Invariants:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def parsed(self, intake: Intake) -> None:
+    def parsed(self, intake: ReceivedEvents) -> None:
         """Observe an intake, made from the request of the running task."""
         if (events := request_events.get()) is not None:
             self.requests[id(intake)] = _Flush(events, 0)

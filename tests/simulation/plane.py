@@ -28,7 +28,7 @@ from webhook.config import Config, Pipeline, Pool
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
-from webhook.ledger.ledger import Intake, Ledger
+from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
@@ -107,7 +107,7 @@ class SimulatedPlane:
     store: SimulatedObjectStore = field(init=False)
     remover: Remover = field(init=False)
     pipelines: Pipelines = field(init=False)
-    flushing: list[Intake] = field(default_factory=list)
+    flushing: list[ReceivedEvents] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         world = self.process.world
@@ -130,7 +130,7 @@ class SimulatedPlane:
         self.leases = make_leases(self)
         self.checker = make_checker(self)
 
-    async def record(self, intakes: Sequence[Intake]) -> Sequence[Counter[Verdict]]:
+    async def record(self, intakes: Sequence[ReceivedEvents]) -> Sequence[Counter[Verdict]]:
         """Record with the ledger, and keep the intakes for the invariants."""
         self.flushing = list(intakes)
         return await self.ledger.record(intakes)
@@ -210,11 +210,11 @@ def make_checker(plane: SimulatedPlane) -> DeletionChecker:
 class WatchedPipelines(Pipelines):
     """Pipelines that report each intake, so that the invariants know its request."""
 
-    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], parsed: Callable[[Intake], None]) -> None:
+    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], parsed: Callable[[ReceivedEvents], None]) -> None:
         super().__init__(pipelines)
         self._parsed = parsed
 
-    def route(self, batch: Batch) -> Intake:
+    def route(self, batch: Batch) -> ReceivedEvents:
         intake = super().route(batch)
         self._parsed(intake)
         return intake
@@ -244,4 +244,4 @@ async def _respond(
     return response.status_code, {}, bytes(response.body)
 
 
-__all__ = ["Intake", "SimulatedPlane", "run"]
+__all__ = ["ReceivedEvents", "SimulatedPlane", "run"]

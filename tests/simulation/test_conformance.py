@@ -26,9 +26,9 @@ from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
 from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement
+from webhook.ledger.ledger import Claimed, Ledger, ReceivedEvents, Settlement
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
-from webhook.ledger.sweeps import Adopted, Brought, SweepOrder, Sweeps, Tally
+from webhook.ledger.sweeps import AdoptedResult, SweepCounts, SweepOrder, Sweeps, SweptPage
 from webhook.ledger.transitions import (
     Failure,
     Lane,
@@ -137,7 +137,7 @@ class Conformance(RuleBasedStateMachine):
 
     @rule(requests=st.lists(st.lists(EVENTS, max_size=3), min_size=1, max_size=3))
     def record(self, requests: list[list[ObjectEvent]]) -> None:
-        self.do(self.ledger.record([Intake([(PIPELINE, event) for event in events]) for events in requests]))
+        self.do(self.ledger.record([ReceivedEvents([(PIPELINE, event) for event in events]) for events in requests]))
 
     @rule(lane=st.sampled_from(["work", "work", "check"]), most=st.integers(1, 3), worker=st.sampled_from([1, 2, 9]))
     def claim(self, lane: Lane, most: int, worker: int) -> None:
@@ -187,13 +187,13 @@ class Conformance(RuleBasedStateMachine):
         unknown = self.do(self.sweeps.compare(begun, page, POLICY.replica_lag_seconds))
         missing = self.do(self.sweeps.missing(begun, "~", [item.key for item in page], 10))
         known = self.do(self.sweeps.known(begun, [item.key for item in page]))
-        adopted = [Adopted(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
+        adopted = [AdoptedResult(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
         events = [
             ObjectEvent("sweep", "photos-in", key, EventKind.REMOVED, ContentVersion(), None, mark_of(begun.id, key))
             for key in missing
         ]
         void = [key for key, row in known.items() if row.settled][:1]
-        brought = Brought("outputs", "z", True, Tally(listed=len(page)), None, events, adopted, void)
+        brought = SweptPage("outputs", "z", True, SweepCounts(listed=len(page)), None, events, adopted, void)
         self.do(self.sweeps.move(begun, brought))
         self.do(self.sweeps.failed(begun.id, "503", 2.0, 8))
 

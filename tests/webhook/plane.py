@@ -301,3 +301,20 @@ async def killed(server: PostgresServer, plane: RunningPlane) -> None:
         return not await plane.ready()
 
     await until(noticed)
+
+
+async def listening(plane: RunningPlane, connections: int) -> None:
+    """Wait until so many replicas hear the ledger's notifications."""
+
+    async def all_listen() -> bool:
+        found = await plane.sql(
+            "select from pg_stat_activity where datname = current_database() and query ilike 'listen %'"
+        )
+        return len(found) == connections
+
+    await until(all_listen)
+
+
+async def polling(plane: RunningPlane) -> bool:
+    """Whether a long poll has found no work and waits for a wakeup."""
+    return plane.services.wakeups.waiting > 0

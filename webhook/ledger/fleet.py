@@ -1,6 +1,6 @@
 """The fleet of machines in the ledger: the autoscaler's side, and the workers' tokens.
 
-Tokens are random and stored only as SHA-256: nobody who reads the database can call in a worker's name.
+Tokens are random and stored only as SHA-256: a reader of the database cannot call in a worker's name.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
-from webhook.ledger.coalescing import Count
+from webhook.ledger.coalescing import CounterChanges
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.ledger import SHARDS, Ledger
 from webhook.ledger.queries import QUERIES
@@ -100,7 +100,7 @@ def _arguments(which: ParkedQuery, after: Cursor | None) -> tuple[object, ...]:
 
 async def _count(connection: Connection, verb: str, pipelines: Sequence[int]) -> None:
     """Count the changes that ended, or tell every replica where something is due."""
-    count = Count()
+    count = CounterChanges()
     due = ""
     if verb == "forget":
         for pipeline_id in pipelines:

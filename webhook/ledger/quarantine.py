@@ -1,4 +1,4 @@
-"""Texts that could not be read, and reading them again: a parser that was mended makes good what it refused.
+"""Quarantined events, and replaying them: after a parser is mended, its earlier refusals can be read.
 
 A text that can be read now is an event received anew: it goes through the same door as every other, gets its verdict,
 and its row is deleted in the same transaction. One that still cannot be read stays, with today's reason.
@@ -16,7 +16,7 @@ import asyncpg
 from webhook.events import UnreadableEvent
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.cursor import Cursor
-from webhook.ledger.ledger import Intake, Ledger, storable
+from webhook.ledger.ledger import Ledger, ReceivedEvents, storable
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MAX_SHOWN = 1_000
 MAX_REPLAYED = 100
 """Texts that one call reads again, in one transaction: each may have 64 KiB."""
 
-Read = Callable[[str, bytes], Intake]
+ReadEvent = Callable[[str, bytes], ReceivedEvents]
 """What a source's text says, by the source's name. Raises BadEvent."""
 
 
@@ -55,7 +55,7 @@ class Replayed:
     refused: dict[int, str] = field(default_factory=dict)
     """Number of each text that still cannot be read, and why."""
     truncated: list[int] = field(default_factory=list)
-    """Texts of which only the beginning was kept: nobody can read them again."""
+    """Texts of which only the beginning was kept: they cannot be replayed."""
     after: Cursor | None = None
     """Where to go on. None: that was all."""
 
@@ -76,7 +76,7 @@ class QuarantinedTexts:
         return rows[0] if rows else None
 
     async def replay(
-        self, which: QuarantineQuery, read: Read, after: Cursor | None, most: int, *, dry_run: bool
+        self, which: QuarantineQuery, read: ReadEvent, after: Cursor | None, most: int, *, dry_run: bool
     ) -> Replayed:
         """Read up to ``most`` texts again, and take in what can be read. With ``dry_run`` nothing is changed."""
 
@@ -92,14 +92,14 @@ class QuarantinedTexts:
 
         return await self._ledger.database.transact(write)
 
-    async def _write(self, connection: Connection, found: Replayed, intakes: Sequence[Intake]) -> None:
+    async def _write(self, connection: Connection, found: Replayed, intakes: Sequence[ReceivedEvents]) -> None:
         for verdicts in await self._ledger.record_in(connection, intakes):
             found.verdicts += verdicts
         await connection.execute(QUERIES["release"], found.read)
         await connection.execute(QUERIES["refuse"], list(found.refused), list(found.refused.values()))
 
 
-def _read(rows: Sequence[asyncpg.Record], read: Read) -> tuple[Replayed, list[Intake]]:
+def _read(rows: Sequence[asyncpg.Record], read: ReadEvent) -> tuple[Replayed, list[ReceivedEvents]]:
     found, intakes = Replayed(), []
     for row in rows:
         if row["truncated"]:

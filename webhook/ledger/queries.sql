@@ -69,7 +69,7 @@ on conflict (source, digest) do update
 
 -- name: count
 -- Add to the counters, in the transaction that they tell of, and tell every replica in which pipelines something is due:
--- one notification a transaction, since one a row halves the rate. With no such pipeline nobody is told.
+-- one notification a transaction, since one a row halves the rate. Without such a pipeline none is sent.
 with counted as (
     insert into tally as t (shard, pipeline_id, name, value)
     select $1::smallint, * from unnest($2::smallint[], $3::text[], $4::bigint[])
@@ -78,8 +78,8 @@ with counted as (
 select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: claim
--- Lease up to $3 objects of one pipeline and lane that are due, oldest first. Nobody waits for a row that another takes.
--- What is read $6 seconds after the last event and the last result is believed whatever it says.
+-- Lease up to $3 objects of one pipeline and lane that are due, oldest first. A claim never waits for a row that another one takes.
+-- What is read $6 seconds after the last event and the last result is believed in any case.
 update objects as o set
     state = 'leased',
     worker_id = $4,
@@ -114,7 +114,7 @@ order by o.pipeline_id, o.key, s.position
 for update of o;
 
 -- name: lock_expired
--- Leases whose deadline passed, longest ago first. Nobody waits for a row that another settles just now.
+-- Leases whose deadline passed, longest ago first. Rows that another transaction settles just now are skipped.
 select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
@@ -193,7 +193,7 @@ from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
 
 -- name: publishing
--- The same for a lease that is about to publish: from now on nobody knows whose outputs are there until a lease settles.
+-- The same for a lease that is about to publish: from now on it is not known whose outputs are there, until a lease settles.
 update objects as o set publish_started = true
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
@@ -263,7 +263,7 @@ where (select count(*) from workers where pool = $1 and state <> 'gone') < $6
 returning id;
 
 -- name: lock_pool
--- One intent at a time a pool, whatever replica writes it.
+-- One intent at a time a pool, of all replicas.
 select pg_advisory_xact_lock(hashtextextended('yurt pool ' || $1, 0));
 
 -- name: machines
@@ -532,7 +532,7 @@ where id = $1 and state in ('wanted', 'running')
 returning *, yurt_now() as moment;
 
 -- name: sweep_on
--- One page is done: move on from the very place where it was begun. No row: somebody else did, or it is over.
+-- One page is done: move on from the very place where it was begun. No row: another replica did, or it has ended.
 update sweeps set
     stage = $4, cursor = $5, adopts = coalesce($6, adopts),
     state = case when $7 then 'done' else state end,
@@ -636,7 +636,7 @@ order by o.key
 limit $7;
 
 -- name: adopt
--- Take in results of before from their manifests, where nothing is known of the object.
+-- Take in earlier results from their manifests, where nothing is known of the object.
 insert into objects (
     pipeline_id, key, state, lane, due_at, event_at, seen_at, verdict, mark, event_etag, event_size, newest_at,
     token, done_etag, done_modified, done_at, published
@@ -703,7 +703,7 @@ with pruned as (
 select count(*) as pruned from pruned;
 
 -- name: seal
--- Take a worker's live lease over: from now on the control plane holds it, and nobody else until the deadline, whatever
+-- Take a worker's live lease over: from now on the control plane holds it, and no worker until the deadline, whatever
 -- becomes of the worker. No row: the lease is lost.
 update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
 where o.id = $1 and o.state = 'leased' and o.lane = 'work' and o.token = $2 and o.worker_id = $3
@@ -712,7 +712,7 @@ returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
 
 -- name: vanish
 -- The outputs of a live check's object are about to be removed, since no event and no read has told of it for $3 seconds:
--- from now on no content of it has a result, and nobody else gets it for $4 seconds. No row: a region may only be late, or
+-- from now on no content of it has a result, and no worker gets it for $4 seconds. No row: a region may only be late, or
 -- the lease is lost.
 update objects as o set publish_started = true, deadline = yurt_now() + make_interval(secs => $4)
 where o.id = $1 and o.state = 'leased' and o.lane = 'check' and o.token = $2
@@ -725,6 +725,6 @@ select key, state::text, state = 'done' and due_at < $3 as settled, token, publi
 from objects where pipeline_id = $1 and key = any ($2::text[]);
 
 -- name: void
--- These results are not what was published: whatever the content is, it is to be worked again.
+-- These results are not what was published: the objects are to be processed again, also where their content is unchanged.
 update objects set publish_started = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;

@@ -231,7 +231,7 @@ class ObjectStore:
             # Asked here too, since not every store honours the condition below.
             raise PreconditionFailed(key)
         delete = partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or found.etag}"')
-        with contextlib.suppress(_Missing):  # somebody else was faster
+        with contextlib.suppress(_Missing):  # another process was faster
             await self._call(delete)
 
     async def reach(self, bucket: str) -> None:

@@ -1,6 +1,6 @@
-"""Asks the store whether objects are there: after a delete event, a rename, a worker's 404, or one that is archived.
+"""Checks deletions: asks the store whether objects exist, after a delete event, a rename or a worker's 404.
 
-A store that is global may answer 404 from a region that is only late, so absence is believed after several checks with
+A global store may answer 404 from a region that is only behind, so absence is believed after several checks with
 growing waits between them. Only then, and only where the pipeline says so, are outputs removed or moved to the trash.
 
 An object that is there but archived is brought back, where the pipeline says so, and looked at again until it is.
@@ -30,7 +30,7 @@ _LEASE_SECONDS = 30.0
 _ASK_SECONDS = 20.0
 """For the questions about one object. Below the lease."""
 _HOLD_SECONDS = 90.0
-"""For which nobody else gets an object whose outputs are being removed."""
+"""For which no worker gets an object whose outputs are being removed."""
 _REMOVE_SECONDS = 30.0
 """For that. What was not removed by then is removed by the next try."""
 _BATCH = 16
@@ -38,7 +38,7 @@ _LOOK_SECONDS = 0.5
 
 
 class _Unfinished(Exception):
-    """Outputs are still being removed by calls that nobody can take back."""
+    """Outputs are still being removed by calls that cannot be taken back."""
 
 
 class DeletionChecker:
@@ -51,7 +51,7 @@ class DeletionChecker:
         self._remover = remover
 
     async def run(self) -> None:
-        """Check what is due, for ever. Nobody waits for it, so it looks now and then instead of being rung for."""
+        """Check what is due, for ever. No request waits for it, so it looks now and then instead of being woken."""
         while True:
             checked = 0
             with contextlib.suppress(LedgerUnavailable):
@@ -79,7 +79,7 @@ class DeletionChecker:
                 await self._remove(row, pipeline, about)
         except _Unfinished:
             about.warning("outputs not removed yet", error="it took too long")
-            return  # calls are still under way: until the deadline nobody may publish what they would remove
+            return  # calls are still under way: until the deadline no worker may publish what they would remove
         except (StoreError, TimeoutError) as error:
             about.warning("absence not checked", error=str(error) or "it took too long")
             outcome = Failure("store", str(error) or "The store took too long.", retry=True)
@@ -91,7 +91,7 @@ class DeletionChecker:
             archived = found.archived and pipeline.restore_days > 0
             return await self._restore(row, pipeline, about) if archived else Present()
         if row.attempt >= pipeline.absent_checks:
-            # A bucket that is not there says the same of each of its objects: that is nobody's delete.
+            # A bucket that is not there answers the same for each of its objects: none of them was deleted.
             await self._store.reach(pipeline.input.bucket)
         return NotFound()
 

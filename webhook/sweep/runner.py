@@ -1,4 +1,4 @@
-"""Does the sweeps that are wanted, several at once, on the replica that leads; and orders those of the schedule."""
+"""Runs ordered sweeps, several at once, on the leader, and orders the scheduled ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Runner:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Sweep, until cancelled: a page that is under way is then done again, by whoever leads next."""
+        """Sweep, until cancelled: the next leader repeats a page that was under way."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_schedule())

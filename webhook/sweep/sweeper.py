@@ -1,6 +1,6 @@
-"""One page of a listing at a time: what does the ledger not know, and what of that which it knows is not there?
+"""Compares one page of a listing with the ledger: unknown content, and known objects that are not listed any more.
 
-A listing is a hint like an event, never the truth: whatever differs goes through the same door as notifications, and
+A listing is a hint like an event, never the truth: each difference is recorded like a notification, and
 is settled by asking the store about that one object. A listing that fails, or that cannot be right, ends nothing and
 proves nothing: the sweep stays where the last good page ended.
 """
@@ -14,11 +14,11 @@ from datetime import datetime
 
 from webhook.config import Pipeline
 from webhook.events import ContentVersion, EventKind, ListedObject, ObjectEvent, UnreadableEvent, believed, mark_of
-from webhook.ledger.sweeps import END, Adopted, Brought, Sweep, Sweeps, Tally, Unknown
+from webhook.ledger.sweeps import END, AdoptedResult, Sweep, SweepCounts, Sweeps, SweptPage, UnknownObject
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.sources import checked_key
-from webhook.sweep.listing import SOURCE, Lists, UntrustedListing, check_query, checked
+from webhook.sweep.listing import SOURCE, ListingStore, UntrustedListing, check_query, checked
 from webhook.sweep.manifests import Manifests
 from webhook.sweep.orphaned_outputs import OrphanedOutputs
 
@@ -33,7 +33,13 @@ class Sweeper:
     """Does pages. No clock and no waiting of its own: who calls it decides when."""
 
     def __init__(
-        self, sweeps: Sweeps, store: Lists, pipelines: Pipelines, remover: Remover | None = None, *, page: int = PAGE
+        self,
+        sweeps: Sweeps,
+        store: ListingStore,
+        pipelines: Pipelines,
+        remover: Remover | None = None,
+        *,
+        page: int = PAGE,
     ) -> None:
         """``remover``: without one, outputs that no result has are counted and left."""
         self._sweeps = sweeps
@@ -44,7 +50,7 @@ class Sweeper:
         self._outputs = OrphanedOutputs(sweeps, store, pipelines.all, remover, page=page)
 
     async def step(self, sweep: Sweep) -> Sweep | None:
-        """Do the next page of a sweep that is under way. None: it is over, or somebody else did this page.
+        """Do the next page of a sweep that is under way. None: it has ended, or another replica did this page.
 
         Raises StoreError, QueryIgnored and LedgerUnavailable; then nothing was written, and the same page is to be done
         again later.
@@ -56,7 +62,7 @@ class Sweeper:
             brought = await self._inputs(sweep, name, pipeline)
         return await self._sweeps.move(sweep, brought)
 
-    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> Brought:
+    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> SweptPage:
         stretch = await self._stretch(sweep, pipeline)
         watched = [item for item in stretch.objects if _concerns(sweep, pipeline, item)]
         compared = await self._sweeps.compare(sweep, watched, pipeline.replica_lag_seconds)
@@ -67,11 +73,11 @@ class Sweeper:
         events = [_created(sweep, pipeline, item) for item in found]
         events += [_removed(sweep, pipeline, key) for key in stretch.missing]
         onward = stretch.finished and sweep.order.kind == "full"
-        return Brought(
+        return SweptPage(
             stage="outputs" if onward else "inputs",
             cursor="" if onward else stretch.until,
             finished=stretch.finished and not onward,
-            tally=Tally(
+            tally=SweepCounts(
                 listed=len(watched), known=len(watched) - len(unknown), found=len(found), adopted=len(adopted),
                 missing=len(stretch.missing),
             ),
@@ -80,7 +86,7 @@ class Sweeper:
             adopted=adopted,
         )  # fmt: skip
 
-    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _Stretch:
+    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _InputPage:
         """List a page, and see what the ledger knows between its ends that it does not show."""
         order, bucket = sweep.order, pipeline.input.bucket
         page = await self._store.list_page(
@@ -91,16 +97,16 @@ class Sweeper:
             check_query(page, order.since)
         until = objects[-1].key if objects else sweep.cursor
         if order.kind != "full":
-            return _Stretch(objects, until, (), not page.more)
+            return _InputPage(objects, until, (), not page.more)
         missing = await self._sweeps.missing(
             sweep, until if page.more else order.prefix + END, [item.key for item in objects], _MISSING
         )
         if len(missing) == _MISSING:
             # There may be more: only as far as they reach is done, and the rest is listed again.
-            return _Stretch([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
+            return _InputPage([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
         if not page.more:
             await self._doubt(bucket, objects, missing)
-        return _Stretch(objects, until, missing, not page.more)
+        return _InputPage(objects, until, missing, not page.more)
 
     async def _doubt(self, bucket: str, objects: Sequence[ListedObject], missing: Sequence[str]) -> None:
         """Look whether a listing that ended before all that is known was shown has ended too early."""
@@ -115,13 +121,13 @@ class Sweeper:
             )
 
     async def _adopted(
-        self, sweep: Sweep, name: str, pipeline: Pipeline, unknown: Sequence[Unknown]
-    ) -> tuple[bool | None, list[Adopted]]:
+        self, sweep: Sweep, name: str, pipeline: Pipeline, unknown: Sequence[UnknownObject]
+    ) -> tuple[bool | None, list[AdoptedResult]]:
         new = [item.listed for item in unknown if not item.row]
         if not new or sweep.adopts is False:
             return sweep.adopts, []
         if sweep.adopts is None:
-            # Where no output lies at the beginning, there is no manifest of before to be read, a GET for each object.
+            # Without any output there is no earlier manifest to read, which takes a GET for each object.
             place = pipeline.output
             if not (await self._store.list_page(place.bucket, place.prefix, most=1)).objects:
                 return False, []
@@ -129,7 +135,7 @@ class Sweeper:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _InputPage:
     """What lies between the sweep's cursor and the next one."""
 
     objects: Sequence[ListedObject]
@@ -151,7 +157,7 @@ def _is_new(sweep: Sweep, item: ListedObject) -> bool:
     return sweep.order.new_since is None or item.modified >= sweep.order.new_since
 
 
-def _created(sweep: Sweep, pipeline: Pipeline, item: Unknown) -> ObjectEvent:
+def _created(sweep: Sweep, pipeline: Pipeline, item: UnknownObject) -> ObjectEvent:
     listed = item.listed
     # Something else than what was processed, yet with an earlier Last-Modified: a rename may do that, so ask.
     modified = None if item.older else _believed(listed.modified)

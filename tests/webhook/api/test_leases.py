@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from tests.webhook.plane import RunningPlane, Worker, configured, control_plane, event, killed, pipeline, serving, until
+from tests.webhook.plane import (
+    Worker,
+    configured,
+    control_plane,
+    event,
+    killed,
+    listening,
+    pipeline,
+    polling,
+    serving,
+    until,
+)
 from webhook.config import Pool
 from webhook.ledger.postgres import PostgresServer
 from workers import protocol
@@ -134,23 +145,6 @@ async def test_a_long_poll_is_woken_by_a_notification_of_another_replica(
         await replica.notify(event("a.jpg"))
         assert [lease.key for lease in (await poll).leases] == ["a.jpg"]
         assert time.monotonic() - started < 30
-
-
-async def listening(plane: RunningPlane, connections: int) -> None:
-    """Wait until so many replicas hear the ledger's notifications."""
-
-    async def all_listen() -> bool:
-        found = await plane.sql(
-            "select from pg_stat_activity where datname = current_database() and query ilike 'listen %'"
-        )
-        return len(found) == connections
-
-    await until(all_listen)
-
-
-async def polling(plane: RunningPlane) -> bool:
-    """Whether a long poll has found no work and waits for a wakeup."""
-    return plane.services.wakeups.waiting > 0
 
 
 async def test_a_long_poll_without_work_ends_when_it_asked_to(postgres_dsn: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.webhook.fleet.fleet_contract import CHECKS, Check
-from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
+from tests.webhook.ledger.ledger_bench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
 from webhook.ledger.fleet import Arrival, LedgerFleet
 from webhook.ledger.ledger import Claimed, Settlement
 from webhook.ledger.machines import Intent, MachineState, PoolReport, ProviderReport
@@ -33,7 +33,7 @@ class LedgerWorld:
         pipeline = {"a": self.bench.photos, "b": self.bench.videos}[pool]
         self.uploads += count
         keys = [f"{self.uploads - n}.jpg" for n in range(count)]
-        await self.bench.hear(*map(event, keys), pipelines=[pipeline])
+        await self.bench.record(*map(event, keys), pipelines=[pipeline])
 
     async def call_home(self, intent: Intent) -> bool:
         arrival = await self.fleet.hello(intent.token, f"instance-of-{intent.label}")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.webhook.ledger.workbench import BROKEN, HOPELESS, LEASE_SECONDS, STORE_DOWN, LedgerBench, bench, event
+from tests.webhook.ledger.ledger_bench import BROKEN, HOPELESS, LEASE_SECONDS, STORE_DOWN, LedgerBench, bench, event
 from webhook.events import EventKind, EventOrder, ObjectEvent
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import Claimed
@@ -75,7 +75,7 @@ class Walk:
         arriving += self.rng.sample(self.sent, min(len(self.sent), self.rng.randrange(3)))
         self.rng.shuffle(arriving)
         self.sent += arriving
-        self.verdicts += await self.bench.hear(*arriving)
+        self.verdicts += await self.bench.record(*arriving)
 
     # the workers
 
@@ -141,9 +141,9 @@ class Walk:
 
     async def come_to_rest(self) -> None:
         """Every event arrives, a person redrives what is parked, and workers behave."""
-        self.verdicts += await self.bench.hear(*self.late)
+        self.verdicts += await self.bench.record(*self.late)
         parked = [row["key"] for row in await self.bench.rows() if row["state"] == "parked"]
-        self.verdicts += await self.bench.hear(*(event(key, None) for key in parked))
+        self.verdicts += await self.bench.record(*(event(key, None) for key in parked))
         while self.held:
             lease, lane, etag = self.held.pop()
             assert await self.bench.settle(lease, self.honest(lease, lane, etag))

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.webhook.api.test_leases import listening, polling
-from tests.webhook.plane import RunningPlane, control_plane, event, until
+from tests.webhook.plane import RunningPlane, control_plane, event, listening, polling, until
 from webhook.ledger.wakeups import Wakeups
 
 

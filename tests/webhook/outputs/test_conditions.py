@@ -9,7 +9,7 @@ import pytest
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
-from tests.webhook.storage.test_store import opened
+from tests.webhook.storage.clients import opened
 from webhook.config import Pipeline, Place
 from webhook.outputs.conditions import Conditions, Probed, Style, probe
 from webhook.storage import StoreError

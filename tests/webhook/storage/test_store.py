@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -12,21 +12,11 @@ import pytest
 
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
-from webhook.storage import ObjectStore, PreconditionFailed, StoreError
-from webhook.storage.presign import SigningKeys
+from tests.webhook.storage.clients import opened
+from webhook.storage import PreconditionFailed, StoreError
 
-KEYS = SigningKeys("tid_test", "tsec_secret", "session_secret")
 FAULTS = {401: False, 403: False, 408: True, 429: True, 500: True, 502: True, 503: True}
 """Whether to ask again can help."""
-
-
-@contextlib.asynccontextmanager
-async def opened(endpoint: str, *, answer_seconds: float = 5, attempts: int = 1) -> AsyncIterator[ObjectStore]:
-    store = ObjectStore(endpoint, "auto", KEYS, answer_seconds=answer_seconds, attempts=attempts)
-    try:
-        yield store
-    finally:
-        await store.aclose()
 
 
 async def test_head_tells_what_is_there(store: LocalStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -184,3 +185,18 @@ def _swept(plane: RunningPlane, buckets: BucketPair, store: LocalStore, page: in
     sweeper = Sweeper(sweeps, client, pipelines, remover, page=page)
     checker = DeletionChecker(plane.services.ledger, pipelines, client, remover)
     return Swept(plane, buckets, client, sweeps, sweeper, checker)
+
+
+KEYS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg")
+
+
+def counts(sweep: Sweep) -> dict[str, int]:
+    """Those that are not 0."""
+    return {name: n for name, n in dataclasses.asdict(sweep.tally).items() if n and name != "pages"}
+
+
+async def worked(it: Swept, *keys: str) -> None:
+    """Inputs that have results."""
+    it.upload(*keys)
+    await it.announce(*keys)
+    assert len(await it.work()) == len(keys)

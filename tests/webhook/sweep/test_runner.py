@@ -19,8 +19,7 @@ from tests import postgres
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, until
-from tests.webhook.sweep.sweeping import Swept, swept
-from tests.webhook.sweep.test_sweeper import KEYS, counts
+from tests.webhook.sweep.sweeping import KEYS, Swept, counts, swept
 from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,12 +9,10 @@ import pytest
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import configured, event, pipeline
-from tests.webhook.sweep.sweeping import Swept, swept
-from webhook.ledger.sweeps import Sweep
+from tests.webhook.sweep.sweeping import KEYS, counts, swept, worked
 from webhook.storage import StoreError
 from webhook.sweep.listing import UntrustedListing
 
-KEYS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg")
 ODD = (
     " b.jpg",
     "a b.jpg",
@@ -27,11 +24,6 @@ ODD = (
     "\uffee.jpg",
     "\U0001f600.jpg",
 )
-
-
-def counts(sweep: Sweep) -> dict[str, int]:
-    """Those that are not 0."""
-    return {name: n for name, n in dataclasses.asdict(sweep.tally).items() if n and name != "pages"}
 
 
 async def test_what_was_there_before_is_found_and_worked_once(postgres_dsn: str, store: LocalStore) -> None:
@@ -194,13 +186,6 @@ async def test_only_what_was_written_since(postgres_dsn: str, store: LocalStore)
 
 
 # ── deletions ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def worked(it: Swept, *keys: str) -> None:
-    """Inputs that have results."""
-    it.upload(*keys)
-    await it.announce(*keys)
-    assert len(await it.work()) == len(keys)
 
 
 async def test_a_deletion_that_was_never_announced_is_found_and_confirmed(postgres_dsn: str, store: LocalStore) -> None:

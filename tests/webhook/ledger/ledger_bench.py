@@ -16,7 +16,7 @@ from tests.postgres import dsn_of
 from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, mark_of
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement, pipeline_id
+from webhook.ledger.ledger import Claimed, Ledger, ReceivedEvents, Settlement, pipeline_id
 from webhook.ledger.transitions import Failure, Lane, Outcome, Policy, Published
 
 POLICY = Policy(attempts=3, store_attempts=6, absent_checks=2, backoff_seconds=10, backoff_limit_seconds=60)
@@ -76,10 +76,10 @@ class LedgerBench:
 
     # what comes in
 
-    async def hear(self, *events: ObjectEvent, pipelines: Sequence[int] = ()) -> Counter[Verdict]:
+    async def record(self, *events: ObjectEvent, pipelines: Sequence[int] = ()) -> Counter[Verdict]:
         """Record the events of one request; the verdicts that are not 0."""
         hints = [(number, item) for item in events for number in pipelines or [self.photos]]
-        [verdicts] = await self.ledger.record([Intake(hints)])
+        [verdicts] = await self.ledger.record([ReceivedEvents(hints)])
         return +verdicts
 
     # who works
