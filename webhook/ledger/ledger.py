@@ -20,7 +20,7 @@ import asyncpg
 import msgspec
 
 from webhook.events import EventKind, ObjectEvent, Quarantined, utc
-from webhook.ledger.coalescing import CounterChanges, Hint, Hints, ObjectPlace, Verdict, fold
+from webhook.ledger.coalescing import CounterIncrements, Hint, Hints, ObjectPlace, Verdict, fold
 from webhook.ledger.database import Database
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import (
@@ -65,7 +65,7 @@ class ReceivedEvents:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedObject:
     """One leased object."""
 
     id: int
@@ -134,11 +134,11 @@ class Ledger:
         return await self.database.transact(lambda connection: self.record_in(connection, intakes))
 
     async def record_in(
-        self, connection: Connection, intakes: Sequence[ReceivedEvents], beside: CounterChanges | None = None
+        self, connection: Connection, intakes: Sequence[ReceivedEvents], beside: CounterIncrements | None = None
     ) -> Sequence[Counter[Verdict]]:
         """As ``record``, in a transaction that does more. ``beside``: what that counts."""
         hints = fold(intake.hints for intake in intakes)
-        count = CounterChanges()
+        count = CounterIncrements()
         if beside:
             count.by_pipeline.update(beside.by_pipeline)
         answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
@@ -152,7 +152,7 @@ class Ledger:
         self,
         connection: Connection,
         hints: Sequence[tuple[ObjectPlace, Hint]],
-        count: CounterChanges,
+        count: CounterIncrements,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
         if not hints:
@@ -175,7 +175,7 @@ class Ledger:
         self,
         connection: Connection,
         intakes: Sequence[ReceivedEvents],
-        count: CounterChanges,
+        count: CounterIncrements,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
         refused: dict[tuple[str, bytes], tuple[Quarantined, int]] = {}
@@ -195,19 +195,19 @@ class Ledger:
         if refused:
             await connection.execute(QUERIES["quarantine"], *_quarantine_columns(refused))
 
-    async def _count(self, connection: Connection, count: CounterChanges, due: Iterable[int]) -> None:
+    async def _count(self, connection: Connection, count: CounterIncrements, due: Iterable[int]) -> None:
         """Add to the counters, and wake the long polls that wait for work in these pipelines."""
         if count.by_pipeline:
             await connection.execute(QUERIES["count"], *self._counted(count, due))
 
-    def _counted(self, count: CounterChanges, due: Iterable[int]) -> tuple[object, ...]:
+    def _counted(self, count: CounterIncrements, due: Iterable[int]) -> tuple[object, ...]:
         return self._shard, *count.columns(), ",".join(map(str, sorted(due)))
 
     # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(
         self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float
-    ) -> list[Claimed]:
+    ) -> list[ClaimedObject]:
         """Lease up to ``most`` objects that are due. ``worker_id`` None is the control plane itself."""
         lag_seconds = self._policies.get(pipeline_id, DEFAULT_POLICY).replica_lag_seconds
         async with self.database.connection() as connection:
@@ -215,7 +215,7 @@ class Ledger:
                 QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds
             )
         return [
-            Claimed(
+            ClaimedObject(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
                 row["event_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["publish_started"],
                 row["believed"],
@@ -270,7 +270,7 @@ class Ledger:
         ]
         if not after:
             return
-        count = CounterChanges()
+        count = CounterIncrements()
         for row, then in after:
             for name in then.counted:
                 count.add(row.pipeline_id, name)
@@ -414,4 +414,13 @@ def storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-__all__ = ["CHANNEL", "Claimed", "Ledger", "LiveLease", "Published", "ReceivedEvents", "Settlement", "pipeline_id"]
+__all__ = [
+    "CHANNEL",
+    "ClaimedObject",
+    "Ledger",
+    "LiveLease",
+    "Published",
+    "ReceivedEvents",
+    "Settlement",
+    "pipeline_id",
+]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import asyncpg
 
 from webhook.events import ListedObject, ObjectEvent, mark_of
-from webhook.ledger.coalescing import CounterChanges
+from webhook.ledger.coalescing import CounterIncrements
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.queries import QUERIES
@@ -121,7 +121,7 @@ class AdoptedResult:
 
 
 @dataclass(frozen=True, slots=True)
-class SweptPage:
+class PageResult:
     """What a page brings, and where it leads."""
 
     stage: SweepStage
@@ -244,7 +244,7 @@ class Sweeps:
             for row in rows
         }
 
-    async def move(self, sweep: Sweep, brought: SweptPage) -> Sweep | None:
+    async def move(self, sweep: Sweep, brought: PageResult) -> Sweep | None:
         """Write what a page brings and move on, in one transaction.
 
         None: the sweep is over, or another replica has done this page; nothing was written.
@@ -265,14 +265,14 @@ class Sweeps:
 
         return await self._database.transact(write)
 
-    async def _write(self, connection: Connection, sweep: Sweep, brought: SweptPage) -> None:
+    async def _write(self, connection: Connection, sweep: Sweep, brought: PageResult) -> None:
         pipeline_id = sweep.order.pipeline_id
         if brought.void:
             began = sweep.started_at or sweep.moment
             await connection.execute(QUERIES["void"], pipeline_id, list(brought.void), began)
         if brought.adopted:
             await connection.execute(QUERIES["adopt"], pipeline_id, *_adopted_columns(brought.adopted))
-        count = CounterChanges()
+        count = CounterIncrements()
         for name in COUNTED:
             count.add(pipeline_id, name, getattr(brought.tally, name))
         hints = [(pipeline_id, event) for event in brought.events]

@@ -95,7 +95,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class LeaseReleased:
     """Given back, for a reason of the worker's own."""
 
     word: ClassVar[str] = "released"
@@ -108,7 +108,7 @@ class Restoring:
     word: ClassVar[str] = "restoring"
 
 
-Outcome = Published | SameContent | NotFound | Present | Failure | Returned | Restoring
+Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Restoring
 
 LOST = Failure(
     "lost",
@@ -118,7 +118,7 @@ LOST = Failure(
 )
 """A lease that ran out, or whose worker is gone."""
 
-CONTRADICTED = Failure(
+CONFLICTING_ANSWERS = Failure(
     "replica-behind",
     "The store says both that this object is there and that it is not. Look at the bucket, and at the store's status "
     "page.",
@@ -226,7 +226,7 @@ def _alone(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[]
     match outcome:
         case Published() | SameContent():
             return _read(row, outcome, policy)
-        case Returned():
+        case LeaseReleased():
             delay = policy.delay_seconds(row.attempts, jitter)
             return NextState("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
         case Present():
@@ -269,7 +269,7 @@ def _until(passed_seconds: float, policy: Policy) -> float:
 def _absent(row: LeasedRow, policy: Policy, jitter: Callable[[], float]) -> NextState:
     if row.lane == "work":
         # A worker's word: the control plane asks for itself, and counts from its own first 404.
-        return _fault(row, CONTRADICTED, "check", 0, policy, jitter)
+        return _fault(row, CONFLICTING_ANSWERS, "check", 0, policy, jitter)
     delay = policy.delay_seconds(row.attempts, jitter)
     if row.attempts >= policy.absent_checks:
         if row.unseen_seconds >= policy.replica_lag_seconds:

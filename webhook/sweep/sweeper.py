@@ -14,7 +14,7 @@ from datetime import datetime
 
 from webhook.config import Pipeline
 from webhook.events import ContentVersion, EventKind, ListedObject, ObjectEvent, UnreadableEvent, believed, mark_of
-from webhook.ledger.sweeps import END, AdoptedResult, Sweep, SweepCounts, Sweeps, SweptPage, UnknownObject
+from webhook.ledger.sweeps import END, AdoptedResult, PageResult, Sweep, SweepCounts, Sweeps, UnknownObject
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.sources import checked_key
@@ -62,7 +62,7 @@ class Sweeper:
             brought = await self._inputs(sweep, name, pipeline)
         return await self._sweeps.move(sweep, brought)
 
-    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> SweptPage:
+    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> PageResult:
         stretch = await self._stretch(sweep, pipeline)
         watched = [item for item in stretch.objects if _concerns(sweep, pipeline, item)]
         compared = await self._sweeps.compare(sweep, watched, pipeline.replica_lag_seconds)
@@ -73,7 +73,7 @@ class Sweeper:
         events = [_created(sweep, pipeline, item) for item in found]
         events += [_removed(sweep, pipeline, key) for key in stretch.missing]
         onward = stretch.finished and sweep.order.kind == "full"
-        return SweptPage(
+        return PageResult(
             stage="outputs" if onward else "inputs",
             cursor="" if onward else stretch.until,
             finished=stretch.finished and not onward,
@@ -86,7 +86,7 @@ class Sweeper:
             adopted=adopted,
         )  # fmt: skip
 
-    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _InputPage:
+    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _ListedRange:
         """List a page, and see what the ledger knows between its ends that it does not show."""
         order, bucket = sweep.order, pipeline.input.bucket
         page = await self._store.list_page(
@@ -97,16 +97,16 @@ class Sweeper:
             check_query(page, order.since)
         until = objects[-1].key if objects else sweep.cursor
         if order.kind != "full":
-            return _InputPage(objects, until, (), not page.more)
+            return _ListedRange(objects, until, (), not page.more)
         missing = await self._sweeps.missing(
             sweep, until if page.more else order.prefix + END, [item.key for item in objects], _MISSING
         )
         if len(missing) == _MISSING:
             # There may be more: only as far as they reach is done, and the rest is listed again.
-            return _InputPage([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
+            return _ListedRange([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
         if not page.more:
             await self._doubt(bucket, objects, missing)
-        return _InputPage(objects, until, missing, not page.more)
+        return _ListedRange(objects, until, missing, not page.more)
 
     async def _doubt(self, bucket: str, objects: Sequence[ListedObject], missing: Sequence[str]) -> None:
         """Look whether a listing that ended before all that is known was shown has ended too early."""
@@ -135,7 +135,7 @@ class Sweeper:
 
 
 @dataclass(frozen=True, slots=True)
-class _InputPage:
+class _ListedRange:
     """What lies between the sweep's cursor and the next one."""
 
     objects: Sequence[ListedObject]

@@ -10,18 +10,18 @@ from tests.webhook.ledger.ledger_bench import BROKEN, HOPELESS, POLICY, STORE_DO
 from webhook.ledger.transitions import (
     LOST,
     LeasedRow,
+    LeaseReleased,
     NextState,
     NotFound,
     Outcome,
     Policy,
     Present,
-    Returned,
     SameContent,
     decide,
 )
 
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
-    [done("v1"), done("v2"), SameContent(), NotFound(), Present(), Returned(), LOST, BROKEN, HOPELESS, STORE_DOWN]
+    [done("v1"), done("v2"), SameContent(), NotFound(), Present(), LeaseReleased(), LOST, BROKEN, HOPELESS, STORE_DOWN]
 )
 rows = st.builds(
     LeasedRow,
@@ -103,7 +103,7 @@ def test_the_wait_is_finite_after_any_number_of_attempts() -> None:
         (SameContent(), "work", "v2", "pending", ("unchanged",)),
         (HOPELESS, "work", "v2", "pending", ("superseded",)),
         (BROKEN, "work", "v2", "pending", ("superseded",)),
-        (Returned(), "work", "v2", "pending", ("superseded",)),
+        (LeaseReleased(), "work", "v2", "pending", ("superseded",)),
         (NotFound(), "work", "v2", "pending", ("superseded",)),
     ],
 )
@@ -134,7 +134,7 @@ def test_the_stores_faults_are_counted_by_themselves() -> None:
 
 
 def test_a_worker_that_gives_back_uses_up_no_attempt() -> None:
-    then = after(Returned(), attempts=3, faults=2)
+    then = after(LeaseReleased(), attempts=3, faults=2)
     assert (then.state, then.lane, then.attempts, then.faults) == ("pending", "work", 2, 2)
 
 
