@@ -21,6 +21,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from workers.bounded_read import BodyTooLong, read_bounded_sync
+
 MASK = "********"
 DEFAULT_ENDPOINT = "https://t3.storage.dev"
 
@@ -290,12 +292,10 @@ def _signed(store: TigrisEndpoint, method: str, url: str, content: bytes) -> dic
 
 
 def _limited(store: TigrisEndpoint, answer: httpx.Response) -> bytes:
-    body = bytearray()
-    for chunk in answer.iter_bytes():
-        body += chunk
-        if len(body) > _MAX_ANSWER_BYTES:
-            raise SetupError(_not_tigris(store))
-    return bytes(body)
+    try:
+        return read_bounded_sync(answer.iter_bytes(), _MAX_ANSWER_BYTES)
+    except BodyTooLong:
+        raise SetupError(_not_tigris(store)) from None
 
 
 def _not_tigris(store: TigrisEndpoint) -> str:

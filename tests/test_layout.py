@@ -21,8 +21,6 @@ class Cover(NamedTuple):
 
 
 COVERED_ELSEWHERE: Mapping[str, Cover] = {
-    "webhook.api.filters": Cover("tests/webhook/api/test_parked.py", "read from the queries of parked objects"),
-    "webhook.api.http": Cover("tests/webhook/api/test_routes.py", "problems and tokens of every endpoint"),
     "webhook.config_file": Cover("tests/webhook/test_config.py", "every fault is read from a file"),
     "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
     "webhook.fleet.pool_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
@@ -144,15 +142,7 @@ def test_no_module_is_long() -> None:
 # ── tests import no tests, and no private parts ──────────────────────────────────────────────────────────────────────
 
 _TO_BE_MOVED = "to be removed: its helpers move to a module of their own"
-IMPORTED_TESTS: Mapping[str, str] = {
-    "tests/webhook/api/test_fuzzing.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/api/test_notifications.py: tests.webhook.sources.test_gcs": _TO_BE_MOVED,
-    "tests/webhook/api/test_notifications.py: tests.webhook.sources.test_s3": _TO_BE_MOVED,
-    "tests/webhook/api/test_parked.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/api/test_routes.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/api/test_status.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-    "tests/webhook/test_metrics.py: tests.webhook.api.test_leases": _TO_BE_MOVED,
-}
+IMPORTED_TESTS: Mapping[str, str] = {}
 """``importing file: imported test module`` that stays, with the reason."""
 
 PRIVATE: Mapping[str, str] = {

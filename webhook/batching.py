@@ -1,8 +1,8 @@
-"""Batcher: writes requests that arrive together in one transaction.
+"""Writes requests that arrive at the same time in one transaction (group commit).
 
 While one flush is with the database, what arrives waits; the next flush takes all of it, up to a limit. Under no load a
 request is flushed at once, under load the size of a flush grows by itself: where one flush held several items, the next
-waits a moment for company, since its cost is for the most part the same for one item and for fifty. More than
+waits a moment for more items, since its cost is for the most part the same for one item and for fifty. More than
 ``backlog`` waiting units are refused, so that a database that stalls shows as 503 and not as memory.
 """
 
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 
 class Overloaded(Exception):
-    """More is waiting to be written than is allowed. Try again in a moment."""
+    """More items wait to be written than ``backlog`` allows. Try again in a moment."""
 
 
 class Batcher(Generic[Item, Answer]):
@@ -48,7 +48,7 @@ class Batcher(Generic[Item, Answer]):
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Answer:
-        """The answer to this item, once its batch is written. Raises Overloaded, or what the flush raised.
+        """Return this item's answer, once its batch is written. Raises Overloaded, or what the flush raised.
 
         The item is written also where the caller is cancelled meanwhile: a sender that gives up may not send it again.
         """

@@ -1,4 +1,4 @@
-"""Whether a configuration can work here: each thing tried, and what to do where it failed."""
+"""Checks whether a configuration works on this machine (``yurt check``), with advice on each failure."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_st
 
 _OLDEST_POSTGRES = 14
 _CLOCK_SECONDS = 3.0
-"""Difference of clocks that is not worth a word: HTTP tells whole seconds."""
+"""Difference of clocks that is not reported: HTTP gives whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried."""
+    """Result of one check."""
 
     subject: str
     level: Literal["ok", "warning", "failed"]
-    said: str
+    message: str
     advice: str = ""
 
 
 async def findings(config: Config, secrets: Secrets, state: Path) -> list[Finding]:
-    """Everything that can be tried from here."""
-    found = [_webhook(config, secrets), _admin(secrets), await _database(secrets, state)]
+    """Run all checks."""
+    results = [_webhook(config, secrets), _admin(secrets), await _database(secrets, state)]
     if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
         missing = Finding(
             "store credentials", "failed", "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set",
             "Make an access key that may read the inputs and read, write and delete the outputs.",
         )  # fmt: skip
-        return [*found, missing]
+        return [*results, missing]
     store = open_store(secrets)
     try:
-        return [*found, *[finding async for finding in _buckets(config, store)]]
+        return [*results, *[finding async for finding in _buckets(config, store)]]
     finally:
         await store.aclose()
 
@@ -52,7 +52,7 @@ def _webhook(config: Config, secrets: Secrets) -> Finding:
     if config.server.open_webhook:
         return Finding(
             "notifications", "warning", "taken without a secret",
-            "Anybody who reaches the URL can cause work. Set server.open_webhook = false and YURT_WEBHOOK_SECRETS.",
+            "Any sender that reaches the URL can cause work. Set server.open_webhook = false and YURT_WEBHOOK_SECRETS.",
         )  # fmt: skip
     if not secrets.webhook_secrets:
         return Finding(
@@ -83,9 +83,9 @@ async def _database(secrets: Secrets, state: Path) -> Finding:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
     except (*GONE, asyncpg.PostgresError, ValueError) as error:
         # The message of a malformed DSN may repeat it, password and all.
-        said = str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
+        why = str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
         return Finding(
-            "database", "failed", f"DATABASE_URL: {said}",
+            "database", "failed", f"DATABASE_URL: {why}",
             "It is of the form postgresql://user:password@host:5432/name. Is the server up, and reachable from here?",
         )  # fmt: skip
     try:
@@ -134,7 +134,7 @@ async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]
 
 
 async def _listing(place: Place, store: ObjectStore) -> Finding:
-    """Whether the store lists only what changed lately, if it is asked to."""
+    """Check that the store lists a place, and whether it can list only what changed lately."""
     subject = f"input {place}"
     try:
         if not (await store.list_page(place.bucket, place.prefix, most=1)).objects:
@@ -165,46 +165,46 @@ async def _clock(bucket: str, store: ObjectStore) -> Finding:
 
 
 async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
-    """Try each condition on an object of its own, and say what follows."""
+    """Check an output location: try each condition on an object of Yurt's own."""
     place = pipelines[0].output
     subject = f"output {place}"
     try:
-        found = await probe(store, place)
+        probed = await probe(store, place)
     except StoreError as error:
         return Finding(subject, "failed", str(error), "The keys must be allowed to read, write and delete there.")
-    given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(found.style)}
+    given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(probed.style)}
     if given:
         return Finding(
             subject, "failed",
-            f"{found.explanation}; but the configuration says conditions = {', '.join(sorted(given))}",
-            f'Set conditions = "{found.style}", or leave it out.',
+            f"{probed.explanation}; but the configuration says conditions = {', '.join(sorted(given))}",
+            f'Set conditions = "{probed.style}", or leave it out.',
         )  # fmt: skip
-    if found.style is not Style.NONE:
-        return Finding(subject, "ok", f"can be written, and conditions are honoured: {found.explanation}")
+    if probed.style is not Style.NONE:
+        return Finding(subject, "ok", f"can be written, and conditions are honoured: {probed.explanation}")
     if any(pipeline.unconditional == "refuse" for pipeline in pipelines):
-        return Finding(subject, "failed", refusal(place, found), "As it is, Yurt hands out no work for it.")
-    return await _staging(place, found, store)
+        return Finding(subject, "failed", refusal(place, probed), "As it is, Yurt hands out no work for it.")
+    return await _staging(place, probed, store)
 
 
-async def _staging(place: Place, found: Probed, store: ObjectStore) -> Finding:
-    said = f"conditions are not honoured ({found.explanation}): outputs are put aside and copied"
+async def _staging(place: Place, probed: Probed, store: ObjectStore) -> Finding:
+    message = f"conditions are not honoured ({probed.explanation}): outputs are put aside and copied"
     try:
-        await _copied(place, place, store)
+        await _try_copy(place, place, store)
     except (StoreError, PreconditionFailed) as error:
-        return Finding(f"output {place}", "failed", f"{said}, but copying fails: {error}", "Allow CopyObject there.")
-    return Finding(f"output {place}", "ok", said)
+        return Finding(f"output {place}", "failed", f"{message}, but copying fails: {error}", "Allow CopyObject there.")
+    return Finding(f"output {place}", "ok", message)
 
 
 async def _trash(output: Place, place: Place, store: ObjectStore) -> Finding:
     try:
-        await _copied(output, place, store)
+        await _try_copy(output, place, store)
     except (StoreError, PreconditionFailed) as error:
         return Finding(f"trash {place}", "failed", str(error), "The keys must be allowed to copy to it.")
     return Finding(f"trash {place}", "ok", "can be copied to")
 
 
-async def _copied(source: Place, target: Place, store: ObjectStore) -> None:
-    """Put an object, copy it, delete both."""
+async def _try_copy(source: Place, target: Place, store: ObjectStore) -> None:
+    """Put an object, copy it, delete both. Raises StoreError, PreconditionFailed."""
     first, second = (new_control_key(place, "check") for place in (source, target))
     etag = await store.put_new(source.bucket, first, b"yurt check\n")
     try:

@@ -1,4 +1,4 @@
-"""``yurt.toml`` and the environment: what to watch, what to do with it, and on which machines.
+"""Reads the configuration, ``yurt.toml`` and the environment: what to watch, what to do with it, and on which machines.
 
 Secrets come from the environment only. Validation names the field and the relation it breaks.
 """
@@ -42,7 +42,7 @@ GIB = 1 << 30
 
 
 RESERVED_PREFIX = ".yurt-"
-"""Begins names in output places that are Yurt's own business: probes, and outputs that are not published yet."""
+"""Begins the names of Yurt's own objects in output locations: probes, and outputs that are not published yet."""
 
 
 class ConfigError(Exception):
@@ -91,7 +91,7 @@ class ServerSettings(_Section):
     body_limit_bytes: Annotated[int, Field(ge=1024, le=64 * MIB)] = 8 * MIB
     """Largest notification request."""
     open_webhook: bool = False
-    """Take notifications without a secret, where the store sends none. Anybody who reaches the URL can cause work."""
+    """Take notifications without a secret, where the store sends none. Any sender that reaches the URL causes work."""
     autoscale_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1
     """Between two looks at what is to be done and who is there to do it."""
     backlog_events: Annotated[int, Field(ge=1000, le=1_000_000)] = 50_000
@@ -294,7 +294,7 @@ Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class RetentionSettings(_Section):
-    """For how long the ledger remembers what is over. 0: for ever."""
+    """Days for which the ledger keeps finished rows. 0: for ever."""
 
     done_days: Days = 90
     """Objects that are done, gone or forgotten."""

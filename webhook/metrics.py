@@ -1,4 +1,4 @@
-"""What ``/metrics`` shows. Counters of the ledger are read from it: they survive a restart and agree on all replicas.
+"""Collects the Prometheus metrics. Counters of the ledger are read from it, so they survive restarts of the process.
 
 ``docs/operations.md`` explains every metric; a test holds both to each other.
 """
@@ -24,7 +24,7 @@ STANDING_SECONDS = 15.0
 
 @dataclass(slots=True)
 class LedgerSnapshot:
-    """What the ledger said last."""
+    """The ledger's counts as they were read last."""
 
     totals: list[tuple[str, str, int]] = field(default_factory=list)
     """Pipeline ("" for none), counter, value."""
@@ -47,7 +47,7 @@ class LedgerSnapshot:
 
 
 class Metrics:
-    """One registry a process."""
+    """Holds the metrics of one process and the last snapshot of the ledger."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -77,7 +77,7 @@ class Metrics:
         self.registry.register(_LedgerCollector(self))
 
     async def refresh(self, ledger: Ledger) -> None:
-        """Read the ledger's counters anew. Raises LedgerUnavailable."""
+        """Read the ledger's counters again. Raises LedgerUnavailable."""
         now = self.snapshot
         now.totals = [(r["pipeline"] or "", r["name"], r["value"]) for r in await ledger.fetch("totals")]
         now.oldest = _longest((r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest"))
@@ -97,7 +97,7 @@ class Metrics:
             self._standing_until = time.monotonic() + STANDING_SECONDS
 
     def render(self) -> bytes:
-        """The exposition text."""
+        """Return the metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
@@ -110,7 +110,7 @@ class _LedgerCollector:
         return self.collect()
 
     def collect(self) -> Iterator[Metric]:
-        """The last snapshot as metrics."""
+        """Make metrics of the last snapshot."""
         now = self._metrics.snapshot
         yield _counter(
             "yurt_events", "Events by verdict, once a pipeline", ("pipeline", "verdict"), _named(now.totals, EVENTS)
@@ -152,7 +152,7 @@ class _LedgerCollector:
 
 
 def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
-    """How minting goes, as the leader's autoscaler reports it."""
+    """Make metrics of the reports that the leader's autoscaler writes on pools and providers."""
     pools, providers = now.pool_reports, now.provider_reports
     yield _gauge(
         "yurt_breaker_open",
@@ -187,7 +187,7 @@ def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
 
 
 def _longest(rows: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
-    """One row a pipeline: one that was moved to another bucket has a row for each."""
+    """Keep the longest time of each pipeline: one that was moved to another bucket has a row for each bucket."""
     longest: dict[str, float] = {}
     for pipeline, seconds in rows:
         longest[pipeline] = max(seconds, longest.get(pipeline, 0))

@@ -1,4 +1,4 @@
-"""Runs a control plane: listens, announces itself, and leaves in order.
+"""Runs a control plane: listens, prints its URL, and shuts down in order.
 
 On the first SIGTERM or SIGINT the workers of this machine drain while the server still answers them, then the server
 closes; a second signal ends it at once.
@@ -33,14 +33,14 @@ _DATABASE_SECONDS = 30.0
 
 
 def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> None:
-    """Serve until told to leave. Raises ConfigError, LedgerUnavailable, EmbeddedError.
+    """Serve until a signal. Raises ConfigError, LedgerUnavailable, PostgresUnusable.
 
     Must be called on the main thread: the embedded database lives as long as the thread that started it.
     """
     if not (secrets.webhook_secrets or config.server.open_webhook):
         raise ConfigError(
             "no secret for notifications: set YURT_WEBHOOK_SECRETS to what the store sends (several with commas "
-            "between), or server.open_webhook = true to take them from anybody"
+            "between), or server.open_webhook = true to take them from any sender"
         )
     with contextlib.ExitStack() as stack:
         dsn = secrets.database_url.get_secret_value()
@@ -54,7 +54,7 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
     listener = _listen(config)
     host, port = listener.getsockname()[:2]
     url = config.server.public_url.rstrip("/") or _url(host, port)
-    async with _patiently(config, secrets, dsn, state) as plane:
+    async with _open_when_ready(config, secrets, dsn, state) as plane:
         server = http_server(plane)
         stop = _stop_on_signals(server, plane)
         serving = asyncio.create_task(server.serve([listener]))
@@ -72,7 +72,7 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
 
 
 def http_server(plane: Plane) -> uvicorn.Server:
-    """The server of a plane's endpoints, to be given its listening sockets."""
+    """Build the server of a plane's endpoints. It is started with listening sockets."""
     return HttpServer(
         uvicorn.Config(
             plane.app,
@@ -91,8 +91,8 @@ def http_server(plane: Plane) -> uvicorn.Server:
 
 
 @contextlib.asynccontextmanager
-async def _patiently(config: Config, secrets: Secrets, dsn: str, state: Path) -> AsyncIterator[Plane]:
-    """Open the plane; a database that is only just starting is waited for."""
+async def _open_when_ready(config: Config, secrets: Secrets, dsn: str, state: Path) -> AsyncIterator[Plane]:
+    """Open the plane, and wait for a database that is still starting."""
     deadline = asyncio.get_running_loop().time() + _DATABASE_SECONDS
     async with contextlib.AsyncExitStack() as stack:
         while True:
@@ -132,7 +132,7 @@ def _listen(config: Config) -> socket.socket:
 
 
 def _url(host: str, port: int) -> str:
-    """How this machine reaches itself."""
+    """The URL by which this machine reaches itself."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -141,15 +141,15 @@ def _url(host: str, port: int) -> str:
 def _stop_on_signals(server: uvicorn.Server, plane: Plane) -> asyncio.Event:
     stop = asyncio.Event()
 
-    def told() -> None:
+    def signalled() -> None:
         if stop.is_set():
             server.force_exit = True
             server.should_exit = True
-        plane.health.leaving = True  # load balancers are told while the workers still drain
+        plane.health.leaving = True  # so that load balancers leave this replica out while its workers still drain
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told)
+        asyncio.get_running_loop().add_signal_handler(number, signalled)
     return stop
 
 

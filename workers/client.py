@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from workers import tls
+from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
 from workers.protocol import (
     HeartbeatRequest,
@@ -162,12 +163,11 @@ class ControlPlaneClient:
             content=body.model_dump_json().encode(),
             headers={"Content-Type": "application/json"},
         ) as response:
-            content = bytearray()
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
-                    raise Rejected(f"The control plane's answer to {path} exceeds {MAX_ANSWER_BYTES} bytes.")
-            return response.status_code, response.headers, bytes(content)
+            try:
+                content = await read_bounded(response.aiter_raw(), MAX_ANSWER_BYTES)
+            except BodyTooLong:
+                raise Rejected(f"The control plane's answer to {path} exceeds {MAX_ANSWER_BYTES} bytes.") from None
+            return response.status_code, response.headers, content
 
 
 def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:

@@ -21,6 +21,7 @@ from typing import IO, Literal, Self
 import httpx
 
 from workers import tls
+from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import content_length, http_date, plain_etag, retry_after_seconds
 from workers.protocol import Download, Expected, Upload, Version
 from workers.retry import Backoff, NetworkFault
@@ -297,13 +298,8 @@ class TransferClient:
                 etag = plain_etag(response.headers.get("etag"))
                 if response.status_code != 200 or not etag:
                     return None
-                content = bytearray()
-                async for chunk in response.aiter_raw(CHUNK_BYTES):
-                    content += chunk
-                    if len(content) > limit_bytes:
-                        return None
-                return bytes(content), etag
-        except (httpx.TransportError, httpx.InvalidURL, TimeoutError):
+                return await read_bounded(response.aiter_raw(CHUNK_BYTES), limit_bytes), etag
+        except (BodyTooLong, httpx.TransportError, httpx.InvalidURL, TimeoutError):
             return None
 
     async def upload(self, target: Upload, path: Path, *, size_bytes: int) -> str:
@@ -387,11 +383,10 @@ def _open(path: Path, mode: Literal["rb", "wb"]) -> IO[bytes]:
 async def _error_code(response: httpx.Response) -> str:
     if response.status_code < 400:
         return ""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) >= _ERROR_BYTES:
-            break
+    try:
+        body = await read_bounded(response.aiter_raw(), _ERROR_BYTES)
+    except BodyTooLong as error:
+        body = error.beginning
     code = _ERROR_CODE.search(body)
     return code[1].decode() if code else ""
 

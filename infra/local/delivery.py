@@ -22,6 +22,7 @@ from infra.local.counts import Counts
 from infra.local.notifications import NotificationTarget
 from infra.local.options import Posting
 from infra.local.payload import HubEvent, body
+from workers.bounded_read import BodyTooLong, read_bounded
 
 _MAX_ANSWER_BYTES = 64 * 1024
 
@@ -178,10 +179,8 @@ class Delivery:
         if to.auth:
             headers["authorization"] = to.auth.header()
         content = body(request.events, stamps=self._posting.stamps)
-        async with self._client.stream("POST", to.url, content=content, headers=headers) as answer:
-            size_bytes = 0
-            async for chunk in answer.aiter_raw():
-                size_bytes += len(chunk)
-                if size_bytes > _MAX_ANSWER_BYTES:
-                    break  # the body is not used, and leaving early closes the connection
-            return answer.status_code
+        async with self._client.stream("POST", to.url, content=content, headers=headers) as response:
+            # Only the status counts. A short body is read to its end, so that the connection can be used again.
+            with contextlib.suppress(BodyTooLong):
+                await read_bounded(response.aiter_raw(), _MAX_ANSWER_BYTES)
+            return response.status_code

@@ -26,7 +26,7 @@ class BucketPair:
 
     @classmethod
     def made(cls, store: RunningBucket) -> BucketPair:
-        """New ones."""
+        """Make two new buckets."""
         s3 = store.s3()
         return cls(store, s3, store.new_bucket(s3), store.new_bucket(s3))
 
@@ -35,16 +35,16 @@ class BucketPair:
         return configured({"photos": pipeline(self.inputs, self.outputs, **more)})
 
     def keys(self) -> set[str]:
-        """Of the outputs."""
+        """Keys in the output bucket."""
         return {item["Key"] for item in self.s3.list_objects_v2(Bucket=self.outputs).get("Contents", [])}
 
     def put(self, key: str, body: bytes = b"x", metadata: Mapping[str, str] | None = None) -> str:
         """Put an output behind the control plane's back. Returns its ETag."""
-        said = self.s3.put_object(Bucket=self.outputs, Key=key, Body=body, Metadata=metadata or {})
-        return said["ETag"].strip('"')
+        response = self.s3.put_object(Bucket=self.outputs, Key=key, Body=body, Metadata=metadata or {})
+        return response["ETag"].strip('"')
 
 
 async def sent(upload: Upload, body: bytes = b"hello", **headers: str) -> httpx.Response:
-    """What the store says to a PUT with just the headers that were signed, or with ``headers`` replaced."""
+    """PUT with exactly the signed headers, or with ``headers`` replaced. Returns the store's response."""
     async with httpx.AsyncClient() as http:
         return await http.put(upload.url, content=body, headers={**upload.headers, **headers})

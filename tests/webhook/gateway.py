@@ -1,4 +1,4 @@
-"""Stores that honour less than they should: a real HTTP server in front of the local bucket."""
+"""Plays stores that honour less than they should: a real HTTP server in front of the local bucket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONDITIONS = ("if-match", "if-none-match", "x-amz-copy-source-if-match")
 _HOPS = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "host")
 
 
-def _untouched(answer: Response) -> None:
+def _untouched(response: Response) -> None:
     """Leave it as it is."""
 
 
@@ -40,36 +40,36 @@ class Gateway:
     behind: str
     http: httpx.AsyncClient
     endpoint: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    """Methods and paths."""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    """Methods and paths of the requests that came."""
     before: Callable[[Request], Awaitable[None]] = hand_on
     """Called with each request before it is handed on."""
     after: Callable[[Response], None] = _untouched
-    """Called with each answer."""
+    """Called with each response."""
     drops: frozenset[str] = frozenset()
-    """Headers that it knows nothing of."""
+    """Headers that it removes from requests, as a store does that does not know them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        self.asked.append((request.method, request.url.path))
+        self.requests.append((request.method, request.url.path))
         await self.before(request)
-        answer = await self._answer(request)
-        self.after(answer)
-        await answer(scope, receive, send)
+        response = await self._respond(request)
+        self.after(response)
+        await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
         body = await request.body()
         headers = {name: value for name, value in request.headers.items() if name not in {*_HOPS, *self.drops}}
-        if request.method in ("PUT", "DELETE") and (said := self._bend(request, headers)) is not None:
-            return said
+        if request.method in ("PUT", "DELETE") and (refused := self._bend(request, headers)) is not None:
+            return refused
         path = request.scope["raw_path"].decode()
         url = f"{self.behind}{path}?{request.scope['query_string'].decode()}".rstrip("?")
-        answer = await self.http.request(request.method, url, content=body, headers=headers)
-        kept = {name: value for name, value in answer.headers.items() if name not in _HOPS[:3]}
-        return Response(answer.content, answer.status_code, kept)
+        upstream = await self.http.request(request.method, url, content=body, headers=headers)
+        kept = {name: value for name, value in upstream.headers.items() if name not in _HOPS[:3]}
+        return Response(upstream.content, upstream.status_code, kept)
 
     def _bend(self, request: Request, headers: dict[str, str]) -> Response | None:
-        """Change the conditions as the kind does, or answer at once."""
+        """Change the conditions as the kind does, or refuse the request."""
         plain = request.method == "PUT" and "x-amz-copy-source" not in headers
         if self.kind == "refusing" and plain and any(name in headers for name in _CONDITIONS):
             return _error(501, "NotImplemented")
@@ -92,17 +92,17 @@ def _error(status: int, code: str) -> Response:
 
 @contextlib.asynccontextmanager
 async def gateway(kind: Kind, behind: str) -> AsyncIterator[Gateway]:
-    """A running one, on a free port."""
+    """Run a gateway on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
     async with httpx.AsyncClient(timeout=20) as http:
-        it = Gateway(kind, behind, http, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        running = Gateway(kind, behind, http, f"http://127.0.0.1:{listener.getsockname()[1]}")
         quiet: dict[str, Any] = {"lifespan": "off", "log_level": "warning", "access_log": False}
-        config = uvicorn.Config(it, **quiet, proxy_headers=False, date_header=False, server_header=False)
+        config = uvicorn.Config(running, **quiet, proxy_headers=False, date_header=False, server_header=False)
         server = uvicorn.Server(config)
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         serving = asyncio.create_task(server.serve([listener]))
         try:
-            yield it
+            yield running
         finally:
             server.should_exit = True
             await serving

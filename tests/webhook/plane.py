@@ -29,7 +29,7 @@ from workers import protocol
 WEBHOOK = "hook-secret"
 ADMIN = "admin-secret"
 NOWHERE = "http://127.0.0.1:9"
-"""A store that nobody asks anything."""
+"""A store's endpoint for tests that send it no request."""
 DEADLINE_SECONDS = 20.0
 
 Value = TypeVar("Value")
@@ -44,7 +44,7 @@ def pipeline(inputs: str = "inbox", outputs: str = "outbox", **more: object) -> 
 
 
 def configured(pipelines: Mapping[str, Mapping[str, Any]] | None = None, **more: object) -> Config:
-    """A configuration whose machines nobody mints."""
+    """A configuration without a provider: no machine is minted."""
     sections: dict[str, Any] = {"pools": {"local": Pool(provider="none")}, **more}
     return Config(pipelines=pipelines or {"photos": pipeline(conditions="quoted")}, **sections)
 
@@ -52,7 +52,7 @@ def configured(pipelines: Mapping[str, Mapping[str, Any]] | None = None, **more:
 def event(key: str, **more: object) -> dict[str, Any]:
     """One Tigris event, unlike any other. ``more`` replaces fields of it or, where it has none, of its object."""
     number = next(_numbers)
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "eventVersion": "1",
         "eventSource": "tigris",
         "eventName": "OBJECT_CREATED_PUT",
@@ -61,8 +61,8 @@ def event(key: str, **more: object) -> dict[str, Any]:
         "object": {"key": key, "size": 1024, "eTag": f"{number:032x}"},
     }
     for name, value in more.items():
-        (said if name in said else said["object"])[name] = value
-    return said
+        (fields if name in fields else fields["object"])[name] = value
+    return fields
 
 
 def done(lease: protocol.Lease, etags: Mapping[str, str], fetched: str = "abc") -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Worker:
     token: str = field(repr=False)
 
     async def post(self, path: str, body: object, **more: Any) -> httpx.Response:
-        """Call the worker protocol. ``body`` is a message, bytes as they are, or anything that JSON can say."""
+        """Call the worker protocol. ``body`` is a message, bytes as they are, or anything that becomes JSON."""
         content = body.model_dump_json().encode() if isinstance(body, BaseModel) else body
         how: dict[str, Any] = {"content": content} if isinstance(content, bytes) else {"json": content}
         return await self.http.post(f"/v1/{path}", **how, headers={"authorization": f"Bearer {self.token}"}, **more)
@@ -97,9 +97,9 @@ class Worker:
     async def ask(self, most: int = 1, wait: float = 0, settle: Sequence[object] = ()) -> protocol.LeaseResponse:
         """Settle and lease."""
         settling = [item.model_dump(mode="json") if isinstance(item, protocol.Message) else item for item in settle]
-        said = await self.post("leases", {"max": most, "wait": wait, "settle": settling})
-        assert said.status_code == 200, said.text
-        return protocol.LeaseResponse.model_validate_json(said.content)
+        response = await self.post("leases", {"max": most, "wait": wait, "settle": settling})
+        assert response.status_code == 200, response.text
+        return protocol.LeaseResponse.model_validate_json(response.content)
 
     async def lease(self) -> protocol.Lease:
         """The one lease that there has to be."""
@@ -107,16 +107,16 @@ class Worker:
         return lease
 
     async def outputs(self, lease: protocol.Lease, *names: str, **more: Any) -> httpx.Response:
-        """Ask where to put some outputs."""
-        said: dict[str, Any] = {"size": 5, "content_type": "text/plain", **more}
-        wanted = [{"name": name, **said} for name in names]
+        """Request presigned PUTs of some outputs."""
+        fields: dict[str, Any] = {"size": 5, "content_type": "text/plain", **more}
+        wanted = [{"name": name, **fields} for name in names]
         return await self.post(f"leases/{lease.id}/outputs", {"token": lease.token, "etag": "abc", "outputs": wanted})
 
     async def uploads(self, lease: protocol.Lease, *names: str, **more: Any) -> list[protocol.Upload]:
-        """Where to put some outputs."""
-        said = await self.outputs(lease, *names, **more)
-        assert said.status_code == 200, said.text
-        return protocol.OutputsResponse.model_validate_json(said.content).uploads
+        """Presigned PUTs of some outputs."""
+        response = await self.outputs(lease, *names, **more)
+        assert response.status_code == 200, response.text
+        return protocol.OutputsResponse.model_validate_json(response.content).uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +147,14 @@ class RunningPlane:
                 for part in sent:
                     writer.write(part)
                     await writer.drain()
-            said = bytearray()
+            received = bytearray()
             with contextlib.suppress(ConnectionError):
                 while chunk := await reader.read(65_536):
-                    said += chunk
+                    received += chunk
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-            return bytes(said)
+            return bytes(received)
 
     async def post_events(self, *events: object, **more: Any) -> httpx.Response:
         """Notify as the store does. With ``content``, of just these bytes."""
@@ -165,19 +165,19 @@ class RunningPlane:
 
     async def notify(self, *events: object) -> dict[str, int]:
         """Notify; what became of the events, without those verdicts that none had."""
-        said = await self.post_events(*events)
-        assert said.status_code == 200, said.text
-        return {verdict: number for verdict, number in said.json().items() if number}
+        response = await self.post_events(*events)
+        assert response.status_code == 200, response.text
+        return {verdict: number for verdict, number in response.json().items() if number}
 
     async def admin(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Call as a person with the admin token."""
+        """Call with the admin token."""
         return await self.http.request(method, path, headers={"authorization": f"Bearer {ADMIN}"}, **more)
 
     async def invite(self, pool: str = "local") -> str:
         """A one-time token."""
-        said = await self.admin("POST", "/v1/invitations", json={"pool": pool})
-        assert said.status_code == 201, said.text
-        return str(said.json()["token"])
+        response = await self.admin("POST", "/v1/invitations", json={"pool": pool})
+        assert response.status_code == 201, response.text
+        return str(response.json()["token"])
 
     async def hello(self, once: str, instance: str = "instance-of-a-test") -> httpx.Response:
         """Call home."""
@@ -187,12 +187,12 @@ class RunningPlane:
 
     async def worker(self, pool: str = "local") -> Worker:
         """A worker of a pool."""
-        said = await self.hello(await self.invite(pool))
-        welcome = protocol.Welcome.model_validate_json(said.content)
+        response = await self.hello(await self.invite(pool))
+        welcome = protocol.Welcome.model_validate_json(response.content)
         return Worker(self.http, welcome.worker, welcome.token)
 
     async def sql(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Look into the ledger, or meddle with it, over a connection of its own."""
+        """Query or change the ledger, over a connection of its own."""
         connection = await asyncpg.connect(self.dsn)
         try:
             return list(await connection.fetch(query, *arguments))
@@ -204,11 +204,11 @@ class RunningPlane:
         return {row["key"]: row for row in await self.sql("select * from objects")}
 
     async def ready(self) -> bool:
-        """Whether it says that it can work."""
+        """Whether its readiness check succeeds."""
         return (await self.http.get("/readyz")).status_code == 200
 
     async def unaccounted(self) -> dict[str, int]:
-        """What does not add up."""
+        """Events and changes that the counters cannot account for."""
         return dict((await self.services.ledger.fetch("balance"))[0])
 
 
@@ -224,7 +224,7 @@ async def control_plane(
 ) -> AsyncIterator[RunningPlane]:
     """A control plane over an empty ledger. ``secrets`` replaces its secrets, by their variables' names.
 
-    Without ``loops`` it only answers: nobody checks, reaps or leads but the test.
+    Without ``loops`` it only answers requests: only the test checks, reaps or leads.
     """
     async with (
         postgres.database(postgres_dsn) as (_, dsn),
@@ -276,7 +276,7 @@ async def _nothing(stop: asyncio.Event) -> None:
 
 
 def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:
-    said = {
+    values = {
         "yurt_webhook_secrets": WEBHOOK,
         "yurt_admin_token": ADMIN,
         "aws_access_key_id": "tid_test",
@@ -286,7 +286,7 @@ def _secrets(store: str, replaced: Mapping[str, str]) -> Secrets:
         **replaced,
     }
     return Secrets(
-        **{name: SecretStr(value) for name, value in said.items()},  # type: ignore[arg-type]
+        **{name: SecretStr(value) for name, value in values.items()},  # type: ignore[arg-type]
         aws_endpoint_url_s3=store,
         aws_region="auto",
     )
@@ -301,20 +301,3 @@ async def killed(server: PostgresServer, plane: RunningPlane) -> None:
         return not await plane.ready()
 
     await until(noticed)
-
-
-async def listening(plane: RunningPlane, connections: int) -> None:
-    """Wait until so many replicas hear the ledger's notifications."""
-
-    async def all_listen() -> bool:
-        found = await plane.sql(
-            "select from pg_stat_activity where datname = current_database() and query ilike 'listen %'"
-        )
-        return len(found) == connections
-
-    await until(all_listen)
-
-
-async def polling(plane: RunningPlane) -> bool:
-    """Whether a long poll has found no work and waits for a wakeup."""
-    return plane.services.wakeups.waiting > 0

@@ -53,7 +53,7 @@ async def test_without_load_a_flush_waits_for_nobody() -> None:
     flush.gate.set()
     batcher = Batcher(flush, largest=10, backlog=100, linger_seconds=60)
     await asyncio.gather(batcher.submit(1), batcher.submit(2))
-    assert await batcher.submit(3) == 6, "a flush after a quiet moment waits for nobody"
+    assert await batcher.submit(3) == 6, "a flush after a quiet moment waits for no other item"
     first = [asyncio.create_task(batcher.submit(n)) for n in (4, 5)]
     await settle_down()
     assert flush.batches == [[1, 2], [3], [4, 5]]

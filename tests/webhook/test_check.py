@@ -18,12 +18,12 @@ from webhook.check import Finding, findings
 from webhook.config import Secrets
 
 
-async def found(endpoint: str, buckets: BucketPair, tmp_path: Any, **more: Any) -> dict[str, Finding]:
-    """What is said of buckets and clock."""
+async def findings_of(endpoint: str, buckets: BucketPair, tmp_path: Any, **more: Any) -> dict[str, Finding]:
+    """The findings on buckets and clock, by the first word of their subject."""
     config = configured({"photos": pipeline(buckets.inputs, buckets.outputs, **more)})
     keys = {"aws_access_key_id": SecretStr("tid_test"), "aws_secret_access_key": SecretStr("tsec_test")}
-    said = await findings(config, Secrets(**keys, aws_endpoint_url_s3=endpoint), tmp_path)  # type: ignore[arg-type]
-    return {finding.subject.partition(" ")[0]: finding for finding in said}
+    results = await findings(config, Secrets(**keys, aws_endpoint_url_s3=endpoint), tmp_path)  # type: ignore[arg-type]
+    return {finding.subject.partition(" ")[0]: finding for finding in results}
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ async def test_an_output_is_what_its_store_honours(
     store: LocalStore, tmp_path: Any, kind: Kind, more: dict[str, str], level: str, words: str
 ) -> None:
     buckets = BucketPair.made(store)
-    async with gateway(kind, store.endpoint) as it:
-        output = (await found(it.endpoint, buckets, tmp_path, **more))["output"]
+    async with gateway(kind, store.endpoint) as faulty:
+        output = (await findings_of(faulty.endpoint, buckets, tmp_path, **more))["output"]
     assert output.level == level
-    assert words in output.said
+    assert words in output.message
     assert (level == "ok") == (output.advice == "")
     assert not buckets.keys()
 
@@ -54,30 +54,30 @@ async def test_an_output_is_what_its_store_honours(
 async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:
     buckets = BucketPair.made(store)
     there = {"on_delete": "trash", "trash": f"s3://{store.new_bucket(buckets.s3)}/"}
-    assert (await found(store.endpoint, buckets, tmp_path, **there))["trash"].level == "ok"
+    assert (await findings_of(store.endpoint, buckets, tmp_path, **there))["trash"].level == "ok"
     nowhere = {"on_delete": "trash", "trash": "s3://no-such-bucket/"}
-    assert (await found(store.endpoint, buckets, tmp_path, **nowhere))["trash"].level == "failed"
+    assert (await findings_of(store.endpoint, buckets, tmp_path, **nowhere))["trash"].level == "failed"
 
 
 async def test_what_a_listing_can(store: LocalStore, tmp_path: Any) -> None:
     buckets = BucketPair.made(store)
-    async with gateway("plain", store.endpoint) as it:
-        assert "it is empty" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+    async with gateway("plain", store.endpoint) as faulty:
+        assert "it is empty" in (await findings_of(faulty.endpoint, buckets, tmp_path))["input"].message
         buckets.s3.put_object(Bucket=buckets.inputs, Key="a.jpg", Body=b"")
-        assert "only what changed lately" in (await found(it.endpoint, buckets, tmp_path))["input"].said
-        it.drops = frozenset({"x-tigris-query"})
-        assert "ignores X-Tigris-Query" in (await found(it.endpoint, buckets, tmp_path))["input"].said
+        assert "only what changed lately" in (await findings_of(faulty.endpoint, buckets, tmp_path))["input"].message
+        faulty.drops = frozenset({"x-tigris-query"})
+        assert "ignores X-Tigris-Query" in (await findings_of(faulty.endpoint, buckets, tmp_path))["input"].message
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "agree"), (90, "ahead of"), (-90, "behind")])
 async def test_clocks_that_differ_are_a_warning(store: LocalStore, tmp_path: Any, seconds: int, words: str) -> None:
     buckets = BucketPair.made(store)
-    async with gateway("plain", store.endpoint) as it:
+    async with gateway("plain", store.endpoint) as faulty:
 
-        def date(answer: Response) -> None:
-            answer.headers["date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+        def date(response: Response) -> None:
+            response.headers["date"] = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
-        it.after = date
-        clock = (await found(it.endpoint, buckets, tmp_path))["clock"]
-    assert words in clock.said
+        faulty.after = date
+        clock = (await findings_of(faulty.endpoint, buckets, tmp_path))["clock"]
+    assert words in clock.message
     assert clock.level == ("warning" if seconds else "ok")

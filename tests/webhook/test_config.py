@@ -67,7 +67,7 @@ def test_suffixes_have_no_case_and_limits_of_the_handler_are_told(loaded: Load) 
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "expected"),
     [
         ("attempts = 0", "pipelines.photos.attempts: Input should be greater than or equal to 1"),
         ("store_attempts = 0", "pipelines.photos.store_attempts: Input should be greater than or equal to 1"),
@@ -120,10 +120,10 @@ def test_suffixes_have_no_case_and_limits_of_the_handler_are_told(loaded: Load) 
         ("database_url = 'postgresql://me:hidden@db'", "database_url: Extra inputs are not permitted"),
     ],
 )
-def test_a_field_out_of_range_is_named(loaded: Load, lines: str, said: str) -> None:
+def test_a_field_out_of_range_is_named(loaded: Load, lines: str, expected: str) -> None:
     text = lines + "\n" + ONE if lines.startswith("database_url") else ONE + lines
     message = refused(loaded, text)
-    assert said in message
+    assert expected in message
     assert "yurt.toml" in message
     assert "hidden" not in message
 
@@ -166,7 +166,7 @@ def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "expected"),
     [
         (
             "timeout_seconds = 60\nlease_seconds = 59",
@@ -189,8 +189,8 @@ def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
         ("[pools.gpu]\nprovider = 'none'", "pipelines.photos.pool: there is no pool 'local' (there are: gpu)"),
     ],
 )
-def test_a_relation_that_is_broken_is_named(loaded: Load, lines: str, said: str) -> None:
-    assert said in refused(loaded, ONE + lines)
+def test_a_relation_that_is_broken_is_named(loaded: Load, lines: str, expected: str) -> None:
+    assert expected in refused(loaded, ONE + lines)
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_a_trash_lies_where_nothing_else_does(loaded: Load, trash: str, other: s
 
 
 def test_what_yurt_keeps_to_itself_is_not_watched() -> None:
-    said = {"input": "s3://ups/", "output": "s3://outs/"}
-    watches = Pipeline.model_validate(said).watches
+    fields = {"input": "s3://ups/", "output": "s3://outs/"}
+    watches = Pipeline.model_validate(fields).watches
     assert watches("ups", "a.yurt-1/b.jpg")
     assert not watches("ups", ".yurt-probe-1")
     assert not watches("ups", "a.jpg/.yurt-17/256.webp")
@@ -297,7 +297,7 @@ def test_chains_and_forks_are_fine(loaded: Load, places: list[tuple[str, str]]) 
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "expected"),
     [
         ('handler = "video"', "pipelines.photos.handler: unknown handler 'video': one of command, photo, python"),
         ("[pipelines.photos.options]\ncolour = 1", "colour: Extra inputs are not permitted"),
@@ -306,9 +306,9 @@ def test_chains_and_forks_are_fine(loaded: Load, places: list[tuple[str, str]]) 
         ('handler = "python"', "pipelines.photos.options"),
     ],
 )
-def test_handlers_and_their_options_are_checked(loaded: Load, lines: str, said: str) -> None:
+def test_handlers_and_their_options_are_checked(loaded: Load, lines: str, expected: str) -> None:
     message = refused(loaded, ONE + lines)
-    assert said in message
+    assert expected in message
     assert "pipelines.photos." in message
 
 
@@ -374,10 +374,10 @@ SECRET = {
 def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRET.items():
         monkeypatch.setenv(name, value)
-    found = secrets()
-    assert found.webhook_secrets == ("hidden-2", "user:hidden-3")
-    assert found.yurt_admin_token.get_secret_value() == "hidden-4"
-    for shown in (repr(found), str(found), found.model_dump_json(), f"{found.yurt_webhook_secrets}"):
+    read = secrets()
+    assert read.webhook_secrets == ("hidden-2", "user:hidden-3")
+    assert read.yurt_admin_token.get_secret_value() == "hidden-4"
+    for shown in (repr(read), str(read), read.model_dump_json(), f"{read.yurt_webhook_secrets}"):
         assert "hidden" not in shown
 
 

@@ -21,7 +21,7 @@ versions = st.builds(
 
 
 def utc_of(moment: datetime) -> datetime:
-    """Whatever year."""
+    """Any year."""
     return moment.replace(tzinfo=UTC)
 
 

@@ -61,65 +61,65 @@ async def test_of_two_planes_one_leads_and_the_other_takes_over(postgres_dsn: st
 
 
 @dataclass
-class Reign:
-    """A replica that leads or waits."""
+class Candidate:
+    """A replica that leads or waits to lead, and the work that it does as the leader."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
-    reigns: int = 0
-    ruling: bool = False
+    terms: int = 0
+    leading_now: bool = False
 
     async def work(self, over: asyncio.Event) -> None:
-        self.reigns += 1
-        self.ruling = True
+        self.terms += 1
+        self.leading_now = True
         await over.wait()
-        self.ruling = False
+        self.leading_now = False
         await self.may_end.wait()
 
 
 @contextlib.asynccontextmanager
-async def running(dsn: str, reign: Reign) -> AsyncIterator[None]:
-    task = asyncio.create_task(lead(dsn, reign.work, reign.stop))
+async def running(dsn: str, candidate: Candidate) -> AsyncIterator[None]:
+    task = asyncio.create_task(lead(dsn, candidate.work, candidate.stop))
     try:
         yield
     finally:
-        reign.stop.set()
-        reign.may_end.set()
+        candidate.stop.set()
+        candidate.may_end.set()
         await asyncio.wait_for(task, 10)
 
 
-async def rules(reign: Reign) -> bool:
-    return reign.ruling
+async def is_leading(candidate: Candidate) -> bool:
+    return candidate.leading_now
 
 
 async def test_leadership_that_was_lost_ends_the_work_and_is_taken_up_again(postgres_dsn: str) -> None:
     async with database(postgres_dsn) as (_, dsn):
-        reign = Reign()
-        reign.may_end.set()
-        async with running(dsn, reign):
-            await until(lambda: rules(reign))
+        candidate = Candidate()
+        candidate.may_end.set()
+        async with running(dsn, candidate):
+            await until(lambda: is_leading(candidate))
             await kill_the_leader(dsn)
 
             async def again() -> bool:
-                return reign.reigns == 2 and reign.ruling
+                return candidate.terms == 2 and candidate.leading_now
 
             await until(again)
-        assert not reign.ruling
+        assert not candidate.leading_now
 
 
 async def test_another_takes_over_from_one_that_was_cut_off(postgres_dsn: str) -> None:
     async with database(postgres_dsn) as (_, dsn):
-        one, two = Reign(), Reign()
+        one, two = Candidate(), Candidate()
         async with running(dsn, one):
-            await until(lambda: rules(one))
+            await until(lambda: is_leading(one))
             async with running(dsn, two):
                 await asyncio.sleep(0.2)
-                assert two.reigns == 0
+                assert two.terms == 0
                 await kill_the_leader(dsn)
-                await until(lambda: rules(two))
+                await until(lambda: is_leading(two))
 
                 async def one_knows() -> bool:
-                    return not one.ruling
+                    return not one.leading_now
 
                 await until(one_knows)
 
@@ -134,7 +134,7 @@ async def test_work_that_fails_is_not_hidden(postgres_dsn: str) -> None:
 
 
 async def test_a_database_that_is_not_there_is_waited_for() -> None:
-    reign = Reign()
-    async with running("postgresql://nobody@127.0.0.1:9/nothing", reign):
+    candidate = Candidate()
+    async with running("postgresql://unknown@127.0.0.1:9/nothing", candidate):
         await asyncio.sleep(0.2)
-    assert reign.reigns == 0
+    assert candidate.terms == 0

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.webhook.api.test_leases import done, failed
 from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline, until
+from tests.webhook.settlements import done, failed
 from webhook import metrics
 from webhook.config import Pool
 
@@ -22,16 +22,16 @@ class Scrape:
 
     def __getitem__(self, name: str) -> Mapping[tuple[str, ...], float]:
         """Samples of that name by the values of their labels, which stand in the order of their names."""
-        found = [sample for sample in self._samples if sample.name == name]
-        values = {tuple(sample.labels.values()): sample.value for sample in found}
-        assert len(values) == len(found), f"{name} has the same labels twice"
+        samples = [sample for sample in self._samples if sample.name == name]
+        values = {tuple(sample.labels.values()): sample.value for sample in samples}
+        assert len(values) == len(samples), f"{name} has the same labels twice"
         return values
 
 
 async def scraped(plane: RunningPlane) -> Scrape:
-    said = await plane.http.get("/metrics")
-    assert said.headers["content-type"].startswith("text/plain; version=")
-    return Scrape(said.text)
+    response = await plane.http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return Scrape(response.text)
 
 
 @pytest.fixture(autouse=True)
@@ -55,24 +55,24 @@ async def test_metrics_agree_with_what_was_sent(postgres_dsn: str) -> None:
         ]
         await worker.ask(most=0, settle=settle)
         await plane.http.post("/v1/notifications/tigris", json={})
-        it = await scraped(plane)
-        assert it["yurt_events_total"] == {
+        scrape = await scraped(plane)
+        assert scrape["yurt_events_total"] == {
             ("photos", "received"): 8, ("photos", "accepted"): 6, ("photos", "duplicate"): 1,
             ("photos", "coalesced"): 1,
             ("more", "received"): 1, ("more", "accepted"): 1,
             ("", "received"): 3, ("", "ignored"): 1, ("", "quarantined"): 2,
         }  # fmt: skip
-        assert it["yurt_changes_total"] == {("done", "photos"): 1, ("unchanged", "photos"): 1}
-        objects = it["yurt_objects"]
+        assert scrape["yurt_changes_total"] == {("done", "photos"): 1, ("unchanged", "photos"): 1}
+        objects = scrape["yurt_objects"]
         assert (objects["photos", "done"], objects["photos", "parked"]) == (2, 1)
         assert sum(objects.values()) == 7
-        assert it["yurt_unaccounted"] == {("events",): 0, ("changes",): 0}
-        assert it["yurt_leases_total"] == {(): len(leases)}
-        assert it["yurt_settlements_total"] == {("done",): 1, ("unchanged",): 1, ("failed",): 1, ("refused",): 1}
-        assert it["yurt_notifications_refused_total"] == {(): 1}
-        assert it["yurt_notification_seconds_count"] == {("tigris",): 2}
-        assert it["yurt_workers"] == {("local", "ready"): 1}
-        assert it["yurt_oldest_due_seconds"].keys() <= {("photos",), ("more",)}
+        assert scrape["yurt_unaccounted"] == {("events",): 0, ("changes",): 0}
+        assert scrape["yurt_leases_total"] == {(): len(leases)}
+        assert scrape["yurt_settlements_total"] == {("done",): 1, ("unchanged",): 1, ("failed",): 1, ("refused",): 1}
+        assert scrape["yurt_notifications_refused_total"] == {(): 1}
+        assert scrape["yurt_notification_seconds_count"] == {("tigris",): 2}
+        assert scrape["yurt_workers"] == {("local", "ready"): 1}
+        assert scrape["yurt_oldest_due_seconds"].keys() <= {("photos",), ("more",)}
 
 
 async def test_what_is_nowhere_is_seen(postgres_dsn: str) -> None:
@@ -93,8 +93,8 @@ async def test_leases_that_ran_out_and_the_leader_are_counted(postgres_dsn: str)
         await plane.sql("update objects set deadline = now() - interval '1 second'")
 
         async def expired() -> bool:
-            it = await scraped(plane)
-            return it["yurt_leases_expired_total"] == {(): 1} and it["yurt_leader"] == {(): 1}
+            scrape = await scraped(plane)
+            return scrape["yurt_leases_expired_total"] == {(): 1} and scrape["yurt_leader"] == {(): 1}
 
         await until(expired)
 
@@ -111,6 +111,6 @@ async def test_rows_are_not_counted_at_every_scrape(postgres_dsn: str, monkeypat
     async with control_plane(postgres_dsn) as plane:
         assert not (await scraped(plane))["yurt_objects"]
         await plane.notify(event("1.jpg"))
-        it = await scraped(plane)
-        assert it["yurt_events_total"] == {("photos", "received"): 1, ("photos", "accepted"): 1}
-        assert not it["yurt_objects"]
+        scrape = await scraped(plane)
+        assert scrape["yurt_events_total"] == {("photos", "received"): 1, ("photos", "accepted"): 1}
+        assert not scrape["yurt_objects"]

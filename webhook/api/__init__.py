@@ -1,1 +1,1 @@
-"""What comes in over HTTP: notifications, the worker protocol, and the endpoints for administrators."""
+"""Serves HTTP: notifications, the worker protocol, and the endpoints for administrators."""

@@ -15,12 +15,12 @@ from webhook.api.http import HttpProblem
 from webhook.ledger.fleet import Caller, LedgerFleet
 
 _CALLER_SECONDS = 1.0
-"""How long a token's owner is remembered. A revoked worker could do nothing in it: its leases are taken back."""
+"""How long a token's owner is cached. A worker that is revoked meanwhile can do no harm: its leases are taken back."""
 _MAX_CALLERS = 10_000
 
 
 def bearer(request: Request) -> str:
-    """The request's bearer token. Raises Problem 401."""
+    """Return the request's bearer token. Raises HttpProblem 401."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise unauthorized("a bearer token is needed")
@@ -28,7 +28,7 @@ def bearer(request: Request) -> str:
 
 
 def unauthorized(message: str) -> HttpProblem:
-    """401."""
+    """Make the problem for a missing or wrong credential: 401."""
     return HttpProblem(401, "unauthorized", message, www_authenticate='Bearer realm="yurt"')
 
 
@@ -42,22 +42,22 @@ class Credentials:
         return bool(self._digests)
 
     def allow(self, authorization: str) -> bool:
-        """Whether the header, as Starlette gives it, carries one of the secrets. Takes as long for any wrong value."""
+        """Whether an Authorization header, as Starlette gives it, carries one of the secrets. Takes constant time."""
         scheme, _, value = authorization.partition(" ")
         # Starlette reads headers as Latin-1; a secret that is not ASCII comes in UTF-8.
         given = _digest(f"{scheme.lower()} {value.strip()}".encode("latin-1", "replace"))
-        found = False
-        for digest in self._digests:
-            found |= hmac.compare_digest(given, digest)
-        return found
+        allowed = False
+        for digest in self._digests:  # all of them, so that the time does not tell which one fits
+            allowed |= hmac.compare_digest(given, digest)
+        return allowed
 
     def allow_token(self, token: str) -> bool:
-        """Whether a query parameter is one of the secrets. Takes as long for any wrong value."""
+        """Whether a query parameter is one of the secrets. Takes constant time."""
         return self.allow("Bearer " + token.encode("utf-8", "replace").decode("latin-1"))
 
 
 class AdminAuth:
-    """Lets in requests with the admin token. Closed where none is configured."""
+    """Requires the admin token of a request. Refuses every request where no token is configured."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -77,14 +77,14 @@ class _KnownCaller:
 
 
 class WorkerAuth:
-    """Tells which worker a request comes from, without asking the ledger for each."""
+    """Finds the worker that sent a request, by its token. Caches the ledger's answers for a moment."""
 
     def __init__(self, fleet: LedgerFleet) -> None:
         self._fleet = fleet
         self._known: dict[str, _KnownCaller] = {}
 
     async def caller(self, request: Request) -> Caller:
-        """The worker that a request's token belongs to. Raises HttpProblem 401, LedgerUnavailable."""
+        """Return the worker that a request's token belongs to. Raises HttpProblem 401, LedgerUnavailable."""
         token = bearer(request)
         known = self._known.get(token)
         now = time.monotonic()
@@ -105,6 +105,6 @@ def _digest(header: bytes) -> bytes:
 
 
 def _headers(secret: str) -> list[str]:
-    """``user:password`` is a Basic credential, and a bearer token may look the same."""
+    """The header values that carry a secret: ``user:password`` may come as Basic or as a bearer token."""
     basic = [f"basic {b64encode(secret.encode()).decode()}"] if ":" in secret else []
     return [f"bearer {secret}", *basic]

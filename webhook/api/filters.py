@@ -1,4 +1,4 @@
-"""Filters and choices of kept things, by age, number and page. Shared by parked objects and quarantined texts."""
+"""Query models that select rows by age, number and page. Shared by parked objects and quarantined texts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Text = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00]+$"
 Seconds = Annotated[float, Field(ge=0, le=_DECADE_SECONDS, allow_inf_nan=False)]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 After = Annotated[str, Field(pattern=PATTERN)]
-"""``next`` of the page before."""
+"""``next`` of the previous page."""
 
 
 class Filter(BaseModel):
-    """Which rows are meant. A missing field matches all; an unknown field is refused, for it may be a typo."""
+    """Selects the rows to list. A missing field matches all; an unknown field is refused, for it may be a typo."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,16 +29,16 @@ class Filter(BaseModel):
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where to go on."""
+        """The last row of the previous page; None for the first page."""
         return None if self.after is None else parse(self.after)
 
     def filters(self) -> dict[str, Any]:
-        """The fields that select rows, without those that say how many at once and what to do."""
+        """The fields that select rows: neither the page nor the action."""
         return self.model_dump(exclude={"after", "limit", "all", "dry_run"}, exclude_none=True)
 
 
 class Choice(Filter):
-    """Which rows something is to be done with: all of them only where ``all`` says so."""
+    """Selects the rows to change: all of them only with ``all``."""
 
     ids: Annotated[list[Number], Field(min_length=1, max_length=1_000)] | None = None
     all: bool = False

@@ -1,4 +1,4 @@
-"""Whether the control plane lives, whether it can work, and what it measures."""
+"""Health checks, Prometheus metrics and the OpenAPI document over HTTP. Open to all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webhook.metrics import Metrics
 
 
 class HealthApi:
-    """Endpoints for load balancers and Prometheus."""
+    """Endpoints for load balancers, Prometheus and programs that read the OpenAPI document."""
 
     def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
@@ -28,11 +28,11 @@ class HealthApi:
         """The OpenAPI document."""
 
     async def alive(self, _: Request) -> Response:
-        """The process answers."""
+        """Liveness: the process answers."""
         return Response('{"status":"ok"}', media_type="application/json")
 
     async def ready(self, _: Request) -> Response:
-        """The ledger answers too, and the server is not about to leave."""
+        """Readiness: the ledger answers too, and the server is not about to leave."""
         if self.leaving:
             raise HttpProblem(503, "leaving", "this replica is shutting down")
         await self._ledger.fetch("ready")

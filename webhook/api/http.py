@@ -25,13 +25,13 @@ RETRY_AFTER_SECONDS = 2
 PROTOCOL_BODY_BYTES = 4 << 20
 """Largest request of a worker: 64 settlements with their logs."""
 _NAME = re.compile(r"[a-z_]{1,32}|[0-9]{1,5}")
-"""A field or a position; the keys of a mapping are the sender's."""
+"""Parts of a fault's location that may be shown: fields and positions. Keys of a mapping are the sender's own text."""
 BODY_SECONDS = 30.0
 """Longest time between a request's head and the end of its body."""
 
 
 class HttpProblem(Exception):
-    """An answer that is not 2xx: a short code for programs, a sentence for people."""
+    """Ends a request with a response that is not 2xx: a short code for programs, a sentence for people."""
 
     def __init__(self, status: int, error: str, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -41,13 +41,13 @@ class HttpProblem(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def answer(model: BaseModel, status: int = 200) -> Response:
-    """A model as a JSON response."""
+def json_response(model: BaseModel, status: int = 200) -> Response:
+    """Make the JSON response that carries a model."""
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
 def on_problem(error: Exception) -> Response:
-    """The response to an exception that ended a request."""
+    """Make the response to an exception that ended a request."""
     problem = _problem_of(error)
     if problem.status == 503:
         problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
@@ -116,7 +116,7 @@ def _too_long(limit_bytes: int) -> HttpProblem:
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:
-    """The body as a message of the protocol. Raises Problem 408, 413 or 422."""
+    """Read the body as a message of the protocol. Raises HttpProblem 408, 413 or 422."""
     body = await read_body(request, PROTOCOL_BODY_BYTES)
     try:
         return model.model_validate_json(body)
@@ -125,10 +125,10 @@ async def read_model(request: Request, model: type[Model]) -> Model:
 
 
 def read_query(request: Request, model: type[Model]) -> Model:
-    """The query as a model. Raises HttpProblem 422, also where a parameter is given twice."""
+    """Read the query as a model. Raises HttpProblem 422, also where a parameter is given twice."""
     parameters = request.query_params.multi_items()
     if len(dict(parameters)) < len(parameters):
-        raise HttpProblem(422, "malformed", "the query says something twice")
+        raise HttpProblem(422, "malformed", "a parameter of the query is given twice")
     try:
         return model.model_validate(dict(parameters))
     except ValidationError as error:
@@ -141,7 +141,7 @@ def _malformed(error: ValidationError) -> HttpProblem:
 
 
 def _fault_message(fault: ErrorDetails) -> str:
-    """Where a message is wrong, and why, without repeating its content: that may hold a secret, or megabytes."""
+    """Say where a message is wrong, and why, without repeating its content: that may hold a secret, or megabytes."""
     where = ".".join(part if _NAME.fullmatch(part) else "…" for part in map(str, fault["loc"]))
     why = fault["msg"]
     if fault["type"] == "union_tag_invalid":  # its message quotes the tag
@@ -150,7 +150,7 @@ def _fault_message(fault: ErrorDetails) -> str:
 
 
 def path_id(request: Request, problem: HttpProblem) -> int:
-    """The path's ``{id}``. Raises ``problem`` where nothing can have that number."""
+    """Read the path's ``{id}``. Raises ``problem`` where it is no possible number of a row."""
     text: str = request.path_params["id"]
     if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) < 2**63:
         return int(text)

@@ -19,15 +19,15 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Bytes in a row that are no body: request line and headers, or trailers and chunk extensions."""
+"""Most consecutive bytes that are no body: request line and headers, or trailers and chunk extensions."""
 BEGAN_AT = "yurt.began_at"
 """In a request's ASGI scope: when its first byte came, by the event loop's clock."""
 HEAD_SECONDS = 15.0
-"""From the connection, or a request's first byte, to the end of its head; and for the rest of an answered body."""
+"""Time limit for a request's head, from the connection or its first byte, and for the rest of an answered body."""
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, with signals left to the caller: uvicorn itself would end the process by the signal."""
+    """Runs uvicorn and leaves signals to the caller: uvicorn itself would end the process by the signal."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -35,78 +35,78 @@ class HttpServer(uvicorn.Server):
         """Set once connections are accepted."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Listen on the sockets, then set ``listening``."""
         await super().startup(sockets)
         self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signal."""
         yield
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """One connection with limits on how large and how slow a request's head may be. For uvicorn's ``http`` setting."""
+    """Limits how large and how slow the head of a connection's request may be. For uvicorn's ``http`` setting."""
 
     _head_bytes = 0
-    _patience: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has come."""
+        """Start the clock: a client has connected."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        self._came()
+        """Stop the clock: the client has gone."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes of a request, or of several."""
+        """Count bytes of a request, or of several, and refuse a head that is too long."""
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._hang_up(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
-        """A request's first byte."""
-        self._wait()
+        """Start the clock at a request's first byte, and note when it came."""
+        self._start_timer()
         super().on_message_begin()
         self.scope[BEGAN_AT] = self.loop.time()  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
-        """A request's head is there."""
-        self._came()
+        """Stop the clock: a request's head is complete."""
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Some bytes of a body."""
+        """Restart the count at bytes of a body, which have a limit of their own."""
         self._head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request's last byte."""
-        self._came()
+        """Stop the clock at a request's last byte."""
+        self._stop_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """An answer's last byte."""
+        """Start the clock again where a request was answered before its body had come."""
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
-            self._wait()
+            self._start_timer()
 
-    def _wait(self) -> None:
-        if self._patience is None and not self.transport.is_closing():
-            self._patience = self.loop.call_later(HEAD_SECONDS, self._hang_up, b"408 Request Timeout")
+    def _start_timer(self) -> None:
+        if self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._hang_up, b"408 Request Timeout")
 
-    def _came(self) -> None:
+    def _stop_timer(self) -> None:
         self._head_bytes = 0
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _hang_up(self, status: bytes) -> None:
-        """Close, with an answer where none was given yet and none is under way."""
+        """Close the connection, with a response where none was sent yet and none is under way."""
         if self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body):
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()

@@ -1,4 +1,4 @@
-"""Makes the protocol's message of a claimed object: what a worker needs to process it, and nothing else."""
+"""Builds the lease message of a claimed object: what a worker needs to process it, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from workers import protocol
 
 
 class LeaseMessages:
-    """Messages for workers, with presigned GETs of the input and of an earlier result's manifest."""
+    """Builds lease messages, with presigned GETs of the input and of an earlier result's manifest."""
 
     def __init__(self, pipelines: Pipelines, presigner: Presigner) -> None:
         self._pipelines = pipelines
         self._presigner = presigner
 
     def lease(self, row: ClaimedObject) -> protocol.Lease:
-        """The message of one claimed object, whose pipeline is configured."""
+        """Build the message of one claimed object, whose pipeline is configured."""
         name, pipeline = self._pipelines.by_id[row.pipeline_id]
         headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
         if pipeline.consistent_reads:

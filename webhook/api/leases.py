@@ -1,6 +1,7 @@
-"""The worker protocol's server: calling home, leases, publishing, settling.
+"""Serves the worker protocol: calling home, leasing, heartbeats, presigned outputs, settling.
 
-The lease's fencing token is checked in the statement that changes something, never before it.
+A lease's fencing token is checked by the statement that changes a row, never before it: between a check and a change
+the lease could be lost.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import WorkerAuth, bearer, unauthorized
-from webhook.api.http import HttpProblem, answer, path_id, read_model
+from webhook.api.http import HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
 from webhook.events import believed
@@ -66,14 +67,14 @@ class LeaseApi:
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Answer every long poll now, and each to come at once: the server is about to leave."""
+        """Answer all long polls now, and later ones at once: the server is about to leave."""
         self._closing.set()
         self._wakeups.wake()
 
     # ── endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def hello(self, request: Request) -> Response:
-        """A minted machine calls home."""
+        """Exchange a machine's one-time token for its own token."""
         one_time_token = bearer(request)
         hello = await read_model(request, protocol.Hello)
         arrival = await self._fleet.hello(one_time_token, hello.instance)
@@ -83,7 +84,7 @@ class LeaseApi:
             )
         pool = self._pools.get(arrival.pool, Pool())
         log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
-        return answer(
+        return json_response(
             protocol.Welcome(
                 worker=arrival.id,
                 pool=arrival.pool,
@@ -97,18 +98,18 @@ class LeaseApi:
     async def lease(self, request: Request) -> Response:
         """Settle what is finished, and lease what is due."""
         caller = await self._auth.caller(request)
-        wanted = await read_model(request, protocol.LeaseRequest)
-        settled = await asyncio.gather(*(self._settle_message(caller, item) for item in wanted.settle))
+        message = await read_model(request, protocol.LeaseRequest)
+        settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
         leases: list[protocol.Lease] = []
-        if wanted.max and not caller.draining:
-            leases = await self._wait(request, caller, wanted.max, wanted.wait)
+        if message.max and not caller.draining:
+            leases = await self._wait(request, caller, message.max, message.wait)
             if not leases:
-                # While it waited, the worker may have been told to drain, or lost its token.
+                # Meanwhile the worker may have been set to drain, or its token revoked.
                 caller = await self._auth.caller(request)
-        if leases or wanted.settle:
-            with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note is not worth the leases just given
+        if leases or message.settle:
+            with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
                 await self._fleet.active(caller.id)
-        return answer(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
+        return json_response(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
 
     async def complete(self, request: Request) -> Response:
         """Settle one lease whose object was processed, or was found unchanged."""
@@ -119,33 +120,33 @@ class LeaseApi:
         return await self._settle_one(request, protocol.FailRequest)
 
     async def heartbeat(self, request: Request) -> Response:
-        """Extend a lease."""
+        """Renew a lease."""
         caller = await self._auth.caller(request)
-        beat = await read_model(request, protocol.HeartbeatRequest)
-        live = await self._ledger.lease(_id(request), beat.token, caller.id)
+        message = await read_model(request, protocol.HeartbeatRequest)
+        live = await self._ledger.lease(_id(request), message.token, caller.id)
         if live is None or live.pipeline_id not in self._pipelines.by_id:
             raise _lost()
         seconds = self._pipelines.by_id[live.pipeline_id][1].lease_seconds
         superseded = await self._ledger.extend(live.id, live.token, caller.id, seconds)
         if superseded is None:
             raise _lost()
-        return answer(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
+        return json_response(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
 
     async def outputs(self, request: Request) -> Response:
-        """Presign where to put outputs."""
+        """Presign PUTs of a lease's outputs."""
         caller = await self._auth.caller(request)
-        wanted = await read_model(request, protocol.OutputsRequest)
-        wanted = wanted.model_copy(update={"modified": _believed(wanted.modified)})
+        outputs = await read_model(request, protocol.OutputsRequest)
+        outputs = outputs.model_copy(update={"modified": _believed(outputs.modified)})
         try:
-            uploads = await self._publishing.uploads(_id(request), wanted, caller.id)
+            uploads = await self._publishing.uploads(_id(request), outputs, caller.id)
         except CannotPublish as refused:
-            await self._settle(Settlement(_id(request), wanted.token, caller.id, refused.outcome))
+            await self._settle(Settlement(_id(request), outputs.token, caller.id, refused.outcome))
             raise _lost() from None
         except LeaseNotLive:
             raise _lost() from None
         except StoreError as error:
             raise HttpProblem(503, "store-unavailable", str(error)) from None
-        return answer(protocol.OutputsResponse(uploads=uploads))
+        return json_response(protocol.OutputsResponse(uploads=uploads))
 
     # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -163,7 +164,7 @@ class LeaseApi:
                     return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
-        """Each time another pipeline of the pool comes first, so that none starves behind a long queue."""
+        """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue."""
         turn = self._turns[caller.pool]
         self._turns[caller.pool] += 1
         claimed: list[protocol.Lease] = []
@@ -175,7 +176,7 @@ class LeaseApi:
             try:
                 rows = await self._ledger.claim(number, "work", most - len(claimed), caller.id, pipeline.lease_seconds)
             except LedgerUnavailable:
-                if claimed:  # what is leased is told: else it would lie idle until its deadline
+                if claimed:  # return what is leased: else it would lie idle until its deadline
                     break
                 raise
             claimed += [self._messages.lease(row) for row in rows]
@@ -196,7 +197,7 @@ class LeaseApi:
         settled = await self._settle_message(caller, message.root)
         if not settled.accepted:
             raise _lost()
-        return answer(settled)
+        return json_response(settled)
 
     async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
         accepted = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message)))
@@ -237,7 +238,7 @@ def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> tr
 
 
 def _believed(modified: datetime | None) -> datetime | None:
-    """Last-Modified in UTC, if it can be one. Raises Problem 422."""
+    """Last-Modified in UTC, if it can be one. Raises HttpProblem 422."""
     try:
         return believed(modified)
     except OverflowError:

@@ -1,16 +1,16 @@
 """Receives notifications: authenticates, parses, records, answers (``POST /v1/notifications/{source}``).
 
-A 2xx is sent only after the commit: from then on nothing of the request can be lost. Anything that is the sender's own
-fault for good is answered 4xx; a ledger that is away or slow is a 503, and the sender tries again.
+A 2xx is sent only after the commit: from then on nothing of the request can be lost. A request that can never succeed
+is answered 4xx; one that the ledger cannot record now is answered 503, and the sender tries again.
 
 A sender shows one of the secrets in its Authorization header, or in the query where its store cannot send headers; or
 its messages are signed.
 
 **The deadline.** A store takes a notification for lost after ten seconds (Tigris: "Object notifications"). So each
 request has one deadline, `ANSWER_SECONDS` after its first byte, for everything: its body, the calls to SNS, waiting for
-a batch, the commit. What takes part in it gets what is left. Past the deadline the answer is 503. The events are
-written nevertheless as soon as the ledger answers, since a store gives up after a few tries; where the store sends them
-again they are counted as duplicates.
+a batch, the commit. Each step gets the time that the steps before it left. Past the deadline the answer is 503. The
+events are written nevertheless as soon as the ledger answers, since a store gives up after a few tries; where the store
+sends them again they are counted as duplicates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import Credentials, unauthorized
-from webhook.api.http import HttpProblem, answer, read_body
+from webhook.api.http import HttpProblem, json_response, read_body
 from webhook.api.http_server import BEGAN_AT
 from webhook.batching import Batcher
 from webhook.ledger.coalescing import Verdict
@@ -46,7 +46,7 @@ _LINGER_SECONDS = 0.004
 
 
 class Receipt(BaseModel):
-    """What became of the events of one request. An event that two pipelines watch counts in both."""
+    """Counts a request's events by verdict. An event that two pipelines watch counts in both."""
 
     accepted: int = 0
     coalesced: int = 0
@@ -57,7 +57,7 @@ class Receipt(BaseModel):
 
 
 class NotificationApi:
-    """Takes notifications in."""
+    """Endpoint for the notifications of all sources."""
 
     def __init__(
         self,
@@ -86,19 +86,19 @@ class NotificationApi:
         )
 
     async def notify(self, request: Request) -> Response:
-        """Take one notification request."""
+        """Record the events of one notification."""
         source = self._source(request)
         began_at = request.scope.get(BEGAN_AT, asyncio.get_running_loop().time())
         deadline = began_at + ANSWER_SECONDS
         try:
             async with asyncio.timeout_at(deadline):
-                receipt = await self._take(request, source, deadline)
+                receipt = await self._record(request, source, deadline)
         except TimeoutError:
             late = f"the events were not written within {ANSWER_SECONDS:g} s of the request. Send them again"
             raise HttpProblem(503, "deadline", late) from None
-        return answer(receipt)
+        return json_response(receipt)
 
-    async def _take(self, request: Request, source: Source, deadline: float) -> Receipt:
+    async def _record(self, request: Request, source: Source, deadline: float) -> Receipt:
         body = await self._body(request, source, deadline)
         if body is None:
             return Receipt()
@@ -121,7 +121,7 @@ class NotificationApi:
         return self._batcher.waiting
 
     async def aclose(self) -> None:
-        """Write what was taken in."""
+        """Write the events of all requests that were received, and close."""
         await self._batcher.aclose()
         for sns in self._signed.values():
             await sns.aclose()
@@ -135,11 +135,11 @@ class NotificationApi:
             raise HttpProblem(404, "unknown-source", f"there is no source of that name; there are: {known}") from None
 
     async def _body(self, request: Request, source: Source, deadline: float) -> bytes | None:
-        """The body of an authenticated request; None for a message of the store's that is not about objects."""
+        """Authenticate a request and read its body. None: a message of SNS that is not about objects."""
         left_seconds = deadline - asyncio.get_running_loop().time() - _LAST_SECONDS
         sns = self._signed.get(source.name)
         if sns is not None and sns.wraps(request.headers):
-            return await self._opened(request, sns, left_seconds)
+            return await self._sns_body(request, sns, left_seconds)
         self._authenticate(request, source)
         return await read_body(request, self._body_limit_bytes, left_seconds)
 
@@ -152,8 +152,8 @@ class NotificationApi:
         self._metrics.refused.inc()
         raise unauthorized("the Authorization header is missing or carries none of the valid secrets")
 
-    async def _opened(self, request: Request, sns: Sns, left_seconds: float) -> bytes | None:
-        """What was published to a trusted topic. Its signature is the credential; no secret takes its place."""
+    async def _sns_body(self, request: Request, sns: Sns, left_seconds: float) -> bytes | None:
+        """Read what was published to a trusted topic. Its signature is the credential; no secret takes its place."""
         limit_bytes = min(MAX_MESSAGE_BYTES, self._body_limit_bytes)
         try:
             sns.expect(request.headers)
@@ -161,14 +161,14 @@ class NotificationApi:
         except MalformedBody as error:
             raise HttpProblem(400, "malformed", str(error)) from None
         except UntrustedTopic as error:
-            raise self._distrust(HttpProblem(403, "untrusted-topic", str(error))) from None
+            raise self._refused(HttpProblem(403, "untrusted-topic", str(error))) from None
         except BadSignature as error:
-            raise self._distrust(HttpProblem(403, "bad-signature", str(error))) from None
+            raise self._refused(HttpProblem(403, "bad-signature", str(error))) from None
         except SnsUnavailable as error:
             log.warning("SNS message not judged", reason=str(error))
             raise HttpProblem(503, "sns-unavailable", f"{error}. Send it again") from None
 
-    def _distrust(self, problem: HttpProblem) -> HttpProblem:
+    def _refused(self, problem: HttpProblem) -> HttpProblem:
         self._metrics.refused.inc()
         log.warning("SNS message refused", reason=problem.message)
         return problem

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of endpoints."""
+"""Builds the OpenAPI 3.1 document from the table of endpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AUTH = {
 
 
 def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the table."""
+    """Build the OpenAPI 3.1 document of the table."""
     models = {model for e in table for model in (e.takes, e.gives) if model} | {protocol.Problem}
     ordered = sorted(models, key=lambda model: model.__name__)
     references, definitions = models_json_schema(
@@ -55,7 +55,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
         "operationId": endpoint.call.__name__,
         "responses": responses,
         "security": [] if endpoint.auth == "none" else _requirements(endpoint.auth),
-        "parameters": [*_parameters(endpoint.path), *_queried(endpoint.asks)],
+        "parameters": [*_parameters(endpoint.path), *_query_parameters(endpoint.query)],
     }
     if endpoint.takes:
         operation["requestBody"] = {
@@ -76,15 +76,15 @@ def _parameters(path: str) -> list[dict[str, Any]]:
     return []
 
 
-def _queried(asks: type[BaseModel] | None) -> list[dict[str, Any]]:
-    """The fields of a query. A field that may be left out is not sent as null."""
-    if asks is None:
+def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
+    """Describe the fields of a query. A field that may be left out is not sent as null."""
+    if query is None:
         return []
-    fields = asks.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": _sent(schema)} for name, schema in fields.items()]
+    fields = query.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": _without_null(schema)} for name, schema in fields.items()]
 
 
-def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return next((kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}), schema)
 
 

@@ -1,4 +1,4 @@
-"""Parked objects, for administrators: which there are and why; redrive and forget. Behind the admin token."""
+"""Lists, redrives and forgets parked objects. Behind the admin token."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
 from webhook.api.filters import Choice, Filter, Text
-from webhook.api.http import HttpProblem, answer, path_id, read_model, read_query
+from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.api.status import ParkedObject
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.parked import MAX_PAGE, BulkResult, ParkedObjects, ParkedQuery
 
 
-class ParkedFilter(Filter):
-    """Which parked objects."""
+class _ParkedFields(BaseModel):
+    """What parked objects are selected by, for a list and for a change alike."""
 
     pipeline: Text | None = None
     reason: Text | None = None
     prefix: Text | None = None
+    """Of the key."""
     key: Text | None = None
+
+
+class ParkedFilter(_ParkedFields, Filter):
+    """Selects the parked objects to list."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
 
-class ParkedChoice(Choice):
-    """Which parked objects something is to be done with."""
+class ParkedChoice(_ParkedFields, Choice):
+    """Selects the parked objects to redrive or forget."""
 
-    pipeline: Text | None = None
-    reason: Text | None = None
-    prefix: Text | None = None
-    key: Text | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
 
 
 class ParkedCount(BaseModel):
-    """How many objects of one pipeline are parked for one reason."""
+    """Number of objects that one pipeline has parked for one reason."""
 
     pipeline: str
     reason: str
@@ -48,54 +50,54 @@ class ParkedCount(BaseModel):
 
 
 class ParkedPage(BaseModel):
-    """Parked objects, those parked last first."""
+    """One page of parked objects, those parked last first."""
 
     objects: list[ParkedObject]
     counts: list[ParkedCount]
-    """Of all that the filter finds, most first. Only with the first page."""
+    """Of all that the filter matches, most first. Only with the first page."""
     next: str | None
     """``after`` of the next page. None: this is the last."""
 
 
 class Heard(BaseModel):
-    """What events said of the object."""
+    """The object's content, as its events describe it."""
 
     at: str
     etag: str | None
-    """None where they disagree or name none."""
+    """None where the events disagree or name none."""
     size: int | None
     modified: str | None
-    """Last-Modified of the newest content heard of or fetched."""
+    """Last-Modified of the newest content that was announced or fetched."""
 
 
 class LastResult(BaseModel):
     """The result that is in the output bucket."""
 
     etag: str
-    """Of the input that it was made from."""
+    """ETag of the input that it was made from."""
     modified: str | None
     at: str | None
 
 
 class ParkedDetails(ParkedObject):
-    """All that is known of one parked object."""
+    """One parked object with its log, its events and its last result."""
 
     lane: str
-    """Where it was given up, and where a redrive puts it: with workers, or with the checks of what is gone."""
+    """The lane that a redrive puts it in: ``work`` for workers, ``check`` for the control plane's checks."""
     faults: int
-    """The store's."""
+    """Faults of the store."""
     log: str
-    """The end of what the handler printed, its traceback included."""
+    """The end of the handler's log, its traceback included."""
     heard: Heard
     result: LastResult | None
 
 
 class Moving(BaseModel):
-    """What was done, or with ``dry_run`` would be done."""
+    """Number of objects that were moved, or with ``dry_run`` would be."""
 
     objects: int
     next: str | None
-    """``after`` of the next call. None: that was all."""
+    """``after`` of the next call. None: this was the last."""
 
 
 class ParkedApi:
@@ -106,22 +108,22 @@ class ParkedApi:
         self._auth = auth
 
     async def parked(self, request: Request) -> Response:
-        """Parked objects, newest first, and how many there are by reason."""
+        """List parked objects, newest first, and count them by reason."""
         self._auth.require(request)
-        asked = read_query(request, ParkedFilter)
-        which = ParkedQuery(**asked.filters())
-        rows = await self._objects.page(which, asked.cursor, asked.limit)
-        counts = [] if asked.after else await self._objects.counts(which)
-        return answer(
+        query = read_query(request, ParkedFilter)
+        selection = ParkedQuery(**query.filters())
+        rows = await self._objects.page(selection, query.cursor, query.limit)
+        counts = [] if query.after else await self._objects.counts(selection)
+        return json_response(
             ParkedPage(
-                objects=[ParkedObject(**_shown(row)) for row in rows],
+                objects=[ParkedObject(**_row_fields(row)) for row in rows],
                 counts=[ParkedCount(**row) for row in counts],
-                next=str(Cursor(rows[-1]["parked_at"], rows[-1]["id"])) if len(rows) == asked.limit else None,
+                next=str(Cursor(rows[-1]["parked_at"], rows[-1]["id"])) if len(rows) == query.limit else None,
             )
         )
 
     async def parked_object(self, request: Request) -> Response:
-        """All that is known of one parked object."""
+        """Show one parked object with its log, its events and its last result."""
         self._auth.require(request)
         absent = HttpProblem(
             404, "not-parked", "no object of that number is parked: it is worked again, or was forgotten"
@@ -129,29 +131,31 @@ class ParkedApi:
         row = await self._objects.one(path_id(request, absent))
         if row is None:
             raise absent
-        return answer(_details(row))
+        return json_response(_details(row))
 
     async def redrive(self, request: Request) -> Response:
-        """Work parked objects again, now, with all their attempts before them."""
+        """Make parked objects due now, with all their attempts."""
         return await self._move(request, self._objects.redrive)
 
     async def forget(self, request: Request) -> Response:
-        """Leave parked objects as they are: only a new event works them again."""
+        """End parked objects' changes without processing them: only a later event starts them again."""
         return await self._move(request, self._objects.forget)
 
     async def _move(self, request: Request, move: Callable[..., Awaitable[BulkResult]]) -> Response:
         self._auth.require(request)
-        chosen = await read_model(request, ParkedChoice)
-        which = ParkedQuery(**chosen.filters())
-        if chosen.dry_run:
-            return answer(Moving(objects=sum(row["objects"] for row in await self._objects.counts(which)), next=None))
-        moved = await move(which, chosen.cursor, chosen.limit)
-        return answer(Moving(objects=moved.objects, next=str(moved.after) if moved.after else None))
+        choice = await read_model(request, ParkedChoice)
+        selection = ParkedQuery(**choice.filters())
+        if choice.dry_run:
+            return json_response(
+                Moving(objects=sum(row["objects"] for row in await self._objects.counts(selection)), next=None)
+            )
+        moved = await move(selection, choice.cursor, choice.limit)
+        return json_response(Moving(objects=moved.objects, next=str(moved.after) if moved.after else None))
 
 
-def _shown(row: asyncpg.Record) -> dict[str, object]:
-    shown = {name: row[name] for name in ("id", "pipeline", "bucket", "key", "attempts", "reason", "message")}
-    return {**shown, "parked_at": row["parked_at"].isoformat()}
+def _row_fields(row: asyncpg.Record) -> dict[str, object]:
+    fields = {name: row[name] for name in ("id", "pipeline", "bucket", "key", "attempts", "reason", "message")}
+    return {**fields, "parked_at": row["parked_at"].isoformat()}
 
 
 def _details(row: asyncpg.Record) -> ParkedDetails:
@@ -159,7 +163,7 @@ def _details(row: asyncpg.Record) -> ParkedDetails:
     if row["done_etag"] is not None:
         result = LastResult(etag=row["done_etag"], modified=_moment(row["done_modified"]), at=_moment(row["done_at"]))
     return ParkedDetails(
-        **_shown(row),
+        **_row_fields(row),
         lane=row["lane"],
         faults=row["faults"],
         log=row["log"],

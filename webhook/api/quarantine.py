@@ -1,4 +1,4 @@
-"""Quarantine, for administrators: unreadable events, and reading them again. Behind the admin token."""
+"""Lists and replays quarantined texts: events that could not be read. Behind the admin token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
 from webhook.api.filters import Choice, Filter, Text
-from webhook.api.http import HttpProblem, answer, path_id, read_model, read_query
+from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.events import UnreadableEvent
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.ledger import ReceivedEvents
@@ -23,42 +23,44 @@ from webhook.pipelines import Pipelines
 from webhook.sources import Batch, Source
 
 
-class QuarantineFilter(Filter):
-    """Which quarantined texts."""
+class _QuarantineFields(BaseModel):
+    """What quarantined texts are selected by, for a list and for a replay alike."""
 
     source: Text | None = None
     reason: Text | None = None
     """Part of it."""
+
+
+class QuarantineFilter(_QuarantineFields, Filter):
+    """Selects the quarantined texts to list."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_SHOWN)] = 100
 
 
-class QuarantineChoice(Choice):
-    """Which quarantined texts are to be read again."""
+class QuarantineChoice(_QuarantineFields, Choice):
+    """Selects the quarantined texts to replay."""
 
-    source: Text | None = None
-    reason: Text | None = None
-    """Part of it."""
     limit: Annotated[int, Field(ge=1, le=MAX_REPLAYED)] = MAX_REPLAYED
 
 
 class QuarantinedItem(BaseModel):
-    """One text that could not be read."""
+    """One text that could not be read, without the text itself."""
 
     id: int
     source: str
     reason: str
     received_at: str
-    """When it came last."""
+    """When it was last received."""
     times: int
-    """How often it came."""
+    """How often it was received."""
     size_bytes: int
-    """Of what is kept."""
+    """Size of the part that is kept."""
     truncated: bool
     """Only the beginning is kept: it cannot be replayed."""
 
 
 class QuarantinePage(BaseModel):
-    """Quarantined texts, those that came last first."""
+    """One page of quarantined texts, those received last first."""
 
     items: list[QuarantinedItem]
     next: str | None
@@ -66,12 +68,12 @@ class QuarantinePage(BaseModel):
 
 
 class QuarantineText(QuarantinedItem):
-    """One quarantined text, as it came."""
+    """One quarantined text, as it was received."""
 
     raw: str | None
     """None where it is not UTF-8."""
     raw_base64: str | None
-    """Where it is not UTF-8."""
+    """Only where it is not UTF-8."""
 
 
 class StillRefused(BaseModel):
@@ -82,17 +84,17 @@ class StillRefused(BaseModel):
 
 
 class Replay(BaseModel):
-    """What reading again came to, or with ``dry_run`` would come to."""
+    """Result of a replay, or with ``dry_run`` what it would be."""
 
     replayed: int
     """Texts that could be read: each was received anew, and left the quarantine."""
     verdicts: dict[str, int]
-    """What became of their events. Empty with ``dry_run``."""
+    """Their events by verdict. Empty with ``dry_run``."""
     refused: list[StillRefused]
     truncated: list[int]
-    """Numbers of texts of which only the beginning was kept: nobody can read them again."""
+    """Numbers of texts of which only the beginning was kept, so that they cannot be read again."""
     next: str | None
-    """``after`` of the next call. None: that was all."""
+    """``after`` of the next call. None: this was the last."""
 
 
 class QuarantineApi:
@@ -111,19 +113,19 @@ class QuarantineApi:
         self._auth = auth
 
     async def quarantine(self, request: Request) -> Response:
-        """What could not be read, newest first."""
+        """List quarantined texts, newest first."""
         self._auth.require(request)
-        asked = read_query(request, QuarantineFilter)
-        rows = await self._texts.page(QuarantineQuery(**asked.filters()), asked.cursor, asked.limit)
-        return answer(
+        query = read_query(request, QuarantineFilter)
+        rows = await self._texts.page(QuarantineQuery(**query.filters()), query.cursor, query.limit)
+        return json_response(
             QuarantinePage(
-                items=[QuarantinedItem(**_shown(row)) for row in rows],
-                next=str(Cursor(rows[-1]["received_at"], rows[-1]["id"])) if len(rows) == asked.limit else None,
+                items=[QuarantinedItem(**_row_fields(row)) for row in rows],
+                next=str(Cursor(rows[-1]["received_at"], rows[-1]["id"])) if len(rows) == query.limit else None,
             )
         )
 
     async def quarantined(self, request: Request) -> Response:
-        """One text that could not be read, as it came."""
+        """Show one quarantined text, as it was received."""
         self._auth.require(request)
         absent = HttpProblem(
             404, "not-quarantined", "no text of that number is in quarantine: it may have been replayed"
@@ -133,22 +135,22 @@ class QuarantineApi:
             raise absent
         text = _decoded(row["raw"], whole=not row["truncated"])
         encoded = base64.b64encode(row["raw"]).decode() if text is None else None
-        return answer(QuarantineText(**_shown(row), raw=text, raw_base64=encoded))
+        return json_response(QuarantineText(**_row_fields(row), raw=text, raw_base64=encoded))
 
     async def replay(self, request: Request) -> Response:
         """Read quarantined texts again, with the sources as they are now."""
         self._auth.require(request)
-        chosen = await read_model(request, QuarantineChoice)
-        found = await self._texts.replay(
-            QuarantineQuery(**chosen.filters()), self._read, chosen.cursor, chosen.limit, dry_run=chosen.dry_run
+        choice = await read_model(request, QuarantineChoice)
+        replayed = await self._texts.replay(
+            QuarantineQuery(**choice.filters()), self._read, choice.cursor, choice.limit, dry_run=choice.dry_run
         )
-        return answer(
+        return json_response(
             Replay(
-                replayed=len(found.read),
-                verdicts={verdict.value: events for verdict, events in found.verdicts.items()},
-                refused=[StillRefused(id=id, reason=reason) for id, reason in found.refused.items()],
-                truncated=found.truncated,
-                next=str(found.after) if found.after else None,
+                replayed=len(replayed.read),
+                verdicts={verdict.value: events for verdict, events in replayed.verdicts.items()},
+                refused=[StillRefused(id=id, reason=reason) for id, reason in replayed.refused.items()],
+                truncated=replayed.truncated,
+                next=str(replayed.after) if replayed.after else None,
             )
         )
 
@@ -161,13 +163,13 @@ class QuarantineApi:
         return self._pipelines.route(Batch([reader.event(raw)]))
 
 
-def _shown(row: asyncpg.Record) -> dict[str, object]:
-    shown = {name: row[name] for name in ("id", "source", "reason", "times", "size_bytes", "truncated")}
-    return {**shown, "received_at": row["received_at"].isoformat()}
+def _row_fields(row: asyncpg.Record) -> dict[str, object]:
+    fields = {name: row[name] for name in ("id", "source", "reason", "times", "size_bytes", "truncated")}
+    return {**fields, "received_at": row["received_at"].isoformat()}
 
 
 def _decoded(raw: bytes, *, whole: bool) -> str | None:
-    """The text, or None where it is no UTF-8. One that was cut may end within a character."""
+    """Decode a text; None where it is no UTF-8. One that was cut may end within a character."""
     try:
         return codecs.getincrementaldecoder("utf-8")().decode(raw, final=whole)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The table of all endpoints: the routes and the published OpenAPI (``webhook.api.openapi``) are both made from it."""
+"""Routes requests by the table of all endpoints. The OpenAPI document is made from it too (``webhook.api.openapi``)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Auth = Literal["none", "webhook", "once", "worker", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method on one path."""
+    """One method on one path: what it takes and gives, and the problems that it may answer."""
 
     method: str
     path: str
@@ -45,12 +45,11 @@ class Endpoint:
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
     status: int = 200
-    asks: type[BaseModel] | None = None
-    """Its query."""
+    query: type[BaseModel] | None = None
 
     @property
     def summary(self) -> str:
-        """First line of the endpoint's docstring."""
+        """First line of the endpoint's docstring, for the OpenAPI document."""
         return (self.call.__doc__ or "").partition("\n")[0]
 
 
@@ -63,7 +62,7 @@ def endpoints(
     quarantine: QuarantineApi,
     sweeps: SweepApi,
 ) -> list[Endpoint]:
-    """The table."""
+    """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     body = (401, 408, 413, 422, 503)
@@ -93,21 +92,21 @@ def endpoints(
             InvitationRequest, Invitation, 201,
         ),
         Endpoint(
-            "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, asks=ParkedFilter,
+            "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,
         ),
         Endpoint("GET", "/v1/parked/{id}", parked.parked_object, "admin", shown, gives=ParkedDetails),
         Endpoint("POST", "/v1/parked/redrive", parked.redrive, "admin", changed, ParkedChoice, Moving),
         Endpoint("POST", "/v1/parked/forget", parked.forget, "admin", changed, ParkedChoice, Moving),
         Endpoint(
             "GET", "/v1/quarantine", quarantine.quarantine, "admin", listed,
-            gives=QuarantinePage, asks=QuarantineFilter,
+            gives=QuarantinePage, query=QuarantineFilter,
         ),
         Endpoint("GET", "/v1/quarantine/{id}", quarantine.quarantined, "admin", shown, gives=QuarantineText),
         Endpoint("POST", "/v1/quarantine/replay", quarantine.replay, "admin", changed, QuarantineChoice, Replay),
         Endpoint(
             "POST", "/v1/sweeps", sweeps.order_sweeps, "admin", (*changed, 404), SweepRequest, SweepPage, 201,
         ),
-        Endpoint("GET", "/v1/sweeps", sweeps.list_sweeps, "admin", listed, gives=SweepPage, asks=SweepFilter),
+        Endpoint("GET", "/v1/sweeps", sweeps.list_sweeps, "admin", listed, gives=SweepPage, query=SweepFilter),
         Endpoint("GET", "/v1/sweeps/{id}", sweeps.show_sweep, "admin", shown, gives=SweepStatus),
         Endpoint("DELETE", "/v1/sweeps/{id}", sweeps.cancel_sweep, "admin", shown, gives=SweepStatus),
         Endpoint("GET", "/healthz", health.alive, "none"),
@@ -118,7 +117,7 @@ def endpoints(
 
 
 class Application:
-    """The table as an ASGI application. An exception that ends a request becomes its response here, in one place.
+    """Serves the table as an ASGI application, and turns an exception that ends a request into its response.
 
     Starlette's routing without its application: the three layers of exception handling of the latter cost a third of a
     small notification's time.

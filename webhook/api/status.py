@@ -1,4 +1,4 @@
-"""Status of pipelines and pools, and invitations for workers started by hand. Behind the admin token."""
+"""Reports the status of pipelines and pools, and invites workers that people start. Behind the admin token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
-from webhook.api.http import HttpProblem, answer, read_model
+from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.config import Config
 from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger.fleet import LedgerFleet
@@ -23,37 +23,37 @@ _PARKED_SHOWN = 20
 
 
 class PipelineStatus(BaseModel):
-    """One pipeline."""
+    """Counts of one pipeline's events, changes and objects."""
 
     events: dict[str, int] = {}
-    """By verdict, and ``received``."""
+    """Events by verdict, and ``received``."""
     changes: dict[str, int] = {}
     """Accepted changes that ended, by how."""
     objects: dict[str, int] = {}
-    """By state."""
+    """Objects by state."""
     swept: dict[str, int] = {}
-    """What sweeps listed and found."""
+    """Objects that sweeps listed, by result."""
     oldest_due_seconds: float = 0
     refused: str = ""
     """Why no work is handed out and what to do, where the output's store does not honour conditions."""
 
     def counters(self, name: str) -> dict[str, int]:
-        """Where a counter of the ledger belongs."""
+        """The mapping that a counter of the ledger belongs to."""
         if name in COUNTED:
             return self.swept
         return self.changes if name in CHANGES else self.events
 
 
 class PoolStatus(BaseModel):
-    """One pool."""
+    """Counts of one pool's machines, and whether it mints."""
 
     limit: int
     machines: dict[str, int] = {}
-    """Not gone, by state."""
+    """Machines that are not gone, by state."""
     minted: int = 0
-    """Ever."""
+    """Machines ever minted."""
     slain: int = 0
-    """Of these."""
+    """Minted machines that are gone."""
     breaker: str = "closed"
     """``closed``; ``open``: nothing is minted after failed starts; ``probing``: one machine at a time."""
     frozen: bool = False
@@ -65,7 +65,7 @@ class PoolStatus(BaseModel):
 
 
 class ProviderStatus(BaseModel):
-    """One provider."""
+    """How one provider's lists of machines go."""
 
     list_failures: int
     """Lists of machines that failed, ever."""
@@ -76,7 +76,7 @@ class ProviderStatus(BaseModel):
 
 
 class ParkedObject(BaseModel):
-    """An object that was given up."""
+    """An object that failed for good or too often."""
 
     id: int
     pipeline: str
@@ -89,7 +89,7 @@ class ParkedObject(BaseModel):
 
 
 class Status(BaseModel):
-    """How things stand."""
+    """State of the whole installation."""
 
     pipelines: dict[str, PipelineStatus]
     unrouted: dict[str, int]
@@ -97,28 +97,28 @@ class Status(BaseModel):
     pools: dict[str, PoolStatus]
     providers: dict[str, ProviderStatus]
     parked: list[ParkedObject]
-    """The newest twenty."""
+    """The twenty that were parked last."""
     quarantined: int
-    """Texts that could not be read and are kept."""
+    """Number of quarantined texts."""
     unaccounted: dict[str, int]
-    """Events and changes that are nowhere: 0, or there is a bug."""
+    """Events and changes that the counters cannot account for: 0, or there is a bug."""
 
 
 class InvitationRequest(BaseModel):
-    """Ask for a token for one worker."""
+    """Requests a one-time token for one worker."""
 
     pool: Annotated[str, Field(max_length=24)]
 
 
 class Invitation(BaseModel):
-    """With this in its environment as ``YURT_TOKEN``, one worker may join."""
+    """One-time token with which one worker may join, as ``YURT_TOKEN`` in its environment."""
 
     label: str
     token: Annotated[str, Field(repr=False)]
 
 
 class StatusApi:
-    """Endpoints for people."""
+    """Endpoints for status and invitations."""
 
     def __init__(
         self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, auth: AdminAuth
@@ -130,9 +130,9 @@ class StatusApi:
         self._auth = auth
 
     async def status(self, request: Request) -> Response:
-        """How things stand."""
+        """Report the state of pipelines, pools and providers."""
         self._auth.require(request)
-        return answer(
+        return json_response(
             Status(
                 pipelines=await self._pipelines(),
                 unrouted=await self._unrouted(),
@@ -145,54 +145,54 @@ class StatusApi:
         )
 
     async def invite(self, request: Request) -> Response:
-        """A one-time token for a worker that is started by hand."""
+        """Issue a one-time token for a worker that a person starts."""
         self._auth.require(request)
-        asked = await read_model(request, InvitationRequest)
-        pool = self._config.pools.get(asked.pool)
+        invitation = await read_model(request, InvitationRequest)
+        pool = self._config.pools.get(invitation.pool)
         if pool is None:
             raise HttpProblem(
-                404, "unknown-pool", f"there is no pool {asked.pool!r}; there are: {', '.join(self._config.pools)}"
+                404, "unknown-pool", f"there is no pool {invitation.pool!r}; there are: {', '.join(self._config.pools)}"
             )
-        intent = await self._fleet.intend(asked.pool, MANUAL, pool.limit)
+        intent = await self._fleet.intend(invitation.pool, MANUAL, pool.limit)
         if intent is None:
             raise HttpProblem(
                 409, "pool-full", f"the pool has {pool.limit} machines, its limit, those that boot included"
             )
-        return answer(Invitation(label=intent.label, token=intent.token), 201)
+        return json_response(Invitation(label=intent.label, token=intent.token), 201)
 
     async def _pipelines(self) -> dict[str, PipelineStatus]:
-        found = {
+        pipelines = {
             name: PipelineStatus(refused=self._conditions.refusal(pipeline))
             for name, pipeline in self._config.pipelines.items()
         }
         for row in await self._ledger.fetch("totals"):
             if row["pipeline"] is not None:
-                status = found.setdefault(row["pipeline"], PipelineStatus())
+                status = pipelines.setdefault(row["pipeline"], PipelineStatus())
                 status.counters(row["name"])[row["name"]] = row["value"]
         for row in await self._ledger.fetch("standing"):
-            found.setdefault(row["pipeline"], PipelineStatus()).objects[row["state"]] = row["objects"]
+            pipelines.setdefault(row["pipeline"], PipelineStatus()).objects[row["state"]] = row["objects"]
         for row in await self._ledger.fetch("oldest"):
             # A pipeline that was moved to another bucket has a row for each.
-            status = found.setdefault(row["pipeline"], PipelineStatus())
+            status = pipelines.setdefault(row["pipeline"], PipelineStatus())
             status.oldest_due_seconds = max(status.oldest_due_seconds, row["seconds"])
-        return found
+        return pipelines
 
     async def _unrouted(self) -> dict[str, int]:
         return {row["name"]: row["value"] for row in await self._ledger.fetch("totals") if row["pipeline"] is None}
 
     async def _pools(self) -> dict[str, PoolStatus]:
-        found = {name: PoolStatus(limit=pool.limit) for name, pool in self._config.pools.items()}
+        pools = {name: PoolStatus(limit=pool.limit) for name, pool in self._config.pools.items()}
         for row in await self._ledger.fetch("workers_standing"):
-            found.setdefault(row["pool"], PoolStatus(limit=0)).machines[row["state"]] = row["machines"]
+            pools.setdefault(row["pool"], PoolStatus(limit=0)).machines[row["state"]] = row["machines"]
         for row in await self._ledger.fetch("minted_ever"):
-            status = found.setdefault(row["pool"], PoolStatus(limit=0))
+            status = pools.setdefault(row["pool"], PoolStatus(limit=0))
             status.minted, status.slain = row["minted"], row["slain"]
         for row in await self._ledger.fetch("pool_reports"):
-            if row["pool"] in found:
-                status = found[row["pool"]]
+            if row["pool"] in pools:
+                status = pools[row["pool"]]
                 status.breaker, status.frozen = row["breaker"], row["frozen"]
                 status.failed_starts, status.last_failure = row["failed_starts"], row["last_failure"]
-        return found
+        return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:
         rows = await self._ledger.fetch("provider_reports")
@@ -207,7 +207,7 @@ class StatusApi:
                 key=row["key"],
                 attempts=row["attempts"],
                 parked_at=row["parked_at"].isoformat(),
-                **_why(row["error"]),
+                **_error_fields(row["error"]),
             )
             for row in await self._ledger.fetch("parked", _PARKED_SHOWN)
         ]
@@ -221,6 +221,6 @@ class StatusApi:
         return dict(row)
 
 
-def _why(error: str | None) -> dict[str, str]:
-    said = json.loads(error or "{}")
-    return {"reason": said.get("reason", ""), "message": said.get("message", "")}
+def _error_fields(error: str | None) -> dict[str, str]:
+    fields = json.loads(error or "{}")
+    return {"reason": fields.get("reason", ""), "message": fields.get("message", "")}

@@ -1,4 +1,4 @@
-"""Sweeps, for administrators: order, watch and cancel them. Behind the admin token."""
+"""Orders, shows and cancels sweeps. Behind the admin token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
-from webhook.api.http import HttpProblem, answer, path_id, read_model, read_query
+from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.config import SweepSettings as Settings
 from webhook.events import utc
 from webhook.ledger.sweeps import Sweep, SweepKind, SweepOrder, Sweeps, SweepStage, SweepState
@@ -22,7 +22,7 @@ _MOST_ORDERED = 1000
 Prefix = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
 
 
-def _written(moment: datetime) -> datetime:
+def _in_utc(moment: datetime) -> datetime:
     try:
         return utc(moment)
     except OverflowError as error:
@@ -30,24 +30,24 @@ def _written(moment: datetime) -> datetime:
 
 
 class SweepRequest(BaseModel):
-    """Ask for sweeps: one for each pipeline and prefix."""
+    """Orders sweeps: one for each pipeline and prefix."""
 
     model_config = ConfigDict(extra="forbid")
 
     pipelines: Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=1000)] = []
     """Names; all where empty."""
     prefixes: Annotated[list[Prefix], Field(max_length=1000)] = []
-    """Whole beginnings of keys, the pipeline's own prefix with them; that alone where empty."""
+    """Prefixes of keys, each including the pipeline's own; that alone where empty."""
     kind: SweepKind = "backfill"
-    since: Annotated[AwareDatetime, AfterValidator(_written)] | None = None
-    """Only what was written after that."""
+    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    """Only objects that were written after that."""
     pages_per_second: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
     """0: as fast as it goes. By default as configured."""
     dry_run: bool = False
 
 
 class SweepStatus(BaseModel):
-    """One sweep."""
+    """Progress and counts of one sweep."""
 
     id: int
     pipeline: str
@@ -59,20 +59,20 @@ class SweepStatus(BaseModel):
     state: SweepState
     stage: SweepStage
     cursor: str
-    """The last key that is done."""
+    """The last key that was compared."""
     pages: int
     listed: int
     known: int
     found: int
-    """Recorded as work; with ``dry_run``, what would be. The same for those below."""
+    """Recorded as work; with ``dry_run``, what would be. The same for the counts below."""
     adopted: int
     missing: int
     orphaned: int
     removed: int
     failures: int
-    """In a row."""
+    """Failed pages in a row."""
     error: str
-    """The last one's."""
+    """Message of the last failure."""
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -85,7 +85,7 @@ class SweepPage(BaseModel):
 
 
 class SweepFilter(BaseModel):
-    """Which sweeps."""
+    """Selects the sweeps to list."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -104,49 +104,49 @@ class SweepApi:
         self._auth = auth
 
     async def order_sweeps(self, request: Request) -> Response:
-        """Have buckets listed and compared with the ledger: one sweep for each pipeline and prefix."""
+        """Order sweeps, which compare buckets with the ledger: one for each pipeline and prefix."""
         self._auth.require(request)
-        asked = await read_model(request, SweepRequest)
-        orders = list(self._orders(asked))
+        sweep_request = await read_model(request, SweepRequest)
+        orders = list(self._orders(sweep_request))
         if len(orders) > _MOST_ORDERED:
             raise HttpProblem(
                 422, "too-many", f"these are {len(orders)} sweeps; {_MOST_ORDERED} can be ordered at once"
             )
-        return answer(SweepPage(sweeps=[self._shown(await self._sweeps.order(order)) for order in orders]), 201)
+        return json_response(SweepPage(sweeps=[self._status(await self._sweeps.order(order)) for order in orders]), 201)
 
     async def list_sweeps(self, request: Request) -> Response:
-        """Sweeps, the newest first."""
+        """List sweeps, the newest first."""
         self._auth.require(request)
-        asked = read_query(request, SweepFilter)
-        return answer(
-            SweepPage(sweeps=[self._shown(it) for it in await self._sweeps.newest(asked.before, asked.limit)])
+        query = read_query(request, SweepFilter)
+        return json_response(
+            SweepPage(sweeps=[self._status(sweep) for sweep in await self._sweeps.newest(query.before, query.limit)])
         )
 
     async def show_sweep(self, request: Request) -> Response:
-        """One sweep."""
+        """Show one sweep."""
         self._auth.require(request)
-        return self._answer(await self._sweeps.get(path_id(request, _none())))
+        return self._response(await self._sweeps.get(path_id(request, _no_such_sweep())))
 
     async def cancel_sweep(self, request: Request) -> Response:
-        """End a sweep where it is; what it has recorded stays. One that is over is left as it is."""
+        """Cancel a sweep; what it has recorded stays. One that has ended is left as it is."""
         self._auth.require(request)
-        id = path_id(request, _none())
-        return self._answer(await self._sweeps.cancel(id) or await self._sweeps.get(id))
+        id = path_id(request, _no_such_sweep())
+        return self._response(await self._sweeps.cancel(id) or await self._sweeps.get(id))
 
-    def _answer(self, sweep: Sweep | None) -> Response:
+    def _response(self, sweep: Sweep | None) -> Response:
         if sweep is None:
-            raise _none()
-        return answer(self._shown(sweep))
+            raise _no_such_sweep()
+        return json_response(self._status(sweep))
 
-    def _orders(self, asked: SweepRequest) -> Iterator[SweepOrder]:
+    def _orders(self, request: SweepRequest) -> Iterator[SweepOrder]:
         known = {name: number for number, (name, _) in self._pipelines.by_id.items()}
-        for name in dict.fromkeys(asked.pipelines or known):
+        for name in dict.fromkeys(request.pipelines or known):
             if name not in known:
                 there = ", ".join(known)
                 raise HttpProblem(404, "unknown-pipeline", f"there is no pipeline {name!r}; there are: {there}")
-            for prefix in self._prefixes(known[name], asked.prefixes):
-                rate = self._settings.pages_per_second if asked.pages_per_second is None else asked.pages_per_second
-                yield SweepOrder(known[name], asked.kind, prefix, asked.since, asked.dry_run, rate)
+            for prefix in self._prefixes(known[name], request.prefixes):
+                rate = self._settings.pages_per_second if request.pages_per_second is None else request.pages_per_second
+                yield SweepOrder(known[name], request.kind, prefix, request.since, request.dry_run, rate)
 
     def _prefixes(self, pipeline_id: int, prefixes: list[str]) -> list[str]:
         name, pipeline = self._pipelines.by_id[pipeline_id]
@@ -156,10 +156,10 @@ class SweepApi:
                     422, "outside", f"{prefix!r} lies outside of what {name!r} watches: {pipeline.input.prefix!r}"
                 )
         chosen = sorted(set(prefixes or [pipeline.input.prefix]))
-        # What another one holds is not listed twice.
-        return [it for it in chosen if not any(it != other and it.startswith(other) for other in chosen)]
+        # A prefix within another one would be listed twice.
+        return [own for own in chosen if not any(own != other and own.startswith(other) for other in chosen)]
 
-    def _shown(self, sweep: Sweep) -> SweepStatus:
+    def _status(self, sweep: Sweep) -> SweepStatus:
         order, tally = sweep.order, sweep.tally
         return SweepStatus(
             id=sweep.id, pipeline=self._pipelines.name_of(order.pipeline_id), kind=order.kind,
@@ -172,7 +172,7 @@ class SweepApi:
         )  # fmt: skip
 
 
-def _none() -> HttpProblem:
+def _no_such_sweep() -> HttpProblem:
     return HttpProblem(404, "unknown-sweep", "there is no sweep of that number: it may have been pruned")
 
 

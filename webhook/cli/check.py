@@ -46,6 +46,6 @@ def command(config_path: Path, state: Path) -> None:
 
 def _print(console: Console, finding: Finding) -> None:
     mark, style = _MARKS[finding.level]
-    console.print(Text.assemble((mark, style), " ", (finding.subject, "bold"), ": ", finding.said))
+    console.print(Text.assemble((mark, style), " ", (finding.subject, "bold"), ": ", finding.message))
     if finding.advice:
         console.print(Text(f"    {finding.advice}", style=style))

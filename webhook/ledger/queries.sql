@@ -400,35 +400,33 @@ group by 1;
 -- Whether the ledger answers and has its schema.
 select 1 from schema_version limit 1;
 
--- name: parked_page
--- Parked objects that a person asks for, newest first, after the last one of the page before.
-select o.id, p.name as pipeline, p.bucket, o.key, o.attempts, o.due_at as parked_at,
-       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message
-from objects as o join pipelines as p on p.id = o.pipeline_id
-where o.state = 'parked'
+-- fragment: parked_filter
+-- The parked objects o, of pipelines p, that an administrator's filter matches: pipeline, reason, prefix, key, seconds
+-- parked for at least and at most, numbers. A filter that is null matches all.
+o.state = 'parked'
   and ($1::text is null or p.name = $1)
   and ($2::text is null or coalesce(o.error ->> 'reason', '') = $2)
   and ($3::text is null or starts_with(o.key, $3))
   and ($4::text is null or o.key = $4)
   and ($5::float8 is null or o.due_at <= (select yurt_now()) - make_interval(secs => $5))
   and ($6::float8 is null or o.due_at >= (select yurt_now()) - make_interval(secs => $6))
-  and ($7::bigint[] is null or o.id = any ($7))
+  and ($7::bigint[] is null or o.id = any ($7));
+
+-- name: parked_page
+-- Parked objects that a filter matches, newest first, after the last one of the page before.
+select o.id, p.name as pipeline, p.bucket, o.key, o.attempts, o.due_at as parked_at,
+       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message
+from objects as o join pipelines as p on p.id = o.pipeline_id
+where {{parked_filter}}
   and (o.due_at, o.id) < (coalesce($8::timestamptz, 'infinity'), coalesce($9::bigint, 9223372036854775807))
 order by o.due_at desc, o.id desc
 limit $10;
 
 -- name: parked_counts
--- How many parked objects the same filter finds, by pipeline and reason, most first.
+-- How many parked objects a filter matches, by pipeline and reason, most first.
 select p.name as pipeline, coalesce(o.error ->> 'reason', '') as reason, count(*) as objects
 from objects as o join pipelines as p on p.id = o.pipeline_id
-where o.state = 'parked'
-  and ($1::text is null or p.name = $1)
-  and ($2::text is null or coalesce(o.error ->> 'reason', '') = $2)
-  and ($3::text is null or starts_with(o.key, $3))
-  and ($4::text is null or o.key = $4)
-  and ($5::float8 is null or o.due_at <= (select yurt_now()) - make_interval(secs => $5))
-  and ($6::float8 is null or o.due_at >= (select yurt_now()) - make_interval(secs => $6))
-  and ($7::bigint[] is null or o.id = any ($7))
+where {{parked_filter}}
 group by 1, 2
 order by 3 desc, 1, 2;
 

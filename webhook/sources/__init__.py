@@ -1,4 +1,4 @@
-"""One file a store: a notification request becomes events and quarantine.
+"""Parses notifications into events and quarantined texts: one module for each kind of store.
 
 A source never refuses a whole batch for one bad event: what it cannot read goes to quarantine with its raw text and a
 reason, and the rest goes on. Only a body that is not the source's envelope at all is refused.
@@ -15,42 +15,42 @@ import msgspec
 from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, ObjectEvent, Quarantined, UnreadableEvent
 
 MAX_EVENTS = 10_000
-"""Events in one request. A body of 8 MiB holds about 40,000 of the shortest: who sends so many is misconfigured."""
+"""Most events in one request. A body of 8 MiB holds about 40,000 of the shortest, but no store sends so many."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding may raise: not this JSON, not UTF-8, nested too deeply."""
+"""Errors of decoding: not this JSON, not UTF-8, nested too deeply."""
 _DOTS = frozenset({".", ".."})
 
 
 class MalformedBody(Exception):
-    """The body is not what this source sends. Nothing of it was taken."""
+    """The body is not what this source sends. None of its events was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one request said."""
+    """The events of one request, and its texts that could not be read."""
 
     events: list[ObjectEvent] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
 
 
 class Source(Protocol):
-    """Reads one store's notifications."""
+    """Parses one kind of store's notifications."""
 
     name: str
     secret_in_url: bool
     """Whether a secret may come as the query parameter ``token``: some stores cannot send a header."""
 
     def parse(self, body: bytes) -> Batch:
-        """Turn a request body into events and quarantine. Raises MalformedBody, and nothing else whatever comes."""
+        """Parse a request body into events and quarantine. Raises MalformedBody, for any bytes nothing else."""
         ...
 
     def event(self, raw: bytes) -> ObjectEvent:
-        """Read one event, of whose text quarantine holds ``raw``. Raises BadEvent, and nothing else whatever it is."""
+        """Parse one event, whose text quarantine keeps. Raises UnreadableEvent, for any bytes nothing else."""
         ...
 
 
 def read_all(source: Source, raws: Iterable[bytes]) -> Batch:
-    """Read each event by itself: one that cannot be read never spoils another."""
+    """Parse each event by itself: one that cannot be read never spoils another."""
     batch = Batch()
     for raw in raws:
         try:
@@ -61,20 +61,20 @@ def read_all(source: Source, raws: Iterable[bytes]) -> Batch:
 
 
 def checked_number(events: Sized) -> None:
-    """Raises MalformedBody where one request has more events than any store sends."""
+    """Check the number of events in one request. Raises MalformedBody where no store sends so many."""
     if len(events) > MAX_EVENTS:
         raise MalformedBody(f"{len(events)} events in one request; at most {MAX_EVENTS}")
 
 
 def checked_bucket(name: str) -> str:
-    """The bucket's name, if it can be one. Raises BadEvent."""
+    """Return the bucket's name if it can be one. Raises UnreadableEvent."""
     if not 1 <= len(name) <= 255 or not name.isprintable():
         raise UnreadableEvent("the bucket's name is empty, too long or holds control characters")
     return name
 
 
 def checked_key(key: str) -> str:
-    """The key, if an object can have it and a path can be made of it. Raises BadEvent."""
+    """Return the key if an object can have it and a path can be made of it. Raises UnreadableEvent."""
     if not key:
         raise UnreadableEvent("the key is empty")
     if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
@@ -88,14 +88,14 @@ def checked_key(key: str) -> str:
 
 
 def checked_size(size: int | None) -> int | None:
-    """The size in bytes, if it is one. Raises BadEvent."""
+    """Return the size in bytes if it is one. Raises UnreadableEvent."""
     if size is not None and not 0 <= size <= MAX_SIZE_BYTES:
         raise UnreadableEvent("the size is negative or has more than 63 bits")
     return size
 
 
 def checked_etag(etag: str | None) -> str | None:
-    """The ETag without its quotes; None where the event has none. Raises BadEvent."""
+    """Return the ETag without its quotes; None where the event has none. Raises UnreadableEvent."""
     if not etag:
         return None
     if len(etag) > MAX_ETAG_CHARACTERS or not etag.isprintable():

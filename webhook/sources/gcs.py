@@ -1,4 +1,4 @@
-"""Google Cloud Storage notifications, as Pub/Sub pushes them: ``{"message": {"attributes": {…}, "data": …}}``.
+"""Parses Google Cloud Storage notifications as Pub/Sub pushes them: ``{"message": {"attributes": {…}, "data": …}}``.
 
 One event a request. The attributes say what happened to which generation of which object; ``data`` holds the object's
 metadata in base64, where the notification's payload format is ``JSON_API_V1``. A generation is one content of a key
@@ -31,7 +31,7 @@ NAME: Final = "gcs"
 
 _MD5_BYTES = 16
 _LAST = 2**64 - 1
-"""In place of a metageneration: a generation's removal comes after all changes of its metadata."""
+"""Takes the place of a removal's metageneration: it comes after all changes of the generation's metadata."""
 
 _KINDS = {
     "OBJECT_FINALIZE": EventKind.CREATED,
@@ -55,7 +55,7 @@ class _GcsEnvelope(msgspec.Struct):
 
 
 class _Metadata(msgspec.Struct):
-    """What is used of an object resource of the JSON API. Its 64-bit numbers are texts."""
+    """Fields of the JSON API's object resource that are used. Its 64-bit numbers are texts."""
 
     size: int | str | None = None
     metageneration: int | str | None = None
@@ -71,13 +71,13 @@ _is_number = re.compile(r"[0-9]{1,19}").fullmatch
 
 
 class Gcs:
-    """Reads what Pub/Sub pushes of Google Cloud Storage."""
+    """Parses pushes of Pub/Sub."""
 
     name = NAME
     secret_in_url = True
 
     def parse(self, body: bytes) -> Batch:
-        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        """Parse a request body into events and quarantine. Raises MalformedBody."""
         try:
             text = body.decode()
             try:
@@ -90,7 +90,7 @@ class Gcs:
         return read_all(self, [body])
 
     def event(self, raw: bytes) -> ObjectEvent:
-        """Read the message of one push. Raises BadEvent."""
+        """Parse the message of one push. Raises UnreadableEvent."""
         try:
             message = _decode_push(raw).message
             return _event(message.attributes, _metadata(message))
@@ -99,7 +99,7 @@ class Gcs:
 
 
 def _metadata(message: _PubSubMessage) -> _Metadata:
-    """What comes with the attributes; nothing where the notification has no payload. Raises BadEvent, DecodeError."""
+    """The metadata in the message's payload; empty where it has none. Raises UnreadableEvent, DecodeError."""
     if message.attributes.get("payloadFormat") != "JSON_API_V1" or not message.data:
         return _Metadata()
     return _decode_metadata(_unbase64("data", message.data))
@@ -127,14 +127,13 @@ def _kind(name: str, attributes: dict[str, str]) -> EventKind:
     except KeyError:
         raise UnreadableEvent(f"unknown eventType {name[:100]!r}") from None
     if kind is EventKind.REMOVED and attributes.get("overwrittenByGeneration"):
-        return (
-            EventKind.IRRELEVANT
-        )  # only the older content went, to make room for the newer one, which has its own event
+        # Only older content was removed, to make room for newer content, which has an event of its own.
+        return EventKind.IRRELEVANT
     return kind
 
 
 def _order(kind: EventKind, generation: int | None, metageneration: int | None) -> EventOrder | None:
-    """Generation first, then metageneration. A new generation's first is 1, also where nothing says so."""
+    """Generation first, then metageneration. A new generation's first one is 1, also where the payload is missing."""
     if generation is None:
         return None
     second = _LAST if kind is EventKind.REMOVED else metageneration or 1
@@ -170,7 +169,7 @@ def _unbase64(name: str, text: str) -> bytes:
 
 
 def _checked_number(name: str, number: int | str | None) -> int | None:
-    """A number of at most 63 bits, which is mostly written as text. Raises BadEvent."""
+    """A number of at most 63 bits, which is mostly written as text. Raises UnreadableEvent."""
     if isinstance(number, str):
         if not _is_number(number):
             raise UnreadableEvent(f"the {name} is no number")

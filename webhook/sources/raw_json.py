@@ -1,8 +1,8 @@
-"""The text of parts of a JSON document, just as it was sent.
+"""Splits a JSON document into the texts of its parts, byte for byte as they were sent.
 
 For documents that are JSON only by a forgiving reading (half a surrogate pair, NaN, numbers of any length): they are
 taken apart without being understood, so that only the part that cannot be read is refused. It ends early where there
-are more parts than can be good: reading on would hold up everybody else.
+are more parts than a notification has: splitting further would delay all other requests.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import json
 import re
 
 MAX_MEMBERS = 100
-"""Of an object. No notification's envelope has as many."""
+"""Most members of an object. No notification's envelope has as many."""
 
 _skip = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).raw_decode
-"""Numbers stay text: nobody looks at them, and a long one takes long to turn into a number."""
+"""Finds the end of a value. Numbers stay text: they are not used, and a long one takes long to convert."""
 _blank = re.compile(r"[ \t\n\r]*").match
 
 
 def members(text: str) -> dict[str, str]:
-    """The text of each value of an object, by its name; of equal names the last.
+    """Return the text of each value of an object, by its name; of equal names the last.
 
     Raises:
         ValueError: it is no object, or has more members than an envelope.
         RecursionError: it is nested too deeply.
 
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     position, count = _opened(text, "{"), 0
     while position is not None:
         name, end = _skip(text, position)
@@ -34,33 +34,33 @@ def members(text: str) -> dict[str, str]:
             raise ValueError(f"there is no name at {position}")
         start = _after(text, _expected(text, end, ":"))
         _, end = _skip(text, start)
-        found[name] = text[start:end]
+        values[name] = text[start:end]
         count += 1
         if count > MAX_MEMBERS:
             raise ValueError(f"more than {MAX_MEMBERS} members")
         position = _next(text, end, "}")
-    return found
+    return values
 
 
 def elements(text: str, most: int) -> list[str]:
-    """The text of each element of an array, up to one more than ``most``. Raises as ``members``."""
-    found: list[str] = []
+    """Return the text of each element of an array, up to one more than ``most``. Raises as ``members``."""
+    parts: list[str] = []
     position = _opened(text, "[")
-    while position is not None and len(found) <= most:
+    while position is not None and len(parts) <= most:
         _, end = _skip(text, position)
-        found.append(text[position:end])
+        parts.append(text[position:end])
         position = _next(text, end, "]")
-    return found
+    return parts
 
 
 def _after(text: str, position: int) -> int:
-    """Where what is not blank goes on."""
+    """The position of the next character that is not blank."""
     match = _blank(text, position)
     return match.end() if match else position
 
 
 def _expected(text: str, position: int, character: str) -> int:
-    """Where it goes on behind a character that has to come. Raises ValueError."""
+    """The position behind a character that has to come next. Raises ValueError."""
     place = _after(text, position)
     if text[place : place + 1] != character:
         raise ValueError(f"{character} is missing at {place}")
@@ -68,7 +68,7 @@ def _expected(text: str, position: int, character: str) -> int:
 
 
 def _opened(text: str, bracket: str) -> int | None:
-    """Where the first part begins; None where there is none."""
+    """The position of the first part; None where there is none."""
     start = _after(text, _expected(text, 0, bracket))
     closing = {"{": "}", "[": "]"}[bracket]
     if text[start : start + 1] != closing:
@@ -78,7 +78,7 @@ def _opened(text: str, bracket: str) -> int | None:
 
 
 def _next(text: str, end: int, closing: str) -> int | None:
-    """Where the next part begins; None where that was the last."""
+    """The position of the next part; None where that was the last."""
     position = _after(text, end)
     if text[position : position + 1] == closing:
         _check_end(text, position)

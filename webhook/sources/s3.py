@@ -1,8 +1,8 @@
-"""S3 notifications, as AWS, MinIO and Ceph send them: ``{"Records": [{"eventName": "ObjectCreated:Put", …}]}``.
+"""Parses S3 notifications of AWS, MinIO and Ceph: ``{"Records": [{"eventName": "ObjectCreated:Put", …}]}``.
 
-Also what Amazon EventBridge makes of them, one event a request: ``{"detail-type": "Object Created", "detail": {…}}``.
+Also events of Amazon EventBridge, one a request: ``{"detail-type": "Object Created", "detail": {…}}``.
 
-They look alike and are not. Who sent a record (``eventSource``) decides how its key is encoded and what its
+They look alike and are not. The sender of a record (``eventSource``) decides how its key is encoded and what its
 ``sequencer`` means; each such reading is a ``_Dialect`` below. A sequencer is only about order: one that cannot be read
 leaves a hint without order, which is fetched. ``eventTime`` is never order.
 """
@@ -44,7 +44,7 @@ AHEAD_SECONDS = 60
 One from the far future would make everything that comes after it look old.
 """
 _TEXT_CHARACTERS = 1024
-"""Of a sequencer, a version's id, and whatever else only tells events apart."""
+"""Longest sequencer, id of a version, or other text that only tells events apart."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS = 10**9
@@ -100,13 +100,13 @@ class _Bridged(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    """Any event; what is empty is not there."""
+    """Tells an event of EventBridge from a record: empty for a record."""
 
     detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
 
 
 class _S3Envelope(msgspec.Struct):
-    """Any body; what is empty is not there."""
+    """The fields that tell kinds of body apart; empty where the body has none of that name."""
 
     Records: list[msgspec.Raw] | None = None
     detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
@@ -121,7 +121,7 @@ _decode_name = msgspec.json.Decoder(_Named).decode
 
 
 class S3:
-    """Reads S3 notifications. ``now`` is a clock of seconds since 1970."""
+    """Parses S3 notifications. ``now`` is a clock of seconds since 1970."""
 
     name = NAME
     secret_in_url = True
@@ -130,19 +130,19 @@ class S3:
         self._now = now
 
     def parse(self, body: bytes) -> Batch:
-        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        """Parse a request body into events and quarantine. Raises MalformedBody."""
         events = _events_of(body)
         checked_number(events)
         return read_all(self, events)
 
     def event(self, raw: bytes) -> ObjectEvent:
-        """Read one record, or one event of EventBridge. Raises BadEvent."""
+        """Parse one record, or one event of EventBridge. Raises UnreadableEvent."""
         try:
             bridged = bool(bytes(_decode_name(raw).detail_type))
-            said = _bridged(_decode_bridged(raw)) if bridged else _recorded(_decode_record(raw))
+            change = _from_bridged(_decode_bridged(raw)) if bridged else _from_record(_decode_record(raw))
         except UNREADABLE as error:
             raise UnreadableEvent(str(error) or type(error).__name__) from None
-        return _hint(said, int((self._now() + AHEAD_SECONDS) * _NANOS))
+        return _object_event(change, int((self._now() + AHEAD_SECONDS) * _NANOS))
 
 
 # ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -155,7 +155,7 @@ def _events_of(body: bytes) -> Sequence[bytes]:
         try:
             envelope = _decode_envelope(body)
         except msgspec.DecodeError:
-            envelope = _forgiving(text)
+            envelope = _lenient_envelope(text)
     except (ValueError, RecursionError) as error:
         raise MalformedBody(f"not an S3 notification: {error}") from None
     if envelope.Records is not None:
@@ -169,11 +169,11 @@ def _events_of(body: bytes) -> Sequence[bytes]:
     raise MalformedBody('not an S3 notification: there is neither "Records" nor "detail-type"')
 
 
-def _forgiving(text: str) -> _S3Envelope:
+def _lenient_envelope(text: str) -> _S3Envelope:
     """The envelope, also where an event holds half a surrogate pair, NaN or the like: only that one is refused."""
-    found = members(text)
-    raw = {name: msgspec.Raw(value.encode()) for name, value in found.items()}
-    listed = found.get("Records", "null")
+    values = members(text)
+    raw = {name: msgspec.Raw(value.encode()) for name, value in values.items()}
+    listed = values.get("Records", "null")
     return _S3Envelope(
         None if listed == "null" else [msgspec.Raw(element.encode()) for element in elements(listed, MAX_EVENTS)],
         *(raw.get(name, msgspec.Raw()) for name in ("detail-type", "Event", "Type")),
@@ -185,17 +185,17 @@ def _forgiving(text: str) -> _S3Envelope:
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """How one kind of store means what it writes."""
+    """How one kind of store encodes keys and orders versions."""
 
     name: str
     key: Callable[[str], str]
     order: Callable[[str, int], EventOrder | None]
-    """From the sequencer and the latest nanosecond since 1970 that is believed."""
+    """Takes the sequencer, and the latest nanosecond since 1970 that is believed of one that is a clock's reading."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What all kinds of event say."""
+class _Change:
+    """The fields that records and events of EventBridge have in common."""
 
     dialect: _Dialect
     name: str
@@ -203,60 +203,60 @@ class _Said:
     bucket: str
     object: _S3Object
     identity: str | None
-    """What else tells this event from others of its key, where there is no sequencer."""
+    """Tells this event from others of its key where there is no sequencer: a time or an id."""
 
 
-def _recorded(record: _Record) -> _Said:
+def _from_record(record: _Record) -> _Change:
     try:
         dialect = _DIALECTS[record.eventSource]
     except KeyError:
         known = ", ".join(_DIALECTS)
         raise UnreadableEvent(f"unknown eventSource {record.eventSource[:100]!r}; known are {known}") from None
     name = record.eventName.removeprefix("s3:")
-    return _Said(dialect, name, _kind(name), record.s3.bucket.name, record.s3.object, record.eventTime)
+    return _Change(dialect, name, _kind(name), record.s3.bucket.name, record.s3.object, record.eventTime)
 
 
-def _bridged(event: _Bridged) -> _Said:
+def _from_bridged(event: _Bridged) -> _Change:
     if event.source != "aws.s3":
         raise UnreadableEvent(f"an event of {event.source[:100]!r}, not of 'aws.s3'")
     try:
         kind = _BRIDGED_KINDS[event.detail_type]
     except KeyError:
         raise UnreadableEvent(f"unknown detail-type {event.detail_type[:100]!r}") from None
-    said = event.detail.object
-    item = _S3Object(said.key, said.size, said.etag, said.version_id, said.sequencer)
-    return _Said(_BRIDGED, event.detail_type, kind, event.detail.bucket.name, item, event.id)
+    bridged = event.detail.object
+    item = _S3Object(bridged.key, bridged.size, bridged.etag, bridged.version_id, bridged.sequencer)
+    return _Change(_BRIDGED, event.detail_type, kind, event.detail.bucket.name, item, event.id)
 
 
-def _hint(said: _Said, believed_ns: int) -> ObjectEvent:
-    item, dialect = said.object, said.dialect
+def _object_event(change: _Change, believed_ns: int) -> ObjectEvent:
+    item, dialect = change.object, change.dialect
     sequencer = _checked_text("sequencer", item.sequencer)
     version_id = _checked_text("version id", item.versionId)
     order = dialect.order(sequencer, believed_ns)
-    if dialect is _MINIO and _removes_version(said.name, version_id):
+    if dialect is _MINIO and _removes_version(change.name, version_id):
         order = None
     etag = checked_etag(item.eTag)
     return ObjectEvent(
         source=NAME,
-        bucket=checked_bucket(said.bucket),
+        bucket=checked_bucket(change.bucket),
         key=checked_key(dialect.key(item.key)),
-        kind=said.kind,
-        version=ContentVersion(etag, _modified(said, order), order),
+        kind=change.kind,
+        version=ContentVersion(etag, _modified(change, order), order),
         size=checked_size(_number(item.size)),
-        mark=_mark(said, sequencer, version_id, etag),
+        mark=_mark(change, sequencer, version_id, etag),
     )
 
 
-def _mark(said: _Said, sequencer: str, version_id: str, etag: str | None) -> bytes:
-    """Alike for one change, also where AWS tells of it twice: as a record, and through EventBridge.
+def _mark(change: _Change, sequencer: str, version_id: str, etag: str | None) -> bytes:
+    """The mark of an event: the same where AWS sends one change twice, as a record and through EventBridge.
 
     Of a removal only one of the two has an ETag.
     """
-    created = etag if said.kind is EventKind.CREATED else None
+    created = etag if change.kind is EventKind.CREATED else None
     if sequencer:
-        return mark_of(said.dialect.name, said.kind.value, sequencer.lower(), version_id, created)
-    identity = _checked_text("time or id", said.identity)
-    return mark_of(said.dialect.name, said.name, identity, version_id, etag, said.object.size)
+        return mark_of(change.dialect.name, change.kind.value, sequencer.lower(), version_id, created)
+    identity = _checked_text("time or id", change.identity)
+    return mark_of(change.dialect.name, change.name, identity, version_id, etag, change.object.size)
 
 
 def _removes_version(name: str, version_id: str) -> bool:
@@ -268,9 +268,9 @@ def _removes_version(name: str, version_id: str) -> bool:
     return name.startswith("ObjectRemoved:") and not name.endswith(":DeleteMarkerCreated") and version_id != ""
 
 
-def _modified(said: _Said, order: EventOrder | None) -> datetime | None:
+def _modified(change: _Change, order: EventOrder | None) -> datetime | None:
     """MinIO's sequencer is the object's Last-Modified."""
-    if said.dialect is not _MINIO or order is None or said.kind is not EventKind.CREATED:
+    if change.dialect is not _MINIO or order is None or change.kind is not EventKind.CREATED:
         return None
     return _EPOCH + timedelta(microseconds=int.from_bytes(order.key, "big") // 1000)
 
@@ -333,7 +333,7 @@ _half_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 
 
 def _form_decoded(key: str) -> str:
-    """The key of a form's encoding, in which a space is a plus. Raises BadEvent."""
+    """The key of a form's encoding, in which a space is a plus. Raises UnreadableEvent."""
     if len(key) > 3 * MAX_KEY_BYTES:  # none of it needs to be decoded to know that
         raise UnreadableEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
     if _half_escape(key):
@@ -345,7 +345,7 @@ def _form_decoded(key: str) -> str:
 
 
 def _number(size: int | str | None) -> int | None:
-    """The size in bytes, which some senders write as text. Raises BadEvent."""
+    """The size in bytes, which some senders write as text. Raises UnreadableEvent."""
     if not isinstance(size, str):
         return size
     if not size:
@@ -356,7 +356,7 @@ def _number(size: int | str | None) -> int | None:
 
 
 def _checked_text(name: str, text: str | None) -> str:
-    """Empty where there is none. Raises BadEvent."""
+    """Return a text that is not too long; empty where there is none. Raises UnreadableEvent."""
     if text is None:
         return ""
     if len(text) > _TEXT_CHARACTERS:
@@ -365,7 +365,7 @@ def _checked_text(name: str, text: str | None) -> str:
 
 
 def _aws_order(sequencer: str, _: int) -> EventOrder | None:
-    """AWS has shown sequencers with zeros before and behind them: only those of one length compare."""
+    """A number in hexadecimal. AWS pads it with zeros before or behind, so only numbers of the same length compare."""
     digits = sequencer.lower()
     if not _is_hex(digits) or len(digits) > 64:
         return None

@@ -1,7 +1,7 @@
-"""Amazon SNS, which wraps S3 notifications in messages of its own, signs them, and asks before it sends any.
+"""Verifies messages of Amazon SNS, in which it wraps S3 notifications, and confirms its subscriptions.
 
 A message is believed for its signature alone, so it needs no secret: the topic has to be one that is configured, and
-the certificate has to come from SNS in that topic's own region. Nobody can make this process call any other address.
+the certificate has to come from SNS in that topic's own region. So no message makes this process call another address.
 A message that is sent twice does no harm: the events in it are known by then.
 
 Source: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages".
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from webhook.sources import UNREADABLE, MalformedBody
+from workers.bounded_read import BodyTooLong, read_bounded
 
 log = structlog.get_logger()
 
@@ -36,9 +37,9 @@ MAX_MESSAGE_BYTES = 2 << 20
 MAX_ANSWER_BYTES = 64 * 1024
 """Largest certificate, and largest answer to a confirmation."""
 CALL_SECONDS = 10.0
-"""Longest time that SNS has to answer."""
+"""Time limit for one call to SNS."""
 CALLS_A_MINUTE = 30
-"""Calls to SNS. Whoever knows a topic's name can cause one; a certificate is good for months."""
+"""Most calls to SNS in a minute: each sender that knows a topic can cause one. A certificate is good for months."""
 _WAITING = 8
 _CERTIFICATES = 8
 _KEY_BITS = 2048
@@ -65,7 +66,7 @@ class SnsUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose messages are believed, and where their certificates have to come from."""
+    """The topics whose messages are believed, and where their certificates have to come from."""
 
     topics: frozenset[str] = frozenset()
     """Amazon Resource Names."""
@@ -73,7 +74,7 @@ class Trust:
     """Scheme and host of SNS in a region."""
 
     def origin_of(self, topic: str) -> str:
-        """Where SNS answers for a topic. Raises UntrustedTopic."""
+        """The scheme and host of SNS in a topic's region. Raises UntrustedTopic."""
         if topic not in self.topics:
             raise UntrustedTopic(
                 f"the topic {topic[:300]!r} is not one of server.sns_topics: add it there, or end the subscription"
@@ -101,7 +102,7 @@ _decode = msgspec.json.Decoder(_SnsMessage).decode
 
 
 class Sns:
-    """Opens messages of trusted topics, and confirms subscriptions to them."""
+    """Verifies and unwraps messages of trusted topics, and confirms subscriptions to them."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
@@ -113,15 +114,15 @@ class Sns:
 
     @staticmethod
     def wraps(headers: Mapping[str, str]) -> bool:
-        """Whether a request carries a message. With raw delivery it is what was published, and nothing is signed."""
+        """Whether a request carries a message of SNS. With raw delivery it is the published text, unsigned."""
         return "x-amz-sns-message-type" in headers and headers.get("x-amz-sns-rawdelivery", "").lower() != "true"
 
     def expect(self, headers: Mapping[str, str]) -> None:
-        """Refuse by its headers what would be refused anyway, before its body is read. Raises UntrustedTopic."""
+        """Refuse an untrusted topic by the request's headers, before its body is read. Raises UntrustedTopic."""
         self._trust.origin_of(headers.get("x-amz-sns-topic-arn", ""))
 
     async def open(self, body: bytes) -> bytes | None:
-        """What was published; None where the message is about the subscription.
+        """Return the published text; None where the message is about the subscription.
 
         Raises:
             MalformedBody: it is no message.
@@ -151,15 +152,15 @@ class Sns:
         if not re.fullmatch(re.escape(origin) + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", url):
             raise BadSignature(f"the certificate is not one of SNS at {origin}")
         known = self._certificates.get(url)
-        certificate = known or await self._certificate(url)
+        certificate = known or await self._fetch_certificate(url)
         _check_signature(message, certificate)
-        # Only now is it kept: others' can neither fill this memory, nor take the place of a good one.
+        # Cached only after the check, so that forged messages neither fill the cache nor displace a good certificate.
         if known is None:
             while len(self._certificates) >= _CERTIFICATES:
                 del self._certificates[next(iter(self._certificates))]
             self._certificates[url] = certificate
 
-    async def _certificate(self, url: str) -> x509.Certificate:
+    async def _fetch_certificate(self, url: str) -> x509.Certificate:
         text = await self._call(url)
         try:
             return x509.load_pem_x509_certificate(text)
@@ -180,14 +181,14 @@ class Sns:
         self._waiting += 1
         try:
             async with asyncio.timeout(CALL_SECONDS), self._calling:
-                self._count()
+                self._count_call()
                 return await self._get(url)
         except (httpx.HTTPError, TimeoutError) as error:
             raise SnsUnavailable(f"SNS does not answer: {type(error).__name__}") from None
         finally:
             self._waiting -= 1
 
-    def _count(self) -> None:
+    def _count_call(self) -> None:
         now = time.monotonic()
         if len(self._called) == CALLS_A_MINUTE and now - self._called[0] < 60:
             raise SnsUnavailable(f"SNS was called {CALLS_A_MINUTE} times in a minute")
@@ -199,16 +200,14 @@ class Sns:
         async with self._http.stream("GET", url) as response:
             if response.status_code != 200:
                 raise SnsUnavailable(f"SNS answered {response.status_code}")
-            answer = bytearray()
-            async for chunk in response.aiter_bytes():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise SnsUnavailable(f"SNS answered with more than {MAX_ANSWER_BYTES} bytes")
-            return bytes(answer)
+            try:
+                return await read_bounded(response.aiter_bytes(), MAX_ANSWER_BYTES)
+            except BodyTooLong:
+                raise SnsUnavailable(f"SNS answered with more than {MAX_ANSWER_BYTES} bytes") from None
 
 
 def _read(body: bytes) -> _SnsMessage:
-    """Raises MalformedBody."""
+    """Parse a message. Raises MalformedBody."""
     try:
         message = _decode(body)
     except UNREADABLE as error:
@@ -219,7 +218,7 @@ def _read(body: bytes) -> _SnsMessage:
 
 
 def _check_signature(message: _SnsMessage, certificate: x509.Certificate) -> None:
-    """Raises BadSignature."""
+    """Check that the certificate's key signed the message. Raises BadSignature."""
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
         raise BadSignature("the certificate is not valid now. Is this machine's clock right?")
     if message.SignatureVersion not in _HASHES:
@@ -233,7 +232,7 @@ def _check_signature(message: _SnsMessage, certificate: x509.Certificate) -> Non
 
 
 def _key_of(certificate: x509.Certificate) -> RSAPublicKey:
-    """Raises BadSignature."""
+    """The certificate's RSA key. Raises BadSignature."""
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -244,6 +243,6 @@ def _key_of(certificate: x509.Certificate) -> RSAPublicKey:
 
 
 def _signed_text(message: _SnsMessage) -> bytes:
-    """What SNS signs: names and values of some fields in order, a newline after each. What is absent is left out."""
+    """The text that SNS signs: names and values of the fields that are there, in order, a newline after each."""
     values = ((name, getattr(message, name)) for name in _SIGNED[message.Type])
     return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()

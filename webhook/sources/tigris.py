@@ -1,4 +1,4 @@
-"""Tigris object notifications: ``{"events": [{"eventName": "OBJECT_CREATED_PUT", …}]}``.
+"""Parses Tigris object notifications: ``{"events": [{"eventName": "OBJECT_CREATED_PUT", …}]}``.
 
 The payload has neither Last-Modified nor versionstamp today, so most events are bare hints. Where an event carries
 ``object.lastModified`` or ``object.versionstamp``, they are used: the versionstamp says when the bucket's hub learned
@@ -66,17 +66,17 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 
 class Tigris:
-    """Reads Tigris notifications."""
+    """Parses Tigris notifications."""
 
     name = NAME
     secret_in_url = False
 
     def parse(self, body: bytes) -> Batch:
-        """Turn a request body into events and quarantine. Raises MalformedBody."""
+        """Parse a request body into events and quarantine. Raises MalformedBody."""
         return read_all(self, _events_of(body))
 
     def event(self, raw: bytes) -> ObjectEvent:
-        """Read one event object. Raises BadEvent."""
+        """Parse one event object. Raises UnreadableEvent."""
         try:
             return _event(_decode_event(raw))
         except UNREADABLE as error:
@@ -91,14 +91,14 @@ def _events_of(body: bytes) -> Sequence[bytes]:
         try:
             events = _decode_envelope(body).events
         except msgspec.DecodeError:
-            events = _forgiving(text)
+            events = _lenient_events(text)
     except (ValueError, RecursionError) as error:
         raise MalformedBody(f"not a Tigris notification: {error}") from None
     checked_number(events)
     return events
 
 
-def _forgiving(text: str) -> list[bytes]:
+def _lenient_events(text: str) -> list[bytes]:
     """The events, also where one holds half a surrogate pair, NaN or the like, so that only that one is quarantined."""
     envelope = members(text)
     if "events" not in envelope:

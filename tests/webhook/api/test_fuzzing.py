@@ -28,30 +28,30 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.infra.local.running import RunningBucket as LocalStore
-from tests.webhook.api.test_leases import failed
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
+from tests.webhook.settlements import failed
 from workers.protocol import Lease
 
 EXAMPLES = 8
 """An operation."""
 HANG_SECONDS = 15.0
 LONGEST_POLL_SECONDS = 30
-STORE_SECRET = "tsec_that-nobody-may-see"
+STORE_SECRET = "tsec_that-must-not-be-shown"
 CHECKS = [
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
 ]
-SURE: dict[tuple[str, str], Any] = {
+ACCEPTED: dict[tuple[str, str], Any] = {
     ("redrive", "POST"): {"all": True, "dry_run": True},
     ("forget", "POST"): {"all": True, "dry_run": True},
     ("replay", "POST"): {"all": True, "dry_run": True},
     ("sweeps", "POST"): {"kind": "full", "dry_run": True},
     ("invitations", "POST"): {"pool": "local"},
 }
-"""Where a name or a filter that was made up may be refused each time, what gets through. By the path's end."""
+"""Bodies that are accepted, for operations that may refuse every generated name or filter. By the path's end."""
 AnyCase: TypeAlias = Case[Any]
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
 SOURCES = ("tigris", "s3", "gcs")
@@ -59,7 +59,7 @@ SOURCES = ("tigris", "s3", "gcs")
 
 @dataclass
 class KnownSecrets:
-    """What somebody knows who is let in."""
+    """Credentials and numbers that an authorised caller knows."""
 
     bucket: str
     tokens: dict[str, str] = field(repr=False)
@@ -80,7 +80,7 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
         postgres_dsn, buckets.configured(), store=store.endpoint, loops=False, aws_secret_access_key=STORE_SECRET
     ) as plane:
         document = (await plane.http.get("/openapi.json")).json()
-        known = await acquainted(plane, buckets.inputs)
+        known = await prepared(plane, buckets.inputs)
         seen = await asyncio.to_thread(fuzz, plane.url, document, mode, known)
         assert (await plane.admin("GET", "/v1/status")).status_code == 200
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
@@ -90,8 +90,8 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
         assert {(path, method) for path, method, status in seen if status < 300} == operations
 
 
-async def acquainted(plane: RunningPlane, bucket: str) -> KnownSecrets:
-    """Objects in several states, a worker with leases, and something in quarantine."""
+async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
+    """Make objects in several states, a worker with leases, and quarantined texts."""
     worker = await plane.worker()
     files = (event(f"{number}.jpg", bucket=bucket) for number in range(70))
     await plane.notify(*files, *({"bad": number} for number in range(5)))
@@ -109,7 +109,7 @@ async def acquainted(plane: RunningPlane, bucket: str) -> KnownSecrets:
 
 
 def fuzz(url: str, document: dict[str, Any], mode: GenerationMode, known: KnownSecrets) -> set[tuple[str, str, int]]:
-    """Every operation, with what the document allows or with what it does not. Path, method and status of answers."""
+    """Call every operation as the document allows or forbids. Returns path, method and status of each response."""
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=url)
     seen: set[tuple[str, str, int]] = set()
@@ -120,14 +120,14 @@ def fuzz(url: str, document: dict[str, Any], mode: GenerationMode, known: KnownS
             operation = result.ok()
             # A name in a path or a call without arguments cannot be malformed.
             if mode is GenerationMode.POSITIVE or operation.body or operation.query or "{id}" in operation.path:
-                with told(operation):
+                with named_in_failures(operation):
                     attack(operation, mode, session, known, seen)
     return seen
 
 
 @contextlib.contextmanager
-def told(operation: Operation) -> Iterator[None]:
-    """Name the operation in a failure."""
+def named_in_failures(operation: Operation) -> Iterator[None]:
+    """Add the operation to a failure's message."""
     try:
         yield
     except BaseException as error:
@@ -142,7 +142,7 @@ def attack(
     known: KnownSecrets,
     seen: set[tuple[str, str, int]],
 ) -> None:
-    """One operation. With what is well formed, nobody is a stranger until something has got through."""
+    """Send one operation's requests. Well-formed ones carry the right credential until one of them has succeeded."""
     here = [operation.path, operation.method]
 
     @settings(
@@ -158,23 +158,23 @@ def attack(
         schemes = {scheme for choice in operation.definition.raw["security"] for scheme in choice}
         credential, right = data.draw(credentials(schemes, known))
         if mode is GenerationMode.POSITIVE:
-            know(case, known, data)
+            fill_in_known(case, known, data)
             if not any(seen_at == here and status < 300 for *seen_at, status in seen):
                 credential, right = next(iter(allowed(schemes, known)), credential), True
-                case.body = SURE.get((case.operation.path.rpartition("/")[2], case.method), case.body)
-        hurry(case)
-        said = case.call(session=session, headers={"authorization": credential}, timeout=HANG_SECONDS)
-        seen.add((operation.path, operation.method, said.status_code))
-        hold(case, said, known)
+                case.body = ACCEPTED.get((case.operation.path.rpartition("/")[2], case.method), case.body)
+        shorten_wait(case)
+        response = case.call(session=session, headers={"authorization": credential}, timeout=HANG_SECONDS)
+        seen.add((operation.path, operation.method, response.status_code))
+        check_response(case, response, known)
         # The one-time token is checked together with what it is exchanged for.
         refused = (401, 404, 422) if "once" in schemes else (401, 404)
-        assert right or said.status_code in refused, case.as_curl_command()
+        assert right or response.status_code in refused, case.as_curl_command()
 
     once()
 
 
 def credentials(schemes: set[str], known: KnownSecrets) -> st.SearchStrategy[tuple[str, bool]]:
-    """A value of the Authorization header, and whether it lets in: mostly the right one, now and then another's."""
+    """A value of the Authorization header, and whether it is accepted: mostly the right one, sometimes another's."""
     right = allowed(schemes, known)
     others = {f"Bearer {token}" for scheme, token in known.tokens.items()} - right
     odd = {"", "Bearer", "Basic dXNlcjpwYXNz", "Bearer \xff", "Digest x", "bearer  ", "Basic \xe9", "Basic ===="}
@@ -186,12 +186,12 @@ def credentials(schemes: set[str], known: KnownSecrets) -> st.SearchStrategy[tup
 
 
 def allowed(schemes: set[str], known: KnownSecrets) -> set[str]:
-    """Values of the Authorization header that let in."""
+    """Values of the Authorization header that are accepted."""
     return {f"Bearer {token}" for scheme, token in known.tokens.items() if scheme in schemes}
 
 
-def know(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> None:
-    """Let requests name what is there: a number made up finds nothing."""
+def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> None:
+    """Let requests name existing rows: a generated number finds none."""
     kind = case.operation.path.removeprefix("/v1/").partition("/")[0]
     body: Any = case.body
     if "source" in case.path_parameters:
@@ -218,17 +218,17 @@ def know(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> None:
         body["pool"] = data.draw(st.sampled_from(["local", body["pool"]]))
 
 
-def hurry(case: AnyCase) -> None:
-    """Nobody waits for work that there is none of."""
+def shorten_wait(case: AnyCase) -> None:
+    """Shorten long polls: there is no work to wait for."""
     body: Any = case.body
     wait = body.get("wait") if isinstance(body, dict) else None
     if isinstance(wait, int | float) and 0 <= wait <= LONGEST_POLL_SECONDS:
         body["wait"] = min(wait, 0.01)
 
 
-def hold(case: AnyCase, said: Response, known: KnownSecrets) -> None:
-    """Hold an answer to the document."""
-    case.validate_response(said, checks=CHECKS if said.status_code == 503 else [not_a_server_error, *CHECKS])
-    shown = said.text + json.dumps(dict(said.headers))
+def check_response(case: AnyCase, response: Response, known: KnownSecrets) -> None:
+    """Check a response against the document, and that it shows no secret."""
+    case.validate_response(response, checks=CHECKS if response.status_code == 503 else [not_a_server_error, *CHECKS])
+    shown = response.text + json.dumps(dict(response.headers))
     for secret in (*known.tokens.values(), STORE_SECRET, "Traceback (most recent", "asyncpg", "postgresql://"):
         assert secret not in shown, case.as_curl_command()

@@ -17,8 +17,8 @@ async def test_a_plane_lives_and_is_ready(postgres_dsn: str) -> None:
 async def test_one_that_is_about_to_leave_lives_and_is_not_ready(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         await plane.plane.leave()
-        said = await plane.http.get("/readyz")
-        assert (said.status_code, said.json()["error"]) == (503, "leaving")
+        response = await plane.http.get("/readyz")
+        assert (response.status_code, response.json()["error"]) == (503, "leaving")
         assert (await plane.http.get("/healthz")).status_code == 200
         assert await plane.notify(event("late.jpg")) == {"accepted": 1}  # what still comes is still taken
 
@@ -28,9 +28,9 @@ async def test_without_its_ledger_it_lives_and_is_not_ready_until_it_is_back(mor
         before = (await plane.http.get("/metrics")).text
         await killed(mortal, plane)
         try:
-            said = await plane.http.get("/readyz")
-            assert (said.status_code, said.json()["error"]) == (503, "ledger-unavailable")
-            assert int(said.headers["retry-after"]) >= 1
+            response = await plane.http.get("/readyz")
+            assert (response.status_code, response.json()["error"]) == (503, "ledger-unavailable")
+            assert int(response.headers["retry-after"]) >= 1
             assert (await plane.http.get("/healthz")).status_code == 200
             after = await plane.http.get("/metrics")
             assert after.status_code == 200

@@ -1,16 +1,12 @@
-"""Notifications over real HTTP into a real PostgreSQL: who may send, what is taken, and that a 2xx is a promise."""
+"""Notifications over real HTTP into a real PostgreSQL: what is recorded, and that a 2xx comes after the commit."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import contextlib
-import inspect
 import itertools
 import json
 import random
-import textwrap
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -29,153 +25,14 @@ from tests.webhook.plane import (
     serving,
     until,
 )
+from tests.webhook.sources.gcs_samples import push
+from tests.webhook.sources.s3_samples import RECORDED, aws, bridged, minio
 from tests.webhook.sources.sns_service import TOPIC, sns_service
-from tests.webhook.sources.test_gcs import push
-from tests.webhook.sources.test_s3 import RECORDED, aws, bridged, minio
-from webhook.api import auth, http_server
+from webhook.api import http_server
 from webhook.ledger.postgres import PostgresServer
 from webhook.sources.sns import MAX_MESSAGE_BYTES
 
-
-def basic(credential: str) -> str:
-    return f"Basic {b64encode(credential.encode()).decode()}"
-
-
-# ── who may send ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def posted(plane: RunningPlane, authorization: bytes | None) -> bytes:
-    """One event with any header that there can be, also one that no HTTP client would send."""
-    body = json.dumps({"events": [event("a.jpg")]}).encode()
-    head = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
-    header = b"" if authorization is None else b"authorization: %s\r\n" % authorization
-    return await plane.exchange(head + header + b"content-length: %d\r\n\r\n" % len(body) + body)
-
-
-WRONG = [
-    None,
-    b"",
-    b"Bearer",
-    b"Bearer ",
-    b"Bearer wrong",
-    b"Bearer " + WEBHOOK.encode() + b"x",
-    b"Bearer " + WEBHOOK.encode()[:-1],
-    b"Bearer " + WEBHOOK.upper().encode(),
-    WEBHOOK.encode(),
-    b"Token " + WEBHOOK.encode(),
-    b"Basic " + WEBHOOK.encode(),
-    b"Basic !!!not-base64!!!",
-    b"Basic ====",
-    basic("tigris:").encode(),
-    basic("tigris:wrong").encode(),
-    basic(":" + WEBHOOK).encode(),
-    "Bearer sécret".encode("latin-1"),
-    b"Bearer \xff\xfe\x80",
-    b"Bearer " + b"a" * 32_000,
-]
-
-SECRETS = f"{WEBHOOK}, tigris:pa:ss , sécret"
-
-
-async def test_wrong_missing_and_malformed_credentials_are_refused(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
-        for authorization in WRONG:
-            said = await posted(plane, authorization)
-            assert said.startswith(b"HTTP/1.1 401 "), authorization
-            assert b"\r\nwww-authenticate: Bearer " in said
-            assert b'"error":"unauthorized"' in said
-            assert WEBHOOK.encode() not in said
-        assert not await plane.objects()
-        assert f"yurt_notifications_refused_total {len(WRONG)}.0" in (await plane.http.get("/metrics")).text
-
-
-async def test_every_secret_is_good_as_bearer_or_as_basic(postgres_dsn: str) -> None:
-    right = [
-        f"Bearer {WEBHOOK}",
-        f"bearer {WEBHOOK}",
-        f"BEARER   {WEBHOOK}  ",
-        "Bearer tigris:pa:ss",
-        basic("tigris:pa:ss"),
-        basic("tigris:pa:ss").replace("Basic", "basic"),
-        "Bearer sécret",
-    ]
-    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
-        for authorization in right:
-            assert (await posted(plane, authorization.encode())).startswith(b"HTTP/1.1 200 "), authorization
-
-
-async def test_without_secrets_nothing_is_taken_unless_the_webhook_is_open(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn, yurt_webhook_secrets=" , ") as plane:
-        for authorization in (None, b"", b"Bearer ", b"Bearer ,", b"Basic Og=="):
-            assert (await posted(plane, authorization)).startswith(b"HTTP/1.1 401 "), authorization
-    async with control_plane(postgres_dsn, configured(server={"open_webhook": True})) as plane:
-        assert (await plane.post_events(event("a.jpg"), headers={})).status_code == 200
-
-
-def test_secrets_are_compared_in_constant_time_and_to_the_end() -> None:
-    """Structural: the digest of each secret is compared by ``hmac.compare_digest``, and none ends the comparison."""
-    allow = ast.parse(textwrap.dedent(inspect.getsource(auth.Credentials.allow)))
-    calls = {ast.unparse(node.func) for node in ast.walk(allow) if isinstance(node, ast.Call)}
-    assert "hmac.compare_digest" in calls
-    assert not [node for node in ast.walk(allow) if isinstance(node, ast.Compare | ast.Break | ast.BoolOp)]
-    assert len([node for node in ast.walk(allow) if isinstance(node, ast.Return)]) == 1
-
-
 HEAD = f"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {WEBHOOK}\r\n".encode()
-
-
-async def test_the_credential_is_looked_at_before_the_body(postgres_dsn: str) -> None:
-    head = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n\r\n"
-    async with control_plane(postgres_dsn) as plane:
-        assert (await plane.exchange(head)).startswith(b"HTTP/1.1 401 ")  # and nothing of the body was sent
-
-
-async def test_a_head_larger_than_any_credential_is_refused(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn) as plane:
-        start = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nauthorization: Bearer "
-        said = await plane.exchange(start, b"a" * http_server.MAX_HEAD_BYTES)  # of one header, without an end
-        assert said.startswith(b"HTTP/1.1 431 ")
-        said = await plane.exchange(b"GET /" + b"a" * (http_server.MAX_HEAD_BYTES + 1))
-        assert said.startswith(b"HTTP/1.1 431 ")
-        assert (await plane.http.get("/healthz")).status_code == 200
-
-
-async def test_endless_trailers_are_hung_up_on(postgres_dsn: str) -> None:
-    trailers = [b"t%d: %s\r\n" % (number, b"a" * 1024) for number in range(1000)]
-    async with control_plane(postgres_dsn) as plane:
-        assert not await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", *trailers)
-
-
-async def test_a_client_that_does_not_finish_its_head_or_body_is_given_up(
-    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
-    monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 0.2)
-    async with control_plane(postgres_dsn) as plane:
-        for sent in (b"", HEAD, HEAD + b"content-length: 100\r\n\r\n{"):
-            assert (await plane.exchange(sent)).startswith(b"HTTP/1.1 408 "), sent
-        said = await plane.exchange(b"POST /v1/leases HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-        assert said.startswith(b"HTTP/1.1 401 ")  # answered early, and hung up when the rest did not come
-        assert b"408" not in said
-
-
-async def test_requests_are_not_hung_up_on_once_their_heads_are_there(
-    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
-    async with control_plane(postgres_dsn) as plane:
-        worker = await plane.worker()
-        assert not (await worker.ask(wait=0.3)).leases
-        body = json.dumps({"events": [event("a.jpg")]}).encode()
-        reader, writer = await asyncio.open_connection("127.0.0.1", plane.port)
-        for _ in range(3):  # kept alive in between
-            writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(body))
-            await asyncio.sleep(0.2)
-            writer.write(body)
-            assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
-            await reader.readuntil(b"}")
-            await asyncio.sleep(0.2)
-        writer.close()
 
 
 # ── probes and sources ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,12 +41,12 @@ async def test_requests_are_not_hung_up_on_once_their_heads_are_there(
 async def test_a_store_may_probe_and_an_unknown_source_is_404(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         for method in ("GET", "HEAD"):
-            said = await plane.http.request(method, "/v1/notifications/tigris")
-            assert (said.status_code, said.content) == (200, b"")
+            response = await plane.http.request(method, "/v1/notifications/tigris")
+            assert (response.status_code, response.content) == (200, b"")
             assert (await plane.http.request(method, "/v1/notifications/nowhere")).status_code == 404
-        said = await plane.http.post("/v1/notifications/nowhere", json={}, headers={"authorization": "Bearer x"})
-        assert said.status_code == 404
-        assert said.json() == {
+        response = await plane.http.post("/v1/notifications/nowhere", json={}, headers={"authorization": "Bearer x"})
+        assert response.status_code == 404
+        assert response.json() == {
             "error": "unknown-source",
             "message": "there is no source of that name; there are: gcs, s3, tigris",
         }
@@ -202,66 +59,8 @@ async def test_every_source_answers_probes(postgres_dsn: str, name: str) -> None
     """MinIO asks by HEAD before it sends anything, and takes anything but success for a dead target."""
     async with control_plane(postgres_dsn) as plane:
         for method in ("GET", "HEAD"):
-            said = await plane.http.request(method, f"/v1/notifications/{name}")
-            assert (said.status_code, said.content) == (200, b"")
-
-
-# ── secrets in the URL ───────────────────────────────────────────────────────────────────────────────────────────────
-
-EMPTY = {"s3": b'{"Records": []}', "tigris": b'{"events": []}'}
-
-
-async def test_a_store_that_cannot_send_headers_may_show_its_secret_in_the_url(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn, yurt_webhook_secrets=SECRETS) as plane:
-        for token in (WEBHOOK, "tigris:pa:ss", "sécret"):
-            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
-            assert said.status_code == 200, token
-        for token in ("", WEBHOOK + "x", WEBHOOK.upper(), "é", "Bearer " + WEBHOOK, "x" * 30_000):
-            said = await plane.http.post("/v1/notifications/s3", params={"token": token}, content=EMPTY["s3"])
-            assert (said.status_code, said.json()["error"]) == (401, "unauthorized"), token
-            assert WEBHOOK not in said.text
-        for query in ("", "?token", "?Token=" + WEBHOOK, "?token=%ff%00", "?token=%ED%A0%80", "?" + WEBHOOK):
-            head = f"POST /v1/notifications/s3{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-            assert (await plane.exchange(head.encode())).startswith(b"HTTP/1.1 401 "), query
-
-
-async def test_either_of_header_and_url_is_enough(postgres_dsn: str) -> None:
-    """Pub/Sub sends a token of Google's in the header, which is none of ours."""
-    async with control_plane(postgres_dsn) as plane:
-        said = await plane.http.post(
-            "/v1/notifications/s3",
-            params={"token": WEBHOOK},
-            content=EMPTY["s3"],
-            headers={"authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},
-        )
-        assert said.status_code == 200
-
-
-async def test_tigris_can_send_headers_and_has_to(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn) as plane:
-        said = await plane.http.post("/v1/notifications/tigris", params={"token": WEBHOOK}, content=EMPTY["tigris"])
-        assert said.status_code == 401
-
-
-async def test_a_secret_in_the_url_is_never_logged(
-    postgres_dsn: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(0, "uvicorn")
-    caplog.set_level(0, "asyncio")
-    async with control_plane(postgres_dsn) as plane:
-        for body in (EMPTY["s3"], b"{", json.dumps({"Records": [1]}).encode()):
-            for token in (WEBHOOK, WEBHOOK[::-1]):
-                head = f"POST /v1/notifications/s3?token={token} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
-                said = await plane.exchange(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
-                assert token.encode() not in said
-        await plane.exchange(f"POST /v1/notifications/s3?token={WEBHOOK} HTTP/9\r\nx\r\n\r\n".encode())
-        assert WEBHOOK not in (await plane.http.get("/metrics")).text
-        [kept] = await plane.sql("select reason, raw from quarantine")
-        assert WEBHOOK not in str(kept)
-    written = capfd.readouterr()
-    seen = written.out + written.err + "".join(record.getMessage() for record in caplog.records)
-    assert WEBHOOK not in seen
-    assert WEBHOOK[::-1] not in seen
+            response = await plane.http.request(method, f"/v1/notifications/{name}")
+            assert (response.status_code, response.content) == (200, b"")
 
 
 # ── Amazon SNS ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -282,16 +81,16 @@ async def deliver(plane: RunningPlane, message: dict[str, Any], **more: str) -> 
 
 
 def records(*keys: str) -> dict[str, Any]:
-    said = [aws(key=key) for key in keys]
-    for record in said:
+    listed = [aws(key=key) for key in keys]
+    for record in listed:
         record["s3"]["bucket"]["name"] = "inbox"
-    return {"Records": said}
+    return {"Records": listed}
 
 
 async def test_a_signed_message_of_a_listed_topic_needs_no_secret(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
-        asked = await deliver(plane, sns.confirmation())
-        assert (asked.status_code, asked.json()["accepted"]) == (200, 0)
+        confirmation = await deliver(plane, sns.confirmation())
+        assert (confirmation.status_code, confirmation.json()["accepted"]) == (200, 0)
         assert any("Action=ConfirmSubscription" in call for call in sns.calls)
         tested = await deliver(plane, sns.notification({"Event": "s3:TestEvent"}))
         assert tested.status_code == 200
@@ -311,14 +110,15 @@ async def test_nothing_takes_the_place_of_a_signature(postgres_dsn: str) -> None
         for config in (None, configured(server={"open_webhook": True})):
             async with control_plane(postgres_dsn, config, trust=sns.trust()) as plane:
                 forged = sns.notification(records("a.jpg"), Signature="AAAA")
-                said = await deliver(plane, forged, **bearer)
-                assert (said.status_code, said.json()["error"]) == (403, "bad-signature")
-                other = sns.notification(records("a.jpg"), TopicArn=TOPIC + "-of-somebody")
-                said = await deliver(plane, other, **bearer)
-                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
-                assert "server.sns_topics" in said.json()["message"]
-                said = await deliver(plane, other, **bearer, **{"x-amz-sns-topic-arn": TOPIC})  # a lie in the header
-                assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+                response = await deliver(plane, forged, **bearer)
+                assert (response.status_code, response.json()["error"]) == (403, "bad-signature")
+                other = sns.notification(records("a.jpg"), TopicArn=TOPIC + "-of-another-account")
+                response = await deliver(plane, other, **bearer)
+                assert (response.status_code, response.json()["error"]) == (403, "untrusted-topic")
+                assert "server.sns_topics" in response.json()["message"]
+                lie = {"x-amz-sns-topic-arn": TOPIC}
+                response = await deliver(plane, other, **bearer, **lie)
+                assert (response.status_code, response.json()["error"]) == (403, "untrusted-topic")
                 assert not await plane.objects()
                 assert "yurt_notifications_refused_total 3.0" in (await plane.http.get("/metrics")).text
 
@@ -326,41 +126,45 @@ async def test_nothing_takes_the_place_of_a_signature(postgres_dsn: str) -> None
 async def test_by_default_no_topic_is_trusted(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn) as plane:
         for message in (sns.notification(records("a.jpg")), sns.confirmation()):
-            said = await deliver(plane, message)
-            assert (said.status_code, said.json()["error"]) == (403, "untrusted-topic")
+            response = await deliver(plane, message)
+            assert (response.status_code, response.json()["error"]) == (403, "untrusted-topic")
         assert sns.calls == []
 
 
 async def test_the_topic_is_looked_at_before_the_body(postgres_dsn: str) -> None:
     head = b"POST /v1/notifications/s3 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1000\r\n"
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.exchange(head + b"x-amz-sns-message-type: Notification\r\nx-amz-sns-topic-arn: x\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 403 ")  # and nothing of the body was sent
+        response = await plane.exchange(
+            head + b"x-amz-sns-message-type: Notification\r\nx-amz-sns-topic-arn: x\r\n\r\n"
+        )
+        assert response.startswith(b"HTTP/1.1 403 ")  # and nothing of the body was sent
 
 
 async def test_a_message_longer_than_sns_sends_is_refused(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
         headers = sns_headers(sns.notification(""))
-        said = await plane.http.post("/v1/notifications/s3", content=b" " * (MAX_MESSAGE_BYTES + 1), headers=headers)
-        assert said.status_code == 413
+        response = await plane.http.post(
+            "/v1/notifications/s3", content=b" " * (MAX_MESSAGE_BYTES + 1), headers=headers
+        )
+        assert response.status_code == 413
 
 
 async def test_a_message_that_is_none_is_400(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
         headers = sns_headers(sns.notification(""))
         for content in (b"", b"{}", json.dumps({**sns.notification(""), "Type": "Party"}).encode()):
-            said = await plane.http.post("/v1/notifications/s3", content=content, headers=headers)
-            assert (said.status_code, said.json()["error"]) == (400, "malformed")
-        said = await deliver(plane, sns.notification("hello"))  # published by hand
-        assert (said.status_code, said.json()["error"]) == (400, "malformed")
+            response = await plane.http.post("/v1/notifications/s3", content=content, headers=headers)
+            assert (response.status_code, response.json()["error"]) == (400, "malformed")
+        response = await deliver(plane, sns.notification("hello"))  # published by hand
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
 
 
 async def test_while_sns_is_away_a_message_is_asked_for_again(postgres_dsn: str) -> None:
     async with sns_service() as sns, control_plane(postgres_dsn, trust=sns.trust()) as plane:
         message = sns.notification(records("a.jpg"), SigningCertURL=sns.serve(b"", head="503 Service Unavailable"))
-        said = await deliver(plane, message)
-        assert (said.status_code, said.json()["error"]) == (503, "sns-unavailable")
-        assert int(said.headers["retry-after"]) >= 1
+        response = await deliver(plane, message)
+        assert (response.status_code, response.json()["error"]) == (503, "sns-unavailable")
+        assert int(response.headers["retry-after"]) >= 1
 
 
 async def test_raw_delivery_is_not_signed_and_needs_a_secret(postgres_dsn: str) -> None:
@@ -368,8 +172,8 @@ async def test_raw_delivery_is_not_signed_and_needs_a_secret(postgres_dsn: str) 
         raw = {"x-amz-sns-message-type": "Notification", "x-amz-sns-topic-arn": TOPIC, "x-amz-sns-rawdelivery": "true"}
         body = json.dumps(records("a.jpg"))
         assert (await plane.http.post("/v1/notifications/s3", content=body, headers=raw)).status_code == 401
-        said = await plane.http.post("/v1/notifications/s3", content=body, headers=raw, params={"token": WEBHOOK})
-        assert said.json()["accepted"] == 1
+        response = await plane.http.post("/v1/notifications/s3", content=body, headers=raw, params={"token": WEBHOOK})
+        assert response.json()["accepted"] == 1
 
 
 # ── other stores ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -379,14 +183,14 @@ async def test_every_recorded_request_of_a_ceph_gateway_is_taken_and_its_redeliv
     postgres_dsn: str,
 ) -> None:
     pipelines = {name: pipeline(name, outputs=f"out-{name}") for name in ("rec-sync", "rec-sync-v", "rec-pers")}
-    said = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED]
-    requests = [request for one in said for request in one["requests"]]
+    recordings = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED]
+    requests = [request for one in recordings for request in one["requests"]]
     async with control_plane(postgres_dsn, configured(pipelines), loops=False) as plane:
         for request in requests:
             receipt = await replayed(plane, request)
             assert receipt["accepted"] + receipt["coalesced"] == 1, request["body"]
         rows = {(row["pipeline_id"], row["key"]) for row in await plane.sql("select * from objects")}
-        assert {key for _, key in rows} == {one["key"] for one in said}
+        assert {key for _, key in rows} == {one["key"] for one in recordings}
         for request in requests:
             receipt = await replayed(plane, request)
             assert receipt["quarantined"] == 0
@@ -398,14 +202,14 @@ async def test_every_recorded_request_of_a_ceph_gateway_is_taken_and_its_redeliv
 async def replayed(plane: RunningPlane, request: dict[str, Any]) -> dict[str, int]:
     """Just as it was recorded, but for the address."""
     headers = {name: value for name, value in request["headers"] if name not in ("Host", "Content-Length")}
-    said = await plane.http.request(
+    response = await plane.http.request(
         request["method"],
         f"/v1/notifications/s3?token={WEBHOOK}",
         content=request["body"].encode(),
         headers=headers,
     )
-    assert said.status_code == 200, said.text
-    return {verdict: int(number) for verdict, number in said.json().items()}
+    assert response.status_code == 200, response.text
+    return {verdict: int(number) for verdict, number in response.json().items()}
 
 
 async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_dsn: str) -> None:
@@ -413,8 +217,8 @@ async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_d
         through = bridged()
         through["detail"]["bucket"]["name"] = "inbox"
         for name, body in (("gcs", push()), ("s3", through), ("s3", {"Records": [minio()]})):
-            said = await plane.http.post(f"/v1/notifications/{name}", params={"token": WEBHOOK}, json=body)
-            assert said.json()["accepted"] == 1, name
+            response = await plane.http.post(f"/v1/notifications/{name}", params={"token": WEBHOOK}, json=body)
+            assert response.json()["accepted"] == 1, name
         assert set(await plane.objects()) == {"photos/a b+c.jpg", "example-key", "images/my photo.jpg"}
 
 
@@ -423,8 +227,8 @@ async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_d
 
 async def test_a_body_too_long_is_refused_by_its_declared_length_unread(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 2048})) as plane:
-        said = await plane.exchange(HEAD + b"connection: close\r\ncontent-length: 2049\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 413 ")  # and nothing of the body was sent
+        response = await plane.exchange(HEAD + b"connection: close\r\ncontent-length: 2049\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 413 ")  # and nothing of the body was sent
         padded = json.dumps({"events": [event("a.jpg")]}).encode().ljust(2048)
         assert (await plane.post_events(content=padded)).status_code == 200
         assert (await plane.post_events(content=padded + b" ")).status_code == 413
@@ -436,8 +240,8 @@ async def test_a_chunked_body_too_long_is_refused_before_it_ends(
     monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
         chunks = b"10000\r\n" + b" " * 65_536 + b"\r\n", b"2\r\n "  # one byte more, and not the end
-        said = await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks)
-        assert said.startswith(b"HTTP/1.1 413 ")
+        response = await plane.exchange(HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks)
+        assert response.startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_client_that_only_listens_when_it_has_sent_all_sees_why_it_was_too_much(postgres_dsn: str) -> None:
@@ -447,8 +251,8 @@ async def test_a_client_that_only_listens_when_it_has_sent_all_sees_why_it_was_t
 
     async with control_plane(postgres_dsn, configured(server={"body_limit_bytes": 65_536})) as plane:
         for content in (much(), b" " * 6_553_600):
-            said = await plane.post_events(content=content)
-            assert (said.status_code, said.json()["error"]) == (413, "too-large")
+            response = await plane.post_events(content=content)
+            assert (response.status_code, response.json()["error"]) == (413, "too-large")
 
 
 BAD_BODIES = {
@@ -475,8 +279,8 @@ BAD_BODIES = {
 async def test_a_body_that_is_no_notification_is_400_and_changes_nothing(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         for name, body in BAD_BODIES.items():
-            said = await plane.post_events(content=body)
-            assert (said.status_code, said.json()["error"]) == (400, "malformed"), name
+            response = await plane.post_events(content=body)
+            assert (response.status_code, response.json()["error"]) == (400, "malformed"), name
         assert not await plane.objects()
         assert not await plane.sql("select from tally")
         assert not await plane.sql("select from quarantine")
@@ -484,15 +288,15 @@ async def test_a_body_that_is_no_notification_is_400_and_changes_nothing(postgre
 
 async def test_no_events_are_fine_and_too_many_are_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.post_events()
-        assert said.json() == dict.fromkeys(
+        response = await plane.post_events()
+        assert response.json() == dict.fromkeys(
             ("accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined"), 0
         )
         assert await plane.notify(*(event(f"{number}.jpg") for number in range(10_000))) == {"accepted": 10_000}
         assert len(await plane.objects()) == 10_000
-        said = await plane.post_events(*(event(f"{number}.jpg") for number in range(10_001)))
-        assert said.status_code == 400
-        assert "10001 events" in said.json()["message"]
+        response = await plane.post_events(*(event(f"{number}.jpg") for number in range(10_001)))
+        assert response.status_code == 400
+        assert "10001 events" in response.json()["message"]
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
 
 
@@ -545,8 +349,8 @@ async def test_bad_events_are_kept_aside_and_the_rest_of_the_batch_goes_on(postg
         assert await plane.notify(*mixed) == {"accepted": len(good), "quarantined": len(BAD_EVENTS)}
         assert set(await plane.objects()) == {f"good {number}.jpg" for number in range(len(good))}
         kept = await plane.sql("select reason, raw from quarantine")
-        said = [json.loads(row["raw"]) for row in kept]
-        assert sorted(map(json.dumps, said)) == sorted(map(json.dumps, BAD_EVENTS.values()))
+        texts = [json.loads(row["raw"]) for row in kept]
+        assert sorted(map(json.dumps, texts)) == sorted(map(json.dumps, BAD_EVENTS.values()))
         assert all(row["reason"] for row in kept)
 
 
@@ -555,9 +359,9 @@ async def test_sizes_have_63_bits_and_keys_all_characters(postgres_dsn: str) -> 
     keys = ["5 TB.jpg", "a+b %41%.jpg", "~'\"\\;--.jpg", "π/😀.jpg", "ä" * 512]
     async with control_plane(postgres_dsn) as plane:
         assert await plane.notify(*(event(key, size=largest) for key in keys)) == {"accepted": len(keys)}
-        found = await plane.objects()
-        assert set(found) == set(keys)
-        assert {row["event_size"] for row in found.values()} == {largest}
+        objects = await plane.objects()
+        assert set(objects) == set(keys)
+        assert {row["event_size"] for row in objects.values()} == {largest}
 
 
 # ── one transaction, and a promise ───────────────────────────────────────────────────────────────────────────────────
@@ -565,31 +369,31 @@ async def test_sizes_have_63_bits_and_keys_all_characters(postgres_dsn: str) -> 
 
 @contextlib.asynccontextmanager
 async def ledger_held(plane: RunningPlane) -> AsyncIterator[None]:
-    """Nobody can write an object meanwhile."""
-    http_server = await asyncpg.connect(plane.dsn)
+    """Keep every other session from writing objects meanwhile."""
+    connection = await asyncpg.connect(plane.dsn)
     try:
-        async with http_server.transaction():
-            await http_server.execute("lock table objects in share row exclusive mode")
+        async with connection.transaction():
+            await connection.execute("lock table objects in share row exclusive mode")
             yield
     finally:
-        await http_server.close()
+        await connection.close()
 
 
 async def waiting_for_a_lock(plane: RunningPlane) -> bool:
-    found = await plane.sql(
+    waiting = await plane.sql(
         "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     )
-    return bool(found)
+    return bool(waiting)
 
 
 async def test_the_answer_comes_only_after_the_commit(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         async with ledger_held(plane):
-            answer = asyncio.create_task(plane.post_events(event("a.jpg")))
+            request = asyncio.create_task(plane.post_events(event("a.jpg")))
             await until(lambda: waiting_for_a_lock(plane))
-            assert not answer.done()
+            assert not request.done()
             assert not await plane.objects()
-        assert (await answer).status_code == 200
+        assert (await request).status_code == 200
         assert set(await plane.objects()) == {"a.jpg"}
 
 
@@ -606,7 +410,7 @@ async def test_a_ledger_that_hangs_is_answered_503_in_time_and_the_events_are_ta
                 assert (late.status_code, late.json()["error"]) == (503, "deadline")
                 assert int(late.headers["retry-after"]) >= 1
         monkeypatch.setattr("webhook.api.notifications.ANSWER_SECONDS", 9.0)
-        assert await plane.notify(writing, waiting) == {"duplicate": 2}, "both were written after their answers"
+        assert await plane.notify(writing, waiting) == {"duplicate": 2}, "both were written after their responses"
         states = {key: row["state"] for key, row in (await plane.objects()).items()}
         assert states == {"writing.jpg": "pending", "waiting.jpg": "pending"}
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
@@ -625,8 +429,8 @@ async def test_requests_that_arrive_together_are_written_in_one_transaction(post
 
             await until(all_came)
             assert f"{seconds} " not in (await plane.http.get("/metrics")).text
-        answers = await asyncio.gather(first, *others)
-        assert [said.json()["accepted"] for said in answers] == [1] * 51
+        responses = await asyncio.gather(first, *others)
+        assert [response.json()["accepted"] for response in responses] == [1] * 51
         written = await plane.sql("select xmin::text as transaction, count(*) as rows from objects group by 1")
         assert sorted(row["rows"] for row in written) == [1, 50]
 
@@ -644,12 +448,12 @@ async def test_more_than_the_backlog_is_refused_with_503_and_taken_later(postgre
                 return sum(task.done() for task in others) == 2
 
             await until(some_refused)
-        answers = await asyncio.gather(first, *others)
-        assert sorted(said.status_code for said in answers) == [200, 200, 200, 503, 503]
-        for batch, said in zip(batches, answers, strict=True):
-            if said.status_code == 503:
-                assert said.json()["error"] == "overloaded"
-                assert int(said.headers["retry-after"]) >= 1
+        responses = await asyncio.gather(first, *others)
+        assert sorted(response.status_code for response in responses) == [200, 200, 200, 503, 503]
+        for batch, response in zip(batches, responses, strict=True):
+            if response.status_code == 503:
+                assert response.json()["error"] == "overloaded"
+                assert int(response.headers["retry-after"]) >= 1
                 assert await plane.notify(*batch) == {"accepted": 400}
         assert len(await plane.objects()) == 2000
 
@@ -676,10 +480,10 @@ async def test_while_the_ledger_is_away_every_request_is_503_with_retry_after(mo
         await killed(mortal, plane)
         try:
             for _ in range(3):
-                said = await plane.post_events(event("a.jpg"))
-                assert (said.status_code, said.json()["error"]) == (503, "ledger-unavailable")
-                assert int(said.headers["retry-after"]) >= 1
-                assert "yurt-pg-" not in said.text  # the socket's path, which is in the DSN
+                response = await plane.post_events(event("a.jpg"))
+                assert (response.status_code, response.json()["error"]) == (503, "ledger-unavailable")
+                assert int(response.headers["retry-after"]) >= 1
+                assert "yurt-pg-" not in response.text  # the socket's path, which is in the DSN
             for path in ("/readyz", "/v1/status"):
                 assert (await plane.admin("GET", path)).status_code == 503
             for path in ("/healthz", "/metrics", "/openapi.json"):
@@ -710,10 +514,10 @@ class Sender:
     async def _insist(self, plane: RunningPlane, events: list[dict[str, object]]) -> None:
         while True:
             with contextlib.suppress(httpx.TransportError):
-                said = await plane.post_events(*events)
-                if said.status_code == 200:
+                response = await plane.post_events(*events)
+                if response.status_code == 200:
                     return
-                assert said.status_code == 503, said.text
+                assert response.status_code == 503, response.text
                 self.refused += 1
             await asyncio.sleep(0.05)  # the sender's backoff
 

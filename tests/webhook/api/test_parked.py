@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.webhook.api.test_leases import done, failed
 from tests.webhook.plane import ADMIN, RunningPlane, configured, control_plane, event, pipeline
+from tests.webhook.settlements import done, failed
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "handler.py", line 3, in handle\nValueError: \x1b[31mno\x1b[0m'
 
@@ -17,9 +17,9 @@ async def park(plane: RunningPlane, *keys: str, **more: object) -> dict[str, int
     """Let objects be given up; their numbers."""
     worker = await plane.worker()
     await plane.notify(*(event(key) for key in keys))
-    said = {"reason": "unreadable", "message": "This is no photo.", "log": TRACEBACK, **more}
+    response = {"reason": "unreadable", "message": "This is no photo.", "log": TRACEBACK, **more}
     leases = (await worker.ask(most=len(keys))).leases
-    await worker.ask(most=0, settle=[failed(lease, retry=False, **said) for lease in leases])
+    await worker.ask(most=0, settle=[failed(lease, retry=False, **response) for lease in leases])
     return {lease.key: lease.id for lease in leases}
 
 
@@ -50,10 +50,10 @@ async def test_a_list_by_filters(postgres_dsn: str) -> None:
         await park(plane, "e.jpg", reason="crashed")
         await plane.sql("update objects set due_at = now() - interval '2 hours' where key = 'a.jpg'")
 
-        async def keys(**asked: str) -> set[str]:
-            said = await plane.http.get("/v1/parked", params=asked, headers={"authorization": f"Bearer {ADMIN}"})
-            assert said.status_code == 200, said.text
-            return {row["key"] for row in said.json()["objects"]}
+        async def keys(**query: str) -> set[str]:
+            response = await plane.http.get("/v1/parked", params=query, headers={"authorization": f"Bearer {ADMIN}"})
+            assert response.status_code == 200, response.text
+            return {row["key"] for row in response.json()["objects"]}
 
         assert await keys(older_seconds="3600") == {"a.jpg"}
         assert await keys(newer_seconds="3600") == {"b&c=d.jpg", "e.jpg"}
@@ -69,12 +69,12 @@ async def test_everything_about_one_object(postgres_dsn: str) -> None:
         await plane.notify(event("a.jpg"))
         await worker.ask(most=0, settle=[done(await worker.lease())])
         number = (await park(plane, "a.jpg"))["a.jpg"]
-        said = (await plane.admin("GET", f"/v1/parked/{number}")).json()
-        assert said["parked_at"] > said["heard"]["at"] > said["result"]["at"]
-        assert len(said["heard"]["etag"]) == 32
-        assert said["heard"]["size"] == 1024
-        assert said["result"]["etag"]
-        shown = {name: said[name] for name in said if name not in ("parked_at", "heard", "result")}
+        body = (await plane.admin("GET", f"/v1/parked/{number}")).json()
+        assert body["parked_at"] > body["heard"]["at"] > body["result"]["at"]
+        assert len(body["heard"]["etag"]) == 32
+        assert body["heard"]["size"] == 1024
+        assert body["result"]["etag"]
+        shown = {name: body[name] for name in body if name not in ("parked_at", "heard", "result")}
         assert shown == {
             "id": number, "pipeline": "photos", "bucket": "inbox", "key": "a.jpg", "attempts": 1, "lane": "work",
             "faults": 0, "reason": "unreadable", "message": "This is no photo.", "log": TRACEBACK,
@@ -86,8 +86,8 @@ async def test_what_is_not_parked_is_not_shown(postgres_dsn: str) -> None:
         numbers = await park(plane, "a.jpg")
         await post(plane, "redrive", ids=list(numbers.values()))
         for number in (numbers["a.jpg"], 0, -1, 2**62, 2**63, 2**200, "x", "redrive"):
-            said = await plane.admin("GET", f"/v1/parked/{number}")
-            assert (said.status_code, said.json()["error"]) == (404, "not-parked")
+            response = await plane.admin("GET", f"/v1/parked/{number}")
+            assert (response.status_code, response.json()["error"]) == (404, "not-parked")
 
 
 async def test_a_redriven_object_is_leased_at_once_and_can_be_done(postgres_dsn: str) -> None:
@@ -124,9 +124,9 @@ async def test_all_of_them_page_by_page(postgres_dsn: str) -> None:
         await park(plane, *(f"{number}.jpg" for number in range(5)))
         moved, after = [], None
         for _ in range(5):
-            said = (await post(plane, "redrive", all=True, limit=2, after=after)).json()
-            moved.append(said["objects"])
-            if (after := said["next"]) is None:
+            body = (await post(plane, "redrive", all=True, limit=2, after=after)).json()
+            moved.append(body["objects"])
+            if (after := body["next"]) is None:
                 break
         assert moved == [2, 2, 1]
 
@@ -158,17 +158,17 @@ async def test_a_choice_that_says_nothing_or_nonsense_is_refused(postgres_dsn: s
     async with control_plane(postgres_dsn, loops=False) as plane:
         await park(plane, "a.jpg")
         for verb, (body, why) in itertools.product(("redrive", "forget"), _NONSENSE):
-            said = await plane.admin("POST", f"/v1/parked/{verb}", json=body)
-            assert (said.status_code, said.json()["error"]) == (422, "malformed"), body
-            assert why in said.json()["message"]
+            response = await plane.admin("POST", f"/v1/parked/{verb}", json=body)
+            assert (response.status_code, response.json()["error"]) == (422, "malformed"), body
+            assert why in response.json()["message"]
         assert (await plane.objects())["a.jpg"]["state"] == "parked"
 
 
 async def test_a_query_that_is_nonsense_is_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane:
         for query in ("resaon=x", "limit=0", "limit=x", "after=x", "key=a%00", "limit=1&limit=2"):
-            said = await plane.admin("GET", f"/v1/parked?{query}")
-            assert (said.status_code, said.json()["error"]) == (422, "malformed"), query
+            response = await plane.admin("GET", f"/v1/parked?{query}")
+            assert (response.status_code, response.json()["error"]) == (422, "malformed"), query
 
 
 async def test_parked_objects_are_behind_the_admin_token(postgres_dsn: str) -> None:
@@ -182,7 +182,7 @@ async def test_parked_objects_are_behind_the_admin_token(postgres_dsn: str) -> N
         ]
         for method, path in calls:
             for headers in ({}, {"authorization": "Bearer wrong"}):
-                said = await plane.http.request(method, path, json={"all": True}, headers=headers)
-                assert said.status_code == 401
-                assert "photo" not in said.text
+                response = await plane.http.request(method, path, json={"all": True}, headers=headers)
+                assert response.status_code == 401
+                assert "photo" not in response.text
         assert (await plane.objects())["a.jpg"]["state"] == "parked"

@@ -16,9 +16,9 @@ from webhook.sources.tigris import Tigris
 
 
 async def listed(plane: RunningPlane, query: str = "") -> list[dict[str, Any]]:
-    said = await plane.admin("GET", f"/v1/quarantine?{query}")
-    assert said.status_code == 200, said.text
-    return list(said.json()["items"])
+    response = await plane.admin("GET", f"/v1/quarantine?{query}")
+    assert response.status_code == 200, response.text
+    return list(response.json()["items"])
 
 
 async def replay(plane: RunningPlane, **body: Any) -> httpx.Response:
@@ -50,10 +50,10 @@ async def test_a_list_and_one_of_it(postgres_dsn: str) -> None:
         assert (newest["source"], newest["times"], newest["truncated"]) == ("tigris", 1, False)
         assert oldest["times"] == 2
         assert newest["received_at"] >= oldest["received_at"]
-        said = (await plane.admin("GET", f"/v1/quarantine/{newest['id']}")).json()
-        assert json.loads(said["raw"]) == {"what": "ü"}
-        assert said["raw_base64"] is None
-        assert said | {"raw": 0, "raw_base64": 0} == newest | {"raw": 0, "raw_base64": 0}
+        body = (await plane.admin("GET", f"/v1/quarantine/{newest['id']}")).json()
+        assert json.loads(body["raw"]) == {"what": "ü"}
+        assert body["raw_base64"] is None
+        assert body | {"raw": 0, "raw_base64": 0} == newest | {"raw": 0, "raw_base64": 0}
         assert [row["id"] for row in await listed(plane, f"reason={newest['reason'][:20]}")] == [newest["id"]]
         assert await listed(plane, "source=s3") == []
         assert await listed(plane, "older_seconds=3600") == []
@@ -66,11 +66,11 @@ async def test_pages_of_a_list(postgres_dsn: str) -> None:
         await plane.notify(*({"number": number} for number in range(5)))
         seen, after = [], ""
         for _ in range(5):
-            said = (await plane.admin("GET", f"/v1/quarantine?limit=2{after}")).json()
-            seen += [row["id"] for row in said["items"]]
-            if said["next"] is None:
+            body = (await plane.admin("GET", f"/v1/quarantine?limit=2{after}")).json()
+            seen += [row["id"] for row in body["items"]]
+            if body["next"] is None:
                 break
-            after = f"&after={said['next']}"
+            after = f"&after={body['next']}"
         assert len(set(seen)) == len(seen) == 5
 
 
@@ -81,16 +81,16 @@ async def test_text_that_is_not_utf8_comes_in_base64(postgres_dsn: str) -> None:
             "returning id",
             b"\xff\x00",
         )
-        said = (await plane.admin("GET", f"/v1/quarantine/{row['id']}")).json()
-        assert said["raw"] is None
-        assert base64.b64decode(said["raw_base64"]) == b"\xff\x00"
+        body = (await plane.admin("GET", f"/v1/quarantine/{row['id']}")).json()
+        assert body["raw"] is None
+        assert base64.b64decode(body["raw_base64"]) == b"\xff\x00"
 
 
 async def test_what_is_not_in_quarantine_is_not_shown(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane:
         for number in (0, 1, 2**63, "x", "replay"):
-            said = await plane.admin("GET", f"/v1/quarantine/{number}")
-            assert (said.status_code, said.json()["error"]) == (404, "not-quarantined")
+            response = await plane.admin("GET", f"/v1/quarantine/{number}")
+            assert (response.status_code, response.json()["error"]) == (404, "not-quarantined")
 
 
 async def test_a_mended_parser_makes_good_what_it_refused(postgres_dsn: str, request: pytest.FixtureRequest) -> None:
@@ -101,10 +101,10 @@ async def test_a_mended_parser_makes_good_what_it_refused(postgres_dsn: str, req
         tried = (await replay(plane, all=True, dry_run=True)).json()
         assert (tried["replayed"], tried["verdicts"], len(tried["refused"])) == (2, {}, 1)
         assert not await plane.objects()
-        said = (await replay(plane, all=True)).json()
-        assert said["replayed"] == 2
-        assert said["verdicts"] == {"accepted": 4}
-        [refused] = said["refused"]
+        body = (await replay(plane, all=True)).json()
+        assert body["replayed"] == 2
+        assert body["verdicts"] == {"accepted": 4}
+        [refused] = body["refused"]
         [left] = await listed(plane)
         assert (left["id"], left["reason"]) == (refused["id"], refused["reason"])
         assert set(await plane.objects()) == {"a.jpg", "b.jpg"}
@@ -124,8 +124,8 @@ async def test_what_still_cannot_be_read_stays_with_the_new_reason(
             raise UnreadableEvent("the moon\0 is full")
 
         monkeypatch.setattr(Tigris, "event", refuse)
-        said = (await replay(plane, ids=[before["id"]])).json()
-        assert said["refused"] == [{"id": before["id"], "reason": "the moon\N{REPLACEMENT CHARACTER} is full"}]
+        body = (await replay(plane, ids=[before["id"]])).json()
+        assert body["refused"] == [{"id": before["id"], "reason": "the moon\N{REPLACEMENT CHARACTER} is full"}]
         [after] = await listed(plane)
         assert after == before | {"reason": "the moon\N{REPLACEMENT CHARACTER} is full"}
 
@@ -140,8 +140,8 @@ async def test_a_replayed_event_is_received_anew(postgres_dsn: str) -> None:
                 "insert into quarantine (source, reason, raw, digest) values ('tigris', 'then', $1, sha256($1))",
                 json.dumps(raw).encode(),
             )
-        said = (await replay(plane, reason="the", source="tigris")).json()
-        assert said["verdicts"] == {"duplicate": 1, "ignored": 2}
+        body = (await replay(plane, reason="the", source="tigris")).json()
+        assert body["verdicts"] == {"duplicate": 1, "ignored": 2}
         assert await listed(plane) == []
         assert await plane.unaccounted() == {"events": 0, "changes": 0}
 
@@ -155,8 +155,8 @@ async def test_a_text_that_was_cut_says_so_and_is_not_replayed(postgres_dsn: str
         assert (item["size_bytes"], item["truncated"]) == (MAX_RAW_BYTES, True)
         one = (await plane.admin("GET", f"/v1/quarantine/{item['id']}")).json()
         assert one["raw"].startswith("{")
-        said = (await replay(plane, all=True)).json()
-        assert (said["replayed"], said["refused"], said["truncated"]) == (0, [], [item["id"]])
+        replayed = (await replay(plane, all=True)).json()
+        assert (replayed["replayed"], replayed["refused"], replayed["truncated"]) == (0, [], [item["id"]])
         assert await listed(plane) == [item]
 
 
@@ -175,9 +175,9 @@ async def test_pages_of_a_replay_miss_nothing(postgres_dsn: str, request: pytest
         request.getfixturevalue("mended")
         replayed, refused, after = 0, 0, None
         for _ in range(9):
-            said = (await replay(plane, all=True, limit=2, after=after)).json()
-            replayed, refused = replayed + said["replayed"], refused + len(said["refused"])
-            if (after := said["next"]) is None:
+            body = (await replay(plane, all=True, limit=2, after=after)).json()
+            replayed, refused = replayed + body["replayed"], refused + len(body["refused"])
+            if (after := body["next"]) is None:
                 break
         assert (replayed, refused) == (4, 3)
 
@@ -187,8 +187,8 @@ async def test_a_choice_that_says_nothing_or_nonsense_is_refused(postgres_dsn: s
     async with control_plane(postgres_dsn, loops=False) as plane:
         await plane.notify(unknown("a.jpg"))
         for body in bodies:
-            said = await plane.admin("POST", "/v1/quarantine/replay", json=body)
-            assert (said.status_code, said.json()["error"]) == (422, "malformed"), body
+            response = await plane.admin("POST", "/v1/quarantine/replay", json=body)
+            assert (response.status_code, response.json()["error"]) == (422, "malformed"), body
         assert len(await listed(plane)) == 1
 
 
@@ -202,7 +202,7 @@ async def test_the_quarantine_is_behind_the_admin_token(postgres_dsn: str) -> No
             ("POST", "/v1/quarantine/replay"),
         ]
         for method, path in calls:
-            said = await plane.http.request(method, path, json={"all": True})
-            assert said.status_code == 401
-            assert "secret.jpg" not in said.text
+            response = await plane.http.request(method, path, json={"all": True})
+            assert response.status_code == 401
+            assert "secret.jpg" not in response.text
         assert await listed(plane) == [item]

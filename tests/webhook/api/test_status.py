@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.webhook.api.test_leases import done, failed
 from tests.webhook.plane import ADMIN, WEBHOOK, configured, control_plane, event, pipeline, serving
+from tests.webhook.settlements import done, failed
 from webhook.config import Pool
 
 
@@ -11,13 +11,13 @@ async def test_status_and_invitations_are_behind_the_admin_token(postgres_dsn: s
     async with control_plane(postgres_dsn) as plane:
         worker = await plane.worker()
         for method, path in (("GET", "/v1/status"), ("POST", "/v1/invitations")):
-            said = await plane.http.request(method, path, json={"pool": "local"})
-            assert (said.status_code, said.json()["error"]) == (401, "unauthorized")
+            response = await plane.http.request(method, path, json={"pool": "local"})
+            assert (response.status_code, response.json()["error"]) == (401, "unauthorized")
             for token in ("", "wrong", WEBHOOK, worker.token, ADMIN + "x", ADMIN.upper()):
                 headers = {"authorization": f"Bearer {token}".strip()}
-                said = await plane.http.request(method, path, headers=headers, json={"pool": "local"})
-                assert said.status_code == 401
-                assert ADMIN not in said.text
+                response = await plane.http.request(method, path, headers=headers, json={"pool": "local"})
+                assert response.status_code == 401
+                assert ADMIN not in response.text
         assert (await plane.admin("GET", "/v1/status")).status_code == 200
 
 
@@ -26,11 +26,11 @@ async def test_without_an_admin_token_they_are_closed_to_everybody(postgres_dsn:
         for method, path in (("GET", "/v1/status"), ("POST", "/v1/invitations")):
             for headers in ({}, {"authorization": "Bearer "}, {"authorization": "Bearer x"}):
                 raw = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-                said = await plane.exchange(
+                response = await plane.exchange(
                     f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{raw}\r\n".encode()
                 )
-                assert said.startswith(b"HTTP/1.1 403 ")
-                assert b'"error":"closed"' in said
+                assert response.startswith(b"HTTP/1.1 403 ")
+                assert b'"error":"closed"' in response
 
 
 async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
@@ -45,28 +45,28 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         parked = failed(two, retry=False, reason="unreadable", message="This is no photo.", log="a traceback")
         await worker.ask(most=0, settle=[done(one), parked])
         assert three.key
-        said = (await plane.admin("GET", "/v1/status")).json()
-    photos = said["pipelines"]["photos"]
+        body = (await plane.admin("GET", "/v1/status")).json()
+    photos = body["pipelines"]["photos"]
     assert photos["events"] == {"received": 7, "accepted": 5, "duplicate": 1, "coalesced": 1}
     assert photos["changes"] == {"done": 1}
     assert photos["objects"] == {"pending": 2, "leased": 1, "done": 1, "parked": 1}
     assert photos["oldest_due_seconds"] > 0
-    assert said["pipelines"]["papers"] == {
+    assert body["pipelines"]["papers"] == {
         "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
     }  # fmt: skip
-    assert said["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
+    assert body["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
     minting = {"minted": 0, "slain": 0, "breaker": "closed", "frozen": False, "failed_starts": 0, "last_failure": ""}
-    assert said["pools"] == {
+    assert body["pools"] == {
         "local": {"limit": 7, "machines": {"ready": 1}, **minting},
         "gpu": {"limit": 20, "machines": {}, **minting},
     }
-    [shown] = said["parked"]
+    [shown] = body["parked"]
     assert shown["parked_at"]
     assert shown | {"parked_at": ""} == {
         "id": two.id, "pipeline": "photos", "bucket": "inbox", "key": two.key, "attempts": 1,
         "reason": "unreadable", "message": "This is no photo.", "parked_at": "",
     }  # fmt: skip
-    assert said["unaccounted"] == {"events": 0, "changes": 0}
+    assert body["unaccounted"] == {"events": 0, "changes": 0}
 
 
 async def test_only_the_newest_parked_objects_are_shown(postgres_dsn: str) -> None:
@@ -75,9 +75,9 @@ async def test_only_the_newest_parked_objects_are_shown(postgres_dsn: str) -> No
         await plane.notify(*(event(f"{number:02}.jpg") for number in range(25)))
         for lease in (await worker.ask(most=25)).leases:
             await worker.ask(most=0, settle=[failed(lease, retry=False, message=lease.key)])
-        said = (await plane.admin("GET", "/v1/status")).json()
-        assert len(said["parked"]) == 20
-        times = [parked["parked_at"] for parked in said["parked"]]
+        body = (await plane.admin("GET", "/v1/status")).json()
+        assert len(body["parked"]) == 20
+        times = [parked["parked_at"] for parked in body["parked"]]
         assert times == sorted(times, reverse=True)
 
 
@@ -88,10 +88,10 @@ async def test_a_pipeline_that_was_moved_or_taken_out_is_still_shown_once(postgr
         await before.sql("update objects set due_at = now() - interval '1 hour'")
         async with serving(before.dsn, configured({"photos": pipeline("moved")})) as plane:
             await plane.notify(event("new.jpg", bucket="moved"))
-            said = (await plane.admin("GET", "/v1/status")).json()["pipelines"]
-            assert set(said) == {"photos", "retired"}
-            assert said["photos"]["objects"] == {"pending": 2}
-            assert said["photos"]["oldest_due_seconds"] > 3000
+            body = (await plane.admin("GET", "/v1/status")).json()["pipelines"]
+            assert set(body) == {"photos", "retired"}
+            assert body["photos"]["objects"] == {"pending": 2}
+            assert body["photos"]["oldest_due_seconds"] > 3000
             metrics = (await plane.http.get("/metrics")).text
             assert metrics.count('yurt_oldest_due_seconds{pipeline="photos"}') == 1
 
@@ -99,14 +99,14 @@ async def test_a_pipeline_that_was_moved_or_taken_out_is_still_shown_once(postgr
 async def test_an_invitation_is_good_for_one_worker_and_counts_in_the_pools_limit(postgres_dsn: str) -> None:
     config = configured(pools={"local": Pool(provider="none", limit=2)})
     async with control_plane(postgres_dsn, config) as plane:
-        said = await plane.admin("POST", "/v1/invitations", json={"pool": "local"})
-        assert said.status_code == 201
-        assert said.json()["label"].startswith("yurt-local-")
-        assert (await plane.hello(said.json()["token"])).status_code == 200
+        response = await plane.admin("POST", "/v1/invitations", json={"pool": "local"})
+        assert response.status_code == 201
+        assert response.json()["label"].startswith("yurt-local-")
+        assert (await plane.hello(response.json()["token"])).status_code == 200
         await plane.invite()
-        said = await plane.admin("POST", "/v1/invitations", json={"pool": "local"})
-        assert (said.status_code, said.json()["error"]) == (409, "pool-full")
-        assert "2 machines" in said.json()["message"]
+        response = await plane.admin("POST", "/v1/invitations", json={"pool": "local"})
+        assert (response.status_code, response.json()["error"]) == (409, "pool-full")
+        assert "2 machines" in response.json()["message"]
         [row] = await plane.sql(
             "select count(*) as rows, count(*) filter (where provider = 'by-hand') as ours from workers"
         )
@@ -115,9 +115,9 @@ async def test_an_invitation_is_good_for_one_worker_and_counts_in_the_pools_limi
 
 async def test_an_invitation_to_nowhere_is_refused(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
-        said = await plane.admin("POST", "/v1/invitations", json={"pool": "gpu"})
-        assert (said.status_code, said.json()["error"]) == (404, "unknown-pool")
-        assert "there are: local" in said.json()["message"]
+        response = await plane.admin("POST", "/v1/invitations", json={"pool": "gpu"})
+        assert (response.status_code, response.json()["error"]) == (404, "unknown-pool")
+        assert "there are: local" in response.json()["message"]
         bodies: list[object] = [{}, {"pool": 1}, {"pool": "x" * 25}, []]
         for body in bodies:
             assert (await plane.admin("POST", "/v1/invitations", json=body)).status_code == 422

@@ -19,31 +19,31 @@ async def test_one_sweep_for_each_pipeline_and_prefix(postgres_dsn: str) -> None
     async with control_plane(postgres_dsn, configured(BOTH), loops=False) as plane:
         all_ = await plane.admin("POST", "/v1/sweeps", json={})
         assert all_.status_code == 201, all_.text
-        assert [(it["pipeline"], it["prefix"], it["state"]) for it in all_.json()["sweeps"]] == [
+        assert [(sweep["pipeline"], sweep["prefix"], sweep["state"]) for sweep in all_.json()["sweeps"]] == [
             ("photos", "up/", "wanted"), ("films", "up/films/", "wanted"),
         ]  # fmt: skip
-        asked = {
+        order = {
             "pipelines": ["photos", "photos"], "prefixes": ["up/b", "up/a", "up/a/", "up/b"], "kind": "full",
             "since": "2026-05-15T10:30:00+02:00", "pages_per_second": 0.5, "dry_run": True,
         }  # fmt: skip
-        some = (await plane.admin("POST", "/v1/sweeps", json=asked)).json()["sweeps"]
-        assert [it["prefix"] for it in some] == ["up/a", "up/b"], "one within another is not listed twice"
+        some = (await plane.admin("POST", "/v1/sweeps", json=order)).json()["sweeps"]
+        assert [sweep["prefix"] for sweep in some] == ["up/a", "up/b"], "one within another is not listed twice"
         one = (await plane.admin("GET", f"/v1/sweeps/{some[0]['id']}")).json()
         assert one == some[0]
         assert (one["kind"], one["since"], one["dry_run"]) == ("full", "2026-05-15T08:30:00+00:00", True)
         rates = {row["pages_per_second"] for row in await plane.sql("select pages_per_second from sweeps")}
-        assert rates == {20, 0.5}, "configured and asked for"
+        assert rates == {20, 0.5}, "configured and ordered"
         newest = (await plane.admin("GET", "/v1/sweeps?limit=3")).json()["sweeps"]
-        assert [it["id"] for it in newest] == [4, 3, 2]
-        assert [it["id"] for it in (await plane.admin("GET", "/v1/sweeps?before=2")).json()["sweeps"]] == [1]
+        assert [sweep["id"] for sweep in newest] == [4, 3, 2]
+        assert [sweep["id"] for sweep in (await plane.admin("GET", "/v1/sweeps?before=2")).json()["sweeps"]] == [1]
         assert (await plane.admin("DELETE", "/v1/sweeps/1")).json()["state"] == "cancelled"
         assert (await plane.admin("DELETE", "/v1/sweeps/1")).json()["state"] == "cancelled"
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "error"),
+    ("order", "status", "error"),
     [
-        ({"pipelines": ["nobody"]}, 404, "unknown-pipeline"),
+        ({"pipelines": ["unknown"]}, 404, "unknown-pipeline"),
         ({"prefixes": ["elsewhere/"]}, 422, "outside"),
         ({"prefixes": ["up/photos"]}, 422, "outside"),  # not of films
         ({"prefixes": [f"up/films/{n}-" for n in range(501)]}, 422, "too-many"),
@@ -56,10 +56,10 @@ async def test_one_sweep_for_each_pipeline_and_prefix(postgres_dsn: str) -> None
         ({"typo": 1}, 422, "malformed"),
     ],
 )
-async def test_what_cannot_be_is_refused(postgres_dsn: str, asked: dict[str, Any], status: int, error: str) -> None:
+async def test_what_cannot_be_is_refused(postgres_dsn: str, order: dict[str, Any], status: int, error: str) -> None:
     async with control_plane(postgres_dsn, configured(BOTH), loops=False) as plane:
-        said = await plane.admin("POST", "/v1/sweeps", json=asked)
-        assert (said.status_code, said.json()["error"]) == (status, error), said.text
+        response = await plane.admin("POST", "/v1/sweeps", json=order)
+        assert (response.status_code, response.json()["error"]) == (status, error), response.text
         assert not await plane.sql("select from sweeps")
 
 
@@ -73,8 +73,8 @@ async def test_only_for_whom_the_admin_token_is(postgres_dsn: str, method: str, 
 async def test_a_sweep_that_there_is_not(postgres_dsn: str, id: str) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane:
         for method in ("GET", "DELETE"):
-            said = await plane.admin(method, f"/v1/sweeps/{id}")
-            assert (said.status_code, said.json()["error"]) == (404, "unknown-sweep")
+            response = await plane.admin(method, f"/v1/sweeps/{id}")
+            assert (response.status_code, response.json()["error"]) == (404, "unknown-sweep")
 
 
 async def test_the_control_plane_sweeps_by_itself(postgres_dsn: str, store: LocalStore) -> None:
@@ -86,12 +86,12 @@ async def test_the_control_plane_sweeps_by_itself(postgres_dsn: str, store: Loca
         [ordered] = (await it.plane.admin("POST", "/v1/sweeps", json={})).json()["sweeps"]
 
         async def done() -> dict[str, Any] | None:
-            said = (await it.plane.admin("GET", f"/v1/sweeps/{ordered['id']}")).json()
-            return said if said["state"] == "done" else None
+            body = (await it.plane.admin("GET", f"/v1/sweeps/{ordered['id']}")).json()
+            return body if body["state"] == "done" else None
 
-        said = await until(done)
-        assert said
-        assert (said["listed"], said["found"], said["finished_at"] is not None) == (1, 1, True)
+        body = await until(done)
+        assert body
+        assert (body["listed"], body["found"], body["finished_at"] is not None) == (1, 1, True)
         metrics = (await it.plane.http.get("/metrics")).text
         assert 'yurt_swept_objects_total{pipeline="photos",result="found"} 1.0' in metrics
         assert 'yurt_sweep_success_timestamp_seconds{kind="backfill",pipeline="photos"}' in metrics

@@ -36,8 +36,27 @@ async def test_every_statement_is_one_that_the_database_understands(postgres_dsn
         "-- name: a\n-- It is described.\nselect 1\n",
         "-- A comment.\n\n-- name: a\n-- One.\nselect 1;\n\n-- name: b\nselect 2;\n",
         "-- name: a\n-- One.\nselect 1;\n\n-- name: a\n-- The same name.\nselect 2;\n",
+        "-- fragment: a\nx = 1;\n\n-- name: b\n-- One.\nselect {{a}};\n",
     ],
 )
 def test_a_block_that_is_not_whole_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="without a name of its own, a description"):
         parse(text)
+
+
+_FRAGMENT = "-- fragment: positive\n-- A condition.\nx > 0\n  and x <> 7;\n\n"
+
+
+def test_a_fragment_stands_in_each_statement_that_names_it() -> None:
+    text = f"-- name: a\n-- One.\nselect 1 where {{{{positive}}}};\n\n{_FRAGMENT}"
+    assert parse(text) == {"a": "select 1 where x > 0\n  and x <> 7"}
+
+
+def test_a_statement_may_only_name_a_fragment_of_the_file() -> None:
+    with pytest.raises(ValueError, match="no fragment 'negative'"):
+        parse("-- name: a\n-- One.\nselect 1 where {{negative}};\n")
+
+
+def test_a_fragment_that_no_statement_names_is_refused() -> None:
+    with pytest.raises(ValueError, match="no statement uses: positive"):
+        parse(f"{_FRAGMENT}-- name: a\n-- One.\nselect 1;\n")

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.webhook.plane import RunningPlane, control_plane, event, listening, polling, until
+from tests.webhook.long_polls import listening, polling
+from tests.webhook.plane import RunningPlane, control_plane, event, until
 from webhook.ledger.wakeups import Wakeups
 
 

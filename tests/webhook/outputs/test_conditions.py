@@ -40,7 +40,7 @@ async def test_the_probe_lies_below_the_prefix_in_what_no_pipeline_watches(store
     for prefix in ("", "results/", "results"):
         async with gateway("plain", store.endpoint) as it, opened(it.endpoint) as client:
             await probe(client, Place(bucket=buckets.outputs, prefix=prefix))
-            paths = {path.removeprefix(f"/{buckets.outputs}/") for method, path in it.asked if method == "PUT"}
+            paths = {path.removeprefix(f"/{buckets.outputs}/") for method, path in it.requests if method == "PUT"}
         [key] = paths
         assert key.startswith(prefix)
         said = {"input": f"s3://{buckets.outputs}/", "output": "s3://other/"}
@@ -71,7 +71,7 @@ async def test_a_lost_answer_is_no_finding(store: LocalStore) -> None:
         async with gateway("plain", store.endpoint) as it, opened(it.endpoint, attempts=2) as through:
 
             async def lose(request: object) -> None:
-                puts = [path for method, path in it.asked if method == "PUT"]
+                puts = [path for method, path in it.requests if method == "PUT"]
                 if len(puts) == 3:  # the one with the right If-Match
                     store.fault(method="PUT", bucket=buckets.outputs, status=500, effect="done")
 
@@ -92,10 +92,10 @@ async def test_a_place_is_asked_once_however_many_need_it(store: LocalStore) -> 
         conditions = Conditions([pipeline], client)
         styles = await asyncio.gather(*(conditions.style(pipeline) for _ in range(20)))
         assert set(styles) == {Style.UNQUOTED}
-        once = len(it.asked)
+        once = len(it.requests)
         assert await conditions.style(pipeline) is Style.UNQUOTED
-        assert len(it.asked) == once
-        assert len({path for method, path in it.asked if method == "PUT"}) == 1
+        assert len(it.requests) == once
+        assert len({path for method, path in it.requests if method == "PUT"}) == 1
 
 
 async def test_what_could_not_be_found_out_is_asked_again(store: LocalStore) -> None:
@@ -129,7 +129,7 @@ async def test_what_is_given_is_not_tried(store: LocalStore) -> None:
             assert await Conditions([pipeline], client).style(pipeline) == said
         staged = pipelines(buckets, conditions="none", unconditional="stage")
         assert await Conditions([staged], client).style(staged) is Style.NONE
-        assert not it.asked
+        assert not it.requests
 
 
 async def test_a_refused_place_is_looked_at_again(store: LocalStore) -> None:
@@ -146,6 +146,6 @@ async def test_a_refused_place_is_looked_at_again(store: LocalStore) -> None:
         it.kind = "plain"
         await conditions.probe_refused_again()
         assert conditions.refusal(refused) == ""
-        once = len(it.asked)
+        once = len(it.requests)
         await conditions.probe_refused_again()
-        assert len(it.asked) == once
+        assert len(it.requests) == once

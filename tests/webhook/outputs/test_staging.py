@@ -91,7 +91,7 @@ async def test_outputs_are_put_aside_and_published_when_the_lease_is_settled(
             return it.buckets.keys() == {f"{KEY}/256.webp", f"{KEY}/result.json"}
 
         await until(tidy)
-        copies = [path for method, path in it.store.asked if method == "PUT" and ".yurt-" not in path]
+        copies = [path for method, path in it.store.requests if method == "PUT" and ".yurt-" not in path]
         assert copies[-1].endswith("/result.json")
 
 

@@ -55,15 +55,15 @@ def certificate(
 
 @dataclass
 class SnsService:
-    """A running one."""
+    """Running SNS on loopback."""
 
     origin: str
-    answers: dict[str, bytes] = field(default_factory=dict)
-    """Whole HTTP answers by path; others are 404."""
+    responses: dict[str, bytes] = field(default_factory=dict)
+    """Whole HTTP responses by path; others are 404."""
     calls: list[str] = field(default_factory=list)
-    """Targets that were asked for."""
+    """Targets of the requests that came."""
     held: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set: answers are given."""
+    """Set: responses are given."""
     open: set[asyncio.StreamWriter] = field(default_factory=set)
     """Connections."""
 
@@ -73,7 +73,7 @@ class SnsService:
     def serve(self, body: bytes, path: str = "", head: str = "200 OK") -> str:
         """Serve something; its URL."""
         path = path or f"/SimpleNotificationService-{next(_names):032x}.pem"
-        self.answers[path] = _response(head, body)
+        self.responses[path] = _response(head, body)
         return self.origin + path
 
     def notification(self, message: Any, **more: Any) -> dict[str, Any]:
@@ -83,14 +83,18 @@ class SnsService:
 
     def confirmation(self, kind: str = "SubscriptionConfirmation", **more: Any) -> dict[str, Any]:
         """A signed message that asks to confirm a subscription, or tells that it ended."""
-        self.answers["/"] = _response("200 OK", b"<done>")
+        self.responses["/"] = _response("200 OK", b"<done>")
         token = "2336412f37fb687f5d51e6e2425dacbb"
-        ask = f"{self.origin}/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token={token}"
-        said = {"Message": f"You have chosen to subscribe to the topic {TOPIC}.", "Token": token, "SubscribeURL": ask}
-        return self.message(kind, **{**said, **more})
+        confirm_url = f"{self.origin}/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token={token}"
+        fields = {
+            "Message": f"You have chosen to subscribe to the topic {TOPIC}.",
+            "Token": token,
+            "SubscribeURL": confirm_url,
+        }
+        return self.message(kind, **{**fields, **more})
 
     def message(self, kind: str, *, signer: RSAPrivateKey | None = None, **more: Any) -> dict[str, Any]:
-        said = {
+        fields = {
             "Type": kind,
             "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
             "TopicArn": TOPIC,
@@ -99,15 +103,15 @@ class SnsService:
             "UnsubscribeURL": f"{self.origin}/?Action=Unsubscribe",
             **more,
         }
-        if "SigningCertURL" not in said:
-            said["SigningCertURL"] = self.serve(certificate())
-        names = [name for name in _SIGNED if said.get(name) is not None]
-        text = "".join(f"{name}\n{said[name]}\n" for name in names).encode()
-        how = SHA1() if said["SignatureVersion"] == "1" else SHA256()
-        said.setdefault("Signature", b64encode((signer or key()).sign(text, PKCS1v15(), how)).decode())
-        return said
+        if "SigningCertURL" not in fields:
+            fields["SigningCertURL"] = self.serve(certificate())
+        names = [name for name in _SIGNED if fields.get(name) is not None]
+        text = "".join(f"{name}\n{fields[name]}\n" for name in names).encode()
+        how = SHA1() if fields["SignatureVersion"] == "1" else SHA256()
+        fields.setdefault("Signature", b64encode((signer or key()).sign(text, PKCS1v15(), how)).decode())
+        return fields
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection."""
         self.open.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -116,7 +120,7 @@ class SnsService:
             self.calls.append(target)
             await self.held.wait()
             path = target.partition("?")[0]
-            writer.write(self.answers.get(path, _response("404 Not Found")))
+            writer.write(self.responses.get(path, _response("404 Not Found")))
             await writer.drain()
         writer.close()
         with contextlib.suppress(ConnectionError):
@@ -132,7 +136,7 @@ def _response(head: str, body: bytes = b"") -> bytes:
 async def sns_service() -> AsyncIterator[SnsService]:
     """SNS on loopback."""
     service = SnsService("")
-    server = await asyncio.start_server(service.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(service.respond, "127.0.0.1", 0)
     service.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     service.held.set()
     try:

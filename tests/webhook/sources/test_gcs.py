@@ -13,67 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.webhook.sources.fuzz import mutated, noise, withstands
+from tests.webhook.sources.gcs_samples import CONTENT, metadata, push
 from webhook.events import MAX_SIZE_BYTES, EventKind, ObjectEvent, UnreadableEvent
 from webhook.sources import MalformedBody
 from webhook.sources.gcs import Gcs
 
-CONTENT = b"hello"
-MD5 = hashlib.md5(CONTENT).digest()
-GENERATION = "1700000000123456"
 
-
-def metadata(**more: Any) -> dict[str, Any]:
-    """An object resource of the JSON API, as in a notification's payload."""
-    said = {
-        "kind": "storage#object",
-        "id": f"inbox/photos/a b+c.jpg/{GENERATION}",
-        "selfLink": "https://www.googleapis.com/storage/v1/b/inbox/o/photos%2Fa%20b%2Bc.jpg",
-        "name": "photos/a b+c.jpg",
-        "bucket": "inbox",
-        "generation": GENERATION,
-        "metageneration": "1",
-        "contentType": "image/jpeg",
-        "timeCreated": "2023-11-14T22:13:20.123Z",
-        "updated": "2023-11-14T22:13:20.123Z",
-        "storageClass": "STANDARD",
-        "size": "5",
-        "md5Hash": b64encode(MD5).decode(),
-        "crc32c": "mnG7TA==",
-        "etag": "CMCVpqmMxIIDEAE=",
-        **more,
-    }
-    return {name: value for name, value in said.items() if value is not ...}
-
-
-def push(event_type: str = "OBJECT_FINALIZE", data: Any = ..., **attributes: Any) -> dict[str, Any]:
-    """A push of Pub/Sub. ``data`` is text as it is, or anything that becomes JSON in base64."""
-    said = {
-        "notificationConfig": "projects/_/buckets/inbox/notificationConfigs/1",
-        "eventType": event_type,
-        "payloadFormat": "JSON_API_V1",
-        "bucketId": "inbox",
-        "objectId": "photos/a b+c.jpg",
-        "objectGeneration": GENERATION,
-        "eventTime": "2023-11-14T22:13:20.123456Z",
-        **attributes,
-    }
-    data = metadata() if data is ... else data
-    return {
-        "message": {
-            "attributes": {name: value for name, value in said.items() if value is not ...},
-            "data": data if isinstance(data, str) else b64encode(json.dumps(data).encode()).decode(),
-            "messageId": "136969346945",
-            "message_id": "136969346945",
-            "publishTime": "2023-11-14T22:13:20.5Z",
-            "publish_time": "2023-11-14T22:13:20.5Z",
-        },
-        "subscription": "projects/my-project/subscriptions/yurt",
-        "deliveryAttempt": 5,
-    }
-
-
-def one(said: dict[str, Any]) -> ObjectEvent:
-    body = json.dumps(said).encode()
+def one(sample: dict[str, Any]) -> ObjectEvent:
+    body = json.dumps(sample).encode()
     batch = Gcs().parse(body)
     assert batch.quarantined == []
     [read] = batch.events
@@ -111,9 +58,9 @@ def test_a_notification_without_payload_has_only_its_attributes() -> None:
     assert (read.size, read.version.etag) == (None, None)
     assert read.version.order == one(push()).version.order
     assert read.mark == one(push()).mark  # of two notifications of one bucket
-    said = push(payloadFormat="NONE")
-    del said["message"]["data"]
-    assert one(said) == read
+    sample = push(payloadFormat="NONE")
+    del sample["message"]["data"]
+    assert one(sample) == read
 
 
 @pytest.mark.parametrize(
@@ -135,13 +82,13 @@ def test_what_went_only_to_make_room_for_newer_content_did_not_go(event_type: st
 
 
 def test_a_removal_comes_after_all_that_happened_to_its_generation_and_before_the_next() -> None:
-    said = [
+    sample = [
         push(data=metadata(metageneration="1")),
         push(data=metadata(metageneration="7")),
         push("OBJECT_DELETE", data=metadata(metageneration="2")),
         push(objectGeneration="1700000000123457"),
     ]
-    read = [one(item).version for item in said]
+    read = [one(item).version for item in sample]
     assert [[a.is_older_than(b) for b in read] for a in read] == [[j > i for j in range(4)] for i in range(4)]
 
 
@@ -150,8 +97,8 @@ numbers = st.integers(0, 2**63 - 1) | st.integers(1, 300)
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=3, max_size=3))
 def test_the_order_is_that_of_generation_and_metageneration(pairs: list[tuple[int, int]]) -> None:
-    said = [push(objectGeneration=str(g), data=metadata(metageneration=str(m))) for g, m in pairs]
-    ranked = [((g, m or 1), one(item).version) for (g, m), item in zip(pairs, said, strict=True)]
+    sample = [push(objectGeneration=str(g), data=metadata(metageneration=str(m))) for g, m in pairs]
+    ranked = [((g, m or 1), one(item).version) for (g, m), item in zip(pairs, sample, strict=True)]
     for (a, x), (b, y) in permutations(ranked, 2):
         assert x.is_older_than(y) == (a < b)
 
@@ -163,7 +110,7 @@ def test_generations_are_not_compared_as_texts() -> None:
 
 
 def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
-    said = [
+    sample = [
         push(),
         push("OBJECT_DELETE"),
         push("OBJECT_ARCHIVE"),
@@ -171,14 +118,14 @@ def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
         push("OBJECT_METADATA_UPDATE", data=metadata(metageneration="2")),
         push("OBJECT_METADATA_UPDATE", data=metadata(metageneration="3")),
     ]
-    marks = [one(item).mark for item in said]
-    again = [{**item, "deliveryAttempt": 6, "message": {**item["message"], "messageId": "2"}} for item in said]
+    marks = [one(item).mark for item in sample]
+    again = [{**item, "deliveryAttempt": 6, "message": {**item["message"], "messageId": "2"}} for item in sample]
     assert marks == [one(item).mark for item in again]
     assert len(set(marks)) == len(marks)
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("sample", "why"),
     [
         (push(eventType=...), "eventType"),
         (push("OBJECT_EXPLODED"), "OBJECT_EXPLODED"),
@@ -213,8 +160,8 @@ def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
         ({"message": float("nan")}, ""),
     ],
 )
-def test_pushes_that_go_to_quarantine_whole(said: Any, why: str) -> None:
-    body = json.dumps(said).encode()
+def test_pushes_that_go_to_quarantine_whole(sample: Any, why: str) -> None:
+    body = json.dumps(sample).encode()
     batch = Gcs().parse(body)
     assert batch.events == []
     [bad] = batch.quarantined

@@ -13,15 +13,15 @@ blanks = st.sampled_from(["", " ", "\n\t", "\r\n  "])
 
 
 @given(st.dictionaries(st.text(), values, max_size=4), blanks, st.booleans())
-def test_members_are_the_text_of_each_value(said: dict[str, object], blank: str, ascii_only: bool) -> None:
-    texts = {name: json.dumps(value, ensure_ascii=ascii_only) for name, value in said.items()}
+def test_members_are_the_text_of_each_value(values: dict[str, object], blank: str, ascii_only: bool) -> None:
+    texts = {name: json.dumps(value, ensure_ascii=ascii_only) for name, value in values.items()}
     parts = (f"{blank}{json.dumps(name)}{blank}:{blank}{text}{blank}" for name, text in texts.items())
     assert members(f"{blank}{{{','.join(parts) or blank}}}{blank}") == texts
 
 
 @given(st.lists(values, max_size=4), blanks)
-def test_elements_are_the_text_of_each(said: list[object], blank: str) -> None:
-    texts = [json.dumps(value) for value in said]
+def test_elements_are_the_text_of_each(values: list[object], blank: str) -> None:
+    texts = [json.dumps(value) for value in values]
     parts = (f"{blank}{text}{blank}" for text in texts)
     assert elements(f"{blank}[{','.join(parts) or blank}]{blank}", 4) == texts
 

@@ -19,8 +19,8 @@ REFUSED = "010-sync-key-newline"
 
 
 def recording(stem: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / f"{stem}.json").read_text(encoding="utf-8"))
-    return found
+    parsed: dict[str, Any] = json.loads((FOLDER / f"{stem}.json").read_text(encoding="utf-8"))
+    return parsed
 
 
 def batches(stem: str) -> list[Batch]:
@@ -35,11 +35,11 @@ def events(stem: str) -> list[ObjectEvent]:
 
 @pytest.mark.parametrize("stem", [path.stem for path in RECORDED if path.stem != REFUSED])
 def test_each_request_tells_of_the_raw_key(stem: str) -> None:
-    found, key = events(stem), recording(stem)["key"]
-    assert found
-    assert key is None or {event.key for event in found} == {key}
-    assert all(event.bucket.startswith("rec2") for event in found)
-    assert all((event.kind is EventKind.REMOVED) == ("delete" in stem) for event in found if key is not None)
+    read, key = events(stem), recording(stem)["key"]
+    assert read
+    assert key is None or {event.key for event in read} == {key}
+    assert all(event.bucket.startswith("rec2") for event in read)
+    assert all((event.kind is EventKind.REMOVED) == ("delete" in stem) for event in read if key is not None)
 
 
 def test_each_removal_but_that_of_a_delete_marker_names_what_was_removed() -> None:
@@ -57,18 +57,18 @@ def test_a_key_that_no_path_can_name_goes_to_quarantine() -> None:
 
 def test_racing_writers_are_not_ordered() -> None:
     """Those with an eventTime of zero lost to another, and their sequencers do not tell."""
-    found = events("019-sync-eight-writers")
-    assert len({event.mark for event in found}) == len({event.version.etag for event in found}) == 8
-    assert not any(one.version.is_older_than(other.version) for one, other in permutations(found, 2))
+    read = events("019-sync-eight-writers")
+    assert len({event.mark for event in read}) == len({event.version.etag for event in read}) == 8
+    assert not any(one.version.is_older_than(other.version) for one, other in permutations(read, 2))
 
 
 def test_a_queue_that_waited_tells_each_change_once() -> None:
-    found = events("020-pers-receiver-down")
-    assert len({event.mark for event in found}) == len(found) == 9
-    assert found[-1].kind is EventKind.REMOVED
+    read = events("020-pers-receiver-down")
+    assert len({event.mark for event in read}) == len(read) == 9
+    assert read[-1].kind is EventKind.REMOVED
 
 
 def test_no_credential_was_recorded() -> None:
-    said = [tuple(h) for p in RECORDED for r in recording(p.stem)["requests"] for h in r["headers"]]
-    credentials = {value for name, value in said if name == "Authorization"}
+    headers = [tuple(h) for p in RECORDED for r in recording(p.stem)["requests"] for h in r["headers"]]
+    credentials = {value for name, value in headers if name == "Authorization"}
     assert credentials == {"Basic REDACTED"}

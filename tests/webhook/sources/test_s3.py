@@ -14,137 +14,39 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.webhook.sources.fuzz import mutated, noise, withstands
+from tests.webhook.sources.s3_samples import RECORDED, aws, bridged, ceph, minio, recorded
 from webhook.events import MAX_SIZE_BYTES, ContentVersion, EventKind, ObjectEvent, UnreadableEvent
 from webhook.sources import MAX_EVENTS, Batch, MalformedBody
 from webhook.sources.s3 import AHEAD_SECONDS, CEPH_INEXACT_SECONDS, S3
 
 NOW = 1_800_000_000
 """2027-01-15: later than all that was recorded."""
-RECORDED = sorted((Path(__file__).parent / "recorded" / "ceph-rgw").glob("*.json"))
 
 
 def source() -> S3:
     return S3(lambda: NOW)
 
 
-def aws(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
-    """As in "Event message structure" of the Amazon S3 User Guide."""
-    return {
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-west-2",
-        "eventTime": "1970-01-01T00:00:00.000Z",
-        "eventName": name,
-        "userIdentity": {"principalId": "AIDAJDPLRKLG7UEXAMPLE"},
-        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
-        "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810", "x-amz-id-2": "FMyUVURIY8/IgAtTv8xRjskZQpcIZ9"},
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "configurationId": "testConfigRule",
-            "bucket": {
-                "name": "amzn-s3-demo-bucket",
-                "ownerIdentity": {"principalId": "A3NL1KOZZKExample"},
-                "arn": "arn:aws:s3:::amzn-s3-demo-bucket",
-            },
-            "object": {
-                "key": "HappyFace.jpg",
-                "size": 1024,
-                "eTag": "d41d8cd98f00b204e9800998ecf8427e",
-                "versionId": "096fKKXTRTtl3on89fVO.nfljtsv6qko",
-                "sequencer": "0055AED6DCD90281E5",
-                **item,
-            },
-        },
-    }
-
-
-def bridged(detail_type: str = "Object Created", **item: Any) -> dict[str, Any]:
-    """As in "EventBridge event message structure" of the Amazon S3 User Guide."""
-    return {
-        "version": "0",
-        "id": "17793124-05d4-b198-2fde-7ededc63b103",
-        "detail-type": detail_type,
-        "source": "aws.s3",
-        "account": "111122223333",
-        "time": "2021-11-12T00:00:00Z",
-        "region": "ca-central-1",
-        "resources": ["arn:aws:s3:::amzn-s3-demo-bucket"],
-        "detail": {
-            "version": "0",
-            "bucket": {"name": "amzn-s3-demo-bucket"},
-            "object": {
-                "key": "example-key",
-                "size": 5,
-                "etag": "b1946ac92492d2347c6235b4d2611184",
-                "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
-                "sequencer": "617f08299329d189",
-                **item,
-            },
-            "request-id": "N4N7GDK58NMKJ12R",
-            "requester": "123456789012",
-            "source-ip-address": "1.2.3.4",
-            "reason": "PutObject",
-        },
-    }
-
-
-def minio(name: str = "s3:ObjectCreated:Put", **item: Any) -> dict[str, Any]:
-    """A record as MinIO makes them; deletes have neither size nor eTag."""
-    said = {"key": "images%2Fmy+photo.jpg", "versionId": "1", "sequencer": "18D2A8C5B7E1F300", **item}
-    if not name.startswith("s3:ObjectRemoved:"):
-        said = {"size": 8, "eTag": "74b87337454200d4d33f80c4663dc5e5", "contentType": "image/jpeg", **said}
-    return {
-        "eventVersion": "2.0",
-        "eventSource": "minio:s3",
-        "awsRegion": "",
-        "eventTime": "2024-01-22T10:11:12.131Z",
-        "eventName": name,
-        "userIdentity": {"principalId": "minio"},
-        "requestParameters": {"principalId": "minio", "region": "", "sourceIPAddress": "10.0.0.1"},
-        "responseElements": {"x-amz-request-id": "17AC9E", "x-minio-origin-endpoint": "http://minio:9000"},
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "configurationId": "Config",
-            "bucket": {"name": "inbox", "ownerIdentity": {"principalId": "minio"}, "arn": "arn:aws:s3:::inbox"},
-            "object": said,
-        },
-        "source": {"host": "10.0.0.1", "port": "", "userAgent": "MinIO (linux; amd64)"},
-    }
-
-
-def ceph(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
-    """As the recorded ones."""
-    said: dict[str, Any] = json.loads(recorded(RECORDED[0])["body"])["Records"][0]
-    said["eventName"] = name
-    said["s3"]["object"].update(item)
-    return said
-
-
-def recorded(path: Path) -> dict[str, Any]:
-    [request] = json.loads(path.read_text(encoding="utf-8"))["requests"]
-    return dict(request)
-
-
 def parse(*records: Any) -> Batch:
     return source().parse(json.dumps({"Records": records}).encode())
 
 
-def one(said: dict[str, Any]) -> ObjectEvent:
+def one(sample: dict[str, Any]) -> ObjectEvent:
     """The one event of a record, or of an event of EventBridge."""
-    body = said if "detail-type" in said else {"Records": [said]}
+    body = sample if "detail-type" in sample else {"Records": [sample]}
     batch = source().parse(json.dumps(body).encode())
     assert batch.quarantined == []
     [read] = batch.events
-    assert read == source().event(json.dumps(said).encode())
+    assert read == source().event(json.dumps(sample).encode())
     return read
 
 
-def reason(said: Any) -> str:
+def reason(sample: Any) -> str:
     """Why a record is quarantined, between two that are not."""
-    batch = parse(aws(key="good"), said, aws(key="other"))
+    batch = parse(aws(key="good"), sample, aws(key="other"))
     assert [read.key for read in batch.events] == ["good", "other"]
     [bad] = batch.quarantined
-    assert (bad.source, json.loads(bad.raw)) == ("s3", said)
+    assert (bad.source, json.loads(bad.raw)) == ("s3", sample)
     with pytest.raises(UnreadableEvent) as again:
         source().event(bad.raw)
     assert str(again.value) == bad.reason
@@ -152,7 +54,7 @@ def reason(said: Any) -> str:
 
 
 def older(*events: dict[str, Any]) -> list[list[bool]]:
-    read = [one(said).version for said in events]
+    read = [one(sample).version for sample in events]
     return [[a.is_older_than(b) for b in read] for a in read]
 
 
@@ -182,8 +84,8 @@ def test_a_key_that_was_decoded_on_the_way_or_is_no_text_is_not_guessed(key: str
 
 
 def test_a_test_event_of_aws_has_no_records_and_tells_nothing() -> None:
-    said = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2014-10-13T15:57:02.089Z", "Bucket": "b"}
-    assert source().parse(json.dumps(said).encode()) == Batch()
+    item = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2014-10-13T15:57:02.089Z", "Bucket": "b"}
+    assert source().parse(json.dumps(item).encode()) == Batch()
 
 
 def test_aws_sequencers_of_one_length_compare_whatever_their_case() -> None:
@@ -200,8 +102,8 @@ def test_aws_sequencers_of_different_length_do_not_compare() -> None:
 
 @pytest.mark.parametrize("sequencer", [None, "", "not hex", "0x12", "ab" * 33, "-1", "١٢"])
 def test_an_event_whose_sequencer_cannot_be_read_is_a_hint_without_order(sequencer: str | None) -> None:
-    for said in dialects(sequencer=sequencer):
-        assert one(said).version.order is None
+    for item in dialects(sequencer=sequencer):
+        assert one(item).version.order is None
 
 
 def test_event_time_is_never_order() -> None:
@@ -212,17 +114,17 @@ def test_event_time_is_never_order() -> None:
 
 def test_sizes_come_as_numbers_and_as_texts() -> None:
     for size in (0, 5 * 2**40, MAX_SIZE_BYTES):
-        for said in (*dialects(size=size), *dialects(size=str(size))):
-            assert one(said).size == size
-    for said in dialects(size=""):
-        assert one(said).size is None
+        for item in (*dialects(size=size), *dialects(size=str(size))):
+            assert one(item).size == size
+    for item in dialects(size=""):
+        assert one(item).size is None
 
 
 def test_a_deletion_has_neither_size_nor_etag() -> None:
-    for said in (aws("ObjectRemoved:Delete"), minio("s3:ObjectRemoved:Delete")):
+    for item in (aws("ObjectRemoved:Delete"), minio("s3:ObjectRemoved:Delete")):
         for name in ("size", "eTag"):
-            said["s3"]["object"].pop(name, None)
-        read = one(said)
+            item["s3"]["object"].pop(name, None)
+        read = one(item)
         assert (read.kind, read.size, read.version.etag) == (EventKind.REMOVED, None, None)
 
 
@@ -251,7 +153,7 @@ def test_one_change_is_one_event_whether_aws_tells_it_or_eventbridge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("item", "why"),
     [
         (bridged("Object Exploded"), "Object Exploded"),
         (bridged("AWS API Call via CloudTrail"), "CloudTrail"),
@@ -262,8 +164,8 @@ def test_one_change_is_one_event_whether_aws_tells_it_or_eventbridge() -> None:
         (bridged(key=None), "key"),
     ],
 )
-def test_events_of_eventbridge_that_go_to_quarantine_whole(said: Any, why: str) -> None:
-    body = json.dumps(said).encode()
+def test_events_of_eventbridge_that_go_to_quarantine_whole(item: Any, why: str) -> None:
+    body = json.dumps(item).encode()
     batch = source().parse(body)
     assert batch.events == []
     [bad] = batch.quarantined
@@ -275,8 +177,8 @@ def test_events_of_eventbridge_that_go_to_quarantine_whole(said: Any, why: str) 
 
 
 def test_minio_says_the_name_with_a_prefix_and_the_key_query_escaped_and_much_beside_the_records() -> None:
-    said = {"EventName": "s3:ObjectCreated:Put", "Key": "inbox/images/my photo.jpg", "Records": [minio()]}
-    [read] = source().parse(json.dumps(said).encode()).events
+    item = {"EventName": "s3:ObjectCreated:Put", "Key": "inbox/images/my photo.jpg", "Records": [minio()]}
+    [read] = source().parse(json.dumps(item).encode()).events
     assert (read.bucket, read.key, read.kind) == ("inbox", "images/my photo.jpg", EventKind.CREATED)
 
 
@@ -324,15 +226,15 @@ moments = st.tuples(seconds, nanos)
 def test_what_a_ceph_gateway_sent(path: Path) -> None:
     about = json.loads(path.read_text(encoding="utf-8"))
     body = recorded(path)["body"]
-    said = json.loads(body)["Records"][0]
+    item = json.loads(body)["Records"][0]
     batch = source().parse(body.encode())
     assert batch.quarantined == []
     [read] = batch.events
     assert read.key == about["key"]
-    assert read.bucket == said["s3"]["bucket"]["name"]
-    assert read.size == said["s3"]["object"]["size"]
-    assert read.version.etag == (said["s3"]["object"]["eTag"] or None)
-    assert read.kind is (EventKind.REMOVED if "Removed" in said["eventName"] else EventKind.CREATED)
+    assert read.bucket == item["s3"]["bucket"]["name"]
+    assert read.size == item["s3"]["object"]["size"]
+    assert read.version.etag == (item["s3"]["object"]["eTag"] or None)
+    assert read.kind is (EventKind.REMOVED if "Removed" in item["eventName"] else EventKind.CREATED)
     assert read.version.order is not None
 
 
@@ -391,8 +293,8 @@ def test_a_ceph_key_is_never_decoded(key: str) -> None:
 
 
 def test_a_put_that_ceph_refused_is_announced_all_the_same_and_is_a_hint() -> None:
-    said = {**ceph(), "eventTime": "0.000000"}
-    assert one(said) == one(ceph())
+    item = {**ceph(), "eventTime": "0.000000"}
+    assert one(item) == one(ceph())
 
 
 # ── all ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -438,8 +340,8 @@ def test_a_put_that_ceph_refused_is_announced_all_the_same_and_is_a_hint() -> No
     ],
 )
 def test_event_names_with_and_without_prefix(name: str, kind: EventKind) -> None:
-    for said, prefix in product((aws, minio, ceph), ("", "s3:")):
-        assert one(said(prefix + name)).kind is kind
+    for item, prefix in product((aws, minio, ceph), ("", "s3:")):
+        assert one(item(prefix + name)).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -463,19 +365,19 @@ def test_event_names_of_eventbridge(name: str, kind: EventKind) -> None:
 
 def replaced(path: str, value: Any) -> dict[str, Any]:
     """AWS's record with one value replaced, or taken away."""
-    said = aws()
+    item = aws()
     *folders, name = path.split(".")
-    place = said
+    place = item
     for folder in folders:
         place = place[folder]
     place[name] = value
     if value is ...:
         del place[name]
-    return said
+    return item
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("item", "why"),
     [
         (aws("ObjectExploded:Put"), "ObjectExploded"),
         (aws("objectcreated:put"), "objectcreated"),
@@ -516,8 +418,8 @@ def replaced(path: str, value: Any) -> dict[str, Any]:
         ({}, "eventSource"),
     ],
 )
-def test_one_bad_record_never_spoils_the_batch(said: Any, why: str) -> None:
-    assert why in reason(said)
+def test_one_bad_record_never_spoils_the_batch(item: Any, why: str) -> None:
+    assert why in reason(item)
 
 
 @pytest.mark.parametrize(
@@ -581,7 +483,7 @@ def test_a_request_may_be_empty_or_full_and_mixed() -> None:
 
 def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
     for make, removed in ((aws, "ObjectRemoved:Delete"), (minio, "s3:ObjectRemoved:Delete"), (ceph, "ObjectRemoved:X")):
-        said = [
+        samples = [
             make(),
             make(sequencer="01" * 8),
             make(sequencer="02" * 8),
@@ -592,8 +494,8 @@ def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
             {**make(sequencer=None), "eventTime": "2026-05-15T10:30:00.000Z"},
             make(sequencer=None, eTag="other"),
         ]
-        marks = [one(item).mark for item in said]
-        assert marks == [one({**item, "eventVersion": "9.9"}).mark for item in said]
+        marks = [one(item).mark for item in samples]
+        assert marks == [one({**item, "eventVersion": "9.9"}).mark for item in samples]
         assert len(set(marks)) == len(marks)
     assert one(bridged(sequencer=None)).mark != one({**bridged(sequencer=None), "id": "other"}).mark
 
@@ -612,8 +514,8 @@ def test_there_is_no_verdict_across_kinds_of_store(one_of: Any, other_of: Any, a
 
 
 @given(st.lists(st.tuples(makers, sequencers), min_size=3, max_size=3))
-def test_older_is_a_strict_partial_order_of_what_is_read(said: list[tuple[Any, str]]) -> None:
-    a, b, c = (one(make(sequencer=sequencer)).version for make, sequencer in said)
+def test_older_is_a_strict_partial_order_of_what_is_read(item: list[tuple[Any, str]]) -> None:
+    a, b, c = (one(make(sequencer=sequencer)).version for make, sequencer in item)
     assert not a.is_older_than(a)
     assert not (a.is_older_than(b) and b.is_older_than(a))
     assert not (a.is_older_than(b) and b.is_older_than(c)) or a.is_older_than(c)

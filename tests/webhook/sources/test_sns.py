@@ -41,7 +41,7 @@ async def opened(*topics: str) -> AsyncIterator[tuple[SnsService, Sns]]:
             await sns.aclose()
 
 
-async def said(sns: Sns, message: Any) -> bytes | None:
+async def opened_text(sns: Sns, message: Any) -> bytes | None:
     return await sns.open(json.dumps(message).encode())
 
 
@@ -50,7 +50,7 @@ async def test_what_was_published_comes_out_of_a_signed_message(version: str) ->
     async with opened() as (service, sns):
         for more in ({}, {"Subject": "Amazon S3 Notification"}, {"Subject": None}):
             message = service.notification('{"Records": ["é🏕"]}\n', SignatureVersion=version, **more)
-            assert await said(sns, message) == '{"Records": ["é🏕"]}\n'.encode()
+            assert await opened_text(sns, message) == '{"Records": ["é🏕"]}\n'.encode()
 
 
 async def test_the_canonical_text_is_that_of_the_guide() -> None:
@@ -75,16 +75,16 @@ async def test_whatever_is_signed_cannot_be_changed(field: str) -> None:
     async with opened() as (service, sns):
         message = service.notification("hello", Subject="greeting")
         with pytest.raises(BadSignature):
-            await said(sns, {**message, field: message[field] + "x"})
+            await opened_text(sns, {**message, field: message[field] + "x"})
         with pytest.raises(BadSignature):
-            await said(sns, {name: value for name, value in message.items() if name != "Subject"})
+            await opened_text(sns, {name: value for name, value in message.items() if name != "Subject"})
 
 
 async def test_a_notification_cannot_be_made_a_confirmation() -> None:
     async with opened() as (service, sns):
         message = service.notification("hello")
         with pytest.raises(BadSignature):
-            await said(sns, {**service.confirmation(), **message, "Type": "SubscriptionConfirmation"})
+            await opened_text(sns, {**service.confirmation(), **message, "Type": "SubscriptionConfirmation"})
         assert not [call for call in service.calls if "Confirm" in call]
 
 
@@ -92,23 +92,23 @@ async def test_a_notification_cannot_be_made_a_confirmation() -> None:
 async def test_wrong_signatures(signature: str) -> None:
     async with opened() as (service, sns):
         with pytest.raises(BadSignature):
-            await said(sns, service.notification("hello", Signature=signature))
+            await opened_text(sns, service.notification("hello", Signature=signature))
 
 
 @pytest.mark.parametrize("version", ["", "3", "1 ", "2.0"])
 async def test_unknown_signature_versions(version: str) -> None:
     async with opened() as (service, sns):
         with pytest.raises(BadSignature, match="SignatureVersion"):
-            await said(sns, service.notification("hello", SignatureVersion=version))
+            await opened_text(sns, service.notification("hello", SignatureVersion=version))
 
 
 async def test_another_key_or_another_certificate_is_no_good() -> None:
     async with opened() as (service, sns):
         other = generate_private_key(65537, 2048)
         with pytest.raises(BadSignature):
-            await said(sns, service.notification("hello", signer=other))
+            await opened_text(sns, service.notification("hello", signer=other))
         with pytest.raises(BadSignature):
-            await said(sns, service.notification("hello", SigningCertURL=service.serve(certificate(other))))
+            await opened_text(sns, service.notification("hello", SigningCertURL=service.serve(certificate(other))))
 
 
 async def test_certificates_that_are_none_or_too_weak() -> None:
@@ -121,10 +121,10 @@ async def test_certificates_that_are_none_or_too_weak() -> None:
             certificate(curve),
         ):
             with pytest.raises(BadSignature):
-                await said(sns, service.notification("hello", SigningCertURL=service.serve(pem)))
+                await opened_text(sns, service.notification("hello", SigningCertURL=service.serve(pem)))
         url = service.serve(certificate(weak))
         with pytest.raises(BadSignature, match="2048"):
-            await said(sns, service.notification("hello", signer=weak, SigningCertURL=url))
+            await opened_text(sns, service.notification("hello", signer=weak, SigningCertURL=url))
 
 
 async def test_certificates_out_of_their_time() -> None:
@@ -133,7 +133,7 @@ async def test_certificates_out_of_their_time() -> None:
         for begins, ends in ((TODAY - 2 * day, TODAY - day), (TODAY + day, TODAY + 2 * day)):
             url = service.serve(certificate(begins=begins, ends=ends))
             with pytest.raises(BadSignature, match="not valid now"):
-                await said(sns, service.notification("hello", SigningCertURL=url))
+                await opened_text(sns, service.notification("hello", SigningCertURL=url))
 
 
 async def test_no_other_address_is_called_whatever_a_message_says() -> None:
@@ -161,9 +161,9 @@ async def test_no_other_address_is_called_whatever_a_message_says() -> None:
             "",
         ):
             with pytest.raises(BadSignature, match="certificate is not one of SNS"):
-                await said(sns, service.notification("hello", SigningCertURL=url))
+                await opened_text(sns, service.notification("hello", SigningCertURL=url))
         assert service.calls == []
-        assert await said(sns, service.notification("hello", SigningCertURL=origin + path)) == b"hello"
+        assert await opened_text(sns, service.notification("hello", SigningCertURL=origin + path)) == b"hello"
 
 
 def test_amazons_own_addresses() -> None:
@@ -179,9 +179,9 @@ async def test_other_topics_are_refused_before_anything_is_called() -> None:
     async with opened() as (service, sns):
         for topic in ("", TOPIC + "x", TOPIC.upper(), TOPIC.replace("12", "21"), "x" * 10_000):
             with pytest.raises(UntrustedTopic, match="sns_topics"):
-                await said(sns, service.notification("hello", TopicArn=topic))
+                await opened_text(sns, service.notification("hello", TopicArn=topic))
             with pytest.raises(UntrustedTopic):
-                await said(sns, service.confirmation(TopicArn=topic))
+                await opened_text(sns, service.confirmation(TopicArn=topic))
             with pytest.raises(UntrustedTopic):
                 sns.expect({"x-amz-sns-topic-arn": topic})
         with pytest.raises(UntrustedTopic):
@@ -192,13 +192,13 @@ async def test_other_topics_are_refused_before_anything_is_called() -> None:
 async def test_a_subscription_is_confirmed_by_one_call() -> None:
     async with opened() as (service, sns):
         message = service.confirmation()
-        assert await said(sns, message) is None
+        assert await opened_text(sns, message) is None
         assert service.calls[1:] == [message["SubscribeURL"].removeprefix(service.origin)]
 
 
 async def test_a_subscription_that_ended_is_not_confirmed_anew() -> None:
     async with opened() as (service, sns):
-        assert await said(sns, service.confirmation("UnsubscribeConfirmation")) is None
+        assert await opened_text(sns, service.confirmation("UnsubscribeConfirmation")) is None
         assert len(service.calls) == 1  # for the certificate
 
 
@@ -214,7 +214,7 @@ async def test_no_other_address_is_called_to_confirm_even_if_it_is_signed() -> N
             None,
         ):
             with pytest.raises(BadSignature, match="SubscribeURL"):
-                await said(sns, service.confirmation(SubscribeURL=url))
+                await opened_text(sns, service.confirmation(SubscribeURL=url))
         assert not [call for call in service.calls if not call.endswith(".pem")]
 
 
@@ -224,19 +224,19 @@ async def test_a_redirect_is_not_followed_and_an_error_means_send_it_again() -> 
         for head in (f"302 Found\r\nlocation: {elsewhere}", "500 Internal Server Error", "404 Not Found", "nonsense"):
             url = service.serve(certificate(), head=head)
             with pytest.raises(SnsUnavailable):
-                await said(sns, service.notification("hello", SigningCertURL=url))
+                await opened_text(sns, service.notification("hello", SigningCertURL=url))
         assert len(service.calls) == 4
         message = service.confirmation()
         service.serve(b"", "/", "403 Forbidden")
         with pytest.raises(SnsUnavailable, match="403"):
-            await said(sns, message)
+            await opened_text(sns, message)
 
 
 async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     async with opened() as (service, sns):
         url = service.serve(b"x" * (MAX_ANSWER_BYTES + 1))
         with pytest.raises(SnsUnavailable, match="more than"):
-            await said(sns, service.notification("hello", SigningCertURL=url))
+            await opened_text(sns, service.notification("hello", SigningCertURL=url))
 
 
 async def test_nobody_there_means_send_it_again() -> None:
@@ -245,7 +245,7 @@ async def test_nobody_there_means_send_it_again() -> None:
         await sns.aclose()
         dead = Sns(Trust(frozenset({TOPIC}), "http://127.0.0.1:9"))
         with pytest.raises(SnsUnavailable):
-            await said(dead, {**message, "SigningCertURL": "http://127.0.0.1:9/SimpleNotificationService-1.pem"})
+            await opened_text(dead, {**message, "SigningCertURL": "http://127.0.0.1:9/SimpleNotificationService-1.pem"})
         await dead.aclose()
 
 
@@ -254,31 +254,31 @@ async def test_a_certificate_is_fetched_once() -> None:
         url = service.serve(certificate())
         for number in range(5):
             message = service.notification(str(number), SigningCertURL=url)
-            assert await said(sns, message) == str(number).encode()
+            assert await opened_text(sns, message) == str(number).encode()
         assert len(service.calls) == 1
 
 
 async def test_forged_messages_neither_fill_the_memory_nor_call_without_end() -> None:
     async with opened() as (service, sns):
         good = service.notification("hello")
-        assert await said(sns, good) == b"hello"
+        assert await opened_text(sns, good) == b"hello"
         for _ in range(CALLS_A_MINUTE - 1):
             with pytest.raises(BadSignature):
-                await said(sns, service.notification("hello", Signature="AAAA"))
+                await opened_text(sns, service.notification("hello", Signature="AAAA"))
         with pytest.raises(SnsUnavailable, match="in a minute"):
-            await said(sns, service.notification("hello", Signature="AAAA"))
+            await opened_text(sns, service.notification("hello", Signature="AAAA"))
         assert len(service.calls) == CALLS_A_MINUTE
-        assert await said(sns, good) == b"hello"  # whose certificate is still known
+        assert await opened_text(sns, good) == b"hello"  # whose certificate is still known
 
 
 async def test_few_certificates_are_kept() -> None:
     async with opened() as (service, sns):
         messages = [service.notification(str(number)) for number in range(12)]
         for message in messages:
-            await said(sns, message)
-        await said(sns, messages[-1])
+            await opened_text(sns, message)
+        await opened_text(sns, messages[-1])
         assert len(service.calls) == 12
-        await said(sns, messages[0])
+        await opened_text(sns, messages[0])
         assert len(service.calls) == 13
 
 
@@ -286,7 +286,7 @@ async def test_few_messages_wait_for_sns_at_a_time() -> None:
     async with opened() as (service, sns):
         service.held.clear()
         messages = [service.notification(str(number)) for number in range(12)]
-        tasks = [asyncio.create_task(said(sns, message)) for message in messages]
+        tasks = [asyncio.create_task(opened_text(sns, message)) for message in messages]
 
         async def some_refused() -> bool:
             return sum(task.done() for task in tasks) == 4
@@ -315,7 +315,7 @@ async def test_what_is_no_message(body: bytes) -> None:
 async def test_a_message_of_unknown_type() -> None:
     async with opened() as (service, sns):
         with pytest.raises(MalformedBody, match="Party"):
-            await said(sns, {**service.notification("hello"), "Type": "Party"})
+            await opened_text(sns, {**service.notification("hello"), "Type": "Party"})
 
 
 MESSAGE = {

@@ -28,34 +28,34 @@ def event(name: str = "OBJECT_CREATED_PUT", **item: Any) -> dict[str, Any]:
 
 
 def without(path: str) -> dict[str, Any]:
-    said = event()
+    sample = event()
     *folders, name = path.split(".")
-    place = said
+    place = sample
     for folder in folders:
         place = place[folder]
     del place[name]
-    return said
+    return sample
 
 
 def parse(*events: Any) -> Batch:
     return Tigris().parse(json.dumps({"events": events}).encode())
 
 
-def one(said: dict[str, Any]) -> ObjectEvent:
-    batch = parse(said)
+def one(sample: dict[str, Any]) -> ObjectEvent:
+    batch = parse(sample)
     assert not batch.quarantined
     [read] = batch.events
     return read
 
 
-def reason(said: Any) -> str:
+def reason(sample: Any) -> str:
     """Why an event is quarantined, between two that are not."""
     good, other = event(key="good"), event(key="other")
-    batch = parse(good, said, other)
+    batch = parse(good, sample, other)
     assert [read.key for read in batch.events] == ["good", "other"]
     [bad] = batch.quarantined
     assert bad.source == "tigris"
-    assert json.loads(bad.raw) == said
+    assert json.loads(bad.raw) == sample
     return bad.reason
 
 
@@ -95,9 +95,9 @@ def test_sizes_have_63_bits(size: int) -> None:
 
 @pytest.mark.parametrize("field", ["size", "eTag"])
 def test_what_may_be_missing_or_null(field: str) -> None:
-    said = event()
-    said["object"][field] = None
-    assert one(without(f"object.{field}")).mark == one(said).mark
+    sample = event()
+    sample["object"][field] = None
+    assert one(without(f"object.{field}")).mark == one(sample).mark
 
 
 def test_an_etag_comes_with_or_without_quotes_or_empty() -> None:
@@ -152,7 +152,7 @@ def test_keys_that_go_to_quarantine(key: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("sample", "why"),
     [
         (without("object.key"), "key"),
         (without("object"), "object"),
@@ -195,8 +195,8 @@ def test_keys_that_go_to_quarantine(key: str, why: str) -> None:
         ("text", "str"),
     ],
 )
-def test_events_that_go_to_quarantine_with_their_text(said: Any, why: str) -> None:
-    assert why in reason(said)
+def test_events_that_go_to_quarantine_with_their_text(sample: Any, why: str) -> None:
+    assert why in reason(sample)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400", "[" * 40 + "]" * 40])
@@ -208,8 +208,8 @@ def test_what_json_does_not_know_spoils_its_own_event_only(number: str) -> None:
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "\\ud800x", "\\udc00\\ud800"])
 def test_half_a_surrogate_pair_goes_to_quarantine(escape: str) -> None:
-    for said in (event(key="HERE"), event(eTag="HERE"), event("OBJECT_CREATED_HERE")):
-        raw = json.dumps(said).replace("HERE", escape)
+    for sample in (event(key="HERE"), event(eTag="HERE"), event("OBJECT_CREATED_HERE")):
+        raw = json.dumps(sample).replace("HERE", escape)
         batch = Tigris().parse(f'{{"events": [{raw}, {json.dumps(event())}]}}'.encode())
         assert len(batch.events) == 1
         [bad] = batch.quarantined
@@ -276,14 +276,14 @@ def test_a_last_modified_from_the_future_is_taken_for_none() -> None:
 
 
 def test_contents_are_ordered_by_last_modified_and_then_by_versionstamp() -> None:
-    said = [
+    sample = [
         event(versionstamp="ff" * 10, lastModified="1970-01-01T00:00:00Z"),
         event(versionstamp="00" * 9 + "09", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 9 + "0a", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 9 + "0a0001", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 10, lastModified="2026-05-15T10:30:00.000001Z"),
     ]
-    read = [one(item).version for item in said]
+    read = [one(item).version for item in sample]
     assert [[a.is_older_than(b) for b in read] for a in read] == [[j > i for j in range(5)] for i in range(5)]
 
 
@@ -297,7 +297,7 @@ def test_last_modified_is_in_utc_unless_it_says_otherwise(text: str) -> None:
 
 
 def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
-    said = [
+    sample = [
         event(),
         {**event(), "eventTime": "2023-05-15T10:30:00.001Z"},
         event("OBJECT_DELETED"),
@@ -307,8 +307,8 @@ def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
         event(lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp=STAMP),
     ]
-    marks = [one(item).mark for item in said]
-    assert marks == [one(item).mark for item in said]
+    marks = [one(item).mark for item in sample]
+    assert marks == [one(item).mark for item in sample]
     assert len(set(marks)) == len(marks)
 
 
@@ -333,9 +333,9 @@ mutations = st.fixed_dictionaries(
 
 @given(st.lists(mutations | json_values, max_size=5))
 def test_every_event_of_an_envelope_is_read_or_quarantined(mutated: list[Any]) -> None:
-    said = [{**event(), **item} if isinstance(item, dict) else item for item in mutated]
-    batch = parse(*said)
-    assert len(batch.events) + len(batch.quarantined) == len(said)
+    sample = [{**event(), **item} if isinstance(item, dict) else item for item in mutated]
+    batch = parse(*sample)
+    assert len(batch.events) + len(batch.quarantined) == len(sample)
     for read in batch.events:
         assert 1 <= len(read.key.encode()) <= 1024
 

@@ -1,0 +1,158 @@
+"""The published OpenAPI is valid, names every route, and is what the endpoints really answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.routing import Route
+
+from tests.webhook.plane import WEBHOOK, RunningPlane, control_plane, event
+from tests.webhook.settlements import done, failed
+
+Document = dict[str, Any]
+
+
+async def document_of(plane: RunningPlane) -> Document:
+    return dict((await plane.http.get("/openapi.json")).json())
+
+
+async def test_the_document_is_openapi_and_names_every_route(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        document = await document_of(plane)
+        OpenAPIV31SpecValidator(document).validate()
+        routes = {
+            (route.path, method)
+            for route in plane.plane.app.routes
+            if isinstance(route, Route)
+            for method in route.methods or ()
+            if method != "HEAD"
+        }
+        assert routes == {
+            (path, method.upper()) for path, operations in document["paths"].items() for method in operations
+        }
+        operations = [operation for path in document["paths"].values() for operation in path.values()]
+        assert all(operation["summary"].endswith(".") for operation in operations)
+        ids = [operation["operationId"] for operation in operations]
+        assert len(set(ids)) == len(ids)
+
+
+class Contract:
+    """Checks responses against the document, and notes which were seen."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.seen: set[tuple[str, str, int]] = set()
+
+    def check(self, path: str, response: httpx.Response) -> None:
+        """Fails where the response is not one of the document's."""
+        method = response.request.method
+        responses = self._document["paths"][path][method.lower()]["responses"]
+        assert str(response.status_code) in responses, (
+            f"{method} {path} answered {response.status_code}: {response.text}"
+        )
+        self.seen.add((path, method, response.status_code))
+        content = responses[str(response.status_code)].get("content")
+        if content:
+            assert response.headers["content-type"] == "application/json"
+            schema = content["application/json"]["schema"] | {"components": self._document["components"]}
+            Draft202012Validator(schema).validate(response.json())
+
+    def promised(self) -> set[tuple[str, str, int]]:
+        """Every response that the document names."""
+        return {
+            (path, method.upper(), int(status))
+            for path, operations in self._document["paths"].items()
+            for method, operation in operations.items()
+            for status in operation["responses"]
+        }
+
+
+async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int) -> None:
+    """Check the endpoints for administrators. ``number`` is an object's; the quarantine holds a text."""
+    check, http = contract.check, plane.http
+    await plane.sql("update objects set state = 'parked', worker_id = null where id = $1", number)
+    for path, known in (("/v1/parked", number), ("/v1/quarantine", 1)):
+        await _check_list(plane, contract, path)
+        await _check_details(plane, contract, "GET", path, known)
+    for path in ("/v1/parked/redrive", "/v1/parked/forget", "/v1/quarantine/replay"):
+        for choice in ({"all": True}, {}):
+            check(path, await plane.admin("POST", path, json=choice))
+        check(path, await http.post(path, json={}))
+    sweeps = "/v1/sweeps"
+    for order in ({"dry_run": True}, {"pipelines": ["nowhere"]}, {"what": 1}):
+        check(sweeps, await plane.admin("POST", sweeps, json=order))
+    check(sweeps, await http.post(sweeps, json={}))
+    await _check_list(plane, contract, sweeps)
+    for method in ("GET", "DELETE"):
+        await _check_details(plane, contract, method, sweeps, 1)
+
+
+async def _check_list(plane: RunningPlane, contract: Contract, path: str) -> None:
+    for query in ("", "?limit=0"):
+        contract.check(path, await plane.admin("GET", f"{path}{query}"))
+    contract.check(path, await plane.http.get(path))
+
+
+async def _check_details(plane: RunningPlane, contract: Contract, method: str, path: str, known: int) -> None:
+    for number in (known, 0):
+        contract.check(f"{path}/{{id}}", await plane.admin(method, f"{path}/{number}"))
+    contract.check(f"{path}/{{id}}", await plane.http.request(method, f"{path}/{known}"))
+
+
+async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None:
+    hook, leases, one = "/v1/notifications/{source}", "/v1/leases", "/v1/leases/{id}"
+    tigris = "/v1/notifications/tigris"
+    bearer = {"authorization": f"Bearer {WEBHOOK}"}
+    async with control_plane(postgres_dsn) as plane:
+        contract = Contract(await document_of(plane))
+        check, http = contract.check, plane.http
+        check(hook, await plane.post_events(event("a.jpg"), event("b.jpg"), event("c.jpg"), {"bad": 1}))
+        check(hook, await plane.post_events(content=b"{", headers=bearer))
+        check(hook, await http.post(tigris, json={}))
+        check(hook, await http.post("/v1/notifications/nowhere", json={}))
+        check(hook, await http.post(tigris, content=b" " * (9 << 20), headers=bearer))
+        check(hook, await http.get(tigris))
+        check(hook, await http.get("/v1/notifications/nowhere"))
+
+        once = await plane.invite()
+        check("/v1/workers/hello", await plane.hello(once))
+        check("/v1/workers/hello", await plane.hello("unknown"))
+        check("/v1/workers/hello", await plane.hello(once, "short"))
+        worker = await plane.worker()
+        check(leases, await worker.post("leases", {"max": 3}))
+        check(leases, await worker.post("leases", {"max": -1}))
+        check(leases, await http.post(leases, json={}))
+        held = await plane.worker()
+        await plane.notify(event("d.jpg"), event("e.jpg"))
+        first, second = (await held.ask(most=2)).leases
+        outputs = {"token": first.token, "etag": "x", "outputs": [{"name": "a", "size": 1, "content_type": "a/b"}]}
+        bodies: dict[str, Any] = {"outputs": outputs, "heartbeat": {"token": first.token}, "complete": done(first)}
+        for call, body in bodies.items():
+            check(f"{one}/{call}", await held.post(f"leases/{first.id}/{call}", body))
+        check(f"{one}/fail", await held.post(f"leases/{second.id}/fail", failed(second)))
+        bodies["fail"] = failed(first)
+        for call, body in bodies.items():
+            check(f"{one}/{call}", await held.post(f"leases/{first.id}/{call}", body))
+            check(f"{one}/{call}", await held.post(f"leases/{first.id}/{call}", {}))
+            check(f"{one}/{call}", await held.post(f"leases/0/{call}", body))
+            check(f"{one}/{call}", await held.post(f"leases/{first.id}/{call}", b" " * (5 << 20)))
+            check(f"{one}/{call}", await http.post(f"/v1/leases/1/{call}", json={}))
+
+        check("/v1/status", await plane.admin("GET", "/v1/status"))
+        check("/v1/status", await http.get("/v1/status"))
+        for pool in ("local", "gpu", None):
+            check("/v1/invitations", await plane.admin("POST", "/v1/invitations", json={"pool": pool}))
+        check("/v1/invitations", await http.post("/v1/invitations", json={}))
+        await check_admin_calls(plane, contract, first.id)
+        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+            check(path, await http.get(path))
+    # 403 takes a control plane without an admin token, 408 a slow client, 409 a full pool, 503 a ledger that is
+    # away, and 413 a long body: elsewhere.
+    unseen = {
+        (path, status) for path, _, status in contract.promised() - contract.seen if status not in (403, 408, 503)
+    }
+    long = ("workers/hello", "leases", "invitations", "parked/redrive", "parked/forget", "quarantine/replay", "sweeps")
+    assert unseen == {(f"/v1/{path}", 413) for path in long} | {("/v1/invitations", 409)}
