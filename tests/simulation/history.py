@@ -269,8 +269,8 @@ def _clock(loop: VirtualLoop) -> Any:
 
 def _close(loop: VirtualLoop) -> None:
     """Close the loop and its endless tasks without running any of their code but "finally" blocks."""
-    # A "finally" block may begin a task, which needs a current loop and has to be closed as well: its coroutine would be
-    # collected at some later time, with a warning that fails the test that runs then.
+    # A "finally" block may begin a task, which needs a current loop and has to be closed as well: its coroutine would
+    # be collected at some later time, with a warning that fails the test that runs then.
     asyncio.set_event_loop(loop)
     closed: set[asyncio.Task[Any]] = set()
     with warnings.catch_warnings():
