@@ -101,11 +101,11 @@ async def _ignoring_errors(work: Any) -> None:
 
 
 def _believe_first_404(
-    row: transitions.Leased, _policy: transitions.Policy, _jitter: Callable[[], float]
-) -> transitions.Next:
+    row: transitions.LeasedRow, _policy: transitions.Policy, _jitter: Callable[[], float]
+) -> transitions.NextState:
     if row.lane == "work":
-        return transitions.Next("pending", (), "check")
-    return transitions.Next("gone", ("gone",), forget=True)
+        return transitions.NextState("pending", (), "check")
+    return transitions.NextState("gone", ("gone",), forget=True)
 
 
 @contextlib.contextmanager
@@ -140,9 +140,9 @@ def _ignore_manifests() -> Iterator[None]:
 @contextlib.contextmanager
 def _ignore_rerun() -> Iterator[None]:
     def decide(
-        row: transitions.Leased, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
-    ) -> transitions.Next:
-        after = transitions._alone(row, outcome, policy, jitter)
+        row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
+    ) -> transitions.NextState:
+        after = transitions._without_rerun(row, outcome, policy, jitter)
         return replace(after, counted=(*after.counted, "superseded")) if row.rerun_requested else after
 
     with mock.patch.object(webhook.ledger.ledger, "decide", decide):

@@ -26,19 +26,19 @@ from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
 from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement
+from webhook.ledger.ledger import ClaimedObject, Intake, Ledger, Settlement
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
-from webhook.ledger.sweeps import Adopted, Brought, SweepOrder, Sweeps, Tally
+from webhook.ledger.sweeps import AdoptedResult, PageResult, SweepCounts, SweepOrder, Sweeps
 from webhook.ledger.transitions import (
     Failure,
     Lane,
+    LeaseReleased,
     NotFound,
     Outcome,
     Policy,
     Present,
     Published,
     Restoring,
-    Returned,
     SameContent,
 )
 
@@ -84,7 +84,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(lambda etag: SameContent(Published(etag, None, {"result.json": "n"})), st.sampled_from(["A", "B"])),
     st.just(NotFound()),
     st.just(Present()),
-    st.just(Returned()),
+    st.just(LeaseReleased()),
     st.just(Restoring()),
     st.builds(
         lambda reason, retry: Failure(reason, "It did not work.", retry=retry),
@@ -123,9 +123,9 @@ class Conformance(RuleBasedStateMachine):
         mirror = Mirror(Model(self.tables, lambda *_: None), self.postgres)
         self.ledger = Ledger(Direct(mirror), {PIPELINE: POLICY}, jitter=lambda: 0.5, shard=0)
         self.sweeps = Sweeps(self.ledger)
-        self.held: list[tuple[Claimed, int | None]] = []
+        self.held: list[tuple[ClaimedObject, int | None]] = []
 
-    def one_of_held(self, data: st.DataObject) -> tuple[Claimed, int | None]:
+    def one_of_held(self, data: st.DataObject) -> tuple[ClaimedObject, int | None]:
         """A lease, more often a live one."""
         live = [(row, holder) for row, holder in self.held if self.tables.by_id[row.id].token == row.token]
         live = [(row, holder) for row, holder in live if self.tables.by_id[row.id].state == "leased"]
@@ -187,13 +187,13 @@ class Conformance(RuleBasedStateMachine):
         unknown = self.do(self.sweeps.compare(begun, page, POLICY.replica_lag_seconds))
         missing = self.do(self.sweeps.missing(begun, "~", [item.key for item in page], 10))
         known = self.do(self.sweeps.known(begun, [item.key for item in page]))
-        adopted = [Adopted(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
+        adopted = [AdoptedResult(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
         events = [
             ObjectEvent("sweep", "photos-in", key, EventKind.REMOVED, ContentVersion(), None, mark_of(begun.id, key))
             for key in missing
         ]
         void = [key for key, row in known.items() if row.settled][:1]
-        brought = Brought("outputs", "z", True, Tally(listed=len(page)), None, events, adopted, void)
+        brought = PageResult("outputs", "z", True, SweepCounts(listed=len(page)), None, events, adopted, void)
         self.do(self.sweeps.move(begun, brought))
         self.do(self.sweeps.failed(begun.id, "503", 2.0, 8))
 

@@ -227,7 +227,7 @@ def _outcome(message: protocol.Settlement) -> transitions.Outcome:
         case protocol.Failed():
             return transitions.Failure(message.reason, message.message, message.retry, message.log)
         case protocol.Released():
-            return transitions.Returned()
+            return transitions.LeaseReleased()
 
 
 def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> transitions.Published:

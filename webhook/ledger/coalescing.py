@@ -87,7 +87,7 @@ def fold(requests: Iterable[Hints]) -> list[tuple[ObjectPlace, Hint]]:
 
 
 @dataclass(slots=True)
-class Count:
+class CounterIncrements:
     """Counters of one transaction, by pipeline number and name."""
 
     by_pipeline: Counter[tuple[int, str]] = field(default_factory=Counter)

@@ -30,7 +30,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class RegisteredWorker:
     """A worker that has just called home."""
 
     id: int
@@ -122,12 +122,12 @@ class LedgerFleet:
 
     # ── for the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def hello(self, once: str, instance: str) -> Arrival | None:
+    async def hello(self, once: str, instance: str) -> RegisteredWorker | None:
         """Exchange a one-time token for the worker's own. None: unknown, used by another process, or revoked."""
         token = secrets.token_urlsafe(32)
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["hello"], _hash(once), instance, _hash(token))
-        return None if row is None else Arrival(row["id"], row["pool"], row["slots"], row["label"], token)
+        return None if row is None else RegisteredWorker(row["id"], row["pool"], row["slots"], row["label"], token)
 
     async def authenticate(self, token: str) -> Caller | None:
         """Whose token it is. None: unknown or revoked."""

@@ -20,10 +20,20 @@ import asyncpg
 import msgspec
 
 from webhook.events import EventKind, ObjectEvent, Quarantined, utc
-from webhook.ledger.coalescing import Count, Hint, Hints, ObjectPlace, Verdict, fold
+from webhook.ledger.coalescing import CounterIncrements, Hint, Hints, ObjectPlace, Verdict, fold
 from webhook.ledger.database import Database
 from webhook.ledger.queries import QUERIES
-from webhook.ledger.transitions import ELSEWHERE, LOST, Lane, Leased, Next, Outcome, Policy, Published, decide
+from webhook.ledger.transitions import (
+    DEFAULT_POLICY,
+    LOST,
+    Lane,
+    LeasedRow,
+    NextState,
+    Outcome,
+    Policy,
+    Published,
+    decide,
+)
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -55,7 +65,7 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedObject:
     """One leased object."""
 
     id: int
@@ -124,11 +134,11 @@ class Ledger:
         return await self.database.transact(lambda connection: self.record_in(connection, intakes))
 
     async def record_in(
-        self, connection: Connection, intakes: Sequence[Intake], beside: Count | None = None
+        self, connection: Connection, intakes: Sequence[Intake], beside: CounterIncrements | None = None
     ) -> Sequence[Counter[Verdict]]:
         """As ``record``, in a transaction that does more. ``beside``: what that counts."""
         hints = fold(intake.hints for intake in intakes)
-        count = Count()
+        count = CounterIncrements()
         if beside:
             count.by_pipeline.update(beside.by_pipeline)
         answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
@@ -142,7 +152,7 @@ class Ledger:
         self,
         connection: Connection,
         hints: Sequence[tuple[ObjectPlace, Hint]],
-        count: Count,
+        count: CounterIncrements,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
         if not hints:
@@ -165,7 +175,7 @@ class Ledger:
         self,
         connection: Connection,
         intakes: Sequence[Intake],
-        count: Count,
+        count: CounterIncrements,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
         refused: dict[tuple[str, bytes], tuple[Quarantined, int]] = {}
@@ -185,27 +195,27 @@ class Ledger:
         if refused:
             await connection.execute(QUERIES["quarantine"], *_quarantine_columns(refused))
 
-    async def _count(self, connection: Connection, count: Count, due: Iterable[int]) -> None:
+    async def _count(self, connection: Connection, count: CounterIncrements, due: Iterable[int]) -> None:
         """Add to the counters, and wake whoever waits for what became due in these pipelines."""
         if count.by_pipeline:
             await connection.execute(QUERIES["count"], *self._counted(count, due))
 
-    def _counted(self, count: Count, due: Iterable[int]) -> tuple[object, ...]:
+    def _counted(self, count: CounterIncrements, due: Iterable[int]) -> tuple[object, ...]:
         return self._shard, *count.columns(), ",".join(map(str, sorted(due)))
 
     # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(
         self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float
-    ) -> list[Claimed]:
+    ) -> list[ClaimedObject]:
         """Lease up to ``most`` objects that are due. ``worker_id`` None is the control plane itself."""
-        lag_seconds = self._policies.get(pipeline_id, ELSEWHERE).replica_lag_seconds
+        lag_seconds = self._policies.get(pipeline_id, DEFAULT_POLICY).replica_lag_seconds
         async with self.database.connection() as connection:
             rows = await connection.fetch(
                 QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds
             )
         return [
-            Claimed(
+            ClaimedObject(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
                 row["event_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["publish_started"],
                 row["believed"],
@@ -227,7 +237,7 @@ class Ledger:
                 [s.worker_id for s in settlements],
             )
             places: list[ObjectPlace | None] = [None] * len(settlements)
-            decided: dict[int, tuple[Leased, Outcome]] = {}
+            decided: dict[int, tuple[LeasedRow, Outcome]] = {}
             for row in rows:
                 position = row["position"] - 1
                 # The same lease named twice in one batch: the first settles it.
@@ -252,15 +262,15 @@ class Ledger:
         await self._write(connection, [(_leased(row), LOST) for row in rows])
         return len(rows)
 
-    async def _write(self, connection: Connection, decided: Iterable[tuple[Leased, Outcome]]) -> None:
+    async def _write(self, connection: Connection, decided: Iterable[tuple[LeasedRow, Outcome]]) -> None:
         """Write the next states of rows that this transaction has locked."""
         after = [
-            (row, decide(row, outcome, self._policies.get(row.pipeline_id, ELSEWHERE), self._jitter))
+            (row, decide(row, outcome, self._policies.get(row.pipeline_id, DEFAULT_POLICY), self._jitter))
             for row, outcome in decided
         ]
         if not after:
             return
-        count = Count()
+        count = CounterIncrements()
         for row, then in after:
             for name in then.counted:
                 count.add(row.pipeline_id, name)
@@ -355,8 +365,8 @@ def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, i
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
-def _leased(row: asyncpg.Record) -> Leased:
-    return Leased(
+def _leased(row: asyncpg.Record) -> LeasedRow:
+    return LeasedRow(
         row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"],
         row["rerun_requested"], row["rerun_lane"], row["event_etag"], row["done_etag"],
         _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["event_age_seconds"],
@@ -367,7 +377,7 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _settled(row: Leased, then: Next) -> dict[str, object]:
+def _settled(row: LeasedRow, then: NextState) -> dict[str, object]:
     """What the statement "settle" is told of one row."""
     said: dict[str, object] = {
         "id": row.id,
@@ -404,4 +414,4 @@ def storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-__all__ = ["CHANNEL", "Claimed", "Intake", "Ledger", "LiveLease", "Published", "Settlement", "pipeline_id"]
+__all__ = ["CHANNEL", "ClaimedObject", "Intake", "Ledger", "LiveLease", "Published", "Settlement", "pipeline_id"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
-from webhook.ledger.coalescing import Count
+from webhook.ledger.coalescing import CounterIncrements
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.ledger import SHARDS, Ledger
 from webhook.ledger.queries import QUERIES
@@ -43,7 +43,7 @@ class ParkedQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class BulkResult:
     """What one call changed."""
 
     objects: int
@@ -70,26 +70,26 @@ class ParkedObjects:
         rows = await self._ledger.fetch("parked_object", id)
         return rows[0] if rows else None
 
-    async def redrive(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> Moved:
+    async def redrive(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> BulkResult:
         """Make up to ``most`` of them due now, in the lane they were parked in, with all their attempts before them.
 
         The error stays until the next settlement.
         """
         return await self._move("redrive", which, after, most)
 
-    async def forget(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> Moved:
+    async def forget(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> BulkResult:
         """Leave up to ``most`` of them as they are: their changes end as ``forgotten``, their outputs stay."""
         return await self._move("forget", which, after, most)
 
     async def _move(
         self, verb: Literal["redrive", "forget"], which: ParkedQuery, after: Cursor | None, most: int
-    ) -> Moved:
-        async def write(connection: Connection) -> Moved:
+    ) -> BulkResult:
+        async def write(connection: Connection) -> BulkResult:
             page = await connection.fetch(QUERIES["parked_page"], *_arguments(which, after), most)
             rows = await connection.fetch(QUERIES["lock_parked"], [row["id"] for row in page])
             await connection.execute(QUERIES[verb], [row["id"] for row in rows])
             await _count(connection, verb, [row["pipeline_id"] for row in rows])
-            return Moved(len(rows), Cursor(page[-1]["parked_at"], page[-1]["id"]) if len(page) == most else None)
+            return BulkResult(len(rows), Cursor(page[-1]["parked_at"], page[-1]["id"]) if len(page) == most else None)
 
         return await self._ledger.database.transact(write)
 
@@ -100,7 +100,7 @@ def _arguments(which: ParkedQuery, after: Cursor | None) -> tuple[object, ...]:
 
 async def _count(connection: Connection, verb: str, pipelines: Sequence[int]) -> None:
     """Count the changes that ended, or tell every replica where something is due."""
-    count = Count()
+    count = CounterIncrements()
     due = ""
     if verb == "forget":
         for pipeline_id in pipelines:

@@ -46,7 +46,7 @@ class QuarantineQuery:
 
 
 @dataclass(slots=True)
-class Replayed:
+class ReplayResult:
     """What one call came to."""
 
     verdicts: Counter[Verdict] = field(default_factory=Counter)
@@ -77,10 +77,10 @@ class QuarantinedTexts:
 
     async def replay(
         self, which: QuarantineQuery, read: Read, after: Cursor | None, most: int, *, dry_run: bool
-    ) -> Replayed:
+    ) -> ReplayResult:
         """Read up to ``most`` texts again, and take in what can be read. With ``dry_run`` nothing is changed."""
 
-        async def write(connection: Connection) -> Replayed:
+        async def write(connection: Connection) -> ReplayResult:
             page = await connection.fetch(QUERIES["quarantine_page"], *_arguments(which, after), most)
             rows = await connection.fetch(QUERIES["lock_quarantined"], [row["id"] for row in page])
             found, intakes = _read(rows, read)
@@ -92,15 +92,15 @@ class QuarantinedTexts:
 
         return await self._ledger.database.transact(write)
 
-    async def _write(self, connection: Connection, found: Replayed, intakes: Sequence[Intake]) -> None:
+    async def _write(self, connection: Connection, found: ReplayResult, intakes: Sequence[Intake]) -> None:
         for verdicts in await self._ledger.record_in(connection, intakes):
             found.verdicts += verdicts
         await connection.execute(QUERIES["release"], found.read)
         await connection.execute(QUERIES["refuse"], list(found.refused), list(found.refused.values()))
 
 
-def _read(rows: Sequence[asyncpg.Record], read: Read) -> tuple[Replayed, list[Intake]]:
-    found, intakes = Replayed(), []
+def _read(rows: Sequence[asyncpg.Record], read: Read) -> tuple[ReplayResult, list[Intake]]:
+    found, intakes = ReplayResult(), []
     for row in rows:
         if row["truncated"]:
             found.truncated.append(row["id"])

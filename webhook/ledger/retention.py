@@ -25,7 +25,7 @@ _ROUND_SECONDS = 3600.0
 """Between two walks through the table."""
 
 
-class Kept(Protocol):
+class RetentionDays(Protocol):
     """For how many days finished rows are kept. 0: for ever. ``webhook.config.RetentionSettings`` is one."""
 
     @property
@@ -52,7 +52,7 @@ class Kept(Protocol):
 class Pruner:
     """Prunes rows past their time, on the replica that leads."""
 
-    def __init__(self, ledger: Ledger, kept: Kept, *, batch: int = BATCH) -> None:
+    def __init__(self, ledger: Ledger, kept: RetentionDays, *, batch: int = BATCH) -> None:
         self._ledger = ledger
         self._kept = kept
         self._batch = batch

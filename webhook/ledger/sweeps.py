@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import asyncpg
 
 from webhook.events import ListedObject, ObjectEvent, mark_of
-from webhook.ledger.coalescing import Count
+from webhook.ledger.coalescing import CounterIncrements
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Intake, Ledger
 from webhook.ledger.queries import QUERIES
@@ -53,7 +53,7 @@ class SweepOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SweepCounts:
     """What was seen and done, in objects."""
 
     pages: int = 0
@@ -85,7 +85,7 @@ class Sweep:
     """Whether there may be results of before to take in. None: nobody has looked yet."""
     failures: int
     """Pages that failed in a row."""
-    tally: Tally
+    tally: SweepCounts
     error: str
     created_at: datetime
     started_at: datetime | None
@@ -100,7 +100,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownObject:
     """A listed object whose content the ledger does not know."""
 
     listed: ListedObject
@@ -111,7 +111,7 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class AdoptedResult:
     """A result of before."""
 
     listed: ListedObject
@@ -121,22 +121,22 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class PageResult:
     """What a page brings, and where it leads."""
 
     stage: SweepStage
     cursor: str
     finished: bool
-    tally: Tally
+    tally: SweepCounts
     adopts: bool | None = None
     events: Sequence[ObjectEvent] = ()
-    adopted: Sequence[Adopted] = ()
+    adopted: Sequence[AdoptedResult] = ()
     void: Sequence[str] = ()
     """Keys of which the result is not what was published: to be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownOutputs:
     """What the ledger knows of an object with outputs."""
 
     state: str
@@ -148,7 +148,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastSweep:
     """What the schedule has to know about one kind of sweep of a pipeline."""
 
     pipeline_id: int
@@ -206,23 +206,23 @@ class Sweeps:
         """Note that a page could not be done; after ``most`` in a row the sweep has failed. None: it was over."""
         return await self._one("sweep_failed", id, error[:1000].replace("\0", ""), again_seconds, most)
 
-    async def last(self, pipelines: Sequence[int], done_days: int) -> list[Last]:
+    async def last(self, pipelines: Sequence[int], done_days: int) -> list[LastSweep]:
         """How things stand, for the schedule. Rows of what is done are pruned after so many days; 0: never."""
         return [
-            Last(
+            LastSweep(
                 row["pipeline_id"], row["kind"], row["active"], row["ordered_seconds"], row["error"],
                 row["good_seconds"], row["seen_until"], row["new_since"],
             )
             for row in await self._ledger.fetch("sweeps_last", list(pipelines), done_days)
         ]  # fmt: skip
 
-    async def compare(self, sweep: Sweep, page: Sequence[ListedObject], lag_seconds: float) -> list[Unknown]:
+    async def compare(self, sweep: Sweep, page: Sequence[ListedObject], lag_seconds: float) -> list[UnknownObject]:
         """Which of the listed objects have content that the ledger does not know."""
         rows = await self._ledger.fetch(
             "compare", sweep.order.pipeline_id, [item.key for item in page], [item.etag for item in page],
             [item.modified for item in page], sweep.moment, lag_seconds,
         )  # fmt: skip
-        return [Unknown(page[row["position"]], not row["unknown"], row["older"]) for row in rows]
+        return [UnknownObject(page[row["position"]], not row["unknown"], row["older"]) for row in rows]
 
     async def missing(self, sweep: Sweep, until: str, listed: Sequence[str], most: int) -> list[str]:
         """Keys from the cursor up to another that had a result before the sweep began, and are not listed."""
@@ -232,17 +232,19 @@ class Sweeps:
         )  # fmt: skip
         return [row["key"] for row in rows]
 
-    async def known(self, sweep: Sweep, keys: Sequence[str]) -> dict[str, Known]:
+    async def known(self, sweep: Sweep, keys: Sequence[str]) -> dict[str, KnownOutputs]:
         """What is known of some objects, by key."""
         rows = await self._ledger.fetch(
             "outputs_known", sweep.order.pipeline_id, list(keys), sweep.started_at or sweep.moment
         )
         return {
-            row["key"]: Known(row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}"))
+            row["key"]: KnownOutputs(
+                row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}")
+            )
             for row in rows
         }
 
-    async def move(self, sweep: Sweep, brought: Brought) -> Sweep | None:
+    async def move(self, sweep: Sweep, brought: PageResult) -> Sweep | None:
         """Write what a page brings and move on, in one transaction.
 
         None: the sweep is over, or another replica has done this page; nothing was written.
@@ -263,14 +265,14 @@ class Sweeps:
 
         return await self._database.transact(write)
 
-    async def _write(self, connection: Connection, sweep: Sweep, brought: Brought) -> None:
+    async def _write(self, connection: Connection, sweep: Sweep, brought: PageResult) -> None:
         pipeline_id = sweep.order.pipeline_id
         if brought.void:
             began = sweep.started_at or sweep.moment
             await connection.execute(QUERIES["void"], pipeline_id, list(brought.void), began)
         if brought.adopted:
             await connection.execute(QUERIES["adopt"], pipeline_id, *_adopted_columns(brought.adopted))
-        count = Count()
+        count = CounterIncrements()
         for name in COUNTED:
             count.add(pipeline_id, name, getattr(brought.tally, name))
         hints = [(pipeline_id, event) for event in brought.events]
@@ -294,7 +296,7 @@ def _sweep(row: asyncpg.Record) -> Sweep:
         cursor=row["cursor"],
         adopts=row["adopts"],
         failures=row["failures"],
-        tally=Tally(row["pages"], *(row[name] for name in ("listed", "known", *COUNTED[1:]))),
+        tally=SweepCounts(row["pages"], *(row[name] for name in ("listed", "known", *COUNTED[1:]))),
         error=row["error"] or "",
         created_at=row["created_at"],
         started_at=row["started_at"],
@@ -303,7 +305,11 @@ def _sweep(row: asyncpg.Record) -> Sweep:
     )  # fmt: skip
 
 
-def _adopted_columns(adopted: Sequence[Adopted]) -> tuple[list[object], ...]:
+def _known_outputs(row: asyncpg.Record) -> KnownOutputs:
+    return KnownOutputs(row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}"))
+
+
+def _adopted_columns(adopted: Sequence[AdoptedResult]) -> tuple[list[object], ...]:
     rows = [
         (
             item.listed.key, mark_of("adopted", item.listed.etag, item.token), item.listed.etag, item.listed.size,

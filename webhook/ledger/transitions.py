@@ -22,7 +22,7 @@ Lane = Literal["work", "check"]
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
+class LeasedRow:
     """A row whose lease is being settled."""
 
     id: int
@@ -95,7 +95,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class LeaseReleased:
     """Given back, for a reason of the worker's own."""
 
     word: ClassVar[str] = "released"
@@ -108,7 +108,7 @@ class Restoring:
     word: ClassVar[str] = "restoring"
 
 
-Outcome = Published | SameContent | NotFound | Present | Failure | Returned | Restoring
+Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Restoring
 
 LOST = Failure(
     "lost",
@@ -118,7 +118,7 @@ LOST = Failure(
 )
 """A lease that ran out, or whose worker is gone."""
 
-TORN = Failure(
+CONFLICTING_ANSWERS = Failure(
     "replica-behind",
     "The store says both that this object is there and that it is not. Look at the bucket, and at the store's status "
     "page.",
@@ -161,7 +161,7 @@ class Policy:
         return min(self.backoff_limit_seconds, exponential) * (0.5 + jitter() / 2)
 
 
-ELSEWHERE = Policy(
+DEFAULT_POLICY = Policy(
     attempts=5,
     store_attempts=50,
     absent_checks=3,
@@ -173,7 +173,7 @@ ELSEWHERE = Policy(
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class NextState:
     """The row after the settlement."""
 
     state: ObjectState
@@ -199,9 +199,9 @@ class Next:
         return "done" in self.counted or "unchanged" in self.counted
 
 
-def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
+def decide(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> NextState:
     """The next state of a leased row."""
-    after = _alone(row, outcome, policy, jitter)
+    after = _without_rerun(row, outcome, policy, jitter)
     if not row.rerun_requested:
         return after
     if isinstance(outcome, Published) and row.rerun_lane == "work" and row.event_etag == outcome.etag:
@@ -221,39 +221,39 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
     )
 
 
-def _alone(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
+def _without_rerun(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> NextState:
     """The next state if no event came during the lease."""
     match outcome:
         case Published() | SameContent():
             return _read(row, outcome, policy)
-        case Returned():
+        case LeaseReleased():
             delay = policy.delay_seconds(row.attempts, jitter)
-            return Next("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
+            return NextState("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
         case Present():
             # Where a worker has just been told the opposite, it is not sent back at once.
             delay = policy.delay_seconds(row.faults, jitter) if row.faults else 0
-            return Next("pending", (), "work", delay, faults=row.faults, seen=True)
+            return NextState("pending", (), "work", delay, faults=row.faults, seen=True)
         case NotFound():
             return _absent(row, policy, jitter)
         case Restoring():
-            return Next("pending", (), "check", policy.restore_seconds, faults=row.faults, error=BEING_RESTORED)
+            return NextState("pending", (), "check", policy.restore_seconds, faults=row.faults, error=BEING_RESTORED)
         case Failure():
             return _failed(row, outcome, policy, jitter)
 
 
-def _read(row: Leased, outcome: Published | SameContent, policy: Policy) -> Next:
+def _read(row: LeasedRow, outcome: Published | SameContent, policy: Policy) -> NextState:
     """The next state after the content was read, and a result of it is published."""
     result = outcome if isinstance(outcome, Published) else outcome.result
     etag = result.etag if result else row.done_etag
     if _believed(row, etag, policy):
         name = "done" if isinstance(outcome, Published) else "unchanged"
-        return Next("done", (name,), result=result, seen=True)
+        return NextState("done", (name,), result=result, seen=True)
     # Where it is a new result, its change ends here, and the second look is a change of the ledger's own.
     counted = ("done", "recheck") if isinstance(outcome, Published) else ()
-    return Next("pending", counted, delay_seconds=_until(row.event_age_seconds, policy), result=result, seen=True)
+    return NextState("pending", counted, delay_seconds=_until(row.event_age_seconds, policy), result=result, seen=True)
 
 
-def _believed(row: Leased, etag: str | None, policy: Policy) -> bool:
+def _believed(row: LeasedRow, etag: str | None, policy: Policy) -> bool:
     """Whether content with this ETag is as new as what the events told of."""
     # With ``rerun_requested`` the object is looked at anew in any case.
     late = row.asked_after_seconds >= policy.replica_lag_seconds
@@ -266,34 +266,34 @@ def _until(passed_seconds: float, policy: Policy) -> float:
     return max(0.0, policy.replica_lag_seconds - passed_seconds) + 0.001
 
 
-def _absent(row: Leased, policy: Policy, jitter: Callable[[], float]) -> Next:
+def _absent(row: LeasedRow, policy: Policy, jitter: Callable[[], float]) -> NextState:
     if row.lane == "work":
         # A worker's word: the control plane asks for itself, and counts from its own first 404.
-        return _fault(row, TORN, "check", 0, policy, jitter)
+        return _fault(row, CONFLICTING_ANSWERS, "check", 0, policy, jitter)
     delay = policy.delay_seconds(row.attempts, jitter)
     if row.attempts >= policy.absent_checks:
         if row.unseen_seconds >= policy.replica_lag_seconds:
-            return Next("gone", ("gone",), forget=True)
+            return NextState("gone", ("gone",), forget=True)
         delay = max(delay, _until(row.unseen_seconds, policy))
-    return Next("pending", (), "check", delay, row.attempts, row.faults)
+    return NextState("pending", (), "check", delay, row.attempts, row.faults)
 
 
-def _failed(row: Leased, failed: Failure, policy: Policy, jitter: Callable[[], float]) -> Next:
+def _failed(row: LeasedRow, failed: Failure, policy: Policy, jitter: Callable[[], float]) -> NextState:
     if failed.reason == "archived" and policy.restores:
         return _fault(row, failed, "check", 0, policy, jitter)
     if failed.retry and (row.lane == "check" or failed.reason in _STORE_FAULTS):
         return _fault(row, failed, row.lane, max(0, row.attempts - 1), policy, jitter)
     if failed.retry and row.attempts < policy.attempts:
         delay = policy.delay_seconds(row.attempts, jitter)
-        return Next("pending", (), row.lane, delay, row.attempts, row.faults, failed)
-    return Next("parked", (), row.lane, attempts=row.attempts, faults=row.faults, error=failed)
+        return NextState("pending", (), row.lane, delay, row.attempts, row.faults, failed)
+    return NextState("parked", (), row.lane, attempts=row.attempts, faults=row.faults, error=failed)
 
 
 def _fault(
-    row: Leased, failed: Failure, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]
-) -> Next:
+    row: LeasedRow, failed: Failure, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]
+) -> NextState:
     """The next state after a fault that says nothing about the object: no attempt of its own is used up."""
     faults = row.faults + 1
     if faults >= policy.store_attempts:
-        return Next("parked", (), lane, attempts=attempts, faults=faults, error=failed)
-    return Next("pending", (), lane, policy.delay_seconds(faults, jitter), attempts, faults, failed)
+        return NextState("parked", (), lane, attempts=attempts, faults=faults, error=failed)
+    return NextState("pending", (), lane, policy.delay_seconds(faults, jitter), attempts, faults, failed)

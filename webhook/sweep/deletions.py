@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from webhook.config import Pipeline
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.ledger import Claimed, Ledger, Settlement
+from webhook.ledger.ledger import ClaimedObject, Ledger, Settlement
 from webhook.ledger.transitions import Failure, NotFound, Outcome, Present, Restoring
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
@@ -69,7 +69,7 @@ class DeletionChecker:
             checked += len(claimed)
         return checked
 
-    async def _check(self, row: Claimed) -> None:
+    async def _check(self, row: ClaimedObject) -> None:
         name, pipeline = self._pipelines.by_id[row.pipeline_id]
         about = log.bind(pipeline=name, key=row.key, lease=row.id)
         try:
@@ -85,7 +85,7 @@ class DeletionChecker:
             outcome = Failure("store", str(error) or "The store took too long.", retry=True)
         await self._ledger.settle([Settlement(row.id, row.token, None, outcome)])
 
-    async def _answer(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
+    async def _answer(self, row: ClaimedObject, pipeline: Pipeline, about: BoundLogger) -> Outcome:
         found = await self._store.head(pipeline.input.bucket, row.key, consistent=pipeline.consistent_reads)
         if found is not None:
             archived = found.archived and pipeline.restore_days > 0
@@ -95,7 +95,7 @@ class DeletionChecker:
             await self._store.reach(pipeline.input.bucket)
         return NotFound()
 
-    async def _restore(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
+    async def _restore(self, row: ClaimedObject, pipeline: Pipeline, about: BoundLogger) -> Outcome:
         try:
             await self._store.restore(pipeline.input.bucket, row.key, pipeline.restore_days)
         except StoreError as error:
@@ -107,7 +107,7 @@ class DeletionChecker:
         about.info("archived object is being restored", days=pipeline.restore_days)
         return Restoring()
 
-    async def _remove(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> None:
+    async def _remove(self, row: ClaimedObject, pipeline: Pipeline, about: BoundLogger) -> None:
         """Take the outputs away, while the lease keeps any worker from publishing anew.
 
         That there was a result is forgotten first: the same content may come back at any moment, and is worked then.

@@ -12,7 +12,7 @@ SOURCE = "sweep"
 """Of the hints that sweeps give."""
 
 
-class Lists(Protocol):
+class ListingStore(Protocol):
     """The store, as far as sweeps need it: a ``webhook.storage.Store``, or a simulated one."""
 
     async def list_page(

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from webhook.config import Pipeline
 from webhook.events import ListedObject
-from webhook.ledger.sweeps import Adopted
+from webhook.ledger.sweeps import AdoptedResult
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.storage import StoreError
-from webhook.sweep.listing import Lists
+from webhook.sweep.listing import ListingStore
 from workers.manifest import MAX_BYTES, Manifest
 from workers.protocol import MANIFEST
 
@@ -21,16 +21,16 @@ _AT_ONCE = 8
 class Manifests:
     """Reads manifests, a few at once."""
 
-    def __init__(self, store: Lists) -> None:
+    def __init__(self, store: ListingStore) -> None:
         self._store = store
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[Adopted]:
+    async def of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[AdoptedResult]:
         """Those of the objects whose present content has a result, with the result. Raises StoreError."""
         found = await asyncio.gather(*(self._adopted(name, pipeline, item) for item in objects))
         return [item for item in found if item]
 
-    async def _adopted(self, name: str, pipeline: Pipeline, item: ListedObject) -> Adopted | None:
+    async def _adopted(self, name: str, pipeline: Pipeline, item: ListedObject) -> AdoptedResult | None:
         read = await self.read(pipeline, item.key)
         if read is None:
             return None
@@ -38,7 +38,7 @@ class Manifests:
         told = (manifest.pipeline, manifest.bucket, manifest.key, manifest.input.etag)
         if told != (name, pipeline.input.bucket, item.key, item.etag):
             return None
-        return Adopted(item, manifest.token, published(manifest, etag))
+        return AdoptedResult(item, manifest.token, published(manifest, etag))
 
     async def read(self, pipeline: Pipeline, key: str) -> tuple[Manifest, str] | None:
         """An object's manifest and the ETag of that, or None where there is none that can be read.

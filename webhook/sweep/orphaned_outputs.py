@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from webhook.config import Pipeline
 from webhook.events import ContentVersion, EventKind, ListedObject, ObjectEvent, mark_of
-from webhook.ledger.sweeps import Brought, Known, Sweep, Sweeps, Tally
+from webhook.ledger.sweeps import KnownOutputs, PageResult, Sweep, SweepCounts, Sweeps
 from webhook.outputs import keys
 from webhook.outputs.removal import Remover
 from webhook.storage import ObjectHead
 from webhook.sweep.listing import SOURCE, checked
 
 if TYPE_CHECKING:
-    from webhook.sweep.listing import Lists
+    from webhook.sweep.listing import ListingStore
 
 _AT_ONCE = 8
 _PROBE_AGE = timedelta(hours=1)
@@ -29,7 +29,7 @@ _PROBE_AGE = timedelta(hours=1)
 
 
 @dataclass(slots=True)
-class _Results:
+class _InputOutputs:
     """Outputs of one input that a page of the listing shows."""
 
     names: dict[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class OrphanedOutputs:
     """Does pages of output places."""
 
     def __init__(
-        self, sweeps: Sweeps, store: Lists, pipelines: Iterable[Pipeline], remover: Remover | None, *, page: int
+        self, sweeps: Sweeps, store: ListingStore, pipelines: Iterable[Pipeline], remover: Remover | None, *, page: int
     ) -> None:
         self._sweeps = sweeps
         self._store = store
@@ -65,11 +65,11 @@ class OrphanedOutputs:
         self._page = page
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    async def page(self, sweep: Sweep, pipeline: Pipeline) -> Brought:
+    async def page(self, sweep: Sweep, pipeline: Pipeline) -> PageResult:
         """The next page. Raises StoreError."""
         if sum(other.output.overlaps(pipeline.output) for other in self._pipelines) > 1:
             # The key does not tell whether an output is another pipeline's.
-            return Brought("outputs", sweep.cursor, True, Tally())
+            return PageResult("outputs", sweep.cursor, True, SweepCounts())
         prefix = pipeline.output.prefix + sweep.order.prefix
         page = await self._store.list_page(pipeline.output.bucket, prefix, after=sweep.cursor, most=self._page)
         objects = checked(page, prefix, sweep.cursor)
@@ -81,11 +81,11 @@ class OrphanedOutputs:
         probes = await self._discard_probes(sweep, pipeline, objects)
         events = [event for verdict in verdicts for event in verdict.events]
         orphaned = sum(verdict.orphaned for verdict in verdicts)
-        return Brought(
+        return PageResult(
             stage="outputs",
             cursor=objects[-1].key if objects else sweep.cursor,
             finished=not page.more,
-            tally=Tally(
+            tally=SweepCounts(
                 found=len(events) - orphaned,
                 orphaned=orphaned,
                 removed=probes + sum(verdict.removed for verdict in verdicts),
@@ -95,7 +95,7 @@ class OrphanedOutputs:
         )
 
     async def _verdict(
-        self, sweep: Sweep, pipeline: Pipeline, key: str, results: _Results, known: Known | None
+        self, sweep: Sweep, pipeline: Pipeline, key: str, results: _InputOutputs, known: KnownOutputs | None
     ) -> _Verdict:
         if known is None or known.state == "gone":
             return await self._without_input(sweep, pipeline, key, results)
@@ -106,7 +106,7 @@ class OrphanedOutputs:
             return _Verdict(events=(event,))
         return _Verdict(removed=await self._remove(sweep, pipeline, key, results, known))
 
-    async def _without_input(self, sweep: Sweep, pipeline: Pipeline, key: str, results: _Results) -> _Verdict:
+    async def _without_input(self, sweep: Sweep, pipeline: Pipeline, key: str, results: _InputOutputs) -> _Verdict:
         if pipeline.on_delete == "keep":
             return _NOTHING
         head = await self._head(pipeline.output.bucket, results.sample_key)
@@ -116,7 +116,7 @@ class OrphanedOutputs:
             return _NOTHING  # uploaded since, or found by this sweep and not recorded, since it is a dry run
         return _Verdict(events=(_hint(sweep, pipeline, key, EventKind.REMOVED),), orphaned=1)
 
-    async def _differs(self, pipeline: Pipeline, key: str, results: _Results, known: Known) -> bool:
+    async def _differs(self, pipeline: Pipeline, key: str, results: _InputOutputs, known: KnownOutputs) -> bool:
         """Whether an output under a name of the last result belongs to another one: a worker wrote it late."""
         for name, etag in results.names.items():
             recorded = known.published.get(name)
@@ -133,7 +133,9 @@ class OrphanedOutputs:
                 return True  # removed by a call that the store carried out late
         return False
 
-    async def _remove(self, sweep: Sweep, pipeline: Pipeline, key: str, results: _Results, known: Known) -> int:
+    async def _remove(
+        self, sweep: Sweep, pipeline: Pipeline, key: str, results: _InputOutputs, known: KnownOutputs
+    ) -> int:
         """Remove what the last result does not have. Returns how many outputs that are."""
         leftovers: dict[str, str] = {}
         for name, etag in results.names.items() if known.published else ():
@@ -166,9 +168,9 @@ class OrphanedOutputs:
             return await self._store.head(bucket, key)
 
 
-def _grouped(pipeline: Pipeline, objects: Mapping[str, str]) -> dict[str, _Results]:
+def _grouped(pipeline: Pipeline, objects: Mapping[str, str]) -> dict[str, _InputOutputs]:
     """Listed outputs (key to ETag) by the input that they would belong to."""
-    grouped: dict[str, _Results] = defaultdict(_Results)
+    grouped: dict[str, _InputOutputs] = defaultdict(_InputOutputs)
     for full, etag in objects.items():
         output = keys.parse(pipeline, full)
         if output is None or not pipeline.watches(pipeline.input.bucket, output.input_key):

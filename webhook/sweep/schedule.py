@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from webhook.config import SweepSettings as Settings
-from webhook.ledger.sweeps import Last, SweepKind, SweepOrder
+from webhook.ledger.sweeps import LastSweep, SweepKind, SweepOrder
 
 OVERLAP = timedelta(minutes=15)
 """Looked at twice: what a region learns late carries an early Last-Modified, and clocks differ."""
@@ -26,7 +26,7 @@ _SPREAD = 0.1
 """Turns of pipelines differ by up to this part of the period, so that not all come at once."""
 
 
-def due(last: Last, prefix: str, settings: Settings) -> SweepOrder | None:
+def due(last: LastSweep, prefix: str, settings: Settings) -> SweepOrder | None:
     """The sweep of this kind and pipeline that is to be ordered now, or None."""
     period = period_seconds(last.kind, settings)
     if not period or last.active or last.good_seconds < period * (1 + _SPREAD * _fraction(last.pipeline_id)):

@@ -14,11 +14,11 @@ from datetime import datetime
 
 from webhook.config import Pipeline
 from webhook.events import ContentVersion, EventKind, ListedObject, ObjectEvent, UnreadableEvent, believed, mark_of
-from webhook.ledger.sweeps import END, Adopted, Brought, Sweep, Sweeps, Tally, Unknown
+from webhook.ledger.sweeps import END, AdoptedResult, PageResult, Sweep, SweepCounts, Sweeps, UnknownObject
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.sources import checked_key
-from webhook.sweep.listing import SOURCE, Lists, UntrustedListing, check_query, checked
+from webhook.sweep.listing import SOURCE, ListingStore, UntrustedListing, check_query, checked
 from webhook.sweep.manifests import Manifests
 from webhook.sweep.orphaned_outputs import OrphanedOutputs
 
@@ -33,7 +33,13 @@ class Sweeper:
     """Does pages. No clock and no waiting of its own: who calls it decides when."""
 
     def __init__(
-        self, sweeps: Sweeps, store: Lists, pipelines: Pipelines, remover: Remover | None = None, *, page: int = PAGE
+        self,
+        sweeps: Sweeps,
+        store: ListingStore,
+        pipelines: Pipelines,
+        remover: Remover | None = None,
+        *,
+        page: int = PAGE,
     ) -> None:
         """``remover``: without one, outputs that no result has are counted and left."""
         self._sweeps = sweeps
@@ -56,7 +62,7 @@ class Sweeper:
             brought = await self._inputs(sweep, name, pipeline)
         return await self._sweeps.move(sweep, brought)
 
-    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> Brought:
+    async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> PageResult:
         stretch = await self._stretch(sweep, pipeline)
         watched = [item for item in stretch.objects if _concerns(sweep, pipeline, item)]
         compared = await self._sweeps.compare(sweep, watched, pipeline.replica_lag_seconds)
@@ -67,11 +73,11 @@ class Sweeper:
         events = [_created(sweep, pipeline, item) for item in found]
         events += [_removed(sweep, pipeline, key) for key in stretch.missing]
         onward = stretch.finished and sweep.order.kind == "full"
-        return Brought(
+        return PageResult(
             stage="outputs" if onward else "inputs",
             cursor="" if onward else stretch.until,
             finished=stretch.finished and not onward,
-            tally=Tally(
+            tally=SweepCounts(
                 listed=len(watched), known=len(watched) - len(unknown), found=len(found), adopted=len(adopted),
                 missing=len(stretch.missing),
             ),
@@ -80,7 +86,7 @@ class Sweeper:
             adopted=adopted,
         )  # fmt: skip
 
-    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _Stretch:
+    async def _stretch(self, sweep: Sweep, pipeline: Pipeline) -> _ListedRange:
         """List a page, and see what the ledger knows between its ends that it does not show."""
         order, bucket = sweep.order, pipeline.input.bucket
         page = await self._store.list_page(
@@ -91,16 +97,16 @@ class Sweeper:
             check_query(page, order.since)
         until = objects[-1].key if objects else sweep.cursor
         if order.kind != "full":
-            return _Stretch(objects, until, (), not page.more)
+            return _ListedRange(objects, until, (), not page.more)
         missing = await self._sweeps.missing(
             sweep, until if page.more else order.prefix + END, [item.key for item in objects], _MISSING
         )
         if len(missing) == _MISSING:
             # There may be more: only as far as they reach is done, and the rest is listed again.
-            return _Stretch([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
+            return _ListedRange([item for item in objects if item.key <= missing[-1]], missing[-1], missing, False)
         if not page.more:
             await self._doubt(bucket, objects, missing)
-        return _Stretch(objects, until, missing, not page.more)
+        return _ListedRange(objects, until, missing, not page.more)
 
     async def _doubt(self, bucket: str, objects: Sequence[ListedObject], missing: Sequence[str]) -> None:
         """Look whether a listing that ended before all that is known was shown has ended too early."""
@@ -115,8 +121,8 @@ class Sweeper:
             )
 
     async def _adopted(
-        self, sweep: Sweep, name: str, pipeline: Pipeline, unknown: Sequence[Unknown]
-    ) -> tuple[bool | None, list[Adopted]]:
+        self, sweep: Sweep, name: str, pipeline: Pipeline, unknown: Sequence[UnknownObject]
+    ) -> tuple[bool | None, list[AdoptedResult]]:
         new = [item.listed for item in unknown if not item.row]
         if not new or sweep.adopts is False:
             return sweep.adopts, []
@@ -129,7 +135,7 @@ class Sweeper:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _ListedRange:
     """What lies between the sweep's cursor and the next one."""
 
     objects: Sequence[ListedObject]
@@ -151,7 +157,7 @@ def _is_new(sweep: Sweep, item: ListedObject) -> bool:
     return sweep.order.new_since is None or item.modified >= sweep.order.new_since
 
 
-def _created(sweep: Sweep, pipeline: Pipeline, item: Unknown) -> ObjectEvent:
+def _created(sweep: Sweep, pipeline: Pipeline, item: UnknownObject) -> ObjectEvent:
     listed = item.listed
     # Something else than what was processed, yet with an earlier Last-Modified: a rename may do that, so ask.
     modified = None if item.older else _believed(listed.modified)

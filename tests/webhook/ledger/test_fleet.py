@@ -10,8 +10,8 @@ import pytest
 
 from tests.webhook.fleet.fleet_contract import CHECKS, Check
 from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
-from webhook.ledger.fleet import Arrival, LedgerFleet
-from webhook.ledger.ledger import Claimed, Settlement
+from webhook.ledger.fleet import LedgerFleet, RegisteredWorker
+from webhook.ledger.ledger import ClaimedObject, Settlement
 from webhook.ledger.machines import Intent, MachineState, PoolReport, ProviderReport
 from webhook.ledger.transitions import LOST
 
@@ -23,7 +23,7 @@ class LedgerWorld:
     bench: LedgerBench
     fleet: LedgerFleet
     tokens: dict[int, str] = field(default_factory=dict)
-    held: dict[int, list[Claimed]] = field(default_factory=dict)
+    held: dict[int, list[ClaimedObject]] = field(default_factory=dict)
     uploads: int = 0
 
     async def advance(self, seconds: float) -> None:
@@ -79,7 +79,7 @@ async def intended(w: LedgerWorld, pool: str = "a") -> Intent:
     return intent
 
 
-async def arrived(w: LedgerWorld, pool: str = "a") -> tuple[Intent, Arrival]:
+async def arrived(w: LedgerWorld, pool: str = "a") -> tuple[Intent, RegisteredWorker]:
     intent = await intended(w, pool)
     arrival = await w.fleet.hello(intent.token, "the-instance-0000")
     assert arrival is not None

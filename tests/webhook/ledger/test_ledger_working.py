@@ -27,7 +27,7 @@ from webhook.ledger.database import Database
 from webhook.ledger.ledger import CHANNEL, Intake, Ledger, Settlement, pipeline_id
 from webhook.ledger.migrations import migrate
 from webhook.ledger.queries import QUERIES
-from webhook.ledger.transitions import LOST, Failure, NotFound, Outcome, Present, Published, Returned, SameContent
+from webhook.ledger.transitions import LOST, Failure, LeaseReleased, NotFound, Outcome, Present, Published, SameContent
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
@@ -138,7 +138,7 @@ async def test_a_settled_lease_is_settled(postgres_dsn: str) -> None:
         assert not await b.claim()
 
 
-@pytest.mark.parametrize("outcome", [done("v9"), SameContent(), NotFound(), Returned(), BROKEN, HOPELESS])
+@pytest.mark.parametrize("outcome", [done("v9"), SameContent(), NotFound(), LeaseReleased(), BROKEN, HOPELESS])
 @pytest.mark.parametrize("how", ["old-token", "other-worker", "nobody", "settled", "expired", "leased-anew"])
 async def test_who_lost_the_lease_changes_nothing(postgres_dsn: str, how: str, outcome: Outcome) -> None:
     async with bench(postgres_dsn) as b:
@@ -405,7 +405,7 @@ async def test_what_is_given_back_goes_to_another_with_no_attempt_counted(postgr
         for _ in range(2 * POLICY.attempts):
             lease = await b.take()
             assert lease.attempt == 1
-            await b.settle(lease, Returned())
+            await b.settle(lease, LeaseReleased())
             await b.advance(10)
         assert await b.state() == ("pending", "work")
 

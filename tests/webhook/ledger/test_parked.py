@@ -15,7 +15,7 @@ from tests.webhook.ledger.workbench import HOPELESS, STORE_DOWN, LedgerBench, be
 from tests.webhook.plane import until
 from webhook.ledger.cursor import PATTERN, Cursor, parse
 from webhook.ledger.ledger import Intake
-from webhook.ledger.parked import Moved, ParkedObjects, ParkedQuery
+from webhook.ledger.parked import BulkResult, ParkedObjects, ParkedQuery
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import Failure, NotFound
 
@@ -31,7 +31,7 @@ async def park(b: LedgerBench, *keys: str, outcome: Failure = HOPELESS) -> None:
         assert (await b.state(key))[0] == "parked"
 
 
-def mover(b: LedgerBench, verb: Verb) -> Callable[..., Awaitable[Moved]]:
+def mover(b: LedgerBench, verb: Verb) -> Callable[..., Awaitable[BulkResult]]:
     parked = ParkedObjects(b.ledger)
     return parked.redrive if verb == "redrive" else parked.forget
 
@@ -40,7 +40,7 @@ async def test_a_redriven_object_begins_anew_and_keeps_its_error(postgres_dsn: s
     async with bench(postgres_dsn) as b:
         await park(b, "a.jpg")
         await b.advance(60)
-        assert await ParkedObjects(b.ledger).redrive(EVERYTHING) == Moved(1, None)
+        assert await ParkedObjects(b.ledger).redrive(EVERYTHING) == BulkResult(1, None)
         row = await b.row()
         assert (row["state"], row["lane"], row["attempts"], row["faults"]) == ("pending", "work", 0, 0)
         assert await b.waits() == 0
@@ -182,7 +182,7 @@ async def test_an_event_that_comes_first_wins(postgres_dsn: str, verb: Verb) -> 
             moving = asyncio.ensure_future(mover(b, verb)(EVERYTHING))
             await until(lambda: waiting(b))
             await transaction.commit()
-            assert await moving == Moved(0, None)
+            assert await moving == BulkResult(0, None)
         finally:
             await connection.close()
         assert await b.state() == ("pending", "work")

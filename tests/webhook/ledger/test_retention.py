@@ -9,7 +9,7 @@ from webhook.config import RetentionSettings
 from webhook.events import EventKind, Quarantined
 from webhook.ledger.ledger import Intake
 from webhook.ledger.retention import Pruner
-from webhook.ledger.sweeps import Brought, SweepOrder, Sweeps, Tally
+from webhook.ledger.sweeps import PageResult, SweepCounts, SweepOrder, Sweeps
 from webhook.ledger.transitions import NotFound
 
 DAY = 86_400.0
@@ -113,7 +113,7 @@ async def test_the_last_sweep_that_came_through_is_remembered(postgres_dsn: str)
         for _ in range(10):
             begun = await sweeps.begin((await sweeps.order(SweepOrder(it.photos, "full", "", scheduled=True))).id)
             assert begun
-            assert await sweeps.move(begun, Brought("inputs", "", True, Tally()))
+            assert await sweeps.move(begun, PageResult("inputs", "", True, SweepCounts()))
             ended.append(begun.id)
         running = await sweeps.order(SweepOrder(it.photos, "full", "", scheduled=True))
         await it.advance(31 * DAY)

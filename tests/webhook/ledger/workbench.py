@@ -16,7 +16,7 @@ from tests.postgres import dsn_of
 from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, mark_of
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement, pipeline_id
+from webhook.ledger.ledger import ClaimedObject, Intake, Ledger, Settlement, pipeline_id
 from webhook.ledger.transitions import Failure, Lane, Outcome, Policy, Published
 
 POLICY = Policy(attempts=3, store_attempts=6, absent_checks=2, backoff_seconds=10, backoff_limit_seconds=60)
@@ -86,16 +86,16 @@ class LedgerBench:
 
     async def claim(
         self, most: int = 16, lane: Lane = "work", *, worker: int | None = None, pipeline: int | None = None
-    ) -> list[Claimed]:
+    ) -> list[ClaimedObject]:
         """Lease what is due."""
         return await self.ledger.claim(pipeline or self.photos, lane, most, worker, LEASE_SECONDS)
 
-    async def take(self, lane: Lane = "work", *, worker: int | None = None) -> Claimed:
+    async def take(self, lane: Lane = "work", *, worker: int | None = None) -> ClaimedObject:
         """Lease the one object that is due."""
         [lease] = await self.claim(lane=lane, worker=worker)
         return lease
 
-    async def settle(self, lease: Claimed, outcome: Outcome, *, worker: int | None = None) -> bool:
+    async def settle(self, lease: ClaimedObject, outcome: Outcome, *, worker: int | None = None) -> bool:
         """Settle one lease."""
         [place] = await self.ledger.settle([Settlement(lease.id, lease.token, worker, outcome)])
         return place is not None

@@ -209,9 +209,9 @@ async def test_a_deletion_that_is_announced_of_a_forgotten_object_takes_its_outp
 def test_all_counts_are_shown() -> None:
     """A count that is forgotten in one of the places would be 0 for ever."""
     from webhook.api.sweeps import SweepStatus
-    from webhook.ledger.sweeps import COUNTED, Tally
+    from webhook.ledger.sweeps import COUNTED, SweepCounts
 
-    names = {field.name for field in dataclasses.fields(Tally)}
+    names = {field.name for field in dataclasses.fields(SweepCounts)}
     assert names == {"pages", "known", *COUNTED}
     assert names <= set(SweepStatus.model_fields)
 
