@@ -131,7 +131,7 @@ def _ignore_manifests() -> Iterator[None]:
         return None
 
     with (
-        mock.patch.object(webhook.sweep.manifests.Manifests, "of", none),
+        mock.patch.object(webhook.sweep.manifests.Manifests, "results_of", none),
         mock.patch.object(workers.lease_task.LeaseTask, "earlier_version", nothing),
     ):
         yield

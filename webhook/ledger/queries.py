@@ -1,4 +1,4 @@
-"""The statements of ``queries.sql``, by name."""
+"""Loads the SQL statements of ``queries.sql``, by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _BLOCK = re.compile(r"^-- name: (\w+)\n((?:--[^\n]*\n)+)(.*?);\s*$", re.MULTILIN
 
 
 def parse(text: str) -> dict[str, str]:
-    """Name to statement. Raises ValueError where a block is not whole."""
-    found = {name: sql for name, _, sql in _BLOCK.findall(text)}
-    if len(found) != len(re.findall(r"^-- name: ", text, re.MULTILINE)):
+    """Parse named statements. Raises ValueError where a block lacks its name, description or semicolon."""
+    statements = {name: sql for name, _, sql in _BLOCK.findall(text)}
+    if len(statements) != len(re.findall(r"^-- name: ", text, re.MULTILINE)):
         raise ValueError("queries.sql holds a block without a name of its own, a description or a closing semicolon")
-    return found
+    return statements
 
 
 QUERIES = MappingProxyType(parse(resources.files("webhook.ledger").joinpath("queries.sql").read_text()))

@@ -81,7 +81,7 @@ class Swept:
     async def sweep(self, kind: Any = "backfill", **more: Any) -> Sweep:
         """A sweep from its beginning to its end."""
         swept = await self.ordered(kind, **more)
-        while not swept.over:
+        while not swept.ended:
             after = await self.sweeper.step(swept)
             assert after
             swept = after
