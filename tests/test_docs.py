@@ -369,7 +369,7 @@ def test_every_state_is_drawn_and_explained() -> None:
 
 
 def test_every_outcome_is_explained() -> None:
-    outcomes = {kind.word for kind in get_args(transitions.Outcome)}
+    outcomes = {kind.name for kind in get_args(transitions.Outcome)}
     assert documented("docs/states.md", "outcome") == outcomes
 
 

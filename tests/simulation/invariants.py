@@ -80,7 +80,7 @@ class Invariants:
 
     # ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_sweep_on(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+    def _on_sweep_advance(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         if rows and rows[0]["state"] == "done":
             self._swept = (rows[0]["started_at"] - EPOCH).total_seconds()
 

@@ -131,7 +131,7 @@ def _ignore_manifests() -> Iterator[None]:
         return None
 
     with (
-        mock.patch.object(webhook.sweep.manifests.Manifests, "of", none),
+        mock.patch.object(webhook.sweep.manifests.Manifests, "results_of", none),
         mock.patch.object(workers.lease_task.LeaseTask, "earlier_version", nothing),
     ):
         yield
@@ -142,7 +142,7 @@ def _ignore_rerun() -> Iterator[None]:
     def decide(
         row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
     ) -> transitions.NextState:
-        after = transitions._alone(row, outcome, policy, jitter)
+        after = transitions._without_rerun(row, outcome, policy, jitter)
         return replace(after, counted=(*after.counted, "superseded")) if row.rerun_requested else after
 
     with mock.patch.object(webhook.ledger.ledger, "decide", decide):

@@ -194,8 +194,8 @@ class Conformance(RuleBasedStateMachine):
         ]
         void = [key for key, row in known.items() if row.settled][:1]
         brought = PageResult("outputs", "z", True, SweepCounts(listed=len(page)), None, events, adopted, void)
-        self.do(self.sweeps.move(begun, brought))
-        self.do(self.sweeps.failed(begun.id, "503", 2.0, 8))
+        self.do(self.sweeps.commit_page(begun, brought))
+        self.do(self.sweeps.page_failed(begun.id, "503", 2.0, 8))
 
     @invariant()
     def adds_up(self) -> None:

@@ -207,7 +207,7 @@ class LeaseApi:
         """Settle a lease. Returns False where it was lost before and nothing was changed."""
         place = await self._publishing.settle(settlement)
         outcome = settlement.outcome
-        self._metrics.settled.labels(outcome.word if place else "refused").inc()
+        self._metrics.settled.labels(outcome.name if place else "refused").inc()
         if isinstance(outcome, transitions.Failure) and place is not None:
             log.info(
                 "object failed", pipeline=self._pipelines.name_of(place[0]), key=place[1], lease=settlement.id,

@@ -1,8 +1,8 @@
-"""Parked objects, and what a person decides about them: work them again, or leave them.
+"""Lists, redrives and forgets parked objects.
 
-Both change only rows that are still parked when they are locked, so whichever comes first wins, a person or an event.
-A call is one transaction over a page at most; the next one begins where it ended and goes towards the past. So an
-object that is parked again at once is not met a second time on the way.
+A redrive or forget changes only rows that are still parked when they are locked, so a new event that comes first wins.
+A call is one transaction over one page at most; the next one begins where it ended and goes towards the past. So an
+object that is parked again at once is not changed a second time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MAX_PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ParkedQuery:
-    """Which parked objects are meant. None matches every one. Field for field what the statements take first."""
+    """Filter of parked objects. None matches all of them. The fields are the statements' first arguments, in order."""
 
     pipeline: str | None = None
     reason: str | None = None
     prefix: str | None = None
-    """Of the key."""
+    """Prefix of the key."""
     key: str | None = None
     older_seconds: float | None = None
     """Parked for at least so long."""
@@ -44,29 +44,29 @@ class ParkedQuery:
 
 @dataclass(frozen=True, slots=True)
 class BulkResult:
-    """What one call changed."""
+    """Number of objects that one redrive or forget changed, and where the next call begins."""
 
     objects: int
     after: Cursor | None
-    """Where to go on. None: that was all."""
+    """Cursor for the next call. None: there are no more."""
 
 
 class ParkedObjects:
-    """The parked rows of a ledger. Every method raises LedgerUnavailable while the database is away."""
+    """Parked objects of a ledger. Every method raises LedgerUnavailable while the database does not answer."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def page(self, which: ParkedQuery, after: Cursor | None, most: int) -> list[asyncpg.Record]:
-        """The newest of them, or the next after a page's last."""
+        """Return one page, newest first: the first one, or the one after a cursor."""
         return await self._ledger.fetch("parked_page", *_arguments(which, after), most)
 
     async def counts(self, which: ParkedQuery) -> list[asyncpg.Record]:
-        """How many there are, by pipeline and reason, most first."""
+        """Count the matching objects by pipeline and reason, most first."""
         return await self._ledger.fetch("parked_counts", *astuple(which))
 
     async def one(self, id: int) -> asyncpg.Record | None:
-        """All that is known of one object that is parked."""
+        """Return one parked object with all its fields, or None."""
         rows = await self._ledger.fetch("parked_object", id)
         return rows[0] if rows else None
 
@@ -78,7 +78,7 @@ class ParkedObjects:
         return await self._move("redrive", which, after, most)
 
     async def forget(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> BulkResult:
-        """Leave up to ``most`` of them as they are: their changes end as ``forgotten``, their outputs stay."""
+        """End the changes of up to ``most`` objects as ``forgotten``, without processing them. Their outputs stay."""
         return await self._move("forget", which, after, most)
 
     async def _move(
@@ -99,7 +99,7 @@ def _arguments(which: ParkedQuery, after: Cursor | None) -> tuple[object, ...]:
 
 
 async def _count(connection: Connection, verb: str, pipelines: Sequence[int]) -> None:
-    """Count the changes that ended, or tell every replica where something is due."""
+    """Count the changes that a forget ended, or notify the replicas of objects that a redrive made due."""
     count = CounterIncrements()
     due = ""
     if verb == "forget":

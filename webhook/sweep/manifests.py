@@ -25,7 +25,7 @@ class Manifests:
         self._store = store
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[AdoptedResult]:
+    async def results_of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[AdoptedResult]:
         """Those of the objects whose present content has a result, with the result. Raises StoreError."""
         found = await asyncio.gather(*(self._adopted(name, pipeline, item) for item in objects))
         return [item for item in found if item]

@@ -85,13 +85,13 @@ class OrphanedOutputs:
             stage="outputs",
             cursor=objects[-1].key if objects else sweep.cursor,
             finished=not page.more,
-            tally=SweepCounts(
+            counts=SweepCounts(
                 found=len(events) - orphaned,
                 orphaned=orphaned,
                 removed=probes + sum(verdict.removed for verdict in verdicts),
             ),
             events=events,
-            void=[event.key for event in events if event.kind is EventKind.CREATED],
+            invalidated=[event.key for event in events if event.kind is EventKind.CREATED],
         )
 
     async def _verdict(

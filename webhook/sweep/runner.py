@@ -59,7 +59,7 @@ class Runner:
         pipelines = self._pipelines.by_id
         orders = [
             order
-            for last in await self._sweeps.last(list(pipelines), self._done_days)
+            for last in await self._sweeps.last_scheduled(list(pipelines), self._done_days)
             if (order := due(last, pipelines[last.pipeline_id][1].input.prefix, self._settings))
         ]
         for order in orders:
@@ -87,10 +87,10 @@ class Runner:
         """Continue a sweep until it has ended or has to wait for its next attempt."""
         with contextlib.suppress(LedgerUnavailable):
             sweep = await self._sweeps.begin(id)
-            while sweep and not sweep.over:
+            while sweep and not sweep.ended:
                 turn = asyncio.get_running_loop().time()
                 sweep = await self._page(sweep)
-                if sweep and not sweep.over and sweep.order.pages_per_second:
+                if sweep and not sweep.ended and sweep.order.pages_per_second:
                     spent = asyncio.get_running_loop().time() - turn
                     await asyncio.sleep(max(0.0, 1 / sweep.order.pages_per_second - spent))
 
@@ -114,14 +114,14 @@ class Runner:
             about.exception("fault in a sweep")
             await self._failed(about, sweep, f"a fault of the control plane: {type(error).__name__}", FAILURES)
         else:
-            if after and after.over:
+            if after and after.ended:
                 about.info("swept", seconds=_seconds(after), **_counts(after))
             return after
         return None
 
     async def _failed(self, about: structlog.stdlib.BoundLogger, sweep: Sweep, error: str, most: int) -> None:
         again_seconds = min(_LONGEST_SECONDS, FIRST_SECONDS * 2.0**sweep.failures)
-        after = await self._sweeps.failed(sweep.id, error, again_seconds, most)
+        after = await self._sweeps.page_failed(sweep.id, error, again_seconds, most)
         if after and after.state == "failed":
             about.error("sweep failed", error=error, hint="nothing is concluded from what was not listed")
         else:
@@ -133,8 +133,8 @@ def _seconds(sweep: Sweep) -> float:
 
 
 def _counts(sweep: Sweep) -> dict[str, int]:
-    tally = sweep.tally
+    counts = sweep.counts
     return {
-        "listed": tally.listed, "found": tally.found, "adopted": tally.adopted, "missing": tally.missing,
-        "orphaned": tally.orphaned, "removed": tally.removed,
+        "listed": counts.listed, "found": counts.found, "adopted": counts.adopted, "missing": counts.missing,
+        "orphaned": counts.orphaned, "removed": counts.removed,
     }  # fmt: skip

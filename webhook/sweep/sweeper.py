@@ -57,10 +57,10 @@ class Sweeper:
         """
         name, pipeline = self._pipelines.by_id[sweep.order.pipeline_id]
         if sweep.stage == "outputs":
-            brought = await self._outputs.page(sweep, pipeline)
+            page = await self._outputs.page(sweep, pipeline)
         else:
-            brought = await self._inputs(sweep, name, pipeline)
-        return await self._sweeps.move(sweep, brought)
+            page = await self._inputs(sweep, name, pipeline)
+        return await self._sweeps.commit_page(sweep, page)
 
     async def _inputs(self, sweep: Sweep, name: str, pipeline: Pipeline) -> PageResult:
         stretch = await self._stretch(sweep, pipeline)
@@ -77,7 +77,7 @@ class Sweeper:
             stage="outputs" if onward else "inputs",
             cursor="" if onward else stretch.until,
             finished=stretch.finished and not onward,
-            tally=SweepCounts(
+            counts=SweepCounts(
                 listed=len(watched), known=len(watched) - len(unknown), found=len(found), adopted=len(adopted),
                 missing=len(stretch.missing),
             ),
@@ -131,7 +131,7 @@ class Sweeper:
             place = pipeline.output
             if not (await self._store.list_page(place.bucket, place.prefix, most=1)).objects:
                 return False, []
-        return True, await self._manifests.of(name, pipeline, new)
+        return True, await self._manifests.results_of(name, pipeline, new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ async def test_the_last_sweep_that_came_through_is_remembered(postgres_dsn: str)
         for _ in range(10):
             begun = await sweeps.begin((await sweeps.order(SweepOrder(it.photos, "full", "", scheduled=True))).id)
             assert begun
-            assert await sweeps.move(begun, PageResult("inputs", "", True, SweepCounts()))
+            assert await sweeps.commit_page(begun, PageResult("inputs", "", True, SweepCounts()))
             ended.append(begun.id)
         running = await sweeps.order(SweepOrder(it.photos, "full", "", scheduled=True))
         await it.advance(31 * DAY)

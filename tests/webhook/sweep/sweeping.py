@@ -82,7 +82,7 @@ class Swept:
     async def sweep(self, kind: Any = "backfill", **more: Any) -> Sweep:
         """A sweep from its beginning to its end."""
         swept = await self.ordered(kind, **more)
-        while not swept.over:
+        while not swept.ended:
             after = await self.sweeper.step(swept)
             assert after
             swept = after
@@ -192,7 +192,7 @@ KEYS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg")
 
 def counts(sweep: Sweep) -> dict[str, int]:
     """Those that are not 0."""
-    return {name: n for name, n in dataclasses.asdict(sweep.tally).items() if n and name != "pages"}
+    return {name: n for name, n in dataclasses.asdict(sweep.counts).items() if n and name != "pages"}
 
 
 async def worked(it: Swept, *keys: str) -> None:

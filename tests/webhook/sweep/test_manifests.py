@@ -152,9 +152,9 @@ async def test_an_output_that_the_last_result_does_not_have_is_removed(postgres_
         it.buckets.put("a.jpg/of-somebody-else.txt")
         it.buckets.put("a.jpg/.yurt-5/out.txt", metadata={"yurt-token": "5"})
         kept = {"a.jpg/out.txt", "a.jpg/result.json", "a.jpg/later.txt", "a.jpg/of-somebody-else.txt"}
-        assert (await it.sweep("full", dry_run=True)).tally.removed == 2
+        assert (await it.sweep("full", dry_run=True)).counts.removed == 2
         assert len(it.outputs) == 6
-        assert (await it.sweep("full")).tally.removed == 2
+        assert (await it.sweep("full")).counts.removed == 2
         assert it.outputs == kept
 
 
@@ -224,5 +224,5 @@ async def test_what_a_killed_process_had_tried_conditions_on_is_removed(
         await it.sweep("full")
         assert it.outputs == {".yurt-probe-0123456789abcdef", "probe-of-somebody-else"}, "it may be in use"
         monkeypatch.setattr(orphaned_outputs, "PROBE_AGE", timedelta(hours=-1))
-        assert (await it.sweep("full")).tally.removed == 1
+        assert (await it.sweep("full")).counts.removed == 1
         assert it.outputs == {"probe-of-somebody-else"}

@@ -54,7 +54,7 @@ async def over(sweeps: Sweeps, id: int) -> Sweep:
 
     async def look() -> list[Sweep]:
         sweep = await sweeps.get(id)
-        return [sweep] if sweep and sweep.over else []
+        return [sweep] if sweep and sweep.ended else []
 
     [sweep] = await until(look)
     return sweep
@@ -253,7 +253,7 @@ async def test_the_next_leader_goes_on_where_a_killed_one_was(
         with serving(tmp_path, dsn, store.endpoint):
             done = await over(sweeps, ordered.id)
         store.http.delete(f"{store.endpoint}/_yurt/faults")
-    assert (done.state, done.tally.pages) == ("done", 2)
+    assert (done.state, done.counts.pages) == ("done", 2)
     assert counts(done) == {"listed": 7, "found": 7}
 
 
