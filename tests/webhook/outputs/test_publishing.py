@@ -121,7 +121,7 @@ async def test_newer_work_is_never_replaced(postgres_dsn: str, store: LocalStore
 
 
 async def test_a_store_that_wants_etags_without_quotes_gets_them(postgres_dsn: str, store: LocalStore) -> None:
-    """Ceph 16.2 answers a quoted If-Match with 412, whatever is there."""
+    """Ceph 16.2 answers every quoted If-Match with 412."""
     buckets = BucketPair.made(store)
     async with (
         gateway("ceph", store.endpoint) as ceph,

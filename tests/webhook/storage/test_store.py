@@ -163,7 +163,7 @@ async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:
         assert not buckets.keys()
         await it.delete(buckets.outputs, "a.jpg", newer)  # gone already: fine
         buckets.put("b.jpg")
-        await it.delete(buckets.outputs, "b.jpg", "")  # whatever it is
+        await it.delete(buckets.outputs, "b.jpg", "")  # of any ETag
         assert not buckets.keys()
 
 
@@ -175,7 +175,7 @@ async def test_an_object_that_changes_between_the_look_and_the_delete_stays(stor
         store.fault(method="DELETE", bucket=buckets.outputs, status=412)
         with pytest.raises(PreconditionFailed):
             await it.delete(buckets.outputs, "a.jpg", etag)
-        store.fault(method="DELETE", bucket=buckets.outputs, status=404)  # somebody else was faster
+        store.fault(method="DELETE", bucket=buckets.outputs, status=404)  # another process was faster
         await it.delete(buckets.outputs, "a.jpg", etag)
 
 
