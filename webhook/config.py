@@ -80,22 +80,22 @@ class Place(_Section):
 
 
 class ServerSettings(_Section):
-    """The control plane's own address."""
+    """Settings of the HTTP server and of the loops: addresses, limits, intervals."""
 
     listen: Annotated[str, Field(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\s]+):{_PORT}$")] = "127.0.0.1:8080"
     """``host:port``. Port 0 takes a free one."""
     public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$")] = ""
-    """How workers and the store reach it; by default the listening address."""
+    """URL by which workers and the store reach the server; by default the listening address."""
     name: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")] = "yurt"
     """Names this installation at providers: machines with labels that begin with it and are unknown are slain."""
     body_limit_bytes: Annotated[int, Field(ge=1024, le=64 * MIB)] = 8 * MIB
-    """Largest notification request."""
+    """Largest body of a notification, in bytes."""
     open_webhook: bool = False
-    """Take notifications without a secret, where the store sends none. Any sender that reaches the URL causes work."""
+    """Take notifications without a secret. Then any sender that reaches the URL can cause work."""
     autoscale_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1
-    """Between two looks at what is to be done and who is there to do it."""
+    """Seconds between two turns of the autoscaler."""
     backlog_events: Annotated[int, Field(ge=1000, le=1_000_000)] = 50_000
-    """Events waiting to be written before further requests are answered 503."""
+    """Most events that wait to be written: further requests are answered 503."""
     sns_topics: Annotated[tuple[Topic, ...], Field(max_length=100)] = ()
     """Amazon SNS topics whose signed messages are believed, and whose subscriptions are confirmed."""
 
@@ -111,56 +111,56 @@ class ServerSettings(_Section):
 
 
 class HandlerLimits(_Section):
-    """What one run of a handler may use."""
+    """Limits of one run of a handler."""
 
     cpu_seconds: Seconds | None = None
-    """CPU time; by default the pipeline's timeout."""
+    """CPU time in seconds; by default the pipeline's timeout."""
     memory_bytes: Annotated[int, Field(ge=64 * MIB, le=1024 * GIB)] = 2 * GIB
-    """Address space of the handler's process."""
+    """Address space of the handler's process, in bytes."""
     input_bytes: Annotated[int, Field(ge=1, le=5 * 1024 * GIB)] = 512 * MIB
-    """Largest input."""
+    """Largest input, in bytes."""
     output_bytes: Annotated[int, Field(ge=1, le=5 * GIB)] = 512 * MIB
-    """All outputs of one object together. One presigned PUT carries at most 5 GiB."""
+    """All outputs of one object together, in bytes. One presigned PUT carries at most 5 GiB."""
 
 
 class Pipeline(_Section):
-    """Input → handler → output, run on a pool."""
+    """One pipeline: input → handler → output, run on a pool."""
 
     input: Place
-    """Objects to watch."""
+    """Bucket and prefix of the objects to watch."""
     suffixes: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=50)], ...], Field(max_length=100)] = ()
-    """Endings of keys to watch, in any case; all where empty."""
+    """Suffixes of keys to watch, in upper or lower case; all keys where empty."""
     output: Place
     """Where results go: ``{output}{key}/{name}``."""
     handler: str = "photo"
     """``photo``, ``python`` or ``command``."""
     options: dict[str, JsonValue] = {}
-    """Of the handler."""
+    """Options of the handler."""
     pool: PoolName = "local"
-    """Machines to run on."""
+    """Pool whose machines process the objects."""
     timeout_seconds: Seconds = 120
-    """Wall time of one run of the handler."""
+    """Wall time of one run of the handler, in seconds."""
     lease_seconds: Seconds = 180
     """A worker that has not renewed its lease for so long has lost it. At least the timeout."""
     attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     """Failed attempts before an object is parked."""
     store_attempts: Annotated[int, Field(ge=1, le=10_000)] = 50
-    """Attempts that only the store's faults made fail, before an object is parked."""
+    """Attempts that failed by a fault of the store, before an object is parked."""
     absent_checks: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often in a row the store must say 404 before an object is taken for gone."""
+    """Answers 404 of the store in a row before an object is taken for gone."""
     backoff_seconds: Seconds = 1
-    """Before the second attempt; doubles with each further one."""
+    """Wait before the second attempt, in seconds; doubles with each further one."""
     backoff_limit_seconds: Seconds = 300
-    """Longest wait between attempts."""
+    """Longest wait between attempts, in seconds."""
     replica_lag_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30
-    """How far a region of the input's store may be behind. What is read so long after the last event is believed,
+    """Seconds by which the store's regions may be behind. What is read so long after the last event is believed,
     before that only what confirms the event. 0: the store is strongly consistent."""
     consistent_reads: bool = False
-    """Ask for strong reads: ``X-Tigris-Consistent``, which other stores ignore."""
+    """Request strong reads: ``X-Tigris-Consistent``, which other stores ignore."""
     restore_days: Annotated[int, Field(ge=0, le=365)] = 0
     """Have archived objects restored for so many days; 0 parks them."""
     on_delete: Literal["keep", "remove", "trash"] = "keep"
-    """What becomes of the outputs when the input is confirmed gone."""
+    """Action on the outputs of an input that is confirmed gone."""
     trash: Place | None = None
     """Where outputs are moved to with ``on_delete = "trash"``: ``{trash}{key}/{name}``."""
     conditions: Literal["probe", "quoted", "unquoted", "none"] = "probe"
@@ -196,7 +196,7 @@ class Pipeline(_Section):
 
     @property
     def handler_limits(self) -> Limits:
-        """What one run of the handler may use, as a worker is told."""
+        """Limits of one run of the handler, as they are sent to workers."""
         return Limits(
             wall_seconds=self.timeout_seconds,
             cpu_seconds=self.limits.cpu_seconds or self.timeout_seconds,
@@ -206,7 +206,7 @@ class Pipeline(_Section):
         )
 
     def watches(self, bucket: str, key: str) -> bool:
-        """Whether an object is this pipeline's business.
+        """Whether this pipeline watches an object.
 
         "Folders" (keys that end in a slash) never are, nor what a pipeline that writes here keeps to itself.
         """
@@ -220,14 +220,14 @@ class Pipeline(_Section):
 
 
 class Pool(_Section):
-    """Machines of one kind: who mints them, how many there may be, and how long each may take for what."""
+    """Machines of one kind: their provider, how many there may be, and time limits for each step of their lives."""
 
     provider: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")] = "local"
     """Mints the machines: ``local``, processes beside the control plane; or ``none``: only workers that you start."""
     limit: Annotated[int, Field(ge=0, le=1000)] = 20
     """Machines at most: those that boot, and those that are being slain, included. 0 empties the pool."""
     minimum: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Machines to keep when there is nothing to do."""
+    """Machines to keep without any work."""
     slots: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 2
     """Objects that one machine handles at once."""
     idle_seconds: Seconds = 300
@@ -278,16 +278,16 @@ class Pool(_Section):
 
 
 class SweepSettings(_Section):
-    """Comparing listings of the input buckets with the ledger."""
+    """Intervals and rate of sweeps."""
 
     recent_seconds: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 300
-    """Between two looks at what changed lately, where the store can list that. 0: never."""
+    """Seconds between two sweeps of recent changes, where the store can list these. 0: never."""
     full_hours: Annotated[float, Field(ge=0, le=366 * 24)] = 24
-    """Between two looks at everything. 0: never."""
+    """Hours between two full sweeps. 0: never."""
     pages_per_second: Annotated[float, Field(ge=0, le=1000)] = 20
-    """Of each sweep, a page having 1,000 objects at most. 0: as fast as it goes."""
+    """Rate of each sweep, a page having 1,000 objects at most. 0: as fast as it goes."""
     at_once: Annotated[int, Field(ge=1, le=64)] = 4
-    """Sweeps under way together."""
+    """Most sweeps that run at the same time."""
 
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
@@ -297,13 +297,13 @@ class RetentionSettings(_Section):
     """Days for which the ledger keeps finished rows. 0: for ever."""
 
     done_days: Days = 90
-    """Objects that are done, gone or forgotten."""
+    """Days for objects that are done, gone or forgotten."""
     quarantine_days: Days = 30
-    """Events that could not be read."""
+    """Days for events that could not be read."""
     workers_days: Days = 7
-    """Machines that are gone."""
+    """Days for machines that are gone."""
     sweeps_days: Days = 30
-    """Sweeps that ended."""
+    """Days for sweeps that ended."""
 
 
 class Config(BaseSettings):
@@ -388,7 +388,7 @@ def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:
 
 
 class Secrets(BaseSettings):
-    """What comes from the environment only."""
+    """Secrets and addresses, which come from the environment only."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 

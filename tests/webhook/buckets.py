@@ -1,4 +1,4 @@
-"""Buckets of one test on the local store, and a worker's PUT and GET."""
+"""Buckets of one test on the local store, and a worker's PUT."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BucketPair:
         return {item["Key"] for item in self.s3.list_objects_v2(Bucket=self.outputs).get("Contents", [])}
 
     def put(self, key: str, body: bytes = b"x", metadata: Mapping[str, str] | None = None) -> str:
-        """Put an output behind the control plane's back. Returns its ETag."""
+        """Put an output without the control plane. Returns its ETag."""
         response = self.s3.put_object(Bucket=self.outputs, Key=key, Body=body, Metadata=metadata or {})
         return response["ETag"].strip('"')
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.webhook.plane import RunningPlane, until
+from tests.polling import until
+from tests.webhook.plane import RunningPlane
 
 
 async def listening(plane: RunningPlane, connections: int) -> None:

@@ -1,5 +1,7 @@
-"""A real control plane for tests: its endpoints on loopback, a real PostgreSQL, a real bucket; and clients that play
-the store that notifies, and workers."""
+"""Runs a real control plane for tests, on loopback over a real PostgreSQL and a real bucket.
+
+Its clients take the place of a store that notifies, and of workers.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,18 @@ import asyncio
 import contextlib
 import itertools
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import httpx
 from pydantic import BaseModel, SecretStr
 
 from tests import postgres
+from tests.polling import until
 from webhook.app import Plane, Services, open_plane
 from webhook.config import Config, Pool, Secrets
 from webhook.ledger.postgres import PostgresServer
@@ -31,8 +33,6 @@ ADMIN = "admin-secret"
 NOWHERE = "http://127.0.0.1:9"
 """A store's endpoint for tests that send it no request."""
 DEADLINE_SECONDS = 20.0
-
-Value = TypeVar("Value")
 
 _numbers = itertools.count(1)
 
@@ -50,7 +50,7 @@ def configured(pipelines: Mapping[str, Mapping[str, Any]] | None = None, **more:
 
 
 def event(key: str, **more: object) -> dict[str, Any]:
-    """One Tigris event, unlike any other. ``more`` replaces fields of it or, where it has none, of its object."""
+    """Make a Tigris event with its own time and ETag. ``more`` replaces fields of it, else of its object."""
     number = next(_numbers)
     fields: dict[str, Any] = {
         "eventVersion": "1",
@@ -71,15 +71,6 @@ def done(lease: protocol.Lease, etags: Mapping[str, str], fetched: str = "abc") 
     return {"outcome": "done", "id": lease.id, "token": lease.token, "fetched": {"etag": fetched}, "outputs": outputs}
 
 
-async def until(look: Callable[[], Awaitable[Value]], *, seconds: float = DEADLINE_SECONDS) -> Value:
-    """The first value of ``look`` that is true. Fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := await look()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class Worker:
     """A worker that has called home."""
@@ -95,14 +86,14 @@ class Worker:
         return await self.http.post(f"/v1/{path}", **how, headers={"authorization": f"Bearer {self.token}"}, **more)
 
     async def ask(self, most: int = 1, wait: float = 0, settle: Sequence[object] = ()) -> protocol.LeaseResponse:
-        """Settle and lease."""
+        """Send settlements and request leases."""
         settling = [item.model_dump(mode="json") if isinstance(item, protocol.Message) else item for item in settle]
         response = await self.post("leases", {"max": most, "wait": wait, "settle": settling})
         assert response.status_code == 200, response.text
         return protocol.LeaseResponse.model_validate_json(response.content)
 
     async def lease(self) -> protocol.Lease:
-        """The one lease that there has to be."""
+        """Lease one object, which has to be due."""
         [lease] = (await self.ask(wait=5)).leases
         return lease
 
@@ -140,7 +131,7 @@ class RunningPlane:
         return int(self.url.rpartition(":")[2])
 
     async def exchange(self, *sent: bytes) -> bytes:
-        """Send just these bytes over a connection of their own; what comes back until the other side hangs up."""
+        """Send exactly these bytes over a new connection. Returns the bytes received until the server closes it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         async with asyncio.timeout(DEADLINE_SECONDS):
             with contextlib.suppress(ConnectionError):  # it hung up before the end
@@ -157,14 +148,14 @@ class RunningPlane:
             return bytes(received)
 
     async def post_events(self, *events: object, **more: Any) -> httpx.Response:
-        """Notify as the store does. With ``content``, of just these bytes."""
+        """Post a notification as the store does. With ``content``, exactly these bytes."""
         if "content" not in more:
             more["json"] = {"events": events}
         more.setdefault("headers", {"authorization": f"Bearer {WEBHOOK}"})
         return await self.http.post("/v1/notifications/tigris", **more)
 
     async def notify(self, *events: object) -> dict[str, int]:
-        """Notify; what became of the events, without those verdicts that none had."""
+        """Post a notification that has to succeed. Returns the numbers of events by verdict, without zeros."""
         response = await self.post_events(*events)
         assert response.status_code == 200, response.text
         return {verdict: number for verdict, number in response.json().items() if number}
@@ -174,19 +165,19 @@ class RunningPlane:
         return await self.http.request(method, path, headers={"authorization": f"Bearer {ADMIN}"}, **more)
 
     async def invite(self, pool: str = "local") -> str:
-        """A one-time token."""
+        """Issue a one-time token."""
         response = await self.admin("POST", "/v1/invitations", json={"pool": pool})
         assert response.status_code == 201, response.text
         return str(response.json()["token"])
 
     async def hello(self, once: str, instance: str = "instance-of-a-test") -> httpx.Response:
-        """Call home."""
+        """Exchange a one-time token for a worker's token."""
         return await self.http.post(
             "/v1/workers/hello", json={"instance": instance}, headers={"authorization": f"Bearer {once}"}
         )
 
     async def worker(self, pool: str = "local") -> Worker:
-        """A worker of a pool."""
+        """Start the session of a new worker of a pool."""
         response = await self.hello(await self.invite(pool))
         welcome = protocol.Welcome.model_validate_json(response.content)
         return Worker(self.http, welcome.worker, welcome.token)
@@ -243,7 +234,7 @@ async def serving(
     trust: Trust | None = None,
     **secrets: str,
 ) -> AsyncIterator[RunningPlane]:
-    """A control plane over a ledger that is there; one of several, where a test wants that."""
+    """A control plane over an existing ledger; several may share one."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with contextlib.AsyncExitStack() as stack:
@@ -256,7 +247,7 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def _listening(plane: Plane, url: str, listener: socket.socket, loops: bool) -> AsyncIterator[None]:
-    """As ``webhook.server`` runs a plane, but for signals."""
+    """Run a plane as ``webhook.server`` does, without signals."""
     server, stop = http_server(plane), asyncio.Event()
     serving = asyncio.create_task(server.serve([listener]))
     running = asyncio.create_task(plane.run(url, stop) if loops else _nothing(stop))

@@ -13,7 +13,7 @@ def doubled(items: Sequence[int]) -> list[int]:
 
 
 class Recorder:
-    """A flush that waits until it is let go, and doubles."""
+    """A flush that doubles its items, after it was released."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -30,7 +30,7 @@ class Recorder:
 
 
 async def settle_down() -> None:
-    """Until every task that can run has run."""
+    """Yield until every task that can run has run."""
     for _ in range(10):
         await asyncio.sleep(0)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
+from tests.polling import until
 from tests.postgres import database
-from tests.webhook.plane import RunningPlane, configured, control_plane, serving, until
+from tests.webhook.plane import RunningPlane, configured, control_plane, serving
 from webhook import leader
 from webhook.leader import lead
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline, until
+from tests.polling import until
+from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline
 from tests.webhook.settlements import done, failed
 from webhook import metrics
 from webhook.config import Pool
 
 
 class Scrape:
-    """One answer of ``/metrics``."""
+    """One response of ``/metrics``."""
 
     def __init__(self, text: str) -> None:
         self.families = {family.name: family for family in text_string_to_metric_families(text)}

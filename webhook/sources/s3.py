@@ -139,10 +139,10 @@ class S3:
         """Parse one record, or one event of EventBridge. Raises UnreadableEvent."""
         try:
             bridged = bool(bytes(_decode_name(raw).detail_type))
-            change = _from_bridged(_decode_bridged(raw)) if bridged else _from_record(_decode_record(raw))
+            s3_event = _from_bridged(_decode_bridged(raw)) if bridged else _from_record(_decode_record(raw))
         except UNREADABLE as error:
             raise UnreadableEvent(str(error) or type(error).__name__) from None
-        return _object_event(change, int((self._now() + AHEAD_SECONDS) * _NANOS))
+        return _object_event(s3_event, int((self._now() + AHEAD_SECONDS) * _NANOS))
 
 
 # ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +194,7 @@ class _Dialect:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class _S3Event:
     """The fields that records and events of EventBridge have in common."""
 
     dialect: _Dialect
@@ -206,17 +206,17 @@ class _Change:
     """Tells this event from others of its key where there is no sequencer: a time or an id."""
 
 
-def _from_record(record: _Record) -> _Change:
+def _from_record(record: _Record) -> _S3Event:
     try:
         dialect = _DIALECTS[record.eventSource]
     except KeyError:
         known = ", ".join(_DIALECTS)
         raise UnreadableEvent(f"unknown eventSource {record.eventSource[:100]!r}; known are {known}") from None
     name = record.eventName.removeprefix("s3:")
-    return _Change(dialect, name, _kind(name), record.s3.bucket.name, record.s3.object, record.eventTime)
+    return _S3Event(dialect, name, _kind(name), record.s3.bucket.name, record.s3.object, record.eventTime)
 
 
-def _from_bridged(event: _Bridged) -> _Change:
+def _from_bridged(event: _Bridged) -> _S3Event:
     if event.source != "aws.s3":
         raise UnreadableEvent(f"an event of {event.source[:100]!r}, not of 'aws.s3'")
     try:
@@ -225,38 +225,38 @@ def _from_bridged(event: _Bridged) -> _Change:
         raise UnreadableEvent(f"unknown detail-type {event.detail_type[:100]!r}") from None
     bridged = event.detail.object
     item = _S3Object(bridged.key, bridged.size, bridged.etag, bridged.version_id, bridged.sequencer)
-    return _Change(_BRIDGED, event.detail_type, kind, event.detail.bucket.name, item, event.id)
+    return _S3Event(_BRIDGED, event.detail_type, kind, event.detail.bucket.name, item, event.id)
 
 
-def _object_event(change: _Change, believed_ns: int) -> ObjectEvent:
-    item, dialect = change.object, change.dialect
+def _object_event(s3_event: _S3Event, believed_ns: int) -> ObjectEvent:
+    item, dialect = s3_event.object, s3_event.dialect
     sequencer = _checked_text("sequencer", item.sequencer)
     version_id = _checked_text("version id", item.versionId)
     order = dialect.order(sequencer, believed_ns)
-    if dialect is _MINIO and _removes_version(change.name, version_id):
+    if dialect is _MINIO and _removes_version(s3_event.name, version_id):
         order = None
     etag = checked_etag(item.eTag)
     return ObjectEvent(
         source=NAME,
-        bucket=checked_bucket(change.bucket),
+        bucket=checked_bucket(s3_event.bucket),
         key=checked_key(dialect.key(item.key)),
-        kind=change.kind,
-        version=ContentVersion(etag, _modified(change, order), order),
+        kind=s3_event.kind,
+        version=ContentVersion(etag, _modified(s3_event, order), order),
         size=checked_size(_number(item.size)),
-        mark=_mark(change, sequencer, version_id, etag),
+        mark=_mark(s3_event, sequencer, version_id, etag),
     )
 
 
-def _mark(change: _Change, sequencer: str, version_id: str, etag: str | None) -> bytes:
+def _mark(s3_event: _S3Event, sequencer: str, version_id: str, etag: str | None) -> bytes:
     """The mark of an event: the same where AWS sends one change twice, as a record and through EventBridge.
 
     Of a removal only one of the two has an ETag.
     """
-    created = etag if change.kind is EventKind.CREATED else None
+    created = etag if s3_event.kind is EventKind.CREATED else None
     if sequencer:
-        return mark_of(change.dialect.name, change.kind.value, sequencer.lower(), version_id, created)
-    identity = _checked_text("time or id", change.identity)
-    return mark_of(change.dialect.name, change.name, identity, version_id, etag, change.object.size)
+        return mark_of(s3_event.dialect.name, s3_event.kind.value, sequencer.lower(), version_id, created)
+    identity = _checked_text("time or id", s3_event.identity)
+    return mark_of(s3_event.dialect.name, s3_event.name, identity, version_id, etag, s3_event.object.size)
 
 
 def _removes_version(name: str, version_id: str) -> bool:
@@ -268,9 +268,9 @@ def _removes_version(name: str, version_id: str) -> bool:
     return name.startswith("ObjectRemoved:") and not name.endswith(":DeleteMarkerCreated") and version_id != ""
 
 
-def _modified(change: _Change, order: EventOrder | None) -> datetime | None:
+def _modified(s3_event: _S3Event, order: EventOrder | None) -> datetime | None:
     """MinIO's sequencer is the object's Last-Modified."""
-    if change.dialect is not _MINIO or order is None or change.kind is not EventKind.CREATED:
+    if s3_event.dialect is not _MINIO or order is None or s3_event.kind is not EventKind.CREATED:
         return None
     return _EPOCH + timedelta(microseconds=int.from_bytes(order.key, "big") // 1000)
 

@@ -12,8 +12,9 @@ from base64 import b64encode
 
 import pytest
 
+from tests.polling import until
 from tests.webhook.long_polls import polling
-from tests.webhook.plane import WEBHOOK, RunningPlane, Worker, configured, control_plane, event, until
+from tests.webhook.plane import WEBHOOK, RunningPlane, Worker, configured, control_plane, event
 from tests.webhook.settlements import done
 from webhook.api import auth
 
@@ -25,7 +26,7 @@ def basic(credential: str) -> str:
 
 
 async def posted(plane: RunningPlane, authorization: bytes | None) -> bytes:
-    """One event with any header that there can be, also one that no HTTP client would send."""
+    """Post one event with any Authorization header, also one that no HTTP client would send."""
     body = json.dumps({"events": [event("a.jpg")]}).encode()
     head = b"POST /v1/notifications/tigris HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
     header = b"" if authorization is None else b"authorization: %s\r\n" % authorization

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.webhook.plane import configured, control_plane, event, killed, serving, until
+from tests.polling import until
+from tests.webhook.plane import configured, control_plane, event, killed, serving
 from webhook.ledger.postgres import PostgresServer
 
 

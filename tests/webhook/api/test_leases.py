@@ -1,4 +1,4 @@
-"""The worker protocol over real HTTP: who may call, who gets what, and that no lie changes anything."""
+"""The worker protocol over real HTTP: leasing and settling, and that false messages change nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.polling import until
 from tests.webhook.long_polls import listening, polling
-from tests.webhook.plane import Worker, configured, control_plane, event, killed, pipeline, serving, until
+from tests.webhook.plane import Worker, configured, control_plane, event, killed, pipeline, serving
 from tests.webhook.settlements import ETAG, done, failed
 from webhook.config import Pool
 from webhook.ledger.postgres import PostgresServer
@@ -366,7 +367,7 @@ async def test_a_lease_that_ran_out_is_lost_and_given_to_another(postgres_dsn: s
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MARK = "Geheimnis"
-"""Must not come back."""
+"""Must not appear in a response."""
 
 MALFORMED: dict[str, tuple[str, bytes]] = {
     "not JSON": ("leases", MARK.encode()),

@@ -14,17 +14,8 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.webhook.plane import (
-    WEBHOOK,
-    RunningPlane,
-    configured,
-    control_plane,
-    event,
-    killed,
-    pipeline,
-    serving,
-    until,
-)
+from tests.polling import until
+from tests.webhook.plane import WEBHOOK, RunningPlane, configured, control_plane, event, killed, pipeline, serving
 from tests.webhook.sources.gcs_samples import push
 from tests.webhook.sources.s3_samples import RECORDED, aws, bridged, minio
 from tests.webhook.sources.sns_service import TOPIC, sns_service

@@ -14,12 +14,12 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "handler.py", line 3, in
 
 
 async def park(plane: RunningPlane, *keys: str, **more: object) -> dict[str, int]:
-    """Let objects be given up; their numbers."""
+    """Park objects of these keys. Returns their numbers."""
     worker = await plane.worker()
     await plane.notify(*(event(key) for key in keys))
-    response = {"reason": "unreadable", "message": "This is no photo.", "log": TRACEBACK, **more}
+    fields = {"reason": "unreadable", "message": "This is no photo.", "log": TRACEBACK, **more}
     leases = (await worker.ask(most=len(keys))).leases
-    await worker.ask(most=0, settle=[failed(lease, retry=False, **response) for lease in leases])
+    await worker.ask(most=0, settle=[failed(lease, retry=False, **fields) for lease in leases])
     return {lease.key: lease.id for lease in leases}
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.plane import configured, control_plane, pipeline
+from tests.webhook.sweep.sweeping import swept
 
 BOTH = {
     "photos": pipeline(input="s3://inbox/up/", output="s3://outbox/photos/"),
@@ -78,20 +80,17 @@ async def test_a_sweep_that_there_is_not(postgres_dsn: str, id: str) -> None:
 
 
 async def test_the_control_plane_sweeps_by_itself(postgres_dsn: str, store: LocalStore) -> None:
-    from tests.webhook.plane import until
-    from tests.webhook.sweep.sweeping import swept
-
-    async with swept(postgres_dsn, store, loops=True) as it:
-        it.upload("a.jpg")
-        [ordered] = (await it.plane.admin("POST", "/v1/sweeps", json={})).json()["sweeps"]
+    async with swept(postgres_dsn, store, loops=True) as world:
+        world.upload("a.jpg")
+        [ordered] = (await world.plane.admin("POST", "/v1/sweeps", json={})).json()["sweeps"]
 
         async def done() -> dict[str, Any] | None:
-            body = (await it.plane.admin("GET", f"/v1/sweeps/{ordered['id']}")).json()
+            body = (await world.plane.admin("GET", f"/v1/sweeps/{ordered['id']}")).json()
             return body if body["state"] == "done" else None
 
         body = await until(done)
         assert body
         assert (body["listed"], body["found"], body["finished_at"] is not None) == (1, 1, True)
-        metrics = (await it.plane.http.get("/metrics")).text
+        metrics = (await world.plane.http.get("/metrics")).text
         assert 'yurt_swept_objects_total{pipeline="photos",result="found"} 1.0' in metrics
         assert 'yurt_sweep_success_timestamp_seconds{kind="backfill",pipeline="photos"}' in metrics

@@ -11,8 +11,8 @@ from typing import Literal
 import asyncpg
 import pytest
 
+from tests.polling import until
 from tests.webhook.ledger.ledger_bench import HOPELESS, STORE_DOWN, LedgerBench, bench, event
-from tests.webhook.plane import until
 from webhook.ledger.cursor import PATTERN, Cursor, parse
 from webhook.ledger.ledger import ReceivedEvents
 from webhook.ledger.parked import BulkResult, ParkedObjects, ParkedQuery

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from tests.polling import until
 from tests.webhook.long_polls import listening, polling
-from tests.webhook.plane import RunningPlane, control_plane, event, until
+from tests.webhook.plane import RunningPlane, control_plane, event
 from webhook.ledger.wakeups import Wakeups
 
 

@@ -8,9 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
 from tests.webhook.gateway import gateway
-from tests.webhook.plane import ADMIN, control_plane, done, event, until
+from tests.webhook.plane import ADMIN, control_plane, done, event
 from webhook.config import Pipeline
 
 PIPELINE = Pipeline.model_validate({"input": "s3://inbox/", "output": "s3://outbox/made/"})

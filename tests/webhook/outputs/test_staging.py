@@ -11,9 +11,10 @@ from typing import Any
 from starlette.requests import Request
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
 from tests.webhook.gateway import Gateway, gateway, hand_on
-from tests.webhook.plane import RunningPlane, Worker, control_plane, done, event, until
+from tests.webhook.plane import RunningPlane, Worker, control_plane, done, event
 from workers.protocol import Lease
 
 KEY = "a b.jpg"

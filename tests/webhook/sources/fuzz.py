@@ -26,7 +26,7 @@ noise = st.binary() | st.text().map(str.encode) | values.map(lambda value: json.
 
 @st.composite
 def mutated(draw: st.DrawFn, goods: Sequence[Any]) -> bytes:
-    """A good body, with some values in it replaced, missing or doubled, and maybe some bytes."""
+    """A good body with some values, and maybe some bytes, replaced, removed or doubled."""
     body = json.loads(json.dumps(draw(st.sampled_from(goods))))
     for _ in range(draw(st.integers(0, 3))):
         body = _changed(draw, body)
@@ -52,7 +52,7 @@ def _changed(draw: st.DrawFn, value: Any) -> Any:
 
 
 def withstands(source: Source, body: bytes) -> None:
-    """The promise of a source: events and quarantine, or a refusal, and nothing else."""
+    """Check a source's promise: any body becomes events and quarantine, or is refused."""
     with contextlib.suppress(UnreadableEvent):
         source.event(body)
     try:

@@ -10,7 +10,7 @@ RECORDED = sorted((Path(__file__).parent / "recorded" / "ceph-rgw").glob("*.json
 
 
 def aws(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
-    """As in "Event message structure" of the Amazon S3 User Guide."""
+    """AWS's record as in "Event message structure" of the Amazon S3 User Guide."""
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -41,7 +41,7 @@ def aws(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
 
 
 def bridged(detail_type: str = "Object Created", **item: Any) -> dict[str, Any]:
-    """As in "EventBridge event message structure" of the Amazon S3 User Guide."""
+    """An event of EventBridge as in "EventBridge event message structure" of the Amazon S3 User Guide."""
     return {
         "version": "0",
         "id": "17793124-05d4-b198-2fde-7ededc63b103",
@@ -95,7 +95,7 @@ def minio(name: str = "s3:ObjectCreated:Put", **item: Any) -> dict[str, Any]:
 
 
 def ceph(name: str = "ObjectCreated:Put", **item: Any) -> dict[str, Any]:
-    """As the recorded ones."""
+    """A record as Ceph makes them: the first recorded one, with fields replaced."""
     fields: dict[str, Any] = json.loads(recorded(RECORDED[0])["body"])["Records"][0]
     fields["eventName"] = name
     fields["s3"]["object"].update(item)

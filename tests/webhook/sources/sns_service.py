@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.webhook.plane import until
+from tests.polling import until
 from webhook.sources.sns import Trust
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:uploads"
 TODAY = datetime.now(UTC)
 _SIGNED = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-"""In the order of the alphabet, as the guide says. Each kind of message has the right ones of them."""
+"""In the order of the alphabet, as the guide says. Each kind of message has some of them."""
 
 _names = itertools.count(1)
 
@@ -42,7 +42,7 @@ def certificate(
     begins: datetime = TODAY - timedelta(days=1),
     ends: datetime = TODAY + timedelta(days=1),
 ) -> bytes:
-    """PEM."""
+    """Make a self-signed certificate, as PEM."""
     signer = signer or key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     made = (
@@ -65,13 +65,13 @@ class SnsService:
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: responses are given."""
     open: set[asyncio.StreamWriter] = field(default_factory=set)
-    """Connections."""
+    """Open connections."""
 
     def trust(self, *topics: str) -> Trust:
         return Trust(frozenset(topics or {TOPIC}), self.origin)
 
     def serve(self, body: bytes, path: str = "", head: str = "200 OK") -> str:
-        """Serve something; its URL."""
+        """Serve a body. Returns its URL."""
         path = path or f"/SimpleNotificationService-{next(_names):032x}.pem"
         self.responses[path] = _response(head, body)
         return self.origin + path
@@ -82,7 +82,7 @@ class SnsService:
         return self.message("Notification", Message=text, **more)
 
     def confirmation(self, kind: str = "SubscriptionConfirmation", **more: Any) -> dict[str, Any]:
-        """A signed message that asks to confirm a subscription, or tells that it ended."""
+        """A signed message that requests the confirmation of a subscription, or reports its end."""
         self.responses["/"] = _response("200 OK", b"<done>")
         token = "2336412f37fb687f5d51e6e2425dacbb"
         confirm_url = f"{self.origin}/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token={token}"
@@ -112,7 +112,7 @@ class SnsService:
         return fields
 
     async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request a connection."""
+        """Answer the one request of a connection."""
         self.open.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -134,7 +134,7 @@ def _response(head: str, body: bytes = b"") -> bytes:
 
 @contextlib.asynccontextmanager
 async def sns_service() -> AsyncIterator[SnsService]:
-    """SNS on loopback."""
+    """Run SNS on loopback."""
     service = SnsService("")
     server = await asyncio.start_server(service.respond, "127.0.0.1", 0)
     service.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -82,13 +82,13 @@ def test_what_went_only_to_make_room_for_newer_content_did_not_go(event_type: st
 
 
 def test_a_removal_comes_after_all_that_happened_to_its_generation_and_before_the_next() -> None:
-    sample = [
+    samples = [
         push(data=metadata(metageneration="1")),
         push(data=metadata(metageneration="7")),
         push("OBJECT_DELETE", data=metadata(metageneration="2")),
         push(objectGeneration="1700000000123457"),
     ]
-    read = [one(item).version for item in sample]
+    read = [one(item).version for item in samples]
     assert [[a.is_older_than(b) for b in read] for a in read] == [[j > i for j in range(4)] for i in range(4)]
 
 
@@ -97,8 +97,8 @@ numbers = st.integers(0, 2**63 - 1) | st.integers(1, 300)
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=3, max_size=3))
 def test_the_order_is_that_of_generation_and_metageneration(pairs: list[tuple[int, int]]) -> None:
-    sample = [push(objectGeneration=str(g), data=metadata(metageneration=str(m))) for g, m in pairs]
-    ranked = [((g, m or 1), one(item).version) for (g, m), item in zip(pairs, sample, strict=True)]
+    samples = [push(objectGeneration=str(g), data=metadata(metageneration=str(m))) for g, m in pairs]
+    ranked = [((g, m or 1), one(item).version) for (g, m), item in zip(pairs, samples, strict=True)]
     for (a, x), (b, y) in permutations(ranked, 2):
         assert x.is_older_than(y) == (a < b)
 
@@ -110,7 +110,7 @@ def test_generations_are_not_compared_as_texts() -> None:
 
 
 def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
-    sample = [
+    samples = [
         push(),
         push("OBJECT_DELETE"),
         push("OBJECT_ARCHIVE"),
@@ -118,8 +118,8 @@ def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
         push("OBJECT_METADATA_UPDATE", data=metadata(metageneration="2")),
         push("OBJECT_METADATA_UPDATE", data=metadata(metageneration="3")),
     ]
-    marks = [one(item).mark for item in sample]
-    again = [{**item, "deliveryAttempt": 6, "message": {**item["message"], "messageId": "2"}} for item in sample]
+    marks = [one(item).mark for item in samples]
+    again = [{**item, "deliveryAttempt": 6, "message": {**item["message"], "messageId": "2"}} for item in samples]
     assert marks == [one(item).mark for item in again]
     assert len(set(marks)) == len(marks)
 

@@ -1,4 +1,4 @@
-"""AWS, EventBridge, MinIO and Ceph: what looks alike in their notifications, and is not."""
+"""AWS, EventBridge, MinIO and Ceph: differences between notifications that look alike."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def one(sample: dict[str, Any]) -> ObjectEvent:
 
 
 def reason(sample: Any) -> str:
-    """Why a record is quarantined, between two that are not."""
+    """The reason for which a record is quarantined, between two that are not."""
     batch = parse(aws(key="good"), sample, aws(key="other"))
     assert [read.key for read in batch.events] == ["good", "other"]
     [bad] = batch.quarantined
@@ -84,8 +84,8 @@ def test_a_key_that_was_decoded_on_the_way_or_is_no_text_is_not_guessed(key: str
 
 
 def test_a_test_event_of_aws_has_no_records_and_tells_nothing() -> None:
-    item = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2014-10-13T15:57:02.089Z", "Bucket": "b"}
-    assert source().parse(json.dumps(item).encode()) == Batch()
+    test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2014-10-13T15:57:02.089Z", "Bucket": "b"}
+    assert source().parse(json.dumps(test_event).encode()) == Batch()
 
 
 def test_aws_sequencers_of_one_length_compare_whatever_their_case() -> None:
@@ -260,7 +260,7 @@ def test_ceph_sequencers_are_pairs_of_little_endian_numbers(a: tuple[int, int], 
 
 
 def test_as_texts_ceph_sequencers_would_be_wrong_for_half_of_all_pairs() -> None:
-    """Why they are decoded."""
+    """Shows why they are decoded."""
     moments = [(1_795_289_800 + step * 61, step * 104_729_000 % 10**9) for step in range(100)]
     wrong = sum(packed(*a) > packed(*b) for a, b in pairwise(moments))
     assert 20 <= wrong <= 80
@@ -340,8 +340,8 @@ def test_a_put_that_ceph_refused_is_announced_all_the_same_and_is_a_hint() -> No
     ],
 )
 def test_event_names_with_and_without_prefix(name: str, kind: EventKind) -> None:
-    for item, prefix in product((aws, minio, ceph), ("", "s3:")):
-        assert one(item(prefix + name)).kind is kind
+    for make, prefix in product((aws, minio, ceph), ("", "s3:")):
+        assert one(make(prefix + name)).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -514,8 +514,8 @@ def test_there_is_no_verdict_across_kinds_of_store(one_of: Any, other_of: Any, a
 
 
 @given(st.lists(st.tuples(makers, sequencers), min_size=3, max_size=3))
-def test_older_is_a_strict_partial_order_of_what_is_read(item: list[tuple[Any, str]]) -> None:
-    a, b, c = (one(make(sequencer=sequencer)).version for make, sequencer in item)
+def test_older_is_a_strict_partial_order_of_what_is_read(makes: list[tuple[Any, str]]) -> None:
+    a, b, c = (one(make(sequencer=sequencer)).version for make, sequencer in makes)
     assert not a.is_older_than(a)
     assert not (a.is_older_than(b) and b.is_older_than(a))
     assert not (a.is_older_than(b) and b.is_older_than(c)) or a.is_older_than(c)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhook.plane import until
+from tests.polling import until
 from tests.webhook.sources.fuzz import mutated, noise
 from tests.webhook.sources.sns_service import TODAY, TOPIC, SnsService, certificate, key, sns_service
 from webhook.sources import MalformedBody

@@ -49,7 +49,7 @@ def one(sample: dict[str, Any]) -> ObjectEvent:
 
 
 def reason(sample: Any) -> str:
-    """Why an event is quarantined, between two that are not."""
+    """The reason for which an event is quarantined, between two that are not."""
     good, other = event(key="good"), event(key="other")
     batch = parse(good, sample, other)
     assert [read.key for read in batch.events] == ["good", "other"]
@@ -276,14 +276,14 @@ def test_a_last_modified_from_the_future_is_taken_for_none() -> None:
 
 
 def test_contents_are_ordered_by_last_modified_and_then_by_versionstamp() -> None:
-    sample = [
+    samples = [
         event(versionstamp="ff" * 10, lastModified="1970-01-01T00:00:00Z"),
         event(versionstamp="00" * 9 + "09", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 9 + "0a", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 9 + "0a0001", lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp="00" * 10, lastModified="2026-05-15T10:30:00.000001Z"),
     ]
-    read = [one(item).version for item in sample]
+    read = [one(item).version for item in samples]
     assert [[a.is_older_than(b) for b in read] for a in read] == [[j > i for j in range(5)] for i in range(5)]
 
 
@@ -297,7 +297,7 @@ def test_last_modified_is_in_utc_unless_it_says_otherwise(text: str) -> None:
 
 
 def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
-    sample = [
+    samples = [
         event(),
         {**event(), "eventTime": "2023-05-15T10:30:00.001Z"},
         event("OBJECT_DELETED"),
@@ -307,8 +307,8 @@ def test_a_redelivery_has_the_same_mark_and_another_event_another() -> None:
         event(lastModified="2026-05-15T10:30:00Z"),
         event(versionstamp=STAMP),
     ]
-    marks = [one(item).mark for item in sample]
-    assert marks == [one(item).mark for item in sample]
+    marks = [one(item).mark for item in samples]
+    assert marks == [one(item).mark for item in samples]
     assert len(set(marks)) == len(marks)
 
 
@@ -333,9 +333,9 @@ mutations = st.fixed_dictionaries(
 
 @given(st.lists(mutations | json_values, max_size=5))
 def test_every_event_of_an_envelope_is_read_or_quarantined(mutated: list[Any]) -> None:
-    sample = [{**event(), **item} if isinstance(item, dict) else item for item in mutated]
-    batch = parse(*sample)
-    assert len(batch.events) + len(batch.quarantined) == len(sample)
+    samples = [{**event(), **item} if isinstance(item, dict) else item for item in mutated]
+    batch = parse(*samples)
+    assert len(batch.events) + len(batch.quarantined) == len(samples)
     for read in batch.events:
         assert 1 <= len(read.key.encode()) <= 1024
 

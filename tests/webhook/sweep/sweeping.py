@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
-from tests.webhook.plane import RunningPlane, Worker, control_plane, event, until
+from tests.webhook.plane import RunningPlane, Worker, control_plane, event
 from webhook.config import Config
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import Sweep, SweepOrder, Sweeps

@@ -12,9 +12,10 @@ import pytest
 from starlette.requests import Request
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
 from tests.webhook.gateway import gateway
-from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline, until
+from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline
 from webhook.config import Config
 from webhook.outputs.removal import Remover
 from webhook.storage import ObjectStore

@@ -17,8 +17,9 @@ import pytest
 
 from tests import postgres
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.polling import until
 from tests.webhook.buckets import BucketPair
-from tests.webhook.plane import ADMIN, until
+from tests.webhook.plane import ADMIN
 from tests.webhook.sweep.sweeping import KEYS, Swept, counts, swept
 from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import Database
