@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.polling import until
 from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
 from tests.webhook.fleet.providers.contract import labels, mint
 from tests.webhook.fleet.providers.local_place import LocalPlace, is_there, local_place, runs
@@ -565,9 +566,7 @@ async def test_a_provider_that_hangs_or_fails_stalls_no_other() -> None:
         await cloud_fleet.fleet.upload(name, 1)
     stop = asyncio.Event()
     running = asyncio.create_task(cloud_fleet.autoscaler.run(stop))
-    async with asyncio.timeout(20):
-        while not cloud_fleet.cloud.there or cloud_fleet.autoscaler.providers["failing"].list_failures < 3:
-            await asyncio.sleep(0.01)
+    await until(lambda: cloud_fleet.cloud.there and cloud_fleet.autoscaler.providers["failing"].list_failures >= 3)
     assert not hanging.there
     assert not failing.there
     running.cancel()
