@@ -116,7 +116,7 @@ async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]
     clock: Finding | None = None
     for place in inputs.values():
         try:
-            await store.reach(place.bucket)
+            await store.check_bucket(place.bucket)
         except StoreError as error:
             yield Finding(
                 f"input {place}", "failed", str(error), "Check AWS_ENDPOINT_URL_S3, the bucket's name and the keys."
@@ -153,7 +153,7 @@ async def _listing(place: Place, store: ObjectStore) -> Finding:
 
 async def _clock(bucket: str, store: ObjectStore) -> Finding:
     try:
-        ahead = (await store.ahead(bucket)).total_seconds()
+        ahead = (await store.clock_offset(bucket)).total_seconds()
     except StoreError as error:
         return Finding("clock", "warning", str(error))
     if abs(ahead) <= _CLOCK_SECONDS:

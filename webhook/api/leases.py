@@ -21,7 +21,7 @@ from webhook.api.auth import WorkerAuth, bearer, unauthorized
 from webhook.api.http import HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
-from webhook.events import believed
+from webhook.events import plausible_modified
 from webhook.ledger import transitions
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
@@ -240,7 +240,7 @@ def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> tr
 def _believed(modified: datetime | None) -> datetime | None:
     """Last-Modified in UTC, if it can be one. Raises HttpProblem 422."""
     try:
-        return believed(modified)
+        return plausible_modified(modified)
     except OverflowError:
         raise HttpProblem(422, "malformed", "fetched.modified is out of range") from None
 

@@ -167,7 +167,7 @@ class LedgerBench:
 
 @contextlib.asynccontextmanager
 async def bench(dsn: str) -> AsyncIterator[LedgerBench]:
-    """An empty bench whose clock stands still. Whatever was done on it, its books must balance at the end."""
+    """An empty bench whose clock stands still. Its counters must add up at the end of each test."""
     own = await _emptied(dsn)
     connected = await Database.connect(own, connections=6)
     try:

@@ -1,6 +1,6 @@
 """A random walk of a store, its late and repeated events, and workers that fail in every way, all from one seed.
 
-Whatever happened on the way: once events have come and workers behave, each object's last result is of its content.
+After any history: once events have come and workers behave, each object's last result is of its content.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ async def test_every_replica_is_told_of_what_is_due_again(postgres_dsn: str) -> 
             await connection.add_listener("yurt_due", lambda *said: heard.put_nowait(said[-1]))
             await ParkedObjects(b.ledger).redrive(EVERYTHING)
             assert await asyncio.wait_for(heard.get(), 20) == str(b.photos)
-            await ParkedObjects(b.ledger).redrive(EVERYTHING)  # of nothing nobody is told
+            await ParkedObjects(b.ledger).redrive(EVERYTHING)  # without a change there is no notification
             await connection.execute("select pg_notify('yurt_due', 'end')")
             assert await asyncio.wait_for(heard.get(), 20) == "end"
         finally:
@@ -190,7 +190,7 @@ async def test_an_event_that_comes_first_wins(postgres_dsn: str, verb: Verb) -> 
 
 
 async def waiting(b: LedgerBench) -> bool:
-    """Whether somebody waits for a row."""
+    """Whether a transaction waits for a row."""
     number: int = await b.sql(
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     )

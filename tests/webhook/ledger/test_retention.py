@@ -1,4 +1,4 @@
-"""The ledger forgets what is over, and stays as large as what goes on; its books balance all the while."""
+"""Finished rows are pruned after their time, and the counters add up all the while."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ async def test_a_fault_is_an_error_and_never_an_absence(store: LocalStore, statu
         calls: list[Callable[[], Awaitable[object]]] = [
             partial(it.head, buckets.outputs, "a.jpg"),
             partial(it.delete, buckets.outputs, "a.jpg", etag),
-            partial(it.reach, buckets.outputs),
+            partial(it.check_bucket, buckets.outputs),
         ]
         for call in calls:
             store.fault(bucket=buckets.outputs, status=status)
@@ -80,9 +80,9 @@ async def test_a_missing_object_is_none_also_where_a_fault_says_so(store: LocalS
 
 async def test_reach_tells_which_bucket_is_missing(store: LocalStore) -> None:
     async with opened(store.endpoint) as it:
-        await it.reach(BucketPair.made(store).inputs)
+        await it.check_bucket(BucketPair.made(store).inputs)
         with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'") as caught:
-            await it.reach("no-such-bucket")
+            await it.check_bucket("no-such-bucket")
         assert not caught.value.retry
 
 
@@ -115,12 +115,12 @@ async def test_names_are_those_directly_below(store: LocalStore) -> None:
     for key in ("a.jpg/b.jpg/256.webp", "a.jpg/b.jpg/512.webp", "a.jpgs/256.webp", "a.jpg/512.webp", "a.jpg"):
         buckets.put(key)
     async with opened(store.endpoint) as it:
-        first, second = await it.names(buckets.outputs, "a.jpg/", 10)
+        first, second = await it.list_children(buckets.outputs, "a.jpg/", 10)
         assert (first.key, first.etag, first.size, second.key) == ("a.jpg/256.webp", etag, 5, "a.jpg/512.webp")
-        assert len(await it.names(buckets.outputs, "a.jpg/", 1)) == 1
-        assert await it.names(buckets.outputs, "b.jpg/", 1) == []
+        assert len(await it.list_children(buckets.outputs, "a.jpg/", 1)) == 1
+        assert await it.list_children(buckets.outputs, "b.jpg/", 1) == []
         with pytest.raises(StoreError, match="there is no bucket"):
-            await it.names("no-such-bucket", "a/", 1)
+            await it.list_children("no-such-bucket", "a/", 1)
 
 
 @pytest.mark.parametrize(("tier", "archived"), [("STANDARD", False), ("GLACIER", True), ("GLACIER_IR", False)])
@@ -146,9 +146,9 @@ async def test_an_archived_object_is_told_and_restored(store: LocalStore, tier: 
 async def test_the_clocks_are_compared(store: LocalStore) -> None:
     async with opened(store.endpoint) as it:
         bucket = BucketPair.made(store).outputs
-        assert abs((await it.ahead(bucket)).total_seconds()) < 5
+        assert abs((await it.clock_offset(bucket)).total_seconds()) < 5
         with pytest.raises(StoreError, match="there is no bucket"):
-            await it.ahead("no-such-bucket")
+            await it.clock_offset("no-such-bucket")
 
 
 async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:

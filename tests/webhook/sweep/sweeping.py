@@ -52,12 +52,12 @@ class Swept:
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def upload(self, *keys: str, body: bytes = b"photo") -> None:
-        """Put inputs there, of which nobody is told."""
+        """Upload inputs without an event."""
         for key in keys:
             self.buckets.s3.put_object(Bucket=self.buckets.inputs, Key=key, Body=body + key.encode())
 
     def delete(self, *keys: str) -> None:
-        """Delete inputs, of which nobody is told."""
+        """Delete inputs without an event."""
         for key in keys:
             self.buckets.s3.delete_object(Bucket=self.buckets.inputs, Key=key)
 
@@ -169,7 +169,7 @@ async def swept(
     loops: bool = False,
     **more: Any,
 ) -> AsyncIterator[Swept]:
-    """With small pages. Nobody but the test sweeps, checks or reaps."""
+    """With small pages. Only the test sweeps, checks and reaps."""
     buckets = buckets or BucketPair.made(store)
     config = config or buckets.configured(**{"absent_checks": 1, **more})
     async with control_plane(postgres_dsn, config, store=store.endpoint, loops=loops) as plane:

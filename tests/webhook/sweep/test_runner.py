@@ -1,4 +1,4 @@
-"""The leader does what is wanted, by itself, and whoever leads next goes on where it ended."""
+"""The leader runs ordered sweeps by itself, and the next leader goes on where it ended."""
 
 from __future__ import annotations
 
