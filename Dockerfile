@@ -26,7 +26,7 @@ ENV PATH=/opt/yurt/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
 USER yurt
 WORKDIR /var/lib/yurt
 EXPOSE 8080
-# A worker listens on nothing: start it with --no-healthcheck; the control plane slays one that is silent.
+# For the control plane. A worker has no port: start it with --no-healthcheck; the control plane slays a silent worker.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
     CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
 STOPSIGNAL SIGTERM

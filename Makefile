@@ -1,4 +1,4 @@
-# Every target does its own set-up: a fresh machine needs Python 3.11+, git and make.
+# Every target sets up what it needs: a fresh machine needs only Python 3.11+, git and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,42 +19,42 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-demo: $(STAMP)  ## 30 photos travel the whole way on this machine
+demo: $(STAMP)  ## run 30 photos through the whole pipeline on this machine
 	@$(BIN)/yurt demo
 
-up: $(STAMP)  ## the same services, staying up until Ctrl-C
+up: $(STAMP)  ## run the services of the demo until Ctrl-C
 	@$(BIN)/yurt up
 
-test: $(STAMP)  ## the whole suite
+test: $(STAMP)  ## run all tests
 	@$(BIN)/pytest
 
-check: $(STAMP)  ## lint, strict types, import contracts, docs in step
+check: $(STAMP)  ## lint, strict types, import contracts, docs, names and layout
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/test_docs.py
+	@$(BIN)/pytest -q tests/test_docs.py tests/test_names.py tests/test_layout.py
 
-format: $(STAMP)  ## rewrite the sources as ruff wants them
+format: $(STAMP)  ## fix and format the sources with ruff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP)  ## how fast, beside what is possible on this machine
+bench: $(STAMP)  ## measure throughput and latency, beside what this machine can do
 	@$(BIN)/python -m tests.bench
 
-soak: $(STAMP)  ## simulated histories, SEEDS=2000 of them: disorder, crashes, a store that lags
+soak: $(STAMP)  ## run SEEDS=2000 simulated histories: disorder, crashes, a store that lags
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 
-chaos: $(STAMP)  ## real processes killed and stopped at random for ten minutes
+chaos: $(STAMP)  ## kill and stop real processes at random for ten minutes
 	@$(BIN)/python -m tests.chaos
 
-lock: $(STAMP)  ## resolve the dependencies anew into requirements/
+lock: $(STAMP)  ## resolve the dependencies again into requirements/
 	@$(LOCK) pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) requirements/build.in -o requirements/build.txt
 	@$(LOCK) --extra local --group dev pyproject.toml -o requirements/dev.txt
 
-image:  ## the container image, with docker, podman or buildah
+image:  ## build the container image with docker, podman or buildah
 	@sh infra/image.sh
 
-clean:  ## remove what the targets made
+clean:  ## remove the files that the targets made
 	@rm -rf $(VENV) .yurt .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Async tests run on an event loop of their own; shared fixtures live beside what they are for."""
+"""Runs async tests on an event loop of their own, and starts one PostgreSQL for all tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import postgres
 
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:
-    """DSN of a running PostgreSQL; ``tests.postgres.database`` makes a fresh database on it."""
+    """DSN of a running PostgreSQL; ``tests.postgres.database`` creates a database on it."""
     # Not below pytest's own folder: another run of pytest would close that one to the user that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="yurt-test-") as folder, postgres.server(Path(folder)) as dsn:
         yield dsn

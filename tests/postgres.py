@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one server a test session, a fresh database a test."""
+"""A real PostgreSQL for tests: one server per test session, a new database per test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _template = "yurt_template"
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """A running server with a migrated template database. Yields its DSN."""
+    """Run a server with a migrated template database. Yields its DSN."""
     running = PostgresServer(folder)
     running.start()
     try:
@@ -34,7 +34,7 @@ def server(folder: Path) -> Iterator[str]:
 
 @contextlib.asynccontextmanager
 async def database(dsn: str) -> AsyncIterator[tuple[Database, str]]:
-    """A connected, migrated, empty database of its own, and its DSN."""
+    """Create a migrated, empty database. Yields a connection pool and the DSN; drops it afterwards."""
     name = f"yurt_{os.getpid()}_{next(_numbers)}"
     admin = await asyncpg.connect(dsn)
     try:

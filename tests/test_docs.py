@@ -1,6 +1,6 @@
-"""The documentation is in step with the code: whatever a reader can set, call, read or meet is there, and nothing else.
+"""Documentation and code agree: settings, commands, endpoints, metrics, errors and states are documented, no others.
 
-Needs no database: `make check` runs this file alone.
+Needs no database: `make check` runs it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from tests.simulation.mutants import FOUND, MUTANTS
-from webhook import cli, config
+from webhook import cli, config, config_file
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
@@ -68,7 +68,7 @@ class DocsRow:
 
     @property
     def names(self) -> list[str]:
-        """What the first cell names."""
+        """Names in backticks in the first cell."""
         return re.findall(r"`([^`]+)`", self.cells[0])
 
 
@@ -87,7 +87,7 @@ def prose(text: str) -> str:
 
 
 def matches(pattern: str, paths: Iterable[Path]) -> Iterator[Any]:
-    """What matches in sources."""
+    """All matches of a pattern in files."""
     for path in paths:
         yield from re.findall(pattern, path.read_text(encoding="utf-8"))
 
@@ -106,7 +106,7 @@ def rows(name: str) -> Iterator[DocsRow]:
 
 
 def documented(name: str, column: str, heading: str = "") -> set[str]:
-    """What the first column of tables with that column's name names, below one heading or anywhere on the page."""
+    """Names in the first column of tables with this column, below one heading or anywhere on the page."""
     return {n for row in rows(name) if row.column == column and heading in ("", row.heading) for n in row.names}
 
 
@@ -164,7 +164,7 @@ def _default_of(cell: str) -> object:
 
 
 def _plain(default: object) -> object:
-    """As TOML would have it: a section that need not be there has no default of its own."""
+    """A default as TOML writes it; an optional section has none."""
     if isinstance(default, BaseModel):
         return None
     return list(default) if isinstance(default, tuple) else default
@@ -211,7 +211,7 @@ def _command(name: str) -> click.Command:
 
 
 def _options(command: click.Command) -> set[str]:
-    """Of a group, those of all its commands."""
+    """Options of a command; of a group, those of all its commands."""
     inner = command.commands.values() if isinstance(command, click.Group) else ()
     own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
     return own.union(*map(_options, inner))
@@ -294,7 +294,7 @@ def test_every_message_documented_exists() -> None:
 
 def test_every_error_is_documented() -> None:
     raised = set(matches(r'Problem\(\s*(\d+), "([a-z-]+)"', SOURCES))
-    raised |= {("404", "not-found"), ("405", "method-not-allowed")}  # Starlette's own words
+    raised |= {("404", "not-found"), ("405", "method-not-allowed")}  # raised by Starlette
     shown = {(row.cells[0], name) for row in rows("docs/protocol.md") if row.column == "status" for name in _codes(row)}
     assert shown == raised
 
@@ -334,10 +334,10 @@ def _metrics() -> dict[str, set[str]]:
 
 
 def test_every_reason_is_documented() -> None:
-    """Codes that people meet at parked objects."""
-    coded = r'(?:HandlerError|[Ff]ailed|Failure)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
-    machines = ("autoscaler.py", "manual_workers.py")  # theirs are reasons to slay a machine
-    places = [path for path in SOURCES if path.name not in machines and "infra" not in path.parts]
+    """Codes that parked objects show."""
+    coded = r'(?:HandlerError|Failure|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
+    # In webhook/fleet/ the reasons are those to slay a machine.
+    places = [path for path in SOURCES if not {"fleet", "infra"} & set(path.relative_to(ROOT).parts)]
     assert documented("docs/handlers.md", "reason") == {
         code for pair in matches(coded, places) for code in pair if code
     }
@@ -369,7 +369,7 @@ def test_every_state_is_drawn_and_explained() -> None:
 
 
 def test_every_outcome_is_explained() -> None:
-    outcomes = {kind.word for kind in get_args(transitions.Outcome)}
+    outcomes = {kind.name for kind in get_args(transitions.Outcome)}
     assert documented("docs/states.md", "outcome") == outcomes
 
 
@@ -386,11 +386,11 @@ def test_every_configuration_shown_is_valid(block: Block, tmp_path: Path, monkey
     for name in config.Secrets.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     (tmp_path / "yurt.toml").write_text(block.text, encoding="utf-8")
-    config.load(tmp_path / "yurt.toml", validate_options)
+    config_file.load(tmp_path / "yurt.toml", validate_options)
 
 
 def test_the_sample_is_valid() -> None:
-    config.load(ROOT / "yurt.toml", validate_options)
+    config_file.load(ROOT / "yurt.toml", validate_options)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.page.name)
@@ -401,7 +401,7 @@ def test_every_function_shown_compiles(block: Block) -> None:
 
 
 def _anchors(path: Path) -> set[str]:
-    """As GitHub makes them: lower case, no punctuation, hyphens for spaces, a number for one that was there before."""
+    """Anchors as GitHub makes them: lower case, no punctuation, hyphens for spaces, a number for a repeated one."""
     seen: dict[str, int] = defaultdict(int)
     found = set()
     for title in re.findall(r"^#+ (.+)$", prose(path.read_text(encoding="utf-8")), re.MULTILINE):
@@ -418,11 +418,11 @@ def _links() -> Iterator[tuple[Path, str]]:
                 yield path, target
 
 
-def test_every_link_leads_somewhere() -> None:
-    assert [f"{path.name}: {target}" for path, target in _links() if not _leads_somewhere(path, target)] == []
+def test_every_link_has_a_target() -> None:
+    assert [f"{path.name}: {target}" for path, target in _links() if not _has_target(path, target)] == []
 
 
-def _leads_somewhere(path: Path, target: str) -> bool:
+def _has_target(path: Path, target: str) -> bool:
     name, _, anchor = target.partition("#")
     there = (path.parent / name).resolve() if name else path
     return there.exists() and there.is_relative_to(ROOT) and (not anchor or anchor in _anchors(there))
@@ -450,7 +450,7 @@ def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## \[{re.escape(version)}\]", page("CHANGELOG.md"), re.MULTILINE)
 
 
-def test_every_guard_that_is_taken_out_is_told_of_with_its_seed() -> None:
+def test_every_mutant_is_documented_with_its_seed() -> None:
     models = [row for row in rows("docs/guarantees.md") if row.heading == "Negative models"]
-    told = {row.cells[0].strip("`"): row.cells[1:] for row in models}
-    assert told == {name: (MUTANTS[name].effect, str(seed)) for name, seed in FOUND.items()}
+    shown = {row.cells[0].strip("`"): row.cells[1:] for row in models}
+    assert shown == {name: (MUTANTS[name].effect, str(seed)) for name, seed in FOUND.items()}

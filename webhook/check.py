@@ -116,7 +116,7 @@ async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]
     clock: Finding | None = None
     for place in inputs.values():
         try:
-            await store.reach(place.bucket)
+            await store.check_bucket(place.bucket)
         except StoreError as error:
             yield Finding(
                 f"input {place}", "failed", str(error), "Check AWS_ENDPOINT_URL_S3, the bucket's name and the keys."
@@ -153,7 +153,7 @@ async def _listing(place: Place, store: ObjectStore) -> Finding:
 
 async def _clock(bucket: str, store: ObjectStore) -> Finding:
     try:
-        ahead = (await store.ahead(bucket)).total_seconds()
+        ahead = (await store.clock_offset(bucket)).total_seconds()
     except StoreError as error:
         return Finding("clock", "warning", str(error))
     if abs(ahead) <= _CLOCK_SECONDS:
@@ -175,18 +175,19 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(probed.style)}
     if given:
         return Finding(
-            subject, "failed", f"{probed.said}; but the configuration says conditions = {', '.join(sorted(given))}",
+            subject, "failed",
+            f"{probed.explanation}; but the configuration says conditions = {', '.join(sorted(given))}",
             f'Set conditions = "{probed.style}", or leave it out.',
         )  # fmt: skip
     if probed.style is not Style.NONE:
-        return Finding(subject, "ok", f"can be written, and conditions are honoured: {probed.said}")
+        return Finding(subject, "ok", f"can be written, and conditions are honoured: {probed.explanation}")
     if any(pipeline.unconditional == "refuse" for pipeline in pipelines):
         return Finding(subject, "failed", refusal(place, probed), "As it is, Yurt hands out no work for it.")
     return await _staging(place, probed, store)
 
 
 async def _staging(place: Place, probed: Probed, store: ObjectStore) -> Finding:
-    message = f"conditions are not honoured ({probed.said}): outputs are put aside and copied"
+    message = f"conditions are not honoured ({probed.explanation}): outputs are put aside and copied"
     try:
         await _try_copy(place, place, store)
     except (StoreError, PreconditionFailed) as error:

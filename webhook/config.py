@@ -5,11 +5,9 @@ Secrets come from the environment only. Validation names the field and the relat
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,13 +16,11 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
-from pydantic_settings.exceptions import SettingsError
 
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
@@ -418,58 +414,3 @@ class Secrets(BaseSettings):
         """Each valid secret: several at once let them be rotated."""
         parts = (part.strip() for part in self.yurt_webhook_secrets.get_secret_value().split(","))
         return tuple(part for part in parts if part)
-
-
-ValidateOptions = Callable[[str, Mapping[str, Any]], object]
-"""Raises ValueError on an unknown handler or options it does not take."""
-
-
-def load(path: Path, validate_options: ValidateOptions) -> Config:
-    """Read and validate a configuration file. Raises ConfigError with every fault that was found."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"there is no {path}: copy yurt.toml from the project's folder and edit it") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    try:
-        config = Config(**tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    except SettingsError as error:
-        raise ConfigError(f"the environment: {error}") from None
-    except ValidationError as error:
-        raise ConfigError(f"{path}:\n{_faults(error)}") from None
-    faults = _handler_faults(config, validate_options)
-    if faults:
-        raise ConfigError(f"{path}:\n" + "\n".join(faults))
-    return config
-
-
-def secrets() -> Secrets:
-    """Read the environment. Raises ConfigError; no value is shown."""
-    try:
-        return Secrets()
-    except ValidationError as error:
-        raise ConfigError(f"the environment:\n{_faults(error)}") from None
-
-
-def _faults(error: ValidationError) -> str:
-    lines = []
-    for fault in error.errors(include_input=False, include_url=False):
-        field = ".".join(str(part) for part in fault["loc"] if part != "[key]")
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"  {field}: {message}" if field else f"  {message}")
-    return "\n".join(lines)
-
-
-def _handler_faults(config: Config, validate_options: ValidateOptions) -> list[str]:
-    faults = []
-    for name, pipeline in config.pipelines.items():
-        try:
-            validate_options(pipeline.handler, pipeline.options)
-        except ValidationError as error:
-            faults.append(f"  pipelines.{name}.options:\n  {_faults(error)}")
-        except ValueError as error:
-            faults.append(f"  pipelines.{name}.handler: {error}")
-    return faults

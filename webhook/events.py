@@ -1,8 +1,8 @@
-"""What a store says about an object, and what is newer than what.
+"""Events of objects: their kinds, versions, order and identity.
 
-An event is a hint that something changed, never the truth. It is dropped unread only where it is the very delivery
-seen before (same ``mark``) or where its source's own order proves it old (``ContentVersion`` below). Everything else is
-settled by asking the store.
+An event is a hint that an object changed, never the truth. It is dropped only if it repeats the event recorded last
+(same ``mark``) or is proven older (``ContentVersion.is_older_than``). In all other cases the store is
+asked.
 """
 
 from __future__ import annotations
@@ -20,53 +20,56 @@ MAX_SIZE_BYTES = 2**63 - 1
 MAX_ETAG_CHARACTERS = 200
 
 _LATEST = timedelta(days=1)
-"""How far ahead of this clock a Last-Modified is believed."""
+"""How far ahead of this clock a Last-Modified may be to be used."""
 
 
 class EventKind(enum.StrEnum):
-    """What is to be done about an event."""
+    """Kind of change that an event announces, and so what has to be done."""
 
     CREATED = "created"
-    """There is new content: fetch it."""
+    """New content: a worker processes the object."""
     REMOVED = "removed"
-    """It may be gone: ask the store whether it is."""
+    """The object may be gone: the control plane checks."""
     MOVED = "moved"
-    """It was renamed, from or to this key: ask the store which."""
+    """The object was renamed from or to this key: the control plane checks which."""
     IRRELEVANT = "irrelevant"
-    """Nothing about the content changed: a storage class, tags."""
+    """The content did not change, but its storage class or tags, say: ignored."""
 
 
 class EventOrder(msgspec.Struct, frozen=True, gc=False):
-    """A source's own order of an object's contents, encoded so that comparing bytes compares contents.
+    """Place of a version in its source's order, encoded so that comparing bytes compares versions.
 
-    Only two orders of one scheme compare; a source whose values are sometimes not comparable names a scheme for each
-    comparable set. A source whose values are inexact gives an interval: what it names may truly lie anywhere from
-    ``key`` to ``latest``, so only what lies wholly before another is older.
+    Only two orders of one scheme compare; a source whose values are sometimes not comparable has a scheme for each
+    comparable set. A source whose values are inexact gives an interval: the true value lies anywhere from ``key`` to
+    ``latest``, so an interval is older than another only if it lies wholly before it.
     """
 
     scheme: str
     key: bytes
     latest: bytes | None = None
-    """None: exactly at ``key``."""
+    """End of the interval. None: exactly ``key``."""
 
     def is_before(self, other: EventOrder) -> bool:
-        """Whether it is proven to come before. Intervals are ordered strictly and partially (Fishburn, 1970)."""
+        """Whether this order is proven to come before the other one.
+
+        Intervals have a strict partial order (Fishburn, 1970).
+        """
         return self.scheme == other.scheme and max(self.key, self.latest or b"") < other.key
 
 
 class ContentVersion(msgspec.Struct, frozen=True, gc=False):
-    """One content of an object, as far as it is known."""
+    """One version of an object's content, with as much as its source gives."""
 
     etag: str | None = None
     modified: datetime | None = None
     order: EventOrder | None = None
 
     def is_older_than(self, other: ContentVersion) -> bool:
-        """Whether it is proven that this content is older: no verdict (False both ways) is the usual answer.
+        """Whether this version is proven to be older; often neither of two versions is.
 
-        Where either has an order, only two orders of one scheme give a verdict. Otherwise Last-Modified does, where
-        both have it and differ by more than the whole seconds of HTTP hide. A strict partial order: were order and
-        Last-Modified to answer for each other, three versions could each be older than the next.
+        Where either has an order, only two orders of one scheme are compared. Otherwise Last-Modified is, where both
+        have it and differ by more than HTTP's whole seconds hide. This is a strict partial order: if Last-Modified
+        stood in for a missing order, three versions could each be older than the next.
         """
         mine, theirs = self.order, other.order
         if mine is not None or theirs is not None:
@@ -77,7 +80,7 @@ class ContentVersion(msgspec.Struct, frozen=True, gc=False):
 
 
 class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
-    """One hint about one object."""
+    """A store's message that one object may have changed."""
 
     source: str
     bucket: str
@@ -87,46 +90,45 @@ class ObjectEvent(msgspec.Struct, frozen=True, gc=False):
     size: int | None
     """Bytes."""
     mark: bytes
-    """Equal for two deliveries of one event, different for two events of one key."""
+    """Identity: equal for two deliveries of one event, different for two events of one key."""
 
 
 def mark_of(*parts: object) -> bytes:
-    """The mark of an event that carries no identity: a digest of all that it says."""
-    # repr() keeps parts apart whatever they hold, and None from "None".
+    """Compute the mark of an event without an identity of its own: a digest of all its fields."""
+    # repr() keeps the parts apart, and None from "None".
     return hashlib.blake2b(repr(parts).encode(), digest_size=12).digest()
 
 
 def utc(moment: datetime) -> datetime:
-    """The same moment in UTC, which is also taken for the zone where none is given.
+    """Convert a moment to UTC; one without a zone is taken as UTC.
 
     Raises:
         OverflowError: before 1970 or after 9998. No object was written then, and PostgreSQL's driver takes the ends of
             Python's calendar for infinity.
 
     """
-    there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if not 1970 <= there.year <= 9998:
-        raise OverflowError(f"{there.year} is no year in which an object was written")
-    return there
+    converted = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not 1970 <= converted.year <= 9998:
+        raise OverflowError(f"{converted.year} is no year in which an object was written")
+    return converted
 
 
-def believed(moment: datetime | None) -> datetime | None:
-    """A Last-Modified in UTC, or None where there is none that can be believed.
+def plausible_modified(moment: datetime | None) -> datetime | None:
+    """Convert a Last-Modified to UTC, or to None where it is missing or more than a day ahead.
 
-    One further ahead than a day would make everything that comes after it look old. Raises OverflowError as ``utc``.
+    One far ahead would make all later events of the object look old. Raises OverflowError as ``utc`` does.
     """
     if moment is None:
         return None
-    there = utc(moment)
-    return there if there <= datetime.now(UTC) + _LATEST else None
+    converted = utc(moment)
+    return converted if converted <= datetime.now(UTC) + _LATEST else None
 
 
 def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:
-    """One hint that claims no more than both together: for two events that cannot be ordered.
+    """Merge two events that cannot be ordered into one that claims no more than both prove.
 
-    What only one of them could prove is dropped, so that the merged hint is neither taken for a duplicate of one, nor
-    for older than what only the other is older than, nor for the news of a content or of a removal where the other
-    tells of something else: then the store is asked which.
+    Fields that only one of them could prove are dropped. So the merged event is no duplicate of either, is older than a
+    version only if both are, and is of kind ``moved``, which the control plane checks, where their kinds differ.
     """
     a, b = first.version, second.version
     order = _hull(a.order, b.order)
@@ -145,7 +147,7 @@ def merge(first: ObjectEvent, second: ObjectEvent) -> ObjectEvent:
 
 
 def _hull(a: EventOrder | None, b: EventOrder | None) -> EventOrder | None:
-    """The interval that holds both: before another order only where both are, and after it only where both are."""
+    """Return the smallest interval with both: it is before or after another order only where both are."""
     if a is None or b is None or a.scheme != b.scheme:
         return None
     key, latest = min(a.key, b.key), max(a.latest or a.key, b.latest or b.key)
@@ -158,7 +160,7 @@ def _later(a: datetime | None, b: datetime | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One event that could not be read."""
+    """One event that could not be parsed, with its raw text and the reason."""
 
     source: str
     reason: str
@@ -166,12 +168,12 @@ class Quarantined:
 
 
 class UnreadableEvent(ValueError):
-    """Why one event goes to quarantine."""
+    """An event cannot be parsed and goes to quarantine; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object in a listing."""
+    """One object of a listing."""
 
     key: str
     etag: str

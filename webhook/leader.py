@@ -17,9 +17,9 @@ from webhook.ledger.database import CONNECT_SECONDS, GONE
 
 log = structlog.get_logger()
 
-_LOCK = 0x4C454144  # "LEAD"
-_TRY_SECONDS = 1.0
-_PING_SECONDS = 2.0
+LOCK = 0x4C454144  # "LEAD"
+TRY_SECONDS = 1.0
+PING_SECONDS = 2.0
 
 
 async def lead(dsn: str, work: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
@@ -31,13 +31,13 @@ async def lead(dsn: str, work: Callable[[asyncio.Event], Awaitable[None]], stop:
         with contextlib.suppress(*GONE):
             connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS)
             try:
-                if await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK):
+                if await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
                     await _hold(connection, work, stop)
             finally:
                 with contextlib.suppress(*GONE):
                     await connection.close(timeout=CONNECT_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _TRY_SECONDS)
+            await asyncio.wait_for(stop.wait(), TRY_SECONDS)
 
 
 async def _hold(
@@ -50,7 +50,7 @@ async def _hold(
     try:
         while not stop.is_set() and not working.done():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _PING_SECONDS)
+                await asyncio.wait_for(stop.wait(), PING_SECONDS)
             await connection.fetchval("select 1")  # a lost connection has lost the lock: notice it soon
     finally:
         over.set()

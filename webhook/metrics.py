@@ -18,7 +18,7 @@ from webhook.ledger.sweeps import COUNTED
 EVENTS = ("received", "accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
 CHANGES = ("done", "unchanged", "superseded", "gone", "forgotten")
 
-_STANDING_SECONDS = 15.0
+STANDING_SECONDS = 15.0
 """Counting rows by state reads the whole table: not at every scrape."""
 
 
@@ -94,7 +94,7 @@ class Metrics:
             now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]
             [row] = await ledger.fetch("balance")
             now.unaccounted = (row["events"], row["changes"])
-            self._standing_until = time.monotonic() + _STANDING_SECONDS
+            self._standing_until = time.monotonic() + STANDING_SECONDS
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus's text format."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from webhook.config import Pipeline
 from webhook.events import EventKind, ObjectEvent
-from webhook.ledger.ledger import Intake
+from webhook.ledger.ledger import ReceivedEvents
 from webhook.sources import Batch
 
 
@@ -37,7 +37,7 @@ class Pipelines:
         """Numbers of the pipelines that run on a pool."""
         return [pipeline_id for pipeline_id, (_, pipeline) in self.by_id.items() if pipeline.pool == pool]
 
-    def route(self, batch: Batch) -> Intake:
+    def route(self, batch: Batch) -> ReceivedEvents:
         """Turn a request's events into what the ledger records: each event once for every pipeline that watches it."""
         hints: list[tuple[int, ObjectEvent]] = []
         ignored: list[int] = []
@@ -53,4 +53,4 @@ class Pipelines:
                 hints += [(pipeline_id, event) for pipeline_id in watching]
             else:
                 ignored.append(0)
-        return Intake(hints, tuple(ignored), batch.quarantined)
+        return ReceivedEvents(hints, tuple(ignored), batch.quarantined)

@@ -93,8 +93,8 @@ def summary(report: DemoReport, inventory: Inventory, sheet: str) -> RenderableT
 def _rows(report: DemoReport, inventory: Inventory) -> list[tuple[str, str, str]]:
     hub = inventory.snapshot.hub
     disorder = (
-        f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order; it dropped "
-        f"{hub.dropped}, whose objects the next sweep would find"
+        f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order, and lost "
+        f"{hub.dropped}; the next sweep finds the object of a lost event"
     )
     latency = report.upload_to_result_ms
     return [

@@ -1,8 +1,7 @@
-"""The local bucket as an ASGI application: S3, the notification settings of Tigris, ``/_yurt/`` to meddle.
+"""The local bucket as an ASGI application: S3, the notification settings of Tigris, and ``/_yurt/`` for tests.
 
-Bodies are read to the end, into memory or a temporary file, before a request takes its turn; then one thread
-carries out one request after the other and hands what it changed to the hub, so the hub's order is the order
-of commits.
+Bodies are read to the end, into memory or a temporary file, before a request is queued; then one thread carries out one
+request after the other and hands the changes to the hub, so the hub's order is the order of commits.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from infra.local.notifications import MAX_PATCH_BYTES, NotificationsError, patch
 from infra.local.store import LocalStore
 
 ADMIN = "/_yurt/"
-"""No bucket can have this name."""
+"""Path of the administration. No bucket can have such a name."""
 
 _IN_MEMORY_BYTES = 1024 * 1024
 _BODY_SECONDS = 300.0
@@ -41,19 +40,19 @@ class DisconnectedError(Exception):
 
 
 class LocalBucket:
-    """Answers HTTP. To be closed; the store and the hub are closed by who made them."""
+    """Answers HTTP requests. To be closed; the caller closes the store and the hub."""
 
     def __init__(self, store: LocalStore, hub: NotificationHub, max_body_bytes: int) -> None:
         self.store = store
         self.hub = hub
         self.faults = Faults()
         self._max_body_bytes = max_body_bytes
-        self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Finish the request whose turn it is, and take no more."""
-        self._turns.shutdown(cancel_futures=True)
+        """Finish the request that is being carried out, and start no other."""
+        self._thread.shutdown(cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -108,25 +107,25 @@ class LocalBucket:
     async def _s3(self, call: Call) -> BucketResponse:
         if call.has_expired(datetime.now(UTC)):
             return error(403, "AccessDenied", "Request has expired")
-        fault = self.faults.happening(call)
+        fault = self.faults.take(call)
         if fault is None:
-            return await self._turn(self._carry_out, call)
+            return await self._in_thread(self._carry_out, call)
         await asyncio.sleep(fault.delay_seconds)
         if fault.effect == "stale":
-            return await self._turn(self.store.stale_answer, call)
+            return await self._in_thread(self.store.stale_answer, call)
         instead = fault.answer()
         if instead is None or fault.effect == "done":
-            answer = await self._turn(self._carry_out, call)
+            answer = await self._in_thread(self._carry_out, call)
             return instead or answer
         return instead
 
-    async def _turn(self, work: Callable[[Call], BucketResponse], call: Call) -> BucketResponse:
-        return await self._loop.run_in_executor(self._turns, work, call)
+    async def _in_thread(self, work: Callable[[Call], BucketResponse], call: Call) -> BucketResponse:
+        return await self._loop.run_in_executor(self._thread, work, call)
 
     def _carry_out(self, call: Call) -> BucketResponse:
-        answer, changes = self.store.answer(call, keep_previous=self.faults.will_be_stale(call))
+        answer, changes = self.store.answer(call, keep_previous=self.faults.keeps_previous(call))
         if changes:
-            # From this one thread, in the order of commits, and before the answer is on its way.
+            # From this one thread, in the order of commits, and before the response is sent.
             self._loop.call_soon_threadsafe(self.hub.enter, changes, call.header("x-yurt-region"))
         return answer
 
@@ -190,7 +189,7 @@ class LocalBucket:
                 )
 
     async def _flush(self, scope: Scope) -> BucketResponse:
-        """Wait until no event is under way, or for ``?deadline=`` seconds."""
+        """Wait until no event is pending, or for ``?deadline=`` seconds."""
         try:
             seconds = min(float(scope["query_string"].removeprefix(b"deadline=") or 30.0), _MAX_FLUSH_SECONDS)
         except ValueError:
@@ -213,7 +212,7 @@ class LocalBucket:
 
 
 def _is_local(scope: Mapping[str, Any]) -> bool:
-    """Whether the peer is this machine, and no web page of another's in a browser on it."""
+    """Whether the peer is a process on this machine, and not a web page in a browser on it."""
     peer = scope.get("client")
     foreign = any(name == b"origin" for name, _ in scope["headers"])
     return peer is not None and ipaddress.ip_address(peer[0]).is_loopback and not foreign

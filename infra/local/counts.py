@@ -1,4 +1,4 @@
-"""What became of every change, in numbers that add up."""
+"""Counts of changes, events and requests of the hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counts:
-    """Two sums hold at any time, with ``pending`` the events still under way.
+    """Numbers of changes and events. Two sums hold at any time, with ``pending`` the events not yet posted.
 
     ``writes = late + unannounced + superseded + events`` and
     ``events + duplicates = posted + given_up + dropped + discarded + pending``.
@@ -16,17 +16,17 @@ class Counts:
     writes: int = 0
     """Changes committed to any bucket."""
     late: int = 0
-    """Changes of another region that the hub has not heard of yet."""
+    """Changes of another region that have not reached the hub yet."""
     unannounced: int = 0
     """Changes of a bucket without notifications, or that its filter keeps out."""
     superseded: int = 0
-    """Late changes older than what the hub had of their key: never announced."""
+    """Late changes older than the hub's newest change of their key: never announced."""
     events: int = 0
     duplicates: int = 0
     reordered: int = 0
     held: int = 0
     dropped: int = 0
-    """Lost on purpose."""
+    """Lost on purpose, as the disorder asks for."""
     discarded: int = 0
     """Lost because the configuration was cleared, or because too many were waiting."""
     posted: int = 0
@@ -39,5 +39,5 @@ class Counts:
     """Requests by status, or ``timeout`` or ``unreachable``."""
 
     def answered(self, outcome: str) -> None:
-        """Count one request to a webhook."""
+        """Count a request to a webhook, by its outcome."""
         self.requests[outcome] = self.requests.get(outcome, 0) + 1

@@ -1,7 +1,7 @@
 """Posts one bucket's events to its webhook in the background.
 
-At least once and in batches: 2xx acknowledges a whole request; anything else, or silence, is tried again with
-growing pauses until the retries run out, and then the events count as sent.
+At least once and in batches: 2xx acknowledges a whole request. Any other status, or none, is tried again with growing
+pauses until the retries run out; then the events are lost.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _MAX_ANSWER_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """Events that travel together, and how often they have travelled."""
+    """Events that are posted together, and how often they were."""
 
     events: tuple[HubEvent, ...]
     attempts: int = 0
 
 
 def client(posting: Posting) -> httpx.AsyncClient:
-    """What posts. All buckets share one, made before the first event."""
+    """The HTTP client for all buckets. To be made before the first event."""
     return httpx.AsyncClient(verify=_tls(), timeout=posting.timeout_seconds, follow_redirects=False, trust_env=False)
 
 
@@ -58,7 +58,7 @@ class Delivery:
         max_pending: int,
     ) -> None:
         self.notifications: NotificationTarget | None = notifications
-        """Where to post from now on."""
+        """The webhook that the next request goes to."""
         self.pending = 0
         """Events, copies included, that are neither acknowledged nor given up."""
         self._posting = posting
@@ -73,7 +73,7 @@ class Delivery:
         self._task = self._loop.create_task(self._run())
 
     def put(self, event: HubEvent, wait_seconds: float = 0.0) -> None:
-        """Queue an event, to be posted after so long or later."""
+        """Queue an event, to be posted after ``wait_seconds`` or later."""
         if self.pending >= self._max_pending:
             self._counts.discarded += 1
             return
@@ -85,14 +85,14 @@ class Delivery:
             self._wake.set()
 
     def clear(self) -> None:
-        """Post nothing any more until there is a webhook again. What waits is discarded."""
+        """Discard what is queued, and post nothing until there is a webhook again."""
         self.notifications = None
         self._discard(len(self._ready) + sum(len(request.events) for _, _, request in self._waiting))
         self._ready.clear()
         self._waiting.clear()
 
     async def close(self) -> None:
-        """Stop. What is under way is discarded."""
+        """Stop. Pending events are discarded."""
         self._task.cancel()
         await asyncio.wait([self._task])
         self._discard(self.pending)
@@ -110,17 +110,17 @@ class Delivery:
             await self._post(await self._next())
 
     async def _next(self) -> _Request:
-        """The next request: one that is due again, or a batch of what is ready."""
+        """Wait for the next request: one that is due for a retry, or a batch of events that are ready."""
         while True:
             self._wake.clear()
             if repeated := self._due():
                 return repeated
             if self._ready:
                 return await self._batch()
-            await self._rest()
+            await self._wait_for_work()
 
     def _due(self) -> _Request | None:
-        """Move what waited long enough among the ready; stop at a request that is repeated as it was."""
+        """Move events that are due to the ready ones; return the first request that is due for a retry."""
         while self._waiting and self._waiting[0][0] <= self._loop.time():
             request = heapq.heappop(self._waiting)[2]
             if request.attempts:
@@ -134,7 +134,7 @@ class Delivery:
         count = min(len(self._ready), self._posting.batch)
         return _Request(tuple(self._ready.popleft() for _ in range(count)))
 
-    async def _rest(self) -> None:
+    async def _wait_for_work(self) -> None:
         until = self._waiting[0][0] if self._waiting else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
@@ -161,11 +161,11 @@ class Delivery:
         sys.stderr.write(f"local bucket: gave up {len(request.events)} events, the last attempt ended {outcome}\n")
 
     def _backoff_seconds(self, attempts: int) -> float:
-        doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # for ever would overflow a float
+        doubled = self._posting.backoff_seconds * 2.0 ** min(attempts, 32)  # unlimited retries would overflow a float
         return min(doubled, self._posting.max_backoff_seconds)
 
     async def _attempt(self, to: NotificationTarget, request: _Request) -> str:
-        """Post once. The status, or what went wrong before there was one."""
+        """Post once. The status, or ``timeout`` or ``unreachable`` where there was none."""
         try:
             async with asyncio.timeout(self._posting.timeout_seconds):
                 return str(await self._status(to, request))

@@ -1,4 +1,4 @@
-"""What happens to an event between hub and webhook, decided by the seed and the event's number alone."""
+"""Decides which events are dropped, repeated, reordered or held back, from the seed and the event's number alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ OVERTAKEN_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What happens to one event."""
+    """What happens to an event between hub and webhook."""
 
     dropped: bool = False
     reordered: bool = False
     held: bool = False
     wait_seconds: float = 0.0
-    """Before it is posted for the first time."""
+    """Before the event is posted for the first time."""
     copy_wait_seconds: float | None = None
-    """Before its copy is; None: it is not sent twice."""
+    """Before its copy is posted. None: there is no copy."""
 
 
 def fate(disorder: Disorder, number: int) -> Fate:
     """Decide what happens to the nth event.
 
-    Every knob draws numbers of its own, so that turning one leaves what the others do as it was.
+    Each share is compared with a random number of its own, so that a changed share changes nothing of the others.
     """
     random = Random(f"{disorder.seed}/{number}")
     drop, duplicate, reorder, hold, overtaken, late, copy_wait = (random.random() for _ in range(7))

@@ -1,4 +1,4 @@
-"""One S3 request as it came in, and the answer to it."""
+"""An S3 request to the local bucket, and the response to it."""
 
 from __future__ import annotations
 
@@ -54,28 +54,28 @@ class Call:
         return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=1_000)
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether it comes by a presigned URL whose time is over. Signatures are not looked at."""
+        """Whether the URL is presigned and has expired. Signatures are not verified."""
         signed, seconds = self.query.get("X-Amz-Date"), self.query.get("X-Amz-Expires")
         if not signed or not seconds:
             return False
         try:
-            begun = datetime.strptime(signed[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            return now > begun + timedelta(seconds=int(seconds[0]))
+            signed_at = datetime.strptime(signed[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return now > signed_at + timedelta(seconds=int(seconds[0]))
         except (ValueError, OverflowError):
             return False
 
     @property
     def is_listing(self) -> bool:
-        """Whether it lists a bucket's objects."""
+        """Whether the request lists a bucket's objects."""
         return self.method == "GET" and bool(self.bucket) and not self.key and "list-type" in self.query
 
     def header(self, name: str) -> str | None:
-        """A header's first value."""
+        """The first value of a header; None: it was not sent."""
         return next((value for given, value in self.headers if given == name), None)
 
 
 def located(raw_path: str) -> tuple[str, str]:
-    """Bucket and key of a path. The key is empty where only a bucket is named, the bucket where nothing is.
+    """Bucket and key of a path. Either is empty where the path does not name it.
 
     Raises:
         RefusedError: the path is not UTF-8, or the key is too long.
@@ -107,7 +107,7 @@ def call_of(scope: Mapping[str, Any], body: IO[bytes], size_bytes: int) -> Call:
 
 
 def error(status: int, code: str, message: str) -> BucketResponse:
-    """An error as S3 words it."""
+    """An error in the XML of S3."""
     body = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
     return BucketResponse(
         status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
@@ -120,14 +120,14 @@ EMPTY_LISTING = BucketResponse(
     b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     b"<KeyCount>0</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>",
 )
-"""A listing that shows nothing and ends."""
+"""A listing without objects, and without a next page."""
 
 
 def json_answer(content: object, status: int = 200) -> BucketResponse:
-    """An answer in JSON."""
+    """A response in JSON."""
     return BucketResponse(status, {"content-type": "application/json"}, json.dumps(content).encode())
 
 
 def header_lines(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
-    """Headers as ASGI wants them."""
+    """Headers in the form of ASGI."""
     return ((name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items())

@@ -1,4 +1,4 @@
-"""Faults of the store, on demand: what real stores answer now and then."""
+"""Injects faults that real stores have: errors, delays, stale reads, short listings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CODES = {
 
 
 class InjectedFault(BaseModel):
-    """What happens to the next requests of a kind."""
+    """A fault of the next requests that match."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,17 +33,17 @@ class InjectedFault(BaseModel):
     listing: bool = False
     """Only listings of a bucket."""
     after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Requests of its kind that go well before it happens."""
+    """Matching requests that succeed first."""
     times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """Requests it happens to; then the store is well again."""
+    """Matching requests that have the fault; then it is over."""
     delay_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
-    """The answer takes so long: a store that hangs."""
+    """Delay of the response."""
     status: Annotated[int, Field(ge=400, le=599)] | None = None
-    """The answer. None: the real one, late."""
+    """Status of the response. None: the real response, after the delay."""
     effect: Literal["none", "done", "stale", "empty"] = "none"
-    """What the request does all the same. ``none``: with a status, nothing. ``done``: it is carried out, and
-    only its answer is lost. ``stale``: a read sees what was before the first overwrite since.
-    ``empty``: a listing ends here, as if nothing more were there."""
+    """What the request does in spite of the fault. ``none``: with a status, nothing. ``done``: the request is carried
+    out, and only its response is lost. ``stale``: a read returns the content before the first overwrite since the fault
+    was set. ``empty``: a listing ends here, as if there were no more objects."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -55,8 +55,8 @@ class InjectedFault(BaseModel):
             raise ValueError("effect empty: is for listing, without a status")
         return self
 
-    def touches(self, call: Call) -> bool:
-        """Whether this is a request of its kind, but for the method."""
+    def matches(self, call: Call) -> bool:
+        """Whether bucket, key and kind of the request match; the method is not compared."""
         return (
             self.bucket in (None, call.bucket)
             and call.key.startswith(self.key_prefix)
@@ -64,38 +64,38 @@ class InjectedFault(BaseModel):
         )
 
     def answer(self) -> BucketResponse | None:
-        """What is answered instead of the truth."""
+        """The response in place of the real one; None: the real one."""
         if self.effect == "empty":
             return EMPTY_LISTING
         if self.status is None:
             return None
-        return error(self.status, _CODES.get(self.status, "InternalError"), "A fault that was asked for.")
+        return error(self.status, _CODES.get(self.status, "InternalError"), "An injected fault.")
 
 
 class Faults:
-    """The faults that are set. The oldest that fits a request happens to it."""
+    """The faults that are set. A request has the oldest one that matches."""
 
     def __init__(self) -> None:
         self._set: list[InjectedFault] = []
 
     def add(self, fault: InjectedFault) -> None:
-        """Set one more. Raises ValueError when too many are set."""
+        """Set a fault. Raises ValueError when too many are set."""
         if len(self._set) >= MAX_FAULTS:
             raise ValueError(f"{MAX_FAULTS} faults are set already; DELETE /_yurt/faults clears them")
         self._set.append(fault)
 
     def clear(self) -> None:
-        """The store is well again."""
+        """Remove all faults."""
         self._set.clear()
 
     def listed(self) -> list[dict[str, object]]:
-        """The faults that are set, with how often each is still to happen."""
+        """The faults that are set, with the number of times that each is left."""
         return [fault.model_dump() for fault in self._set]
 
-    def happening(self, call: Call) -> InjectedFault | None:
-        """The fault that happens to this request, which uses it up once."""
+    def take(self, call: Call) -> InjectedFault | None:
+        """The fault of this request, or None. Counts it as used once."""
         for fault in self._set:
-            if fault.method in (None, call.method) and fault.touches(call):
+            if fault.method in (None, call.method) and fault.matches(call):
                 if fault.after:
                     fault.after -= 1
                     continue
@@ -105,6 +105,6 @@ class Faults:
                 return fault
         return None
 
-    def will_be_stale(self, call: Call) -> bool:
-        """Whether what this request overwrites will be asked for."""
-        return any(fault.effect == "stale" and fault.touches(call) for fault in self._set)
+    def keeps_previous(self, call: Call) -> bool:
+        """Whether a stale read may later need the content that this request overwrites."""
+        return any(fault.effect == "stale" and fault.matches(call) for fault in self._set)

@@ -1,11 +1,10 @@
-"""The bucket's notification hub: every change gets its place in the order of events and goes on to be posted.
+"""The notification hub of the bucket: gives every change its place in the order of events and queues its event.
 
-One region of a global bucket is its hub. A change made there is heard of at once; one made in another region
-only after it was replicated, so it carries a late versionstamp and an early Last-Modified. Between the hub
-and the webhook events are duplicated, overtaken, held back and lost, as told.
+One region of a global bucket is its hub. A change made there reaches the hub at once; a change made in another region
+only after it was replicated, so its event carries a late versionstamp and an early Last-Modified. Between the hub and
+the webhook events are duplicated, reordered, held back and lost, as the disorder asks for.
 
-Everything here runs on one event loop, so there are no locks; changes have to arrive in the order of their
-commits.
+Everything here runs on one event loop, so there are no locks; changes have to arrive in the order of their commits.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from infra.local.options import Disorder, Posting
 from infra.local.payload import Change, HubEvent
 
 MAX_PENDING = 200_000
-"""Events and copies waiting, of one bucket. More are discarded and counted, so that memory stays bounded."""
+"""Most events and copies that one bucket queues. Further ones are discarded and counted, to bound memory."""
 
 
 class NotificationHub:
@@ -42,11 +41,11 @@ class NotificationHub:
         self._loop = asyncio.get_running_loop()
 
     def notifications(self, bucket: str) -> NotificationTarget | None:
-        """A bucket's configuration."""
+        """A bucket's notification configuration."""
         return self._notifications.get(bucket)
 
     def configure(self, bucket: str, notifications: NotificationTarget | None) -> None:
-        """Set or clear where a bucket's events go. What waits goes to the new place; clearing discards it."""
+        """Set or clear a bucket's webhook. Queued events go to the new webhook; clearing discards them."""
         if notifications is None:
             self._notifications.pop(bucket, None)
             if bucket in self._deliveries:
@@ -58,7 +57,7 @@ class NotificationHub:
         self._deliveries[bucket].notifications = notifications
 
     def enter(self, changes: Sequence[Change], region: str | None = None) -> None:
-        """Take the changes of one commit: at once, or when another region's replication is through."""
+        """Enter the changes of one commit: at once, or when another region's replication has ended."""
         self.counts.writes += len(changes)
         delay_seconds = self._disorder.region_delay_seconds.get(region, 0.0) if region else 0.0
         if delay_seconds:
@@ -69,20 +68,20 @@ class NotificationHub:
 
     @property
     def pending(self) -> int:
-        """Changes and events that are still under way."""
+        """Changes and events that are neither posted nor lost."""
         return self.counts.late + sum(delivery.pending for delivery in self._deliveries.values())
 
     async def drained(self) -> None:
-        """Wait until nothing is under way any more."""
+        """Wait until no change and no event is pending."""
         while self.pending:  # noqa: ASYNC110 - many places settle events, and none of them has to know
             await asyncio.sleep(0.005)
 
     def stats(self) -> dict[str, object]:
-        """The counts, and how much is under way."""
+        """The counts, and the number of pending events."""
         return asdict(self.counts) | {"pending": self.pending}
 
     async def close(self) -> None:
-        """Stop posting. What is under way is discarded."""
+        """Stop posting. Pending events are discarded."""
         for delivery in self._deliveries.values():
             await delivery.close()
         await self._client.aclose()
@@ -99,13 +98,13 @@ class NotificationHub:
         return True
 
     def _commit(self, changes: Sequence[Change]) -> None:
-        # From the clock: a hub that starts anew is not behind what a ledger remembers of the last one.
+        # From the clock, so that after a restart the versionstamps are still greater than those in a ledger.
         self._commit_version = max(self._commit_version + 1, time.time_ns() // 1000)
-        heard = datetime.now(UTC)
+        received_at = datetime.now(UTC)
         for order, change in enumerate(changes):
             if self._disorder.drop_superseded:
                 self._newest[change.bucket, change.key] = change.modified
-            self._announce(HubEvent(change, self._commit_version.to_bytes(8) + order.to_bytes(2), heard))
+            self._announce(HubEvent(change, self._commit_version.to_bytes(8) + order.to_bytes(2), received_at))
 
     def _announce(self, event: HubEvent) -> None:
         notifications = self._notifications.get(event.change.bucket)
@@ -116,16 +115,16 @@ class NotificationHub:
             self._send(event, self._deliveries[event.change.bucket])
 
     def _send(self, event: HubEvent, delivery: Delivery) -> None:
-        decided = fate(self._disorder, self.counts.events)
-        if decided.dropped:
+        decision = fate(self._disorder, self.counts.events)
+        if decision.dropped:
             self.counts.dropped += 1
             return
-        self.counts.reordered += decided.reordered
-        self.counts.held += decided.held
-        delivery.put(event, decided.wait_seconds)
-        if decided.copy_wait_seconds is not None:
+        self.counts.reordered += decision.reordered
+        self.counts.held += decision.held
+        delivery.put(event, decision.wait_seconds)
+        if decision.copy_wait_seconds is not None:
             self.counts.duplicates += 1
-            delivery.put(event, decided.copy_wait_seconds)
+            delivery.put(event, decision.copy_wait_seconds)
 
 
 def _passes(expression: str, event: HubEvent) -> bool:

@@ -1,4 +1,4 @@
-"""A bucket's notification configuration, set and read back as on Tigris.
+"""Validates, changes and masks a bucket's notification configuration, as Tigris does.
 
 ``PATCH /{bucket}`` with ``{"object_notifications": {…}}`` changes only the fields it names; ``{}`` clears
 everything. ``GET /{bucket}?metadata&with-size=true`` reads it back, credentials masked.
@@ -20,11 +20,11 @@ _FILTER = re.compile(r'^\s*WHERE\s+`key`\s+REGEXP\s+"((?:[^"\\]|\\.)*)"\s*$', re
 
 
 class NotificationsError(ValueError):
-    """The configuration cannot be used. The message says which field and why."""
+    """The configuration is not valid. The message names the field and the reason."""
 
 
-class Auth(BaseModel):
-    """How the webhook is called: with a bearer token, or with a user's name and password."""
+class WebhookAuth(BaseModel):
+    """Credentials for the webhook: a bearer token, or a user's name and password."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -33,7 +33,7 @@ class Auth(BaseModel):
     basic_pass: Annotated[str | None, Field(repr=False, max_length=4_096)] = None
 
     @model_validator(mode="after")
-    def _either(self) -> Auth:
+    def _either(self) -> WebhookAuth:
         basic = (self.basic_user is not None, self.basic_pass is not None)
         if any(basic) != all(basic) or (self.token is not None) == any(basic):
             raise ValueError("give either token, or basic_user and basic_pass")
@@ -46,19 +46,19 @@ class Auth(BaseModel):
         return "Basic " + base64.b64encode(f"{self.basic_user}:{self.basic_pass}".encode()).decode()
 
     def masked(self) -> dict[str, str]:
-        """What a reader may see of it."""
+        """The fields with the secret hidden."""
         return {"token": MASK} if self.token is not None else {"basic_user": str(self.basic_user), "basic_pass": MASK}
 
 
 class NotificationTarget(BaseModel):
-    """Where a bucket's events go, and which."""
+    """The webhook of a bucket, and the filter of its events."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     enabled: bool = True
     web_hook: AnyHttpUrl
     filter: Annotated[str, Field(max_length=_MAX_FILTER_CHARACTERS)] = ""
-    auth: Auth | None = None
+    auth: WebhookAuth | None = None
 
     @model_validator(mode="after")
     def _usable(self) -> NotificationTarget:
@@ -69,20 +69,20 @@ class NotificationTarget(BaseModel):
 
     @property
     def url(self) -> str:
-        """The webhook."""
+        """URL of the webhook."""
         return str(self.web_hook)
 
     def masked(self) -> dict[str, object]:
-        """What a reader may see of it, under the names it is set with."""
-        seen: dict[str, object] = {"enabled": self.enabled, "web_hook": self.url, "filter": self.filter}
-        return seen | ({"auth": self.auth.masked()} if self.auth else {})
+        """The fields as they are set, with secrets hidden."""
+        fields: dict[str, object] = {"enabled": self.enabled, "web_hook": self.url, "filter": self.filter}
+        return fields | ({"auth": self.auth.masked()} if self.auth else {})
 
 
 def key_pattern(expression: str) -> re.Pattern[str] | None:
-    """What a filter lets through: keys in which the pattern is found, or everything where there is no filter.
+    """Compile a filter: keys in which the pattern is found pass; None: every key passes.
 
     Raises:
-        NotificationsError: the local bucket reads ``WHERE `key` REGEXP "…"`` alone.
+        NotificationsError: the filter is not ``WHERE `key` REGEXP "…"``, all that the local bucket understands.
     """
     if not expression.strip():
         return None
@@ -95,7 +95,7 @@ def key_pattern(expression: str) -> re.Pattern[str] | None:
 
 
 def patched(before: NotificationTarget | None, patch: object) -> NotificationTarget | None:
-    """A configuration after a ``PATCH`` of its ``object_notifications``. None: there is none any more.
+    """Apply a ``PATCH`` of ``object_notifications`` to a configuration. None: the patch clears it.
 
     Raises:
         NotificationsError: a field is unknown or wrong.

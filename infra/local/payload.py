@@ -1,8 +1,8 @@
-"""What the hub says of a change, in the words of Tigris.
+"""Encodes events in the notification format of Tigris.
 
 Field by field as Tigris documents its object notifications. ``object.versionstamp`` and
-``object.lastModified`` are not on its wire today: they are sent only when asked for, to try a receiver that
-can use them.
+``object.lastModified`` are not sent by Tigris today: they are sent only with ``stamps``, to try a receiver that can use
+them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 VERSIONSTAMP_BYTES = 10
-"""As FoundationDB has it: 8 of the commit version, 2 of the order within the commit, big-endian."""
+"""As in FoundationDB: 8 of the commit version, 2 of the order within the commit, big-endian."""
 
 
 class EventName(StrEnum):
-    """What became of an object."""
+    """The kind of a change."""
 
     PUT = "OBJECT_CREATED_PUT"
     MULTIPART = "OBJECT_CREATED_MULTIPART"
@@ -26,33 +26,33 @@ class EventName(StrEnum):
     POST = "OBJECT_CREATED_POST"
     """Undocumented, though a public consumer handles it: a receiver has to match ``OBJECT_CREATED_*``."""
     RENAME = "OBJECT_RENAME"
-    """Its payload is undocumented. Here: the new key, and no word of the old one."""
+    """Its payload is undocumented. Here: the new key alone."""
     DELETED = "OBJECT_DELETED"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed change of one object, as the store itself has it afterwards."""
+    """A committed change of an object, with the state of the object after it."""
 
     name: EventName
     bucket: str
     key: str
     size: int
-    """Bytes; of what was deleted for a deletion."""
+    """Bytes; for a deletion, of the deleted object."""
     etag: str
-    """Without quotes; of what was deleted for a deletion."""
+    """Without quotes; for a deletion, of the deleted object."""
     modified: datetime
     """Last-Modified, or when it was deleted. UTC, microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubEvent:
-    """A change that the hub has heard of."""
+    """A change with its place in the order of the hub."""
 
     change: Change
     versionstamp: bytes
-    heard: datetime
-    """``eventTime``: when the hub learned of the change, which is no order of changes."""
+    received_at: datetime
+    """``eventTime``: when the change reached the hub. It does not order changes."""
 
 
 def body(events: Iterable[HubEvent], *, stamps: bool = False) -> bytes:
@@ -65,7 +65,7 @@ def _event(event: HubEvent, stamps: bool) -> dict[str, object]:
         "eventVersion": "1",
         "eventSource": "tigris",
         "eventName": event.change.name.value,
-        "eventTime": _time(event.heard),
+        "eventTime": _time(event.received_at),
         "bucket": event.change.bucket,
         "object": _object(event, stamps),
     }

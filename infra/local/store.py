@@ -1,9 +1,8 @@
-"""The S3 of the local bucket: moto's, asked one request at a time, and what each request changed.
+"""The S3 of the local bucket: carries out requests with moto, and returns what each request changed.
 
-moto is not safe for threads, and its conditional writes look first and write after. So one caller at a time
-asks it; whatever is the object afterwards is the truth that the hub announces, however the request was
-worded: a refused write changes nothing and is never announced, a repeated multipart completion is announced
-once.
+moto is not safe for threads, and its conditional writes check first and write later. So one caller at a time uses it.
+The changes are read from the object after the request, not from the request: a refused write changes nothing and is
+never announced, a repeated multipart completion is announced once.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class LocalStore:
             self._backend.create_bucket(bucket, _REGION)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete all buckets and objects."""
         for previous in self._previous.values():
             if previous is not None:
                 previous.dispose()
@@ -87,11 +86,11 @@ class LocalStore:
         return len(keys), sum(key.size for key in keys)
 
     def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[BucketResponse, list[Change]]:
-        """Carry out a request: the answer, and what it changed in the order of its doing.
+        """Carry out a request: the response, and the changes in their order.
 
-        With ``keep_previous``, what it overwrites stays readable through ``stale_answer``.
+        With ``keep_previous``, the content that it overwrites stays readable through ``stale_answer``.
         """
-        name, keys = _meant(call)
+        name, keys = _intended(call)
         before = {key: self._before(call.bucket, key) for key in keys}
         if keep_previous:
             self._keep(call.bucket, before)
@@ -101,7 +100,7 @@ class LocalStore:
         return answer, [change for key in keys if (change := self._change(name, call.bucket, key, before[key]))]
 
     def stale_answer(self, call: Call) -> BucketResponse:
-        """Carry out a read as a replica would that has not heard of the last overwrite that was kept."""
+        """Carry out a read as a replica that lags behind: it returns the content that was kept."""
         with self._rewound(call.bucket, call.key):
             return self._ask(call)
 
@@ -109,7 +108,7 @@ class LocalStore:
         query = call.header("x-tigris-query") if call.is_listing else None
         if query is None or not self.holds(call.bucket):
             return self._answered(call)
-        with self._only_since(call.bucket, _since(query)):
+        with self._written_since(call.bucket, _since(query)):
             return self._answered(call)
 
     def _answered(self, call: Call) -> BucketResponse:
@@ -144,18 +143,18 @@ class LocalStore:
         return Change(name, bucket, key, after.size, after.etag.strip('"'), after.last_modified.replace(tzinfo=UTC))
 
     def _remove_source(self, call: Call) -> None:
-        # moto copies; a rename leaves nothing behind.
+        # moto only copies.
         bucket, source = _copy_source(call)
         self._backend.delete_object(bucket, source)
 
     def _keep(self, bucket: str, before: Mapping[str, _Before]) -> None:
-        for key, was in before.items():
+        for key, earlier in before.items():
             if (bucket, key) not in self._previous and len(self._previous) < _MAX_PREVIOUS:
-                self._previous[bucket, key] = copy.copy(was.content)
+                self._previous[bucket, key] = copy.copy(earlier.content)
 
     @contextmanager
-    def _only_since(self, bucket: str, since: datetime) -> Iterator[None]:
-        """Hide what was written until a time."""
+    def _written_since(self, bucket: str, since: datetime) -> Iterator[None]:
+        """Hide the objects written until a time, for the ``with`` block."""
         keys = self._backend.buckets[bucket].keys
         hidden = {name: [*versions] for name, versions in dict.items(keys) if not _is_later(versions[-1], since)}
         for name in hidden:
@@ -184,10 +183,10 @@ class LocalStore:
 
 
 def _since(query: str) -> datetime:
-    """The moment in ``WHERE `Last-Modified` > "…"``, the one query that is understood here."""
-    asked = _QUERY.match(query)
+    """The moment in ``WHERE `Last-Modified` > "…"``, the one query that the local bucket understands."""
+    match = _QUERY.match(query)
     try:
-        moment = datetime.fromisoformat(asked[1]) if asked else None
+        moment = datetime.fromisoformat(match[1]) if match else None
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
@@ -199,10 +198,10 @@ def _is_later(content: object, since: datetime) -> bool:
     return isinstance(content, FakeKey) and content.last_modified.replace(tzinfo=UTC) > since
 
 
-def _meant(call: Call) -> tuple[EventName | None, list[str]]:
-    """What a request would do if it succeeded, and to which keys."""
+def _intended(call: Call) -> tuple[EventName | None, list[str]]:
+    """The change that a successful request makes, and its keys. None: it changes no content."""
     if call.key:
-        name = _meant_for_object(call)
+        name = _intended_for_object(call)
         return name, [call.key] if name else []
     if not call.bucket or call.method != "POST":
         return None, []
@@ -211,7 +210,7 @@ def _meant(call: Call) -> tuple[EventName | None, list[str]]:
     return EventName.POST, _form_keys(call)
 
 
-def _meant_for_object(call: Call) -> EventName | None:
+def _intended_for_object(call: Call) -> EventName | None:
     match call.method:
         case "PUT":
             return _copy_or_rename(call) if call.header("x-amz-copy-source") else EventName.PUT
@@ -239,7 +238,7 @@ def _copy_source(call: Call) -> tuple[str, str]:
 
 def _deleted_keys(call: Call) -> list[str]:
     try:
-        # Read with what moto reads it with, so that both mean the same keys.
+        # Parsed as moto parses it, so that both find the same keys.
         named = xmltodict.parse(call.body.read(), strip_whitespace=False)["Delete"].get("Object", [])
         keys = [str(item["Key"]) for item in (named if isinstance(named, list) else [named])]
     except Exception:  # the parser has no error of its own for a document that lacks an element
@@ -261,7 +260,7 @@ def _form_keys(call: Call) -> list[str]:
 
 
 def _environ(call: Call) -> dict[str, Any]:
-    """The request as moto reads it. The path is written anew: moto cannot read another key out of it."""
+    """The request as a WSGI environment for moto. The path is encoded again, so that moto cannot find another key."""
     path = "/" + quote(call.bucket, safe="") + ("/" + quote(call.key, safe="/~") if call.key else "")
     uri = f"{path}?{call.query_string}" if call.query_string else path
     environ: dict[str, Any] = {

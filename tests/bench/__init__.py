@@ -1,1 +1,1 @@
-"""How fast, each figure beside a ceiling that is measured in the same run: machines differ, ratios less so."""
+"""Benchmarks. Each figure is divided by a ceiling measured in the same run: ratios vary less between machines."""

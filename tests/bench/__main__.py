@@ -1,4 +1,4 @@
-"""``make bench``: prints a table and writes ``bench.json``."""
+"""``make bench``: runs the benchmarks, prints a table and writes ``bench.json``."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the parts named on the command line."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; default: all")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the figures")
-    asked = parser.parse_args()
-    if unknown := set(asked.parts) - set(_PARTS):
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(_PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}")
     rows: list[BenchFigure] = []
-    for name in asked.parts or _PARTS:
+    for name in options.parts or _PARTS:
         print(f"Measuring {name} …", flush=True)
         with (
             tempfile.TemporaryDirectory(prefix="yurt-bench-") as folder,
@@ -38,8 +38,8 @@ def main() -> None:
         ):
             rows += runner.run(_part(name, Path(folder)))
     show(rows)
-    write(rows, asked.json)
-    print(f"Figures: {asked.json}")
+    write(rows, options.json)
+    print(f"Figures: {options.json}")
     raise SystemExit(any(row.met is False for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""The same rows through bare asyncpg: what the database gives on this machine, with nothing of Yurt around it."""
+"""Ceilings of the ledger's figures: the same rows written and leased through bare asyncpg."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SETTLE = """
 
 
 async def upserts(dsn: str, pipeline: int, rows: int, first: int, seconds: float) -> Measured:
-    """Committed upserts in batches of ``rows``, over one connection."""
+    """Measure committed upserts in batches of ``rows`` over one connection."""
     connection = await asyncpg.connect(dsn)
     numbers = chunks(first, rows)
 
@@ -48,7 +48,7 @@ async def upserts(dsn: str, pipeline: int, rows: int, first: int, seconds: float
 
 
 async def coalesced_inserts(dsn: str, pipeline: int, tasks: int, first: int, seconds: float) -> Measured:
-    """Single rows of ``tasks`` writers, coalesced into one committed statement a flush."""
+    """Measure single rows of ``tasks`` writers, coalesced into one committed statement a flush."""
     connection = await asyncpg.connect(dsn)
     numbers = chunks(first, 1)
     waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -79,7 +79,7 @@ async def coalesced_inserts(dsn: str, pipeline: int, tasks: int, first: int, sec
 
 
 async def claims(dsn: str, pipeline: int, tasks: int, batch: int, seconds: float) -> Measured:
-    """SKIP LOCKED claims and their settlements, each committed, over ``tasks`` connections."""
+    """Measure SKIP LOCKED claims and their settlements, each committed, over ``tasks`` connections."""
     pool = await asyncpg.create_pool(dsn, min_size=tasks, max_size=tasks)
 
     async def call() -> int:

@@ -1,9 +1,8 @@
-"""From upload to result through everything: local bucket, notification, receiver, lease, worker, publishing."""
+"""Measures the latency from upload to result: local bucket, notification, receiver, lease, worker, publishing."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import pyvips
 
 from infra.stack import Stack, running
 from tests.bench.report import BenchFigure
+from tests.polling import wait_until
 from webhook.app import validate_options
-from webhook.config import load
+from webhook.config_file import load
 from workers.manifest import Manifest
 
 _PHOTOS = 150
@@ -36,7 +36,7 @@ idle_seconds = 600
 
 
 async def measure(folder: Path) -> list[BenchFigure]:
-    """Start cold, then stay warm."""
+    """Measure the first upload, which has to mint a worker, and those that find one."""
     return await asyncio.to_thread(_measure, folder)
 
 
@@ -46,9 +46,9 @@ def _measure(folder: Path) -> list[BenchFigure]:
     photo = _photo()
     with running(load(path, validate_options), path, folder / "state") as stack:
         s3 = stack.s3()
-        cold = _travel(s3, photo, 0)
+        cold = _upload(s3, photo, 0)
         ready = asyncio.run(_ready_seconds(stack, folder))
-        warm = [_travel(s3, photo, number) for number in range(1, _PHOTOS + 1)]
+        warm = [_upload(s3, photo, number) for number in range(1, _PHOTOS + 1)]
     beside = sorted(1000 * (total - handle) for total, handle in warm)
     whole = sorted(1000 * total for total, _ in warm)
     return [
@@ -73,10 +73,10 @@ def _measure(folder: Path) -> list[BenchFigure]:
     ]
 
 
-def _travel(s3: Any, photo: bytes, number: int) -> tuple[float, float]:
-    """Seconds from the upload's answer until the manifest was written, and of these in the handler.
+def _upload(s3: Any, photo: bytes, number: int) -> tuple[float, float]:
+    """Seconds from the upload's response until the manifest was written, and of these in the handler.
 
-    Both moments are taken on this machine's clock: the manifest says when it was written, after all other outputs.
+    Both times come from this machine's clock. The manifest holds its own time and is written after all other outputs.
     """
     key = f"uploads/photo-{number:04d}.jpg"
     s3.put_object(Bucket="photos-in", Key=key, Body=photo)
@@ -86,17 +86,21 @@ def _travel(s3: Any, photo: bytes, number: int) -> tuple[float, float]:
 
 
 def _manifest(s3: Any, key: str) -> Manifest:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
+    def published() -> Manifest | None:
         try:
             return Manifest.decode(s3.get_object(Bucket="photos-out", Key=key)["Body"].read())
         except s3.exceptions.NoSuchKey:
-            time.sleep(_POLL_SECONDS)
-    raise TimeoutError(f"no {key} after {_WAIT_SECONDS:g} s")
+            return None
+
+    manifest = wait_until(
+        published, seconds=_WAIT_SECONDS, failure=f"no {key}", pause_seconds=_POLL_SECONDS, error=TimeoutError
+    )
+    assert manifest
+    return manifest
 
 
 async def _ready_seconds(stack: Stack, folder: Path) -> float:
-    """From the intent to mint the first worker until it called home, as the ledger has it."""
+    """Seconds from the intent to mint the first worker until it was ready, from the ledger."""
     [sockets] = [line for line in _postmaster(folder) if line.startswith("/")]
     connection = await asyncpg.connect(host=sockets, user="postgres", database="postgres")
     seconds: float = await connection.fetchval(
@@ -114,7 +118,7 @@ def _postmaster(folder: Path) -> list[str]:
 
 
 def _photo() -> bytes:
-    """A small photo: what is measured is the way, not the handler."""
+    """A small photo, so that the handler takes little of the time."""
     noise = pyvips.Image.perlin(800, 600, cell_size=64, seed=1) * 60 + 128
     encoded: bytes = noise.bandjoin([noise, noise]).cast("uchar").copy(interpretation="srgb").jpegsave_buffer(Q=85)
     return encoded

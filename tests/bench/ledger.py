@@ -1,4 +1,4 @@
-"""Durable ingest and lease→complete over HTTP, beside bare statements, with few and with a million rows."""
+"""Measures durable ingest and lease→complete over HTTP beside bare statements, with few and with a million rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _BATCHES = (1, 16)
 _WAITING = 20_000
 _FEW, _MANY = 10_000, 1_000_000
 _FAR = 500_000_000
-"""Numbers of objects that no other step uses."""
+"""Distance between the object numbers of different steps."""
 
 
 async def measure(folder: Path) -> list[BenchFigure]:
-    """All of it."""
+    """Measure all figures of this part."""
     rows: list[BenchFigure] = []
     with serving(folder) as plane:
         pipeline = await pipeline_number(plane.dsn)
@@ -107,7 +107,7 @@ async def _leasings(plane: BenchPlane, pipeline: int) -> list[BenchFigure]:
 
 
 async def _lease(plane: BenchPlane, connections: int, batch: int) -> Measured:
-    """Each connection settles what it has and leases more, in one round trip, until nothing is left."""
+    """Each connection settles its leases and takes new ones in one round trip, until none are left."""
 
     async def prepare(_: int) -> Callable[[], Awaitable[int]]:
         connection = await LoadConnection.open(plane.url, plane.worker())
@@ -115,9 +115,9 @@ async def _lease(plane: BenchPlane, connections: int, batch: int) -> Measured:
 
         async def call() -> int:
             body = json.dumps({"max": batch, "settle": settle}).encode()
-            answer = msgspec.json.decode(await connection.post("/v1/leases", body))
+            response = msgspec.json.decode(await connection.post("/v1/leases", body))
             done = len(settle)
-            settle[:] = [_done(lease) for lease in answer["leases"]]
+            settle[:] = [_done(lease) for lease in response["leases"]]
             return done or len(settle)
 
         return call
@@ -135,13 +135,13 @@ def _done(lease: dict[str, int]) -> dict[str, object]:
 
 
 async def _scale(plane: BenchPlane, pipeline: int) -> list[BenchFigure]:
-    """The same at 10,000 and at 1,000,000 waiting rows, and what the server's memory is then."""
+    """Measure the same, and the server's memory, with 10,000 and with 1,000,000 waiting rows."""
     rates: dict[str, list[float]] = {"ingest": [], "lease": []}
     memory: list[int] = []
     for waiting in (_FEW, _MANY):
         await empty(plane.dsn)
         await fill(plane.dsn, pipeline, waiting, _FAR)
-        # The numbers continue behind those that wait, as new uploads do.
+        # As with new uploads, the keys follow those of the waiting rows.
         rates["ingest"].append((await _ingest(plane, 100, 32, _FAR + waiting, _SECONDS)).rate)
         rates["lease"].append((await _lease(plane, 16, 16)).rate)
         memory.append(plane.resident_bytes())

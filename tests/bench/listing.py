@@ -1,4 +1,4 @@
-"""A bucket that does nothing but list very many objects: what is measured beside it is the control plane, not moto.
+"""A bucket that only lists a given number of objects, fast enough to measure the control plane and not the bucket.
 
 ``python -m tests.bench.listing NUMBER`` prints its endpoint and serves until its standard input ends.
 """
@@ -24,12 +24,12 @@ _WRITTEN = "2026-05-15T10:30:00.000Z"
 
 
 def key(number: int) -> str:
-    """Of one object. In the order of the numbers."""
+    """Key of an object. Keys sort like their numbers."""
     return f"{PREFIX}{number:09}.jpg"
 
 
 def page(objects: int, first: int, most: int) -> bytes:
-    """One page as S3 has it."""
+    """One page of ListObjectsV2 as XML."""
     numbers = range(first, min(first + most, objects))
     more = "true" if numbers.stop < objects else "false"
     contents = "".join(
@@ -45,7 +45,7 @@ def page(objects: int, first: int, most: int) -> bytes:
 
 
 def etag(number: int) -> str:
-    """Of one object."""
+    """ETag of an object."""
     return hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -53,10 +53,10 @@ def application(objects: int) -> Callable[..., Awaitable[None]]:
     """The bucket as an ASGI application. Other buckets are empty."""
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        said = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
-        after = said.get("start-after", "").removeprefix(PREFIX).removesuffix(".jpg")
+        query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
+        after = query.get("start-after", "").removeprefix(PREFIX).removesuffix(".jpg")
         there = objects if scope["path"].strip("/") == BUCKET else 0
-        body = page(there, int(after) + 1 if after else 0, int(said.get("max-keys", 1000)))
+        body = page(there, int(after) + 1 if after else 0, int(query.get("max-keys", 1000)))
         headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -65,7 +65,7 @@ def application(objects: int) -> Callable[..., Awaitable[None]]:
 
 
 def main() -> None:
-    """Serve until the parent is gone."""
+    """Serve until the parent process ends."""
     parent_death.watch()
     listener = socket.create_server(("127.0.0.1", 0))
     print(json.dumps({"endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)

@@ -1,4 +1,4 @@
-"""A load generator: HTTP/1.1 over kept-alive connections with as little of its own cost as Python allows."""
+"""Load generator: HTTP/1.1 over kept-alive connections, with little overhead of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class LoadConnection:
-    """One kept-alive connection. One request at a time."""
+    """A kept-alive connection for one request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, token: str) -> None:
         self._reader = reader
@@ -28,23 +28,23 @@ class LoadConnection:
         return cls(reader, writer, parts.netloc, token)
 
     async def post(self, path: str, body: bytes) -> bytes:
-        """The answer's body. Raises RuntimeError where it is not 2xx."""
+        """POST a body. Returns the response's body. Raises RuntimeError where the status is not 2xx."""
         self._writer.write(f"POST {path} HTTP/1.1{self._head}{len(body)}\r\n\r\n".encode() + body)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        answer = await self._reader.readexactly(length)
+        content = await self._reader.readexactly(length)
         if not head.startswith(b"HTTP/1.1 2"):
-            raise RuntimeError(f"{head[:60]!r} {answer[:500]!r}")
-        return answer
+            raise RuntimeError(f"{head[:60]!r} {content[:500]!r}")
+        return content
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._writer.close()
 
 
 @dataclass(slots=True)
 class Measured:
-    """What a run came to."""
+    """Result of a load run."""
 
     units: int = 0
     seconds: float = 0
@@ -57,15 +57,15 @@ class Measured:
         return self.units / self.seconds
 
     def percentile_ms(self, share: float) -> float:
-        """Milliseconds."""
+        """Latency in milliseconds that a share of the requests does not exceed."""
         ordered = sorted(self.latencies)
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 async def run(tasks: int, work: Callable[[int], Awaitable[Callable[[], Awaitable[int]]]], seconds: float) -> Measured:
-    """Run ``tasks`` loops for so long. ``work(n)`` prepares loop n and gives the call that does units of work.
+    """Run ``tasks`` loops for some seconds. ``work(n)`` prepares loop n and returns its call, which returns units.
 
-    A call that did 0 units ends its loop.
+    A call that returns 0 ends its loop.
     """
     measured = Measured()
     calls = [await work(number) for number in range(tasks)]

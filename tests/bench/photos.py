@@ -1,6 +1,6 @@
-"""Photos a CPU-second, beside bare libvips doing the same decode, resizes and encodes.
+"""Measures photos per CPU-second of the photo handler beside bare libvips with the same decode, resizes and encodes.
 
-In a process of its own, with one thread of libvips: what one slot of a worker has.
+Runs in a process of its own with one thread of libvips, as in one slot of a worker.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SECONDS = 6.0
 
 
 async def measure(folder: Path) -> list[BenchFigure]:
-    """The handler in turn with the bare calls, so that both see the same machine."""
+    """Measure the handler and the bare calls in turn, so that both run at the same speed of the machine."""
     done = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -92,7 +92,7 @@ def _handle(photo: Path) -> None:
 
 
 def _photo(path: Path) -> None:
-    """Like a photo to a codec: smooth areas, edges and some noise."""
+    """Write a test photo with smooth areas, edges and some noise, which costs a codec as much as a real one."""
     import pyvips
 
     ramp = pyvips.Image.xyz(_WIDTH, _HEIGHT)

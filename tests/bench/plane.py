@@ -1,4 +1,4 @@
-"""A control plane to measure: the real server in a process of its own, over a fresh PostgreSQL, with no machines."""
+"""Control plane under measurement: the real server in a process of its own, with a new PostgreSQL and no machines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BenchPlane:
     pid: int
 
     def worker(self) -> str:
-        """The token of a worker that has just called home."""
+        """Register a worker. Returns its token."""
         headers = {"authorization": f"Bearer {SECRET}"}
         invited = httpx.post(f"{self.url}/v1/invitations", headers=headers, json={"pool": "local"}).json()
         hello = {"instance": invited["label"]}
@@ -49,7 +49,7 @@ class BenchPlane:
         return token
 
     def resident_bytes(self) -> int:
-        """Memory of the server's process: private and shared pages that it has touched."""
+        """Resident memory of the server's process (VmRSS)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
@@ -100,14 +100,14 @@ def serving(folder: Path, store: str = "") -> Iterator[BenchPlane]:
 
 
 async def empty(dsn: str) -> None:
-    """Forget all objects."""
+    """Delete all objects and counters."""
     connection = await asyncpg.connect(dsn)
     await connection.execute("truncate objects, tally")
     await connection.close()
 
 
 async def fill(dsn: str, pipeline: int, rows: int, first: int) -> None:
-    """Put waiting objects straight into the table, and let the planner know."""
+    """Insert waiting objects, and update the planner's statistics."""
     connection = await asyncpg.connect(dsn)
     await connection.execute(
         """
@@ -127,7 +127,7 @@ async def fill(dsn: str, pipeline: int, rows: int, first: int) -> None:
 
 
 async def pipeline_number(dsn: str) -> int:
-    """The ledger's number of the one pipeline."""
+    """The ledger's number of the pipeline."""
     connection = await asyncpg.connect(dsn)
     number: int = await connection.fetchval("select id from pipelines")
     await connection.close()

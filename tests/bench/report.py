@@ -1,4 +1,4 @@
-"""What is printed and written."""
+"""Figures of a benchmark, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class BenchFigure:
-    """One figure, and what is asked of it."""
+    """One figure and its targets."""
 
     what: str
     value: float
     unit: str
     ratio: float | None = None
-    """To its ceiling, measured in the same run."""
+    """Ratio to its ceiling, measured in the same run."""
     at_least: float | None = None
-    """Of the ratio; of the value where there is no ratio."""
+    """Target for the ratio; for the value where there is no ratio."""
     p50_ms: float | None = None
     p99_ms: float | None = None
     at_most: float | None = None
-    """Of the ratio; of the value where there is no ratio."""
+    """Target for the ratio; for the value where there is no ratio."""
     p50_at_most_ms: float | None = None
     p99_at_most_ms: float | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether all that is asked is reached; None where nothing is."""
+        """Whether all targets are met; None without targets."""
         measured = self.value if self.ratio is None else self.ratio
         verdicts = [
             self.at_least is None or measured >= self.at_least,
@@ -41,12 +41,12 @@ class BenchFigure:
             self.p50_at_most_ms is None or (self.p50_ms or 0) <= self.p50_at_most_ms,
             self.p99_at_most_ms is None or (self.p99_ms or 0) <= self.p99_at_most_ms,
         ]
-        asked = (self.at_least, self.at_most, self.p50_at_most_ms, self.p99_at_most_ms)
-        return all(verdicts) if any(limit is not None for limit in asked) else None
+        targets = (self.at_least, self.at_most, self.p50_at_most_ms, self.p99_at_most_ms)
+        return all(verdicts) if any(limit is not None for limit in targets) else None
 
     @property
-    def wanted(self) -> str:
-        """What is asked, in words."""
+    def target(self) -> str:
+        """The targets as text."""
         parts = [
             f"≥ {self.at_least:g}" if self.at_least is not None else "",
             f"≤ {self.at_most:g}" if self.at_most is not None else "",
@@ -70,7 +70,7 @@ def show(rows: Sequence[BenchFigure]) -> None:
             _number(row.ratio, 2),
             _number(row.p50_ms, 1),
             _number(row.p99_ms, 1),
-            row.wanted,
+            row.target,
             {True: "✓", False: "✗", None: ""}[row.met],
         )
     Console(width=None if Console().is_terminal else 140).print(table)

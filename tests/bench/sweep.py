@@ -1,4 +1,4 @@
-"""A full sweep of objects that are all known: over HTTP from order to end, beside a bare listing of the same bucket."""
+"""Measures a full sweep of known objects, ordered over HTTP, beside a bare listing of the same bucket."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ import httpx
 from tests.bench.listing import PREFIX
 from tests.bench.plane import SECRET, BenchPlane, pipeline_number, serving
 from tests.bench.report import BenchFigure
+from tests.polling import wait_until
 from webhook.storage import ObjectStore
 from webhook.storage.presign import SigningKeys
 from workers import parent_death
 
 _OBJECTS = 100_000
+_LONGEST_SECONDS = 3600.0
 _HEADERS = {"authorization": f"Bearer {SECRET}"}
 
 
 async def measure(folder: Path) -> list[BenchFigure]:
-    """All of it."""
+    """Measure all figures of this part."""
     with listing(_OBJECTS) as endpoint, serving(folder, store=endpoint) as plane:
-        await known(plane, _OBJECTS)
+        await insert_known(plane, _OBJECTS)
         bare = await bare_listing(endpoint)
-        swept(plane)  # warm
+        run_sweep(plane)  # warm
         before = plane.resident_bytes()
-        seconds, sweep = swept(plane)
+        seconds, sweep = run_sweep(plane)
         after = plane.resident_bytes()
-        work = await to_do(plane.dsn)
+        work = await objects_with_work(plane.dsn)
     assert sweep["state"] == "done", sweep
     assert sweep["known"] == sweep["listed"] == _OBJECTS, sweep
     what = f"full sweep of {_OBJECTS:,} known objects"
@@ -48,7 +50,7 @@ async def measure(folder: Path) -> list[BenchFigure]:
 
 @contextlib.contextmanager
 def listing(objects: int) -> Iterator[str]:
-    """A bucket of very many objects, in a process of its own. Its endpoint."""
+    """Serve a bucket of many objects in a process of its own. Yields its endpoint."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.listing", str(objects)],
         stdin=subprocess.PIPE,
@@ -60,8 +62,8 @@ def listing(objects: int) -> Iterator[str]:
         process.terminate()
 
 
-async def known(plane: BenchPlane, objects: int) -> None:
-    """Have the ledger know all of them."""
+async def insert_known(plane: BenchPlane, objects: int) -> None:
+    """Insert all objects as done."""
     connection = await asyncpg.connect(plane.dsn)
     await connection.execute(
         """
@@ -82,7 +84,7 @@ async def known(plane: BenchPlane, objects: int) -> None:
 
 
 async def bare_listing(endpoint: str) -> float:
-    """Seconds that the same client takes to do nothing but list."""
+    """Seconds that the same client takes for the listing alone."""
     store = ObjectStore(endpoint, "auto", SigningKeys("bench", "bench"))
     started, after, more = time.perf_counter(), "", True
     while more:
@@ -93,19 +95,23 @@ async def bare_listing(endpoint: str) -> float:
     return seconds
 
 
-def swept(plane: BenchPlane) -> tuple[float, dict[str, object]]:
-    """Seconds from the order to the end, as fast as it goes; and the sweep."""
+def run_sweep(plane: BenchPlane) -> tuple[float, dict[str, object]]:
+    """Run a sweep without a limit of pages a second. Returns its seconds and the sweep."""
     started = time.perf_counter()
-    asked = {"kind": "full", "pages_per_second": 0}
-    [sweep] = httpx.post(f"{plane.url}/v1/sweeps", json=asked, headers=_HEADERS).json()["sweeps"]
-    while sweep["state"] in ("wanted", "running"):
-        time.sleep(0.25)
-        sweep = httpx.get(f"{plane.url}/v1/sweeps/{sweep['id']}", headers=_HEADERS).json()
-    return time.perf_counter() - started, sweep
+    order = {"kind": "full", "pages_per_second": 0}
+    [sweep] = httpx.post(f"{plane.url}/v1/sweeps", json=order, headers=_HEADERS).json()["sweeps"]
+
+    def ended() -> dict[str, object] | None:
+        now: dict[str, object] = httpx.get(f"{plane.url}/v1/sweeps/{sweep['id']}", headers=_HEADERS).json()
+        return None if now["state"] in ("wanted", "running") else now
+
+    ended_sweep = wait_until(ended, seconds=_LONGEST_SECONDS, pause_seconds=0.25)
+    assert ended_sweep
+    return time.perf_counter() - started, ended_sweep
 
 
-async def to_do(dsn: str) -> int:
-    """Objects with work to do."""
+async def objects_with_work(dsn: str) -> int:
+    """Number of objects with work to do."""
     connection = await asyncpg.connect(dsn)
     number: int = await connection.fetchval("select count(*) from objects where state <> 'done'")
     await connection.close()

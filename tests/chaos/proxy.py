@@ -150,5 +150,6 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     """Close with RST instead of FIN."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.family != socket.AF_UNIX and sock.fileno() >= 0:
+        # SO_LINGER with zero seconds turns close() into a reset.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

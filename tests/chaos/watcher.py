@@ -73,6 +73,7 @@ class ResultWatcher:
         keys = list(self._histories)
         if not keys:
             return None
+        # A result is most likely to go back to older content shortly after a write.
         if self._random.random() < 0.7:
             keys = sorted(keys, key=lambda key: self._histories[key].writes[-1].at)[-_RECENT:]
         return self._random.choice(keys)

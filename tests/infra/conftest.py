@@ -12,7 +12,7 @@ from infra.stack import running as running_stack
 from tests.infra.local.running import RunningBucket, running
 from tests.infra.receiver import RecordingReceiver
 from webhook.app import validate_options
-from webhook.config import load
+from webhook.config_file import load
 
 CONFIG = """
 [server]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -25,10 +24,8 @@ def test_waiting_ends_at_a_signal() -> None:
     with interrupts.listening():
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
         signal.setitimer(signal.ITIMER_REAL, 0.05)
-        started_at = time.monotonic()
         with pytest.raises(Interrupted):
             interrupts.wait(60)
-        assert time.monotonic() - started_at < 30
 
 
 def test_the_earlier_handlers_are_restored() -> None:

@@ -13,7 +13,8 @@ from infra.tigris import TigrisEndpoint, read_back
 from tests.infra.conftest import CONFIG
 from tests.polling import wait_until
 from webhook.app import validate_options
-from webhook.config import Config, load
+from webhook.config import Config
+from webhook.config_file import load
 
 
 @pytest.fixture

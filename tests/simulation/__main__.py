@@ -1,11 +1,11 @@
-"""``python -m tests.simulation``: replay one history, or play through many.
+"""``python -m tests.simulation``: replay one history, or run many.
 
     python -m tests.simulation --seed 90 --without publish-started
     python -m tests.simulation --seeds 20000 --jobs 2
     python -m tests.simulation --seeds 20000 --postgres 200
     python -m tests.simulation --mutants
 
-The exit code is 0 where no promise was broken; with ``--without`` where one was.
+The exit code is 0 if no invariant was violated; with ``--without`` it is 0 if one was.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 50
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code."""
+    """Run the command. Returns its exit code."""
     options = _parser().parse_args(arguments)
     if options.mutants:
         return _search(options.seeds or 500)
@@ -47,17 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seed", type=int, help="one history: its violation with the smallest trace, or its counts")
     parser.add_argument("--whole", action="store_true", help="with --seed: the whole trace, nothing left out")
-    parser.add_argument("--without", choices=sorted(MUTANTS), help="with --seed: take one guard out")
-    parser.add_argument("--seeds", type=int, help="that many histories")
-    parser.add_argument("--first", type=int, default=0, help="the first seed of many")
+    parser.add_argument("--without", choices=sorted(MUTANTS), help="with --seed: run this mutant")
+    parser.add_argument("--seeds", type=int, help="number of histories")
+    parser.add_argument("--first", type=int, default=0, help="the first of --seeds")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--postgres", type=int, help="only so many of them, with PostgreSQL beside the model")
-    parser.add_argument("--mutants", action="store_true", help="take each guard out and search for a violation")
+    parser.add_argument("--postgres", type=int, help="number of --seeds to run with PostgreSQL beside the model")
+    parser.add_argument("--mutants", action="store_true", help="search a violation by each mutant")
     return parser
 
 
 def command(seed: int, without: str | None = None) -> str:
-    """What replays a history."""
+    """The command line that replays a history."""
     return f"python -m tests.simulation --seed {seed}" + (f" --without {without}" if without else "")
 
 
@@ -101,7 +101,7 @@ def _soak(seeds: range, jobs: int) -> int:
 
 
 def _compare_with_postgres(seeds: Sequence[int]) -> int:
-    """Histories in which every statement runs on PostgreSQL, too."""
+    """Run histories with every statement on the model and on PostgreSQL."""
     statements = 0
     with (
         tempfile.TemporaryDirectory(prefix="yurt-simulation-") as folder,

@@ -1,7 +1,7 @@
-"""Two buckets: the apps' one, global and eventually consistent, and the one for results, consistent everywhere.
+"""Two simulated buckets: an eventually consistent one for inputs in several regions, and a consistent one for results.
 
-The store decides between two writes of one key by Last-Modified at full resolution, ties by region; HTTP shows whole
-seconds. A region's replica learns of a write of another region at most ``lag_seconds`` after it.
+Of two writes of one key the store keeps the one with the later Last-Modified at full resolution, ties by region; HTTP
+shows whole seconds. A region's replica gets a write of another region at most ``lag_seconds`` after it.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ class InputWrite:
     at: float
     """Last-Modified, at full resolution."""
     content: str | None
-    """Its bytes, by name; None for a delete. The ETag is the same: equal bytes have equal ETags."""
+    """Name of its bytes, and its ETag; None for a delete. Equal bytes have equal ETags."""
     visible: tuple[float, ...]
-    """When each region's replica has it."""
+    """Time at which each region's replica gets it."""
     name: str
-    """Of the event that announces it."""
+    """Name of the event that announces it."""
 
     @property
     def order(self) -> tuple[float, int]:
-        """The store's own order of a key's writes."""
+        """Sorts the writes of one key as the store orders them."""
         return self.at, self.region
 
 
 class Input:
-    """The apps' bucket."""
+    """The input bucket, which applications write to."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.writes: defaultdict[str, list[InputWrite]] = defaultdict(list)
         self.listeners: list[Callable[[InputWrite], None]] = []
-        """Told when a write was made."""
+        """Called with each write."""
         self._count = 0
 
     def write(self, key: str, region: int, content: str | None, name: str) -> InputWrite:
-        """Put an object, or delete it."""
+        """Put an object, or delete it with content None."""
         world, now = self._world, self._world.now
         lag = world.settings.lag_seconds
         visible = tuple(
@@ -65,22 +65,22 @@ class Input:
         return write
 
     def seen(self, region: int, key: str) -> InputWrite | None:
-        """What a region's replica holds, deletes included; None where it never heard of the key."""
+        """The write that a region's replica has, deletes included; None before its first."""
         now = self._world.now
         known = [write for write in self.writes.get(key, ()) if write.visible[region] <= now]
         return max(known, key=lambda write: write.order, default=None)
 
     def truth(self, key: str) -> InputWrite | None:
-        """The newest write of all, wherever it was made."""
+        """The newest write of a key in any region."""
         return max(self.writes.get(key, ()), key=lambda write: write.order, default=None)
 
     def content(self, key: str) -> str | None:
-        """What the object truly is; None where there is none."""
+        """The newest content of an object; None where it is deleted."""
         newest = self.truth(key)
         return newest.content if newest else None
 
     def listed(self, region: int) -> Iterator[InputWrite]:
-        """What a region's replica lists, in the order of keys."""
+        """Objects that a region's replica lists, in the order of keys."""
         for key in sorted(self.writes, key=str.encode):
             write = self.seen(region, key)
             if write is not None and write.content is not None:
@@ -89,19 +89,19 @@ class Input:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Provenance:
-    """Where a result comes from, which no ETag can say."""
+    """The input write that a result was made from, which no ETag tells."""
 
     key: str
-    """Of the input."""
+    """Key of the input."""
     content: str
     fetched: InputWrite
-    """The write that the fetch saw."""
+    """The write that the worker's fetch returned."""
     fetched_at: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredResult:
-    """One object in the bucket of results."""
+    """One object in the result bucket."""
 
     key: str
     etag: str
@@ -112,21 +112,21 @@ class StoredResult:
 
     @property
     def token(self) -> int:
-        """The fencing token that it was written under."""
+        """Fencing token of the lease that wrote it."""
         return int(self.headers.get("x-amz-meta-yurt-token", 0))
 
 
 @dataclass
 class ResultBucket:
-    """The bucket of results. Conditions are evaluated at the moment of the effect, as one with it."""
+    """The result bucket. A write and its condition are atomic."""
 
     world: World
     objects: dict[str, StoredResult] = field(default_factory=dict)
     replaced: list[tuple[StoredResult | None, StoredResult | None]] = field(default_factory=list)
-    """What was written over or deleted since the invariants looked last."""
+    """Old and new object of each write or delete since the invariants were last checked."""
 
     def put(self, key: str, body: bytes, headers: dict[str, str], made: Provenance | None) -> StoredResult | None:
-        """Write an object; None where the condition does not hold (412)."""
+        """Write an object. Returns None where the condition does not hold (412)."""
         known = self.objects.get(key)
         if not _holds(known, headers):
             return None
@@ -136,7 +136,7 @@ class ResultBucket:
         return stored
 
     def delete(self, key: str, etag: str | None) -> bool:
-        """Delete an object; False where the condition does not hold."""
+        """Delete an object. Returns False where the condition does not hold (412)."""
         known = self.objects.get(key)
         if known is None:
             return True
@@ -148,7 +148,7 @@ class ResultBucket:
 
 
 def _holds(known: StoredResult | None, headers: dict[str, str]) -> bool:
-    """RFC 9110, 13.1."""
+    """Evaluate If-Match and If-None-Match (RFC 9110, section 13.1)."""
     wanted = headers.get("if-match")
     if wanted is not None and (known is None or wanted.strip('"') != known.etag):
         return False
@@ -156,5 +156,5 @@ def _holds(known: StoredResult | None, headers: dict[str, str]) -> bool:
 
 
 def etag_of(body: bytes) -> str:
-    """Of the bytes alone, as S3's."""
+    """ETag, a function of the bytes alone as in S3."""
     return blake2b(body, digest_size=6).hexdigest()

@@ -1,7 +1,7 @@
-"""The ledger's database as the simulation has it: transactions over ``statements``, that can fail before or after.
+"""The simulated database: transactions over ``statements``, which can fail before or after their commit.
 
-The real ``Ledger`` runs on it. A transaction is one step: nothing else happens between its statements, as nothing that
-matters does between those of PostgreSQL, which locks the rows.
+The real ``Ledger`` runs on it. A transaction is one step, so no other process runs between its statements: PostgreSQL
+locks the rows to the same effect.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ T = TypeVar("T")
 
 NAMES = {text: name for name, text in QUERIES.items()}
 _OUTAGE_SECONDS = 3.0
-"""What a connection or a statement takes to be given up."""
+"""Time after which a client gives up a connection or a statement."""
 
 
 class Engine(Protocol):
-    """What runs statements."""
+    """Executes statements: the model alone, or model and PostgreSQL."""
 
     def begin(self) -> None:
-        """A transaction begins."""
+        """Begin a transaction."""
 
     def run(self, name: str, *arguments: Any) -> list[SimulatedRow]:
-        """What one statement answers."""
+        """Execute one statement by its name. Returns its rows."""
         ...
 
     def commit(self) -> None:
-        """It ends."""
+        """Commit the transaction."""
 
     def empty(self) -> None:
-        """Lose everything, but for the sequence of tokens, which starts at the time of day in a new ledger."""
+        """Empty all tables. The sequence of tokens goes on: in a new ledger it starts at the time of day."""
 
 
 class Model:
-    """Statements on dicts, and somebody who looks at each."""
+    """Executes statements on dicts and passes each to an observer."""
 
     def __init__(self, tables: Tables, look: Callable[[str, tuple[Any, ...], list[SimulatedRow]], None]) -> None:
         self.tables = tables
@@ -63,7 +63,7 @@ class Model:
 
 
 class Statements:
-    """The methods of asyncpg's connection that the ledger uses. None of them ever waits."""
+    """The methods of asyncpg's connection that the ledger uses. None of them suspends."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -85,26 +85,26 @@ class Statements:
 
 
 class SimulatedDatabase(Database):
-    """One process's connections."""
+    """Database connections of one process."""
 
     def __init__(self, process: SimulatedProcess, engine: Engine) -> None:
         self._process = process
         self._engine = engine
         self._statements = Statements(engine)
         self.committed: Callable[[], None] = lambda: None
-        """Called with each transaction, as one with its commit."""
+        """Called at each commit, in the same step."""
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """One statement."""
+        """Connection on which each statement is a transaction of its own."""
         yield _Single(self)
 
     async def transact(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """One transaction."""
+        """Run a transaction."""
         return await self._perform(lambda: cast("Coroutine[Any, Any, T]", work(self._statements)))
 
     async def perform(self, method: str, query: str, *arguments: Any) -> Any:
-        """One statement by itself."""
+        """Run one statement as a transaction of its own."""
         return await self._perform(lambda: getattr(self._statements, method)(query, *arguments))
 
     async def _perform(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -124,7 +124,7 @@ class SimulatedDatabase(Database):
 
     def _transaction(self, work: Coroutine[Any, Any, T]) -> T:
         self._engine.begin()
-        value = finished(work)
+        value = run_at_once(work)
         self._engine.commit()
         self.committed()
         return value
@@ -141,11 +141,11 @@ class _Single:
         return call
 
 
-def finished(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits."""
+def run_at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends. Returns its result."""
     try:
         work.send(None)
     except StopIteration as end:
         return cast("T", end.value)
     work.close()
-    raise AssertionError("a transaction waited for something else than its statements")
+    raise AssertionError("a transaction waited for something other than its statements")

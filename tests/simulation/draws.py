@@ -1,7 +1,7 @@
-"""Every decision of a history, drawn from its seed.
+"""Random decisions of a history, each a function of the seed, the name of its stream and its number in the stream.
 
-Each decision belongs to a named stream and has a number in it, and its value depends on nothing but seed, stream and
-number: leaving one decision out does not shift the others, so that a failing history can be made smaller.
+Leaving one decision out therefore does not shift the others, and a failing history can be shrunk. Renaming a stream
+changes every history that draws from it.
 """
 
 from __future__ import annotations
@@ -15,42 +15,44 @@ T = TypeVar("T")
 
 
 class Draws:
-    """Decisions of one history. ``left_out`` names faults that do not happen."""
+    """Random decisions of one history. ``left_out`` names faults that do not happen."""
 
     def __init__(self, seed: int, left_out: Collection[str] = ()) -> None:
         self._key = seed.to_bytes(8, "big")
         self._left_out = frozenset(left_out)
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self.fired: list[str] = []
-        """Faults that happened, each under the name by which it can be left out."""
+        """Names of the faults that happened, by which they can be left out."""
         self.faults_over = False
-        """No fault happens any more."""
+        """Set when no further fault may happen."""
 
     def unit(self, stream: str) -> float:
-        """From [0, 1)."""
+        """A number from [0, 1)."""
         number = self._numbers[stream]
         self._numbers[stream] = number + 1
+        # A keyed hash, not random.Random: the value of one decision must not depend on how many came before it.
         digest = blake2b(b"%b/%d" % (stream.encode(), number), digest_size=8, key=self._key).digest()
         return int.from_bytes(digest, "big") / 2**64
 
     def between(self, stream: str, low: float, high: float) -> float:
-        """Evenly from [low, high)."""
+        """A number from [low, high), uniformly distributed."""
         return low + (high - low) * self.unit(stream)
 
     def below(self, stream: str, limit: int) -> int:
-        """One of 0 … limit − 1."""
+        """An integer from 0 to limit − 1."""
         return int(self.unit(stream) * limit)
 
     def choice(self, stream: str, items: Sequence[T]) -> T:
-        """One of them."""
+        """One of the items."""
         return items[self.below(stream, len(items))]
 
     def chance(self, stream: str, probability: float) -> bool:
-        """Whether it happens: no fault, and so never left out."""
+        """Whether something happens that is no fault, and so is never left out."""
         return self.unit(stream) < probability
 
     def fault(self, stream: str, probability: float) -> bool:
         """Whether a fault happens."""
+        # Returns before it draws: a fault that cannot happen takes no number, so that its stream stays as it is.
         if self.faults_over or probability <= 0:
             return False
         name = f"{stream}#{self._numbers[stream]}"

@@ -1,4 +1,4 @@
-"""One history: a world drawn from a seed, from its first write until it has come to rest."""
+"""Runs one history: a world drawn from a seed, from its first write until no work is left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.simulation.draws import Draws
 from tests.simulation.hub import SimulatedHub
 from tests.simulation.invariants import NO_WORK_TWICE, Invariants
 from tests.simulation.loop import Stuck, VirtualLoop
-from tests.simulation.process import SimulatedProcess
+from tests.simulation.process import OPERATOR, SimulatedProcess
 from tests.simulation.statements import Tables
 from tests.simulation.store_clients import SimulatedBuckets
 from tests.simulation.world import EPOCH, BrokenInvariant, World, WorldSettings, settings_of
@@ -38,26 +38,26 @@ from webhook.ledger.ledger import Ledger
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
 
 _REST_SECONDS = 3_600.0
-"""After the last fault: what is not at rest by then never will be."""
+"""Time after the last fault within which all work has to end."""
 _REDRIVES = 5
 
 
 @dataclass(frozen=True)
 class HistoryResult:
-    """What came of one history."""
+    """Result of one history."""
 
     seed: int
     settings: WorldSettings
     counts: Counter[str]
     violation: BrokenInvariant | None
     fired: tuple[str, ...]
-    """Faults that happened."""
+    """Names of the faults that happened."""
     trace: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True)
 class HistoryChoice:
-    """Which history, and what is left out of it or done to it."""
+    """Which history to run, and with which changes."""
 
     seed: int
     faults: Collection[str] = ()
@@ -66,15 +66,15 @@ class HistoryChoice:
     """Left out."""
     tracing: bool = False
     without: frozenset[str] = frozenset()
-    """Guards of the ledger's statements that are taken out."""
+    """Guards of the ledger's statements that a mutant removes."""
     mirrored: Callable[[Model], Engine] | None = None
-    """Makes an engine that runs every statement on PostgreSQL, too."""
+    """Makes an engine that also runs every statement on PostgreSQL."""
     settle: Callable[[WorldSettings], WorldSettings] = lambda settings: settings
-    """Changes the world."""
+    """Changes the settings of the world."""
 
 
 def run(choice: HistoryChoice) -> HistoryResult:
-    """Live through one history."""
+    """Run one history."""
     with _deterministic(choice.seed) as loop:
         draws = Draws(choice.seed, choice.faults)
         settings = choice.settle(settings_of(draws))
@@ -96,7 +96,7 @@ async def _play(world: World, choice: HistoryChoice) -> None:
     hub = SimulatedHub(world, store)
     invariants = Invariants(world, tables, store, output, hub)
     world.tables, world.invariants = tables, invariants
-    world.observers.append(invariants.look)
+    world.observers.append(invariants.check)
     model = Model(tables, invariants.statement)
     engine = choice.mirrored(model) if choice.mirrored else model
     buckets = SimulatedBuckets(world, store, output)
@@ -104,16 +104,16 @@ async def _play(world: World, choice: HistoryChoice) -> None:
         SimulatedProcess(world, f"plane-{number}", partial(plane.run, buckets=buckets, engine=engine))
     for number in range(1, world.settings.workers + 1):
         SimulatedProcess(world, f"worker-{number}", partial(worker.run, worker_id=number, buckets=buckets))
-    story = world.loop.create_task(_story(world, hub, store, engine))
-    tasks = [story, world.loop.create_task(hub.run())]
-    await asyncio.wait([story, world.ended()], return_when=asyncio.FIRST_COMPLETED)
-    if story.done():
-        story.result()
+    script = world.loop.create_task(_script(world, hub, store, engine))
+    tasks = [script, world.loop.create_task(hub.run())]
+    await asyncio.wait([script, world.ended()], return_when=asyncio.FIRST_COMPLETED)
+    if script.done():
+        script.result()
     del tasks
 
 
-async def _story(world: World, hub: SimulatedHub, store: Input, engine: Engine) -> None:
-    operator = SimulatedProcess(world, "person", _nothing)
+async def _script(world: World, hub: SimulatedHub, store: Input, engine: Engine) -> None:
+    operator = SimulatedProcess(world, OPERATOR, _nothing)
     if world.settings.lossy:
         world.loop.create_task(_sweeps(world, operator, engine))
     await _apps(world, store)
@@ -125,7 +125,7 @@ async def _story(world: World, hub: SimulatedHub, store: Input, engine: Engine) 
     if world.settings.lossy or world.settings.late_effects:
         await asyncio.sleep(world.settings.lag_seconds)
         number = await sweeps.order(world, operator, engine, "full")
-        if await sweeps.finished(world, number) != "done":
+        if await sweeps.wait_for_end(world, number) != "done":
             raise BrokenInvariant("it comes to rest", "a full sweep does not end well")
         await _rest(world, hub, operator, engine)
     world.invariants.at_rest()
@@ -134,15 +134,15 @@ async def _story(world: World, hub: SimulatedHub, store: Input, engine: Engine) 
 
 
 async def _rebuild(world: World, hub: SimulatedHub, operator: SimulatedProcess, engine: Engine) -> None:
-    """The ledger is lost. A backfill takes all results in from their manifests: nothing is worked again."""
+    """Empty the ledger. A backfill has to adopt all results from their manifests; no object is processed again."""
     runs = world.counts["handler runs"]
     world.counts["rebuilds"] += 1
     if world.tracing:
-        world.note("the ledger is lost, and made anew")
+        world.note("the ledger is lost and recreated")
     engine.empty()
     world.invariants.forget()
     number = await sweeps.order(world, operator, engine, "backfill")
-    if await sweeps.finished(world, number) != "done":
+    if await sweeps.wait_for_end(world, number) != "done":
         raise BrokenInvariant("it comes to rest", "a backfill does not end well")
     await _rest(world, hub, operator, engine)
     world.invariants.at_rest()
@@ -153,12 +153,12 @@ async def _rebuild(world: World, hub: SimulatedHub, operator: SimulatedProcess, 
 
 
 async def _sweeps(world: World, operator: SimulatedProcess, engine: Engine) -> None:
-    """Some sweeps go on while everything else does."""
+    """Run some sweeps while applications write."""
     for number in range(world.draws.below("sweeps/number", 4)):
         await asyncio.sleep(world.draws.between(f"sweeps/{number}/wait", 5.0, 40.0))
         kind = world.draws.choice(f"sweeps/{number}/kind", ("full", "full", "backfill"))
         swept = await sweeps.order(world, operator, engine, kind)
-        if await sweeps.finished(world, swept) == "done":
+        if await sweeps.wait_for_end(world, swept) == "done":
             world.counts["sweeps done"] += 1
 
 
@@ -167,7 +167,7 @@ async def _nothing(process: SimulatedProcess) -> None:
 
 
 async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, engine: Engine) -> None:
-    """Until nothing moves any more. What is parked is redriven."""
+    """Wait until no work is left. Parked objects are redriven."""
     until = world.now + _REST_SECONDS
     redrives = 0
     while world.now < until:
@@ -179,7 +179,7 @@ async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, eng
             if redrives > _REDRIVES:
                 raise BrokenInvariant("it comes to rest", "what is parked is parked again at once")
             await _redrive(world, operator, engine)
-        await world.change(5.0)
+        await world.next_step(5.0)
     standing = ", ".join(f"{row.key} is {row.state}" for row in world.tables.objects.values())
     raise BrokenInvariant("it comes to rest", f"an hour after the last fault: {standing}")
 
@@ -192,7 +192,7 @@ async def _redrive(world: World, operator: SimulatedProcess, engine: Engine) -> 
 
 
 async def _apps(world: World, store: Input) -> None:
-    """Apps write, overwrite, delete and rename."""
+    """Applications write, overwrite, delete and rename."""
     settings, draws = world.settings, world.draws
     for number in range(settings.operations):
         stream = f"app/{number}"
@@ -234,12 +234,12 @@ def _write(world: World, store: Input, key: str, region: int, content: str | Non
     world.stepped()
 
 
-# ── nothing from outside ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── determinism ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextlib.contextmanager
 def _deterministic(seed: int) -> Iterator[VirtualLoop]:
-    """A loop of its own; the chance that the code under it draws is of the seed; nothing is logged."""
+    """A virtual loop and clock, a seeded ``random``, and no logging."""
     state, logging = random.getstate(), structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     random.seed(seed)
@@ -268,13 +268,19 @@ def _clock(loop: VirtualLoop) -> Any:
 
 
 def _close(loop: VirtualLoop) -> None:
-    """End what would go on for ever. Nothing of it may run any more."""
+    """Close the loop and its endless tasks without running any of their code but "finally" blocks."""
+    # A "finally" block may begin a task, which needs a current loop and has to be closed as well: its coroutine would
+    # be collected at some later time, with a warning that fails the test that runs then.
+    asyncio.set_event_loop(loop)
+    closed: set[asyncio.Task[Any]] = set()
     with warnings.catch_warnings():
-        # What a "finally" then would wait for is made, and never awaited.
         warnings.simplefilter("ignore")
-        for task in asyncio.all_tasks(loop):
-            # asyncio has no public way to drop a pending task without a message on stderr.
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with contextlib.suppress(BaseException):
-                task.get_coro().close()
+        while tasks := asyncio.all_tasks(loop) - closed:
+            closed |= tasks
+            for task in tasks:
+                # asyncio has no public way to drop a pending task without a message on stderr.
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                with contextlib.suppress(BaseException):
+                    task.get_coro().close()
         loop.close()
+    asyncio.set_event_loop(None)

@@ -1,6 +1,6 @@
-"""The store's notification hub: one region, which learns of a write when its replica does, and tells the receivers.
+"""The simulated notification hub: it reads one region's replica and delivers notifications to the receivers.
 
-It batches, is late, repeats, reorders and, in lossy worlds, gives up. What is not answered 2xx in time is sent again.
+It batches, delays, duplicates and reorders, and drops events in lossy worlds. Without a 2xx in time it sends again.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _LATE_SECONDS = (1.0, 40.0)
 _LINGER_SECONDS = (0.01, 0.5)
 _AGAIN_SECONDS = (0.5, 6.0)
 _TRIES = 3
-"""In lossy worlds, after which an event is marked as sent."""
+"""Deliveries after which a hub of a lossy world drops an event."""
 
 
 @dataclass(eq=False)
 class Announcement:
-    """One announcement."""
+    """One event of the hub."""
 
     number: int
     write: InputWrite
     text: dict[str, object]
     deliveries: int = 0
     recorded: bool = False
-    """Whether a request with it was committed."""
+    """Whether the transaction of a request with it was committed."""
 
     def __str__(self) -> str:
         what = "gone" if self.write.content is None else f"etag {self.write.content}"
@@ -41,7 +41,7 @@ class Announcement:
 
 @dataclass
 class SimulatedHub:
-    """Events on their way."""
+    """Delivers events to the receivers."""
 
     world: World
     input: Input
@@ -55,17 +55,18 @@ class SimulatedHub:
 
     @property
     def quiet(self) -> bool:
-        """Whether everything was delivered."""
+        """Whether no event is left to deliver."""
         return not self.waiting and not self.in_transit
 
     def _on_write(self, write: InputWrite) -> None:
-        """A write was made: the hub's replica gets it some time later."""
+        """Have the hub index a write when its replica gets it."""
         self.in_transit += 1
         self.world.loop.call_later(write.visible[0] - self.world.now, self._index, write)
 
     def _index(self, write: InputWrite) -> None:
         self.in_transit -= 1
         draws = self.world.draws
+        # Region 0 is the hub's: it announces what its replica has, which a newer write may have overtaken.
         newest = self.input.seen(0, write.key)
         overtaken = newest is not None and newest.order > write.order
         # "A region drops a change older than what it has, so an overwrite may never be announced."
@@ -105,12 +106,13 @@ class SimulatedHub:
         self.world.loop.call_later(seconds, arrive)
 
     def _event(self, write: InputWrite) -> dict[str, object]:
-        """As the store has it. The time in it is by a clock that is not to be trusted."""
+        """The event as the store encodes it. Its eventTime comes from a skewed clock."""
         return self._ceph_event(write) if self.world.settings.payload == "ceph" else self._tigris_event(write)
 
     def _ceph_event(self, write: InputWrite) -> dict[str, object]:
-        """The sequencer is the gateway's clock some time after the write: those of racing writes may lie crosswise."""
+        """An event of Ceph. Its sequencer is a clock reading after the write, so racing writes may be out of order."""
         stamped_at = self.world.moment(write.at + self.world.draws.between("hub/gateway", 0.0, 2.0))
+        # Ceph's sequencer: seconds and nanoseconds of its clock, little-endian, in hexadecimal.
         micros = (stamped_at - EPOCH) // timedelta(microseconds=1)
         seconds, rest = divmod(micros, 1_000_000)
         sequencer = struct.pack("<II", int(EPOCH.timestamp()) + seconds, rest * 1000 + write.number).hex().upper()
@@ -131,7 +133,7 @@ class SimulatedHub:
         }
 
     def _refused(self, write: InputWrite) -> None:
-        """Ceph announces writes that it refused, too (412): this one never happened."""
+        """Announce a write that never happened: Ceph also announces those that it refused (412)."""
         if self.world.settings.payload == "ceph" and self.world.draws.fault("hub/refused", 0.1):
             phantom = replace(write, number=write.number + 500, content="X", name="ObjectCreated:Put (refused)")
             event = Announcement(len(self.events), phantom, self._event(phantom))
@@ -149,7 +151,7 @@ class SimulatedHub:
         return {"eventName": write.name, "eventTime": stamp, "bucket": INPUT, "object": object_fields}
 
     async def run(self) -> None:
-        """Deliver, for ever."""
+        """Deliver events until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -191,6 +193,7 @@ class SimulatedHub:
         task = plane.process.spawn(world.invariants.received(plane, batch, body))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                # Shielded: the replica goes on with a request whose sender has given it up.
                 status: int = (await asyncio.shield(task))[0]
         except TimeoutError:
             return 504

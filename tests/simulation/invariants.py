@@ -1,7 +1,7 @@
-"""What Yurt promises, looked at after every step of a history and once it has come to rest.
+"""Invariants of Yurt, checked after every step of a history and once no work is left.
 
-Judged by what nobody in the simulated world can see: the store's true order of writes, and which write each result was
-made from.
+The checks use facts that no part of the simulated world can see: the store's true order of writes, and the write that
+each result was made from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.simulation.plane import PIPELINE, SimulatedPlane
 from tests.simulation.rows import EPOCH, Object, SimulatedRow
 from tests.simulation.statements import Tables
 from tests.simulation.world import BrokenInvariant, World
-from webhook.ledger.ledger import Intake
+from webhook.ledger.ledger import ReceivedEvents
 from workers.protocol import MANIFEST
 
 request_events: ContextVar[list[Announcement] | None] = ContextVar("request_events", default=None)
@@ -38,7 +38,7 @@ SWEPT = "a finished sweep has missed nothing"
 
 
 def names_of(content: str) -> tuple[str, ...]:
-    """What the handler makes of a content."""
+    """Names of the outputs that the handler makes of a content."""
     return ("large.webp", "small.webp") if content != "C" else ("small.webp",)
 
 
@@ -46,12 +46,12 @@ def names_of(content: str) -> tuple[str, ...]:
 class _Flush:
     events: list[Announcement]
     repeated: int
-    """Events of it that had been recorded before, or come twice in it."""
+    """Events in it that were recorded before, or come twice in it."""
 
 
 @dataclass
 class Invariants:
-    """Everything that is watched."""
+    """Observes statements, requests and buckets, and raises BrokenInvariant."""
 
     world: World
     tables: Tables
@@ -59,33 +59,33 @@ class Invariants:
     output: ResultBucket
     hub: SimulatedHub
     live: dict[int, int] = field(default_factory=dict)
-    """Object to the token of its live lease."""
+    """Token of the live lease of each object."""
     last_token: dict[int, int] = field(default_factory=dict)
     partly_removed: set[int] = field(default_factory=set)
-    """Tokens of manifests some of whose outputs were rightly removed."""
+    """Tokens of manifests whose outputs were removed in part, as they should be."""
     late_changed: set[str] = field(default_factory=set)
-    """Inputs whose outputs a request changed that its sender had given up: to be right again at last."""
+    """Inputs with outputs that a given-up request has changed. They have to be right at the end only."""
     requests: dict[int, _Flush] = field(default_factory=dict)
-    """By the identity of an intake."""
+    """Requests by the identity of their intake."""
     _named: dict[int, tuple[int, int]] = field(default_factory=dict)
     _recorded: bool = False
     _dirty: bool = False
     _swept: float | None = None
-    """When the sweep began that has just been finished."""
+    """Start of the sweep that has just finished."""
 
     def forget(self) -> None:
-        """The ledger was emptied."""
+        """Forget all leases: the ledger was emptied."""
         self.live.clear()
         self.last_token.clear()
 
     # ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_sweep_on(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+    def _on_sweep_advance(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         if rows and rows[0]["state"] == "done":
             self._swept = (rows[0]["started_at"] - EPOCH).total_seconds()
 
     def statement(self, name: str, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
-        """A statement was executed."""
+        """Observe a statement and its rows."""
         self._dirty = True
         watch = getattr(self, f"_on_{name}", None)
         if watch is not None:
@@ -133,15 +133,15 @@ class Invariants:
         if rows and self.live.get(arguments[0]) != arguments[1]:
             raise BrokenInvariant(ONE_LEASE, f"a lease that was over was extended: token {arguments[1]}")
 
-    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def parsed(self, intake: Intake) -> None:
-        """A request was parsed."""
+    def parsed(self, intake: ReceivedEvents) -> None:
+        """Observe an intake, made from the request of the running task."""
         if (events := request_events.get()) is not None:
             self.requests[id(intake)] = _Flush(events, 0)
 
     def committed(self, plane: SimulatedPlane) -> None:
-        """A transaction of a replica's receiver or leases was committed."""
+        """Observe a commit of a replica's receiver or lease API."""
         if not self._recorded:
             return
         self._recorded = False
@@ -158,7 +158,7 @@ class Invariants:
     async def received(
         self, plane: SimulatedPlane, batch: list[Announcement], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """A request reaches a replica. Returns its answer."""
+        """Send a request to a replica and check its response. Returns the response."""
         request_events.set(batch)
         came_at = self.world.now
         answer = await plane.notify(body)
@@ -190,10 +190,10 @@ class Invariants:
         repeated = max((flush.repeated for flush in self.requests.values() if flush.events is batch), default=0)
         if receipt["duplicate"] > repeated:
             detail = "; ".join(map(str, batch))
-            world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though never heard before: {detail}"))
+            world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though it was never received before: {detail}"))
 
     def handled(self, key: str, content: str, token: int) -> None:
-        """A handler begins."""
+        """Observe the start of a handler."""
         self.world.counts["handler runs"] += 1
         row = self.tables.objects.get((PIPELINE, key))
         if row is not None and row.done_etag == content and row.token == token and not row.publish_started:
@@ -202,12 +202,12 @@ class Invariants:
 
     # ── after every step ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def look(self) -> None:
-        """After every step."""
+    def check(self) -> None:
+        """Check all invariants that hold after every step."""
         if self._dirty:
             self._dirty = False
             if (balance := self.tables.balance()) != (0, 0):
-                raise BrokenInvariant(ADDS_UP, f"{balance[0]} events and {balance[1]} changes are nowhere")
+                raise BrokenInvariant(ADDS_UP, f"{balance[0]} events and {balance[1]} changes are unaccounted for")
         if self._swept is not None:
             began_at, self._swept = self._swept, None
             self.swept(began_at)
@@ -224,8 +224,8 @@ class Invariants:
             of = f"of {thing.made.content}, token {thing.token}" if thing.made else ""
             self.world.note(f"store: {thing.key} {of} is {'written' if new else 'deleted'}")
         if self.world.given_up and _conditional(old, new):
-            # An ETag names bytes: where they came back nothing fences what the store carries out whenever it likes,
-            # and a full sweep has to find it.
+            # An ETag names bytes. Where the same bytes came back, a condition holds for a request from long ago, too:
+            # only a full sweep can find and repair its effect.
             self.world.counts["late effects"] += 1
             self.late_changed.update(item.made.key for item in (old, new) if item and item.made)
             return
@@ -238,7 +238,7 @@ class Invariants:
             )
 
     def _older(self, new: Provenance, old: Provenance) -> bool:
-        """Whether a result is of older content than the one that it replaces. Equal bytes are equal."""
+        """Whether a result was made from older content than the one it replaces. Equal bytes are equally old."""
         if new.content == old.content:
             return False
         known = [write for write in self.input.writes[new.key] if write.at <= new.fetched_at]
@@ -246,7 +246,7 @@ class Invariants:
         return newest < old.fetched.order
 
     def _deleted(self, old: StoredResult, made: Provenance) -> None:
-        """Outputs of an earlier life of the key may go, and those that the visible result does not have."""
+        """Check a deletion: the input is deleted, or a newer result does not have this output."""
         ends = [write.order for write in self.input.writes[made.key] if write.content is None]
         there = self.input.content(made.key) is not None and made.fetched.order > max(ends, default=(-1.0, 0))
         if there and not self._superseded(old, made):
@@ -257,7 +257,7 @@ class Invariants:
             )
 
     def _superseded(self, old: StoredResult, made: Provenance) -> bool:
-        """Whether a later result is there, which does not have this output."""
+        """Whether a newer result exists that does not have this output."""
         manifest = self.output.objects.get(f"{made.key}/{MANIFEST}")
         name = old.key.rpartition("/")[2]
         return manifest is not None and manifest.token > old.token and name not in _named_in(manifest)
@@ -280,7 +280,7 @@ class Invariants:
     # ── sweeps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def swept(self, began_at: float) -> None:
-        """A sweep says that it is done: all that was there when it began is known."""
+        """Check that a finished sweep knows all objects that existed when it began."""
         for key, writes in self.input.writes.items():
             newest = max(writes, key=lambda write: write.order)
             if newest.content is None or newest.at > began_at - self.world.settings.lag_seconds:
@@ -292,13 +292,13 @@ class Invariants:
     # ── at rest ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def at_rest(self) -> None:
-        """Nothing moves any more: the results are what they should be."""
+        """Check ledger and results once no work is left."""
         for key in self.input.writes:
             content = self.input.content(key)
             row = self.tables.objects.get((PIPELINE, key))
             if row is None:
                 if content is not None:
-                    raise BrokenInvariant(NOTHING_LOST, f"nobody knows of {key}, which is {content}")
+                    raise BrokenInvariant(NOTHING_LOST, f"{key} is {content}, but has no row")
             elif content is None:
                 self._must_be_gone(key, row)
             else:
@@ -331,14 +331,14 @@ class Invariants:
 
 
 def _conditional(old: StoredResult | None, new: StoredResult | None) -> bool:
-    """Whether a change was one under a condition, which held."""
+    """Whether a change was made under a condition."""
     if new is None:
         return True
     return "if-none-match" in new.headers if old is None else "if-match" in new.headers
 
 
 def _knows(row: Object, write: InputWrite) -> bool:
-    """Whether an object is as it should be, or yet to be looked at."""
+    """Whether the row has the result of this write, or has work or an error."""
     return row.state in ("pending", "leased", "parked") or (row.state == "done" and row.done_etag == write.content)
 
 

@@ -1,4 +1,4 @@
-"""An event loop whose time is virtual: when nothing is ready, it is at once the time of the next timer."""
+"""Event loop with virtual time: when no callback is ready, time jumps to the next timer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Stuck(Exception):
-    """Nothing is ready and nothing ever will be."""
+    """No callback is ready and no timer is set: a deadlock."""
 
 
 class _Nothing(selectors.BaseSelector):
-    """Selects nothing, and lets the time pass that a real selector would have waited."""
+    """Selector without files. It advances the virtual time by its timeout instead of waiting."""
 
     def __init__(self, passes: Callable[[float], None]) -> None:
         self._passes = passes
@@ -47,7 +47,7 @@ current: ContextVar[SimulatedProcess | None] = ContextVar("current", default=Non
 
 
 class Threads(Executor):
-    """The executor of one process's store: what runs in its threads is a request that takes its way."""
+    """Stands for a store's thread pool: a call submitted to it is a simulated request."""
 
     def __init__(self, process: SimulatedProcess) -> None:
         self.process = process
@@ -55,11 +55,12 @@ class Threads(Executor):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Runs callbacks in the order in which they became ready. Which become ready when is the world's to draw."""
+    """Runs callbacks in the order in which they became ready; the world's draws decide when that is."""
 
     def __init__(self) -> None:
         self._elapsed = 0.0
         super().__init__(_Nothing(self._pass))
+        # Tasks of killed processes leave exceptions behind that no code retrieves.
         self.set_exception_handler(lambda _loop, _context: None)
 
     def time(self) -> float:
@@ -71,7 +72,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """No threads: small things are done at once, calls of a store's client are steps of their process."""
+        """Run without threads: calls of a store's client become requests, all others run at once."""
         if isinstance(executor, Threads):
             assert executor.request is not None
             return self.create_task(executor.request())

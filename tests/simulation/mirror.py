@@ -1,6 +1,6 @@
-"""PostgreSQL beside the model: every statement runs on both, and whatever differs is an error.
+"""Runs every statement on the model and on PostgreSQL, and raises where answers or rows differ.
 
-The simulated world stands still meanwhile, and its clock is written into the ledger's table ``clock``.
+The simulated time does not pass meanwhile; it is written into the ledger's table ``clock``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS = 30.0
 _SILENT = frozenset({"count", "settle"})
-"""Statements whose answers mean nothing: a notification."""
+"""Statements whose answers are not compared: they only send a notification."""
 _UNORDERED = {"dropped": "key", "lock_expired": "id", "outputs_known": "key"}
-"""Statements that answer in any order, or in any among equals, and what tells their rows apart."""
+"""Statements whose rows come in any order, and the column to sort them by."""
 _DOCUMENTS = frozenset({"published", "error"})
 
 _TABLES = ("sweeps", "objects", "workers", "quarantine", "tally", "clock", "pipelines")
@@ -45,13 +45,14 @@ _WORKERS = """
 
 
 class Differs(AssertionError):
-    """The model and PostgreSQL disagree: the simulation proves nothing until they agree."""
+    """The model and PostgreSQL disagree, so that the simulation proves nothing."""
 
 
 class ConformancePostgres:
-    """One connection, used from outside of any event loop."""
+    """A connection to PostgreSQL with blocking methods, for use inside the virtual loop."""
 
     def __init__(self, dsn: str) -> None:
+        # A loop in a thread: the simulation's own loop has virtual time and no sockets.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -61,15 +62,15 @@ class ConformancePostgres:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
 
     def execute(self, statement: str, *arguments: Any) -> None:
-        """Run something."""
+        """Execute a statement."""
         self._wait(self._connection.execute(statement, *arguments))
 
     def fetch(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
-        """Rows."""
+        """Execute a query. Returns its rows."""
         return [dict(row) for row in self._wait(self._connection.fetch(statement, *arguments))]
 
     def empty(self, workers: int) -> None:
-        """Begin anew."""
+        """Empty all tables and insert workers."""
         self.execute(_FRESH)
         self.execute("insert into clock values ($1)", EPOCH)
         self.execute(_WORKERS, workers)
@@ -94,7 +95,7 @@ def connected(dsn: str) -> Iterator[ConformancePostgres]:
 
 @contextlib.contextmanager
 def own_database(dsn: str) -> Iterator[ConformancePostgres]:
-    """A connection to a migrated database of its own on a server."""
+    """A connection to a new, migrated database on a server."""
     with asyncio.Runner() as runner:
         made = servers.database(dsn)
         _, own = runner.run(made.__aenter__())
@@ -106,7 +107,7 @@ def own_database(dsn: str) -> Iterator[ConformancePostgres]:
 
 
 class Mirror(Engine):
-    """Runs each statement on both, compares what they answer, and every row at each commit."""
+    """Runs each statement on both and compares the answers; at each commit compares all rows."""
 
     def __init__(self, model: Model, postgres: ConformancePostgres) -> None:
         self._model = model
@@ -129,6 +130,7 @@ class Mirror(Engine):
         self.statements += 1
         self._names.append(name)
         theirs = self._postgres.fetch(QUERIES[name], *arguments)
+        # PostgreSQL runs first: where it may choose among rows, the model takes its choice.
         if name == "claim":
             self._model.tables.chosen = [(row["id"], row["token"]) for row in theirs]
         ours = self._model.run(name, *arguments)

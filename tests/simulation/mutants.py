@@ -1,6 +1,6 @@
-"""Negative models: the project with exactly one of its guards taken out.
+"""Mutants: the project with exactly one guard removed. The simulation has to find each of them (``test_mutants``).
 
-A simulation that finds nothing wrong with one of them looks away somewhere. ``test_guards`` has each found.
+A mutant replaces private parts of the code on purpose, since guards are private. No other test may do so.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from workers import transfer
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is taken out, and how."""
+    """One guard and the way to remove it."""
 
     name: str
     effect: str
-    """What the project then does."""
+    """What the project does without the guard."""
     patch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     statements: frozenset[str] = frozenset()
-    """Guards within the ledger's statements."""
+    """Guards to remove within the model of the ledger's statements."""
     settle: Callable[[WorldSettings], WorldSettings] = lambda settings: settings
 
 
@@ -75,7 +75,7 @@ def _etag_identifies_event() -> Iterator[None]:
 
 
 def replace_struct(thing: Any, **changes: Any) -> Any:
-    """A changed copy."""
+    """A copy of a msgspec struct with changed fields."""
     import msgspec
 
     return msgspec.structs.replace(thing, **changes)
@@ -101,11 +101,11 @@ async def _ignoring_errors(work: Any) -> None:
 
 
 def _believe_first_404(
-    row: transitions.Leased, _policy: transitions.Policy, _jitter: Callable[[], float]
-) -> transitions.Next:
+    row: transitions.LeasedRow, _policy: transitions.Policy, _jitter: Callable[[], float]
+) -> transitions.NextState:
     if row.lane == "work":
-        return transitions.Next("pending", (), "check")
-    return transitions.Next("gone", ("gone",), forget=True)
+        return transitions.NextState("pending", (), "check")
+    return transitions.NextState("gone", ("gone",), forget=True)
 
 
 @contextlib.contextmanager
@@ -131,7 +131,7 @@ def _ignore_manifests() -> Iterator[None]:
         return None
 
     with (
-        mock.patch.object(webhook.sweep.manifests.Manifests, "of", none),
+        mock.patch.object(webhook.sweep.manifests.Manifests, "results_of", none),
         mock.patch.object(workers.lease_task.LeaseTask, "earlier_version", nothing),
     ):
         yield
@@ -140,9 +140,9 @@ def _ignore_manifests() -> Iterator[None]:
 @contextlib.contextmanager
 def _ignore_rerun() -> Iterator[None]:
     def decide(
-        row: transitions.Leased, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
-    ) -> transitions.Next:
-        after = transitions._alone(row, outcome, policy, jitter)
+        row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
+    ) -> transitions.NextState:
+        after = transitions._without_rerun(row, outcome, policy, jitter)
         return replace(after, counted=(*after.counted, "superseded")) if row.rerun_requested else after
 
     with mock.patch.object(webhook.ledger.ledger, "decide", decide):
@@ -150,7 +150,7 @@ def _ignore_rerun() -> Iterator[None]:
 
 
 def _content_returns(settings: WorldSettings) -> WorldSettings:
-    """Content that comes back while workers sleep, which is rare."""
+    """Worlds in which earlier content often returns while workers are stalled."""
     return replace(settings, keys=("a.jpg",), contents=("A", "B"), operations=14, stall=0.05, workers=3)
 
 
@@ -169,7 +169,7 @@ def _always_false(*_: Any) -> bool:
 MUTANTS = {
     mutant.name: mutant
     for mutant in (
-        Mutant("token", "a settle is accepted whatever its token", statements=frozenset({"token"})),
+        Mutant("token", "a settle is accepted under any token", statements=frozenset({"token"})),
         Mutant(
             "condition",
             "outputs are put without If-Match and If-None-Match",
@@ -189,12 +189,12 @@ MUTANTS = {
         Mutant("trust-listing", "a listing that fails counts as one that has ended", _failed_listing_ends),
         Mutant(
             "recheck",
-            "what is read at once is believed, however far regions may be behind",
+            "an answer that is read at once is believed, however far regions may be behind",
             _patched(transitions, "_believed", _always_true),
         ),
         Mutant(
             "older",
-            "content with an older Last-Modified than what is known is taken",
+            "content with an older Last-Modified than the known one is processed",
             _patched(transfer, "_behind", _always_false),
         ),
         Mutant("rerun-requested", "events that come during a lease are forgotten at its end", _ignore_rerun),
@@ -203,7 +203,7 @@ MUTANTS = {
             "a Ceph sequencer counts as the exact moment of the write",
             _patched(webhook.sources.s3, "CEPH_INEXACT_SECONDS", 0),
         ),
-        Mutant("manifests", "results of before the ledger was lost are not looked for", _ignore_manifests),
+        Mutant("manifests", "results from before the ledger was lost are not looked for", _ignore_manifests),
         Mutant(
             "expiry",
             "presigned PUTs outlive the lease by five minutes",
@@ -246,14 +246,14 @@ FOUND = {
 
 
 def run_without(name: str, choice: HistoryChoice) -> HistoryResult:
-    """One history with a guard taken out."""
+    """Run one history of a mutant."""
     mutant = MUTANTS[name]
     with mutant.patch():
         return run(replace(choice, without=mutant.statements, settle=mutant.settle))
 
 
 def search(name: str, seeds: Sequence[int]) -> HistoryResult | None:
-    """The first of these histories that shows that the guard is missing."""
+    """The first history that violates an invariant; None where there is none."""
     for seed in seeds:
         result = run_without(name, HistoryChoice(seed))
         if result.violation is not None:

@@ -1,4 +1,4 @@
-"""Replicas of the control plane: the real receiver, leases, checker and reaper over a simulated database and store."""
+"""Replicas of the control plane: the real receiver, lease API, checker and reaper over simulated dependencies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from webhook.config import Config, Pipeline, Pool
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
-from webhook.ledger.ledger import Intake, Ledger
+from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
@@ -50,7 +50,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @lru_cache(maxsize=64)
 def config(replica_lag_seconds: float, on_delete: str, absent_checks: int) -> Config:
-    """One pipeline, with short times."""
+    """A configuration with one pipeline and short times."""
     pipeline = {
         "input": f"s3://{INPUT}",
         "output": f"s3://{OUTPUT}",
@@ -69,12 +69,12 @@ def config(replica_lag_seconds: float, on_delete: str, absent_checks: int) -> Co
 
 
 def config_of(settings: WorldSettings) -> Config:
-    """What one world is configured with."""
+    """The configuration of a world."""
     return config(settings.replica_lag_seconds, settings.on_delete, settings.absent_checks)
 
 
 def pipeline_of(settings: WorldSettings) -> Pipeline:
-    """The one pipeline."""
+    """The pipeline of a world."""
     return config_of(settings).pipelines["photos"]
 
 
@@ -84,7 +84,7 @@ def _metrics() -> Metrics:
 
 
 class SimulatedFleet:
-    """Workers are known by their names: calling home is not what is simulated."""
+    """Authenticates workers by their number; their registration is not simulated."""
 
     async def authenticate(self, token: str) -> Caller | None:
         return Caller(int(token), _POOL, f"worker-{token}", draining=False)
@@ -95,7 +95,7 @@ class SimulatedFleet:
 
 @dataclass
 class SimulatedPlane:
-    """One replica's parts, for as long as its process lives."""
+    """The parts of one replica, until its process dies."""
 
     process: SimulatedProcess
     buckets: SimulatedBuckets
@@ -107,7 +107,7 @@ class SimulatedPlane:
     store: SimulatedObjectStore = field(init=False)
     remover: Remover = field(init=False)
     pipelines: Pipelines = field(init=False)
-    flushing: list[Intake] = field(default_factory=list)
+    flushing: list[ReceivedEvents] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         world = self.process.world
@@ -130,18 +130,18 @@ class SimulatedPlane:
         self.leases = make_leases(self)
         self.checker = make_checker(self)
 
-    async def record(self, intakes: Sequence[Intake]) -> Sequence[Counter[Verdict]]:
-        """The ledger's, and a note of what is being recorded."""
+    async def record(self, intakes: Sequence[ReceivedEvents]) -> Sequence[Counter[Verdict]]:
+        """Record with the ledger, and keep the intakes for the invariants."""
         self.flushing = list(intakes)
         return await self.ledger.record(intakes)
 
     async def notify(self, body: bytes) -> Answer:
-        """``POST /v1/notifications/{source}``."""
+        """Handle ``POST /v1/notifications/{source}``."""
         source = "s3" if self.process.world.settings.payload == "ceph" else "tigris"
         return await _respond(self.receiver.notify, "", {"source": source}, body)
 
     async def call(self, token: str, path: str, body: bytes) -> Answer:
-        """A worker's call."""
+        """Handle a request of a worker."""
         kind, _, rest = path.partition("/")
         assert kind == "leases"
         id, _, verb = rest.partition("/")
@@ -149,21 +149,23 @@ class SimulatedPlane:
         return await _respond(method, token, {"id": id}, body)
 
     async def check(self) -> None:
-        """The absence checker, looking when there may be something to see."""
+        """Run the deletion checker whenever an object is due."""
         while True:
             await self._until_due("check")
             with contextlib.suppress(LedgerUnavailable):
                 await self.checker.check()
 
     async def reap(self) -> None:
-        """The reaper, looking when there may be something to see."""
+        """Run the reaper whenever a lease has expired."""
         world = self.process.world
         tables = world.tables
         while True:
             deadlines = [row.deadline or 0 for row in tables.objects.values() if row.state == "leased"]
             first = min(deadlines, default=None)
             if first is None or first >= world.micros:
-                await world.change(None if first is None else max(_REAP_SECONDS, (first - world.micros) / 1e6 + 0.001))
+                await world.next_step(
+                    None if first is None else max(_REAP_SECONDS, (first - world.micros) / 1e6 + 0.001)
+                )
                 continue
             with contextlib.suppress(LedgerUnavailable):
                 world.counts["reaped"] += await self.ledger.reap()
@@ -174,18 +176,18 @@ class SimulatedPlane:
 
 
 async def until_due(process: SimulatedProcess, lane: str) -> None:
-    """Wait until something is due. A look that would find nothing is not simulated."""
+    """Wait until an object of the lane is due. Polls that would find none are not simulated."""
     world = process.world
     while True:
         due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane == lane]
         first = min(due, default=None)
         if first is not None and first <= world.micros:
             return
-        await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+        await world.next_step(None if first is None else (first - world.micros) / 1e6 + 0.000001)
 
 
 def make_leases(plane: SimulatedPlane) -> LeaseApi:
-    """The worker protocol's server."""
+    """The lease API of a replica."""
     conditions = Conditions(plane.pipelines.all, plane.store)
     return LeaseApi(
         plane.ledger,
@@ -201,25 +203,25 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
 
 
 def make_checker(plane: SimulatedPlane) -> DeletionChecker:
-    """The absence checker."""
+    """The deletion checker of a replica."""
     return DeletionChecker(plane.ledger, plane.pipelines, plane.store, plane.remover)
 
 
 class WatchedPipelines(Pipelines):
-    """Tells which request an intake is of."""
+    """Pipelines that report each intake, so that the invariants know its request."""
 
-    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], parsed: Callable[[Intake], None]) -> None:
+    def __init__(self, pipelines: Mapping[int, tuple[str, Pipeline]], parsed: Callable[[ReceivedEvents], None]) -> None:
         super().__init__(pipelines)
         self._parsed = parsed
 
-    def route(self, batch: Batch) -> Intake:
+    def route(self, batch: Batch) -> ReceivedEvents:
         intake = super().route(batch)
         self._parsed(intake)
         return intake
 
 
 async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
-    """A replica, for as long as it lives."""
+    """Run a replica until its process dies."""
     plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
     plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
@@ -242,4 +244,4 @@ async def _respond(
     return response.status_code, {}, bytes(response.body)
 
 
-__all__ = ["Intake", "SimulatedPlane", "run"]
+__all__ = ["ReceivedEvents", "SimulatedPlane", "run"]

@@ -1,6 +1,6 @@
-"""Processes that can die, stall and lose answers between any two of their external calls.
+"""Simulated processes, which can die, stall and lose answers between any two of their external calls.
 
-A process that dies just never goes on: no ``finally`` runs, as with SIGKILL. What it had asked for may still happen.
+A process that dies never continues: no ``finally`` runs, as with SIGKILL. Requests that it sent may still take effect.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from tests.simulation.world import BrokenInvariant, World
 
 T = TypeVar("T")
 
+OPERATOR = "person"
+"""Name of the operator's process. Streams of decisions begin with it, so it stays as it is."""
 _RESTART_SECONDS = (0.5, 6.0)
 _STALL_SECONDS = (5.0, 100.0)
-"""Longer than a lease, often enough."""
+"""Often longer than a lease."""
 
 
 class SimulatedProcess:
-    """One process of a name; it is started anew, with empty memory, some time after it died."""
+    """A named process. Some time after its death it is restarted with empty memory."""
 
     def __init__(self, world: World, name: str, main: Callable[[SimulatedProcess], Awaitable[None]]) -> None:
         self.world = world
         self.name = name
         self.alive = True
-        self.killable = name != "person"
+        self.killable = name != OPERATOR
         self._main = main
         self.frozen_until = 0.0
         """Until when the process is stopped by SIGSTOP; in the past where it is not."""
@@ -34,10 +36,11 @@ class SimulatedProcess:
         world.processes.append(self)
         self.spawn(self._run())
 
-    # life and death
+    # lifecycle
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something in this process."""
+        """Start a task in this process."""
+        # The task copies the context now, so all that it starts belongs to this process.
         token = current.set(self)
         try:
             task = self.world.loop.create_task(work)
@@ -60,13 +63,14 @@ class SimulatedProcess:
                 raise
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the process, as with SIGKILL."""
         world = self.world
         self.alive = False
         world.counts["kills"] += 1
         if world.tracing:
             world.note(f"{self.name} is killed")
         world.processes.remove(self)
+        # Its tasks stay suspended for good. To cancel them would run their "finally" blocks, which SIGKILL does not.
         after = world.draws.between(f"{self.name}/restart", *_RESTART_SECONDS)
         world.loop.call_later(after, self._restart)
 
@@ -76,15 +80,15 @@ class SimulatedProcess:
         SimulatedProcess(self.world, self.name, self._main)
 
     async def never(self) -> Any:
-        """What a dead process waits for."""
+        """Wait forever: a dead process stops here."""
         await self.world.loop.create_future()
 
     # external calls
 
     async def step(self, effect: Callable[[], T]) -> T:
-        """One external call: the process lives to send it, it takes effect, the process lives to hear of it.
+        """Make one external call. The process may die before it sends the request or before it gets the answer.
 
-        Once sent it takes effect, whether or not anybody still waits for the answer.
+        Once sent, the request takes effect even if the process is dead by then.
         """
         await self.hop()
         answer = self.send(effect, self.transit())
@@ -93,7 +97,7 @@ class SimulatedProcess:
         return value
 
     def send(self, effect: Callable[[], T], seconds: float) -> asyncio.Future[T]:
-        """Have an effect happen in so many seconds, and get a future of its answer."""
+        """Schedule an effect. Returns a future of its answer."""
         world = self.world
         answer: asyncio.Future[T] = world.loop.create_future()
 
@@ -105,7 +109,7 @@ class SimulatedProcess:
             except Exception as error:
                 if not answer.done():
                     answer.set_exception(error)
-                    answer.exception()  # nobody may be left to look
+                    answer.exception()  # marks it as retrieved: the process that waited for it may be dead
             else:
                 if not answer.done():
                     answer.set_result(value)
@@ -115,11 +119,11 @@ class SimulatedProcess:
         return answer
 
     def transit(self) -> float:
-        """Seconds on the wire."""
+        """Seconds that a request takes on the network."""
         return self.world.draws.between(f"{self.name}/transit", 0.001, 0.03)
 
     async def hop(self) -> None:
-        """The way to an effect, or back."""
+        """Pass the time of one way to a server or back, in which the process may die or stall."""
         draws, settings = self.world.draws, self.world.settings
         if not self.alive:
             await self.never()
@@ -140,9 +144,9 @@ class SimulatedProcess:
             await self.never()
 
     async def freeze(self) -> bool:
-        """SIGSTOP, and some time later SIGCONT. Returns whether the running task was cancelled meanwhile.
+        """Stop the process (SIGSTOP) and continue it later. Returns whether the running task was cancelled meanwhile.
 
-        Its process learns of that, as of every timer, only after what it was about to do.
+        A stopped process sees cancellations and timers only after the statement that it was about to execute.
         """
         world = self.world
         until = world.now + world.draws.between(f"{self.name}/frozen-seconds", *_STALL_SECONDS)
@@ -158,7 +162,7 @@ class SimulatedProcess:
         return cancelled
 
     async def stall(self, seconds: float) -> None:
-        """Be held up."""
+        """Wait, counted as a stall."""
         world = self.world
         world.counts["stalls"] += 1
         if world.tracing:
@@ -170,6 +174,6 @@ class SimulatedProcess:
             world.stalled -= 1
 
     async def wait(self, seconds: float) -> None:
-        """Wait, and be dead after it if so drawn."""
+        """Wait; the process may die afterwards."""
         await asyncio.sleep(seconds)
         await self.hop()

@@ -1,4 +1,4 @@
-"""What a person reads: the trace of a failing history, and the sums of many."""
+"""Text reports: the trace of a failing history, and the sums over many histories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUMMED = (
 def failure(
     choice: HistoryChoice, failed: HistoryResult, command: str, play: Callable[[HistoryChoice], HistoryResult] = run
 ) -> str:
-    """The violated promise, the smallest history that was found to break it, and the command that replays it."""
+    """The violation, the smallest history found that has it, and the command that replays it."""
     shrinker = Shrinker(play, choice, failed)
     smallest = shrinker.shrink()
     result = play(replace(smallest, tracing=True))

@@ -1,4 +1,4 @@
-"""Rows of the ledger's tables, as the simulation keeps them."""
+"""Rows of the simulated ledger's tables, and PostgreSQL's rounding and NULL rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 class SimulatedRow(dict[str, Any]):
-    """A row as asyncpg gives it: by name or by position."""
+    """A row as asyncpg returns it, indexed by name or position."""
 
     def __getitem__(self, at: Any) -> Any:
         return list(self.values())[at] if isinstance(at, int) else super().__getitem__(at)
@@ -58,12 +58,12 @@ MOMENTS = frozenset({"due_at", "event_at", "seen_at", "leased_at", "deadline", "
 
 
 def moment(micros: int | None) -> datetime | None:
-    """As PostgreSQL gives it."""
+    """Microseconds as PostgreSQL's timestamp."""
     return None if micros is None else EPOCH + timedelta(microseconds=micros)
 
 
 def micros(seconds: float) -> int:
-    """As PostgreSQL's make_interval rounds."""
+    """Seconds in microseconds, rounded as by PostgreSQL's make_interval."""
     return round(seconds * 1e6)
 
 
@@ -76,5 +76,5 @@ def text_of(document: dict[str, str] | None) -> str | None:
 
 
 def greatest(*values: Any) -> Any:
-    """NULL only where all are."""
+    """PostgreSQL's greatest(): NULL only if all values are."""
     return max((value for value in values if value is not None), default=None)

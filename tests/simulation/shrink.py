@@ -1,6 +1,7 @@
-"""Makes a failing history smaller: leaves out operations and faults for as long as the same promise is broken.
+"""Shrinks a failing history: leaves out operations and faults while it still violates the same invariant.
 
-Delta debugging (Zeller and Hildebrandt, 2002). Every decision is drawn by itself, so leaving one out leaves the others.
+This is delta debugging (Zeller and Hildebrandt, 2002). Decisions are drawn independently of each other, so that leaving
+one out does not change the others.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from tests.simulation.history import HistoryChoice, HistoryResult
 T = TypeVar("T")
 
 MOST_RUNS = 600
-"""Histories that are tried."""
+"""Limit of histories to try."""
 
 
 class Shrinker:
-    """Tries histories."""
+    """Searches a smaller history with the same violation."""
 
     def __init__(
         self, play: Callable[[HistoryChoice], HistoryResult], choice: HistoryChoice, failed: HistoryResult
@@ -31,9 +32,10 @@ class Shrinker:
         self.runs = 0
 
     def shrink(self) -> HistoryChoice:
-        """The smallest choice that was found to fail."""
+        """The smallest failing choice found."""
         operations = list(range(self.result.settings.operations))
         before = None
+        # Fewer operations may make faults superfluous and the reverse, so both are reduced until neither gets smaller.
         while before != (self.choice, self.runs >= MOST_RUNS):
             before = (self.choice, self.runs >= MOST_RUNS)
             kept = [number for number in operations if number not in self.choice.operations]
@@ -43,7 +45,7 @@ class Shrinker:
         return self.choice
 
     def _reduce(self, items: Sequence[T], without: Callable[[Sequence[T]], HistoryChoice]) -> None:
-        """Leave out halves, then quarters, and so on."""
+        """Try to leave out halves, then quarters, and so on."""
         size = len(items)
         while size >= 1 and self.runs < MOST_RUNS:
             at = 0

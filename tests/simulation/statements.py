@@ -1,6 +1,6 @@
-"""The ledger's statements over dicts: what ``queries.sql`` says, in Python.
+"""Model of the ledger's statements over dicts: ``queries.sql`` in Python.
 
-Everything else of the ledger is the real code. ``test_conformance`` runs the same statements on PostgreSQL and compares
+All other code of the ledger is the real one. ``test_conformance`` runs the same statements on PostgreSQL and compares
 each answer and every row.
 """
 
@@ -25,27 +25,27 @@ class Tables(SweepTables):
     """The ledger's tables. The clock gives microseconds."""
 
     ready: set[int] = field(default_factory=set)
-    """Workers that may lease."""
+    """Ids of the workers that may lease."""
     tally: Counter[tuple[int, str]] = field(default_factory=Counter)
     quarantine: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     last_token: int = FIRST_TOKEN
     chosen: list[tuple[int, int]] | None = None
-    """Which objects PostgreSQL leased next, and under which tokens, where several were as good."""
+    """Ids and tokens of the objects that PostgreSQL leased in the statement that the model executes next."""
     without: frozenset[str] = frozenset()
-    """Guards that are taken out, for negative models."""
+    """Guards that a mutant removes."""
 
     def run(self, name: str, *arguments: Any) -> list[SimulatedRow]:
-        """What a statement answers."""
+        """Execute a statement by its name. Returns its rows."""
         statement: Callable[..., Iterable[SimulatedRow] | None] = getattr(self, f"_{name}")
         return list(statement(*arguments) or ())
 
     def empty(self) -> None:
-        """Lose every row."""
+        """Empty all tables."""
         for table in (self.objects, self.by_id, self.sweeps, self.tally, self.quarantine):
             table.clear()
         self.last_id = 0
 
-    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _record(self, *columns: Sequence[Any]) -> Iterable[SimulatedRow]:
         now = self.clock()
@@ -74,7 +74,7 @@ class Tables(SweepTables):
         self, row: Object, now: int, lane: str, mark: bytes, etag: str | None, there: bool, size: int | None,
         scheme: str | None, ordinal: bytes | None, latest: bytes | None, modified: datetime | None,
     ) -> bool:  # fmt: skip
-        """``on conflict do update``; False where the event is dropped."""
+        """Do ``on conflict do update``. Returns False where the event is dropped."""
         if row.mark == mark or _is_older(row, scheme, latest, modified):
             return False
         leased, finished = row.state == "leased", row.state == "done"
@@ -112,7 +112,7 @@ class Tables(SweepTables):
         for pipeline_id, name, value in zip(pipelines, names, values, strict=True):
             self.tally[pipeline_id, name] += value
 
-    # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _claim(
         self, pipeline_id: int, lane: str, most: int, worker_id: int | None, lease_seconds: float, lag_seconds: float
@@ -140,7 +140,7 @@ class Tables(SweepTables):
             )  # fmt: skip
 
     def _choice(self, due: list[Object], most: int) -> list[tuple[Object, int]]:
-        """Whom to lease, and under which tokens. PostgreSQL may choose among those due at one moment as it likes."""
+        """Objects to lease and their tokens. Of objects due at the same moment PostgreSQL may choose any."""
         due.sort(key=lambda row: (row.due_at, row.id))
         if self.chosen is None:
             first = self.last_token + 1
@@ -258,10 +258,10 @@ class Tables(SweepTables):
         live = row is not None and row.state == "leased" and row.token == token and row.worker_id == worker_id
         return row if live else None
 
-    # ── what a person decides ────────────────────────────────────────────────────────────────────────────────────────
+    # ── parked objects ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _parked_page(self, *arguments: Any) -> Iterable[SimulatedRow]:
-        """Only what a redrive of everything asks for."""
+        """Only the query of a redrive of all parked objects."""
         assert all(argument is None for argument in arguments[:-1])
         parked = [row for row in self.objects.values() if row.state == "parked"]
         parked.sort(key=lambda row: (-row.due_at, -row.id))
@@ -301,7 +301,7 @@ class Tables(SweepTables):
         yield SimulatedRow(zip(("events", "changes"), self.balance(), strict=True))
 
     def balance(self) -> tuple[int, int]:
-        """Events and changes that are nowhere."""
+        """Events and changes that are unaccounted for."""
         total: Counter[str] = Counter()
         for (_, name), value in self.tally.items():
             total[name] += value
@@ -317,7 +317,7 @@ class Tables(SweepTables):
 
 
 def _is_older(row: Object, scheme: str | None, latest: bytes | None, modified: datetime | None) -> bool:
-    """``Version.is_older_than``, as ``record`` has it in SQL."""
+    """``ContentVersion.is_older_than`` as ``record`` implements it in SQL."""
     if row.scheme is None and scheme is None:
         newest = row.newest_at
         return modified is not None and newest is not None and modified < newest.replace(microsecond=0)

@@ -1,7 +1,7 @@
-"""How simulated processes reach the store: boto3's client for the control plane, an HTTP client for workers.
+"""Clients of the simulated store: boto3's client for the control plane, an HTTP client for workers.
 
-A request may be refused (503), never arrive, arrive long after its sender gave up, or be answered into the void. Reads
-of the input bucket are answered by some region's replica, which may be behind.
+A request may be refused (503), get lost, take effect long after its sender gave it up, or lose its answer. Reads of the
+input bucket are answered by a random region's replica, which may be behind.
 """
 
 # ruff: noqa: N803 - boto3's names
@@ -31,39 +31,39 @@ from workers import transfer
 T = TypeVar("T")
 
 lease_token: ContextVar[int] = ContextVar("lease_token", default=0)
-"""Of the lease that the running task works on."""
+"""Token of the lease that the running task works on."""
 
 _FAULTS = ("refused", "refused", "lost", "answer", "late")
 _UPLOAD_FAULTS = (*_FAULTS, "slow", "slow", "slow")
-"""``late``: long on its way to the store. ``slow``: long in it, its URL having been looked at in the beginning."""
+"""``late``: the request arrives late. ``slow``: it arrives at once, with a valid URL, and takes effect late."""
 _PAGE = 2
-"""Objects in one page of a listing, at most: small, so that there are several."""
+"""Most objects in one page of a listing: few, so that listings have several pages."""
 _CLIENT_SECONDS = 20.0
-"""After which a client gives an answer up."""
+"""Time after which a client gives a request up."""
 _LATE_SECONDS = (1.0, _CLIENT_SECONDS)
 _VERY_LATE_SECONDS = (1.0, 120.0)
-"""Where the store may carry out what its sender gave up long ago."""
+"""In worlds where a request may take effect long after its sender gave it up."""
 _ADMISSION_SECONDS = 0.02
 
 
 class ServiceUnavailable(Exception):
-    """503."""
+    """The store refused a request with 503."""
 
 
 @dataclass
 class SimulatedBuckets:
-    """The store, and the faults on the way to it."""
+    """Both buckets, and the faults of requests to them."""
 
     world: World
     input: Input
     output: ResultBucket
 
     def region(self, process: SimulatedProcess) -> int:
-        """Which replica answers."""
+        """Draw the region whose replica answers."""
         return self.world.draws.below(f"{process.name}/region", self.world.settings.regions)
 
     def read(self, process: SimulatedProcess, bucket: str, key: str) -> InputWrite | StoredResult | None:
-        """What a read finds there now."""
+        """Read an object; None where the answering replica has none."""
         if bucket != INPUT:
             return self.output.objects.get(key)
         stored = self.input.seen(self.region(process), key)
@@ -74,14 +74,14 @@ class SimulatedBuckets:
     async def request(
         self, process: SimulatedProcess, what: str, effect: Callable[[], T], admit: Callable[[], None] = lambda: None
     ) -> T:
-        """One request. Raises Refused, or TimeoutError where no answer came: what was asked may be done yet.
+        """Send one request. Raises ServiceUnavailable, or TimeoutError without an answer: it may still take effect.
 
-        ``admit`` is what the store looks at when a request begins to arrive: an upload may end long after.
+        ``admit`` is called when the request begins to arrive; a slow upload takes effect long after.
         """
         world, settings = self.world, self.world.settings
         rate = max(settings.store_fault, settings.listing_fault) if what == "list" else settings.store_fault
         if "PUT" in what and world.draws.fault(f"{process.name}/upload-stall", 3 * settings.stall):
-            # Right before it publishes is when it hurts: all that it checked was right.
+            # A stall right before the PUT is the worst case: the lease was still live at the last check.
             cancelled = await process.freeze()
             sent = process.send(effect, process.transit())
             if cancelled:
@@ -125,7 +125,7 @@ class SimulatedBuckets:
 
 
 def http_seconds(at: float) -> datetime:
-    """Last-Modified as HTTP has it."""
+    """Last-Modified in whole seconds, as in HTTP."""
     return EPOCH.fromtimestamp(int(EPOCH.timestamp() + at), UTC)
 
 
@@ -133,7 +133,7 @@ def http_seconds(at: float) -> datetime:
 
 
 class SimulatedPresigner:
-    """URLs that say what they allow, and until when."""
+    """Makes URLs that hold their method, expiry, bucket and key in plain text."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -143,7 +143,7 @@ class SimulatedPresigner:
 
 
 class SimulatedObjectStore(ObjectStore):
-    """The control plane's store: all of the real one but the network below boto3's client."""
+    """The control plane's real store, with the network below boto3's client simulated."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self.presigner: Any = SimulatedPresigner(process.world)
@@ -151,7 +151,7 @@ class SimulatedObjectStore(ObjectStore):
         self._client: Any = Client(process, buckets)
 
     async def _call(self, call: Callable[[], T]) -> T:
-        """As the real one, which translates the client's errors; the request itself takes its way."""
+        """Send the call as a simulated request; the real method translates its errors."""
         process: SimulatedProcess = self._threads.process
         buckets: SimulatedBuckets = self._client.buckets
 
@@ -169,7 +169,7 @@ class SimulatedObjectStore(ObjectStore):
 
 
 class Client:
-    """The methods of boto3's client that the control plane uses, done at once."""
+    """The methods of boto3's client that the control plane uses, without delay."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self._process = process
@@ -214,7 +214,7 @@ class Client:
         return [objects[key] for key in sorted(objects, key=str.encode)]
 
     def _matches_query(self, item: InputWrite | StoredResult) -> bool:
-        """Tigris lists by Last-Modified where it is asked to; other stores do not understand."""
+        """Apply Tigris' query by Last-Modified; other stores ignore it."""
         query = webhook.storage.extra_headers.get().get("X-Tigris-Query")
         if not query or not self.buckets.world.settings.since_query:
             return True
@@ -229,7 +229,7 @@ class Client:
 
 
 class Paginator:
-    """All pages at once: what is below one input's key is little."""
+    """Lists all pages at once: few objects lie below the key of one input."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -247,7 +247,7 @@ class Paginator:
 
 
 class Body:
-    """An answer's bytes."""
+    """Body of a response of boto3's client."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -283,7 +283,7 @@ def _metadata(stored: InputWrite | StoredResult) -> dict[str, str]:
 
 @dataclass
 class Response:
-    """What a worker's HTTP client gets."""
+    """Response to a worker's HTTP client."""
 
     status_code: int
     headers: dict[str, str]
@@ -295,13 +295,13 @@ class Response:
 
 
 class Http:
-    """A worker's HTTP client, for presigned URLs."""
+    """A worker's HTTP client for presigned URLs."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self._process = process
         self._buckets = buckets
         self.fetched: dict[int, Provenance] = {}
-        """By token: what each lease's fetch saw last."""
+        """What the last fetch of each lease returned, by token."""
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -309,12 +309,13 @@ class Http:
     ) -> AsyncIterator[Response]:
         allowed, expires, bucket, key = url.split(" ", 3)
         body = b"".join([chunk async for chunk in content]) if content else b""
+        # Taken now: the worker may fetch the input again before a late PUT takes effect.
         made = self.fetched.get(lease_token.get())
 
         admitted_at: list[float] = []
 
         def effect() -> Response:
-            # Whether a URL has expired is looked at when a request begins.
+            # The store checks the expiry of a URL when a request begins.
             now = min([*admitted_at, self._process.world.now])
             if allowed != method or now > float(expires):
                 return Response(403, {}, b"<Code>AccessDenied</Code>")
@@ -365,7 +366,7 @@ class Http:
 
 
 class WorkerStore(transfer.TransferClient):
-    """A worker's store: all of the real one but the connection."""
+    """A worker's real transfer client, with the connection simulated."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self._limits = transfer.TransferLimits()

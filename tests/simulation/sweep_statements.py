@@ -1,4 +1,4 @@
-"""The statements of sweeps over dicts, as ``statements`` has those of objects."""
+"""Model of the statements of sweeps over dicts, beside ``statements`` for those of objects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SweepRow:
 
 @dataclass
 class SweepTables:
-    """The table ``sweeps``, and what sweeps ask of ``objects``."""
+    """The table ``sweeps``, and the statements of sweeps on ``objects``."""
 
     clock: Callable[[], int]
     objects: dict[tuple[int, str], Object] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class SweepTables:
             row.started_at = self.clock() if row.started_at is None else row.started_at
             yield self._row(row)
 
-    def _sweep_on(
+    def _sweep_advance(
         self, id: int, at_stage: str, at: str, stage: str, cursor: str, adopts: bool | None, over: bool, *counts: int
     ) -> Iterable[SimulatedRow]:
         row = self.sweeps.get(id)
@@ -162,7 +162,7 @@ class SweepTables:
                     key=key, state=row.state, settled=settled, token=row.token, published=text_of(row.published)
                 )
 
-    def _void(self, pipeline_id: int, keys: Sequence[str], began: datetime) -> None:
+    def _invalidate_results(self, pipeline_id: int, keys: Sequence[str], began: datetime) -> None:
         for key in keys:
             row = self.objects.get((pipeline_id, key))
             if row is not None and row.state == "done" and _at(row.due_at) < began:

@@ -1,4 +1,4 @@
-"""The sweep: the real one, on whichever replica gets to it, ordered when a history wants one."""
+"""Runs the real sweeps of a simulated replica, and orders sweeps for a history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE = 2
 
 
 def runner_of(plane: SimulatedPlane, engine: Engine) -> tuple[Runner, Sweeps]:
-    """A replica's sweeps, over connections of their own."""
+    """Runner and statements of a replica's sweeps."""
     ledger = Ledger(SimulatedDatabase(plane.process, engine), {}, shard=0)
     sweeps = Sweeps(ledger)
     sweeper = Sweeper(sweeps, plane.store, plane.pipelines, plane.remover, page=_PAGE)
@@ -30,13 +30,13 @@ def runner_of(plane: SimulatedPlane, engine: Engine) -> tuple[Runner, Sweeps]:
 
 
 async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
-    """Do what is wanted, for ever, looking when there is something."""
+    """Run due sweeps until the process dies."""
     world = plane.process.world
     runner, sweeps = runner_of(plane, engine)
     while True:
         first = min((row.due_at for row in world.tables.sweeps.values() if _active(row.state)), default=None)
         if first is None or first > world.micros:
-            await world.change(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+            await world.next_step(None if first is None else (first - world.micros) / 1e6 + 0.000001)
             continue
         with contextlib.suppress(LedgerUnavailable):
             for due in await sweeps.due(list(plane.pipelines.by_id), [], 1):
@@ -44,7 +44,7 @@ async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
 
 
 async def order(world: World, operator: SimulatedProcess, engine: Engine, kind: str) -> int:
-    """Order a sweep; its number."""
+    """Order a sweep. Returns its number."""
     world.counts["sweeps"] += 1
     ledger = Ledger(SimulatedDatabase(operator, engine), {}, shard=0)
     while True:
@@ -55,10 +55,10 @@ async def order(world: World, operator: SimulatedProcess, engine: Engine, kind: 
             return wanted.id
 
 
-async def finished(world: World, number: int) -> str:
-    """Wait for the end of a sweep; how it ended."""
+async def wait_for_end(world: World, number: int) -> str:
+    """Wait for the end of a sweep. Returns its last state."""
     while _active(world.tables.sweeps[number].state):
-        await world.change(5.0)
+        await world.next_step(5.0)
     state: str = world.tables.sweeps[number].state
     if world.tracing:
         world.note(f"sweep {number} is {state}")

@@ -1,4 +1,4 @@
-"""The model of the ledger's statements is PostgreSQL's: the same statements, the same answers, the same rows."""
+"""The model of the ledger's statements agrees with PostgreSQL in all answers and rows."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.simulation.database import Model, Statements, finished
+from tests.simulation.database import Model, Statements, run_at_once
 from tests.simulation.history import HistoryChoice, run
 from tests.simulation.mirror import ConformancePostgres, Mirror, own_database
 from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
 from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement
+from webhook.ledger.ledger import ClaimedObject, Ledger, ReceivedEvents, Settlement
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
-from webhook.ledger.sweeps import Adopted, Brought, SweepOrder, Sweeps, Tally
+from webhook.ledger.sweeps import AdoptedResult, PageResult, SweepCounts, SweepOrder, Sweeps
 from webhook.ledger.transitions import (
     Failure,
     Lane,
+    LeaseReleased,
     NotFound,
     Outcome,
     Policy,
     Present,
     Published,
     Restoring,
-    Returned,
     SameContent,
 )
 
@@ -57,7 +57,7 @@ NUMBERS = st.integers(0, 3).map(lambda number: number.to_bytes(2, "big"))
 
 @st.composite
 def orders(draw: st.DrawFn) -> EventOrder | None:
-    """Exact ones, intervals, of two schemes, or none."""
+    """Exact orders and intervals of two schemes, or none."""
     if draw(st.booleans()):
         return None
     key = draw(NUMBERS)
@@ -84,7 +84,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(lambda etag: SameContent(Published(etag, None, {"result.json": "n"})), st.sampled_from(["A", "B"])),
     st.just(NotFound()),
     st.just(Present()),
-    st.just(Returned()),
+    st.just(LeaseReleased()),
     st.just(Restoring()),
     st.builds(
         lambda reason, retry: Failure(reason, "It did not work.", retry=retry),
@@ -95,7 +95,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
 
 
 class Direct(Database):
-    """Transactions at once, on a mirror."""
+    """Database that runs transactions on a mirror without delay."""
 
     def __init__(self, engine: Mirror) -> None:
         self._engine = engine
@@ -112,7 +112,7 @@ class Direct(Database):
 
 
 class Conformance(RuleBasedStateMachine):
-    """Random operations of the real ledger; the mirror compares every answer and every row."""
+    """Random operations of the real ledger. The mirror compares every answer and row."""
 
     postgres: ConformancePostgres
 
@@ -123,21 +123,21 @@ class Conformance(RuleBasedStateMachine):
         mirror = Mirror(Model(self.tables, lambda *_: None), self.postgres)
         self.ledger = Ledger(Direct(mirror), {PIPELINE: POLICY}, jitter=lambda: 0.5, shard=0)
         self.sweeps = Sweeps(self.ledger)
-        self.held: list[tuple[Claimed, int | None]] = []
+        self.held: list[tuple[ClaimedObject, int | None]] = []
 
-    def one_of_held(self, data: st.DataObject) -> tuple[Claimed, int | None]:
-        """A lease, more often a live one."""
+    def one_of_held(self, data: st.DataObject) -> tuple[ClaimedObject, int | None]:
+        """A lease, most often a live one."""
         live = [(row, holder) for row, holder in self.held if self.tables.by_id[row.id].token == row.token]
         live = [(row, holder) for row, holder in live if self.tables.by_id[row.id].state == "leased"]
         dead = data.draw(st.integers(0, 4)) == 0
         return data.draw(st.sampled_from(self.held if dead or not live else live))
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return finished(work)
+        return run_at_once(work)
 
     @rule(requests=st.lists(st.lists(EVENTS, max_size=3), min_size=1, max_size=3))
     def record(self, requests: list[list[ObjectEvent]]) -> None:
-        self.do(self.ledger.record([Intake([(PIPELINE, event) for event in events]) for events in requests]))
+        self.do(self.ledger.record([ReceivedEvents([(PIPELINE, event) for event in events]) for events in requests]))
 
     @rule(lane=st.sampled_from(["work", "work", "check"]), most=st.integers(1, 3), worker=st.sampled_from([1, 2, 9]))
     def claim(self, lane: Lane, most: int, worker: int) -> None:
@@ -187,15 +187,15 @@ class Conformance(RuleBasedStateMachine):
         unknown = self.do(self.sweeps.compare(begun, page, POLICY.replica_lag_seconds))
         missing = self.do(self.sweeps.missing(begun, "~", [item.key for item in page], 10))
         known = self.do(self.sweeps.known(begun, [item.key for item in page]))
-        adopted = [Adopted(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
+        adopted = [AdoptedResult(item.listed, 500, {"result.json": "m"}) for item in unknown if not item.row]
         events = [
             ObjectEvent("sweep", "photos-in", key, EventKind.REMOVED, ContentVersion(), None, mark_of(begun.id, key))
             for key in missing
         ]
         void = [key for key, row in known.items() if row.settled][:1]
-        brought = Brought("outputs", "z", True, Tally(listed=len(page)), None, events, adopted, void)
-        self.do(self.sweeps.move(begun, brought))
-        self.do(self.sweeps.failed(begun.id, "503", 2.0, 8))
+        brought = PageResult("outputs", "z", True, SweepCounts(listed=len(page)), None, events, adopted, void)
+        self.do(self.sweeps.commit_page(begun, brought))
+        self.do(self.sweeps.page_failed(begun.id, "503", 2.0, 8))
 
     @invariant()
     def adds_up(self) -> None:
@@ -233,7 +233,7 @@ def test_histories_are_the_same_on_postgresql(postgres: ConformancePostgres, see
 
 
 def test_a_difference_is_found(postgres: ConformancePostgres) -> None:
-    """With the guard on the token out of the model alone, the two must not agree."""
+    """With a mutant of the model alone, the two must not agree."""
 
     def mirrored(model: Model) -> Mirror:
         return Mirror(model, postgres)

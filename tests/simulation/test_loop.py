@@ -1,4 +1,4 @@
-"""Virtual time, decisions, and processes that die."""
+"""The virtual loop and the draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers: the real run of a lease (fetch, handle, publish) between a simulated control plane and store."""
+"""Simulated workers: the real lease tasks (fetch, handle, publish) with simulated connections, files and handler."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ANSWER_FAULTS = ("refused", "request lost", "answer lost")
 
 
 class SimulatedFile:
-    """A file or folder that is only in memory."""
+    """A file or folder in memory."""
 
     def __init__(self, files: dict[str, bytes], name: str) -> None:
         self._files = files
@@ -60,14 +60,14 @@ class SimulatedFile:
 
 
 class SimulatedScratch:
-    """Folders in memory."""
+    """Scratch folders in memory."""
 
     def folder(self, name: str) -> Any:
         return SimulatedFile({}, name)
 
 
 class SimulatedSandbox:
-    """The handler: what it makes follows from the input's bytes alone, so that a result shows what it is of."""
+    """The handler. Its outputs depend on the input's bytes alone, so that a result shows its input."""
 
     def __init__(self, process: SimulatedProcess) -> None:
         self._process = process
@@ -93,7 +93,7 @@ class SimulatedSandbox:
 
 
 class SimulatedControlPlaneClient(ControlPlaneClient):
-    """A worker's side of the protocol: all of the real one but the connection."""
+    """The worker's real protocol client, with the connection simulated."""
 
     def __init__(self, process: SimulatedProcess, worker_id: int) -> None:
         self._process = process
@@ -124,7 +124,7 @@ class SimulatedControlPlaneClient(ControlPlaneClient):
         return answer
 
     async def _reach(self, path: str, body: bytes) -> Any:
-        """Some replica that lives gets the request; if it dies over it, no answer comes."""
+        """Send the request to a random living replica. If that dies meanwhile, no answer comes."""
         process = self._process
         await asyncio.sleep(process.transit())
         planes = [plane for plane in process.world.planes.values() if plane.process.alive]
@@ -136,7 +136,7 @@ class SimulatedControlPlaneClient(ControlPlaneClient):
 
 
 async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBuckets) -> None:
-    """A worker, for as long as it lives."""
+    """Run a worker until its process dies."""
     store = WorkerStore(process, buckets)
     control = SimulatedControlPlaneClient(process, worker_id)
     resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch())  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
 async def _outcome(
     process: SimulatedProcess, lease: Lease, control: SimulatedControlPlaneClient, resources: WorkerResources
 ) -> Settlement | None:
-    """As ``workers.dispatcher`` has it."""
+    """Process one lease, as ``workers.dispatcher`` does."""
     lease_token.set(lease.token)
     world = process.world
     world.counts["leases"] += 1

@@ -22,7 +22,7 @@ MOST_STEPS = 60_000
 
 
 class BrokenInvariant(Exception):
-    """A promise that did not hold. ``str()`` is a sentence."""
+    """A violated invariant. ``str()`` is a sentence."""
 
     def __init__(self, invariant: str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")
@@ -30,28 +30,28 @@ class BrokenInvariant(Exception):
         self._parts = invariant, detail
 
     def __reduce__(self) -> tuple[type[BrokenInvariant], tuple[str, str]]:
-        """Exceptions are made anew of ``args`` by pickle: processes hand their findings over by it."""
+        """Pickle with both arguments: worker processes return violations."""
         return type(self), self._parts
 
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """How one world is, apart from what happens in it."""
+    """Parameters of one world."""
 
     regions: int
     lag_seconds: float
-    """The longest that a region is behind."""
+    """Longest time that a region's replica is behind."""
     replica_lag_seconds: float
-    """What the pipeline is configured with."""
+    """The pipeline's setting of that name."""
     keys: tuple[str, ...]
     contents: tuple[str, ...]
     operations: int
     payload: str
-    """What the source's events carry: Tigris' as they are (``bare``), with Last-Modified (``modified``) and with a
-    versionstamp, too (``stamped``); or Ceph's."""
+    """Fields of the source's events: Tigris' as they are (``bare``), with Last-Modified (``modified``) and also with a
+    versionstamp (``stamped``); or Ceph's."""
     on_delete: str
     lossy: bool
-    """The hub drops events, and sweeps mend it."""
+    """Whether the hub drops events, which sweeps have to find."""
     batch: int
     """Most events in one request."""
     duplicate: float
@@ -66,16 +66,16 @@ class WorldSettings:
     handler_fault: float
     absent_checks: int
     late_effects: bool
-    """The store may carry out a request long after its sender gave it up. Then only a full sweep makes all right."""
+    """Whether requests may take effect long after their sender gave them up. Then only a full sweep repairs results."""
     since_query: bool
-    """The store understands a listing's query by Last-Modified."""
+    """Whether the store supports queries by Last-Modified in listings."""
     crowded: bool
-    """Writes come in bursts within one second."""
+    """Whether writes come in bursts within one second."""
     workers: int
 
 
 def settings_of(draws: Draws) -> WorldSettings:
-    """Worlds differ: some are all calm but for one kind of trouble, some have all of it."""
+    """Draw the parameters of a world: some have one kind of fault, some have all."""
     wild = draws.choice("world/wild", (0.0, 0.3, 1.0, 1.0, 2.0))
 
     def rate(name: str, most: float) -> float:
@@ -124,7 +124,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 @dataclass
 class World:
-    """Time, what was drawn, and the record of it."""
+    """State shared by all parts of one history: time, draws, processes, counts and trace."""
 
     seed: int
     draws: Draws
@@ -137,14 +137,14 @@ class World:
     failure: BrokenInvariant | None = None
     processes: list[SimulatedProcess] = field(default_factory=list)
     observers: list[Callable[[], None]] = field(default_factory=list)
-    """Invariants: looked at after every step."""
+    """Called after every step."""
     stalled: int = 0
-    """Requests and processes that are held up, and will go on."""
+    """Number of requests and processes that are stalled."""
     tables: Any = None
     invariants: Any = None
     planes: dict[str, Any] = field(default_factory=dict)
     given_up: bool = False
-    """Whether what takes effect in this step is a request that its sender gave up before."""
+    """Whether the request that takes effect in this step was given up by its sender."""
     _changed: list[asyncio.Future[None]] = field(default_factory=list)
     _ended: asyncio.Future[None] | None = None
 
@@ -171,11 +171,11 @@ class World:
         self.trace.append((self.now, line))
 
     def stepped(self) -> None:
-        """After every external effect: look at the invariants, and wake whoever waits for a change."""
+        """Check the invariants after an external effect, and wake the tasks that wait for a change."""
         self.counts["steps"] += 1
         try:
-            for look in self.observers:
-                look()
+            for check in self.observers:
+                check()
         except BrokenInvariant as violation:
             self.fail(violation)
         self.given_up = False
@@ -187,20 +187,20 @@ class World:
                 _resolve(future)
 
     def fail(self, violation: BrokenInvariant) -> None:
-        """The first violation ends the history."""
+        """Record a violation; the first one ends the history."""
         if self.failure is None:
             self.failure = violation
         if self._ended is not None:
             _resolve(self._ended)
 
     def ended(self) -> asyncio.Future[None]:
-        """Done at the first violation."""
+        """Future that is done at the first violation."""
         if self._ended is None:
             self._ended = self.loop.create_future()
         return self._ended
 
-    async def change(self, longest_seconds: float | None) -> None:
-        """Wait for any change, so long at most."""
+    async def next_step(self, longest_seconds: float | None) -> None:
+        """Wait for any step, at most ``longest_seconds``."""
         future = self.loop.create_future()
         self._changed.append(future)
         if longest_seconds is None:

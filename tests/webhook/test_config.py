@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Pipeline, Pool, Secrets, load, secrets
+from webhook.config import Config, ConfigError, Pipeline, Pool, Secrets
+from webhook.config_file import load, secrets
 from workers.handlers.registry import validate_options
 
 SAMPLE = Path(__file__).parents[2] / "yurt.toml"

@@ -19,8 +19,8 @@ from webhook.leader import lead
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leader, "_TRY_SECONDS", 0.05)
-    monkeypatch.setattr(leader, "_PING_SECONDS", 0.05)
+    monkeypatch.setattr(leader, "TRY_SECONDS", 0.05)
+    monkeypatch.setattr(leader, "PING_SECONDS", 0.05)
 
 
 async def leading(plane: RunningPlane) -> bool:
@@ -29,9 +29,7 @@ async def leading(plane: RunningPlane) -> bool:
 
 async def holders(plane: RunningPlane) -> set[int]:
     """The server's processes that hold the lock."""
-    rows = await plane.sql(
-        "select pid from pg_locks where locktype = 'advisory' and objid = $1::int::oid", leader._LOCK
-    )
+    rows = await plane.sql("select pid from pg_locks where locktype = 'advisory' and objid = $1::int::oid", leader.LOCK)
     return {row["pid"] for row in rows}
 
 
@@ -41,7 +39,7 @@ async def kill_the_leader(dsn: str) -> None:
     try:
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = $1::int::oid",
-            leader._LOCK,
+            leader.LOCK,
         )
     finally:
         await connection.close()

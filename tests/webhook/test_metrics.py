@@ -37,7 +37,7 @@ async def scraped(plane: RunningPlane) -> Scrape:
 
 @pytest.fixture(autouse=True)
 def always_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_STANDING_SECONDS", 0)
+    monkeypatch.setattr(metrics, "STANDING_SECONDS", 0)
 
 
 async def test_metrics_agree_with_what_was_sent(postgres_dsn: str) -> None:
@@ -108,7 +108,7 @@ async def test_every_metric_has_a_type_and_says_what_it_is(postgres_dsn: str) ->
 
 
 async def test_rows_are_not_counted_at_every_scrape(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_STANDING_SECONDS", 3600)
+    monkeypatch.setattr(metrics, "STANDING_SECONDS", 3600)
     async with control_plane(postgres_dsn) as plane:
         assert not (await scraped(plane))["yurt_objects"]
         await plane.notify(event("1.jpg"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from webhook.config import Pipeline
-from webhook.ledger.ledger import Claimed
+from webhook.ledger.ledger import ClaimedObject
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.outputs.presigning import get_seconds
 from webhook.pipelines import Pipelines
@@ -19,7 +19,7 @@ class LeaseMessages:
         self._pipelines = pipelines
         self._presigner = presigner
 
-    def lease(self, row: Claimed) -> protocol.Lease:
+    def lease(self, row: ClaimedObject) -> protocol.Lease:
         """Build the message of one claimed object, whose pipeline is configured."""
         name, pipeline = self._pipelines.by_id[row.pipeline_id]
         headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}

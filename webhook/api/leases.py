@@ -21,7 +21,7 @@ from webhook.api.auth import WorkerAuth, bearer, unauthorized
 from webhook.api.http import HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
-from webhook.events import believed
+from webhook.events import plausible_modified
 from webhook.ledger import transitions
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
@@ -208,7 +208,7 @@ class LeaseApi:
         """Settle a lease. Returns False where it was lost before and nothing was changed."""
         place = await self._publishing.settle(settlement)
         outcome = settlement.outcome
-        self._metrics.settled.labels(outcome.word if place else "refused").inc()
+        self._metrics.settled.labels(outcome.name if place else "refused").inc()
         if isinstance(outcome, transitions.Failure) and place is not None:
             log.info(
                 "object failed", pipeline=self._pipelines.name_of(place[0]), key=place[1], lease=settlement.id,
@@ -229,7 +229,7 @@ def _outcome(message: protocol.Settlement) -> transitions.Outcome:
         case protocol.Failed():
             return transitions.Failure(message.reason, message.message, message.retry, message.log)
         case protocol.Released():
-            return transitions.Returned()
+            return transitions.LeaseReleased()
 
 
 def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> transitions.Published:
@@ -241,7 +241,7 @@ def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> tr
 def _believed(modified: datetime | None) -> datetime | None:
     """Last-Modified in UTC, if it can be one. Raises HttpProblem 422."""
     try:
-        return believed(modified)
+        return plausible_modified(modified)
     except OverflowError:
         raise HttpProblem(422, "malformed", "fetched.modified is out of range") from None
 

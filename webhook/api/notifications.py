@@ -29,7 +29,7 @@ from webhook.api.http import HttpProblem, json_response, read_body
 from webhook.api.http_server import BEGAN_AT
 from webhook.batching import Batcher
 from webhook.ledger.coalescing import Verdict
-from webhook.ledger.ledger import Intake, Ledger
+from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.metrics import Metrics
 from webhook.pipelines import Pipelines
 from webhook.sources import MalformedBody, Source
@@ -77,7 +77,7 @@ class NotificationApi:
         self._secrets = secrets
         self._metrics = metrics
         self._body_limit_bytes = body_limit_bytes
-        self._batcher: Batcher[Intake, Counter[Verdict]] = Batcher(
+        self._batcher: Batcher[ReceivedEvents, Counter[Verdict]] = Batcher(
             ledger.record,
             largest=_LARGEST_FLUSH_ROWS,
             backlog=backlog_events,

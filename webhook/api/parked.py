@@ -16,7 +16,7 @@ from webhook.api.filters import Choice, Filter, Text
 from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.api.status import ParkedObject
 from webhook.ledger.cursor import Cursor
-from webhook.ledger.parked import MAX_PAGE, Moved, ParkedObjects, ParkedQuery
+from webhook.ledger.parked import MAX_PAGE, BulkResult, ParkedObjects, ParkedQuery
 
 
 class _ParkedFields(BaseModel):
@@ -141,7 +141,7 @@ class ParkedApi:
         """End parked objects' changes without processing them: only a later event starts them again."""
         return await self._move(request, self._objects.forget)
 
-    async def _move(self, request: Request, move: Callable[..., Awaitable[Moved]]) -> Response:
+    async def _move(self, request: Request, move: Callable[..., Awaitable[BulkResult]]) -> Response:
         self._auth.require(request)
         choice = await read_model(request, ParkedChoice)
         selection = ParkedQuery(**choice.filters())

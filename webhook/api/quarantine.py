@@ -17,7 +17,7 @@ from webhook.api.filters import Choice, Filter, Text
 from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.events import UnreadableEvent
 from webhook.ledger.cursor import Cursor
-from webhook.ledger.ledger import Intake
+from webhook.ledger.ledger import ReceivedEvents
 from webhook.ledger.quarantine import MAX_REPLAYED, MAX_SHOWN, QuarantinedTexts, QuarantineQuery
 from webhook.pipelines import Pipelines
 from webhook.sources import Batch, Source
@@ -154,7 +154,7 @@ class QuarantineApi:
             )
         )
 
-    def _read(self, source: str, raw: bytes) -> Intake:
+    def _read(self, source: str, raw: bytes) -> ReceivedEvents:
         try:
             reader = self._sources[source]
         except KeyError:

@@ -160,14 +160,14 @@ class SweepApi:
         return [own for own in chosen if not any(own != other and own.startswith(other) for other in chosen)]
 
     def _status(self, sweep: Sweep) -> SweepStatus:
-        order, tally = sweep.order, sweep.tally
+        order, counts = sweep.order, sweep.counts
         return SweepStatus(
             id=sweep.id, pipeline=self._pipelines.name_of(order.pipeline_id), kind=order.kind,
             scheduled=order.scheduled,
             prefix=order.prefix, since=_moment(order.since), dry_run=order.dry_run, state=sweep.state,
-            stage=sweep.stage, cursor=sweep.cursor, pages=tally.pages, listed=tally.listed, known=tally.known,
-            found=tally.found, adopted=tally.adopted, missing=tally.missing, orphaned=tally.orphaned,
-            removed=tally.removed, failures=sweep.failures, error=sweep.error, created_at=sweep.created_at.isoformat(),
+            stage=sweep.stage, cursor=sweep.cursor, pages=counts.pages, listed=counts.listed, known=counts.known,
+            found=counts.found, adopted=counts.adopted, missing=counts.missing, orphaned=counts.orphaned,
+            removed=counts.removed, failures=sweep.failures, error=sweep.error, created_at=sweep.created_at.isoformat(),
             started_at=_moment(sweep.started_at), finished_at=_moment(sweep.finished_at),
         )  # fmt: skip
 

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from webhook.check import Finding, findings
 from webhook.cli.options import config_option, state_option
-from webhook.config import ConfigError, load, secrets
+from webhook.config import ConfigError
+from webhook.config_file import load, secrets
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 

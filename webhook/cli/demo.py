@@ -12,8 +12,10 @@ from webhook.cli.options import failing
 from webhook.cli.sample import configuration, overrides
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from infra.demo.folder import DemoFolder
-    from infra.demo.scenario import DemoSetup
+    from infra.demo.scenario import DemoOutcome, DemoSetup
     from infra.interrupts import Interrupts
 
 NOT_VERIFIED = 1
@@ -63,7 +65,8 @@ def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
     from webhook.app import validate_options
-    from webhook.config import ConfigError, load
+    from webhook.config import ConfigError
+    from webhook.config_file import load
 
     with failing(ConfigError, FolderError, UnsuitableConfigError):
         path = configuration(config_path)
@@ -80,12 +83,9 @@ def _run(
     from rich.console import Console
 
     from infra.demo.progress import view
-    from infra.demo.report import make_report, summary
     from infra.demo.results import ResultsError
     from infra.demo.scenario import UnsuitableConfigError, run_demo
-    from infra.demo.sheet import render_sheet
     from infra.demo.upload import UploadError
-    from infra.demo.verify import problems
     from infra.demo.watch import WatchError
     from infra.interrupts import Interrupted
     from infra.stack import StackError
@@ -102,6 +102,17 @@ def _run(
     except (StackError, UploadError, ResultsError, WatchError, UnsuitableConfigError) as error:
         click.echo(f"yurt demo: {error}\nLogs are kept in {setup.folder}", err=True)
         return NOT_VERIFIED
+    return _conclude(outcome, folder, console, started_at, as_json=as_json, keep=keep)
+
+
+def _conclude(
+    outcome: DemoOutcome, folder: DemoFolder, console: Console, started_at: float, *, as_json: bool, keep: bool
+) -> int:
+    """Verify the results, write the contact sheet, show the numbers, and return the exit status."""
+    from infra.demo.report import make_report, summary
+    from infra.demo.sheet import render_sheet
+    from infra.demo.verify import problems
+
     wrong = problems(outcome.inventory)
     report = make_report(outcome.inventory, outcome.uploads, time.monotonic() - started_at, wrong)
     folder.sheet.write_text(render_sheet(outcome.inventory, report, wrong), encoding="utf-8")
@@ -109,7 +120,7 @@ def _run(
     for problem in wrong:
         console.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
     if wrong or keep:
-        console.print(f"Logs and database: {setup.folder}", markup=False, highlight=False)
+        console.print(f"Logs and database: {folder.services}", markup=False, highlight=False)
     else:
         folder.tidy()
     console.print(_verdict(len(wrong)), style="bold red" if wrong else "bold green")

@@ -31,7 +31,8 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     YURT_ADMIN_TOKEN. Without DATABASE_URL an embedded PostgreSQL is started.
     """
     from webhook.app import validate_options
-    from webhook.config import ConfigError, load, secrets
+    from webhook.config import ConfigError
+    from webhook.config_file import load, secrets
     from webhook.ledger.database import LedgerUnavailable
     from webhook.ledger.migrations import LedgerTooNew
     from webhook.ledger.postgres import PostgresUnusable

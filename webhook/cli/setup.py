@@ -10,7 +10,8 @@ import click
 
 from infra import tigris
 from webhook.cli.options import config_option, fail, failing
-from webhook.config import Config, ConfigError, load, secrets
+from webhook.config import Config, ConfigError
+from webhook.config_file import load, secrets
 
 
 @click.command()

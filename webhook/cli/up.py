@@ -57,7 +57,8 @@ def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
     with interrupts.listening():  # before the slow imports below, so that Ctrl-C never shows a traceback
         from infra.stack import StackError
         from webhook.app import validate_options
-        from webhook.config import ConfigError, load
+        from webhook.config import ConfigError
+        from webhook.config_file import load
 
         path = configuration(config_path, Path("yurt.toml"))
         with failing(ConfigError):

@@ -1,4 +1,4 @@
-"""What keeps a pool whose machines do not start from minting on and on: a crash loop burns money."""
+"""Circuit breaker: stops minting for a pool whose machines do not start, since a crash loop costs money."""
 
 from __future__ import annotations
 

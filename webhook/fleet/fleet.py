@@ -21,7 +21,7 @@ class Fleet(Protocol):
     """
 
     async def demand(self, pool: str, most: int) -> Demand:
-        """What there is to do for ``pool``; ``pending`` is counted up to ``most``, whatever the backlog."""
+        """What there is to do for ``pool``; ``pending`` is counted up to ``most``: a long backlog costs no more."""
         ...
 
     async def machines(self) -> Sequence[Machine]:
@@ -35,7 +35,7 @@ class Fleet(Protocol):
     async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
         """Write the intent to mint one machine, labelled by :func:`new_label`. Committed when this returns.
 
-        None, and nothing written, where ``pool`` has ``limit`` machines that are not gone, whatever their
+        None, and nothing written, where ``pool`` has ``limit`` machines that are not gone, of any
         provider and state. Counted in the same transaction under a lock of the pool: no number of callers
         exceeds it.
         """

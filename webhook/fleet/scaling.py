@@ -1,4 +1,4 @@
-"""How many machines, and which must go: no clock, no network, the same answer for the same facts."""
+"""Decides how many machines a pool needs and which must go. Pure: no clock, no network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Listing:
     def misses(self, machine: Machine) -> bool:
         """Whether a machine that has been started does not exist any more.
 
-        One that still calls is there, whatever a list says that may lag.
+        A machine that still calls exists, though a list that lags may not show it.
         """
         silent = self.lag_seconds == 0 or machine.state in STARTING or machine.silent_seconds > self.lag_seconds
         return self.lacks(machine) and silent

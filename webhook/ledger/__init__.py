@@ -1,1 +1,1 @@
-"""PostgreSQL as the one ledger: objects, leases, workers, quarantine, counters."""
+"""The ledger in PostgreSQL: objects, leases, machines, sweeps, quarantine and counters."""

@@ -1,7 +1,7 @@
-"""Before the ledger: at most one hint a pipeline and key, and every event counted once.
+"""Coalesces the events of one batch: at most one hint for each object, and exactly one verdict for each event.
 
-Several events of one object in one flush are folded into one hint. What their order proves is used; what cannot be
-ordered is merged into a hint that claims no more than both.
+Several events of one object in one batch are folded into one hint. Where their order is proven, the newest event
+counts; events that cannot be ordered are merged into a hint that claims no more than all of them prove.
 """
 
 from __future__ import annotations
@@ -18,35 +18,37 @@ ObjectPlace = tuple[int, str]
 
 
 class Verdict(enum.StrEnum):
-    """What became of one event. Every event received is counted as exactly one of these."""
+    """How one event was recorded. Every event received is counted as exactly one of these."""
 
     ACCEPTED = "accepted"
-    """A new change: the object is worked, or asked about, for it."""
+    """A new change: a worker processes the object, or the control plane checks it."""
     COALESCED = "coalesced"
-    """Joined a change of the same object that already waits."""
+    """Joined a change of the same object that is pending already."""
     DUPLICATE = "duplicate"
-    """The very delivery heard last."""
+    """Repeats the event recorded last for this object: it has the same mark."""
     STALE = "stale"
-    """Its source's own order proves it older than what is known."""
+    """Proven older than the newest version known."""
     IGNORED = "ignored"
     """No pipeline watches the object, or the content did not change."""
     QUARANTINED = "quarantined"
-    """Could not be read."""
+    """Could not be parsed."""
 
 
 class Hint:
-    """One object's events of one flush, folded. ``event`` goes to the ledger; its verdict is still to come."""
+    """Events of one object in one batch, folded into one: ``event`` is recorded, and its verdict holds for all."""
 
     __slots__ = ("event", "settled", "waiting")
 
     def __init__(self, event: ObjectEvent, request: int) -> None:
         self.event = event
         self.waiting = [request]
-        """Requests whose events share the ledger's verdict, the first as it is, the others as having joined it."""
+        """Requests whose events share the ledger's verdict: the first gets it as it is, the others as coalesced."""
         self.settled: list[tuple[int, Verdict]] = []
 
     def join(self, event: ObjectEvent, request: int) -> None:
-        """Fold in another event of the same object."""
+        """Fold another event of the same object into this hint."""
+        # Duplicates and stale events are recognised by the rules of the statement ``record``, so that it makes no
+        # difference to the object whether two events share a batch.
         if event.mark == self.event.mark:
             self.settled.append((request, Verdict.DUPLICATE))
         elif event.version.is_older_than(self.event.version):
@@ -59,21 +61,22 @@ class Hint:
             self.waiting.append(request)
 
     def verdicts(self, verdict: Verdict) -> Iterable[tuple[int, Verdict]]:
-        """Request and verdict of every event folded in, given the ledger's verdict on the hint."""
+        """Return request and verdict of every folded event, given the ledger's verdict on the hint."""
         yield from self.settled
         first, *others = self.waiting
         yield first, verdict
+        # An accepted hint is one new change, whatever number of events it has; a dropped one drops all of them.
         joined = Verdict.COALESCED if verdict is Verdict.ACCEPTED else verdict
         for request in others:
             yield request, joined
 
 
 Hints = Sequence[tuple[int, ObjectEvent]]
-"""Events of one request, each with the number of a pipeline that watches its object."""
+"""Events of one request, each with the number of a pipeline that watches the object."""
 
 
 def fold(requests: Iterable[Hints]) -> list[tuple[ObjectPlace, Hint]]:
-    """One hint a place, in the order in which the ledger locks rows."""
+    """Fold the events of several requests into one hint for each pipeline and key."""
     hints: dict[ObjectPlace, Hint] = {}
     for request, events in enumerate(requests):
         for pipeline_id, event in events:
@@ -83,20 +86,21 @@ def fold(requests: Iterable[Hints]) -> list[tuple[ObjectPlace, Hint]]:
                 hints[place] = Hint(event, request)
             else:
                 known.join(event, request)
+    # The order in which every transaction locks rows, so that no two wait for each other. Bytes, as in collation "C".
     return sorted(hints.items(), key=lambda item: (item[0][0], item[0][1].encode()))
 
 
 @dataclass(slots=True)
-class Count:
-    """Counters of one transaction, by pipeline number and name."""
+class CounterIncrements:
+    """Increments of counters that one transaction makes, by pipeline number and counter name."""
 
     by_pipeline: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def add(self, pipeline_id: int, name: str, value: int = 1) -> None:
-        """Count."""
+        """Add to one counter."""
         self.by_pipeline[pipeline_id, name] += value
 
     def columns(self) -> tuple[list[int], list[str], list[int]]:
-        """Pipelines, names and values, in one order for all transactions."""
+        """Return pipelines, names and values as columns, in the one order in which counters are locked."""
         rows = sorted((place, value) for place, value in self.by_pipeline.items() if value)
         return [p for (p, _), _ in rows], [n for (_, n), _ in rows], [value for _, value in rows]

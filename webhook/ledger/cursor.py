@@ -1,4 +1,4 @@
-"""Where the next page begins: a moment, and a row's number for those of one moment. Newest come first."""
+"""Cursor of a paged listing, newest first: the time and the number of a page's last row."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 PATTERN = r"^[0-9]{1,16}-[0-9]{1,18}$"
-"""Of a cursor as text: microseconds since 1970, and the row's number."""
+"""Pattern of a cursor as text: microseconds since 1970, and the row's number."""
 
 
 class Cursor(NamedTuple):
-    """The last row of a page: what follows is older. Rows that come to be later are never met on the way down."""
+    """Last row of a page: the next page has older rows only, so rows that are added meanwhile are not listed."""
 
     at: datetime
     id: int
@@ -22,6 +22,6 @@ class Cursor(NamedTuple):
 
 
 def parse(text: str) -> Cursor:
-    """The cursor of a text that matches ``PATTERN``."""
+    """Parse the text of a cursor, which must match ``PATTERN``."""
     micros, _, number = text.partition("-")
     return Cursor(_EPOCH + timedelta(microseconds=int(micros)), int(number))

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what it means when there are none."""
+"""Connects to PostgreSQL, runs transactions with retries, and turns a lost connection into LedgerUnavailable."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3.0
 STATEMENT_SECONDS = 8.0
-"""Longest time of one statement."""
+"""Timeout of one statement."""
 
 CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""Two transactions got into each other's way: the same one again succeeds."""
+"""Errors of a transaction that lost against another one: the same transaction succeeds when it is run again."""
 _CONFLICTS_IN_A_ROW = 4
 _CONFLICT_SECONDS = 0.05
 
@@ -37,21 +37,22 @@ GONE = (
     asyncpg.InternalClientError,
     TimeoutError,
 )
+"""Errors that mean that PostgreSQL cannot be reached or does not answer now."""
 
 
 class LedgerUnavailable(Exception):
-    """The database does not answer. What was asked may or may not have been done: ask again."""
+    """The database does not answer. A transaction may or may not have been committed: the caller repeats it."""
 
 
 class Database:
-    """A pool of connections, every call of which raises LedgerUnavailable while PostgreSQL is not there."""
+    """Connection pool. Every call raises LedgerUnavailable while PostgreSQL cannot be reached."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     @classmethod
     async def connect(cls, dsn: str, *, connections: int = 10) -> Database:
-        """Open the pool. Raises LedgerUnavailable; its message holds no password."""
+        """Open the pool. Raises LedgerUnavailable, whose message holds no password."""
         try:
             pool = await asyncpg.create_pool(
                 dsn,
@@ -63,11 +64,11 @@ class Database:
                 reset=_nothing_to_reset,
             )
         except GONE as error:
-            raise LedgerUnavailable(_said(error)) from error
+            raise LedgerUnavailable(_message_of(error)) from error
         return cls(pool)
 
     async def aclose(self) -> None:
-        """Close all connections; those that do not let themselves be closed are dropped."""
+        """Close all connections; those that are still in use after some seconds are dropped."""
         try:
             await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
         except TimeoutError:
@@ -75,9 +76,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """One connection, for statements that each stand alone."""
+        """Lend one connection, for statements that each are a transaction of their own."""
         try:
-            # Not acquire(timeout=…), which makes a task each time.
+            # Not acquire(timeout=…), which creates a task for each call.
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await self._pool.acquire()
             try:
@@ -85,10 +86,10 @@ class Database:
             finally:
                 await self._pool.release(connection, timeout=CONNECT_SECONDS)
         except GONE as error:
-            raise LedgerUnavailable(_said(error)) from error
+            raise LedgerUnavailable(_message_of(error)) from error
 
     async def transact(self, work: Callable[[Connection], Awaitable[Answer]]) -> Answer:
-        """The answer of ``work``, done in one transaction; done again where it lost against another one."""
+        """Run ``work`` in one transaction and return its result; run it again after a conflict with another one."""
         for _ in range(_CONFLICTS_IN_A_ROW):
             try:
                 return await self._transact_once(work)
@@ -102,8 +103,8 @@ class Database:
 
 
 async def _nothing_to_reset(_connection: object) -> None:
-    """What a connection changes of its session ends with its transaction: no round trip to undo it."""
+    """Skip asyncpg's reset query: no statement changes the session beyond its transaction, and it is a round trip."""
 
 
-def _said(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     return f"the database does not answer: {str(error) or type(error).__name__}"

@@ -1,6 +1,6 @@
-"""The fleet of machines in the ledger: the autoscaler's side, and the workers' tokens.
+"""Stores machines and workers' tokens in the ledger, for the autoscaler and for authentication.
 
-Tokens are random and stored only as SHA-256: nobody who reads the database can call in a worker's name.
+Tokens are random and stored only as SHA-256, so that a reader of the database cannot call in a worker's name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The worker that a token belongs to."""
+    """An authenticated worker: the machine that the token of a call belongs to."""
 
     id: int
     pool: str
@@ -30,8 +30,8 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A worker that has just called home."""
+class RegisteredWorker:
+    """A worker that exchanged its one-time token: its machine, slots and the token for all further calls."""
 
     id: int
     pool: str
@@ -41,12 +41,15 @@ class Arrival:
 
 
 class LedgerFleet:
-    """``webhook.fleet.fleet.Fleet`` on the ledger. Every method raises LedgerUnavailable while the database is away."""
+    """Implements ``webhook.fleet.fleet.Fleet`` on the ledger, and authenticates workers.
+
+    Every method raises LedgerUnavailable while the database does not answer.
+    """
 
     def __init__(
         self, ledger: Ledger, *, owner: str, pipelines: Callable[[str], Sequence[int]], slots: Mapping[str, int]
     ) -> None:
-        """``pipelines`` says which of a pool's pipelines work is handed out for just now."""
+        """``pipelines`` gives the numbers of a pool's pipelines for which leases are handed out now."""
         self._ledger = ledger
         self._database = ledger.database
         self._owner = owner
@@ -56,12 +59,12 @@ class LedgerFleet:
     # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def demand(self, pool: str, most: int) -> Demand:
-        """What there is to do for ``pool``; ``pending`` is counted up to ``most`` a pipeline."""
+        """Count the pool's pending and leased objects; ``pending`` only up to ``most`` for each pipeline."""
         [row] = await self._ledger.fetch("demand", list(self._pipelines(pool)), most)
         return Demand(pending=min(most, row["pending"]), leased=row["leased"])
 
     async def machines(self) -> Sequence[Machine]:
-        """Every machine that is not gone."""
+        """Return every machine that is not gone."""
         rows = await self._ledger.fetch("machines")
         return [Machine(**{**row, "state": MachineState(row["state"])}) for row in rows]
 
@@ -71,6 +74,7 @@ class LedgerFleet:
         token = secrets.token_urlsafe(32)
 
         async def write(connection: Connection) -> int | None:
+            # Without the lock two replicas could count the same machines and both mint the last one of the limit.
             await connection.execute(QUERIES["lock_pool"], pool)
             slots = self._slots.get(pool, 1)
             id: int | None = await connection.fetchval(
@@ -82,19 +86,19 @@ class LedgerFleet:
         return None if id is None else Intent(id=id, label=label, token=token)
 
     async def minted(self, id: int, ref: str) -> bool:
-        """Remember the provider's name for the machine."""
+        """Record the provider's name for the machine, which has accepted it."""
         return await self._change("minted", id, ref)
 
     async def drain(self, id: int) -> bool:
-        """The machine gets no more leases."""
+        """Mark a ready machine as draining: it gets no more leases."""
         return await self._change("drain", id)
 
     async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
-        """Revoke the machine's tokens and take its leases back: each counts as an attempt."""
+        """Revoke the machine's tokens and take its leases back; each counts as an attempt."""
         return await self._end("slaying", id, reason, str(seen))
 
     async def gone(self, id: int) -> bool:
-        """The machine no longer counts."""
+        """Mark a machine as gone, so that it no longer counts against the pool's limit."""
         # A claim that was under way when the tokens were revoked may have committed a lease after that.
         return await self._end("gone", id)
 
@@ -112,7 +116,7 @@ class LedgerFleet:
             return await connection.fetchval(QUERIES[query], *arguments) is not None
 
     async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:
-        """Record how minting goes: states as they are, counts on top of the earlier ones."""
+        """Record reports about minting: states replace the earlier ones, counts are added to them."""
 
         async def write(connection: Connection) -> None:
             await connection.execute(QUERIES["report_pools"], *_columns(pools, PoolReport))
@@ -122,27 +126,27 @@ class LedgerFleet:
 
     # ── for the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def hello(self, once: str, instance: str) -> Arrival | None:
-        """Exchange a one-time token for the worker's own. None: unknown, used by another process, or revoked."""
+    async def hello(self, once: str, instance: str) -> RegisteredWorker | None:
+        """Exchange a one-time token for a worker's token. None: unknown, used by another process, or revoked."""
         token = secrets.token_urlsafe(32)
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["hello"], _hash(once), instance, _hash(token))
-        return None if row is None else Arrival(row["id"], row["pool"], row["slots"], row["label"], token)
+        return None if row is None else RegisteredWorker(row["id"], row["pool"], row["slots"], row["label"], token)
 
     async def authenticate(self, token: str) -> Caller | None:
-        """Whose token it is. None: unknown or revoked."""
+        """Find the worker that a token belongs to. None: unknown or revoked."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
         return None if row is None else Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
 
     async def active(self, id: int) -> None:
-        """The worker got or settled a lease just now."""
+        """Note that the worker got or settled a lease just now: idle time is counted from here."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["active"], id)
 
 
 def _columns(reports: Mapping[str, PoolReport] | Mapping[str, ProviderReport], kind: type) -> list[list[object]]:
-    """Names of pools or providers, and then each field of their reports as a column."""
+    """Turn reports into columns: names of pools or providers, and then each field of the reports."""
     rows = [(storable(name), *map(_storable, astuple(report))) for name, report in reports.items()]
     return [[row[position] for row in rows] for position in range(1 + len(fields(kind)))]
 

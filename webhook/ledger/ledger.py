@@ -1,7 +1,7 @@
-"""The ledger's doors: ``record`` for everything that tells of a change, ``claim`` and ``settle`` for all work.
+"""Records events, claims due objects and settles leases in PostgreSQL.
 
-Each door is one transaction over whole batches, and counts what it did in that same transaction, so that the counters
-and the rows always add up.
+Each operation is one transaction over a batch, and increments the counters in that same transaction, so that counters
+and rows always add up.
 """
 
 from __future__ import annotations
@@ -20,43 +20,52 @@ import asyncpg
 import msgspec
 
 from webhook.events import EventKind, ObjectEvent, Quarantined, utc
-from webhook.ledger.coalescing import Count, Hint, Hints, ObjectPlace, Verdict, fold
+from webhook.ledger.coalescing import CounterIncrements, Hint, Hints, ObjectPlace, Verdict, fold
 from webhook.ledger.database import Database
 from webhook.ledger.queries import QUERIES
-from webhook.ledger.transitions import ELSEWHERE, LOST, Lane, Leased, Next, Outcome, Policy, Published, decide
+from webhook.ledger.transitions import (
+    DEFAULT_POLICY,
+    LOST,
+    Lane,
+    LeasedRow,
+    NextState,
+    Outcome,
+    Policy,
+    decide,
+)
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
 
 CHANNEL = "yurt_due"
-"""NOTIFY channel: pipelines in which something became due, as numbers with commas between."""
+"""NOTIFY channel. The payload is the numbers of the pipelines in which objects became due, separated by commas."""
 
 SHARDS = 16
-"""Writers of counters that never wait for each other."""
+"""Rows a counter is divided into, so that replicas that count at the same time seldom wait for one row."""
 
 MAX_RAW_BYTES = 64 * 1024
-"""Of one quarantined event that are kept."""
+"""Most bytes of a quarantined event's text that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """What one request brings."""
+class ReceivedEvents:
+    """Events of one request, to be recorded: those that pipelines watch, ignored ones, and unreadable ones."""
 
     hints: Hints = ()
-    """Events that pipelines watch, once a pipeline."""
+    """Events that pipelines watch, one entry for each of these pipelines."""
     ignored: tuple[int, ...] = ()
-    """Of events that concern nobody: the pipeline's number, or 0 where none watches the object."""
+    """For each ignored event the pipeline's number, or 0 where no pipeline watches the object."""
     quarantined: Sequence[Quarantined] = ()
 
     @property
     def weight(self) -> int:
-        """Rows that it writes at most."""
+        """Largest number of rows that recording it writes."""
         return len(self.hints) + len(self.quarantined) + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """One leased object."""
+class ClaimedObject:
+    """One object that was just leased, with what its worker needs to know about the last result."""
 
     id: int
     token: int
@@ -66,17 +75,17 @@ class Claimed:
     event_etag: str | None
     newest_at: datetime | None
     done_etag: str | None
-    """None also where the last result's outputs may have been written over since."""
+    """ETag of the last result's input. None also with ``publish_started``, so that equal content is processed again."""
     done_modified: datetime | None
     publish_started: bool
-    """Whether that is so."""
+    """Whether an earlier lease began to publish and did not settle: it may have overwritten outputs of the result."""
     believed: bool
-    """Whether what is read now cannot be older than the last event and the last result: it is believed in any case."""
+    """Whether an answer of the store to a request sent now is believed, since no region can lag behind by so much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a lease came to."""
+    """How one lease ends: its outcome, and the lease's identity (``worker_id`` None is the control plane)."""
 
     id: int
     token: int
@@ -86,22 +95,30 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class LiveLease:
-    """What is known of a leased object's outputs."""
+    """A lease before its deadline, with the object's published outputs."""
 
     id: int
     token: int
     pipeline_id: int
     key: str
     published: Mapping[str, str]
+    """Output name to ETag, of the last result."""
     leased_at: datetime
     left_seconds: float
     """Until its deadline."""
 
 
 class Ledger:
-    """One ledger in PostgreSQL. Any number of replicas may use it at once.
+    """The objects and leases in PostgreSQL. Any number of replicas may use them at once.
 
     Every method raises LedgerUnavailable while the database does not answer.
+
+    Args:
+        database: Connections to PostgreSQL.
+        policies: Limits of each pipeline, by its number.
+        jitter: Gives a random number from [0, 1), for backoff.
+        shard: Row of each counter that this replica increments. None: one at random.
+
     """
 
     def __init__(
@@ -117,20 +134,21 @@ class Ledger:
         self._jitter = jitter
         self._shard = random.randrange(SHARDS) if shard is None else shard  # noqa: S311 - no secret
 
-    # ── hearing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def record(self, intakes: Sequence[Intake]) -> Sequence[Counter[Verdict]]:
-        """Take in what the requests bring, in one transaction. Returns the verdicts on each request's events."""
+    async def record(self, intakes: Sequence[ReceivedEvents]) -> Sequence[Counter[Verdict]]:
+        """Record the events of several requests in one transaction. Returns the verdicts on each request's events."""
         return await self.database.transact(lambda connection: self.record_in(connection, intakes))
 
     async def record_in(
-        self, connection: Connection, intakes: Sequence[Intake], beside: Count | None = None
+        self, connection: Connection, intakes: Sequence[ReceivedEvents], further: CounterIncrements | None = None
     ) -> Sequence[Counter[Verdict]]:
-        """As ``record``, in a transaction that does more. ``beside``: what that counts."""
+        """Record events in the caller's transaction, and increment the caller's ``further`` counters with its own."""
         hints = fold(intake.hints for intake in intakes)
-        count = Count()
-        if beside:
-            count.by_pipeline.update(beside.by_pipeline)
+        count = CounterIncrements()
+        if further:
+            # One statement for all counters of a transaction locks them in one order: two would risk a deadlock.
+            count.by_pipeline.update(further.by_pipeline)
         answers: list[Counter[Verdict]] = [Counter() for _ in intakes]
         await self._record_hints(connection, hints, count, answers)
         await self._record_rest(connection, intakes, count, answers)
@@ -142,30 +160,31 @@ class Ledger:
         self,
         connection: Connection,
         hints: Sequence[tuple[ObjectPlace, Hint]],
-        count: Count,
+        count: CounterIncrements,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
         if not hints:
             return
         written = await connection.fetch(QUERIES["record"], *_columns(hints))
-        said = {(row[0], row[1]): row[2] for row in written}
-        if len(said) < len(hints):
-            said |= await _dropped(connection, [(place, hint) for place, hint in hints if place not in said])
+        results = {(row[0], row[1]): row[2] for row in written}
+        if len(results) < len(hints):
+            # The statement returns no row for an event that it drops. These are few: a second one finds the reason.
+            results |= await _dropped(connection, [(place, hint) for place, hint in hints if place not in results])
         for place, hint in hints:
-            word = said[place]
-            if word == "replaced":
-                # A parked change gives way to the new one.
+            result = results[place]
+            if result == "replaced":
+                # The parked change ends here: the new one takes its row.
                 count.add(place[0], "superseded")
-                word = "accepted"
-            for request, verdict in hint.verdicts(Verdict(word)):
+                result = "accepted"
+            for request, verdict in hint.verdicts(Verdict(result)):
                 answers[request][verdict] += 1
                 count.add(place[0], verdict)
 
     async def _record_rest(
         self,
         connection: Connection,
-        intakes: Sequence[Intake],
-        count: Count,
+        intakes: Sequence[ReceivedEvents],
+        count: CounterIncrements,
         answers: Sequence[Counter[Verdict]],
     ) -> None:
         refused: dict[tuple[str, bytes], tuple[Quarantined, int]] = {}
@@ -185,27 +204,30 @@ class Ledger:
         if refused:
             await connection.execute(QUERIES["quarantine"], *_quarantine_columns(refused))
 
-    async def _count(self, connection: Connection, count: Count, due: Iterable[int]) -> None:
-        """Add to the counters, and wake whoever waits for what became due in these pipelines."""
+    async def _count(self, connection: Connection, count: CounterIncrements, due: Iterable[int]) -> None:
+        """Increment the counters, and notify the replicas of pipelines in which objects became due."""
         if count.by_pipeline:
             await connection.execute(QUERIES["count"], *self._counted(count, due))
 
-    def _counted(self, count: Count, due: Iterable[int]) -> tuple[object, ...]:
+    def _counted(self, count: CounterIncrements, due: Iterable[int]) -> tuple[object, ...]:
         return self._shard, *count.columns(), ",".join(map(str, sorted(due)))
 
-    # ── working ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── claiming and settling ────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(
         self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float
-    ) -> list[Claimed]:
-        """Lease up to ``most`` objects that are due. ``worker_id`` None is the control plane itself."""
-        lag_seconds = self._policies.get(pipeline_id, ELSEWHERE).replica_lag_seconds
+    ) -> list[ClaimedObject]:
+        """Claim up to ``most`` due objects of a pipeline and lane under new leases.
+
+        ``worker_id`` None claims for the control plane itself.
+        """
+        lag_seconds = self._policies.get(pipeline_id, DEFAULT_POLICY).replica_lag_seconds
         async with self.database.connection() as connection:
             rows = await connection.fetch(
                 QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds
             )
         return [
-            Claimed(
+            ClaimedObject(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
                 row["event_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["publish_started"],
                 row["believed"],
@@ -214,9 +236,9 @@ class Ledger:
         ]  # fmt: skip
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[ObjectPlace | None]:
-        """Settle each lease that is still the one named, and tell which object that was.
+        """Settle each lease that is still live. Returns its object, by position.
 
-        None: the lease was lost before, and nothing was changed.
+        None in place of an object: that lease was lost before, and nothing was changed.
         """
 
         async def write(connection: Connection) -> list[ObjectPlace | None]:
@@ -227,10 +249,10 @@ class Ledger:
                 [s.worker_id for s in settlements],
             )
             places: list[ObjectPlace | None] = [None] * len(settlements)
-            decided: dict[int, tuple[Leased, Outcome]] = {}
+            decided: dict[int, tuple[LeasedRow, Outcome]] = {}
             for row in rows:
                 position = row["position"] - 1
-                # The same lease named twice in one batch: the first settles it.
+                # A batch may hold one lease twice, when a worker sent its settlement again: the first one counts.
                 if row["id"] not in decided:
                     decided[row["id"]] = _leased(row), settlements[position].outcome
                     places[position] = (row["pipeline_id"], row["key"])
@@ -240,11 +262,11 @@ class Ledger:
         return await self.database.transact(write)
 
     async def reap(self, most: int = 500) -> int:
-        """Take back up to ``most`` leases whose deadline passed. Returns how many."""
+        """Take back up to ``most`` leases whose deadline has passed. Returns their number."""
         return await self.database.transact(lambda connection: self._take_back(connection, "lock_expired", most))
 
     async def take_back(self, connection: Connection, worker_id: int) -> int:
-        """Take back all leases of a worker, in the transaction that slays it. Returns how many."""
+        """Take back all leases of a worker in the transaction that slays it. Returns their number."""
         return await self._take_back(connection, "lock_of_worker", worker_id)
 
     async def _take_back(self, connection: Connection, query: str, argument: int) -> int:
@@ -252,44 +274,47 @@ class Ledger:
         await self._write(connection, [(_leased(row), LOST) for row in rows])
         return len(rows)
 
-    async def _write(self, connection: Connection, decided: Iterable[tuple[Leased, Outcome]]) -> None:
+    async def _write(self, connection: Connection, decided: Iterable[tuple[LeasedRow, Outcome]]) -> None:
         """Write the next states of rows that this transaction has locked."""
         after = [
-            (row, decide(row, outcome, self._policies.get(row.pipeline_id, ELSEWHERE), self._jitter))
+            (row, decide(row, outcome, self._policies.get(row.pipeline_id, DEFAULT_POLICY), self._jitter))
             for row, outcome in decided
         ]
         if not after:
             return
-        count = Count()
-        for row, then in after:
-            for name in then.counted:
+        count = CounterIncrements()
+        for row, following in after:
+            for name in following.counted:
                 count.add(row.pipeline_id, name)
-        due = {row.pipeline_id for row, then in after if then.state == "pending" and not then.delay_seconds}
-        rows = msgspec.json.encode([_settled(row, then) for row, then in after]).decode()
+        # Delayed objects become due by the passing of time, which no transaction notices: the replicas' tick does.
+        due = {
+            row.pipeline_id for row, following in after if following.state == "pending" and not following.delay_seconds
+        }
+        rows = msgspec.json.encode([_settled(row, following) for row, following in after]).decode()
         await connection.execute(QUERIES["settle"], *self._counted(count, due), rows)
 
     async def extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> bool | None:
-        """Grant a lease more time. Returns whether a newer event came, or None where the lease is lost."""
+        """Move a lease's deadline on. Returns whether a newer event came, or None where the lease is lost."""
         async with self.database.connection() as connection:
             superseded: bool | None = await connection.fetchval(QUERIES["extend"], id, token, worker_id, lease_seconds)
         return superseded
 
     async def lease(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
-        """A lease that is still live, or None."""
+        """Return a live lease, or None where it is lost."""
         return await self._live("lease", id, token, worker_id)
 
     async def publishing(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
-        """A live lease that is about to publish, or None.
+        """Note that a live lease begins to publish. None: the lease is lost.
 
-        Should it end without settling, the object is worked anew whatever its content: half of the outputs may be
-        there.
+        Should it end without a settlement, the object is processed again even if its content is that of the last
+        result: some of the last result's outputs may have been overwritten.
         """
         return await self._live("publishing", id, token, worker_id)
 
     async def seal(self, id: int, token: int, worker_id: int, hold_seconds: float) -> LiveLease | None:
-        """Take a worker's live lease over, for at least so long: nobody but the control plane holds it from now on.
+        """Transfer a worker's live lease to the control plane for at least ``hold_seconds``.
 
-        None where it is lost.
+        The worker can neither renew nor settle it any more. None: the lease is lost.
         """
         return await self._live("seal", id, token, worker_id, hold_seconds)
 
@@ -306,14 +331,14 @@ class Ledger:
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Rows of a reading statement of ``queries.sql``."""
+        """Return the rows of a statement of ``queries.sql``, by its name."""
         async with self.database.connection() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(QUERIES[query], *arguments)
         return rows
 
 
 async def pipeline_id(database: Database, name: str, bucket: str) -> int:
-    """The ledger's number for a pipeline on a bucket."""
+    """Return the ledger's number for a pipeline on a bucket, and assign one at first use."""
     async with database.connection() as connection:
         number: int = await connection.fetchval(QUERIES["pipeline"], name, bucket)
     return number
@@ -355,8 +380,8 @@ def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, i
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
-def _leased(row: asyncpg.Record) -> Leased:
-    return Leased(
+def _leased(row: asyncpg.Record) -> LeasedRow:
+    return LeasedRow(
         row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"],
         row["rerun_requested"], row["rerun_lane"], row["event_etag"], row["done_etag"],
         _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["event_age_seconds"],
@@ -367,32 +392,35 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _settled(row: Leased, then: Next) -> dict[str, object]:
-    """What the statement "settle" is told of one row."""
-    said: dict[str, object] = {
+def _settled(row: LeasedRow, following: NextState) -> dict[str, object]:
+    """Encode one row's next state as the statement ``settle`` reads it."""
+    fields: dict[str, object] = {
         "id": row.id,
-        "state": then.state,
-        "lane": then.lane,
-        "delay_seconds": then.delay_seconds,
-        "restart": then.restart,
-        "attempts": then.attempts,
-        "faults": then.faults,
-        "finished": then.finished,
-        "forget": then.forget,
-        "seen": then.seen,
+        "state": following.state,
+        "lane": following.lane,
+        "delay_seconds": following.delay_seconds,
+        "restart": following.restart,
+        "attempts": following.attempts,
+        "faults": following.faults,
+        "finished": following.finished,
+        "forget": following.forget,
+        "seen": following.seen,
     }
-    if then.error is not None:
-        error = {"reason": then.error.reason, "message": then.error.message, "log": then.error.log}
-        said["error"] = {name: storable(text) for name, text in error.items()}
-    if then.result is not None:
-        said["done_etag"] = storable(then.result.etag)
-        said["done_modified"] = _moment(then.result.modified)
-        said["published"] = {storable(name): storable(etag) for name, etag in then.result.published.items()}
-    return said
+    if following.error is not None:
+        error = {"reason": following.error.reason, "message": following.error.message, "log": following.error.log}
+        fields["error"] = {name: storable(text) for name, text in error.items()}
+    if following.result is not None:
+        fields["done_etag"] = storable(following.result.etag)
+        fields["done_modified"] = _moment(following.result.modified)
+        fields["published"] = {storable(name): storable(etag) for name, etag in following.result.published.items()}
+    return fields
 
 
 def _moment(moment: datetime | None) -> datetime | None:
-    """In UTC; None where it cannot be. A worker's word must not spoil the batch it comes in."""
+    """The moment in UTC, or None where PostgreSQL cannot hold it.
+
+    A worker sent it: an impossible value must not fail the other settlements of its batch.
+    """
     try:
         return None if moment is None else utc(moment)
     except OverflowError:
@@ -400,8 +428,5 @@ def _moment(moment: datetime | None) -> datetime | None:
 
 
 def storable(text: str) -> str:
-    """PostgreSQL's text and jsonb hold neither NUL nor half of a surrogate pair."""
+    """Replace characters that PostgreSQL's text and jsonb cannot hold: NUL and halves of surrogate pairs."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
-__all__ = ["CHANNEL", "Claimed", "Intake", "Ledger", "LiveLease", "Published", "Settlement", "pipeline_id"]

@@ -1,4 +1,4 @@
-"""Machines as the ledger knows them: their states, their labels, and what is known of each.
+"""Machine records of the ledger: states, labels, demand and reports.
 
 A machine's row goes one way only::
 
@@ -23,10 +23,10 @@ _POOL = re.compile(r"[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?")
 
 
 class MachineState(StrEnum):
-    """Where a machine is on its one way from intent to gone."""
+    """State of a machine, from its intent until it is gone."""
 
     INTENDED = "intended"
-    """Written down; the provider may or may not have been asked."""
+    """The intent is recorded; the provider may or may not have been called."""
     BOOTING = "booting"
     """The provider has accepted it; it has not called home."""
     READY = "ready"
@@ -34,14 +34,14 @@ class MachineState(StrEnum):
     DRAINING = "draining"
     """It gets no more leases and finishes those it has."""
     SLAYING = "slaying"
-    """Its token is revoked; the provider is asked to destroy it until its list no longer shows it."""
+    """Its token is revoked; the provider is called to destroy it until its list no longer shows it."""
     GONE = "gone"
     """The provider's list no longer shows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What there is to do for one pool."""
+    """Number of objects that one pool has to process."""
 
     pending: int
     """Objects due now (not those that wait for a later retry) and not leased; counted up to a cap."""
@@ -51,7 +51,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One row of the fleet that is not gone. Ages come from the database's clock, in seconds."""
+    """One machine that is not gone. Ages come from the database's clock, in seconds."""
 
     id: int
     label: str
@@ -85,11 +85,11 @@ class Intent:
 
 
 def new_label(owner: str, pool: str) -> str:
-    """A label that no machine has had: ``{owner}-{pool}-{12 hex digits}``, a valid DNS label of at most 54.
+    """Make a unique label for a machine: ``{owner}-{pool}-{12 hex digits}``, a valid DNS label of at most 54.
 
     ``owner`` names this installation among others that use the same account or host: its providers list what
-    begins with ``{owner}-``, and what it does not know of these is slain. Lower case letters and digits, at
-    most 16.
+    begins with ``{owner}-``, and listed machines without a row in the ledger are slain. Lower case letters and
+    digits, at most 16.
 
     Raises:
         ValueError: owner or pool is not of that form.
@@ -104,12 +104,12 @@ def new_label(owner: str, pool: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PoolReport:
-    """How minting for one pool goes."""
+    """State of minting for one pool, as the leading replica reports it."""
 
     breaker: str = "closed"
     """``closed``; ``open``: nothing is minted after failed starts; ``probing``: one machine at a time."""
     frozen: bool = False
-    """The provider's list fails or cannot be true: nothing is minted, nothing taken for gone."""
+    """The provider's list fails or cannot be true: nothing is minted, and no machine is taken for gone."""
     failed_starts: int = 0
     """Machines that were not accepted, or did not call home in time."""
     last_failure: str = ""
@@ -118,7 +118,7 @@ class PoolReport:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReport:
-    """How one provider answers."""
+    """Failures and findings of one provider's lists."""
 
     list_failures: int = 0
     """Lists that failed."""

@@ -1,8 +1,8 @@
-"""Parked objects, and what a person decides about them: work them again, or leave them.
+"""Lists, redrives and forgets parked objects.
 
-Both change only rows that are still parked when they are locked, so whichever comes first wins, a person or an event.
-A call is one transaction over a page at most; the next one begins where it ended and goes towards the past. So an
-object that is parked again at once is not met a second time on the way.
+A redrive or forget changes only rows that are still parked when they are locked, so a new event that comes first wins.
+A call is one transaction over one page at most; the next one begins where it ended and goes towards the past. So an
+object that is parked again at once is not changed a second time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
-from webhook.ledger.coalescing import Count
+from webhook.ledger.coalescing import CounterIncrements
 from webhook.ledger.cursor import Cursor
 from webhook.ledger.ledger import SHARDS, Ledger
 from webhook.ledger.queries import QUERIES
@@ -28,12 +28,12 @@ MAX_PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ParkedQuery:
-    """Which parked objects are meant. None matches every one. Field for field what the statements take first."""
+    """Filter of parked objects. None matches all of them. The fields are the statements' first arguments, in order."""
 
     pipeline: str | None = None
     reason: str | None = None
     prefix: str | None = None
-    """Of the key."""
+    """Prefix of the key."""
     key: str | None = None
     older_seconds: float | None = None
     """Parked for at least so long."""
@@ -43,53 +43,53 @@ class ParkedQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """What one call changed."""
+class BulkResult:
+    """Number of objects that one redrive or forget changed, and where the next call begins."""
 
     objects: int
     after: Cursor | None
-    """Where to go on. None: that was all."""
+    """Cursor for the next call. None: there are no more."""
 
 
 class ParkedObjects:
-    """The parked rows of a ledger. Every method raises LedgerUnavailable while the database is away."""
+    """Parked objects of a ledger. Every method raises LedgerUnavailable while the database does not answer."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def page(self, which: ParkedQuery, after: Cursor | None, most: int) -> list[asyncpg.Record]:
-        """The newest of them, or the next after a page's last."""
+        """Return one page, newest first: the first one, or the one after a cursor."""
         return await self._ledger.fetch("parked_page", *_arguments(which, after), most)
 
     async def counts(self, which: ParkedQuery) -> list[asyncpg.Record]:
-        """How many there are, by pipeline and reason, most first."""
+        """Count the matching objects by pipeline and reason, most first."""
         return await self._ledger.fetch("parked_counts", *astuple(which))
 
     async def one(self, id: int) -> asyncpg.Record | None:
-        """All that is known of one object that is parked."""
+        """Return one parked object with all its fields, or None."""
         rows = await self._ledger.fetch("parked_object", id)
         return rows[0] if rows else None
 
-    async def redrive(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> Moved:
+    async def redrive(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> BulkResult:
         """Make up to ``most`` of them due now, in the lane they were parked in, with all their attempts before them.
 
         The error stays until the next settlement.
         """
         return await self._move("redrive", which, after, most)
 
-    async def forget(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> Moved:
-        """Leave up to ``most`` of them as they are: their changes end as ``forgotten``, their outputs stay."""
+    async def forget(self, which: ParkedQuery, after: Cursor | None = None, most: int = MAX_PAGE) -> BulkResult:
+        """End the changes of up to ``most`` objects as ``forgotten``, without processing them. Their outputs stay."""
         return await self._move("forget", which, after, most)
 
     async def _move(
         self, verb: Literal["redrive", "forget"], which: ParkedQuery, after: Cursor | None, most: int
-    ) -> Moved:
-        async def write(connection: Connection) -> Moved:
+    ) -> BulkResult:
+        async def write(connection: Connection) -> BulkResult:
             page = await connection.fetch(QUERIES["parked_page"], *_arguments(which, after), most)
             rows = await connection.fetch(QUERIES["lock_parked"], [row["id"] for row in page])
             await connection.execute(QUERIES[verb], [row["id"] for row in rows])
             await _count(connection, verb, [row["pipeline_id"] for row in rows])
-            return Moved(len(rows), Cursor(page[-1]["parked_at"], page[-1]["id"]) if len(page) == most else None)
+            return BulkResult(len(rows), Cursor(page[-1]["parked_at"], page[-1]["id"]) if len(page) == most else None)
 
         return await self._ledger.database.transact(write)
 
@@ -99,8 +99,8 @@ def _arguments(which: ParkedQuery, after: Cursor | None) -> tuple[object, ...]:
 
 
 async def _count(connection: Connection, verb: str, pipelines: Sequence[int]) -> None:
-    """Count the changes that ended, or tell every replica where something is due."""
-    count = Count()
+    """Count the changes that a forget ended, or notify the replicas of objects that a redrive made due."""
+    count = CounterIncrements()
     due = ""
     if verb == "forget":
         for pipeline_id in pipelines:

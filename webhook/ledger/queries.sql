@@ -1,12 +1,13 @@
--- Every statement of the ledger. Each block is named, says what it does, and is prepared once a connection.
--- A transaction that waits for rows of several objects locks them in the order (pipeline_id, key), and counters after
--- them in the order (pipeline_id, name): no two wait for each other.
+-- Every statement of the ledger. Each block has a name and a description, and is prepared once for each connection. A
+-- transaction that waits for rows of several objects locks them in the order (pipeline_id, key), and counters after
+-- them in the order (pipeline_id, name), so that two transactions never deadlock. The time is yurt_now(), which tests
+-- can stop; "(select yurt_now())" is evaluated once, so that all rows of a statement see one time.
 
 -- name: record
--- Take in events, at most one a pipeline and key. An event is dropped (its row is locked, but not returned) when it is
--- the delivery heard last, or proven older than the newest content known. An ETag is kept only as long as all events
--- since the last result agree on it: it is what a read has to find to be believed at once. That the object was gone is no
--- result: the news of a content may come later than that of its end.
+-- Record events, at most one for each pipeline and key. An event is dropped (its row is locked, but not returned) when
+-- it has the mark of the event recorded last, or is proven older than the newest version known. An ETag is kept only as
+-- long as all events since the last result agree on it, since a read that finds it is believed at once. That the object
+-- was gone is no result: a region may announce a content later than another one announces its deletion.
 insert into objects as o (
     pipeline_id, key, state, lane, due_at, event_at, seen_at, verdict, mark, event_etag, event_size,
     scheme, ordinal, ordinal_latest, newest_at
@@ -31,6 +32,7 @@ on conflict (pipeline_id, key) do update set
     attempts = case when o.state = 'leased' then o.attempts else 0 end,
     faults = case when o.state = 'leased' then o.faults else 0 end,
     error = case when o.state = 'leased' then o.error end,
+    -- The worker may have read the object before this event: only another lease can tell.
     rerun_requested = o.state = 'leased',
     rerun_lane = case when o.state = 'leased' then excluded.lane end,
     event_at = excluded.event_at,
@@ -48,28 +50,29 @@ on conflict (pipeline_id, key) do update set
     ordinal_latest = excluded.ordinal_latest,
     newest_at = greatest(o.newest_at, excluded.newest_at)
 where o.mark <> excluded.mark
-  -- Version.is_older_than, in SQL.
+  -- ContentVersion.is_older_than, in SQL.
   and not coalesce(
       case when o.scheme is null and excluded.scheme is null then excluded.newest_at < date_trunc('second', o.newest_at)
            else o.scheme = excluded.scheme and excluded.ordinal_latest < o.ordinal end, false)
 returning o.pipeline_id, o.key, o.verdict;
 
 -- name: dropped
--- Of events that record dropped: which were the delivery heard last? The others were proven old.
+-- Why "record" dropped events: duplicates of the event recorded last, or else proven older.
 select o.pipeline_id, o.key, o.mark = e.mark as duplicate
 from unnest($1::smallint[], $2::text[], $3::bytea[]) as e (pipeline_id, key, mark)
 join objects as o using (pipeline_id, key);
 
 -- name: quarantine
--- Keep what could not be read. The same text again only counts.
+-- Keep texts that could not be parsed. A text that is there already is only counted.
 insert into quarantine as q (source, reason, raw, digest, times)
 select * from unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[])
 on conflict (source, digest) do update
     set times = q.times + excluded.times, received_at = excluded.received_at, reason = excluded.reason;
 
 -- name: count
--- Add to the counters, in the transaction that they tell of, and tell every replica in which pipelines something is due:
--- one notification a transaction, since one a row halves the rate. With no such pipeline nobody is told.
+-- Increment counters in the transaction whose changes they count, and notify the replicas of the pipelines ($5) in
+-- which objects became due: one notification for a transaction, since one for each row halves the rate. None if $5 is
+-- empty.
 with counted as (
     insert into tally as t (shard, pipeline_id, name, value)
     select $1::smallint, * from unnest($2::smallint[], $3::text[], $4::bigint[])
@@ -78,15 +81,15 @@ with counted as (
 select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: claim
--- Lease up to $3 objects of one pipeline and lane that are due, oldest first. Nobody waits for a row that another takes.
--- What is read $6 seconds after the last event and the last result is believed whatever it says.
+-- Claim up to $3 due objects of one pipeline and lane, oldest first. A claim skips rows that another one has locked.
+-- A read that begins $6 seconds after the last event and the last result is believed in any case.
 update objects as o set
     state = 'leased',
     worker_id = $4,
     token = nextval('lease_tokens'),
     leased_at = (select yurt_now()),
     deadline = (select yurt_now()) + make_interval(secs => $5),
-    attempts = least(o.attempts + 1, 32000)
+    attempts = least(o.attempts + 1, 32000)  -- within a smallint
 where o.id = any (array(  -- not a join: for that the planner reads the whole table when it does not know $3
     select id from objects
     where pipeline_id = $1 and lane = $2 and state = 'pending' and due_at <= (select yurt_now())
@@ -96,11 +99,12 @@ where o.id = any (array(  -- not a join: for that the planner reads the whole ta
     for update skip locked
 ))
 returning o.id, o.token, o.key, o.attempts, o.event_etag, o.newest_at, o.publish_started,
+          -- With publish_started a lost lease may have overwritten outputs: a 304 must not confirm the last result.
           case when not o.publish_started then o.done_etag end as done_etag, o.done_modified,
           o.leased_at >= greatest(o.event_at, o.done_at) + make_interval(secs => $6) as believed;
 
 -- name: lock_leased
--- The rows that settlements name, locked; only those whose lease is still the one named.
+-- Lock the rows of the leases to be settled. Rows whose lease was lost (another token or worker) are left out.
 select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
@@ -114,7 +118,7 @@ order by o.pipeline_id, o.key, s.position
 for update of o;
 
 -- name: lock_expired
--- Leases whose deadline passed, longest ago first. Nobody waits for a row that another settles just now.
+-- Lock leases whose deadline has passed, longest ago first. A row that is being settled is locked, and is skipped.
 select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
@@ -127,7 +131,7 @@ limit $1
 for update of o skip locked;
 
 -- name: lock_of_worker
--- All leases of one worker.
+-- Lock all leases of one worker.
 select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
@@ -139,7 +143,8 @@ order by o.pipeline_id, o.key
 for update of o;
 
 -- name: settle
--- Write what became of leased rows that this transaction has locked, and count as above: one round trip for both.
+-- Write the next states of leased rows that this transaction has locked, and increment counters as "count" does: one
+-- round trip for both.
 with settled as (
     update objects as o set
         state = s.state,
@@ -156,8 +161,9 @@ with settled as (
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
         done_at = case when s.finished then moment.now else o.done_at end,
         published = case when s.forget then null else coalesce(s.published, o.published) end,
-        -- A key that comes back after it was gone starts anew. What was heard while that was found out is of the new one.
-        -- What was believed is the newest, also where its Last-Modified is not: a rename may keep an old one.
+        -- A key that comes back after it was gone is a new object, without the versions of the old one. Events that
+        -- came during the last check (restart) are about the new object, so what they brought is kept. A result that
+        -- was believed is the newest version even with an older Last-Modified: a rename may keep an old one.
         event_etag = case when not s.forget or s.restart then o.event_etag end,
         newest_at = case
             when s.forget and not s.restart then null
@@ -180,27 +186,27 @@ with settled as (
 select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: extend
--- Grant a live lease more time, and tell whether a newer event came. No row: the lease is lost.
+-- Move a live lease's deadline on. Returns whether a newer event came. No row: the lease is lost.
 update objects set deadline = yurt_now() + make_interval(secs => $4)
 where id = $1 and state = 'leased' and token = $2 and worker_id is not distinct from $3
 returning rerun_requested;
 
 -- name: lease
--- One live lease with what is known of its outputs. No row: the lease is lost.
+-- One live lease with the object's published outputs. No row: the lease is lost.
 select o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
        extract(epoch from o.deadline - yurt_now())::float8 as left_seconds
 from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
 
 -- name: publishing
--- The same for a lease that is about to publish: from now on nobody knows whose outputs are there until a lease settles.
+-- The same for a lease that begins to publish: until a lease settles, the outputs may be a mixture of two results.
 update objects as o set publish_started = true
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
 -- name: pipeline
--- The number of a pipeline on a bucket, given one at first use.
+-- The number of a pipeline on a bucket, assigned at first use.
 with known as (
     select id from pipelines where name = $1 and bucket = $2
 ), made as (
@@ -217,13 +223,13 @@ from tally as t left join pipelines as p on p.id = t.pipeline_id
 group by 1, 2;
 
 -- name: standing
--- How many objects are in each state now, a scan of the index or table: for conservation and status.
+-- Number of objects in each state now, by pipeline: for metrics and status. Scans an index or the table.
 select p.name as pipeline, o.state::text, count(*) as objects, count(*) filter (where o.rerun_requested) as rerun_requested
 from objects as o join pipelines as p on p.id = o.pipeline_id
 group by 1, 2;
 
 -- name: oldest
--- For how many seconds the longest waiting object of each pipeline has been due.
+-- Seconds for which the longest waiting object of each pipeline has been due.
 select p.name as pipeline, greatest(0, extract(epoch from yurt_now() - d.due_at))::float8 as seconds
 from pipelines as p,
      lateral (
@@ -240,7 +246,7 @@ order by o.due_at desc
 limit $1;
 
 -- name: demand
--- What a pool has to do: leased objects, and pending ones that are due, counted up to a limit.
+-- Demand of a pool: leased objects, and due ones counted up to $2 for each pipeline.
 select
     (select count(*) from objects where state = 'leased' and lane = 'work' and pipeline_id = any ($1::smallint[])) as leased,
     coalesce((
@@ -250,7 +256,7 @@ select
                  select count(*) as objects from (
                      select from objects
                      where pipeline_id = p.id and lane = 'work' and state = 'pending' and due_at <= (select yurt_now())
-                     order by due_at limit $2  -- in the index's order, lest what is done be read to find what waits
+                     order by due_at limit $2  -- the index's order, so that finished rows are not read
                  ) as waiting
              ) as due
     ), 0)::bigint as pending;
@@ -263,7 +269,7 @@ where (select count(*) from workers where pool = $1 and state <> 'gone') < $6
 returning id;
 
 -- name: lock_pool
--- One intent at a time a pool, whatever replica writes it.
+-- Take the pool's advisory lock: replicas write its intents one at a time, so that the limit holds.
 select pg_advisory_xact_lock(hashtextextended('yurt pool ' || $1, 0));
 
 -- name: machines
@@ -292,12 +298,12 @@ update workers set
 where id = $1 and state <> 'gone' returning id;
 
 -- name: drain
--- From this commit on the machine gets no more leases.
+-- Drain a machine: from this commit on it gets no more leases.
 update workers set state = 'draining', reason = 'idle', state_at = yurt_now()
 where id = $1 and state = 'ready' returning id;
 
 -- name: slaying
--- The machine is to be destroyed: its tokens are worth nothing from this commit on.
+-- Revoke a machine's token, before its provider is asked to destroy it.
 update workers set state = 'slaying', reason = $2, state_at = yurt_now(), token_hash = null
 where id = $1 and state = $3 and state not in ('slaying', 'gone') returning id;
 
@@ -315,12 +321,12 @@ where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining') a
 returning id, pool, slots, label;
 
 -- name: authenticate
--- Whose token it is, and whether that worker may take more work. Notes that it was heard of.
+-- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
 returning id, pool, state, label;
 
 -- name: active
--- The worker got or settled a lease just now.
+-- Note that the worker got or settled a lease just now.
 update workers set active_at = yurt_now() where id = $1;
 
 -- name: workers_standing
@@ -367,7 +373,8 @@ where (select yurt_now()) >= (
 );
 
 -- name: balance
--- Counters beside what stands in the rows, in one snapshot: all that came in must be somewhere.
+-- The conservation law, in one snapshot: events and changes counted as received less those counted as ended and those
+-- in the rows. Both must be 0.
 with counted as (
     select pipeline_id, name, sum(value) as value from tally group by 1, 2
 ), stood as (
@@ -386,7 +393,7 @@ select
 from counted;
 
 -- name: minted_ever
--- Machines that providers accepted, and those of them that are gone again.
+-- Number of machines that were ever minted and slain, by pool, those included whose rows were pruned.
 select pool, sum(minted)::bigint as minted, sum(slain)::bigint as slain
 from (
     select pool, count(*) as minted, count(*) filter (where state = 'gone') as slain
@@ -423,7 +430,7 @@ order by o.due_at desc, o.id desc
 limit $10;
 
 -- name: parked_counts
--- How many parked objects a filter matches, by pipeline and reason, most first.
+-- Number of parked objects that match the same filter, by pipeline and reason, most first.
 select p.name as pipeline, coalesce(o.error ->> 'reason', '') as reason, count(*) as objects
 from objects as o join pipelines as p on p.id = o.pipeline_id
 where {{parked_filter}}
@@ -431,7 +438,7 @@ group by 1, 2
 order by 3 desc, 1, 2;
 
 -- name: parked_object
--- All that is known of one parked object.
+-- One parked object with all its fields.
 select o.id, p.name as pipeline, p.bucket, o.key, o.lane::text, o.attempts, o.faults, o.due_at as parked_at,
        coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
        coalesce(o.error ->> 'log', '') as log,
@@ -440,7 +447,7 @@ from objects as o join pipelines as p on p.id = o.pipeline_id
 where o.id = $1 and o.state = 'parked';
 
 -- name: lock_parked
--- Those of these rows that are still parked, locked.
+-- Lock those of the rows that are still parked.
 select o.id, o.pipeline_id
 from objects as o
 where o.id = any ($1::bigint[]) and o.state = 'parked'
@@ -448,18 +455,18 @@ order by o.pipeline_id, o.key
 for update of o;
 
 -- name: redrive
--- Make parked rows that this transaction has locked due now, in the lane in which they were parked, as if never tried.
+-- Make parked rows that this transaction has locked due now, in the lane in which they were parked, with all attempts.
 update objects as o set state = 'pending', due_at = (select yurt_now()), attempts = 0, faults = 0
 where o.id = any ($1::bigint[]);
 
 -- name: forget
--- Give up for good what this transaction has locked: a person said so.
+-- End the changes of parked rows that this transaction has locked without processing them.
 update objects as o set state = 'forgotten', due_at = (select yurt_now())
 where o.id = any ($1::bigint[]);
 
 -- name: quarantine_page
--- Quarantined texts that a person asks for, newest first, after the last one of the page before. The digest is of the
--- whole text, so it tells whether all of it was kept.
+-- A page of quarantined texts that match the filter, newest first, after the last row of the page before. The digest is
+-- of the whole text, so a digest of the kept bytes that differs proves that the text was truncated.
 select q.id, q.source, q.reason, q.received_at, q.times, octet_length(q.raw) as size_bytes,
        sha256(q.raw) <> q.digest as truncated
 from quarantine as q
@@ -473,14 +480,14 @@ order by q.received_at desc, q.id desc
 limit $8;
 
 -- name: quarantined_text
--- One of them, with its text.
+-- One quarantined event with its text.
 select q.id, q.source, q.reason, q.received_at, q.times, octet_length(q.raw) as size_bytes,
        sha256(q.raw) <> q.digest as truncated, q.raw
 from quarantine as q
 where q.id = $1;
 
 -- name: lock_quarantined
--- Texts to be read again, locked.
+-- Lock texts that are to be parsed again.
 select q.id, q.source, q.reason, q.raw, sha256(q.raw) <> q.digest as truncated
 from quarantine as q
 where q.id = any ($1::bigint[])
@@ -488,17 +495,17 @@ order by q.source, q.digest
 for update of q;
 
 -- name: release
--- Texts that this transaction has locked and read are not needed any more.
+-- Delete texts that this transaction has locked and parsed.
 delete from quarantine where id = any ($1::bigint[]);
 
 -- name: refuse
--- Why texts that this transaction has locked cannot be read now.
+-- Write the present reason for texts that this transaction has locked and that still cannot be parsed.
 update quarantine as q set reason = r.reason
 from unnest($1::bigint[], $2::text[]) as r (id, reason)
 where q.id = r.id;
 
 -- name: quarantined
--- How many texts are kept.
+-- Number of quarantined texts.
 select count(*) as texts from quarantine;
 
 -- name: sweep_order
@@ -508,7 +515,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8)
 returning *, yurt_now() as moment;
 
 -- name: sweep
--- One sweep, and what time it is for the ledger.
+-- One sweep, and the ledger's time.
 select *, yurt_now() as moment from sweeps where id = $1;
 
 -- name: sweeps
@@ -516,7 +523,7 @@ select *, yurt_now() as moment from sweeps where id = $1;
 select *, yurt_now() as moment from sweeps where id < $1 order by id desc limit $2;
 
 -- name: sweeps_due
--- Sweeps that want to go on, but for those that are under way here.
+-- Sweeps that are due, except those that this replica runs already ($2).
 select *, yurt_now() as moment from sweeps
 where state in ('wanted', 'running') and due_at <= (select yurt_now()) and pipeline_id = any ($1::smallint[])
   and id <> all ($2::bigint[])
@@ -524,13 +531,14 @@ order by due_at, id
 limit $3;
 
 -- name: sweep_begin
--- The sweep is under way. No row: it is over.
+-- Mark a sweep as running. No row: it has ended.
 update sweeps set state = 'running', started_at = coalesce(started_at, yurt_now())
 where id = $1 and state in ('wanted', 'running')
 returning *, yurt_now() as moment;
 
--- name: sweep_on
--- One page is done: move on from the very place where it was begun. No row: somebody else did, or it is over.
+-- name: sweep_advance
+-- Move a sweep's cursor past one page. Only from the place where the page began: no row means that another replica has
+-- done this page, or that the sweep has ended.
 update sweeps set
     stage = $4, cursor = $5, adopts = coalesce($6, adopts),
     state = case when $7 then 'done' else state end,
@@ -542,7 +550,7 @@ where id = $1 and state = 'running' and stage = $2 and cursor = $3
 returning *, yurt_now() as moment;
 
 -- name: sweep_failed
--- A page could not be done. After so many in a row the sweep has failed; before that it goes on later from the same place.
+-- Count a page that failed. After $4 in a row the sweep has failed; before that it resumes later from the same place.
 update sweeps set
     failures = failures + 1,
     error = $2,
@@ -553,21 +561,21 @@ where id = $1 and state = 'running'
 returning *, yurt_now() as moment;
 
 -- name: sweep_cancel
--- End a sweep where it is. What it has recorded stays.
+-- Cancel a sweep. What it has recorded stays.
 update sweeps set state = 'cancelled', finished_at = yurt_now(), error = coalesce($2, error)
 where id = $1 and state in ('wanted', 'running')
 returning *, yurt_now() as moment;
 
 -- name: sweeps_last
--- What the schedule has to know of each pipeline: whether one is under way, when the last one that was ordered was, and
--- from when on everything was seen by the last one that came through.
+-- The schedule's facts for each pipeline and kind of sweep: whether one is active, when the last one was ordered, and
+-- from which time on a finished sweep has seen everything.
 select p.id as pipeline_id, k.kind,
        active.id is not null as active,
        extract(epoch from n.now - last.created_at)::float8 as ordered_seconds,
        coalesce(last.error, '') as error,
        extract(epoch from n.now - coalesce(good.started_at, made.at))::float8 as good_seconds,
        greatest(good.started_at, wide.started_at, made.at) as seen_until,
-       -- Rows of what is done are pruned after $2 days (0: never), and that was no loss of events.
+       -- Rows of finished objects are pruned after $2 days (0: never): an older object without a row is no lost event.
        greatest(own.created_at, n.now - make_interval(days => nullif($2::int, 0))) - interval '1 hour' as new_since
 from unnest($1::smallint[]) as p (id)
 join pipelines as own on own.id = p.id
@@ -591,40 +599,39 @@ left join lateral (
 ) as wide on true;
 
 -- name: sweeps_good
--- When the last sweep that came through began, by pipeline and kind.
+-- When the last sweep that finished began, by pipeline and kind.
 select p.name as pipeline, s.kind, extract(epoch from max(s.started_at))::float8 as moment
 from sweeps as s join pipelines as p on p.id = s.pipeline_id
 where s.state = 'done' and not s.dry_run
 group by 1, 2;
 
 -- name: compare
--- Which objects of a page the ledger does not know: position and whether there is no row at all. "older": its
--- Last-Modified is before that of the result, so it cannot be taken in as what is newest.
+-- Objects of a page whose content the ledger does not know: position, and whether there is no row at all. "older": the
+-- listed Last-Modified is before that of the result, so it must not be recorded as the newest.
 select l.position::int - 1 as position, o.id is null as unknown,
        coalesce(o.state = 'done' and l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at)), false) as older
 from unnest($2::text[], $3::text[], $4::timestamptz[]) with ordinality as l (key, etag, modified, position)
 left join objects as o on o.pipeline_id = $1 and o.key = l.key
-    -- The keys are in order: so the planner sees that a stretch of the index will do.
+    -- The keys are in order; with these bounds the planner scans one range of the index.
     and o.key >= ($2::text[])[1] and o.key <= ($2::text[])[cardinality($2::text[])]
 where o.id is null or not coalesce(case o.state
-    -- A fetch is yet to come, or under way, for content at least as new.
+    -- A worker will read, or is reading, content at least as new.
     when 'pending' then o.event_etag = l.etag or (o.event_etag is null and o.newest_at >= l.modified)
     when 'leased' then o.event_etag = l.etag or (o.event_etag is null and o.newest_at >= l.modified)
-    -- Made from it, or the listing is late, which no listing is for an hour.
+    -- The result is of this content, or the listing lags behind the result, which lasts an hour at most.
     when 'done' then o.done_etag = l.etag or (
         l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at))
         and o.due_at > $5::timestamptz - interval '1 hour')
-    -- What failed was announced as this, or was read when this had been there for long.
+    -- The content that failed was announced with this ETag, or was read long after this content was written.
     when 'parked' then o.event_etag = l.etag or o.leased_at > l.modified + make_interval(secs => $6)
     when 'forgotten' then l.modified <= o.due_at
-    -- Absence was confirmed after the page had been asked for.
+    -- The deletion was confirmed after the page was requested.
     when 'gone' then o.due_at >= $5::timestamptz
     end, false)
 order by l.position;
 
 -- name: missing
--- Objects with a result, or given up, that should be on a stretch of a listing that does not show them: from $2 on, after
--- $3, up to $4.
+-- Done or parked objects that a range of a listing (from $2 on, after $3, up to $4) should show and does not ($6).
 select o.key
 from objects as o
 where o.pipeline_id = $1 and o.key >= $2 and o.key > $3 and o.key <= $4
@@ -634,7 +641,7 @@ order by o.key
 limit $7;
 
 -- name: adopt
--- Take in results of before from their manifests, where nothing is known of the object.
+-- Record results from their manifests, for objects that have no row.
 insert into objects (
     pipeline_id, key, state, lane, due_at, event_at, seen_at, verdict, mark, event_etag, event_size, newest_at,
     token, done_etag, done_modified, done_at, published
@@ -647,8 +654,8 @@ from unnest($2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[]
 on conflict (pipeline_id, key) do nothing;
 
 -- name: prune_objects
--- Forget a few objects of which nothing is left to do, walking the table by number: an index on time would make every
--- update of a row more expensive. Returns where to go on, or null at the end.
+-- Delete rows of objects finished longer ago than $3 days, one batch of the table in the order of their numbers: an
+-- index on time would make every update of a row more expensive. Returns the batch's last number, or null at the end.
 with page as (
     select id from objects where id > $1 order by id limit $2
 ), old as (
@@ -662,7 +669,7 @@ with page as (
 select (select max(id) from page) as last, (select count(*) from pruned) as pruned;
 
 -- name: prune_quarantine
--- Forget a few events that could not be read long ago.
+-- Delete a batch of quarantined events received more than $2 days ago.
 with pruned as (
     delete from quarantine where id in (
         select id from quarantine where received_at < (select yurt_now()) - make_interval(days => $2) order by id limit $1
@@ -671,7 +678,7 @@ with pruned as (
 select count(*) as pruned from pruned;
 
 -- name: prune_workers
--- Forget a few machines that went long ago, but for their number.
+-- Delete a batch of machines gone for more than $2 days. Their numbers are added to pruned_workers, so counters stay.
 with pruned as (
     delete from workers where id in (
         select id from workers
@@ -686,7 +693,8 @@ with pruned as (
 select count(*) as pruned from pruned;
 
 -- name: prune_sweeps
--- Forget a few sweeps that ended long ago, but for the last of each kind that came through: the schedule builds on it.
+-- Delete a batch of sweeps that ended more than $2 days ago, except the last finished one of each kind, which the
+-- schedule needs.
 with pruned as (
     delete from sweeps where id in (
         select s.id from sweeps as s
@@ -701,28 +709,28 @@ with pruned as (
 select count(*) as pruned from pruned;
 
 -- name: seal
--- Take a worker's live lease over: from now on the control plane holds it, and nobody else until the deadline, whatever
--- becomes of the worker. No row: the lease is lost.
+-- Transfer a worker's live lease to the control plane, for $4 seconds at least. Slaying the worker does not end the
+-- lease any more. No row: the lease is lost.
 update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
 where o.id = $1 and o.state = 'leased' and o.lane = 'work' and o.token = $2 and o.worker_id = $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
 -- name: vanish
--- The outputs of a live check's object are about to be removed, since no event and no read has told of it for $3 seconds:
--- from now on no content of it has a result, and nobody else gets it for $4 seconds. No row: a region may only be late, or
--- the lease is lost.
+-- Prepare the removal of a checked object's outputs, if no event and no read has shown the object for $3 seconds. From
+-- now on the last result does not count, and the lease lasts $4 seconds. No row: a region may only lag, or the lease is
+-- lost.
 update objects as o set publish_started = true, deadline = yurt_now() + make_interval(secs => $4)
 where o.id = $1 and o.state = 'leased' and o.lane = 'check' and o.token = $2
   and coalesce(o.leased_at >= o.seen_at + make_interval(secs => $3), true)
 returning o.published;
 
 -- name: outputs_known
--- What is known of objects that have outputs.
+-- State and published outputs of objects. "settled": the result was complete before the sweep began ($3).
 select key, state::text, state = 'done' and due_at < $3 as settled, token, published
 from objects where pipeline_id = $1 and key = any ($2::text[]);
 
--- name: void
--- These results are not what was published: whatever the content is, it is to be worked again.
+-- name: invalidate_results
+-- Invalidate results whose outputs are no longer those published: the objects are processed again even if unchanged.
 update objects set publish_started = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;

@@ -1,7 +1,7 @@
-"""Forgetting what is long over, so that the ledger stays as large as what goes on.
+"""Retention: deletes rows of finished objects, quarantine, gone machines and ended sweeps after a number of days.
 
-An object that was pruned is not forgotten for good: its manifest tells of its result, to the worker that meets it again
-and to the sweep that lists it.
+The result of an object whose row was deleted is not lost: a worker that gets the object again, and a sweep that lists
+it, read the manifest.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from webhook.ledger.ledger import Ledger
 log = structlog.get_logger()
 
 BATCH = 1000
-"""Rows looked at in one statement."""
+"""Rows that one statement examines."""
 _PAUSE_SECONDS = 0.05
-"""Between two statements: there is no hurry, and others wait for the disk."""
+"""Pause between two statements, so that other transactions get the disk."""
 _ROUND_SECONDS = 3600.0
-"""Between two walks through the table."""
+"""Time between two rounds through the tables."""
 
 
-class Kept(Protocol):
-    """For how many days finished rows are kept. 0: for ever. ``webhook.config.RetentionSettings`` is one."""
+class RetentionDays(Protocol):
+    """Days for which finished rows are kept; 0: for ever. ``webhook.config.RetentionSettings`` implements it."""
 
     @property
     def done_days(self) -> int:
@@ -50,15 +50,15 @@ class Kept(Protocol):
 
 
 class Pruner:
-    """Prunes rows past their time, on the replica that leads."""
+    """Deletes rows whose time has passed, on the leading replica."""
 
-    def __init__(self, ledger: Ledger, kept: Kept, *, batch: int = BATCH) -> None:
+    def __init__(self, ledger: Ledger, kept: RetentionDays, *, batch: int = BATCH) -> None:
         self._ledger = ledger
         self._kept = kept
         self._batch = batch
 
     async def run(self) -> None:
-        """Prune now and then, until cancelled."""
+        """Prune every hour, until cancelled."""
         while True:
             with contextlib.suppress(LedgerUnavailable):
                 pruned = await self.prune(_PAUSE_SECONDS)
@@ -67,7 +67,7 @@ class Pruner:
             await asyncio.sleep(_ROUND_SECONDS)
 
     async def prune(self, pause_seconds: float = 0) -> dict[str, int]:
-        """Go through everything once. Returns how many rows went, by table. Raises LedgerUnavailable."""
+        """Prune all tables once. Returns the number of rows deleted, by table. Raises LedgerUnavailable."""
         kept = self._kept
         pruned = {"objects": await self._objects(pause_seconds) if kept.done_days else 0}
         for table, query, days in (

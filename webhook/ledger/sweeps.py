@@ -1,7 +1,7 @@
-"""Sweeps in the ledger: what was ordered, how far each came, and what a page of a listing brings.
+"""Stores sweeps in the ledger: orders, progress, and the findings of each page of a listing.
 
-A page is one transaction: what it brings, what is counted, and the place to go on from. So a sweep that is cut off
-anywhere goes on behind the last page that was committed, on whatever replica.
+A page is one transaction: its findings, its counts and the sweep's new cursor. So a sweep that is interrupted resumes
+after the last page that was committed, on any replica.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 import asyncpg
 
 from webhook.events import ListedObject, ObjectEvent, mark_of
-from webhook.ledger.coalescing import Count
+from webhook.ledger.coalescing import CounterIncrements
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Intake, Ledger
+from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
@@ -28,116 +28,116 @@ SweepState = Literal["wanted", "running", "done", "failed", "cancelled"]
 SweepStage = Literal["inputs", "outputs"]
 
 COUNTED = ("listed", "found", "adopted", "missing", "orphaned", "removed")
-"""Counters of the ledger that sweeps add to."""
+"""Counters of the ledger that sweeps increment."""
 
 END = "\U0010ffff" * 257
-"""After every key: a key has at most 1,024 bytes."""
+"""Sorts after every key, since a key has at most 1,024 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOrder:
-    """What somebody wants to be swept."""
+    """Order for one sweep, from a person or from the schedule."""
 
     pipeline_id: int
     kind: SweepKind
     prefix: str
     since: datetime | None = None
-    """Only objects written after that."""
+    """Only objects written after that are listed."""
     dry_run: bool = False
     pages_per_second: float = 0
-    """0: as fast as it goes."""
+    """Most pages a second. 0: no limit."""
     scheduled: bool = False
     new_since: datetime | None = None
-    """Of objects that the ledger has no row of, only those written after that: the others were pruned, or were there
-    before the pipeline was."""
+    """Objects without a row are recorded only if written after that: older ones were pruned, or are older than the
+    pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What was seen and done, in objects."""
+class SweepCounts:
+    """Counts of one page or of a whole sweep, in objects unless stated otherwise."""
 
     pages: int = 0
     listed: int = 0
     known: int = 0
     found: int = 0
-    """Recorded as work: the ledger did not know this content."""
+    """Recorded as changes: the ledger did not know this content."""
     adopted: int = 0
-    """Taken in from the manifests of results that were there."""
+    """Recorded as done from the manifests of earlier results."""
     missing: int = 0
-    """Known, and not listed any more: the store is asked about each."""
+    """In the ledger, but not listed any more: each is checked."""
     orphaned: int = 0
-    """Objects that are not there, or that the ledger does not know, with outputs that are."""
+    """Inputs that are gone or unknown to the ledger, but have outputs."""
     removed: int = 0
-    """Outputs that no result has any more, removed."""
+    """Leftover and staged outputs that were removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One sweep, as it stands."""
+    """One sweep with its progress."""
 
     id: int
     order: SweepOrder
     state: SweepState
     stage: SweepStage
     cursor: str
-    """The last key of this stage that is done; "" before the first."""
+    """Last key of this stage that was swept; "" before the first."""
     adopts: bool | None
-    """Whether there may be results of before to take in. None: nobody has looked yet."""
+    """Whether there may be earlier results to adopt. None: not known before the first page."""
     failures: int
-    """Pages that failed in a row."""
-    tally: Tally
+    """Failed attempts at the present page, in a row."""
+    counts: SweepCounts
     error: str
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     moment: datetime
-    """The ledger's clock when this was read."""
+    """Time of the ledger when this row was read."""
 
     @property
-    def over(self) -> bool:
-        """Whether nothing more will happen."""
+    def ended(self) -> bool:
+        """Whether the sweep is done, failed or cancelled."""
         return self.state not in ("wanted", "running")
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownObject:
     """A listed object whose content the ledger does not know."""
 
     listed: ListedObject
     row: bool
-    """Whether the ledger knows anything of this key."""
+    """Whether the ledger has a row for this key."""
     older: bool
-    """Whether its Last-Modified is before that of the last result."""
+    """Whether the listed Last-Modified is before that of the last result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """A result of before."""
+class AdoptedResult:
+    """An earlier result, read from its manifest, of an object that has no row."""
 
     listed: ListedObject
     token: int
     published: Mapping[str, str]
-    """Output name to ETag, the manifest's own with them."""
+    """Output name to ETag, the manifest included."""
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """What a page brings, and where it leads."""
+class PageResult:
+    """Findings of one page, and the stage and cursor after it."""
 
     stage: SweepStage
     cursor: str
     finished: bool
-    tally: Tally
+    counts: SweepCounts
     adopts: bool | None = None
     events: Sequence[ObjectEvent] = ()
-    adopted: Sequence[Adopted] = ()
-    void: Sequence[str] = ()
-    """Keys of which the result is not what was published: to be made anew."""
+    adopted: Sequence[AdoptedResult] = ()
+    invalidated: Sequence[str] = ()
+    """Keys whose outputs are not those of their result: the objects are processed again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the ledger knows of an object with outputs."""
+class KnownOutputs:
+    """State and published outputs of an object, as the ledger has them."""
 
     state: str
     settled: bool
@@ -148,33 +148,33 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """What the schedule has to know about one kind of sweep of a pipeline."""
+class LastSweep:
+    """The last scheduled sweep of one kind and pipeline, as the schedule needs it."""
 
     pipeline_id: int
     kind: SweepKind
     active: bool
     ordered_seconds: float | None
-    """Since the last one was ordered; None: never."""
+    """Since the last one was ordered; None: none was."""
     error: str
-    """Of the last one."""
+    """Error of the last one."""
     good_seconds: float
-    """Since the last one that came through began, or since the ledger was made."""
+    """Since the last finished one began, or since the ledger was created."""
     seen_until: datetime
-    """Everything written well before this was seen."""
+    """A finished sweep has seen everything that was written well before this."""
     new_since: datetime
-    """What was written before this and has no row was pruned, or was there before the pipeline was."""
+    """An object without a row that was written before this was pruned, or is older than the pipeline."""
 
 
 class Sweeps:
-    """The ledger's side of sweeps. Every method raises LedgerUnavailable while the database is away."""
+    """Sweeps of a ledger. Every method raises LedgerUnavailable while the database does not answer."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._database: Database = ledger.database
 
     async def order(self, order: SweepOrder) -> Sweep:
-        """Write down that a sweep is wanted."""
+        """Record the order for a sweep."""
         swept = await self._one(
             "sweep_order", order.pipeline_id, order.kind, order.scheduled, order.prefix, order.since, order.dry_run,
             order.pages_per_second, order.new_since,
@@ -183,98 +183,102 @@ class Sweeps:
         return swept
 
     async def get(self, id: int) -> Sweep | None:
-        """One sweep, or None where there is none of that number."""
+        """Return one sweep, or None where there is none of that number."""
         return await self._one("sweep", id)
 
     async def newest(self, before: int, most: int) -> list[Sweep]:
-        """Sweeps with lower numbers, newest first."""
+        """Return sweeps with lower numbers than ``before``, newest first."""
         return [_sweep(row) for row in await self._ledger.fetch("sweeps", before, most)]
 
-    async def due(self, pipelines: Sequence[int], but: Sequence[int], most: int) -> list[Sweep]:
-        """Sweeps of these pipelines that want to go on, but for some."""
-        return [_sweep(row) for row in await self._ledger.fetch("sweeps_due", list(pipelines), list(but), most)]
+    async def due(self, pipelines: Sequence[int], running: Sequence[int], most: int) -> list[Sweep]:
+        """Return sweeps of these pipelines that are due, except those that the caller runs already."""
+        return [_sweep(row) for row in await self._ledger.fetch("sweeps_due", list(pipelines), list(running), most)]
 
     async def begin(self, id: int) -> Sweep | None:
-        """Note that it is under way. None: it is over."""
+        """Mark a sweep as running. None: it has ended."""
         return await self._one("sweep_begin", id)
 
-    async def cancel(self, id: int, why: str | None = None) -> Sweep | None:
-        """End a sweep where it is. None: it was over."""
-        return await self._one("sweep_cancel", id, why)
+    async def cancel(self, id: int, reason: str | None = None) -> Sweep | None:
+        """Cancel a sweep; what it has recorded stays. None: it had ended."""
+        return await self._one("sweep_cancel", id, reason)
 
-    async def failed(self, id: int, error: str, again_seconds: float, most: int) -> Sweep | None:
-        """Note that a page could not be done; after ``most`` in a row the sweep has failed. None: it was over."""
-        return await self._one("sweep_failed", id, error[:1000].replace("\0", ""), again_seconds, most)
+    async def page_failed(self, id: int, error: str, retry_seconds: float, most: int) -> Sweep | None:
+        """Count a failed page; after ``most`` in a row the sweep has failed. None: it had ended."""
+        return await self._one("sweep_failed", id, error[:1000].replace("\0", ""), retry_seconds, most)
 
-    async def last(self, pipelines: Sequence[int], done_days: int) -> list[Last]:
-        """How things stand, for the schedule. Rows of what is done are pruned after so many days; 0: never."""
+    async def last_scheduled(self, pipelines: Sequence[int], done_days: int) -> list[LastSweep]:
+        """Return the last scheduled sweeps. Rows of finished objects are pruned after ``done_days``; 0: never."""
         return [
-            Last(
+            LastSweep(
                 row["pipeline_id"], row["kind"], row["active"], row["ordered_seconds"], row["error"],
                 row["good_seconds"], row["seen_until"], row["new_since"],
             )
             for row in await self._ledger.fetch("sweeps_last", list(pipelines), done_days)
         ]  # fmt: skip
 
-    async def compare(self, sweep: Sweep, page: Sequence[ListedObject], lag_seconds: float) -> list[Unknown]:
-        """Which of the listed objects have content that the ledger does not know."""
+    async def compare(self, sweep: Sweep, page: Sequence[ListedObject], lag_seconds: float) -> list[UnknownObject]:
+        """Return the listed objects whose content the ledger does not know."""
         rows = await self._ledger.fetch(
             "compare", sweep.order.pipeline_id, [item.key for item in page], [item.etag for item in page],
             [item.modified for item in page], sweep.moment, lag_seconds,
         )  # fmt: skip
-        return [Unknown(page[row["position"]], not row["unknown"], row["older"]) for row in rows]
+        return [UnknownObject(page[row["position"]], not row["unknown"], row["older"]) for row in rows]
 
     async def missing(self, sweep: Sweep, until: str, listed: Sequence[str], most: int) -> list[str]:
-        """Keys from the cursor up to another that had a result before the sweep began, and are not listed."""
+        """Return keys from the cursor to ``until`` that had a result before the sweep began and are not listed."""
         rows = await self._ledger.fetch(
             "missing", sweep.order.pipeline_id, sweep.order.prefix, sweep.cursor, until,
             sweep.started_at or sweep.moment, list(listed), most,
         )  # fmt: skip
         return [row["key"] for row in rows]
 
-    async def known(self, sweep: Sweep, keys: Sequence[str]) -> dict[str, Known]:
-        """What is known of some objects, by key."""
+    async def known(self, sweep: Sweep, keys: Sequence[str]) -> dict[str, KnownOutputs]:
+        """Return state and published outputs of objects, by key."""
         rows = await self._ledger.fetch(
             "outputs_known", sweep.order.pipeline_id, list(keys), sweep.started_at or sweep.moment
         )
         return {
-            row["key"]: Known(row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}"))
+            row["key"]: KnownOutputs(
+                row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}")
+            )
             for row in rows
         }
 
-    async def move(self, sweep: Sweep, brought: Brought) -> Sweep | None:
-        """Write what a page brings and move on, in one transaction.
+    async def commit_page(self, sweep: Sweep, page: PageResult) -> Sweep | None:
+        """Write a page's findings and move the cursor, in one transaction.
 
-        None: the sweep is over, or another replica has done this page; nothing was written.
+        None: the sweep has ended, or another replica has committed this page; nothing was written.
         """
-        order, tally = sweep.order, brought.tally
-        counts = (tally.listed, tally.known, tally.found, tally.adopted, tally.missing, tally.orphaned, tally.removed)
+        order, counts = sweep.order, page.counts
+        columns = (
+            counts.listed, counts.known, counts.found, counts.adopted, counts.missing, counts.orphaned, counts.removed,
+        )  # fmt: skip
 
         async def write(connection: Connection) -> Sweep | None:
             row = await connection.fetchrow(
-                QUERIES["sweep_on"], sweep.id, sweep.stage, sweep.cursor,
-                brought.stage, brought.cursor, brought.adopts, brought.finished, *counts,
+                QUERIES["sweep_advance"], sweep.id, sweep.stage, sweep.cursor,
+                page.stage, page.cursor, page.adopts, page.finished, *columns,
             )  # fmt: skip
             if row is None:
                 return None
             if not order.dry_run:
-                await self._write(connection, sweep, brought)
+                await self._write(connection, sweep, page)
             return _sweep(row)
 
         return await self._database.transact(write)
 
-    async def _write(self, connection: Connection, sweep: Sweep, brought: Brought) -> None:
+    async def _write(self, connection: Connection, sweep: Sweep, page: PageResult) -> None:
         pipeline_id = sweep.order.pipeline_id
-        if brought.void:
+        if page.invalidated:
             began = sweep.started_at or sweep.moment
-            await connection.execute(QUERIES["void"], pipeline_id, list(brought.void), began)
-        if brought.adopted:
-            await connection.execute(QUERIES["adopt"], pipeline_id, *_adopted_columns(brought.adopted))
-        count = Count()
+            await connection.execute(QUERIES["invalidate_results"], pipeline_id, list(page.invalidated), began)
+        if page.adopted:
+            await connection.execute(QUERIES["adopt"], pipeline_id, *_adopted_columns(page.adopted))
+        count = CounterIncrements()
         for name in COUNTED:
-            count.add(pipeline_id, name, getattr(brought.tally, name))
-        hints = [(pipeline_id, event) for event in brought.events]
-        await self._ledger.record_in(connection, [Intake(hints)], count)
+            count.add(pipeline_id, name, getattr(page.counts, name))
+        hints = [(pipeline_id, event) for event in page.events]
+        await self._ledger.record_in(connection, [ReceivedEvents(hints)], count)
 
     async def _one(self, query: str, *arguments: object) -> Sweep | None:
         async with self._database.connection() as connection:
@@ -294,7 +298,7 @@ def _sweep(row: asyncpg.Record) -> Sweep:
         cursor=row["cursor"],
         adopts=row["adopts"],
         failures=row["failures"],
-        tally=Tally(row["pages"], *(row[name] for name in ("listed", "known", *COUNTED[1:]))),
+        counts=SweepCounts(row["pages"], *(row[name] for name in ("listed", "known", *COUNTED[1:]))),
         error=row["error"] or "",
         created_at=row["created_at"],
         started_at=row["started_at"],
@@ -303,7 +307,11 @@ def _sweep(row: asyncpg.Record) -> Sweep:
     )  # fmt: skip
 
 
-def _adopted_columns(adopted: Sequence[Adopted]) -> tuple[list[object], ...]:
+def _known_outputs(row: asyncpg.Record) -> KnownOutputs:
+    return KnownOutputs(row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}"))
+
+
+def _adopted_columns(adopted: Sequence[AdoptedResult]) -> tuple[list[object], ...]:
     rows = [
         (
             item.listed.key, mark_of("adopted", item.listed.etag, item.token), item.listed.etag, item.listed.size,

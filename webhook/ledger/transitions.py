@@ -1,13 +1,13 @@
-"""What becomes of a leased object: the one place that decides its next state. Pure: no clock, no database.
+"""State machine of a leased object: decides the next state for each settlement. Pure: no clock, no database.
 
 An accepted change is one unit that is always somewhere: pending, leased, parked, or counted as done, unchanged,
-superseded, gone or forgotten. A leased object holds one unit, and a second one when an event came meanwhile
+superseded, gone or forgotten. A leased object holds one unit, and a second one when an event came during the lease
 (``rerun_requested``).
 
-Regions of one store lag behind each other, so an answer may be older than the event that made us ask. It is believed
-where it confirms what the events said, or where it was asked for so long after the last event that no region can be
-that late (``Policy.replica_lag_seconds``). Otherwise the ledger orders one more look for that time, which is a unit of
-its own (``recheck``) where a result was published meanwhile.
+Regions of one store lag behind each other, so an answer may be older than the event that caused the request. It is
+believed where it confirms the events, or where it was requested so long after the last event that no region can lag
+behind (``Policy.replica_lag_seconds``). Otherwise the ledger schedules a recheck for that time, which is a unit of its
+own (``recheck``) where a result was published.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Lane = Literal["work", "check"]
 
 
 @dataclass(frozen=True, slots=True)
-class Leased:
-    """A row whose lease is being settled."""
+class LeasedRow:
+    """Row of an object whose lease is being settled."""
 
     id: int
     pipeline_id: int
@@ -31,26 +31,26 @@ class Leased:
     attempts: int
     """Leases that counted, this one among them: in ``work`` towards parking, in ``check`` the 404s in a row."""
     faults: int
-    """The store's own, since the last change."""
+    """Faults of the store since the last change."""
     rerun_requested: bool
     rerun_lane: Lane | None
     event_etag: str | None
-    """The one ETag that all events since the last result named, or None."""
+    """The ETag that all events since the last result agree on, or None."""
     done_etag: str | None
-    """Of the last result's input."""
+    """ETag of the last result's input."""
     asked_after_seconds: float
     """From the last event to the lease: the answer cannot be older than that. Negative with ``rerun_requested``."""
     unseen_seconds: float
-    """From the last event or read that said that the object exists to the lease."""
+    """From the last event or read that showed the object to the lease."""
     event_age_seconds: float
     """From the last event to now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The content was processed and published."""
+    """Settlement ``done``: the content was processed and its outputs were published."""
 
-    word: ClassVar[str] = "done"
+    name: ClassVar[str] = "done"
 
     etag: str
     modified: datetime | None
@@ -60,33 +60,33 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class SameContent:
-    """The content is what the last result was made from."""
+    """Settlement ``unchanged``: the content is the one that the last result was made from."""
 
-    word: ClassVar[str] = "unchanged"
+    name: ClassVar[str] = "unchanged"
 
     result: Published | None = None
-    """That result, where the worker knows it from its manifest and the ledger may not."""
+    """The last result, where the worker read it from the manifest: the ledger may not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """The store said that there is no such object."""
+    """Settlement ``absent``: the store answered 404."""
 
-    word: ClassVar[str] = "absent"
+    name: ClassVar[str] = "absent"
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The store said that the object is there."""
+    """The control plane's HEAD request found the object."""
 
-    word: ClassVar[str] = "present"
+    name: ClassVar[str] = "present"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """It could not be processed."""
+    """Settlement ``failed``: the object could not be processed."""
 
-    word: ClassVar[str] = "failed"
+    name: ClassVar[str] = "failed"
 
     reason: str
     message: str
@@ -95,20 +95,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """Given back, for a reason of the worker's own."""
+class LeaseReleased:
+    """Settlement ``released``: the worker gives the lease back for a reason of its own, such as its shutdown."""
 
-    word: ClassVar[str] = "released"
+    name: ClassVar[str] = "released"
 
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """The object is in an archive, and the store is bringing it back."""
+    """The object is archived, and the store is restoring it."""
 
-    word: ClassVar[str] = "restoring"
+    name: ClassVar[str] = "restoring"
 
 
-Outcome = Published | SameContent | NotFound | Present | Failure | Returned | Restoring
+Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Restoring
 
 LOST = Failure(
     "lost",
@@ -116,52 +116,53 @@ LOST = Failure(
     "it: look at the worker's log, or give its handler less memory.",
     retry=True,
 )
-"""A lease that ran out, or whose worker is gone."""
+"""Failure of a lease whose deadline passed, or whose worker is gone."""
 
-TORN = Failure(
+CONFLICTING_ANSWERS = Failure(
     "replica-behind",
     "The store says both that this object is there and that it is not. Look at the bucket, and at the store's status "
     "page.",
     retry=True,
 )
-"""A worker's 404 about an object that the control plane finds."""
+"""Failure of a lease that ended with a worker's 404: it stays when the control plane then finds the object."""
 
 BEING_RESTORED = Failure(
     "archived", "The file is in an archive tier, and the store was asked to bring it back.", retry=True
 )
-"""An object that waits for its archive."""
+"""Shown for an object that is being restored from its archive tier."""
 
 _STORE_FAULTS = frozenset({"store", "replica-behind"})
-"""Faults of the store, not of the object: worth many more attempts before a person has to look."""
+"""Reasons that are faults of the store, not of the object: retried many more times before the object is parked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often, and how long after."""
+    """A pipeline's limits: attempts before parking, backoff between them, and how late the store may be."""
 
     attempts: int
-    """Before the object is parked."""
+    """Failed attempts after which the object is parked."""
     store_attempts: int
-    """Before an object that only the store's faults keep from being worked is parked."""
+    """Faults of the store after which the object is parked."""
     absent_checks: int
-    """How often in a row the store must say 404 before it is believed."""
+    """404 answers in a row that are needed before the object is taken for gone."""
     backoff_seconds: float
-    """After the first failed attempt; doubles with each."""
+    """Wait after the first failed attempt; doubles with each."""
     backoff_limit_seconds: float
     replica_lag_seconds: float = 0
-    """How far a region may be behind the one that told of a change. 0: the store is strongly consistent."""
+    """How far a region may lag behind the one that sent an event. 0: the store is strongly consistent."""
     restores: bool = False
     """Whether the control plane has archived objects restored."""
     restore_seconds: float = 300
-    """Between two looks whether an object was restored."""
+    """Between two checks whether an object was restored."""
 
     def delay_seconds(self, attempts: int, jitter: Callable[[], float]) -> float:
-        """Wait before the next attempt: exponential, times a jitter from [0.5, 1.0)."""
+        """Wait before the next attempt: exponential backoff, times a jitter from [0.5, 1.0)."""
+        # The exponent is limited, since 2.0 ** 1024 overflows and a row counts up to 32,000 attempts.
         exponential = self.backoff_seconds * 2.0 ** min(attempts - 1, 30)
         return min(self.backoff_limit_seconds, exponential) * (0.5 + jitter() / 2)
 
 
-ELSEWHERE = Policy(
+DEFAULT_POLICY = Policy(
     attempts=5,
     store_attempts=50,
     absent_checks=3,
@@ -169,16 +170,19 @@ ELSEWHERE = Policy(
     backoff_limit_seconds=300.0,
     replica_lag_seconds=30.0,
 )
-"""For objects of a pipeline that this process's configuration does not name: another's does, or it was taken out."""
+"""For objects of a pipeline that this process's configuration does not name.
+
+Another replica's configuration may name it, or the pipeline was removed from all of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """The row after the settlement."""
+class NextState:
+    """State of the row after the settlement, and the counters to increment."""
 
     state: ObjectState
     counted: tuple[str, ...]
-    """Names of the units that ended here."""
+    """Counter of each unit that ended with this settlement."""
     lane: Lane = "work"
     delay_seconds: float = 0
     attempts: int = 0
@@ -186,28 +190,36 @@ class Next:
     error: Failure | None = None
     result: Published | None = None
     restart: bool = False
-    """A change that came during the lease takes over."""
+    """A change that came during the lease replaces the one that was leased."""
     forget: bool = False
-    """The object is not there: what was known of its contents and results is void."""
-
+    """The object is gone: what the ledger knew of its contents and results is deleted."""
     seen: bool = False
-    """The store said that the object exists."""
+    """The store showed that the object exists."""
 
     @property
     def finished(self) -> bool:
-        """Whether there is a result for what was fetched."""
+        """Whether the leased change ended with a result for the content that was fetched."""
         return "done" in self.counted or "unchanged" in self.counted
 
 
-def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
-    """The next state of a leased row."""
-    after = _alone(row, outcome, policy, jitter)
+def decide(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> NextState:
+    """Decide the next state of a leased row from the lease's outcome.
+
+    Args:
+        row: The row, locked by the caller's transaction.
+        outcome: What the worker or the control plane reports.
+        policy: Limits of the row's pipeline.
+        jitter: Gives a random number from [0, 1).
+
+    """
+    after = _without_rerun(row, outcome, policy, jitter)
     if not row.rerun_requested:
         return after
     if isinstance(outcome, Published) and row.rerun_lane == "work" and row.event_etag == outcome.etag:
-        # Every event, those since the lease too, named the content that was fetched: nothing is left to do for them.
+        # Every event, those during the lease too, named the content that was fetched: a rerun would find the same.
         return replace(after, counted=(*after.counted, "superseded"))
-    # The newer change takes the row over. A unit that had not ended by itself is superseded by it.
+    # The newer change replaces the leased one, which counts as superseded where this settlement did not end it.
+    # Attempts and errors were about the old change, so the new one starts without them, at once.
     return replace(
         after,
         state="pending",
@@ -221,79 +233,88 @@ def decide(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], f
     )
 
 
-def _alone(row: Leased, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> Next:
-    """The next state if no event came during the lease."""
+def _without_rerun(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> NextState:
+    """Decide the next state as if no event had come during the lease."""
     match outcome:
         case Published() | SameContent():
-            return _read(row, outcome, policy)
-        case Returned():
+            return _after_read(row, outcome, policy)
+        case LeaseReleased():
+            # The claim counted an attempt, but the object was not to blame: it gets that attempt back.
             delay = policy.delay_seconds(row.attempts, jitter)
-            return Next("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
+            return NextState("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
         case Present():
-            # Where a worker has just been told the opposite, it is not sent back at once.
+            # After a worker's 404 a region may still lag: another worker would get the same answer at once.
             delay = policy.delay_seconds(row.faults, jitter) if row.faults else 0
-            return Next("pending", (), "work", delay, faults=row.faults, seen=True)
+            return NextState("pending", (), "work", delay, faults=row.faults, seen=True)
         case NotFound():
             return _absent(row, policy, jitter)
         case Restoring():
-            return Next("pending", (), "check", policy.restore_seconds, faults=row.faults, error=BEING_RESTORED)
+            return NextState("pending", (), "check", policy.restore_seconds, faults=row.faults, error=BEING_RESTORED)
         case Failure():
             return _failed(row, outcome, policy, jitter)
 
 
-def _read(row: Leased, outcome: Published | SameContent, policy: Policy) -> Next:
-    """The next state after the content was read, and a result of it is published."""
+def _after_read(row: LeasedRow, outcome: Published | SameContent, policy: Policy) -> NextState:
+    """Decide the next state after a worker read the content and its result is published."""
     result = outcome if isinstance(outcome, Published) else outcome.result
     etag = result.etag if result else row.done_etag
     if _believed(row, etag, policy):
         name = "done" if isinstance(outcome, Published) else "unchanged"
-        return Next("done", (name,), result=result, seen=True)
-    # Where it is a new result, its change ends here, and the second look is a change of the ledger's own.
+        return NextState("done", (name,), result=result, seen=True)
+    # A new result ends its change, so the recheck is a change of its own and is counted as one. Without a new result
+    # the change itself goes on.
     counted = ("done", "recheck") if isinstance(outcome, Published) else ()
-    return Next("pending", counted, delay_seconds=_until(row.event_age_seconds, policy), result=result, seen=True)
+    return NextState(
+        "pending", counted, delay_seconds=_lag_left_seconds(row.event_age_seconds, policy), result=result, seen=True
+    )
 
 
-def _believed(row: Leased, etag: str | None, policy: Policy) -> bool:
-    """Whether content with this ETag is as new as what the events told of."""
-    # With ``rerun_requested`` the object is looked at anew in any case.
+def _believed(row: LeasedRow, etag: str | None, policy: Policy) -> bool:
+    """Whether content with this ETag is proven to be at least as new as the events."""
+    # With ``rerun_requested`` the object is read again in any case, so a recheck would repeat that.
     late = row.asked_after_seconds >= policy.replica_lag_seconds
     return row.rerun_requested or late or (etag is not None and etag == row.event_etag)
 
 
-def _until(passed_seconds: float, policy: Policy) -> float:
-    """Wait until so long after something was heard that no region can be behind it."""
-    # A millisecond more, lest rounding make it a moment too early.
+def _lag_left_seconds(passed_seconds: float, policy: Policy) -> float:
+    """Seconds until no region can lag behind an event of so long ago."""
+    # A millisecond more: with a rounded-down wait the next read would still be a moment too early to be believed.
     return max(0.0, policy.replica_lag_seconds - passed_seconds) + 0.001
 
 
-def _absent(row: Leased, policy: Policy, jitter: Callable[[], float]) -> Next:
+def _absent(row: LeasedRow, policy: Policy, jitter: Callable[[], float]) -> NextState:
+    """Decide the next state after a 404: another check, or gone once enough checks agree."""
     if row.lane == "work":
-        # A worker's word: the control plane asks for itself, and counts from its own first 404.
-        return _fault(row, TORN, "check", 0, policy, jitter)
+        # A worker's report alone must not lead to a deletion: the control plane sends HEAD requests of its own, and
+        # counts from its own first 404.
+        return _fault(row, CONFLICTING_ANSWERS, "check", 0, policy, jitter)
     delay = policy.delay_seconds(row.attempts, jitter)
     if row.attempts >= policy.absent_checks:
         if row.unseen_seconds >= policy.replica_lag_seconds:
-            return Next("gone", ("gone",), forget=True)
-        delay = max(delay, _until(row.unseen_seconds, policy))
-    return Next("pending", (), "check", delay, row.attempts, row.faults)
+            return NextState("gone", ("gone",), forget=True)
+        # All checks may have reached a region that has not received the object yet.
+        delay = max(delay, _lag_left_seconds(row.unseen_seconds, policy))
+    return NextState("pending", (), "check", delay, row.attempts, row.faults)
 
 
-def _failed(row: Leased, failed: Failure, policy: Policy, jitter: Callable[[], float]) -> Next:
+def _failed(row: LeasedRow, failed: Failure, policy: Policy, jitter: Callable[[], float]) -> NextState:
+    """Decide the next state after a failure: a retry, a check that restores the object, or parked."""
     if failed.reason == "archived" and policy.restores:
         return _fault(row, failed, "check", 0, policy, jitter)
     if failed.retry and (row.lane == "check" or failed.reason in _STORE_FAULTS):
+        # Attempts count towards parking in ``work`` and are 404s in a row in ``check``; a fault is neither.
         return _fault(row, failed, row.lane, max(0, row.attempts - 1), policy, jitter)
     if failed.retry and row.attempts < policy.attempts:
         delay = policy.delay_seconds(row.attempts, jitter)
-        return Next("pending", (), row.lane, delay, row.attempts, row.faults, failed)
-    return Next("parked", (), row.lane, attempts=row.attempts, faults=row.faults, error=failed)
+        return NextState("pending", (), row.lane, delay, row.attempts, row.faults, failed)
+    return NextState("parked", (), row.lane, attempts=row.attempts, faults=row.faults, error=failed)
 
 
 def _fault(
-    row: Leased, failed: Failure, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]
-) -> Next:
-    """The next state after a fault that says nothing about the object: no attempt of its own is used up."""
+    row: LeasedRow, failed: Failure, lane: Lane, attempts: int, policy: Policy, jitter: Callable[[], float]
+) -> NextState:
+    """Decide the next state after a fault of the store: it uses up none of the object's attempts."""
     faults = row.faults + 1
     if faults >= policy.store_attempts:
-        return Next("parked", (), lane, attempts=attempts, faults=faults, error=failed)
-    return Next("pending", (), lane, policy.delay_seconds(faults, jitter), attempts, faults, failed)
+        return NextState("parked", (), lane, attempts=attempts, faults=faults, error=failed)
+    return NextState("pending", (), lane, policy.delay_seconds(faults, jitter), attempts, faults, failed)

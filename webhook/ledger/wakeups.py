@@ -1,7 +1,8 @@
-"""Wakes long polls when work becomes due.
+"""Wakes long polls when objects become due, by PostgreSQL's LISTEN/NOTIFY and by a slow tick.
 
-The ledger notifies once a transaction that made something due. A slow tick wakes as well, for work that becomes due by
-the passing of time (retries) and for notifications lost with a connection: wakeups make things fast, never right.
+Each transaction that makes objects due sends one notification. The tick covers what no notification announces: objects
+that become due by the passing of time (retries), and notifications lost with a connection. So wakeups only shorten
+waits; correctness does not depend on them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _RECONNECT_SECONDS = 1.0
 
 
 class Wakeups:
-    """Wakeups of long polls, by pipeline number."""
+    """Long polls that wait for due objects, by pipeline number."""
 
     def __init__(self) -> None:
         self._listening: dict[int, set[asyncio.Event]] = {}
@@ -32,9 +33,9 @@ class Wakeups:
 
     @contextlib.contextmanager
     def listening(self, pipelines: Sequence[int]) -> Iterator[asyncio.Event]:
-        """An event that is set whenever work becomes due in one of the pipelines.
+        """Yield an event that is set when objects become due in one of the pipelines.
 
-        Look for work after this, not before: what becomes due between a look and the listening would be missed.
+        Claim after this, not before: an object that becomes due between a claim and the listening would be missed.
         """
         wakeup = asyncio.Event()
         for pipeline_id in pipelines:
@@ -46,7 +47,7 @@ class Wakeups:
                 self._listening[pipeline_id].discard(wakeup)
 
     async def wait(self, wakeup: asyncio.Event, timeout_seconds: float) -> bool:
-        """Wait for a wakeup. Returns False when there was none in time."""
+        """Wait for a wakeup. Returns False after the timeout."""
         self.waiting += 1
         try:
             await asyncio.wait_for(wakeup.wait(), timeout_seconds)
@@ -57,13 +58,13 @@ class Wakeups:
         return True
 
     def wake(self, pipelines: Iterable[int] | None = None) -> None:
-        """Wake the long polls that listen to these pipelines; all of them, where None."""
+        """Wake the long polls that listen to these pipelines, or all of them (None)."""
         for pipeline_id in list(self._listening) if pipelines is None else pipelines:
             for wakeup in self._listening.get(pipeline_id, ()):
                 wakeup.set()
 
     async def tick(self, ledger: Ledger) -> None:
-        """Wake long polls for work that becomes due by the passing of time, for ever."""
+        """Wake long polls for objects that became due by the passing of time, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             listened = [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]
@@ -72,7 +73,7 @@ class Wakeups:
                     self.wake(row["id"] for row in await ledger.fetch("due", listened, "work"))
 
     async def listen(self, dsn: str) -> None:
-        """Receive the ledger's notifications, for ever, over a connection of its own."""
+        """Receive PostgreSQL's notifications over a connection of its own and reconnect, until cancelled."""
         while True:
             try:
                 connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)

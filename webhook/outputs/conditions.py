@@ -1,7 +1,7 @@
-"""Which conditions an output's store honours: found out by trying, since stores differ and say nothing.
+"""Probes which conditions the store of an output location honours: stores differ, and none says so.
 
-Publishing rests on them. A store that takes ``If-Match`` with a wrong ETag lets a slow worker write over newer results,
-so where conditions are not honoured nothing is published under a stable name by a worker.
+Publishing rests on conditions. A store that takes ``If-Match`` with a wrong ETag lets a slow worker overwrite newer
+results, so where conditions are not honoured no worker writes under stable keys.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from webhook.storage import ObjectStore, PreconditionFailed, StoreError
 log = structlog.get_logger()
 
 AGAIN_SECONDS = 60.0
-"""Between two looks at a place whose store did not honour conditions: somebody may have mended that."""
+"""Between two probes of a location whose store did not honour conditions: the bucket may have been changed since."""
 _PROBE_SECONDS = 30.0
 _REFUSES = frozenset({400, 501})
 """How stores say that they do not know a condition."""
 _WRONG = "0" * 32
-"""An ETag that nothing has."""
+"""An ETag that no object has."""
 
 
 class Style(enum.StrEnum):
@@ -46,66 +46,66 @@ class Style(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a probe found."""
+    """What a probe found out about a store."""
 
     style: Style
-    said: str
-    """In words, for a person."""
+    explanation: str
+    """In words, for an operator."""
 
 
 class Conditions:
-    """What the store of each output place honours: asked once, at the first need of it."""
+    """The conditions that the store of each output location honours: probed once, when first needed."""
 
     def __init__(self, pipelines: Iterable[Pipeline], store: ObjectStore) -> None:
         self._pipelines = tuple(pipelines)
         self._store = store
         self._known: dict[str, Probed] = {}
-        self._asking: dict[str, asyncio.Task[Probed]] = {}
+        self._probing: dict[str, asyncio.Task[Probed]] = {}
 
     async def style(self, pipeline: Pipeline) -> Style:
-        """How conditions are written at the pipeline's output. Raises StoreError where that cannot be found out now."""
+        """How conditions are written at the pipeline's output. Raises StoreError where the probe fails."""
         if pipeline.conditions != "probe":
             return Style(pipeline.conditions)
         known = self._known.get(str(pipeline.output))
         return (known or await self._probed(pipeline.output)).style
 
     def refusal(self, pipeline: Pipeline) -> str:
-        """Why no work of a pipeline may be handed out, and what to do; empty where it may, or nobody knows yet."""
+        """Why no work of a pipeline may be handed out, and what to do; empty where it may, or not probed yet."""
         known = self._known.get(str(pipeline.output))
         if pipeline.unconditional == "stage" or pipeline.conditions != "probe" or known is None:
             return ""
         return "" if known.style is not Style.NONE else refusal(pipeline.output, known)
 
     async def watch(self) -> None:
-        """Look again at the places of refused pipelines, for ever."""
+        """Probe the locations of refused pipelines anew now and then, for ever."""
         while True:
             await asyncio.sleep(AGAIN_SECONDS)
-            await self.look_again()
+            await self.probe_refused_again()
 
-    async def look_again(self) -> None:
-        """Probe the places of refused pipelines anew."""
+    async def probe_refused_again(self) -> None:
+        """Probe the locations of refused pipelines anew."""
         for place in {str(p.output): p.output for p in self._pipelines if self.refusal(p)}.values():
-            with contextlib.suppress(StoreError):  # what was known stands
+            with contextlib.suppress(StoreError):  # the earlier result stays
                 await self._probed(place)
 
     async def aclose(self) -> None:
-        """Stop trying."""
-        for task in [*self._asking.values()]:
+        """Cancel the probes that are under way."""
+        for task in [*self._probing.values()]:
             task.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await asyncio.gather(*self._probing.values(), return_exceptions=True)
 
     async def _probed(self, place: Place) -> Probed:
-        """Requests that need the same answer share one probe, which goes on where one of them is given up."""
+        """The result of one probe that all requests share, and that goes on where one of them is cancelled."""
         name = str(place)
-        if name not in self._asking:
-            task = self._asking[name] = asyncio.create_task(self._probe(place))
-            task.add_done_callback(lambda done: self._asked(name, done))
-        return await asyncio.shield(self._asking[name])
+        if name not in self._probing:
+            task = self._probing[name] = asyncio.create_task(self._probe(place))
+            task.add_done_callback(lambda done: self._probe_ended(name, done))
+        return await asyncio.shield(self._probing[name])
 
-    def _asked(self, name: str, task: asyncio.Task[Probed]) -> None:
-        del self._asking[name]
+    def _probe_ended(self, name: str, task: asyncio.Task[Probed]) -> None:
+        del self._probing[name]
         if not task.cancelled():
-            task.exception()  # seen, also where nobody waits for it any more
+            task.exception()  # marks it as retrieved: the request that waited for it may be gone
 
     async def _probe(self, place: Place) -> Probed:
         before, found = self._known.get(str(place)), await probe(self._store, place)
@@ -113,21 +113,21 @@ class Conditions:
         if found.style is not Style.NONE:
             log.info("conditions are honoured", output=str(place), style=str(found.style))
         elif before is None or before.style is not Style.NONE:
-            log.error("conditions are not honoured", output=str(place), found=found.said)
+            log.error("conditions are not honoured", output=str(place), found=found.explanation)
         return found
 
 
 def refusal(place: Place, found: Probed) -> str:
-    """Why nothing is published at a place, and what to do."""
+    """Why nothing is published at a location, and what to do."""
     return (
-        f"the store of {place} does not honour conditions ({found.said}), so a slow worker could overwrite newer "
-        'results. Set unconditional = "stage" for the pipeline, or use a bucket that honours If-Match and '
+        f"the store of {place} does not honour conditions ({found.explanation}), so a slow worker could overwrite "
+        'newer results. Set unconditional = "stage" for the pipeline, or use a bucket that honours If-Match and '
         "If-None-Match: Tigris, AWS S3, MinIO, R2, or Ceph without versioning"
     )
 
 
 async def probe(store: ObjectStore, place: Place) -> Probed:
-    """Try each condition on an object of its own, deleted afterwards. Raises StoreError."""
+    """Try each condition on a new object, which is deleted afterwards. Raises StoreError."""
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
             return await _tried(store, place)
@@ -187,7 +187,7 @@ class _Trial:
         return await self._taken(lambda content: self._store.put_over(self._bucket, self._key, content, if_match))
 
     async def remove(self) -> None:
-        """Delete the object, if that goes: it is in nobody's way."""
+        """Delete the object. A failure is only logged: a probe that stays does no harm, and sweeps remove it."""
         try:
             await self._store.delete(self._bucket, self._key, "")
         except (StoreError, PreconditionFailed) as error:
@@ -212,6 +212,6 @@ class _Trial:
             raise StoreError("a write that was refused has happened all the same", retry=True)
 
     def _content(self) -> bytes:
-        """Unlike all before, so that its ETag is."""
+        """Content unlike all earlier ones, so that its ETag is different too."""
         self._writes += 1
         return f"Yurt tries what this bucket honours: {self._writes}\n".encode()

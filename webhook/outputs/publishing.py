@@ -15,7 +15,7 @@ from webhook.batching import Batcher
 from webhook.config import Pipeline
 from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.ledger import Ledger, LiveLease, Settlement
-from webhook.ledger.transitions import Failure, Published, Returned
+from webhook.ledger.transitions import Failure, LeaseReleased, Published
 from webhook.outputs.conditions import Conditions, Style
 from webhook.outputs.fencing import LeaseNotLive, ReplicaBehind
 from webhook.outputs.keys import KeyTooLong
@@ -35,7 +35,7 @@ _SETTLE_BACKLOG = 20_000
 class CannotPublish(Exception):
     """Nothing of this lease can be published: it is to be settled with ``outcome``."""
 
-    def __init__(self, outcome: Failure | Returned) -> None:
+    def __init__(self, outcome: Failure | LeaseReleased) -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
 
@@ -80,7 +80,7 @@ class Publishing:
         pipeline = self._pipelines.by_id[lease.pipeline_id][1]
         style = await self._conditions.style(pipeline)
         if style is Style.NONE and pipeline.unconditional == "refuse":
-            raise CannotPublish(Returned())
+            raise CannotPublish(LeaseReleased())
         self._leftovers.note(lease, pipeline, [output.name for output in request.outputs])
         try:
             return await presign(self._store, LeaseOutputs(lease, pipeline, style, request))

@@ -90,7 +90,7 @@ class Remover:
         if sum(other.output.overlaps(pipeline.output) for other in self._pipelines) > 1:
             return []
         prefix = keys.outputs_prefix(pipeline, key)
-        listed = await self._store.names(pipeline.output.bucket, prefix, MOST_NAMES)
+        listed = await self._store.list_children(pipeline.output.bucket, prefix, MOST_NAMES)
         names = [item.key.removeprefix(prefix) for item in listed]
         return [name for name in names if name and not keys.is_reserved(name)]
 

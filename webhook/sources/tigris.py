@@ -15,7 +15,15 @@ from typing import Final
 
 import msgspec
 
-from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, UnreadableEvent, believed, mark_of
+from webhook.events import (
+    ContentVersion,
+    EventKind,
+    EventOrder,
+    ObjectEvent,
+    UnreadableEvent,
+    mark_of,
+    plausible_modified,
+)
 from webhook.sources import (
     MAX_EVENTS,
     UNREADABLE,
@@ -136,7 +144,7 @@ def _kind(name: str) -> EventKind:
 
 def _modified(moment: datetime | None) -> datetime | None:
     try:
-        return believed(moment)
+        return plausible_modified(moment)
     except OverflowError:
         raise UnreadableEvent("lastModified is out of range") from None
 

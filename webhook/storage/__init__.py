@@ -1,4 +1,4 @@
-"""The bucket, as the control plane sees it: it signs URLs and asks about objects, and never carries their bytes."""
+"""S3 client of the control plane: lists, heads, copies and deletes objects, and signs URLs for their transfer."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _THREADS = 16
 _ATTEMPTS = 3
 _CONNECT_SECONDS = 5.0
 _MOST_PAGES = 10
-"""Of one listing of names: deeper keys are folded, but there may be very many of them."""
+"""Most pages of one listing of children: deeper keys are folded into common prefixes, but these may be very many."""
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Storage classes whose objects have to be restored before a GET. ``GLACIER_IR`` is read at once."""
+"""Storage classes whose objects have to be restored before a GET. ``GLACIER_IR`` needs no restore."""
 
 
 class StoreError(Exception):
-    """The store did not do what it was asked. The message holds no secret; ``retry`` says whether it may later.
+    """A request to the store failed. The message holds no secret; ``retry`` says whether a later one may succeed.
 
-    ``status`` is that of its answer, 0 where there was none.
+    ``status`` is that of the response, 0 where there was none.
     """
 
     def __init__(self, message: str, *, retry: bool, status: int = 0) -> None:
@@ -54,12 +54,12 @@ class StoreError(Exception):
 
 
 class PreconditionFailed(Exception):
-    """The object is not what the condition says: it changed since it was looked at."""
+    """A condition on the object's ETag failed: the object has changed, or is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectHead:
-    """An object that is there."""
+    """Metadata of an object, from a HEAD response."""
 
     etag: str
     modified: datetime
@@ -67,7 +67,7 @@ class ObjectHead:
     """Bytes."""
     metadata: Mapping[str, str]
     archived: bool = False
-    """It is in a tier that has to be asked to bring it back before it can be read, and has not done so."""
+    """Whether it is in an archive tier and has to be restored before it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class ListingPage:
 
     objects: tuple[ListedObject, ...]
     last: str
-    """Where the next page goes on; "" where nothing was listed."""
+    """Last key listed, after which the next page begins; "" where nothing was listed."""
     more: bool
 
 
 class ObjectStore:
-    """One S3 endpoint. Blocking calls of boto3 run in threads of its own."""
+    """Client of one S3 endpoint. Blocking calls of boto3 run in threads of its own."""
 
     def __init__(
         self,
@@ -117,29 +117,29 @@ class ObjectStore:
         self._client.meta.events.register("before-sign.s3", _add_headers)
 
     async def head(self, bucket: str, key: str, *, consistent: bool = False) -> ObjectHead | None:
-        """The object, or None where the store says that there is none. Raises StoreError.
+        """Return an object's metadata, or None where the store answers 404. Raises StoreError.
 
         ``consistent`` asks for a strong read, which Tigris understands and other stores ignore.
         """
         try:
-            said = await self._call(partial(self._head, bucket, key, consistent))
+            response = await self._call(partial(self._head, bucket, key, consistent))
         except _Missing:
             return None
         # Header names have no case, and stores written in Go capitalise them.
-        metadata = {name.lower(): value for name, value in said.get("Metadata", {}).items()}
+        metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
         return ObjectHead(
-            said.get("ETag", "").strip('"'),
-            said["LastModified"],
-            said["ContentLength"],
+            response.get("ETag", "").strip('"'),
+            response["LastModified"],
+            response["ContentLength"],
             metadata,
-            archived=said.get("StorageClass") in _ARCHIVES and 'ongoing-request="false"' not in said.get("Restore", ""),
+            archived=_is_archived(response),
         )
 
     async def restore(self, bucket: str, key: str, days: int) -> None:
-        """Ask for an archived object to be brought back for so many days. Asking again is fine. Raises StoreError."""
-        ask = partial(self._client.restore_object, Bucket=bucket, Key=key, RestoreRequest={"Days": days})
+        """Request that an archived object be restored for some days. Idempotent. Raises StoreError."""
+        restore = partial(self._client.restore_object, Bucket=bucket, Key=key, RestoreRequest={"Days": days})
         try:
-            await self._call(ask)
+            await self._call(restore)
         except _Missing:
             raise StoreError(f"{key!r} in {bucket!r} went away while it was to be restored", retry=True) from None
         except StoreError as error:
@@ -147,9 +147,9 @@ class ObjectStore:
                 raise
 
     async def read(self, bucket: str, key: str, limit_bytes: int) -> tuple[bytes, str] | None:
-        """Content and ETag of a small object, or None where there is none.
+        """Return content and ETag of a small object, or None where there is none.
 
-        Raises StoreError, also where it is longer.
+        Raises StoreError, also where the object is longer than ``limit_bytes``.
         """
         try:
             return await self._call(partial(self._read, bucket, key, limit_bytes))
@@ -159,9 +159,10 @@ class ObjectStore:
     async def list_page(
         self, bucket: str, prefix: str, *, after: str = "", most: int = 1000, modified_since: datetime | None = None
     ) -> ListingPage:
-        """Up to ``most`` objects whose keys come after ``after``. Raises StoreError.
+        """List up to ``most`` objects whose keys come after ``after``. Raises StoreError.
 
-        ``modified_since`` asks for those written later only, which Tigris understands and other stores ignore.
+        ``modified_since`` restricts the listing to objects written later, which Tigris understands and other stores
+        ignore.
         """
         call = partial(self._list, bucket, prefix, after, most, modified_since)
         try:
@@ -170,9 +171,9 @@ class ObjectStore:
             raise _no_bucket(bucket) from None
 
     async def copy(self, bucket: str, key: str, to_bucket: str, to_key: str, etag: str) -> str:
-        """Copy an object that still has this ETag, with its metadata. Returns the copy's ETag.
+        """Copy an object with its metadata if it still has this ETag. Returns the copy's ETag.
 
-        Raises PreconditionFailed, also where it is gone, and StoreError.
+        Raises PreconditionFailed, also where the object is gone, and StoreError.
         """
         copy = partial(
             self._client.copy_object,
@@ -183,78 +184,79 @@ class ObjectStore:
             MetadataDirective="COPY",
         )
         try:
-            said = await self._call(copy)
+            response = await self._call(copy)
         except _Missing:
             raise PreconditionFailed(key) from None
-        return said["CopyObjectResult"]["ETag"].strip('"')
+        return response["CopyObjectResult"]["ETag"].strip('"')
 
-    async def names(self, bucket: str, prefix: str, most: int) -> list[ListedObject]:
-        """Up to ``most`` objects directly below a prefix that ends in a slash: not those of deeper ones.
+    async def list_children(self, bucket: str, prefix: str, most: int) -> list[ListedObject]:
+        """List up to ``most`` objects directly below a prefix that ends in a slash, without deeper keys.
 
         Raises StoreError.
         """
         try:
-            return await self._call(partial(self._names, bucket, prefix, most))
+            return await self._call(partial(self._list_children, bucket, prefix, most))
         except _Missing:
             raise _no_bucket(bucket) from None
 
     async def put_new(self, bucket: str, key: str, content: bytes) -> str:
-        """Write an object that must not exist yet. Returns its ETag. Raises PreconditionFailed, StoreError."""
+        """Put an object under ``If-None-Match: *``. Returns its ETag. Raises PreconditionFailed, StoreError."""
         put = partial(self._client.put_object, Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
         try:
-            said = await self._call(put)
+            response = await self._call(put)
         except _Missing:
             raise _no_bucket(bucket) from None
-        return said["ETag"].strip('"')
+        return response["ETag"].strip('"')
 
     async def put_over(self, bucket: str, key: str, content: bytes, if_match: str) -> str:
-        """Write over an object under ``If-Match`` with just this value, its quotes as they are given.
+        """Overwrite an object under ``If-Match`` with exactly this value, quotes included.
 
         Returns its ETag. Raises PreconditionFailed, StoreError.
         """
         put = partial(self._client.put_object, Bucket=bucket, Key=key, Body=content, IfMatch=if_match)
         try:
-            said = await self._call(put)
+            response = await self._call(put)
         except _Missing:
             raise PreconditionFailed(key) from None
-        return said["ETag"].strip('"')
+        return response["ETag"].strip('"')
 
     async def delete(self, bucket: str, key: str, etag: str) -> None:
-        """Delete the object if it still has this ETag ("": any); a missing one is fine.
+        """Delete an object if it still has this ETag ("": any). Does nothing where the object is missing.
 
         Raises PreconditionFailed, StoreError.
         """
-        found = await self.head(bucket, key)
-        if found is None:
+        head = await self.head(bucket, key)
+        if head is None:
             return
-        if etag and found.etag != etag:
-            # Asked here too, since not every store honours the condition below.
+        if etag and head.etag != etag:
+            # Compared here too, since not every store honours the condition below.
             raise PreconditionFailed(key)
-        delete = partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or found.etag}"')
-        with contextlib.suppress(_Missing):  # somebody else was faster
+        delete = partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or head.etag}"')
+        with contextlib.suppress(_Missing):  # deleted by another client since the HEAD request
             await self._call(delete)
 
-    async def reach(self, bucket: str) -> None:
-        """Ask for the bucket itself, listing at most one key. Raises StoreError."""
+    async def check_bucket(self, bucket: str) -> None:
+        """Check that the bucket exists and can be listed. Raises StoreError."""
         try:
             await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
         except _Missing:
             raise _no_bucket(bucket) from None
 
-    async def ahead(self, bucket: str) -> timedelta:
-        """How far the store's clock is ahead of this one, to about a second. Raises StoreError."""
-        asked_at = datetime.now(UTC)
+    async def clock_offset(self, bucket: str) -> timedelta:
+        """Measure how far the store's clock is ahead of this one, to about a second. Raises StoreError."""
+        requested_at = datetime.now(UTC)
         try:
-            said = await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
+            response = await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
         except _Missing:
             raise _no_bucket(bucket) from None
         answered_at = datetime.now(UTC)
         try:
-            theirs = parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
+            theirs = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
         except (KeyError, ValueError):
             raise StoreError("the store's answers have no Date", retry=False) from None
-        # It was read somewhere between question and answer, and has whole seconds: half a one was cut off on average.
-        return theirs.astimezone(UTC) + timedelta(seconds=0.5) - (asked_at + (answered_at - asked_at) / 2)
+        # The store read its clock between request and response, and Date has whole seconds: half a second is cut off on
+        # average.
+        return theirs.astimezone(UTC) + timedelta(seconds=0.5) - (requested_at + (answered_at - requested_at) / 2)
 
     async def aclose(self) -> None:
         """Close connections and threads."""
@@ -265,28 +267,28 @@ class ObjectStore:
         with _sending({CONSISTENT: "true"} if consistent else {}):
             return self._client.head_object(Bucket=bucket, Key=key)
 
-    def _names(self, bucket: str, prefix: str, most: int) -> list[ListedObject]:
-        found: list[ListedObject] = []
+    def _list_children(self, bucket: str, prefix: str, most: int) -> list[ListedObject]:
+        children: list[ListedObject] = []
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         for page in itertools.islice(pages, _MOST_PAGES):
-            found += _listed(page)
-            if len(found) >= most:
+            children += _listed(page)
+            if len(children) >= most:
                 break
-        return found[:most]
+        return children[:most]
 
     def _read(self, bucket: str, key: str, limit_bytes: int) -> tuple[bytes, str]:
-        said = self._client.get_object(Bucket=bucket, Key=key)
-        with contextlib.closing(said["Body"]) as body:
+        response = self._client.get_object(Bucket=bucket, Key=key)
+        with contextlib.closing(response["Body"]) as body:
             content = body.read(limit_bytes + 1)
         if len(content) > limit_bytes:
             raise StoreError(f"{key!r} in {bucket!r} is longer than {limit_bytes} bytes", retry=False)
-        return content, said["ETag"].strip('"')
+        return content, response["ETag"].strip('"')
 
     def _list(self, bucket: str, prefix: str, after: str, most: int, modified_since: datetime | None) -> ListingPage:
         with _sending(_since(modified_since)):
-            said = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=most)
-        listed = _listed(said)
-        return ListingPage(listed, listed[-1].key if listed else "", said.get("IsTruncated", False))
+            response = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=most)
+        listed = _listed(response)
+        return ListingPage(listed, listed[-1].key if listed else "", response.get("IsTruncated", False))
 
     async def _call(self, call: Callable[[], Answer]) -> Answer:
         try:
@@ -298,7 +300,7 @@ class ObjectStore:
 
 
 def open_store(secrets: Secrets) -> ObjectStore:
-    """The store that the environment names."""
+    """Make a client for the store that the environment configures."""
     return ObjectStore(
         secrets.aws_endpoint_url_s3,
         secrets.aws_region,
@@ -311,7 +313,7 @@ def open_store(secrets: Secrets) -> ObjectStore:
 
 
 extra_headers: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to
-"""Headers that boto3 knows nothing of, for the calls of this thread."""
+"""Headers that boto3 has no parameters for, to be added to requests of this thread."""
 
 
 @contextlib.contextmanager
@@ -329,21 +331,29 @@ def _add_headers(request: AWSRequest, **_: object) -> None:
 
 
 def _since(moment: datetime | None) -> Mapping[str, str]:
-    """Source: "Listing objects with a query", Tigris' documentation."""
+    """Header with which Tigris lists only objects written later.
+
+    Source: "Listing objects with a query", Tigris' documentation.
+    """
     if moment is None:
         return {}
     return {"X-Tigris-Query": f'WHERE `Last-Modified` > "{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"'}
 
 
-def _listed(said: ListObjectsV2OutputTypeDef) -> tuple[ListedObject, ...]:
+def _is_archived(response: HeadObjectOutputTypeDef) -> bool:
+    restored = 'ongoing-request="false"' in response.get("Restore", "")
+    return response.get("StorageClass") in _ARCHIVES and not restored
+
+
+def _listed(response: ListObjectsV2OutputTypeDef) -> tuple[ListedObject, ...]:
     return tuple(
         ListedObject(item["Key"], item["ETag"].strip('"'), item["LastModified"], item["Size"])
-        for item in said.get("Contents", [])
+        for item in response.get("Contents", [])
     )
 
 
 class _Missing(Exception):
-    """404."""
+    """The store answered 404."""
 
 
 def _no_bucket(bucket: str) -> StoreError:
@@ -361,5 +371,6 @@ def _translated(error: ClientError) -> Exception:
         return StoreError(
             f"the store refuses access ({status} {code}): check the keys and their rights", retry=False, status=status
         )
-    again = status in (408, 429) or (status >= 500 and status != 501)
-    return StoreError(f"the store answered {status} {code}", retry=again, status=status)
+    # 501 stays: a request that the store does not implement fails again.
+    retry = status in (408, 429) or (status >= 500 and status != 501)
+    return StoreError(f"the store answered {status} {code}", retry=retry, status=status)

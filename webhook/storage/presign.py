@@ -1,7 +1,8 @@
-"""Presigned S3 URLs: AWS Signature Version 4 in the query string.
+"""Signs presigned S3 URLs: AWS Signature Version 4 in the query string.
 
-botocore's own presigning costs about 100 µs a URL, which is what a lease would then spend most of its time on. This one
-keeps the day's signing key and costs about a tenth. ``tests/webhook/storage/test_presign.py`` holds it to botocore's.
+botocore's own presigning takes about 100 µs for a URL, which would be most of the time of a lease request. This one
+caches the day's signing key and takes about a tenth. ``tests/webhook/storage/test_presign.py`` compares its URLs with
+botocore's.
 
 Source: "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)", Amazon S3 API Reference.
 """
@@ -18,12 +19,12 @@ from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
-"""Of signature version 4."""
+"""Limit of Signature Version 4."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """Keys of an account. They never leave the control plane."""
+    """Credentials of an account. They never leave the control plane."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -32,7 +33,7 @@ class SigningKeys:
 
 @dataclass(frozen=True, slots=True)
 class Presigner:
-    """Signs URLs of one store."""
+    """Signs URLs for objects of one store."""
 
     endpoint: str
     """``https://host[:port]``."""
@@ -42,9 +43,10 @@ class Presigner:
     def url(
         self, method: str, bucket: str, key: str, *, expires_seconds: int, headers: Mapping[str, str] | None = None
     ) -> str:
-        """A URL that allows just this method on this object, with just these headers, for so long.
+        """Sign a URL that allows one method on one object, with the given headers, until it expires.
 
-        ``headers`` have lower-case names; the sender must send each with this value.
+        ``headers`` have lower-case names; a client must send each of them with the signed value. Raises ValueError for
+        an expiry that the signature does not allow.
         """
         if not 1 <= expires_seconds <= MAX_EXPIRES_SECONDS:
             raise ValueError(f"a presigned URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
@@ -66,7 +68,7 @@ class Presigner:
 
 @lru_cache(maxsize=1024)
 def origin_of(endpoint: str, bucket: str) -> tuple[str, str]:
-    """Origin and path prefix of a bucket: virtual-hosted, but path style where the host cannot have a subdomain."""
+    """Return origin and path prefix of a bucket: virtual-hosted, or path style where the host has no subdomains."""
     parts = urlsplit(endpoint)
     if _is_plain(parts.hostname or "") or "." in bucket:
         return f"{parts.scheme}://{parts.netloc}", f"/{quote(bucket, safe='')}"
@@ -74,13 +76,13 @@ def origin_of(endpoint: str, bucket: str) -> tuple[str, str]:
 
 
 def address(endpoint: str, bucket: str, key: str) -> tuple[str, str]:
-    """Origin and path of an object, the path percent-encoded as it is signed."""
+    """Return origin and path of an object, the path percent-encoded as it is signed."""
     origin, prefix = origin_of(endpoint, bucket)
     return origin, f"{prefix}/{quote(key, safe='/~')}"
 
 
 def _is_plain(host: str) -> bool:
-    """Whether the host is one name, or an address: neither has room for a bucket in front."""
+    """Whether the host is a single name or an IP address: neither can have a bucket as its subdomain."""
     if "." not in host or host.endswith(".localhost"):
         return True
     try:

@@ -1,9 +1,10 @@
-"""Asks the store whether objects are there: after a delete event, a rename, a worker's 404, or one that is archived.
+"""Confirms deletions by HEAD requests, and restores archived objects: the ``check`` lane of the ledger.
 
-A store that is global may answer 404 from a region that is only late, so absence is believed after several checks with
-growing waits between them. Only then, and only where the pipeline says so, are outputs removed or moved to the trash.
+Objects come here after a delete event, a rename, a worker's 404, or because they are archived. A region of a global
+store may answer 404 only because it lags, so a deletion is believed after several checks with growing waits between
+them. Only then are the outputs removed or moved to the trash, if the pipeline's ``on_delete`` says so.
 
-An object that is there but archived is brought back, where the pipeline says so, and looked at again until it is.
+An archived object is restored, if the pipeline's ``restore_days`` says so, and checked again until it can be read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from webhook.config import Pipeline
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.ledger import Claimed, Ledger, Settlement
+from webhook.ledger.ledger import ClaimedObject, Ledger, Settlement
 from webhook.ledger.transitions import Failure, NotFound, Outcome, Present, Restoring
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
@@ -26,23 +27,23 @@ from webhook.storage import ObjectStore, StoreError
 log = structlog.get_logger()
 
 _LEASE_SECONDS = 30.0
-"""An object whose checker was killed waits for so long."""
-_ASK_SECONDS = 20.0
-"""For the questions about one object. Below the lease."""
+"""Lease of one check: after a crash of the control plane the object waits for so long."""
+_REQUEST_SECONDS = 20.0
+"""Timeout of all requests to the store for one check. Below the lease."""
 _HOLD_SECONDS = 90.0
-"""For which nobody else gets an object whose outputs are being removed."""
+"""Lease of an object whose outputs are being removed, so that no worker publishes new ones meanwhile."""
 _REMOVE_SECONDS = 30.0
-"""For that. What was not removed by then is removed by the next try."""
+"""Timeout of the removal. The next check removes what is left."""
 _BATCH = 16
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 class _Unfinished(Exception):
-    """Outputs are still being removed by calls that nobody can take back."""
+    """The removal timed out, and requests that were sent may still remove outputs."""
 
 
 class DeletionChecker:
-    """Works the ledger's ``check`` lane."""
+    """Claims objects of the ``check`` lane, sends HEAD requests for them and settles them."""
 
     def __init__(self, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, remover: Remover) -> None:
         self._ledger = ledger
@@ -51,74 +52,79 @@ class DeletionChecker:
         self._remover = remover
 
     async def run(self) -> None:
-        """Check what is due, for ever. Nobody waits for it, so it looks now and then instead of being rung for."""
+        """Check due objects until cancelled. It polls, since no request waits for a check."""
         while True:
             checked = 0
             with contextlib.suppress(LedgerUnavailable):
                 checked = await self.check()
             if not checked:
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def check(self) -> int:
-        """Check one batch of each pipeline. Returns how many objects. Raises LedgerUnavailable."""
+        """Check one batch of each pipeline. Returns the number of objects. Raises LedgerUnavailable."""
         checked = 0
-        for row in await self._ledger.fetch("due", list(self._pipelines.by_id), "check"):
-            number = row["id"]
-            claimed = await self._ledger.claim(number, "check", _BATCH, None, _LEASE_SECONDS)
-            await asyncio.gather(*(self._check(row) for row in claimed))
+        for due in await self._ledger.fetch("due", list(self._pipelines.by_id), "check"):
+            claimed = await self._ledger.claim(due["id"], "check", _BATCH, None, _LEASE_SECONDS)
+            await asyncio.gather(*(self._check(item) for item in claimed))
             checked += len(claimed)
         return checked
 
-    async def _check(self, row: Claimed) -> None:
-        name, pipeline = self._pipelines.by_id[row.pipeline_id]
-        about = log.bind(pipeline=name, key=row.key, lease=row.id)
+    async def _check(self, claimed: ClaimedObject) -> None:
+        name, pipeline = self._pipelines.by_id[claimed.pipeline_id]
+        logger = log.bind(pipeline=name, key=claimed.key, lease=claimed.id)
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
-                outcome = await self._answer(row, pipeline, about)
-            if isinstance(outcome, NotFound) and row.attempt >= pipeline.absent_checks and pipeline.on_delete != "keep":
-                await self._remove(row, pipeline, about)
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                outcome = await self._answer(claimed, pipeline, logger)
+            if (
+                isinstance(outcome, NotFound)
+                and claimed.attempt >= pipeline.absent_checks
+                and pipeline.on_delete != "keep"
+            ):
+                await self._remove(claimed, pipeline, logger)
         except _Unfinished:
-            about.warning("outputs not removed yet", error="it took too long")
-            return  # calls are still under way: until the deadline nobody may publish what they would remove
+            logger.warning("outputs not removed yet", error="it took too long")
+            # Not settled: requests under way might remove what a worker publishes next, so the lease lasts until its
+            # deadline.
+            return
         except (StoreError, TimeoutError) as error:
-            about.warning("absence not checked", error=str(error) or "it took too long")
+            logger.warning("absence not checked", error=str(error) or "it took too long")
             outcome = Failure("store", str(error) or "The store took too long.", retry=True)
-        await self._ledger.settle([Settlement(row.id, row.token, None, outcome)])
+        await self._ledger.settle([Settlement(claimed.id, claimed.token, None, outcome)])
 
-    async def _answer(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
-        found = await self._store.head(pipeline.input.bucket, row.key, consistent=pipeline.consistent_reads)
-        if found is not None:
-            archived = found.archived and pipeline.restore_days > 0
-            return await self._restore(row, pipeline, about) if archived else Present()
-        if row.attempt >= pipeline.absent_checks:
-            # A bucket that is not there says the same of each of its objects: that is nobody's delete.
-            await self._store.reach(pipeline.input.bucket)
+    async def _answer(self, claimed: ClaimedObject, pipeline: Pipeline, logger: BoundLogger) -> Outcome:
+        head = await self._store.head(pipeline.input.bucket, claimed.key, consistent=pipeline.consistent_reads)
+        if head is not None:
+            archived = head.archived and pipeline.restore_days > 0
+            return await self._restore(claimed, pipeline, logger) if archived else Present()
+        if claimed.attempt >= pipeline.absent_checks:
+            # A missing bucket, or a wrong name, gives 404 for each object without any having been deleted.
+            await self._store.check_bucket(pipeline.input.bucket)
         return NotFound()
 
-    async def _restore(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> Outcome:
+    async def _restore(self, claimed: ClaimedObject, pipeline: Pipeline, logger: BoundLogger) -> Outcome:
         try:
-            await self._store.restore(pipeline.input.bucket, row.key, pipeline.restore_days)
+            await self._store.restore(pipeline.input.bucket, claimed.key, pipeline.restore_days)
         except StoreError as error:
             if error.retry:
                 raise
             return Failure(
                 "store", f"The file is archived, and the store does not bring it back: {error}.", retry=False
             )
-        about.info("archived object is being restored", days=pipeline.restore_days)
+        logger.info("archived object is being restored", days=pipeline.restore_days)
         return Restoring()
 
-    async def _remove(self, row: Claimed, pipeline: Pipeline, about: BoundLogger) -> None:
-        """Take the outputs away, while the lease keeps any worker from publishing anew.
+    async def _remove(self, claimed: ClaimedObject, pipeline: Pipeline, logger: BoundLogger) -> None:
+        """Remove the outputs, while the lease prevents workers from publishing new ones.
 
-        That there was a result is forgotten first: the same content may come back at any moment, and is worked then.
+        The result is invalidated first: the same content may come back at any moment, and has to be processed then.
         """
         for vanished in await self._ledger.fetch(
-            "vanish", row.id, row.token, pipeline.replica_lag_seconds, _HOLD_SECONDS
+            "vanish", claimed.id, claimed.token, pipeline.replica_lag_seconds, _HOLD_SECONDS
         ):
-            about.info("object is gone", outputs=pipeline.on_delete)
+            logger.info("object is gone", outputs=pipeline.on_delete)
             try:
                 async with asyncio.timeout(_REMOVE_SECONDS):
                     published = json.loads(vanished["published"] or "{}")
-                    await self._remover.remove_all(pipeline, row.key, published, row.token)
+                    await self._remover.remove_all(pipeline, claimed.key, published, claimed.token)
             except TimeoutError:
                 raise _Unfinished from None

@@ -1,4 +1,4 @@
-"""Pages of a listing, and which of them can be believed."""
+"""Validates pages of a bucket's listing before a sweep draws conclusions from them."""
 
 from __future__ import annotations
 
@@ -9,40 +9,43 @@ from webhook.events import ListedObject
 from webhook.storage import ListingPage, ObjectHead, StoreError
 
 SOURCE = "sweep"
-"""Of the hints that sweeps give."""
+"""``ObjectEvent.source`` of events that sweeps record."""
 
 
-class Lists(Protocol):
-    """The store, as far as sweeps need it: a ``webhook.storage.Store``, or a simulated one."""
+class ListingStore(Protocol):
+    """What sweeps call of the store: implemented by ``webhook.storage.ObjectStore`` and by a simulated store."""
 
     async def list_page(
         self, bucket: str, prefix: str, *, after: str = "", most: int = 1000, modified_since: datetime | None = None
     ) -> ListingPage:
-        """Objects whose keys come after one, in the order of their bytes. Raises StoreError."""
+        """List objects whose keys come after ``after``, in the order of their bytes. Raises StoreError."""
 
     async def head(self, bucket: str, key: str) -> ObjectHead | None:
-        """One object, or None where there is none. Raises StoreError."""
+        """Return an object's metadata, or None where there is none. Raises StoreError."""
 
     async def read(self, bucket: str, key: str, limit_bytes: int) -> tuple[bytes, str] | None:
-        """Content and ETag of a small object, or None where there is none. Raises StoreError."""
+        """Return content and ETag of a small object, or None where there is none. Raises StoreError."""
 
 
 class UntrustedListing(StoreError):
-    """What the store listed cannot be right."""
+    """The store's listing contradicts itself or the ledger. The sweep tries the page again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry=True)
 
 
 class QueryIgnored(Exception):
-    """The store does not know how to list what changed since a time."""
+    """The store ignored the query for objects written since a time."""
 
 
 def checked(page: ListingPage, prefix: str, after: str) -> list[ListedObject]:
-    """The page's objects, but for those whose keys PostgreSQL cannot hold. Raises UntrustedListing."""
+    """Return the page's objects, except those whose keys PostgreSQL cannot hold.
+
+    Raises UntrustedListing where the keys are not in order or the listing makes no progress.
+    """
     objects, last = [], after
     for item in page.objects:
-        # Code points have the order of their bytes in UTF-8.
+        # Comparing strings compares code points, which have the order of their bytes in UTF-8.
         if item.key <= last or not item.key.startswith(prefix):
             raise UntrustedListing(f"the listing is not in order: {item.key!r} comes after {last!r}")
         last = item.key
@@ -54,6 +57,7 @@ def checked(page: ListingPage, prefix: str, after: str) -> list[ListedObject]:
 
 
 def check_query(page: ListingPage, since: datetime) -> None:
-    """Whether the store listed only what was written since a time. Raises QueryIgnored."""
+    """Check that the store listed only objects written since a time. Raises QueryIgnored."""
+    # One second less: Last-Modified has whole seconds in some stores.
     if any(item.modified < since - timedelta(seconds=1) for item in page.objects):
         raise QueryIgnored

@@ -1,4 +1,4 @@
-"""Results of before, as their manifests tell: what the ledger does not remember need not be worked again."""
+"""Adopts earlier results from their manifests, so that objects without a row are not processed again."""
 
 from __future__ import annotations
 
@@ -7,57 +7,58 @@ from collections.abc import Sequence
 
 from webhook.config import Pipeline
 from webhook.events import ListedObject
-from webhook.ledger.sweeps import Adopted
+from webhook.ledger.sweeps import AdoptedResult
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.storage import StoreError
-from webhook.sweep.listing import Lists
+from webhook.sweep.listing import ListingStore
 from workers.manifest import MAX_BYTES, Manifest
 from workers.protocol import MANIFEST
 
 _AT_ONCE = 8
-"""Below the store's threads, which answer workers too."""
+"""Reads at once: below the number of the store client's threads, which requests of workers need too."""
 
 
 class Manifests:
-    """Reads manifests, a few at once."""
+    """Reads manifests of published results, a few at once."""
 
-    def __init__(self, store: Lists) -> None:
+    def __init__(self, store: ListingStore) -> None:
         self._store = store
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._semaphore = asyncio.Semaphore(_AT_ONCE)
 
-    async def of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[Adopted]:
-        """Those of the objects whose present content has a result, with the result. Raises StoreError."""
-        found = await asyncio.gather(*(self._adopted(name, pipeline, item) for item in objects))
-        return [item for item in found if item]
+    async def results_of(self, name: str, pipeline: Pipeline, objects: Sequence[ListedObject]) -> list[AdoptedResult]:
+        """Return the earlier results of objects whose present content has one. Raises StoreError."""
+        results = await asyncio.gather(*(self._adopted(name, pipeline, item) for item in objects))
+        return [result for result in results if result]
 
-    async def _adopted(self, name: str, pipeline: Pipeline, item: ListedObject) -> Adopted | None:
+    async def _adopted(self, name: str, pipeline: Pipeline, item: ListedObject) -> AdoptedResult | None:
         read = await self.read(pipeline, item.key)
         if read is None:
             return None
         manifest, etag = read
-        told = (manifest.pipeline, manifest.bucket, manifest.key, manifest.input.etag)
-        if told != (name, pipeline.input.bucket, item.key, item.etag):
+        # A manifest counts only for the very input that it names: another pipeline may have written to this location.
+        identity = (manifest.pipeline, manifest.bucket, manifest.key, manifest.input.etag)
+        if identity != (name, pipeline.input.bucket, item.key, item.etag):
             return None
-        return Adopted(item, manifest.token, published(manifest, etag))
+        return AdoptedResult(item, manifest.token, published(manifest, etag))
 
     async def read(self, pipeline: Pipeline, key: str) -> tuple[Manifest, str] | None:
-        """An object's manifest and the ETag of that, or None where there is none that can be read.
+        """Return an object's manifest with its ETag, or None where there is none that can be read.
 
         Raises StoreError where the store may answer later.
         """
         try:
             where = output_key(pipeline, key, MANIFEST)
-            async with self._places:
-                found = await self._store.read(pipeline.output.bucket, where, MAX_BYTES)
-            return (Manifest.decode(found[0]), found[1]) if found else None
+            async with self._semaphore:
+                content = await self._store.read(pipeline.output.bucket, where, MAX_BYTES)
+            return (Manifest.decode(content[0]), content[1]) if content else None
         except StoreError as error:
             if error.retry:
                 raise
-            return None  # too long, in an archive or closed to us: the object is worked instead
+            return None  # too long, archived or access denied: the object is processed instead
         except (KeyTooLong, ValueError):
             return None
 
 
 def published(manifest: Manifest, etag: str) -> dict[str, str]:
-    """What was published, by name: every output's ETag, and the manifest's own."""
+    """Return the ETags of a result's outputs by name, the manifest included."""
     return {**{output.name: output.etag for output in manifest.outputs}, MANIFEST: etag}

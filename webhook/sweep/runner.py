@@ -1,4 +1,4 @@
-"""Does the sweeps that are wanted, several at once, on the replica that leads; and orders those of the schedule."""
+"""Runs due sweeps, several at once, on the leading replica, and orders the scheduled ones."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from webhook.sweep.sweeper import Sweeper
 log = structlog.get_logger()
 
 FAILURES = 8
-"""In a row after which a sweep has failed: about ten minutes of a store that does not answer."""
+"""Failed attempts at one page after which a sweep has failed: about ten minutes without an answer of the store."""
 
-_LOOK_SECONDS = 0.5
-_SCHEDULE_SECONDS = 5.0
-_FIRST_SECONDS = 2.0
-_LONGEST_SECONDS = 300.0
+LOOK_SECONDS = 0.5
+SCHEDULE_SECONDS = 5.0
+FIRST_SECONDS = 2.0
+_LONGEST_RETRY_SECONDS = 300.0
 
 
 class Runner:
-    """The leader's sweeps."""
+    """Runs and schedules sweeps on the leading replica."""
 
     def __init__(
         self, sweeps: Sweeps, sweeper: Sweeper, pipelines: Pipelines, settings: Settings, *, done_days: int = 0
     ) -> None:
-        """``done_days``: rows of what is done are pruned after so long; 0: never."""
+        """``done_days``: rows of finished objects are pruned after so many days; 0: never."""
         self._sweeps = sweeps
         self._sweeper = sweeper
         self._pipelines = pipelines
@@ -43,23 +43,23 @@ class Runner:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Sweep, until cancelled: a page that is under way is then done again, by whoever leads next."""
+        """Run sweeps until cancelled. The next leader repeats pages that were not committed."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_schedule())
                 while True:
                     with contextlib.suppress(LedgerUnavailable):
                         await self._start(group)
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(LOOK_SECONDS)
         finally:
             self._running.clear()
 
     async def order_due(self) -> int:
-        """Order what the schedule wants now. Returns how many sweeps. Raises LedgerUnavailable."""
+        """Order the sweeps that the schedule has due now. Returns their number. Raises LedgerUnavailable."""
         pipelines = self._pipelines.by_id
         orders = [
             order
-            for last in await self._sweeps.last(list(pipelines), self._done_days)
+            for last in await self._sweeps.last_scheduled(list(pipelines), self._done_days)
             if (order := due(last, pipelines[last.pipeline_id][1].input.prefix, self._settings))
         ]
         for order in orders:
@@ -70,7 +70,7 @@ class Runner:
         while True:
             with contextlib.suppress(LedgerUnavailable):
                 await self.order_due()
-            await asyncio.sleep(_SCHEDULE_SECONDS)
+            await asyncio.sleep(SCHEDULE_SECONDS)
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         places = self._settings.at_once - len(self._running)
@@ -84,19 +84,19 @@ class Runner:
         self._running.pop(id, None)
 
     async def run_sweep(self, id: int) -> None:
-        """Continue a sweep until it has ended or has to wait for its next attempt."""
+        """Run a sweep page by page, until it has ended or has to wait for its next attempt."""
         with contextlib.suppress(LedgerUnavailable):
             sweep = await self._sweeps.begin(id)
-            while sweep and not sweep.over:
-                turn = asyncio.get_running_loop().time()
+            while sweep and not sweep.ended:
+                began_at = asyncio.get_running_loop().time()
                 sweep = await self._page(sweep)
-                if sweep and not sweep.over and sweep.order.pages_per_second:
-                    spent = asyncio.get_running_loop().time() - turn
+                if sweep and not sweep.ended and sweep.order.pages_per_second:
+                    spent = asyncio.get_running_loop().time() - began_at
                     await asyncio.sleep(max(0.0, 1 / sweep.order.pages_per_second - spent))
 
     async def _page(self, sweep: Sweep) -> Sweep | None:
-        """Do one page. None: nothing more is to be done now."""
-        about = log.bind(
+        """Sweep one page. None: the sweep has ended, or waits for its next attempt."""
+        logger = log.bind(
             sweep=sweep.id, kind=sweep.order.kind, pipeline=self._pipelines.name_of(sweep.order.pipeline_id)
         )
         try:
@@ -105,27 +105,27 @@ class Runner:
             raise
         except QueryIgnored:
             if await self._sweeps.cancel(sweep.id, QUERY_IGNORED):
-                about.warning("sweep given up", error=QUERY_IGNORED)
+                logger.warning("sweep given up", error=QUERY_IGNORED)
         except (StoreError, PreconditionFailed) as error:
             retry = error.retry if isinstance(error, StoreError) else True
-            await self._failed(about, sweep, str(error), FAILURES if retry else 1)
+            await self._failed(logger, sweep, str(error), FAILURES if retry else 1)
         except Exception as error:
-            # A fault of ours must not end what else the leader does, nor be tried for ever.
-            about.exception("fault in a sweep")
-            await self._failed(about, sweep, f"a fault of the control plane: {type(error).__name__}", FAILURES)
+            # A bug here must not end the leader's other tasks, and the page must not be tried for ever.
+            logger.exception("fault in a sweep")
+            await self._failed(logger, sweep, f"a fault of the control plane: {type(error).__name__}", FAILURES)
         else:
-            if after and after.over:
-                about.info("swept", seconds=_seconds(after), **_counts(after))
+            if after and after.ended:
+                logger.info("swept", seconds=_seconds(after), **_counts(after))
             return after
         return None
 
-    async def _failed(self, about: structlog.stdlib.BoundLogger, sweep: Sweep, error: str, most: int) -> None:
-        again_seconds = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0**sweep.failures)
-        after = await self._sweeps.failed(sweep.id, error, again_seconds, most)
+    async def _failed(self, logger: structlog.stdlib.BoundLogger, sweep: Sweep, error: str, most: int) -> None:
+        retry_seconds = min(_LONGEST_RETRY_SECONDS, FIRST_SECONDS * 2.0**sweep.failures)
+        after = await self._sweeps.page_failed(sweep.id, error, retry_seconds, most)
         if after and after.state == "failed":
-            about.error("sweep failed", error=error, hint="nothing is concluded from what was not listed")
+            logger.error("sweep failed", error=error, hint="nothing is concluded from what was not listed")
         else:
-            about.warning("page not swept", error=error, again_seconds=again_seconds)
+            logger.warning("page not swept", error=error, again_seconds=retry_seconds)
 
 
 def _seconds(sweep: Sweep) -> float:
@@ -133,8 +133,8 @@ def _seconds(sweep: Sweep) -> float:
 
 
 def _counts(sweep: Sweep) -> dict[str, int]:
-    tally = sweep.tally
+    counts = sweep.counts
     return {
-        "listed": tally.listed, "found": tally.found, "adopted": tally.adopted, "missing": tally.missing,
-        "orphaned": tally.orphaned, "removed": tally.removed,
+        "listed": counts.listed, "found": counts.found, "adopted": counts.adopted, "missing": counts.missing,
+        "orphaned": counts.orphaned, "removed": counts.removed,
     }  # fmt: skip

@@ -1,6 +1,6 @@
-"""When the control plane sweeps by itself. Pure: what was done is read from the ledger, so a restart repeats nothing.
+"""Decides when scheduled sweeps are due. Pure: the ledger holds the earlier sweeps, so a restart repeats none.
 
-Often for what changed lately, where the store can list that; rarely in full, which also finds deletions.
+Recent changes are swept often, where the store can list them; full sweeps, which also find deletions, are rare.
 """
 
 from __future__ import annotations
@@ -8,26 +8,27 @@ from __future__ import annotations
 from datetime import timedelta
 
 from webhook.config import SweepSettings as Settings
-from webhook.ledger.sweeps import Last, SweepKind, SweepOrder
+from webhook.ledger.sweeps import LastSweep, SweepKind, SweepOrder
 
 OVERLAP = timedelta(minutes=15)
-"""Looked at twice: what a region learns late carries an early Last-Modified, and clocks differ."""
+"""Time that two recent sweeps both cover: an object that a region receives late has an early Last-Modified, and clocks
+differ."""
 
 QUERY_IGNORED = (
     "the store does not list what changed since a time (X-Tigris-Query): lost events are found by full sweeps only"
 )
-"""Why a scheduled sweep of what changed lately was given up."""
+"""Error of a recent sweep that was cancelled because the store ignored its query."""
 
 _QUERY_AGAIN_SECONDS = 86_400.0
-"""Before a store that ignored the query is tried again."""
+"""Pause before the next recent sweep of a store that ignored the query."""
 _FAILED_AGAIN_SECONDS = 3600.0
-"""Before a sweep is ordered again that failed in spite of its own retries, if its turn does not come before."""
+"""Longest pause before the next sweep, after one that failed in spite of its retries."""
 _SPREAD = 0.1
-"""Turns of pipelines differ by up to this part of the period, so that not all come at once."""
+"""Periods of pipelines differ by up to this fraction, so that not all sweeps are due at once."""
 
 
-def due(last: Last, prefix: str, settings: Settings) -> SweepOrder | None:
-    """The sweep of this kind and pipeline that is to be ordered now, or None."""
+def due(last: LastSweep, prefix: str, settings: Settings) -> SweepOrder | None:
+    """Return the order for the next sweep of this kind and pipeline, or None where none is due."""
     period = period_seconds(last.kind, settings)
     if not period or last.active or last.good_seconds < period * (1 + _SPREAD * _fraction(last.pipeline_id)):
         return None
@@ -48,7 +49,7 @@ def due(last: Last, prefix: str, settings: Settings) -> SweepOrder | None:
 
 
 def period_seconds(kind: SweepKind, settings: Settings) -> float:
-    """Between two sweeps of a kind. 0: never."""
+    """Return the time between two sweeps of a kind. 0: never."""
     return settings.recent_seconds if kind == "recent" else settings.full_hours * 3600
 
 

@@ -8,7 +8,7 @@ from infra.demo.sample_images import square_centres
 from tests.infra.demo.conftest import SEED
 from webhook.app import validate_options
 from webhook.cli.sample import SAMPLE
-from webhook.config import load
+from webhook.config_file import load
 from workers.handlers.photo.exif import camera, captured_at, gps
 
 

@@ -57,7 +57,7 @@ def test_the_tables_show_the_numbers_the_reasons_and_the_sheet(inventory: Invent
     for words in (
         "uploads",
         "p50 / p95",
-        "dropped 0, whose objects the next sweep would find",
+        "the next sweep finds the object of a lost event",
         "uploads/truncated.jpg",
         "cut off",
         "/somewhere/sheet",

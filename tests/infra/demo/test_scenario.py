@@ -8,7 +8,8 @@ import pytest
 
 from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
 from webhook.app import validate_options
-from webhook.config import Config, load
+from webhook.config import Config
+from webhook.config_file import load
 
 POOL = """
 [pools.cheap]

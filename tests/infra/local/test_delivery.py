@@ -10,10 +10,11 @@ import pytest
 
 from infra.local.counts import Counts
 from infra.local.delivery import Delivery, client
-from infra.local.notifications import Auth, NotificationTarget
+from infra.local.notifications import NotificationTarget, WebhookAuth
 from infra.local.options import Posting
 from infra.local.payload import Change, EventName, HubEvent
 from tests.infra.receiver import RecordingReceiver
+from tests.polling import until
 
 QUICK = Posting(backoff_seconds=0.01, timeout_seconds=5)
 NOW = datetime.now(UTC)
@@ -23,7 +24,7 @@ def event(key: str) -> HubEvent:
     return HubEvent(Change(EventName.PUT, "photos-in", key, 1, "etag", NOW), bytes(10), NOW)
 
 
-def webhook(url: str, auth: Auth | None = None) -> NotificationTarget:
+def webhook(url: str, auth: WebhookAuth | None = None) -> NotificationTarget:
     return NotificationTarget.model_validate({"web_hook": url, "auth": auth})
 
 
@@ -41,9 +42,7 @@ async def delivering(
 
 
 async def settled(delivery: Delivery) -> None:
-    async with asyncio.timeout(20):
-        while delivery.pending:
-            await asyncio.sleep(0.005)
+    await until(lambda: not delivery.pending)
 
 
 async def test_events_that_wait_together_travel_together_up_to_a_full_batch(receiver: RecordingReceiver) -> None:
@@ -58,10 +57,10 @@ async def test_events_that_wait_together_travel_together_up_to_a_full_batch(rece
 
 
 async def test_the_body_is_json_and_the_secret_is_in_the_header(receiver: RecordingReceiver) -> None:
-    async with delivering(webhook(receiver.url, Auth(token="t0ken"))) as (delivery, _):
+    async with delivering(webhook(receiver.url, WebhookAuth(token="t0ken"))) as (delivery, _):
         delivery.put(event("a"))
         await settled(delivery)
-        delivery.notifications = webhook(receiver.url, Auth(basic_user="u", basic_pass="p"))
+        delivery.notifications = webhook(receiver.url, WebhookAuth(basic_user="u", basic_pass="p"))
         delivery.put(event("b"))
         await settled(delivery)
         delivery.notifications = webhook(receiver.url)

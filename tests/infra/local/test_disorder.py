@@ -22,10 +22,10 @@ def test_the_same_seed_decides_the_same_and_another_something_else() -> None:
 def test_about_as_many_events_are_touched_as_asked_for() -> None:
     fates = [fate(ALL, number) for number in NUMBERS]
     for share, touched in (
-        (0.2, [one.copy_wait_seconds is not None for one in fates]),
-        (0.3, [one.reordered for one in fates]),
-        (0.05, [one.dropped for one in fates]),
-        (0.1, [one.held for one in fates]),
+        (0.2, [each.copy_wait_seconds is not None for each in fates]),
+        (0.3, [each.reordered for each in fates]),
+        (0.05, [each.dropped for each in fates]),
+        (0.1, [each.held for each in fates]),
     ):
         assert abs(sum(touched) / len(fates) - share) < 0.03
 
@@ -37,11 +37,11 @@ def test_turning_one_knob_leaves_the_others_as_they_were() -> None:
 
 
 def test_waits_are_bounded_and_belong_to_their_reason() -> None:
-    for one in (fate(ALL, number) for number in NUMBERS):
-        assert one.wait_seconds <= ALL.hold_seconds + OVERTAKEN_SECONDS
-        assert (one.wait_seconds > 0) == (one.reordered or one.held)
-        assert one.wait_seconds >= ALL.hold_seconds or not one.held
-        assert one.copy_wait_seconds is None or 0 <= one.copy_wait_seconds <= ALL.hold_seconds
+    for each in (fate(ALL, number) for number in NUMBERS):
+        assert each.wait_seconds <= ALL.hold_seconds + OVERTAKEN_SECONDS
+        assert (each.wait_seconds > 0) == (each.reordered or each.held)
+        assert each.wait_seconds >= ALL.hold_seconds or not each.held
+        assert each.copy_wait_seconds is None or 0 <= each.copy_wait_seconds <= ALL.hold_seconds
 
 
 def test_copies_come_both_at_once_and_later() -> None:

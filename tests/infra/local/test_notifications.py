@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.notifications import Auth, NotificationsError, NotificationTarget, key_pattern, patched
+from infra.local.notifications import NotificationsError, NotificationTarget, WebhookAuth, key_pattern, patched
 
 GIVEN: dict[str, Any] = {
     "enabled": True,
@@ -32,23 +32,23 @@ def test_an_empty_object_clears() -> None:
 def test_a_patch_changes_what_it_names_and_keeps_the_rest() -> None:
     after = patched_to({"enabled": False}, patched_to(GIVEN))
     assert (after.enabled, after.url, after.filter) == (False, GIVEN["web_hook"], GIVEN["filter"])
-    assert after.auth == Auth(token="s3cret")
+    assert after.auth == WebhookAuth(token="s3cret")
 
 
 def test_another_kind_of_auth_replaces_the_first() -> None:
     after = patched_to({"auth": {"basic_user": "u", "basic_pass": "p"}}, patched_to(GIVEN))
-    assert after.auth == Auth(basic_user="u", basic_pass="p")
+    assert after.auth == WebhookAuth(basic_user="u", basic_pass="p")
     assert after.masked()["auth"] == {"basic_user": "u", "basic_pass": "********"}
 
 
 def test_the_two_kinds_of_auth_become_the_header_that_tigris_sends() -> None:
-    assert Auth(token="t").header() == "Bearer t"
-    assert Auth(basic_user="user", basic_pass="pä:ss").header() == "Basic dXNlcjpww6Q6c3M="
+    assert WebhookAuth(token="t").header() == "Bearer t"
+    assert WebhookAuth(basic_user="user", basic_pass="pä:ss").header() == "Basic dXNlcjpww6Q6c3M="
 
 
 def test_secrets_are_in_no_representation() -> None:
     assert "s3cret" not in repr(patched_to(GIVEN))
-    assert "hunter2" not in repr(Auth(basic_user="u", basic_pass="hunter2"))
+    assert "hunter2" not in repr(WebhookAuth(basic_user="u", basic_pass="hunter2"))
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,13 @@ def test_times_are_utc_whatever_zone_they_come_in() -> None:
 
 def test_keys_are_written_as_utf_8() -> None:
     named = Change(EventName.PUT, "b", "a b+c%20d/😀.jpg", 1, "e", CHANGE.modified)
-    assert '"a b+c%20d/😀.jpg"'.encode() in body([HubEvent(named, bytes(10), EVENT.heard)])
+    assert '"a b+c%20d/😀.jpg"'.encode() in body([HubEvent(named, bytes(10), EVENT.received_at)])
 
 
 def test_a_batch_keeps_its_order() -> None:
     events = [
-        HubEvent(Change(EventName.PUT, "b", str(n), 1, "e", CHANGE.modified), bytes(10), EVENT.heard) for n in range(5)
+        HubEvent(Change(EventName.PUT, "b", str(n), 1, "e", CHANGE.modified), bytes(10), EVENT.received_at)
+        for n in range(5)
     ]
     assert [event["object"]["key"] for event in json.loads(body(events))["events"]] == [
         "0",

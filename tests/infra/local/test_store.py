@@ -19,11 +19,11 @@ BUCKET = "photos-in"
 
 @pytest.fixture
 def store() -> Iterator[LocalStore]:
-    it = LocalStore((BUCKET, "photos-out"))
+    local_store = LocalStore((BUCKET, "photos-out"))
     try:
-        yield it
+        yield local_store
     finally:
-        it.close()
+        local_store.close()
 
 
 def call(method: str, path: str, body: bytes = b"", **headers: str) -> Call:

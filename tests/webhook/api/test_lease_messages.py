@@ -11,19 +11,19 @@ import pytest
 
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pipeline
-from webhook.ledger.ledger import Claimed
+from webhook.ledger.ledger import ClaimedObject
 from webhook.pipelines import Pipelines
 from webhook.storage.presign import Presigner, SigningKeys
 from workers import protocol
 
 NEWEST_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-CLAIMED = Claimed(
+CLAIMED = ClaimedObject(
     id=5, token=40, pipeline_id=1, key="a b.jpg", attempt=2, event_etag="e", newest_at=NEWEST_AT, done_etag=None,
     done_modified=None, publish_started=False, believed=True,
 )  # fmt: skip
 
 
-def lease(claimed: Claimed = CLAIMED, **fields: Any) -> protocol.Lease:
+def lease(claimed: ClaimedObject = CLAIMED, **fields: Any) -> protocol.Lease:
     """The message of a claimed object. ``fields`` are of its pipeline."""
     pipeline = Pipeline.model_validate({"input": "s3://ups/", "output": "s3://outs/made/", **fields})
     presigner = Presigner("http://127.0.0.1:9", "auto", SigningKeys("AKID", "secret"))
@@ -65,7 +65,7 @@ def test_without_a_known_result_an_earlier_manifest_may_be_read() -> None:
         pytest.param(replace(CLAIMED, key="k" * 1020), id="its key is too long"),
     ],
 )
-def test_no_manifest_is_named_where_none_can_be_used(claimed: Claimed) -> None:
+def test_no_manifest_is_named_where_none_can_be_used(claimed: ClaimedObject) -> None:
     assert lease(claimed).manifest is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from infra.stack import running
 from tests.webhook.cli.shell import CONFIG, Shell
 from webhook.app import validate_options
-from webhook.config import load
+from webhook.config_file import load
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,9 @@ class AdminApiHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({"path": self.path, "authorization": self.headers["authorization"]}).encode())
+        self.wfile.write(
+            json.dumps({"path": self.requestline.split()[1], "authorization": self.headers["authorization"]}).encode()
+        )
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -6,7 +6,7 @@ import pytest
 
 from webhook.app import validate_options
 from webhook.cli.sample import SAMPLE, configuration, overrides
-from webhook.config import load
+from webhook.config_file import load
 
 
 def test_the_sample_is_a_valid_configuration() -> None:

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.polling import until
 from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
 from tests.webhook.fleet.providers.contract import labels, mint
 from tests.webhook.fleet.providers.local_place import LocalPlace, is_there, local_place, runs
 from webhook.config import Pool
 from webhook.fleet import autoscaler as module
+from webhook.fleet.activity import PoolActivity
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.providers import Instance, MintOrder, Provider, ProviderBusy, ProviderError, ProviderRefused
 from webhook.ledger.machines import Machine, MachineState
@@ -35,7 +37,7 @@ def pool(**fields: Any) -> Pool:
 
 
 @dataclass
-class Yard:
+class LocalFleet:
     """An autoscaler over local workers. A second of the ledger's clock passes with each turn."""
 
     place: LocalPlace
@@ -55,7 +57,7 @@ class Yard:
         )
 
     @property
-    def status(self) -> module.PoolActivity:
+    def status(self) -> PoolActivity:
         return self.autoscaler.pools["a"]
 
     async def turn(self) -> None:
@@ -63,18 +65,18 @@ class Yard:
         await self._started()
         await self.fleet.advance(1)
         for row in self.fleet.rows.values():
-            told = self.place.told(row.label)
-            if not (self.calling and told and runs(told["pid"])):
+            start = self.place.start_of(row.label)
+            if not (self.calling and start and runs(start["pid"])):
                 continue
             if row.state in (MachineState.INTENDED, MachineState.BOOTING):
-                assert self.fleet.hello(row.label, told["environment"]["YURT_TOKEN"])
+                assert self.fleet.hello(row.label, start["environment"]["YURT_TOKEN"])
             await self.fleet.call(row.id)
 
     async def _started(self) -> None:
         """Processes start in real time: the ledger's clock stands still for them."""
         async with asyncio.timeout(60):
             for row in self.fleet.alive(MachineState.BOOTING):
-                while self.calling and self.place.told(row.label) is None and runs(pid(row)):
+                while self.calling and self.place.start_of(row.label) is None and runs(pid(row)):
                     await asyncio.sleep(0.01)
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -93,9 +95,9 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(folder: Path, deeds: str = "", **fields: Any) -> AsyncIterator[Yard]:
+async def local_fleet(folder: Path, deeds: str = "", **fields: Any) -> AsyncIterator[LocalFleet]:
     async with local_place(folder, deeds) as place:
-        yield Yard(place, {"a": pool(**fields)})
+        yield LocalFleet(place, {"a": pool(**fields)})
 
 
 def pid(row: MachineRow) -> int:
@@ -104,7 +106,7 @@ def pid(row: MachineRow) -> int:
 
 
 async def test_machines_are_minted_for_work_and_slain_when_idle(tmp_path: Path) -> None:
-    async with yard(tmp_path, idle_seconds=5) as it:
+    async with local_fleet(tmp_path, idle_seconds=5) as it:
         await it.turn()
         assert not it.fleet.rows
         await it.fleet.upload("a", 2)
@@ -117,16 +119,18 @@ async def test_machines_are_minted_for_work_and_slain_when_idle(tmp_path: Path) 
         assert not any(is_there(pid(row)) for row in rows)
         assert (it.status.minted, it.status.ready, it.status.failed) == (2, 2, 0)
         assert it.status.slain == {"drained": 2}
-    told = {event: [log for log in logs if log["event"] == event] for event in ("minted", "ready", "draining", "slain")}
-    for event, entries in told.items():
+    logged = {
+        event: [log for log in logs if log["event"] == event] for event in ("minted", "ready", "draining", "slain")
+    }
+    for event, entries in logged.items():
         assert {log["label"] for log in entries} == {row.label for row in rows}, event
         assert all(log["pool"] == "a" for log in entries)
-    assert {log["reason"] for log in told["draining"]} == {"idle"}
+    assert {log["reason"] for log in logged["draining"]} == {"idle"}
     assert not any(row.token in str(logs) for row in rows)
 
 
 async def test_a_busy_machine_is_never_slain_for_want_of_work(tmp_path: Path) -> None:
-    async with yard(tmp_path, idle_seconds=5) as it:
+    async with local_fleet(tmp_path, idle_seconds=5) as it:
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         await it.fleet.take(row.id, 1)
@@ -137,7 +141,7 @@ async def test_a_busy_machine_is_never_slain_for_want_of_work(tmp_path: Path) ->
 
 
 async def test_a_killed_worker_is_noticed_its_work_freed_and_another_minted(tmp_path: Path) -> None:
-    async with yard(tmp_path) as it:
+    async with local_fleet(tmp_path) as it:
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         await it.fleet.take(row.id, 1)
@@ -149,7 +153,7 @@ async def test_a_killed_worker_is_noticed_its_work_freed_and_another_minted(tmp_
 
 
 async def test_a_worker_that_falls_silent_is_slain(tmp_path: Path) -> None:
-    async with yard(tmp_path) as it:
+    async with local_fleet(tmp_path) as it:
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         it.calling = False
@@ -159,7 +163,7 @@ async def test_a_worker_that_falls_silent_is_slain(tmp_path: Path) -> None:
 
 
 async def test_a_draining_machine_has_until_its_deadline(tmp_path: Path) -> None:
-    async with yard(tmp_path, drain_seconds=20) as it:
+    async with local_fleet(tmp_path, drain_seconds=20) as it:
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         await it.fleet.take(row.id, 1)
@@ -172,7 +176,7 @@ async def test_a_draining_machine_has_until_its_deadline(tmp_path: Path) -> None
 
 
 async def test_a_worker_that_never_calls_home_is_slain_and_another_minted(tmp_path: Path) -> None:
-    async with yard(tmp_path, boot_seconds=10, mint_seconds=5) as it:
+    async with local_fleet(tmp_path, boot_seconds=10, mint_seconds=5) as it:
         it.calling = False
         await it.fleet.upload("a", 1)
         await it.until(it.has(gone=1, booting=1))
@@ -185,7 +189,7 @@ async def test_a_worker_that_never_calls_home_is_slain_and_another_minted(tmp_pa
 
 
 async def test_workers_that_end_at_once_open_the_breaker(tmp_path: Path) -> None:
-    async with yard(tmp_path, "broken", breaker_seconds=30) as it:
+    async with local_fleet(tmp_path, "broken", breaker_seconds=30) as it:
         await it.fleet.upload("a", 1)
         with capture_logs() as logs:
             await it.until(lambda: it.status.breaker == "open")
@@ -202,7 +206,7 @@ async def test_workers_that_end_at_once_open_the_breaker(tmp_path: Path) -> None
 
 
 async def test_a_crash_between_intent_and_mint_costs_no_more_than_the_row(tmp_path: Path) -> None:
-    async with yard(tmp_path, limit=1) as it:
+    async with local_fleet(tmp_path, limit=1) as it:
         assert await it.fleet.intend("a", "local", 1)
         await it.fleet.upload("a", 1)
         await it.turn()
@@ -214,7 +218,7 @@ async def test_a_crash_between_intent_and_mint_costs_no_more_than_the_row(tmp_pa
 
 
 async def test_a_crash_between_mint_and_its_record_adopts_the_machine(tmp_path: Path) -> None:
-    async with yard(tmp_path, limit=1) as it:
+    async with local_fleet(tmp_path, limit=1) as it:
         intent = await it.fleet.intend("a", "local", 1)
         assert intent
         ref = await it.provider.mint(MintOrder(intent.label, "a", URL, intent.token))
@@ -225,7 +229,7 @@ async def test_a_crash_between_mint_and_its_record_adopts_the_machine(tmp_path: 
 
 
 async def test_a_new_control_plane_clears_up_what_ended_with_the_old(tmp_path: Path) -> None:
-    async with yard(tmp_path) as it:
+    async with local_fleet(tmp_path) as it:
         await it.fleet.upload("a", 2)
         rows = await it.ready(2)
         await it.provider.aclose()
@@ -235,7 +239,7 @@ async def test_a_new_control_plane_clears_up_what_ended_with_the_old(tmp_path: P
 
 
 async def test_what_the_provider_lists_and_nobody_knows_is_slain(tmp_path: Path) -> None:
-    async with yard(tmp_path) as it:
+    async with local_fleet(tmp_path) as it:
         stray = await mint(it.provider)
         await it.turn()
         assert not await it.provider.list()
@@ -244,7 +248,7 @@ async def test_what_the_provider_lists_and_nobody_knows_is_slain(tmp_path: Path)
 
 
 async def test_machines_of_a_pool_that_is_no_longer_configured_are_drained_and_slain(tmp_path: Path) -> None:
-    async with yard(tmp_path) as it:
+    async with local_fleet(tmp_path) as it:
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         await it.fleet.take(row.id, 1)
@@ -264,7 +268,7 @@ async def test_machines_of_a_pool_that_is_no_longer_configured_are_drained_and_s
 
 @dataclass
 class Cloud:
-    """A provider somewhere else, which does as it is told by the test."""
+    """A provider somewhere else, which does what the test sets."""
 
     lag_seconds: float = 0.0
     there: dict[str, Instance] = field(default_factory=dict)
@@ -318,7 +322,7 @@ async def list_hangs() -> Sequence[Instance]:
     return []
 
 
-class Sky:
+class CloudFleet:
     """An autoscaler over a cloud. A second of the ledger's clock passes with each turn."""
 
     def __init__(self, a: Pool | None = None, *, lag_seconds: float = 0.0, call_seconds: float = 30.0) -> None:
@@ -339,7 +343,7 @@ class Sky:
         )
 
     @property
-    def status(self) -> module.PoolActivity:
+    def status(self) -> PoolActivity:
         return self.autoscaler.pools["a"]
 
     async def turns(self, count: int) -> None:
@@ -366,199 +370,203 @@ class Sky:
 async def test_a_list_that_fails_freezes_minting_and_gone_but_not_slaying(
     answer: Callable[[], Awaitable[Sequence[Instance]]],
 ) -> None:
-    sky = Sky(call_seconds=0.05)
-    rows = await sky.ready(2)
-    await sky.fleet.upload("a", 5)
-    await sky.fleet.slaying(rows[0].id, "idle", MachineState.READY)
-    sky.cloud.on_list = answer
+    cloud_fleet = CloudFleet(call_seconds=0.05)
+    rows = await cloud_fleet.ready(2)
+    await cloud_fleet.fleet.upload("a", 5)
+    await cloud_fleet.fleet.slaying(rows[0].id, "idle", MachineState.READY)
+    cloud_fleet.cloud.on_list = answer
     with capture_logs() as logs:
-        await sky.turns(3)
-    assert sky.status.frozen
-    assert sky.cloud.slain == [rows[0].label]
-    assert sky.fleet.states() == {MachineState.SLAYING: 1, MachineState.READY: 1}
+        await cloud_fleet.turns(3)
+    assert cloud_fleet.status.frozen
+    assert cloud_fleet.cloud.slain == [rows[0].label]
+    assert cloud_fleet.fleet.states() == {MachineState.SLAYING: 1, MachineState.READY: 1}
     assert [log["event"] for log in logs].count("frozen") == 1
-    sky.cloud.on_list = None
-    await sky.turns(2)
-    assert not sky.autoscaler.pools["a"].frozen
-    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.READY: 1, MachineState.BOOTING: 2}
+    cloud_fleet.cloud.on_list = None
+    await cloud_fleet.turns(2)
+    assert not cloud_fleet.autoscaler.pools["a"].frozen
+    assert cloud_fleet.fleet.states() == {MachineState.GONE: 1, MachineState.READY: 1, MachineState.BOOTING: 2}
 
 
 async def test_a_list_that_is_unexpectedly_empty_freezes_until_it_answers_again() -> None:
-    sky = Sky(lag_seconds=5)
-    rows = await sky.ready(2)
-    await sky.fleet.slaying(rows[0].id, "idle", MachineState.READY)
-    await sky.fleet.upload("a", 5)
-    await sky.fleet.advance(20)
-    await sky.fleet.call(rows[1].id)
-    sky.cloud.on_list = shows_nothing
-    await sky.turns(10)
-    assert sky.status.frozen
-    assert sky.fleet.states() == {MachineState.SLAYING: 1, MachineState.READY: 1}
-    sky.cloud.on_list = None
-    await sky.turns(1)
-    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.READY: 1, MachineState.BOOTING: 1}
+    cloud_fleet = CloudFleet(lag_seconds=5)
+    rows = await cloud_fleet.ready(2)
+    await cloud_fleet.fleet.slaying(rows[0].id, "idle", MachineState.READY)
+    await cloud_fleet.fleet.upload("a", 5)
+    await cloud_fleet.fleet.advance(20)
+    await cloud_fleet.fleet.call(rows[1].id)
+    cloud_fleet.cloud.on_list = shows_nothing
+    await cloud_fleet.turns(10)
+    assert cloud_fleet.status.frozen
+    assert cloud_fleet.fleet.states() == {MachineState.SLAYING: 1, MachineState.READY: 1}
+    cloud_fleet.cloud.on_list = None
+    await cloud_fleet.turns(1)
+    assert cloud_fleet.fleet.states() == {MachineState.GONE: 1, MachineState.READY: 1, MachineState.BOOTING: 1}
 
 
 async def test_a_list_that_lags_hides_no_machine_that_was_just_minted() -> None:
-    sky = Sky(lag_seconds=10)
-    sky.cloud.on_list = shows_nothing
-    await sky.fleet.upload("a", 1)
-    await sky.turns(9)
-    assert sky.fleet.states() == {MachineState.BOOTING: 1}
-    assert not sky.cloud.slain
+    cloud_fleet = CloudFleet(lag_seconds=10)
+    cloud_fleet.cloud.on_list = shows_nothing
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(9)
+    assert cloud_fleet.fleet.states() == {MachineState.BOOTING: 1}
+    assert not cloud_fleet.cloud.slain
 
 
 async def test_destroyed_is_only_what_a_later_list_no_longer_shows() -> None:
-    sky = Sky()
-    (row,) = await sky.ready(1)
-    sky.cloud.on_slay = lambda: fails(ProviderError("try later"))
-    await sky.fleet.slaying(row.id, "idle", MachineState.READY)
-    await sky.turns(3)
-    assert sky.fleet.alive(MachineState.SLAYING) == [row]
-    assert sky.cloud.slain == [row.label] * 3
-    sky.cloud.on_slay = None
-    await sky.turns(2)
-    assert sky.fleet.alive(MachineState.GONE) == [row]
+    cloud_fleet = CloudFleet()
+    (row,) = await cloud_fleet.ready(1)
+    cloud_fleet.cloud.on_slay = lambda: fails(ProviderError("try later"))
+    await cloud_fleet.fleet.slaying(row.id, "idle", MachineState.READY)
+    await cloud_fleet.turns(3)
+    assert cloud_fleet.fleet.alive(MachineState.SLAYING) == [row]
+    assert cloud_fleet.cloud.slain == [row.label] * 3
+    cloud_fleet.cloud.on_slay = None
+    await cloud_fleet.turns(2)
+    assert cloud_fleet.fleet.alive(MachineState.GONE) == [row]
 
 
 async def test_a_provider_that_agreed_to_slay_is_not_asked_at_every_turn() -> None:
-    sky = Sky()
-    (row,) = await sky.ready(1)
-    await sky.fleet.take(row.id, 1)
-    await sky.fleet.settle(row.id)
+    cloud_fleet = CloudFleet()
+    (row,) = await cloud_fleet.ready(1)
+    await cloud_fleet.fleet.take(row.id, 1)
+    await cloud_fleet.fleet.settle(row.id)
 
     async def still_there() -> Sequence[Instance]:
         return [Instance(row.label, row.ref or "")]
 
-    sky.cloud.on_list = still_there
-    await sky.fleet.slaying(row.id, "idle", MachineState.READY)
-    await sky.turns(10)
-    assert sky.cloud.slain == [row.label]
-    await sky.turns(1)
-    assert sky.cloud.slain == [row.label] * 2
+    cloud_fleet.cloud.on_list = still_there
+    await cloud_fleet.fleet.slaying(row.id, "idle", MachineState.READY)
+    await cloud_fleet.turns(10)
+    assert cloud_fleet.cloud.slain == [row.label]
+    await cloud_fleet.turns(1)
+    assert cloud_fleet.cloud.slain == [row.label] * 2
     assert row.state is MachineState.SLAYING
 
 
 async def test_a_mint_that_failed_after_it_made_a_machine_leaves_none() -> None:
-    sky = Sky(pool(provider="cloud", limit=1))
-    sky.cloud.after_mint = lambda: fails(ProviderError("502 bad gateway"))
-    await sky.fleet.upload("a", 1)
+    cloud_fleet = CloudFleet(pool(provider="cloud", limit=1))
+    cloud_fleet.cloud.after_mint = lambda: fails(ProviderError("502 bad gateway"))
+    await cloud_fleet.fleet.upload("a", 1)
     with capture_logs() as logs:
-        await sky.turns(1)
-    assert sky.cloud.there
-    sky.cloud.after_mint = None
-    await sky.turns(4)
-    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
-    assert (len(sky.cloud.there), sky.cloud.most) == (1, 1)
-    assert sky.status.failed == 1
-    assert sky.fleet.rows[1].token not in str(logs)
+        await cloud_fleet.turns(1)
+    assert cloud_fleet.cloud.there
+    cloud_fleet.cloud.after_mint = None
+    await cloud_fleet.turns(4)
+    assert cloud_fleet.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
+    assert (len(cloud_fleet.cloud.there), cloud_fleet.cloud.most) == (1, 1)
+    assert cloud_fleet.status.failed == 1
+    assert cloud_fleet.fleet.rows[1].token not in str(logs)
 
 
 async def test_a_mint_that_hangs_is_given_up_and_counts_as_failed() -> None:
-    sky = Sky(pool(provider="cloud", mint_seconds=0.02))
-    sky.cloud.on_mint = hangs
-    await sky.fleet.upload("a", 1)
-    await sky.turns(1)
-    assert (sky.status.failed, sky.fleet.rows[1].reason) == (1, "mint-failed")
+    cloud_fleet = CloudFleet(pool(provider="cloud", mint_seconds=0.02))
+    cloud_fleet.cloud.on_mint = hangs
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(1)
+    assert (cloud_fleet.status.failed, cloud_fleet.fleet.rows[1].reason) == (1, "mint-failed")
 
 
 async def test_a_busy_provider_is_left_alone_and_that_is_no_failure() -> None:
-    sky = Sky()
-    sky.cloud.on_mint = lambda: fails(ProviderBusy("no room", retry_seconds=20))
-    await sky.fleet.upload("a", 1)
-    await sky.turns(20)
-    assert len(sky.fleet.rows) == 1
-    assert (sky.status.failed, sky.status.breaker) == (0, "closed")
-    sky.cloud.on_mint = None
-    await sky.turns(1)
-    assert sky.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
+    cloud_fleet = CloudFleet()
+    cloud_fleet.cloud.on_mint = lambda: fails(ProviderBusy("no room", retry_seconds=20))
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(20)
+    assert len(cloud_fleet.fleet.rows) == 1
+    assert (cloud_fleet.status.failed, cloud_fleet.status.breaker) == (0, "closed")
+    cloud_fleet.cloud.on_mint = None
+    await cloud_fleet.turns(1)
+    assert cloud_fleet.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
 
 
 async def test_a_refusal_opens_the_breaker_at_once() -> None:
-    sky = Sky()
-    sky.cloud.on_mint = lambda: fails(ProviderRefused("bad key", hint="set another"))
-    await sky.fleet.upload("a", 1)
+    cloud_fleet = CloudFleet()
+    cloud_fleet.cloud.on_mint = lambda: fails(ProviderRefused("bad key", hint="set another"))
+    await cloud_fleet.fleet.upload("a", 1)
     with capture_logs() as logs:
-        await sky.turns(30)
-    assert len(sky.fleet.rows) == 1
-    assert sky.status.breaker == "open"
+        await cloud_fleet.turns(30)
+    assert len(cloud_fleet.fleet.rows) == 1
+    assert cloud_fleet.status.breaker == "open"
     assert any("set another" in str(log) for log in logs)
 
 
 async def test_a_probe_that_calls_home_closes_the_breaker() -> None:
-    sky = Sky(pool(provider="cloud", breaker_seconds=30))
-    sky.cloud.on_mint = lambda: fails(ProviderError("500"))
-    await sky.fleet.upload("a", 3)
-    await sky.turns(10)
-    assert (sky.status.failed, sky.status.breaker) == (3, "open")
-    sky.cloud.on_mint = None
-    await sky.turns(30)
-    assert (sky.fleet.states()[MachineState.BOOTING], sky.autoscaler.pools["a"].breaker) == (1, "probing")
-    sky.call_home()
-    await sky.turns(1)
-    assert (sky.fleet.states()[MachineState.BOOTING], sky.autoscaler.pools["a"].breaker) == (2, "closed")
+    cloud_fleet = CloudFleet(pool(provider="cloud", breaker_seconds=30))
+    cloud_fleet.cloud.on_mint = lambda: fails(ProviderError("500"))
+    await cloud_fleet.fleet.upload("a", 3)
+    await cloud_fleet.turns(10)
+    assert (cloud_fleet.status.failed, cloud_fleet.status.breaker) == (3, "open")
+    cloud_fleet.cloud.on_mint = None
+    await cloud_fleet.turns(30)
+    assert (cloud_fleet.fleet.states()[MachineState.BOOTING], cloud_fleet.status.breaker) == (
+        1,
+        "probing",
+    )
+    cloud_fleet.call_home()
+    await cloud_fleet.turns(1)
+    assert (cloud_fleet.fleet.states()[MachineState.BOOTING], cloud_fleet.status.breaker) == (
+        2,
+        "closed",
+    )
 
 
 async def test_a_machine_that_exited_at_the_provider_is_destroyed() -> None:
-    sky = Sky()
-    (row,) = await sky.ready(1)
-    sky.cloud.there[row.label] = Instance(row.label, row.ref or "", running=False)
-    await sky.turns(2)
+    cloud_fleet = CloudFleet()
+    (row,) = await cloud_fleet.ready(1)
+    cloud_fleet.cloud.there[row.label] = Instance(row.label, row.ref or "", running=False)
+    await cloud_fleet.turns(2)
     assert (row.state, row.reason) == (MachineState.GONE, "exited")
 
 
 async def test_machines_are_not_slain_for_calling_in_vain_while_the_control_plane_was_away() -> None:
-    sky = Sky(pool(provider="cloud", boot_seconds=100))
-    (row,) = await sky.ready(1)
-    await sky.fleet.upload("a", 1)
-    await sky.turns(1)
-    await sky.fleet.advance(500)
-    sky.start({"a": pool(provider="cloud", boot_seconds=100)})
-    await sky.turns(20)
-    assert sky.fleet.states() == {MachineState.READY: 1, MachineState.BOOTING: 1}
-    await sky.turns(110)
+    cloud_fleet = CloudFleet(pool(provider="cloud", boot_seconds=100))
+    (row,) = await cloud_fleet.ready(1)
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(1)
+    await cloud_fleet.fleet.advance(500)
+    cloud_fleet.start({"a": pool(provider="cloud", boot_seconds=100)})
+    await cloud_fleet.turns(20)
+    assert cloud_fleet.fleet.states() == {MachineState.READY: 1, MachineState.BOOTING: 1}
+    await cloud_fleet.turns(110)
     assert row.reason == "silent"
-    assert "boot-deadline" in {other.reason for other in sky.fleet.rows.values()}
+    assert "boot-deadline" in {other.reason for other in cloud_fleet.fleet.rows.values()}
 
 
 async def test_the_ledger_may_be_gone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    sky = Sky()
-    await sky.ready(1)
+    cloud_fleet = CloudFleet()
+    await cloud_fleet.ready(1)
 
     async def gone() -> Sequence[Machine]:
         raise ConnectionRefusedError("no ledger")
 
     with monkeypatch.context() as patch, capture_logs() as logs:
-        patch.setattr(sky.fleet, "machines", gone)
-        await sky.turns(130)
+        patch.setattr(cloud_fleet.fleet, "machines", gone)
+        await cloud_fleet.turns(130)
     assert {log["error"] for log in logs} == {"no ledger"}
-    await sky.turns(1)
-    assert sky.fleet.states() == {MachineState.READY: 1}
+    await cloud_fleet.turns(1)
+    assert cloud_fleet.fleet.states() == {MachineState.READY: 1}
 
 
 async def test_machines_of_a_provider_that_is_no_longer_configured_are_drained_and_named_once() -> None:
-    sky = Sky(pool(provider="cloud"))
-    (row,) = await sky.ready(1)
+    cloud_fleet = CloudFleet(pool(provider="cloud"))
+    (row,) = await cloud_fleet.ready(1)
     row.provider = "elsewhere"
     with capture_logs() as logs:
-        await sky.turns(3)
+        await cloud_fleet.turns(3)
     assert row.state is MachineState.DRAINING
     abandoned = [log for log in logs if log["event"] == "abandoned"]
     assert [(log["label"], log["log_level"]) for log in abandoned] == [(row.label, "error")]
 
 
 async def test_a_provider_that_hangs_or_fails_stalls_no_other() -> None:
-    sky = Sky()
+    cloud_fleet = CloudFleet()
     hanging, failing = Cloud(on_list=list_hangs), Cloud(on_list=list_fails)
     pools = {name: pool(provider=name) for name in ("cloud", "hanging", "failing")}
-    sky.start(pools, hanging=hanging, failing=failing)
+    cloud_fleet.start(pools, hanging=hanging, failing=failing)
     for name in pools:
-        await sky.fleet.upload(name, 1)
+        await cloud_fleet.fleet.upload(name, 1)
     stop = asyncio.Event()
-    running = asyncio.create_task(sky.autoscaler.run(stop))
-    async with asyncio.timeout(20):
-        while not sky.cloud.there or sky.autoscaler.providers["failing"].list_failures < 3:
-            await asyncio.sleep(0.01)
+    running = asyncio.create_task(cloud_fleet.autoscaler.run(stop))
+    await until(lambda: cloud_fleet.cloud.there and cloud_fleet.autoscaler.providers["failing"].list_failures >= 3)
     assert not hanging.there
     assert not failing.there
     running.cancel()
@@ -566,32 +574,32 @@ async def test_a_provider_that_hangs_or_fails_stalls_no_other() -> None:
 
 
 async def test_a_pool_that_fails_stalls_no_other_of_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    sky = Sky()
-    sky.start({"bad": pool(provider="cloud"), "a": pool(provider="cloud")})
-    whole = sky.fleet.demand
+    cloud_fleet = CloudFleet()
+    cloud_fleet.start({"bad": pool(provider="cloud"), "a": pool(provider="cloud")})
+    whole = cloud_fleet.fleet.demand
 
     async def demand(pool: str, most: int) -> Any:
         if pool == "bad":
             raise RuntimeError("bad pool")
         return await whole(pool, most)
 
-    monkeypatch.setattr(sky.fleet, "demand", demand)
-    await sky.fleet.upload("a", 1)
-    await sky.turns(1)
-    assert sky.fleet.states() == {MachineState.BOOTING: 1}
+    monkeypatch.setattr(cloud_fleet.fleet, "demand", demand)
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(1)
+    assert cloud_fleet.fleet.states() == {MachineState.BOOTING: 1}
 
 
 async def test_it_stops_when_told_even_where_a_provider_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
-    sky = Sky()
+    cloud_fleet = CloudFleet()
     asked, stop = asyncio.Event(), asyncio.Event()
 
     async def hang() -> Sequence[Instance]:
         asked.set()
         return await list_hangs()
 
-    sky.cloud.on_list = hang
-    running = asyncio.create_task(sky.autoscaler.run(stop))
+    cloud_fleet.cloud.on_list = hang
+    running = asyncio.create_task(cloud_fleet.autoscaler.run(stop))
     await asyncio.wait_for(asked.wait(), 20)
     stop.set()
     async with asyncio.timeout(20):
@@ -604,10 +612,10 @@ def test_a_pool_of_an_unknown_provider_is_refused() -> None:
 
 
 @dataclass
-class Weather:
+class Disturbances:
     """What goes wrong, and when: drawn from a seed."""
 
-    sky: Sky
+    cloud_fleet: CloudFleet
     random: random.Random
 
     async def trouble(self, chance: float) -> None:
@@ -621,7 +629,7 @@ class Weather:
 
     async def happen(self) -> None:
         """Between two turns: uploads, calls, deaths, a crash of the control plane."""
-        fleet, cloud, draw = self.sky.fleet, self.sky.cloud, self.random
+        fleet, cloud, draw = self.cloud_fleet.fleet, self.cloud_fleet.cloud, self.random
         if draw.random() < 0.3:
             await fleet.upload("a", draw.randrange(6))
         for row in list(fleet.rows.values()):
@@ -633,7 +641,7 @@ class Weather:
             cloud.there.pop(label)
         if draw.random() < 0.05:
             await fleet.intend("a", "cloud", 4)
-            self.sky.start({"a": POOL})
+            self.cloud_fleet.start({"a": POOL})
 
 
 POOL = pool(provider="cloud", limit=4, mint_seconds=0.02, idle_seconds=10, boot_seconds=30)
@@ -641,25 +649,25 @@ POOL = pool(provider="cloud", limit=4, mint_seconds=0.02, idle_seconds=10, boot_
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_whatever_happens_the_limit_holds_and_all_comes_right_in_the_end(seed: int) -> None:
-    sky = Sky(POOL, lag_seconds=3, call_seconds=0.02)
-    weather = Weather(sky, random.Random(seed))
-    cloud = sky.cloud
-    cloud.on_list = weather.lists
-    cloud.on_mint = cloud.after_mint = cloud.on_slay = lambda: weather.trouble(0.15)
+    cloud_fleet = CloudFleet(POOL, lag_seconds=3, call_seconds=0.02)
+    disturbances = Disturbances(cloud_fleet, random.Random(seed))
+    cloud = cloud_fleet.cloud
+    cloud.on_list = disturbances.lists
+    cloud.on_mint = cloud.after_mint = cloud.on_slay = lambda: disturbances.trouble(0.15)
     with capture_logs():
         for _ in range(120):
-            await sky.turns(1)
-            await weather.happen()
-            assert sum(row.state is not MachineState.GONE for row in sky.fleet.rows.values()) <= 4
+            await cloud_fleet.turns(1)
+            await disturbances.happen()
+            assert sum(row.state is not MachineState.GONE for row in cloud_fleet.fleet.rows.values()) <= 4
         cloud.on_list = cloud.on_mint = cloud.after_mint = cloud.on_slay = None
         for _ in range(400):
-            await sky.turns(1)
-            sky.call_home()
-            for row in sky.fleet.alive(MachineState.READY) + sky.fleet.alive(MachineState.DRAINING):
-                await sky.fleet.call(row.id)
-                await (sky.fleet.settle(row.id) if row.leased else sky.fleet.take(row.id, 1))
-    assert sky.fleet.most <= 4
-    assert sky.fleet.pending["a"] == 0
-    assert not sky.cloud.there
-    assert set(sky.fleet.states()) <= {MachineState.GONE}
+            await cloud_fleet.turns(1)
+            cloud_fleet.call_home()
+            for row in cloud_fleet.fleet.alive(MachineState.READY) + cloud_fleet.fleet.alive(MachineState.DRAINING):
+                await cloud_fleet.fleet.call(row.id)
+                await (cloud_fleet.fleet.settle(row.id) if row.leased else cloud_fleet.fleet.take(row.id, 1))
+    assert cloud_fleet.fleet.most <= 4
+    assert cloud_fleet.fleet.pending["a"] == 0
+    assert not cloud_fleet.cloud.there
+    assert set(cloud_fleet.fleet.states()) <= {MachineState.GONE}
     assert labels(cloud.there.values()) == set()

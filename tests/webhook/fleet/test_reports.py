@@ -1,4 +1,4 @@
-"""How minting goes is told by every replica, whichever of them leads."""
+"""Every replica shows how minting goes, also one that does not lead."""
 
 from __future__ import annotations
 

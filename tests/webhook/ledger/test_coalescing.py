@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhook.ledger.workbench import event
+from tests.webhook.ledger.ledger_bench import event
 from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, mark_of
-from webhook.ledger.coalescing import Count, Verdict, fold
+from webhook.ledger.coalescing import CounterIncrements, Verdict, fold
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
@@ -99,7 +99,7 @@ def test_two_that_cannot_be_ordered_become_one_hint_that_names_neither() -> None
 
 
 def test_counters_are_written_in_one_order() -> None:
-    count = Count()
+    count = CounterIncrements()
     count.add(2, "a")
     count.add(1, "b", 3)
     count.add(1, "a")

@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from tests import postgres
-from tests.webhook.ledger.workbench import POLICY, bench, event
+from tests.webhook.ledger.ledger_bench import POLICY, bench, event
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import CONNECT_SECONDS, Database, LedgerUnavailable
-from webhook.ledger.ledger import Intake, Ledger
+from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.migrations import migrate
 from webhook.ledger.postgres import PostgresServer
 
@@ -49,7 +49,7 @@ async def test_a_database_that_is_killed_is_unavailable_and_comes_back_by_itself
     await connection.close()
     ledger = Ledger(database, {1: POLICY})
     number = await _pipeline(database)
-    said = [Intake([(number, event(str(n)))]) for n in range(3)]
+    said = [ReceivedEvents([(number, event(str(n)))]) for n in range(3)]
     assert (await ledger.record(said))[0] == {Verdict.ACCEPTED: 1, Verdict.IGNORED: 0, Verdict.QUARANTINED: 0}
     for _ in range(2):
         sleeping = [asyncio.create_task(database.transact(_sleep)) for _ in range(2)]
@@ -122,7 +122,7 @@ async def test_an_argument_that_does_not_fit_is_our_mistake_and_not_the_database
 
 async def test_a_transaction_that_lost_against_another_is_done_again(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event("a"), event("b"))
+        await b.record(event("a"), event("b"))
         first_has, second_has = asyncio.Event(), asyncio.Event()
         tries = 0
 
@@ -216,7 +216,7 @@ async def test_what_raised_may_have_been_done_and_repeating_it_is_safe(postgres_
             async with severed.listening():
                 database = await Database.connect(severed.dsn, connections=2)
                 ledger = b.replica(database)
-                said = [Intake([(b.photos, event())])]
+                said = [ReceivedEvents([(b.photos, event())])]
                 severed.swallow = True
                 with pytest.raises(LedgerUnavailable):
                     await ledger.record(said)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.webhook.fleet.fleet_contract import CHECKS, Check
-from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
-from webhook.ledger.fleet import Arrival, LedgerFleet
-from webhook.ledger.ledger import Claimed, Settlement
+from tests.webhook.ledger.ledger_bench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
+from webhook.ledger.fleet import LedgerFleet, RegisteredWorker
+from webhook.ledger.ledger import ClaimedObject, Settlement
 from webhook.ledger.machines import Intent, MachineState, PoolReport, ProviderReport
 from webhook.ledger.transitions import LOST
 
@@ -23,7 +23,7 @@ class LedgerWorld:
     bench: LedgerBench
     fleet: LedgerFleet
     tokens: dict[int, str] = field(default_factory=dict)
-    held: dict[int, list[Claimed]] = field(default_factory=dict)
+    held: dict[int, list[ClaimedObject]] = field(default_factory=dict)
     uploads: int = 0
 
     async def advance(self, seconds: float) -> None:
@@ -33,7 +33,7 @@ class LedgerWorld:
         pipeline = {"a": self.bench.photos, "b": self.bench.videos}[pool]
         self.uploads += count
         keys = [f"{self.uploads - n}.jpg" for n in range(count)]
-        await self.bench.hear(*map(event, keys), pipelines=[pipeline])
+        await self.bench.record(*map(event, keys), pipelines=[pipeline])
 
     async def call_home(self, intent: Intent) -> bool:
         arrival = await self.fleet.hello(intent.token, f"instance-of-{intent.label}")
@@ -79,7 +79,7 @@ async def intended(w: LedgerWorld, pool: str = "a") -> Intent:
     return intent
 
 
-async def arrived(w: LedgerWorld, pool: str = "a") -> tuple[Intent, Arrival]:
+async def arrived(w: LedgerWorld, pool: str = "a") -> tuple[Intent, RegisteredWorker]:
     intent = await intended(w, pool)
     arrival = await w.fleet.hello(intent.token, "the-instance-0000")
     assert arrival is not None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.webhook.ledger.workbench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
+from tests.webhook.ledger.ledger_bench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
 from webhook.events import EventKind, EventOrder
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import Ledger
@@ -28,7 +28,7 @@ def lagging(b: LedgerBench) -> None:
 async def test_content_that_confirms_the_event_is_believed_at_once(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         lagging(b)
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         lease = await b.take()
         assert not lease.believed
         assert await b.settle(lease, done("v1"))
@@ -42,7 +42,7 @@ async def test_other_content_is_published_and_looked_at_once_more(
     async with bench(postgres_dsn) as b:
         lagging(b)
         for etag in told:
-            await b.hear(event(etag=etag))
+            await b.record(event(etag=etag))
         assert await b.settle(await b.take(), done("v1"))
         assert await b.state() == ("pending", "work")
         assert (await b.row())["done_etag"] == "v1"
@@ -57,10 +57,10 @@ async def test_other_content_is_published_and_looked_at_once_more(
 async def test_an_old_304_is_asked_again_and_then_believed(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         lagging(b)
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), done("v1"))
         await b.advance(100)
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         assert await b.settle(await b.take(), SameContent())
         assert await b.state() == ("pending", "work")
         await b.advance(LAG_SECONDS + 1)
@@ -74,9 +74,9 @@ async def test_an_old_304_is_asked_again_and_then_believed(postgres_dsn: str) ->
 async def test_a_404_is_not_believed_while_a_region_may_not_have_the_object(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         lagging(b)
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), done("v1"))
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         for _ in range(POLICY.absent_checks):
             assert await b.settle(await b.take("check"), NotFound())
             assert await b.state() == ("pending", "check")
@@ -88,10 +88,10 @@ async def test_a_404_is_not_believed_while_a_region_may_not_have_the_object(post
 async def test_a_404_long_after_the_object_was_seen_needs_no_wait(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         lagging(b)
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), done("v1"))
         await b.advance(100)
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         for _ in range(POLICY.absent_checks):
             assert await b.settle(await b.take("check"), NotFound())
             await b.advance(10)
@@ -101,16 +101,16 @@ async def test_a_404_long_after_the_object_was_seen_needs_no_wait(postgres_dsn: 
 async def test_soon_after_a_result_older_content_is_not_believed(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         lagging(b)
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         lease = await b.take()
         await b.advance(LAG_SECONDS + 1)
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         assert await b.settle(lease, done("v1", T0))
         await b.advance(LAG_SECONDS + 1)
         lease = await b.take()
         assert lease.believed
         assert await b.settle(lease, done("v2", T0))
-        await b.hear(event(etag="v1", kind=EventKind.MOVED))
+        await b.record(event(etag="v1", kind=EventKind.MOVED))
         await b.settle(await b.take("check"), Present())
         lease = await b.take()
         assert (lease.believed, lease.done_modified) == (False, T0)
@@ -119,15 +119,15 @@ async def test_soon_after_a_result_older_content_is_not_believed(postgres_dsn: s
 
 async def test_an_interval_is_stale_only_where_it_ends_before_what_is_known(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(order=EventOrder("ceph", b"\x50", b"\x60")))
-        assert await b.hear(event(order=EventOrder("ceph", b"\x45", b"\x55"))) == {Verdict.COALESCED: 1}
-        assert await b.hear(event(order=EventOrder("ceph", b"\x30", b"\x4f"))) == {Verdict.STALE: 1}
+        await b.record(event(order=EventOrder("ceph", b"\x50", b"\x60")))
+        assert await b.record(event(order=EventOrder("ceph", b"\x45", b"\x55"))) == {Verdict.COALESCED: 1}
+        assert await b.record(event(order=EventOrder("ceph", b"\x30", b"\x4f"))) == {Verdict.STALE: 1}
         assert (await b.row())["ordinal"] == b"\x50"
 
 
 async def test_a_result_that_the_manifest_knew_is_adopted(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), SameContent(done("v1", T0)))
         row = await b.row()
         assert (row["state"], row["done_etag"], row["done_modified"]) == ("done", "v1", T0)
@@ -138,7 +138,7 @@ async def test_a_result_that_the_manifest_knew_is_adopted(postgres_dsn: str) -> 
 async def test_what_is_being_restored_waits_in_the_check_lane(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         b.ledger = Ledger(b.database, {b.photos: dataclasses.replace(POLICY, restores=True)}, jitter=lambda: 1.0)
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), Failure("archived", "It is in an archive.", retry=False))
         await b.advance(60)
         assert await b.settle(await b.take("check"), Restoring())
@@ -151,7 +151,7 @@ async def test_what_is_being_restored_waits_in_the_check_lane(postgres_dsn: str)
 
 async def test_what_is_archived_is_parked_where_nobody_restores(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), Failure("archived", "It is in an archive.", retry=False))
         assert await b.state() == ("parked", "work")
 
@@ -159,9 +159,9 @@ async def test_what_is_archived_is_parked_where_nobody_restores(postgres_dsn: st
 async def test_what_a_lost_lease_may_have_published_over_is_worked_anew(postgres_dsn: str) -> None:
     """Half of the outputs of B, and then the app writes A again: a 304 would leave them standing under A's manifest."""
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="A"))
+        await b.record(event(etag="A"))
         assert await b.settle(await b.take(), done("A"))
-        await b.hear(event(etag="B"))
+        await b.record(event(etag="B"))
         lost = await b.take()
         live = await b.ledger.publishing(lost.id, lost.token, None)
         assert live is not None
@@ -173,7 +173,7 @@ async def test_what_a_lost_lease_may_have_published_over_is_worked_anew(postgres
         lease = await b.take()
         assert (lease.publish_started, lease.done_etag) == (True, None)
         assert await b.settle(lease, done("A"))
-        await b.hear(event(etag="A"))
+        await b.record(event(etag="A"))
         lease = await b.take()
         assert (lease.publish_started, lease.done_etag) == (False, "A")
 
@@ -182,11 +182,11 @@ async def test_the_late_news_of_a_content_after_its_end_is_looked_at_twice(postg
     """Deleted, and told so, before the region where it was written tells of it. Another region still has it."""
     async with bench(postgres_dsn) as b:
         lagging(b)
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         for _ in range(POLICY.absent_checks):
             assert await b.settle(await b.take("check"), NotFound())
             await b.advance(10)
         assert await b.state() == ("gone", "work")
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         assert await b.settle(await b.take(), done("v1"))
         assert await b.state() == ("pending", "work")

@@ -1,6 +1,6 @@
 """A random walk of a store, its late and repeated events, and workers that fail in every way, all from one seed.
 
-Whatever happened on the way: once events have come and workers behave, each object's last result is of its content.
+After any history: once events have come and workers behave, each object's last result is of its content.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.webhook.ledger.workbench import BROKEN, HOPELESS, LEASE_SECONDS, STORE_DOWN, LedgerBench, bench, event
+from tests.webhook.ledger.ledger_bench import BROKEN, HOPELESS, LEASE_SECONDS, STORE_DOWN, LedgerBench, bench, event
 from webhook.events import EventKind, EventOrder, ObjectEvent
 from webhook.ledger.coalescing import Verdict
-from webhook.ledger.ledger import Claimed
-from webhook.ledger.transitions import Lane, NotFound, Outcome, Present, Published, Returned, SameContent
+from webhook.ledger.ledger import ClaimedObject
+from webhook.ledger.transitions import Lane, LeaseReleased, NotFound, Outcome, Present, Published, SameContent
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 KEYS = [f"{n}.jpg" for n in range(6)]
@@ -34,9 +34,9 @@ class Walk:
     late: list[ObjectEvent] = field(default_factory=list)
     """Events that have not arrived, in any order."""
     sent: list[ObjectEvent] = field(default_factory=list)
-    held: list[tuple[Claimed, Lane, str | None]] = field(default_factory=list)
+    held: list[tuple[ClaimedObject, Lane, str | None]] = field(default_factory=list)
     """Leases out, the newest of an object last, and the content that the worker fetched."""
-    lost: list[tuple[Claimed, Lane, str | None]] = field(default_factory=list)
+    lost: list[tuple[ClaimedObject, Lane, str | None]] = field(default_factory=list)
     seconds: int = 0
     verdicts: Counter[Verdict] = field(default_factory=Counter)
 
@@ -75,7 +75,7 @@ class Walk:
         arriving += self.rng.sample(self.sent, min(len(self.sent), self.rng.randrange(3)))
         self.rng.shuffle(arriving)
         self.sent += arriving
-        self.verdicts += await self.bench.hear(*arriving)
+        self.verdicts += await self.bench.record(*arriving)
 
     # the workers
 
@@ -86,11 +86,11 @@ class Walk:
             assert lease.id not in [held.id for held, *_ in self.held], "two live leases of one object"
             self.held.append((lease, lane, self.fetched(lease)))
 
-    def fetched(self, lease: Claimed) -> str | None:
+    def fetched(self, lease: ClaimedObject) -> str | None:
         """The ETag of what the store holds now."""
         return self.contents.get(lease.key, (None,))[0]
 
-    def honest(self, lease: Claimed, lane: Lane, etag: str | None) -> Outcome:
+    def honest(self, lease: ClaimedObject, lane: Lane, etag: str | None) -> Outcome:
         """What a worker, or the control plane in the check lane, says of the content that it found."""
         if etag is None:
             return NotFound()
@@ -102,7 +102,7 @@ class Walk:
         if not self.held:
             return
         lease, lane, etag = self.held.pop(self.rng.randrange(len(self.held)))
-        trouble: list[Outcome] = [STORE_DOWN] if lane == "check" else [STORE_DOWN, BROKEN, HOPELESS, Returned()]
+        trouble: list[Outcome] = [STORE_DOWN] if lane == "check" else [STORE_DOWN, BROKEN, HOPELESS, LeaseReleased()]
         outcome = self.rng.choice(trouble) if self.rng.random() < 0.3 else self.honest(lease, lane, etag)
         assert await self.bench.settle(lease, outcome)
         self.lost.append((lease, lane, etag))
@@ -141,9 +141,9 @@ class Walk:
 
     async def come_to_rest(self) -> None:
         """Every event arrives, a person redrives what is parked, and workers behave."""
-        self.verdicts += await self.bench.hear(*self.late)
+        self.verdicts += await self.bench.record(*self.late)
         parked = [row["key"] for row in await self.bench.rows() if row["state"] == "parked"]
-        self.verdicts += await self.bench.hear(*(event(key, None) for key in parked))
+        self.verdicts += await self.bench.record(*(event(key, None) for key in parked))
         while self.held:
             lease, lane, etag = self.held.pop()
             assert await self.bench.settle(lease, self.honest(lease, lane, etag))

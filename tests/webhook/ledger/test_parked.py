@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from tests.polling import until
-from tests.webhook.ledger.workbench import HOPELESS, STORE_DOWN, LedgerBench, bench, event
+from tests.webhook.ledger.ledger_bench import HOPELESS, STORE_DOWN, LedgerBench, bench, event
 from webhook.ledger.cursor import PATTERN, Cursor, parse
-from webhook.ledger.ledger import Intake
-from webhook.ledger.parked import Moved, ParkedObjects, ParkedQuery
+from webhook.ledger.ledger import ReceivedEvents
+from webhook.ledger.parked import BulkResult, ParkedObjects, ParkedQuery
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import Failure, NotFound
 
@@ -26,12 +26,12 @@ EVERYTHING = ParkedQuery()
 async def park(b: LedgerBench, *keys: str, outcome: Failure = HOPELESS) -> None:
     """Let these objects be given up, one after the other."""
     for key in keys:
-        await b.hear(event(key))
+        await b.record(event(key))
         await b.settle(await b.take(), outcome)
         assert (await b.state(key))[0] == "parked"
 
 
-def mover(b: LedgerBench, verb: Verb) -> Callable[..., Awaitable[Moved]]:
+def mover(b: LedgerBench, verb: Verb) -> Callable[..., Awaitable[BulkResult]]:
     parked = ParkedObjects(b.ledger)
     return parked.redrive if verb == "redrive" else parked.forget
 
@@ -40,7 +40,7 @@ async def test_a_redriven_object_begins_anew_and_keeps_its_error(postgres_dsn: s
     async with bench(postgres_dsn) as b:
         await park(b, "a.jpg")
         await b.advance(60)
-        assert await ParkedObjects(b.ledger).redrive(EVERYTHING) == Moved(1, None)
+        assert await ParkedObjects(b.ledger).redrive(EVERYTHING) == BulkResult(1, None)
         row = await b.row()
         assert (row["state"], row["lane"], row["attempts"], row["faults"]) == ("pending", "work", 0, 0)
         assert await b.waits() == 0
@@ -50,7 +50,7 @@ async def test_a_redriven_object_begins_anew_and_keeps_its_error(postgres_dsn: s
 
 async def test_a_redriven_object_goes_back_to_the_lane_it_was_parked_in(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         await b.settle(await b.take(), NotFound())  # the worker's 404: the control plane asks for itself
         while (await b.state())[0] == "pending":
             await b.advance(100)
@@ -72,7 +72,7 @@ async def test_a_forgotten_change_is_counted_and_its_results_stay(postgres_dsn: 
         assert await b.waits() == 0, "due_at is the moment at which it was forgotten"
         assert await b.counted("forgotten") == {"forgotten": 1}
         assert await b.balance() == (0, 0)
-        assert await b.hear(event()) == {"accepted": 1}
+        assert await b.record(event()) == {"accepted": 1}
         assert await b.state() == ("pending", "work")
 
 
@@ -102,7 +102,7 @@ async def test_what_a_filter_means(postgres_dsn: str, which: ParkedQuery, meant:
         await b.advance(3600)
         await park(b, "c.jpg", outcome=Failure("store", "503", retry=False))
         await park(b, "d.jpg")
-        await b.hear(event("waits.jpg"))
+        await b.record(event("waits.jpg"))
         parked = ParkedObjects(b.ledger)
         page = await parked.page(which, None, 100)
         assert sorted(row["key"][0] for row in page) == list(meant)
@@ -116,7 +116,7 @@ async def test_what_a_filter_means(postgres_dsn: str, which: ParkedQuery, meant:
 async def test_by_number_only_those_that_are_parked_are_meant(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         await park(b, "a.jpg", "b.jpg")
-        await b.hear(event("c.jpg"))
+        await b.record(event("c.jpg"))
         numbers = {row["key"]: row["id"] for row in await b.rows()}
         which = ParkedQuery(ids=[numbers["a.jpg"], numbers["c.jpg"], 2**62])
         assert (await ParkedObjects(b.ledger).forget(which)).objects == 1
@@ -163,7 +163,7 @@ async def test_every_replica_is_told_of_what_is_due_again(postgres_dsn: str) -> 
             await connection.add_listener("yurt_due", lambda *said: heard.put_nowait(said[-1]))
             await ParkedObjects(b.ledger).redrive(EVERYTHING)
             assert await asyncio.wait_for(heard.get(), 20) == str(b.photos)
-            await ParkedObjects(b.ledger).redrive(EVERYTHING)  # of nothing nobody is told
+            await ParkedObjects(b.ledger).redrive(EVERYTHING)  # without a change there is no notification
             await connection.execute("select pg_notify('yurt_due', 'end')")
             assert await asyncio.wait_for(heard.get(), 20) == "end"
         finally:
@@ -178,11 +178,11 @@ async def test_an_event_that_comes_first_wins(postgres_dsn: str, verb: Verb) -> 
         try:
             transaction = connection.transaction()
             await transaction.start()
-            await b.ledger.record_in(connection, [Intake([(b.photos, event())])])  # type: ignore[arg-type]
+            await b.ledger.record_in(connection, [ReceivedEvents([(b.photos, event())])])  # type: ignore[arg-type]
             moving = asyncio.ensure_future(mover(b, verb)(EVERYTHING))
             await until(lambda: waiting(b))
             await transaction.commit()
-            assert await moving == Moved(0, None)
+            assert await moving == BulkResult(0, None)
         finally:
             await connection.close()
         assert await b.state() == ("pending", "work")
@@ -190,7 +190,7 @@ async def test_an_event_that_comes_first_wins(postgres_dsn: str, verb: Verb) -> 
 
 
 async def waiting(b: LedgerBench) -> bool:
-    """Whether somebody waits for a row."""
+    """Whether a transaction waits for a row."""
     number: int = await b.sql(
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     )

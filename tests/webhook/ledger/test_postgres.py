@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from tests.polling import wait_until
 from webhook.ledger.postgres import PostgresServer, PostgresUnusable, serve
 
 ROOT = Path(__file__).parents[3]
@@ -53,13 +53,6 @@ def ask(dsn: str, statement: str) -> object:
             await connection.close()
 
     return asyncio.run(answer())
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

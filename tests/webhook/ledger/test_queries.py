@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import webhook
-from tests.webhook.ledger.workbench import bench
+from tests.webhook.ledger.ledger_bench import bench
 from webhook.ledger.queries import QUERIES, parse
 
 SOURCES = Path(webhook.__file__).parent

@@ -1,15 +1,15 @@
-"""The ledger forgets what is over, and stays as large as what goes on; its books balance all the while."""
+"""Finished rows are pruned after their time, and the counters add up all the while."""
 
 from __future__ import annotations
 
 import itertools
 
-from tests.webhook.ledger.workbench import HOPELESS, LedgerBench, bench, done, event
+from tests.webhook.ledger.ledger_bench import HOPELESS, LedgerBench, bench, done, event
 from webhook.config import RetentionSettings
 from webhook.events import EventKind, Quarantined
-from webhook.ledger.ledger import Intake
+from webhook.ledger.ledger import ReceivedEvents
 from webhook.ledger.retention import Pruner
-from webhook.ledger.sweeps import Brought, SweepOrder, Sweeps, Tally
+from webhook.ledger.sweeps import PageResult, SweepCounts, SweepOrder, Sweeps
 from webhook.ledger.transitions import NotFound
 
 DAY = 86_400.0
@@ -22,21 +22,21 @@ def retention(it: LedgerBench, **days: int) -> Pruner:
 
 async def test_what_is_over_is_forgotten_after_its_time_and_nothing_else(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as it:
-        await it.hear(event("parked.jpg"))
+        await it.record(event("parked.jpg"))
         await it.settle(await it.take(), HOPELESS)
-        await it.hear(event("done.jpg"))
+        await it.record(event("done.jpg"))
         await it.settle(await it.take(), done())
-        await it.hear(event("gone.jpg", kind=EventKind.REMOVED))
+        await it.record(event("gone.jpg", kind=EventKind.REMOVED))
         for _ in range(2):
             await it.settle(await it.take("check"), NotFound())
             await it.advance(60)
-        await it.hear(event("dismissed.jpg"))
+        await it.record(event("dismissed.jpg"))
         await it.settle(await it.take(), HOPELESS)
         await it.sql("update objects set state = 'forgotten', due_at = yurt_now() where key = 'dismissed.jpg'")
         await it.sql("insert into tally values (0, $1, 'forgotten', 1)", it.photos)
-        await it.hear(event("leased.jpg"))
+        await it.record(event("leased.jpg"))
         await it.take()
-        await it.hear(event("pending.jpg"))
+        await it.record(event("pending.jpg"))
         everything = {"done.jpg", "gone.jpg", "parked.jpg", "dismissed.jpg", "leased.jpg", "pending.jpg"}
         await it.advance(9 * DAY)
         assert (await retention(it, done_days=10).prune())["objects"] == 0
@@ -54,7 +54,7 @@ async def test_the_ledger_stays_bounded_over_many_horizons(postgres_dsn: str) ->
         numbers = itertools.count()
         sizes = []
         for _ in range(40):
-            await it.hear(*(event(f"{next(numbers)}.jpg") for _ in range(30)))
+            await it.record(*(event(f"{next(numbers)}.jpg") for _ in range(30)))
             for lease in await it.claim(30):
                 await it.settle(lease, done())
             await it.advance(DAY)
@@ -68,11 +68,11 @@ async def test_the_ledger_stays_bounded_over_many_horizons(postgres_dsn: str) ->
 async def test_an_object_that_comes_back_after_it_was_forgotten_is_new(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as it:
         same = event("a.jpg", mark="the same")
-        await it.hear(same)
+        await it.record(same)
         await it.settle(await it.take(), done())
         await it.advance(11 * DAY)
         await retention(it, done_days=10).prune()
-        await it.hear(same)
+        await it.record(same)
         lease = await it.take()
         assert lease.done_etag is None, "so the worker reads the manifest"
 
@@ -98,9 +98,9 @@ async def test_machines_that_are_forgotten_still_count(postgres_dsn: str) -> Non
 async def test_old_quarantined_texts_go(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as it:
         for number in range(20):
-            await it.ledger.record([Intake(quarantined=[Quarantined("tigris", "no", str(number).encode())])])
+            await it.ledger.record([ReceivedEvents(quarantined=[Quarantined("tigris", "no", str(number).encode())])])
         await it.advance(31 * DAY)
-        await it.ledger.record([Intake(quarantined=[Quarantined("tigris", "no", b"new")])])
+        await it.ledger.record([ReceivedEvents(quarantined=[Quarantined("tigris", "no", b"new")])])
         assert (await retention(it).prune())["quarantine"] == 20
         assert await it.sql("select count(*) from quarantine") == 1
         assert await it.balance() == (0, 0)
@@ -113,7 +113,7 @@ async def test_the_last_sweep_that_came_through_is_remembered(postgres_dsn: str)
         for _ in range(10):
             begun = await sweeps.begin((await sweeps.order(SweepOrder(it.photos, "full", "", scheduled=True))).id)
             assert begun
-            assert await sweeps.move(begun, Brought("inputs", "", True, Tally()))
+            assert await sweeps.commit_page(begun, PageResult("inputs", "", True, SweepCounts()))
             ended.append(begun.id)
         running = await sweeps.order(SweepOrder(it.photos, "full", "", scheduled=True))
         await it.advance(31 * DAY)

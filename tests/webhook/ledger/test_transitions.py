@@ -6,25 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhook.ledger.workbench import BROKEN, HOPELESS, POLICY, STORE_DOWN, done
+from tests.webhook.ledger.ledger_bench import BROKEN, HOPELESS, POLICY, STORE_DOWN, done
 from webhook.ledger.transitions import (
     LOST,
-    Leased,
-    Next,
+    LeasedRow,
+    LeaseReleased,
+    NextState,
     NotFound,
     Outcome,
     Policy,
     Present,
-    Returned,
     SameContent,
     decide,
 )
 
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
-    [done("v1"), done("v2"), SameContent(), NotFound(), Present(), Returned(), LOST, BROKEN, HOPELESS, STORE_DOWN]
+    [done("v1"), done("v2"), SameContent(), NotFound(), Present(), LeaseReleased(), LOST, BROKEN, HOPELESS, STORE_DOWN]
 )
 rows = st.builds(
-    Leased,
+    LeasedRow,
     id=st.just(1),
     pipeline_id=st.just(1),
     lane=st.sampled_from(["work", "check"]),
@@ -38,25 +38,25 @@ rows = st.builds(
     unseen_seconds=st.sampled_from([0.0, 40.0]),
     event_age_seconds=st.just(50.0),
 )
-LEASED = Leased(
+LEASED = LeasedRow(
     1, 1, "work", 1, 0, rerun_requested=False, rerun_lane=None, event_etag="v1", done_etag=None,
     asked_after_seconds=0.0, unseen_seconds=0.0, event_age_seconds=1.0,
 )  # fmt: skip
 
 
-def after(outcome: Outcome, jitter: float = 1.0, **changed: object) -> Next:
+def after(outcome: Outcome, jitter: float = 1.0, **changed: object) -> NextState:
     return decide(dataclasses.replace(LEASED, **changed), outcome, POLICY, lambda: jitter)  # type: ignore[arg-type]
 
 
 @given(rows, outcomes)
-def test_every_unit_ends_or_is_still_there(row: Leased, outcome: Outcome) -> None:
+def test_every_unit_ends_or_is_still_there(row: LeasedRow, outcome: Outcome) -> None:
     then = decide(row, outcome, POLICY, lambda: 0.5)
     held = 1 + row.rerun_requested + then.counted.count("recheck")
     assert held == len([name for name in then.counted if name != "recheck"]) + (then.state in ("pending", "parked"))
 
 
 @given(rows, outcomes)
-def test_whoever_parks_says_why_and_nobody_else_keeps_an_error_for_good(row: Leased, outcome: Outcome) -> None:
+def test_whoever_parks_says_why_and_nobody_else_keeps_an_error_for_good(row: LeasedRow, outcome: Outcome) -> None:
     then = decide(row, outcome, POLICY, lambda: 0.5)
     if then.state == "parked":
         assert then.error is not None
@@ -65,7 +65,7 @@ def test_whoever_parks_says_why_and_nobody_else_keeps_an_error_for_good(row: Lea
 
 
 @given(rows, outcomes)
-def test_a_newer_event_is_never_parked_nor_made_to_wait(row: Leased, outcome: Outcome) -> None:
+def test_a_newer_event_is_never_parked_nor_made_to_wait(row: LeasedRow, outcome: Outcome) -> None:
     then = decide(dataclasses.replace(row, rerun_requested=True), outcome, POLICY, lambda: 0.5)
     if then.state != "done":
         assert (then.state, then.lane, then.delay_seconds) == ("pending", row.rerun_lane, 0)
@@ -73,7 +73,7 @@ def test_a_newer_event_is_never_parked_nor_made_to_wait(row: Leased, outcome: Ou
 
 
 @given(rows, outcomes)
-def test_only_the_control_planes_own_checks_end_an_object(row: Leased, outcome: Outcome) -> None:
+def test_only_the_control_planes_own_checks_end_an_object(row: LeasedRow, outcome: Outcome) -> None:
     then = decide(row, outcome, POLICY, lambda: 0.5)
     if then.forget:
         assert row.lane == "check"
@@ -103,7 +103,7 @@ def test_the_wait_is_finite_after_any_number_of_attempts() -> None:
         (SameContent(), "work", "v2", "pending", ("unchanged",)),
         (HOPELESS, "work", "v2", "pending", ("superseded",)),
         (BROKEN, "work", "v2", "pending", ("superseded",)),
-        (Returned(), "work", "v2", "pending", ("superseded",)),
+        (LeaseReleased(), "work", "v2", "pending", ("superseded",)),
         (NotFound(), "work", "v2", "pending", ("superseded",)),
     ],
 )
@@ -134,7 +134,7 @@ def test_the_stores_faults_are_counted_by_themselves() -> None:
 
 
 def test_a_worker_that_gives_back_uses_up_no_attempt() -> None:
-    then = after(Returned(), attempts=3, faults=2)
+    then = after(LeaseReleased(), attempts=3, faults=2)
     assert (then.state, then.lane, then.attempts, then.faults) == ("pending", "work", 2, 2)
 
 
@@ -163,7 +163,7 @@ def test_a_store_that_contradicts_itself_for_ever_parks_the_object() -> None:
 def test_absence_is_believed_after_so_many_404s_in_a_row() -> None:
     first = after(NotFound(), lane="check", attempts=1)
     assert (first.state, first.lane, first.attempts, first.delay_seconds) == ("pending", "check", 1, 10)
-    assert after(NotFound(), lane="check", attempts=2) == Next("gone", ("gone",), forget=True)
+    assert after(NotFound(), lane="check", attempts=2) == NextState("gone", ("gone",), forget=True)
 
 
 @pytest.mark.parametrize("fault", [STORE_DOWN, LOST])
@@ -173,4 +173,4 @@ def test_a_check_that_got_no_answer_is_no_404(fault: Outcome) -> None:
 
 
 def test_what_is_there_after_all_is_worked_at_once() -> None:
-    assert after(Present(), lane="check", attempts=2) == Next("pending", (), seen=True)
+    assert after(Present(), lane="check", attempts=2) == NextState("pending", (), seen=True)

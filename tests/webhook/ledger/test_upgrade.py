@@ -12,7 +12,7 @@ from tests.postgres import dsn_of
 from webhook.ledger import migrations
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger, Settlement
-from webhook.ledger.transitions import ELSEWHERE, Published
+from webhook.ledger.transitions import DEFAULT_POLICY, Published
 
 DUMP = Path(__file__).with_name("schema_4.sql")
 """What the version before this schema's first change wrote, with rows in every table and state."""
@@ -89,7 +89,7 @@ async def test_work_goes_on_where_it_was(postgres_dsn: str) -> None:
         leased = await connection.fetchval("select id from objects where key = 'leased.jpg'")
         await connection.close()
         database = await Database.connect(dsn)
-        ledger = Ledger(database, {1: ELSEWHERE})
+        ledger = Ledger(database, {1: DEFAULT_POLICY})
         assert await ledger.settle([Settlement(leased, 7, None, Published("v1", None, {}))]) == [(1, "leased.jpg")]
         claimed = {lease.key: lease for lease in await ledger.claim(1, "work", 5, None, 60)}
         assert set(claimed) == {"pending.jpg"}

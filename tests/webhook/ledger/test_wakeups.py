@@ -14,7 +14,7 @@ from webhook.ledger.wakeups import Wakeups
 
 @pytest.fixture
 def no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only notifications wake anybody."""
+    """Only notifications wake long polls."""
     monkeypatch.setattr("webhook.ledger.wakeups.TICK_SECONDS", 3600)
 
 

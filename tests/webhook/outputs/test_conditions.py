@@ -9,7 +9,7 @@ import pytest
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
-from tests.webhook.storage.test_store import opened
+from tests.webhook.storage.clients import opened
 from webhook.config import Pipeline, Place
 from webhook.outputs.conditions import Conditions, Probed, Style, probe
 from webhook.storage import StoreError
@@ -141,11 +141,11 @@ async def test_a_refused_place_is_looked_at_again(store: LocalStore) -> None:
         assert "If-None-Match: * is ignored" in conditions.refusal(refused)
         assert 'Set unconditional = "stage"' in conditions.refusal(refused)
         assert conditions.refusal(staged) == ""
-        await conditions.look_again()
+        await conditions.probe_refused_again()
         assert conditions.refusal(refused)
         it.kind = "plain"
-        await conditions.look_again()
+        await conditions.probe_refused_again()
         assert conditions.refusal(refused) == ""
         once = len(it.requests)
-        await conditions.look_again()
+        await conditions.probe_refused_again()
         assert len(it.requests) == once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -12,21 +12,11 @@ import pytest
 
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
-from webhook.storage import ObjectStore, PreconditionFailed, StoreError
-from webhook.storage.presign import SigningKeys
+from tests.webhook.storage.clients import opened
+from webhook.storage import PreconditionFailed, StoreError
 
-KEYS = SigningKeys("tid_test", "tsec_secret", "session_secret")
 FAULTS = {401: False, 403: False, 408: True, 429: True, 500: True, 502: True, 503: True}
 """Whether to ask again can help."""
-
-
-@contextlib.asynccontextmanager
-async def opened(endpoint: str, *, answer_seconds: float = 5, attempts: int = 1) -> AsyncIterator[ObjectStore]:
-    store = ObjectStore(endpoint, "auto", KEYS, answer_seconds=answer_seconds, attempts=attempts)
-    try:
-        yield store
-    finally:
-        await store.aclose()
 
 
 async def test_head_tells_what_is_there(store: LocalStore) -> None:
@@ -49,7 +39,7 @@ async def test_a_fault_is_an_error_and_never_an_absence(store: LocalStore, statu
         calls: list[Callable[[], Awaitable[object]]] = [
             partial(it.head, buckets.outputs, "a.jpg"),
             partial(it.delete, buckets.outputs, "a.jpg", etag),
-            partial(it.reach, buckets.outputs),
+            partial(it.check_bucket, buckets.outputs),
         ]
         for call in calls:
             store.fault(bucket=buckets.outputs, status=status)
@@ -90,9 +80,9 @@ async def test_a_missing_object_is_none_also_where_a_fault_says_so(store: LocalS
 
 async def test_reach_tells_which_bucket_is_missing(store: LocalStore) -> None:
     async with opened(store.endpoint) as it:
-        await it.reach(BucketPair.made(store).inputs)
+        await it.check_bucket(BucketPair.made(store).inputs)
         with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'") as caught:
-            await it.reach("no-such-bucket")
+            await it.check_bucket("no-such-bucket")
         assert not caught.value.retry
 
 
@@ -125,12 +115,12 @@ async def test_names_are_those_directly_below(store: LocalStore) -> None:
     for key in ("a.jpg/b.jpg/256.webp", "a.jpg/b.jpg/512.webp", "a.jpgs/256.webp", "a.jpg/512.webp", "a.jpg"):
         buckets.put(key)
     async with opened(store.endpoint) as it:
-        first, second = await it.names(buckets.outputs, "a.jpg/", 10)
+        first, second = await it.list_children(buckets.outputs, "a.jpg/", 10)
         assert (first.key, first.etag, first.size, second.key) == ("a.jpg/256.webp", etag, 5, "a.jpg/512.webp")
-        assert len(await it.names(buckets.outputs, "a.jpg/", 1)) == 1
-        assert await it.names(buckets.outputs, "b.jpg/", 1) == []
+        assert len(await it.list_children(buckets.outputs, "a.jpg/", 1)) == 1
+        assert await it.list_children(buckets.outputs, "b.jpg/", 1) == []
         with pytest.raises(StoreError, match="there is no bucket"):
-            await it.names("no-such-bucket", "a/", 1)
+            await it.list_children("no-such-bucket", "a/", 1)
 
 
 @pytest.mark.parametrize(("tier", "archived"), [("STANDARD", False), ("GLACIER", True), ("GLACIER_IR", False)])
@@ -156,9 +146,9 @@ async def test_an_archived_object_is_told_and_restored(store: LocalStore, tier: 
 async def test_the_clocks_are_compared(store: LocalStore) -> None:
     async with opened(store.endpoint) as it:
         bucket = BucketPair.made(store).outputs
-        assert abs((await it.ahead(bucket)).total_seconds()) < 5
+        assert abs((await it.clock_offset(bucket)).total_seconds()) < 5
         with pytest.raises(StoreError, match="there is no bucket"):
-            await it.ahead("no-such-bucket")
+            await it.clock_offset("no-such-bucket")
 
 
 async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:
@@ -173,7 +163,7 @@ async def test_only_what_was_meant_is_deleted(store: LocalStore) -> None:
         assert not buckets.keys()
         await it.delete(buckets.outputs, "a.jpg", newer)  # gone already: fine
         buckets.put("b.jpg")
-        await it.delete(buckets.outputs, "b.jpg", "")  # whatever it is
+        await it.delete(buckets.outputs, "b.jpg", "")  # of any ETag
         assert not buckets.keys()
 
 
@@ -185,7 +175,7 @@ async def test_an_object_that_changes_between_the_look_and_the_delete_stays(stor
         store.fault(method="DELETE", bucket=buckets.outputs, status=412)
         with pytest.raises(PreconditionFailed):
             await it.delete(buckets.outputs, "a.jpg", etag)
-        store.fault(method="DELETE", bucket=buckets.outputs, status=404)  # somebody else was faster
+        store.fault(method="DELETE", bucket=buckets.outputs, status=404)  # another process was faster
         await it.delete(buckets.outputs, "a.jpg", etag)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,12 +52,12 @@ class Swept:
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def upload(self, *keys: str, body: bytes = b"photo") -> None:
-        """Put inputs there, of which nobody is told."""
+        """Upload inputs without an event."""
         for key in keys:
             self.buckets.s3.put_object(Bucket=self.buckets.inputs, Key=key, Body=body + key.encode())
 
     def delete(self, *keys: str) -> None:
-        """Delete inputs, of which nobody is told."""
+        """Delete inputs without an event."""
         for key in keys:
             self.buckets.s3.delete_object(Bucket=self.buckets.inputs, Key=key)
 
@@ -82,7 +83,7 @@ class Swept:
     async def sweep(self, kind: Any = "backfill", **more: Any) -> Sweep:
         """A sweep from its beginning to its end."""
         swept = await self.ordered(kind, **more)
-        while not swept.over:
+        while not swept.ended:
             after = await self.sweeper.step(swept)
             assert after
             swept = after
@@ -168,7 +169,7 @@ async def swept(
     loops: bool = False,
     **more: Any,
 ) -> AsyncIterator[Swept]:
-    """With small pages. Nobody but the test sweeps, checks or reaps."""
+    """With small pages. Only the test sweeps, checks and reaps."""
     buckets = buckets or BucketPair.made(store)
     config = config or buckets.configured(**{"absent_checks": 1, **more})
     async with control_plane(postgres_dsn, config, store=store.endpoint, loops=loops) as plane:
@@ -185,3 +186,18 @@ def _swept(plane: RunningPlane, buckets: BucketPair, store: LocalStore, page: in
     sweeper = Sweeper(sweeps, client, pipelines, remover, page=page)
     checker = DeletionChecker(plane.services.ledger, pipelines, client, remover)
     return Swept(plane, buckets, client, sweeps, sweeper, checker)
+
+
+KEYS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg")
+
+
+def counts(sweep: Sweep) -> dict[str, int]:
+    """Those that are not 0."""
+    return {name: n for name, n in dataclasses.asdict(sweep.counts).items() if n and name != "pages"}
+
+
+async def worked(it: Swept, *keys: str) -> None:
+    """Inputs that have results."""
+    it.upload(*keys)
+    await it.announce(*keys)
+    assert len(await it.work()) == len(keys)

@@ -129,7 +129,7 @@ async def test_a_delete_that_never_was_changes_nothing(postgres_dsn: str, store:
 
 
 async def test_a_store_with_faults_is_not_believed(postgres_dsn: str, store: LocalStore) -> None:
-    """Only 404s count, whatever comes in between; here none of them is true."""
+    """Only 404s count, also with other answers between them; here none of the 404s is true."""
     async with checked(postgres_dsn, store, on_delete="remove", absent_checks=3) as it:
         await it.published("256.webp")
         await it.deleted()
@@ -297,7 +297,7 @@ async def test_no_region_that_may_be_late_costs_an_output(postgres_dsn: str, sto
 
 
 async def test_a_rename_is_a_delete_and_a_creation_found_by_asking(postgres_dsn: str, store: LocalStore) -> None:
-    """The event names a key, and nobody knows which one: both sides are looked at."""
+    """The event names one key of a rename, and not which of the two: both are looked at."""
     async with checked(postgres_dsn, store, on_delete="remove", absent_checks=2) as it:
         await it.published("256.webp")
         s3, inputs = it.buckets.s3, it.buckets.inputs
@@ -329,7 +329,7 @@ async def test_what_a_rename_brings_is_worked_though_it_is_older(postgres_dsn: s
         assert await it.check() == ("pending", "work")
         worker = await it.plane.worker()
         lease = await worker.lease()
-        assert lease.expected.believed  # the lag is over: whatever is read is the truth
+        assert lease.expected.believed  # the lag has passed: each read is believed
         [upload] = await worker.uploads(lease, "256.webp")
         assert (await sent(upload, b"renamed")).status_code == 200
 

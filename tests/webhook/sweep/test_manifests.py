@@ -12,8 +12,7 @@ import pytest
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import event
-from tests.webhook.sweep.sweeping import Swept, swept
-from tests.webhook.sweep.test_sweeper import KEYS, counts, worked
+from tests.webhook.sweep.sweeping import KEYS, Swept, counts, swept, worked
 from webhook.sweep import orphaned_outputs
 
 
@@ -153,9 +152,9 @@ async def test_an_output_that_the_last_result_does_not_have_is_removed(postgres_
         it.buckets.put("a.jpg/of-somebody-else.txt")
         it.buckets.put("a.jpg/.yurt-5/out.txt", metadata={"yurt-token": "5"})
         kept = {"a.jpg/out.txt", "a.jpg/result.json", "a.jpg/later.txt", "a.jpg/of-somebody-else.txt"}
-        assert (await it.sweep("full", dry_run=True)).tally.removed == 2
+        assert (await it.sweep("full", dry_run=True)).counts.removed == 2
         assert len(it.outputs) == 6
-        assert (await it.sweep("full")).tally.removed == 2
+        assert (await it.sweep("full")).counts.removed == 2
         assert it.outputs == kept
 
 
@@ -209,9 +208,9 @@ async def test_a_deletion_that_is_announced_of_a_forgotten_object_takes_its_outp
 def test_all_counts_are_shown() -> None:
     """A count that is forgotten in one of the places would be 0 for ever."""
     from webhook.api.sweeps import SweepStatus
-    from webhook.ledger.sweeps import COUNTED, Tally
+    from webhook.ledger.sweeps import COUNTED, SweepCounts
 
-    names = {field.name for field in dataclasses.fields(Tally)}
+    names = {field.name for field in dataclasses.fields(SweepCounts)}
     assert names == {"pages", "known", *COUNTED}
     assert names <= set(SweepStatus.model_fields)
 
@@ -224,6 +223,6 @@ async def test_what_a_killed_process_had_tried_conditions_on_is_removed(
         it.buckets.put("probe-of-somebody-else", b"not ours")
         await it.sweep("full")
         assert it.outputs == {".yurt-probe-0123456789abcdef", "probe-of-somebody-else"}, "it may be in use"
-        monkeypatch.setattr(orphaned_outputs, "_PROBE_AGE", timedelta(hours=-1))
-        assert (await it.sweep("full")).tally.removed == 1
+        monkeypatch.setattr(orphaned_outputs, "PROBE_AGE", timedelta(hours=-1))
+        assert (await it.sweep("full")).counts.removed == 1
         assert it.outputs == {"probe-of-somebody-else"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.webhook.ledger.test_ledger_plans import MODES, filled, plan, reads
+from tests.webhook.ledger.query_plans import MODES, filled, plan, reads
 
 KEY = "objects_pipeline_id_key_key"
 _KEYS = "'{" + ",".join(f"{n:09}" for n in range(20_000, 21_000)) + "}'"

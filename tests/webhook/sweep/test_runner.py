@@ -1,4 +1,4 @@
-"""The leader does what is wanted, by itself, and whoever leads next goes on where it ended."""
+"""The leader runs ordered sweeps by itself, and the next leader goes on where it ended."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tests.infra.local.running import RunningBucket as LocalStore
 from tests.polling import until
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN
-from tests.webhook.sweep.sweeping import Swept, swept
-from tests.webhook.sweep.test_sweeper import KEYS, counts
+from tests.webhook.sweep.sweeping import KEYS, Swept, counts, swept
 from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger
@@ -34,9 +33,9 @@ from workers import parent_death
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(runner, "_SCHEDULE_SECONDS", 0.05)
-    monkeypatch.setattr(runner, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "SCHEDULE_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "FIRST_SECONDS", 0.01)
 
 
 @contextlib.asynccontextmanager
@@ -56,7 +55,7 @@ async def over(sweeps: Sweeps, id: int) -> Sweep:
 
     async def look() -> list[Sweep]:
         sweep = await sweeps.get(id)
-        return [sweep] if sweep and sweep.over else []
+        return [sweep] if sweep and sweep.ended else []
 
     [sweep] = await until(look)
     return sweep
@@ -255,7 +254,7 @@ async def test_the_next_leader_goes_on_where_a_killed_one_was(
         with serving(tmp_path, dsn, store.endpoint):
             done = await over(sweeps, ordered.id)
         store.http.delete(f"{store.endpoint}/_yurt/faults")
-    assert (done.state, done.tally.pages) == ("done", 2)
+    assert (done.state, done.counts.pages) == ("done", 2)
     assert counts(done) == {"listed": 7, "found": 7}
 
 

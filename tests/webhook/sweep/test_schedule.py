@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from webhook.config import SweepSettings as Settings
-from webhook.ledger.sweeps import Last, SweepKind
+from webhook.ledger.sweeps import LastSweep, SweepKind
 from webhook.sweep.schedule import OVERLAP, QUERY_IGNORED, due
 
 SETTINGS = Settings(recent_seconds=300, full_hours=24, pages_per_second=7)
@@ -16,9 +16,9 @@ SEEN = datetime(2026, 5, 15, tzinfo=UTC)
 NEW = datetime(2026, 2, 15, tzinfo=UTC)
 
 
-def last(kind: SweepKind, good_seconds: float, **more: object) -> Last:
+def last(kind: SweepKind, good_seconds: float, **more: object) -> LastSweep:
     """Of pipeline 0, which has no delay of its own."""
-    known = Last(0, kind, False, None, "", good_seconds, SEEN, NEW)
+    known = LastSweep(0, kind, False, None, "", good_seconds, SEEN, NEW)
     return replace(known, **more)  # type: ignore[arg-type]
 
 
@@ -40,7 +40,7 @@ def last(kind: SweepKind, good_seconds: float, **more: object) -> Last:
         (last("recent", 1e6, ordered_seconds=86_401, error=QUERY_IGNORED), True),
     ],
 )
-def test_when(known: Last, wanted: bool) -> None:
+def test_when(known: LastSweep, wanted: bool) -> None:
     assert (due(known, "uploads/", SETTINGS) is not None) is wanted
 
 

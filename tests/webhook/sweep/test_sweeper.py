@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,12 +9,10 @@ import pytest
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import configured, event, pipeline
-from tests.webhook.sweep.sweeping import Swept, swept
-from webhook.ledger.sweeps import Sweep
+from tests.webhook.sweep.sweeping import KEYS, counts, swept, worked
 from webhook.storage import StoreError
 from webhook.sweep.listing import UntrustedListing
 
-KEYS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg")
 ODD = (
     " b.jpg",
     "a b.jpg",
@@ -29,17 +26,12 @@ ODD = (
 )
 
 
-def counts(sweep: Sweep) -> dict[str, int]:
-    """Those that are not 0."""
-    return {name: n for name, n in dataclasses.asdict(sweep.tally).items() if n and name != "pages"}
-
-
 async def test_what_was_there_before_is_found_and_worked_once(postgres_dsn: str, store: LocalStore) -> None:
     async with swept(postgres_dsn, store) as it:
         it.upload(*KEYS)
         first = await it.sweep()
         assert counts(first) == {"listed": 7, "found": 7}
-        assert first.tally.pages == 3
+        assert first.counts.pages == 3
         assert counts(await it.sweep()) == {"listed": 7, "known": 7}
         assert await it.work() == [f"done {key}" for key in KEYS]
         assert counts(await it.sweep()) == {"listed": 7, "known": 7}
@@ -196,13 +188,6 @@ async def test_only_what_was_written_since(postgres_dsn: str, store: LocalStore)
 # ── deletions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def worked(it: Swept, *keys: str) -> None:
-    """Inputs that have results."""
-    it.upload(*keys)
-    await it.announce(*keys)
-    assert len(await it.work()) == len(keys)
-
-
 async def test_a_deletion_that_was_never_announced_is_found_and_confirmed(postgres_dsn: str, store: LocalStore) -> None:
     async with swept(postgres_dsn, store, on_delete="remove") as it:
         await worked(it, *KEYS)
@@ -224,8 +209,8 @@ async def test_more_deletions_than_one_transaction_takes(
         await worked(it, *KEYS)
         it.delete(*KEYS[:3], *KEYS[4:])
         found = await it.sweep("full", dry_run=True)
-        assert (found.tally.missing, found.state) == (6, "done")
-        assert (await it.sweep("full")).tally.missing == 6
+        assert (found.counts.missing, found.state) == (6, "done")
+        assert (await it.sweep("full")).counts.missing == 6
         await it.checked()
         assert {key for key, state in (await it.states()).items() if state == "done"} == {"d.jpg"}
 
@@ -240,7 +225,7 @@ async def test_a_false_alarm_does_no_harm(postgres_dsn: str, store: LocalStore) 
         assert [item.key for item in listed.objects] == ["a.jpg"]
         moved = await it.sweeper.step(sweep)
         assert moved
-        assert moved.tally.missing == 1
+        assert moved.counts.missing == 1
         it.upload("b.jpg")
         await it.checked()
         assert await it.work() == ["unchanged b.jpg"]
@@ -290,16 +275,16 @@ async def test_a_listing_that_fails_midway_proves_nothing_of_the_rest(
         sweep = await it.ordered("full")
         moved = await it.sweeper.step(sweep)
         assert moved
-        assert (moved.cursor, moved.tally.missing) == ("d.jpg", 1)
+        assert (moved.cursor, moved.counts.missing) == ("d.jpg", 1)
         with pytest.raises(StoreError):
             await it.sweeper.step(moved)
         await it.checked()
         assert (await it.states())["f.jpg"] == "done", "it lies where no listing came through"
-        while not moved.over:
+        while not moved.ended:
             after = await it.sweeper.step(moved)
             assert after
             moved = after
-        assert moved.tally.missing == 2
+        assert moved.counts.missing == 2
 
 
 async def test_a_result_of_during_the_sweep_is_not_missing(postgres_dsn: str, store: LocalStore) -> None:
@@ -310,7 +295,7 @@ async def test_a_result_of_during_the_sweep_is_not_missing(postgres_dsn: str, st
         it.delete("a.jpg")
         moved = await it.sweeper.step(sweep)
         assert moved
-        assert moved.tally.missing == 0
+        assert moved.counts.missing == 0
 
 
 # ── going on ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -325,12 +310,12 @@ async def test_what_was_done_is_not_listed_again(postgres_dsn: str, store: Local
         it.upload("Z-before-the-cursor.jpg")
         resumed = await it.sweeps.begin(sweep.id)
         assert resumed
-        assert (resumed.cursor, resumed.tally.listed) == ("c.jpg", 3)
-        while not resumed.over:
+        assert (resumed.cursor, resumed.counts.listed) == ("c.jpg", 3)
+        while not resumed.ended:
             after = await it.sweeper.step(resumed)
             assert after
             resumed = after
-        assert (resumed.tally.listed, resumed.tally.pages) == (7, 3)
+        assert (resumed.counts.listed, resumed.counts.pages) == (7, 3)
 
 
 async def test_one_of_two_that_do_the_same_page_writes_it(postgres_dsn: str, store: LocalStore) -> None:
@@ -340,7 +325,7 @@ async def test_one_of_two_that_do_the_same_page_writes_it(postgres_dsn: str, sto
         assert await it.sweeper.step(sweep)
         assert await it.sweeper.step(sweep) is None
         assert len(await it.plane.objects()) == 3
-        assert (await it.sweeps.begin(sweep.id)).tally.pages == 1  # type: ignore[union-attr]
+        assert (await it.sweeps.begin(sweep.id)).counts.pages == 1  # type: ignore[union-attr]
 
 
 async def test_a_cancelled_sweep_writes_no_page_more(postgres_dsn: str, store: LocalStore) -> None:
@@ -367,10 +352,10 @@ async def test_the_schedule_leaves_what_is_older_than_the_pipeline_and_than_the_
 ) -> None:
     async with swept(postgres_dsn, store) as it:
         [made] = [row["created_at"] for row in await it.plane.sql("select created_at from pipelines")]
-        [ever, _] = await it.sweeps.last([1], 0)
+        [ever, _] = await it.sweeps.last_scheduled([1], 0)
         assert ever.new_since == made - timedelta(hours=1)
         await it.plane.sql("update pipelines set created_at = created_at - interval '900 days' returning 1")
-        [pruned, _] = await it.sweeps.last([1], 90)
+        [pruned, _] = await it.sweeps.last_scheduled([1], 90)
         assert abs(datetime.now(UTC) - timedelta(days=90, hours=1) - pruned.new_since) < timedelta(minutes=5)
 
 

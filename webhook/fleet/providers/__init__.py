@@ -1,4 +1,4 @@
-"""What mints and slays machines: the interface that every provider implements, and its errors.
+"""Providers mint and slay machines: the interface that each implements, and its errors.
 
 ``tests/webhook/fleet/providers/contract.py`` holds each of them to what is written here.
 """
@@ -17,9 +17,9 @@ class ProviderError(Exception):
         super().__init__(message)
         self.message = message
         self.retry = retry
-        """Whether the same call can succeed later without anybody doing anything."""
+        """Whether the same call can succeed later by itself."""
         self.hint = hint
-        """What a person can do about it."""
+        """What an operator can do about it."""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -78,7 +78,7 @@ class Provider(Protocol):
     async def mint(self, order: MintOrder) -> str:
         """Ask for one machine that runs a worker with the order's URL, token and label; give its ref.
 
-        Returns as soon as it is accepted and does not wait for it to boot. Whatever comes of the call, a
+        Returns as soon as it is accepted and does not wait for it to boot. Also where the call fails, a
         machine that exists afterwards carries the label and shows in a later list.
 
         Raises:
@@ -102,7 +102,7 @@ class Provider(Protocol):
         ...
 
     async def list(self) -> Sequence[Instance]:
-        """Everything whose label begins with this owner's name, known to anybody or not, running or not.
+        """Everything whose label begins with this owner's name, known to the ledger or not, running or not.
 
         What the provider itself says now, never this process's own records; all pages of it, or an error.
 

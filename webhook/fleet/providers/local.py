@@ -1,4 +1,4 @@
-"""Workers as processes on this machine.
+"""Local provider: mints workers as processes on this machine.
 
 Each worker holds a lock on a file named after its label, inherited at birth, for as long as it lives. So the
 operating system itself says who is alive: to this control plane, to the next one after a crash, and without
@@ -204,7 +204,7 @@ class LocalProvider:
     async def _ended(self, label: str, seconds: float) -> None:
         """Wait until no process of its group lives, or for so long."""
         deadline = time.monotonic() + seconds
-        while self._look(label) is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - locks tell nobody
+        while self._look(label) is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - a lock that is released wakes no process
             await asyncio.sleep(_POLL_SECONDS)
 
 

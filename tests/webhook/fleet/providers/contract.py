@@ -73,8 +73,8 @@ async def the_worker_is_told_where_and_with_what_to_call_home(place: MachinePlac
     wanted = order()
     await place.provider().mint(wanted)
     environment = await place.environment(wanted.label)
-    told = (environment["YURT_URL"], environment["YURT_TOKEN"], environment["YURT_LABEL"])
-    assert told == (wanted.url, wanted.token, wanted.label)
+    received = (environment["YURT_URL"], environment["YURT_TOKEN"], environment["YURT_LABEL"])
+    assert received == (wanted.url, wanted.token, wanted.label)
 
 
 async def the_token_is_in_no_argument(place: MachinePlace) -> None:

@@ -28,21 +28,21 @@ class LocalPlace:
     made: list[LocalProvider] = field(default_factory=list)
 
     def provider(self, owner: str = OWNER) -> LocalProvider:
-        environment = {"STUB_FOLDER": str(self.folder / "told"), "STUB_DEEDS": self.deeds}
+        environment = {"STUB_FOLDER": str(self.folder / "started"), "STUB_DEEDS": self.deeds}
         options = {"argv": STUB, "environment": environment, "grace_seconds": 3.0, **self.options}
         self.made.append(LocalProvider(owner, self.folder / "workers", **options))
         return self.made[-1]
 
-    def told(self, label: str) -> dict[str, Any] | None:
-        path = self.folder / "told" / f"{label}.json"
+    def start_of(self, label: str) -> dict[str, Any] | None:
+        path = self.folder / "started" / f"{label}.json"
         return cast("dict[str, Any]", json.loads(path.read_text())) if path.exists() else None
 
     async def running(self, label: str) -> dict[str, Any]:
         """What the worker wrote down about itself, once it has."""
         async with asyncio.timeout(20):
-            while (told := self.told(label)) is None:
+            while (start := self.start_of(label)) is None:
                 await asyncio.sleep(0.02)
-        return told
+        return start
 
     async def environment(self, label: str) -> Mapping[str, str]:
         return cast("Mapping[str, str]", (await self.running(label))["environment"])
@@ -77,7 +77,7 @@ def is_there(pid: int) -> bool:
 @asynccontextmanager
 async def local_place(folder: Path, deeds: str = "", **options: Any) -> AsyncIterator[LocalPlace]:
     """A place of its own, left empty."""
-    (folder / "told").mkdir(parents=True, exist_ok=True)
+    (folder / "started").mkdir(parents=True, exist_ok=True)
     place = LocalPlace(folder, deeds, options)
     try:
         yield place

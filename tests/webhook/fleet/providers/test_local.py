@@ -45,7 +45,7 @@ async def test_a_worker_is_asked_before_it_is_killed(tmp_path: Path) -> None:
         async with asyncio.timeout(30):
             await provider.slay(one)
         await listed(provider, set())
-        assert (tmp_path / "told" / f"{one.label}.asked").exists()
+        assert (tmp_path / "started" / f"{one.label}.asked").exists()
 
 
 async def test_a_worker_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.postgres import dsn_of
 from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, mark_of
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import Claimed, Intake, Ledger, Settlement, pipeline_id
+from webhook.ledger.ledger import ClaimedObject, Ledger, ReceivedEvents, Settlement, pipeline_id
 from webhook.ledger.transitions import Failure, Lane, Outcome, Policy, Published
 
 POLICY = Policy(attempts=3, store_attempts=6, absent_checks=2, backoff_seconds=10, backoff_limit_seconds=60)
@@ -76,26 +76,26 @@ class LedgerBench:
 
     # what comes in
 
-    async def hear(self, *events: ObjectEvent, pipelines: Sequence[int] = ()) -> Counter[Verdict]:
+    async def record(self, *events: ObjectEvent, pipelines: Sequence[int] = ()) -> Counter[Verdict]:
         """Record the events of one request; the verdicts that are not 0."""
         hints = [(number, item) for item in events for number in pipelines or [self.photos]]
-        [verdicts] = await self.ledger.record([Intake(hints)])
+        [verdicts] = await self.ledger.record([ReceivedEvents(hints)])
         return +verdicts
 
     # who works
 
     async def claim(
         self, most: int = 16, lane: Lane = "work", *, worker: int | None = None, pipeline: int | None = None
-    ) -> list[Claimed]:
+    ) -> list[ClaimedObject]:
         """Lease what is due."""
         return await self.ledger.claim(pipeline or self.photos, lane, most, worker, LEASE_SECONDS)
 
-    async def take(self, lane: Lane = "work", *, worker: int | None = None) -> Claimed:
+    async def take(self, lane: Lane = "work", *, worker: int | None = None) -> ClaimedObject:
         """Lease the one object that is due."""
         [lease] = await self.claim(lane=lane, worker=worker)
         return lease
 
-    async def settle(self, lease: Claimed, outcome: Outcome, *, worker: int | None = None) -> bool:
+    async def settle(self, lease: ClaimedObject, outcome: Outcome, *, worker: int | None = None) -> bool:
         """Settle one lease."""
         [place] = await self.ledger.settle([Settlement(lease.id, lease.token, worker, outcome)])
         return place is not None
@@ -167,7 +167,7 @@ class LedgerBench:
 
 @contextlib.asynccontextmanager
 async def bench(dsn: str) -> AsyncIterator[LedgerBench]:
-    """An empty bench whose clock stands still. Whatever was done on it, its books must balance at the end."""
+    """An empty bench whose clock stands still. Its counters must add up at the end of each test."""
     own = await _emptied(dsn)
     connected = await Database.connect(own, connections=6)
     try:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from tests.postgres import database
-from tests.webhook.ledger.workbench import (
+from tests.webhook.ledger.ledger_bench import (
     BROKEN,
     HOPELESS,
     LEASE_SECONDS,
@@ -24,10 +24,10 @@ from tests.webhook.ledger.workbench import (
 from webhook.events import EventKind, EventOrder
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import CHANNEL, Intake, Ledger, Settlement, pipeline_id
+from webhook.ledger.ledger import CHANNEL, Ledger, ReceivedEvents, Settlement, pipeline_id
 from webhook.ledger.migrations import migrate
 from webhook.ledger.queries import QUERIES
-from webhook.ledger.transitions import LOST, Failure, NotFound, Outcome, Present, Published, Returned, SameContent
+from webhook.ledger.transitions import LOST, Failure, LeaseReleased, NotFound, Outcome, Present, Published, SameContent
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
@@ -37,19 +37,19 @@ T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
 async def test_a_lease_says_all_that_is_known(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1", modified=T0))
+        await b.record(event(etag="v1", modified=T0))
         lease = await b.take()
         assert (lease.key, lease.pipeline_id, lease.attempt) == ("a.jpg", b.photos, 1)
         assert (lease.event_etag, lease.newest_at, lease.done_etag) == ("v1", T0, None)
         await b.settle(lease, done("v1"))
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         assert (await b.take()).done_etag == "v1"
 
 
 async def test_what_waits_longest_is_leased_first_each_object_once(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         for n in (3, 1, 2):
-            await b.hear(event(str(n)))
+            await b.record(event(str(n)))
             await b.advance(1)
         assert {lease.key for lease in await b.claim(2)} == {"3", "1"}
         assert {lease.key for lease in await b.claim(2)} == {"2"}
@@ -58,9 +58,9 @@ async def test_what_waits_longest_is_leased_first_each_object_once(postgres_dsn:
 
 async def test_each_lane_and_pipeline_is_claimed_by_itself(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event("work"))
-        await b.hear(event("check", kind=EventKind.REMOVED))
-        await b.hear(event("other"), pipelines=[b.videos])
+        await b.record(event("work"))
+        await b.record(event("check", kind=EventKind.REMOVED))
+        await b.record(event("other"), pipelines=[b.videos])
         assert [lease.key for lease in await b.claim(lane="check")] == ["check"]
         assert [lease.key for lease in await b.claim(pipeline=b.videos)] == ["other"]
         assert [lease.key for lease in await b.claim()] == ["work"]
@@ -68,7 +68,7 @@ async def test_each_lane_and_pipeline_is_claimed_by_itself(postgres_dsn: str) ->
 
 async def test_who_claims_at_once_gets_different_objects(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(*(event(str(n)) for n in range(60)))
+        await b.record(*(event(str(n)) for n in range(60)))
         claims = await asyncio.gather(*(b.claim(7) for _ in range(12)))
         leases = [lease for claim in claims for lease in claim]
         assert len({lease.id for lease in leases}) == len({lease.token for lease in leases}) == len(leases) == 60
@@ -76,7 +76,7 @@ async def test_who_claims_at_once_gets_different_objects(postgres_dsn: str) -> N
 
 async def test_a_claim_does_not_wait_for_one_that_is_not_committed(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(*(event(str(n)) for n in range(5)))
+        await b.record(*(event(str(n)) for n in range(5)))
         slow = await asyncpg.connect(b.dsn)
         async with slow.transaction():
             taken = await slow.fetch(QUERIES["claim"], b.photos, "work", 2, None, 60.0, 0.0)
@@ -90,7 +90,7 @@ async def test_a_claim_does_not_wait_for_one_that_is_not_committed(postgres_dsn:
 @pytest.mark.parametrize("state", ["intended", "booting", "draining", "slaying", "gone", None])
 async def test_only_a_ready_worker_gets_leases(postgres_dsn: str, state: str | None) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         worker = 4711 if state is None else await b.worker(state)
         before = await b.row()
         assert not await b.claim(worker=worker)
@@ -109,7 +109,7 @@ async def test_tokens_only_grow_also_across_a_rebuilt_ledger(postgres_dsn: str) 
             rebuilt = await Database.connect(dsn, connections=1)
             number = await pipeline_id(rebuilt, "photos", "photos-in")
             ledger = Ledger(rebuilt, {})
-            await ledger.record([Intake([(number, event(str(n))) for n in range(3)])])
+            await ledger.record([ReceivedEvents([(number, event(str(n))) for n in range(3)])])
             for _ in range(3):
                 tokens += [lease.token for lease in await ledger.claim(number, "work", 1, None, LEASE_SECONDS)]
             await rebuilt.aclose()
@@ -128,7 +128,7 @@ async def lose_to_reaper(b: LedgerBench) -> None:
 
 async def test_a_settled_lease_is_settled(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         assert await b.settle(await b.take(), done("v1", T0))
         row = await b.row()
         assert (row["state"], row["done_etag"], row["done_modified"], row["newest_at"]) == ("done", "v1", T0, T0)
@@ -138,12 +138,12 @@ async def test_a_settled_lease_is_settled(postgres_dsn: str) -> None:
         assert not await b.claim()
 
 
-@pytest.mark.parametrize("outcome", [done("v9"), SameContent(), NotFound(), Returned(), BROKEN, HOPELESS])
+@pytest.mark.parametrize("outcome", [done("v9"), SameContent(), NotFound(), LeaseReleased(), BROKEN, HOPELESS])
 @pytest.mark.parametrize("how", ["old-token", "other-worker", "nobody", "settled", "expired", "leased-anew"])
 async def test_who_lost_the_lease_changes_nothing(postgres_dsn: str, how: str, outcome: Outcome) -> None:
     async with bench(postgres_dsn) as b:
         mine, other = await b.worker(), await b.worker()
-        await b.hear(event())
+        await b.record(event())
         lease = await b.take(worker=mine)
         token, worker = lease.token, mine
         match how:
@@ -171,7 +171,7 @@ async def test_who_lost_the_lease_changes_nothing(postgres_dsn: str, how: str, o
 
 async def test_a_batch_settles_what_it_may_in_its_order(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(*(event(str(n)) for n in range(3)))
+        await b.record(*(event(str(n)) for n in range(3)))
         one, two, three = sorted(await b.claim(), key=lambda lease: lease.key)
         answers = await b.ledger.settle(
             [
@@ -189,7 +189,7 @@ async def test_a_batch_settles_what_it_may_in_its_order(postgres_dsn: str) -> No
 
 async def test_settling_the_same_lease_at_once_succeeds_once(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         lease = await b.take()
         answers = await asyncio.gather(*(b.settle(lease, done()) for _ in range(8)))
         assert sorted(answers) == [False] * 7 + [True]
@@ -207,7 +207,7 @@ async def test_settling_the_same_lease_at_once_succeeds_once(postgres_dsn: str) 
 )
 async def test_nothing_that_a_worker_says_spoils_the_batch(postgres_dsn: str, outcome: Outcome) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event("bad"), event("good"))
+        await b.record(event("bad"), event("good"))
         leases = await b.claim()
         said = [Settlement(x.id, x.token, None, done() if x.key == "good" else outcome) for x in leases]
         assert None not in await b.ledger.settle(said)
@@ -217,13 +217,13 @@ async def test_nothing_that_a_worker_says_spoils_the_batch(postgres_dsn: str, ou
 
 async def test_a_heartbeat_extends_and_tells_of_a_newer_event(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         lease = await b.take()
         await b.advance(LEASE_SECONDS - 1)
         assert await b.ledger.extend(lease.id, lease.token, None, LEASE_SECONDS) is False
         await b.advance(LEASE_SECONDS - 1)
         assert await b.ledger.reap() == 0
-        await b.hear(event())
+        await b.record(event())
         assert await b.ledger.extend(lease.id, lease.token, None, LEASE_SECONDS) is True
         live = await b.ledger.lease(lease.id, lease.token, None)
         assert live is not None
@@ -236,9 +236,9 @@ async def test_a_heartbeat_extends_and_tells_of_a_newer_event(postgres_dsn: str)
 
 async def test_the_content_fetched_was_already_the_newer_one(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         lease = await b.take()
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         assert await b.settle(lease, done("v2"))
         assert await b.state() == ("done", "work")
         assert await b.counted("done", "superseded") == {"done": 1, "superseded": 1}
@@ -246,9 +246,9 @@ async def test_the_content_fetched_was_already_the_newer_one(postgres_dsn: str) 
 
 async def test_the_content_fetched_was_the_older_one(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         lease = await b.take()
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         assert await b.settle(lease, done("v1"))
         assert await b.waits() == 0
         again = await b.take()
@@ -259,10 +259,10 @@ async def test_the_content_fetched_was_the_older_one(postgres_dsn: str) -> None:
 
 async def test_events_that_disagree_cover_nothing_and_promise_nothing(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         lease = await b.take()
-        await b.hear(event(etag="v3"))
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v3"))
+        await b.record(event(etag="v2"))
         assert await b.settle(lease, done("v2"))
         assert (await b.take()).event_etag is None
 
@@ -271,25 +271,25 @@ async def test_events_that_disagree_cover_nothing_and_promise_nothing(postgres_d
 @pytest.mark.parametrize("removal_first", [False, True])
 async def test_a_removal_meanwhile_is_looked_into(postgres_dsn: str, removal_first: bool, one_flush: bool) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         lease = await b.take()
         said = [event(etag="v1"), event(etag="v1", kind=EventKind.REMOVED)]
         if removal_first:
             said.reverse()
         if one_flush:
-            await b.hear(*said)
+            await b.record(*said)
         else:
             for item in said:
-                await b.hear(item)
+                await b.record(item)
         assert await b.settle(lease, done("v1"))
         assert await b.state() == ("pending", "work" if removal_first and not one_flush else "check")
 
 
 async def test_a_failure_gives_way_to_the_newer_change(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         lease = await b.take()
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         assert await b.settle(lease, HOPELESS)
         assert await b.waits() == 0
         row = await b.row()
@@ -299,9 +299,9 @@ async def test_a_failure_gives_way_to_the_newer_change(postgres_dsn: str) -> Non
 
 async def test_a_lost_lease_gives_way_to_the_newer_change(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1"))
+        await b.record(event(etag="v1"))
         await b.take()
-        await b.hear(event(etag="v2"))
+        await b.record(event(etag="v2"))
         await b.advance(LEASE_SECONDS + 1)
         assert await b.ledger.reap() == 1
         assert (await b.take()).attempt == 1
@@ -312,7 +312,7 @@ async def test_a_lost_lease_gives_way_to_the_newer_change(postgres_dsn: str) -> 
 
 async def test_retries_wait_twice_as_long_each_time_and_end_parked(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         for attempt, wait in ((1, 10), (2, 20)):
             lease = await b.take()
             assert lease.attempt == attempt
@@ -336,21 +336,21 @@ async def test_retries_wait_twice_as_long_each_time_and_end_parked(postgres_dsn:
 async def test_jitter_takes_off_up_to_half(postgres_dsn: str, jitter: float, wait: float) -> None:
     async with bench(postgres_dsn) as b:
         b.jitter = jitter
-        await b.hear(event())
+        await b.record(event())
         await b.settle(await b.take(), BROKEN)
         assert await b.waits() == pytest.approx(wait, abs=0.001)
 
 
 async def test_a_failure_that_cannot_be_helped_parks_at_once(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         await b.settle(await b.take(), HOPELESS)
         assert await b.state() == ("parked", "work")
 
 
 async def test_a_store_that_is_down_parks_nothing_for_long_and_uses_up_no_attempt(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         for _ in range(POLICY.store_attempts - 1):
             await b.settle(await b.take(), STORE_DOWN)
             assert await b.state() == ("pending", "work")
@@ -364,7 +364,7 @@ async def test_a_store_that_is_down_parks_nothing_for_long_and_uses_up_no_attemp
 
 async def test_a_lease_that_ran_out_is_an_attempt(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         for _ in range(POLICY.attempts):
             await b.take()
             assert await b.ledger.reap() == 0
@@ -376,7 +376,7 @@ async def test_a_lease_that_ran_out_is_an_attempt(postgres_dsn: str) -> None:
 async def test_reaping_takes_the_longest_overdue_first_and_passes_over_what_is_being_settled(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         for n in range(4):
-            await b.hear(event(str(n)))
+            await b.record(event(str(n)))
             await b.take()
             await b.advance(1)
         await b.advance(LEASE_SECONDS)
@@ -392,7 +392,7 @@ async def test_reaping_takes_the_longest_overdue_first_and_passes_over_what_is_b
 
 async def test_leases_of_a_pipeline_that_is_configured_no_more_are_taken_back(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         await b.take()
         await b.advance(LEASE_SECONDS + 1)
         assert await Ledger(b.database, {}).reap() == 1
@@ -401,11 +401,11 @@ async def test_leases_of_a_pipeline_that_is_configured_no_more_are_taken_back(po
 
 async def test_what_is_given_back_goes_to_another_with_no_attempt_counted(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         for _ in range(2 * POLICY.attempts):
             lease = await b.take()
             assert lease.attempt == 1
-            await b.settle(lease, Returned())
+            await b.settle(lease, LeaseReleased())
             await b.advance(10)
         assert await b.state() == ("pending", "work")
 
@@ -413,9 +413,9 @@ async def test_what_is_given_back_goes_to_another_with_no_attempt_counted(postgr
 async def test_what_becomes_due_at_once_is_told_and_what_waits_is_not(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         heard: asyncio.Queue[str] = asyncio.Queue()
-        await b.hear(event("waits"), event("again"))
+        await b.record(event("waits"), event("again"))
         leases = {lease.key: lease for lease in await b.claim()}
-        await b.hear(event("again", etag="v2"))
+        await b.record(event("again", etag="v2"))
         listener = await asyncpg.connect(b.dsn)
         await listener.add_listener(CHANNEL, lambda _c, _p, _n, payload: heard.put_nowait(str(payload)))
         await b.settle(leases["waits"], BROKEN)
@@ -431,9 +431,9 @@ async def test_what_becomes_due_at_once_is_told_and_what_waits_is_not(postgres_d
 
 async def test_a_removal_is_believed_after_so_many_404s(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(etag="v1", modified=T0))
+        await b.record(event(etag="v1", modified=T0))
         await b.settle(await b.take(), done("v1", T0))
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         assert await b.settle(await b.take("check"), NotFound())
         assert await b.state() == ("pending", "check")
         assert await b.waits() == 10
@@ -442,13 +442,13 @@ async def test_a_removal_is_believed_after_so_many_404s(postgres_dsn: str) -> No
         row = await b.row()
         assert (row["state"], row["done_etag"], row["published"], row["newest_at"]) == ("gone", None, None, None)
         assert await b.counted("gone") == {"gone": 1}
-        await b.hear(event(etag="v1", modified=T0))
+        await b.record(event(etag="v1", modified=T0))
         assert (await b.take()).done_etag is None, "its outputs may be gone as well: no 304 is wanted"
 
 
 async def test_a_workers_404_is_checked_from_the_first_on(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event())
+        await b.record(event())
         for _ in range(POLICY.attempts - 1):
             await b.settle(await b.take(), BROKEN)
             await b.advance(60)
@@ -462,7 +462,7 @@ async def test_a_workers_404_is_checked_from_the_first_on(postgres_dsn: str) -> 
 
 async def test_checks_that_the_store_does_not_answer_are_no_404s(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         for outcome, attempt in ((STORE_DOWN, 1), (STORE_DOWN, 1), (NotFound(), 1), (STORE_DOWN, 2), (NotFound(), 2)):
             assert await b.state() == ("pending", "check")
             lease = await b.take("check")
@@ -474,7 +474,7 @@ async def test_checks_that_the_store_does_not_answer_are_no_404s(postgres_dsn: s
 
 async def test_what_is_there_after_all_is_worked(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         await b.settle(await b.take("check"), Present())
         lease = await b.take()
         assert lease.attempt == 1
@@ -483,14 +483,14 @@ async def test_what_is_there_after_all_is_worked(postgres_dsn: str) -> None:
 
 async def test_what_was_heard_while_the_old_content_went_is_not_forgotten_with_it(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
-        await b.hear(event(kind=EventKind.REMOVED))
+        await b.record(event(kind=EventKind.REMOVED))
         await b.settle(await b.take("check"), NotFound())
         await b.advance(10)
         lease = await b.take("check")
         new = EventOrder("s", b"2")
-        assert await b.hear(event(etag="new", modified=T0, order=new)) == {Verdict.ACCEPTED: 1}
+        assert await b.record(event(etag="new", modified=T0, order=new)) == {Verdict.ACCEPTED: 1}
         assert await b.settle(lease, NotFound())
-        assert await b.hear(event(etag="old", order=EventOrder("s", b"1"))) == {Verdict.STALE: 1}
+        assert await b.record(event(etag="old", order=EventOrder("s", b"1"))) == {Verdict.STALE: 1}
         lease = await b.take()
         assert (lease.event_etag, lease.newest_at, lease.done_etag) == (None, T0, None)
         assert await b.counted("gone", "superseded") == {"gone": 1, "superseded": 0}
