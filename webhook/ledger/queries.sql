@@ -612,7 +612,7 @@ select l.position::int - 1 as position, o.id is null as unknown,
        coalesce(o.state = 'done' and l.modified < date_trunc('second', coalesce(o.done_modified, o.newest_at)), false) as older
 from unnest($2::text[], $3::text[], $4::timestamptz[]) with ordinality as l (key, etag, modified, position)
 left join objects as o on o.pipeline_id = $1 and o.key = l.key
-    -- The keys are in order; with these bounds the planner scans one range of the index.
+    -- The keys are in order. With these bounds the planner scans one range of the index.
     and o.key >= ($2::text[])[1] and o.key <= ($2::text[])[cardinality($2::text[])]
 where o.id is null or not coalesce(case o.state
     -- A worker will read, or is reading, content at least as new.
