@@ -101,6 +101,7 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()

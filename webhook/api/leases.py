@@ -100,6 +100,7 @@ class LeaseApi:
         caller = await self._auth.caller(request)
         message = await read_model(request, protocol.LeaseRequest)
         # All at once, so that the ledger writes them in one transaction.
+        # Settled first: the objects that become due again by it may be leased in the same call.
         settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
         leases: list[protocol.Lease] = []
         if message.max and not caller.draining:

@@ -101,6 +101,7 @@ class Autoscaler:
 
     async def tick(self) -> None:
         """One turn of every provider, and then one of the report."""
+        # The report last, so that it shows what this tick did.
         *turns, report = self._turns()
         await asyncio.gather(*(turn() for turn in turns))
         await report()
@@ -160,6 +161,7 @@ class _Reporter:
         )
         if now == self._reported:
             return
+        # The ledger adds up counts, so only what is new since the last report is sent.
         earlier_pools, earlier_providers = self._reported or ({}, {})
         pools = {
             name: activity.report_since(earlier_pools[name].failed_starts if name in earlier_pools else 0)

@@ -43,6 +43,7 @@ class PoolLoop:
         self._fleet = at.fleet
         self._activity = activity
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, at.clock)
+        # Machines that were starting at the last turn: those that are ready at the next one have just called home.
         self._starting: set[int] = set()
 
     async def turn(self, machines: Sequence[Machine], listing: Listing | None) -> None:
@@ -74,6 +75,7 @@ class PoolLoop:
         self._activity.frozen = frozen
 
     async def _demand(self) -> Demand:
+        # More objects than all machines can hold change nothing, so counting ends there.
         objects = self._settings.limit * self._settings.slots
         if objects == 0:
             return Demand(0, 0)
@@ -100,6 +102,7 @@ class PoolLoop:
             if intent is None:
                 log.info("not minted", pool=self._name, reason="limit", limit=settings.limit)
                 return
+            # Counted as starting before the provider answers, so that the breaker limits orders under way too.
             self._starting.add(intent.id)
             if ref := await self._order(intent):
                 about = {"label": intent.label, "pool": self._name, "ref": ref}
@@ -119,6 +122,7 @@ class PoolLoop:
     async def _mint_failed(self, intent: Intent, error: Exception) -> None:
         busy = isinstance(error, ProviderBusy)
         reason = "provider-busy" if busy else "mint-failed"
+        # A provider without room is no fault of the machine: it pauses minting and does not open the breaker.
         if isinstance(error, ProviderBusy):
             self._breaker.pause(error.retry_seconds)
         else:
@@ -157,6 +161,7 @@ class PoolLoop:
             await self._at.slay(instance)
 
     async def _begin_slaying(self, machine: Machine, reason: str) -> bool:
+        # The row first: from this commit on the machine can do nothing, so destroying it interrupts no lease.
         if not await self._at.within(self._fleet.slaying(machine.id, reason, machine.state)):
             return False
         log.info("slaying", **machine_fields(machine), reason=reason, leased=machine.leased)

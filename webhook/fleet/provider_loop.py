@@ -64,6 +64,7 @@ class ProviderLoop:
     async def turn(self) -> None:
         """Look at everything once, and do what is to be done."""
         with logged_failure("turn failed", provider=self.name):
+            # The list before the rows: what the list shows was intended before, so its row is in the snapshot.
             asked = self.clock()
             instances = await self._list()
             machines = await self._machines()
@@ -82,6 +83,7 @@ class ProviderLoop:
         try:
             machines = await self.within(self.fleet.machines())
         except Exception:
+            # Without rows no call of a worker was seen: silence counts anew from the next answer.
             self._listening_since = None
             raise
         if self._listening_since is None:
@@ -97,6 +99,7 @@ class ProviderLoop:
             self._activity.last_error = reason_of(error)
             log.warning("list failed", provider=self.name, **error_fields(error))
             return None
+        # Forget machines that are no longer listed, so that the memory does not grow.
         listed = {instance.label for instance in instances}
         self._asked_at = {label: at for label, at in self._asked_at.items() if label in listed}
         return instances
@@ -125,6 +128,7 @@ class ProviderLoop:
 
     async def slay(self, instance: Instance) -> bool:
         """Ask the provider to destroy it, but not again and again. Returns whether it was asked."""
+        # Destroying takes a while: a request at each turn would only use up the provider's rate limit.
         asked = self._asked_at.get(instance.label)
         if asked is not None and self.clock() - asked < ASK_AGAIN_SECONDS:
             return False

@@ -99,12 +99,16 @@ def decide(
 
     """
     believed = credible_listing(pool, machines, listing)
+    # The listing itself is used here, believed or not: what it shows can be destroyed in any case.
     slain = [_slay(machine, reason, listing) for machine, reason in _to_slay(pool, machines, believed)]
     condemned = {action.machine.id for action in slain}
     left = [machine for machine in machines if machine.id not in condemned]
     starting = [machine for machine in left if machine.state in STARTING]
     ready = [machine for machine in left if machine.state is MachineState.READY]
+    # All machines count, those to be slain too: their leases go back to the queue only once they are slain.
     wanted = wanted_machines(pool, demand, machines)
+    # Without a list it is not known what exists, so nothing is minted. Machines that are being slain still cost money:
+    # they count in the limit until they are gone.
     room = 0 if believed is None else min(allowance, pool.limit - len(machines))
     mint = min(wanted - len(starting) - len(ready), room)
     return [
@@ -118,6 +122,7 @@ def decide(
 
 def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
     """What its ages prove: while the control plane was away, a machine has called in vain."""
+    # A control plane that was down for an hour must not slay every worker that it has not heard of for an hour.
     silent_seconds = min(machine.silent_seconds, listening_seconds)
     if machine.state not in STARTING:
         return replace(machine, silent_seconds=silent_seconds)
@@ -127,6 +132,7 @@ def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
 
 def wanted_machines(pool: Pool, demand: Demand, machines: Iterable[Machine]) -> int:
     """Machines for all that is pending or leased, but not for what draining machines finish by themselves."""
+    # Draining machines finish what they hold: to mint others for that would pay twice.
     draining = sum(
         machine.leased for machine in machines if machine.state in (MachineState.DRAINING, MachineState.SLAYING)
     )
@@ -139,6 +145,7 @@ def credible_listing(pool: Pool, machines: Iterable[Machine], listing: Listing |
 
     None ends nothing and mints nothing. An empty list is believed once all machines are silent or overdue.
     """
+    # An empty list is what a provider with a fault returns, and what would make every machine look gone.
     if listing is None or listing.instances or listing.lag_seconds == 0:
         return listing
     contradicted = any(listing.covers(machine) and _lives(pool, machine) for machine in machines)
@@ -155,6 +162,7 @@ def _to_slay(pool: Pool, machines: Iterable[Machine], listing: Listing | None) -
     """Which machines must be slain, those that already are being slain included, and why."""
     for machine in machines:
         if machine.state is MachineState.SLAYING:
+            # A list that lacks the machine ends it (``_gone``). Else it is slain again: a provider may lose an order.
             if listing is None or not listing.lacks(machine):
                 yield machine, machine.reason or "slaying"
         elif reason := _fault(pool, machine, listing):
@@ -167,10 +175,12 @@ def _fault(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
         return "exited"
     if machine.state in STARTING:
         return _start_fault(pool, machine, listing)
+    # Drained first: a machine that has finished is slain at once, however long it drained.
     if machine.state is MachineState.DRAINING and machine.leased == 0:
         return "drained"
     if machine.state is MachineState.DRAINING and machine.state_seconds > pool.drain_seconds:
         return "drain-deadline"
+    # Any call counts, so a worker in a long poll is silent for no longer than the poll.
     if machine.silent_seconds > pool.silent_seconds:
         return "silent"
     return "vanished" if listing and listing.misses(machine) else None
@@ -190,6 +200,7 @@ def _start_fault(pool: Pool, machine: Machine, listing: Listing | None) -> str |
 
 def _slay(machine: Machine, reason: str, listing: Listing | None) -> Slay:
     instance = listing.instances.get(machine.label) if listing else None
+    # A list that lags may not show it yet: the recorded ref is enough to have it destroyed.
     if instance is None and machine.ref is not None:
         instance = Instance(machine.label, machine.ref)
     return Slay(machine, reason, instance)
@@ -214,9 +225,11 @@ def _adopted(machines: Iterable[Machine], listing: Listing | None) -> list[Adopt
 
 def _drained(pool: Pool, ready: Sequence[Machine], starting: int, wanted: int) -> list[Drain]:
     """Surplus machines that have long been idle, and what exceeds the limit; at most half of all at once."""
+    # The least busy and longest idle first: these end soonest and interrupt nothing.
     order = sorted(ready, key=lambda machine: (machine.leased, -machine.idle_seconds, machine.id))
     surplus, excess = max(0, len(ready) - wanted), max(0, len(ready) + starting - pool.limit)
     idle = [m for m in order if m.leased == 0 and m.idle_seconds >= pool.idle_seconds][:surplus]
     over = [machine for machine in order if machine not in idle][: max(0, excess - len(idle))]
     drains = [Drain(machine, "idle") for machine in idle] + [Drain(machine, "limit") for machine in over]
+    # Half at a time: demand may be back at the next turn, and a drained machine cannot be taken back.
     return drains[: max(1, len(ready) // 2)]

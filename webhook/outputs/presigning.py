@@ -64,6 +64,7 @@ async def _upload(store: ObjectStore, outputs: LeaseOutputs, output: OutputReque
 
 
 def _key(outputs: LeaseOutputs, name: str) -> str:
+    # Checked also where it is staged: a key that is too long must be refused before the worker uploads.
     stable = keys.output_key(outputs.pipeline, outputs.lease.key, name)
     if outputs.style is Style.NONE:
         return keys.staged_key(outputs.pipeline, outputs.lease.key, outputs.lease.token, name)
@@ -73,6 +74,7 @@ def _key(outputs: LeaseOutputs, name: str) -> str:
 async def _condition(store: ObjectStore, outputs: LeaseOutputs, output: OutputRequest, key: str) -> dict[str, str]:
     if outputs.style is Style.NONE:
         return {}  # a staged key holds the token: no other lease writes to it
+    # The ledger knows what the last result published: no question to the store in the common case.
     etag = outputs.lease.published.get(output.name)
     if output.conflict:
         etag = await _replaceable_etag(store, outputs, key)

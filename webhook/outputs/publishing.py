@@ -75,12 +75,14 @@ class Publishing:
 
         """
         lease = await self._ledger.publishing(lease_id, request.token, worker_id)
+        # A pipeline may have been taken out of the configuration while a worker had its object.
         if lease is None or lease.pipeline_id not in self._pipelines.by_id:
             raise LeaseNotLive
         pipeline = self._pipelines.by_id[lease.pipeline_id][1]
         style = await self._conditions.style(pipeline)
         if style is Style.NONE and pipeline.unconditional == "refuse":
             raise CannotPublish(LeaseReleased())
+        # Noted before a URL exists: after that the worker may settle at any moment.
         self._leftovers.note(lease, pipeline, [output.name for output in request.outputs])
         try:
             return await presign(self._store, LeaseOutputs(lease, pipeline, style, request))
@@ -104,6 +106,7 @@ class Publishing:
             place = await self._finish_once(settlement, result)
         else:
             place = await self._settler.submit(settlement)
+        # Only now: a lease that was lost must not remove what the result of another one has.
         if place is not None:
             self._leftovers.remove(settlement.token, result.published)
         return place
@@ -112,6 +115,7 @@ class Publishing:
 
     async def _is_staged(self, settlement: Settlement) -> bool:
         """Whether a live lease, or one that is just being finished, is of a pipeline whose outputs may be staged."""
+        # Almost every installation: no question to the ledger for each settlement.
         if not self._stages:
             return False
         lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
@@ -119,6 +123,7 @@ class Publishing:
 
     async def _finish_once(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
         token = settlement.token
+        # Two copies side by side of one lease would race with each other.
         if token not in self._finishing:
             task = self._finishing[token] = asyncio.create_task(self._finish(settlement, result))
             task.add_done_callback(lambda done: self._finished(token, done))
@@ -126,11 +131,13 @@ class Publishing:
 
     async def _finish(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
         assert settlement.worker_id is not None
+        # From here on no worker holds the lease, so what is copied cannot be overwritten meanwhile.
         lease = await self._ledger.seal(settlement.id, settlement.token, settlement.worker_id, HOLD_SECONDS)
         pipeline = self._staging_pipeline(lease) if lease else None
         if lease is None or pipeline is None:
             return None
         outcome = await self._staging.publish(lease, pipeline, result)
+        # A failure is settled too: the object is tried again with backoff, not after the whole hold.
         place = await self._settler.submit(Settlement(lease.id, lease.token, None, outcome))
         if isinstance(outcome, Failure):
             log.warning("outputs not published", key=lease.key, lease=lease.id, token=lease.token, why=outcome.message)

@@ -54,6 +54,7 @@ class Remover:
         """
         if not keys.has_room(pipeline, key):
             return
+        # The ledger alone is not enough: a lost worker may have written outputs that were never recorded.
         names = {*published, *await self._listed_names(pipeline, key)} - {MANIFEST}
         # The manifest goes first, as it came last: an app that sees it can read everything that it names.
         await self._remove(pipeline, key, MANIFEST, published.get(MANIFEST), token)
@@ -97,6 +98,7 @@ class Remover:
     async def _remove(self, pipeline: Pipeline, key: str, name: str, recorded: str | None, token: int) -> None:
         bucket = pipeline.output.bucket
         source = keys.output_key(pipeline, key, name)
+        # A HEAD for each: the ETag to delete under, and the token that says whose it is.
         head = await self._store.head(bucket, source)
         if head is None or keys.token_of(head.metadata) > token:
             return
@@ -155,6 +157,7 @@ class Leftovers:
         former = earlier.outputs if earlier else lease.published
         left = {name: etag for name, etag in former.items() if name not in requested}
         if left:
+            # The oldest is forgotten: most likely its lease has ended without a settlement.
             if len(self._former) >= _MOST_NOTED:
                 del self._former[next(iter(self._former))]
             self._former[lease.token] = _Former(pipeline, lease.key, left)
@@ -178,6 +181,7 @@ class Leftovers:
         await asyncio.gather(*self._tasks)
 
     def _start(self, removal: Coroutine[None, None, object]) -> None:
+        # A store that hangs must not fill the memory. The next full sweep removes what is left here.
         if len(self._tasks) >= _MOST_TASKS:
             removal.close()
             return

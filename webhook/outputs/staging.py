@@ -55,6 +55,7 @@ class Staging:
     async def _copy_all(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> dict[str, str]:
         """Look at all that is published before anything is written, and copy the manifest after everything else."""
         copies = [_Copy(self._store, pipeline, lease, name, etag) for name, etag in result.published.items()]
+        # All are checked before any is copied: half of a result is worse than none.
         for head in await asyncio.gather(*(copy.published() for copy in copies)):
             if head:
                 require_replaceable(head, lease, pipeline, result.etag, result.modified)
