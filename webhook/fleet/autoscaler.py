@@ -21,6 +21,7 @@ import structlog
 from webhook.config import Pool
 from webhook.fleet.activity import PoolActivity, ProviderActivity, logged_failure, machine_fields
 from webhook.fleet.fleet import Fleet
+from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.providers import Provider
 from webhook.ledger.machines import Machine, MachineState, PoolReport
@@ -75,15 +76,10 @@ class Autoscaler:
         self._reporter = _Reporter(fleet, self.pools, self.providers, call_seconds)
         self._loops = [
             ProviderLoop(
-                name=name,
-                provider=provider,
-                activity=self.providers[name],
-                fleet=fleet,
-                pools=pools,
-                activities=self.pools,
-                url=url,
-                call_seconds=call_seconds,
-                clock=clock,
+                ProviderCalls(name, provider, fleet, url=url, call_seconds=call_seconds, clock=clock),
+                self.providers[name],
+                pools,
+                self.pools,
             )
             for name, provider in providers.items()
         ]

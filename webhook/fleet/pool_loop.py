@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import structlog
 
 from webhook.config import Pool
 from webhook.fleet.activity import PoolActivity, error_fields, logged_failure, machine_fields, reason_of
 from webhook.fleet.breaker import Breaker
-from webhook.fleet.providers import Instance, MintOrder, ProviderBusy, ProviderError
+from webhook.fleet.provider_calls import ProviderCalls
+from webhook.fleet.providers import Instance, ProviderBusy, ProviderError
 from webhook.fleet.scaling import (
     STARTING,
     Action,
@@ -27,22 +27,19 @@ from webhook.fleet.scaling import (
 )
 from webhook.ledger.machines import Demand, Intent, Machine, MachineState
 
-if TYPE_CHECKING:
-    from webhook.fleet.provider_loop import ProviderLoop
-
 log = structlog.get_logger()
 
 
 class PoolLoop:
     """One pool at one provider."""
 
-    def __init__(self, name: str, settings: Pool, at: ProviderLoop, activity: PoolActivity) -> None:
+    def __init__(self, name: str, settings: Pool, calls: ProviderCalls, activity: PoolActivity) -> None:
         self._name = name
         self._settings = settings
-        self._at = at
-        self._fleet = at.fleet
+        self._calls = calls
+        self._fleet = calls.fleet
         self._activity = activity
-        self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, at.clock)
+        self._breaker = Breaker(settings.breaker_failures, settings.breaker_seconds, calls.clock)
         # Machines that were starting at the last turn: those that are ready at the next one have just called home.
         self._starting: set[int] = set()
 
@@ -79,7 +76,7 @@ class PoolLoop:
         objects = self._settings.limit * self._settings.slots
         if objects == 0:
             return Demand(0, 0)
-        return await self._at.within(self._fleet.demand(self._name, objects))
+        return await self._calls.within(self._fleet.demand(self._name, objects))
 
     async def _do(self, action: Action, demand: Demand) -> None:
         with logged_failure("action failed", pool=self._name, action=type(action).__name__.lower()):
@@ -98,7 +95,7 @@ class PoolLoop:
     async def _mint(self, demand: Demand, wanted: int) -> None:
         settings = self._settings
         with logged_failure("minting failed", pool=self._name):
-            intent = await self._at.within(self._fleet.intend(self._name, settings.provider, settings.limit))
+            intent = await self._calls.within(self._fleet.intend(self._name, settings.provider, settings.limit))
             if intent is None:
                 log.info("not minted", pool=self._name, reason="limit", limit=settings.limit)
                 return
@@ -107,12 +104,11 @@ class PoolLoop:
             if ref := await self._order(intent):
                 about = {"label": intent.label, "pool": self._name, "ref": ref}
                 log.info("minted", **about, reason="demand", wanted=wanted, **asdict(demand))
-                await self._at.within(self._fleet.minted(intent.id, ref))
+                await self._calls.within(self._fleet.minted(intent.id, ref))
 
     async def _order(self, intent: Intent) -> str | None:
-        order = MintOrder(intent.label, self._name, self._at.url, intent.token)
         try:
-            ref = await asyncio.wait_for(self._at.provider.mint(order), self._settings.mint_seconds)
+            ref = await self._calls.mint(intent, self._name, self._settings.mint_seconds)
         except Exception as error:
             await self._mint_failed(intent, error)
             return None
@@ -130,7 +126,7 @@ class PoolLoop:
             self._count_failure(intent.label, reason, reason_of(error), final=final)
         log.warning("not minted", label=intent.label, pool=self._name, reason=reason, **error_fields(error))
         # Something may exist nevertheless: the row stays until the provider's list shows that nothing does.
-        await self._at.within(self._fleet.slaying(intent.id, reason, MachineState.INTENDED))
+        await self._calls.within(self._fleet.slaying(intent.id, reason, MachineState.INTENDED))
 
     def _count_failure(self, label: str, reason: str, error: str = "", *, final: bool = False) -> None:
         self._activity.failed += 1
@@ -147,22 +143,22 @@ class PoolLoop:
             )
 
     async def _adopt(self, machine: Machine, instance: Instance) -> None:
-        if await self._at.within(self._fleet.minted(machine.id, instance.ref)):
+        if await self._calls.within(self._fleet.minted(machine.id, instance.ref)):
             log.warning("adopted", **machine_fields(machine), ref=instance.ref, reason="its ref was never written down")
 
     async def _drain(self, machine: Machine, reason: str) -> None:
-        if await self._at.within(self._fleet.drain(machine.id)):
+        if await self._calls.within(self._fleet.drain(machine.id)):
             log.info("draining", **machine_fields(machine), reason=reason, idle_seconds=round(machine.idle_seconds, 3))
 
     async def _slay(self, machine: Machine, reason: str, instance: Instance | None) -> None:
         if machine.state is not MachineState.SLAYING and not await self._begin_slaying(machine, reason):
             return  # it called home in this very moment, or another replica was first
         if instance is not None:
-            await self._at.slay(instance)
+            await self._calls.slay(instance)
 
     async def _begin_slaying(self, machine: Machine, reason: str) -> bool:
         # The row first: from this commit on the machine can do nothing, so destroying it interrupts no lease.
-        if not await self._at.within(self._fleet.slaying(machine.id, reason, machine.state)):
+        if not await self._calls.within(self._fleet.slaying(machine.id, reason, machine.state)):
             return False
         log.info("slaying", **machine_fields(machine), reason=reason, leased=machine.leased)
         if machine.state in STARTING:
@@ -171,7 +167,7 @@ class PoolLoop:
         return True
 
     async def _mark_gone(self, machine: Machine) -> None:
-        if not await self._at.within(self._fleet.gone(machine.id)):
+        if not await self._calls.within(self._fleet.gone(machine.id)):
             return
         reason = machine.reason or "unknown"
         if machine.ref is None:  # no machine is known to have existed

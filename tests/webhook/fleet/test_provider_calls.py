@@ -1,0 +1,87 @@
+"""Calls to a provider end in time, and a machine is not asked to be destroyed at every turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet.provider_calls import ASK_AGAIN_SECONDS, ProviderCalls
+from webhook.fleet.providers import Instance, MintOrder
+from webhook.ledger.machines import Intent
+
+ONE = Instance("yurt-a-1", "ref-1")
+
+
+@dataclass
+class RecordingProvider:
+    """Notes what it is asked for. ``hangs``: it never answers."""
+
+    listed: list[Instance] = field(default_factory=list)
+    slain: list[Instance] = field(default_factory=list)
+    orders: list[MintOrder] = field(default_factory=list)
+    hangs: bool = False
+    lag_seconds: float = 3.0
+
+    async def mint(self, order: MintOrder) -> str:
+        await self._answer()
+        self.orders.append(order)
+        return "ref"
+
+    async def slay(self, instance: Instance) -> None:
+        await self._answer()
+        self.slain.append(instance)
+
+    async def list(self) -> Sequence[Instance]:
+        await self._answer()
+        return self.listed
+
+    async def aclose(self) -> None:
+        pass
+
+    async def _answer(self) -> None:
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+
+
+def calls(provider: RecordingProvider, fleet: MemoryFleet) -> ProviderCalls:
+    return ProviderCalls("p", provider, fleet, url="http://here", call_seconds=0.01, clock=lambda: fleet.now)
+
+
+async def test_a_machine_is_asked_to_be_destroyed_again_only_after_a_while() -> None:
+    provider, fleet = RecordingProvider([ONE]), MemoryFleet()
+    it = calls(provider, fleet)
+    assert [await it.slay(ONE), await it.slay(ONE)] == [True, False]
+    await fleet.advance(ASK_AGAIN_SECONDS)
+    assert await it.slay(ONE)
+    assert provider.slain == [ONE, ONE]
+
+
+async def test_a_machine_that_is_listed_no_more_is_forgotten() -> None:
+    provider, fleet = RecordingProvider([ONE]), MemoryFleet()
+    it = calls(provider, fleet)
+    assert await it.slay(ONE)
+    assert list(await it.list()) == [ONE]
+    assert not await it.slay(ONE)
+    provider.listed = []
+    assert list(await it.list()) == []
+    assert await it.slay(ONE), "the same label again: the provider shows it anew"
+
+
+async def test_an_order_carries_label_token_and_url() -> None:
+    provider = RecordingProvider()
+    assert await calls(provider, MemoryFleet()).mint(Intent(1, "yurt-a-1", "once"), "a", 1.0) == "ref"
+    assert provider.orders == [MintOrder("yurt-a-1", "a", "http://here", "once")]
+
+
+async def test_a_provider_that_hangs_is_given_up() -> None:
+    it = calls(RecordingProvider(hangs=True), MemoryFleet())
+    with pytest.raises(TimeoutError):
+        await it.list()
+    with pytest.raises(TimeoutError):
+        await it.slay(ONE)
+    with pytest.raises(TimeoutError):
+        await it.mint(Intent(1, "yurt-a-1", "once"), "a", 0.01)
