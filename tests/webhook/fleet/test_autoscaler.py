@@ -240,10 +240,10 @@ async def test_a_new_control_plane_clears_up_what_ended_with_the_old(tmp_path: P
 
 async def test_what_the_provider_lists_and_nobody_knows_is_slain(tmp_path: Path) -> None:
     async with local_fleet(tmp_path) as it:
-        stray = await mint(it.provider)
+        unknown = await mint(it.provider)
         await it.turn()
         assert not await it.provider.list()
-        assert not is_there(int(stray.ref))
+        assert not is_there(int(unknown.ref))
         assert it.autoscaler.providers["local"].unknown_slain == 1
 
 

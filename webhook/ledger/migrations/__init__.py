@@ -1,4 +1,4 @@
-"""The schema's history: each file is applied once, in the order of its number, in a transaction of its own.
+"""Migrates the schema: each file is applied once, in the order of its number, all missing ones in one transaction.
 
 Replicas start at once: an advisory lock lets one of them migrate while the others wait. A ledger that is newer than
 this program is refused, since an older program may misread it.

@@ -177,8 +177,8 @@ async def test_a_worker_that_outlived_its_control_plane_is_found_and_slain(tmp_p
         await kill(control_plane)
         place.options["grace_seconds"] = 0.1
         provider = place.provider()
-        strays = await provider.list()
-        assert labels(strays) == {label}
-        await provider.slay(strays[0])
+        unknown = await provider.list()
+        assert labels(unknown) == {label}
+        await provider.slay(unknown[0])
         assert await provider.list() == []
         await ended(worker["pid"])
