@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres
+
+# No timed assertions: Hypothesis' limit of 200 ms an example is one, and a busy machine exceeds it.
+settings.register_profile("yurt", settings(), deadline=None)
+settings.load_profile("yurt")
 
 
 @pytest.fixture(scope="session")
