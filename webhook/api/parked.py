@@ -59,7 +59,7 @@ class ParkedPage(BaseModel):
     """``after`` of the next page. None: this is the last."""
 
 
-class Heard(BaseModel):
+class AnnouncedContent(BaseModel):
     """The object's content, as its events describe it."""
 
     at: str
@@ -88,7 +88,7 @@ class ParkedDetails(ParkedObject):
     """Faults of the store."""
     log: str
     """The end of the handler's log, its traceback included."""
-    heard: Heard
+    heard: AnnouncedContent
     result: LastResult | None
 
 
@@ -167,7 +167,7 @@ def _details(row: asyncpg.Record) -> ParkedDetails:
         lane=row["lane"],
         faults=row["faults"],
         log=row["log"],
-        heard=Heard(
+        heard=AnnouncedContent(
             at=row["event_at"].isoformat(),
             etag=row["event_etag"],
             size=row["event_size"],
