@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -29,8 +30,14 @@ if len(sys.argv) > 1:
 
 
 def run(style: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # As the local provider and the image start workers: Python's own flush at exit would fail on a closed stderr.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM % style, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM % style, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
 
 
