@@ -237,12 +237,7 @@ class Sweeps:
         rows = await self._ledger.fetch(
             "outputs_known", sweep.order.pipeline_id, list(keys), sweep.started_at or sweep.moment
         )
-        return {
-            row["key"]: KnownOutputs(
-                row["state"], row["settled"], row["token"] or 0, json.loads(row["published"] or "{}")
-            )
-            for row in rows
-        }
+        return {row["key"]: _known_outputs(row) for row in rows}
 
     async def commit_page(self, sweep: Sweep, page: PageResult) -> Sweep | None:
         """Write a page's findings and move the cursor, in one transaction.

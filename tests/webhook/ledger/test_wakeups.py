@@ -19,14 +19,14 @@ def no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_those_who_listen_to_a_pipeline_are_rung() -> None:
-    doorbell = Wakeups()
-    with doorbell.listening([1, 2]) as both, doorbell.listening([2]) as one:
-        doorbell.wake([1, 3])
+    wakeups = Wakeups()
+    with wakeups.listening([1, 2]) as both, wakeups.listening([2]) as one:
+        wakeups.wake([1, 3])
         assert (both.is_set(), one.is_set()) == (True, False)
-        doorbell.wake()
+        wakeups.wake()
         assert one.is_set()
     both.clear()
-    doorbell.wake([1, 2])
+    wakeups.wake([1, 2])
     assert not both.is_set()
 
 
