@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 import click
 
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended: 128 and the number of SIGINT."""
+
 COMMANDS = {
     "demo": "Run thirty photos through the whole pipeline on this machine.",
     "up": "Run the services of the demo until Ctrl-C.",
@@ -35,6 +38,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"webhook.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """End with status 130 on Ctrl-C, as shells expect it of every command; click's own is 1, a failure."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from webhook.cli import INTERRUPTED
 from webhook.cli.options import failing
 from webhook.cli.sample import configuration, overrides
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from infra.interrupts import Interrupts
 
 NOT_VERIFIED = 1
-INTERRUPTED = 130
 
 
 @click.command()

@@ -39,8 +39,6 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
             _once(url, token, as_json)
     except ControlPlaneUnreachable as error:
         fail(str(error), status=1)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
 
 
 def _once(url: str, token: str, as_json: bool) -> None:
