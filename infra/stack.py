@@ -31,6 +31,7 @@ from infra.interrupts import Interrupts
 from webhook.config import Config
 from webhook.fleet.providers.local import LocalProvider
 from workers import parent_death
+from workers.own_process import own_process
 
 _START_SECONDS = 40.0
 _STOP_SECONDS = 40.0
@@ -214,7 +215,7 @@ def _start(
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module],
+            own_process(*module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

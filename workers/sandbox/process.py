@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, Result
+from workers.own_process import own_process
 from workers.sandbox import descendants, limit_errors, messages, replies
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.log import ChildLog, printable
@@ -58,7 +58,7 @@ class ChildProcess:
         reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "workers.sandbox.child", str(reading), *preload),
+                *own_process("workers.sandbox.child", str(reading), *preload),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,

@@ -68,6 +68,9 @@ def busy() -> Iterator[int]:
 @pytest.mark.slow
 def test_a_photo_goes_through_and_ctrl_c_stops_everything(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(jpeg(SampleImage(240, 160, "UP").draw()))
+    for name in ("workers", "webhook", "infra"):  # a user's own folders: none of Yurt's processes may import them
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
     with yurt("up", "--bucket-port", "0", cwd=tmp_path, environment=FREE) as up:
         up.until_printed("Ctrl-C stops everything")
         keys = exported(up.output())

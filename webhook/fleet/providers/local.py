@@ -24,6 +24,7 @@ from typing import IO
 
 from webhook.fleet.providers import Instance, MintOrder, ProviderError, ProviderRefused
 from workers import parent_death
+from workers.own_process import own_process
 
 INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|PYTHONUTF8"
@@ -60,7 +61,7 @@ class LocalProvider:
         owner: str,
         folder: Path,
         *,
-        argv: Sequence[str] = (sys.executable, "-m", "workers"),
+        argv: Sequence[str] = tuple(own_process("workers")),
         environment: Mapping[str, str] | None = None,
         logs: bool = True,
         log_bytes: int = 4_000_000,
