@@ -44,6 +44,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.senders import Senders
 from webhook.sources import Source, s3
 from webhook.sources.gcs import Gcs
 from webhook.sources.s3 import S3
@@ -76,6 +77,7 @@ class Services:
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    senders: Senders
     metrics: Metrics
 
 
@@ -156,7 +158,7 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not conditions.refusal(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
     )
-    remover = Remover(store, pipelines.all)
+    remover, metrics = Remover(store, pipelines.all), Metrics()
     return Services(
         config=config,
         ledger=ledger,
@@ -168,7 +170,8 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
         wakeups=Wakeups(),
-        metrics=Metrics(),
+        senders=Senders(ledger, metrics),
+        metrics=metrics,
     )
 
 
@@ -181,6 +184,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         sources,
         None if config.server.open_webhook else Credentials(secrets.webhook_secrets),
         services.metrics,
+        services.senders,
         body_limit_bytes=config.server.body_limit_bytes,
         backlog_events=config.server.backlog_events,
         signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
@@ -225,6 +229,7 @@ class Background:
             services.wakeups.tick(services.ledger),
             checker.run(),
             services.conditions.watch(),
+            services.senders.run(),
             _reap(services.ledger, services.metrics),
         )
 

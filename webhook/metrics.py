@@ -61,7 +61,10 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
         self.refused = Counter(
-            "yurt_notifications_refused", "Notification requests with a wrong or missing secret", registry=self.registry
+            "yurt_notifications_refused",
+            "Notification requests that were answered 4xx, by source and code of the answer",
+            ["source", "error"],
+            registry=self.registry,
         )
         self.leased = Counter("yurt_leases", "Leases given by this process", registry=self.registry)
         self.settled = Counter(

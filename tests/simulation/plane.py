@@ -35,6 +35,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.senders import Senders
 from webhook.sources import Batch
 from webhook.sources.s3 import S3
 from webhook.sources.tigris import Tigris
@@ -125,7 +126,7 @@ class SimulatedPlane:
         self.remover = Remover(self.store, self.pipelines.all)
         self.receiver = NotificationApi(
             cast("Ledger", self), self.pipelines, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
-            body_limit_bytes=1 << 20, backlog_events=10_000,
+            Senders(self.ledger, _metrics()), body_limit_bytes=1 << 20, backlog_events=10_000,
         )  # fmt: skip
         self.leases = make_leases(self)
         self.checker = make_checker(self)

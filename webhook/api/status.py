@@ -75,6 +75,21 @@ class ProviderStatus(BaseModel):
     """Why the last list failed."""
 
 
+class SenderStatus(BaseModel):
+    """How the notifications of one source fare."""
+
+    taken_seconds: float | None
+    """Seconds since one was taken; null: none ever was."""
+    refused: int
+    """Number that were answered 4xx, ever."""
+    refused_seconds: float | None
+    """Seconds since one was refused; null: none ever was."""
+    error: str
+    """Code of the last refusal."""
+    message: str
+    """What was wrong with the last one that was refused."""
+
+
 class ParkedObject(BaseModel):
     """An object that failed for good or too often."""
 
@@ -96,6 +111,8 @@ class Status(BaseModel):
     """Events that no pipeline watches, or that could not be read."""
     pools: dict[str, PoolStatus]
     providers: dict[str, ProviderStatus]
+    senders: dict[str, SenderStatus]
+    """Notifications, by source."""
     parked: list[ParkedObject]
     """The twenty that were parked last."""
     quarantined: int
@@ -138,6 +155,7 @@ class StatusApi:
                 unrouted=await self._unrouted(),
                 pools=await self._pools(),
                 providers=await self._providers(),
+                senders=await self._senders(),
                 parked=await self._parked(),
                 quarantined=await self._quarantined(),
                 unaccounted=await self._unaccounted(),
@@ -197,6 +215,10 @@ class StatusApi:
     async def _providers(self) -> dict[str, ProviderStatus]:
         rows = await self._ledger.fetch("provider_reports")
         return {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
+
+    async def _senders(self) -> dict[str, SenderStatus]:
+        rows = await self._ledger.fetch("senders")
+        return {row["source"]: SenderStatus.model_validate(dict(row)) for row in rows}
 
     async def _parked(self) -> list[ParkedObject]:
         return [

@@ -72,6 +72,7 @@ def render(status: dict[str, Any]) -> RenderableType:
     if status["parked"]:
         parts.append(_parked(status))
     parts += _hints(status)
+    parts += _refusals(status)
     parts += _minting_faults(status)
     for name, pipeline in status["pipelines"].items():
         if pipeline["refused"]:
@@ -87,6 +88,25 @@ def _hints(status: dict[str, Any]) -> list[Text]:
     parked = sum(pipeline["objects"].get("parked", 0) for pipeline in status["pipelines"].values())
     hints = [(parked, "parked", "yurt parked list"), (status["quarantined"], "quarantined", "yurt quarantine list")]
     return [Text(f"{number} {what}: {command}") for number, what, command in hints if number]
+
+
+def _refusals(status: dict[str, Any]) -> list[Text]:
+    """A line for each source whose last notification was refused."""
+    return [
+        Text(
+            f"Notifications at /v1/notifications/{source} are refused ({sender['refused']} so far, the last "
+            f"{sender['refused_seconds']:.0f} s ago): {sender['message']}. What to do: yurt doctor",
+            style="red",
+        )
+        for source, sender in status["senders"].items()
+        if is_refused(sender)
+    ]
+
+
+def is_refused(sender: dict[str, Any]) -> bool:
+    """Whether the last notification of a source was refused."""
+    refused, taken = sender["refused_seconds"], sender["taken_seconds"]
+    return refused is not None and (taken is None or refused < taken)
 
 
 def _minting_faults(status: dict[str, Any]) -> list[Text]:

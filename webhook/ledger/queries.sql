@@ -363,6 +363,28 @@ select pool, breaker, frozen, failed_starts, last_failure from pool_reports orde
 -- How providers answer.
 select provider, list_failures, unknown_slain, last_error from provider_reports order by provider;
 
+-- name: report_senders
+-- Add to what is known of the senders of notifications: by source, the age in seconds of the last one taken (null:
+-- none since), the number refused, the age of the last one refused, its code and message.
+insert into senders as s (source, taken_at, refused, refused_at, error, message)
+select source, yurt_now() - make_interval(secs => taken), refused, yurt_now() - make_interval(secs => last), error,
+    message
+from unnest($1::text[], $2::float8[], $3::bigint[], $4::float8[], $5::text[], $6::text[])
+    as r (source, taken, refused, last, error, message)
+on conflict (source) do update set
+    taken_at = greatest(s.taken_at, excluded.taken_at),
+    refused = s.refused + excluded.refused,
+    refused_at = greatest(s.refused_at, excluded.refused_at),
+    error = case when excluded.refused_at is null then s.error else excluded.error end,
+    message = case when excluded.refused_at is null then s.message else excluded.message end;
+
+-- name: senders
+-- How the senders of notifications fare, by source: seconds since the last one taken and the last one refused.
+select source, refused, error, message,
+    extract(epoch from yurt_now() - taken_at)::float8 as taken_seconds,
+    extract(epoch from yurt_now() - refused_at)::float8 as refused_seconds
+from senders order by source;
+
 -- name: due
 -- Which of these pipelines have something due in a lane.
 select p.id
