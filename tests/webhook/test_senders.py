@@ -97,7 +97,7 @@ async def test_counts_reach_the_ledger_by_themselves(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         assert await send(plane, "") == 401
 
-        async def told() -> bool:
+        async def shown() -> bool:
             return "tigris" in (await plane.admin("GET", "/v1/status")).json()["senders"]
 
-        await until(told)
+        await until(shown)
