@@ -34,7 +34,7 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
 from workers import manifest, protocol
-from workers.handlers.registry import KINDS, validate_options
+from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
 
 ROOT = Path(__file__).parent.parent
@@ -386,11 +386,11 @@ def test_every_configuration_shown_is_valid(block: Block, tmp_path: Path, monkey
     for name in config.Secrets.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     (tmp_path / "yurt.toml").write_text(block.text, encoding="utf-8")
-    config_file.load(tmp_path / "yurt.toml", validate_options)
+    config_file.load(tmp_path / "yurt.toml", options_model)
 
 
 def test_the_sample_is_valid() -> None:
-    config_file.load(ROOT / "yurt.toml", validate_options)
+    config_file.load(ROOT / "yurt.toml", options_model)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.page.name)

@@ -54,13 +54,13 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
-from workers.handlers.registry import validate_options
+from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
 
 _REAP_SECONDS = 1.0
 
-__all__ = ["Plane", "open_plane", "validate_options"]
+__all__ = ["Plane", "open_plane", "options_model"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
     if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
         missing = Finding(
             "store credentials", "failed", "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set",
-            "Make an access key that may read the inputs and read, write and delete the outputs.",
+            "Make an access key that may read the inputs and read, write and delete the outputs, and set both in the "
+            "environment or in yurt.secrets.",
         )  # fmt: skip
         return [*results, missing]
     store = open_store(secrets)

@@ -21,7 +21,7 @@ import uvicorn
 
 from webhook.api.http_server import HttpServer, LimitedConnection
 from webhook.app import Plane, open_plane
-from webhook.config import Config, ConfigError, Secrets
+from webhook.config import NO_KEYS, Config, ConfigError, Secrets
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.postgres import serve as embedded_postgres
 
@@ -40,8 +40,10 @@ def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> Non
     if not (secrets.webhook_secrets or config.server.open_webhook):
         raise ConfigError(
             "no secret for notifications: set YURT_WEBHOOK_SECRETS to what the store sends (several with commas "
-            "between), or server.open_webhook = true to take them from any sender"
+            "between) in the environment or in yurt.secrets, or server.open_webhook = true to take them from any sender"
         )
+    if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
+        raise ConfigError(NO_KEYS)
     with contextlib.ExitStack() as stack:
         dsn = secrets.database_url.get_secret_value()
         if not dsn:

@@ -12,7 +12,7 @@ from infra.stack import Stack, StackError, StackKeys, running
 from infra.tigris import TigrisEndpoint, read_back
 from tests.infra.conftest import CONFIG
 from tests.polling import wait_until
-from webhook.app import validate_options
+from webhook.app import options_model
 from webhook.config import Config
 from webhook.config_file import load
 
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config(path: Path) -> Config:
-    return load(path, validate_options)
+    return load(path, options_model)
 
 
 def test_bucket_and_control_plane_run_and_know_each_other(stack: Stack) -> None:

@@ -14,6 +14,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "demo": "Run thirty photos through the whole pipeline on this machine.",
     "up": "Run the services of the demo until Ctrl-C.",
+    "init": "Write yurt.toml and yurt.secrets to begin with.",
     "serve": "Run the control plane.",
     "worker": "Run a worker: needs YURT_URL and YURT_TOKEN, nothing else.",
     "setup": "Show, and with --yes set, the bucket notifications on Tigris.",

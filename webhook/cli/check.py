@@ -25,11 +25,11 @@ def command(config_path: Path, state: Path) -> None:
 
     Writes, reads and deletes one small object below each output prefix. Exit status 1 if a check failed.
     """
-    from webhook.app import validate_options
+    from webhook.app import options_model
 
     console = Console()
     try:
-        config, credentials = load(config_path, validate_options), secrets()
+        config, credentials = load(config_path, options_model), secrets(config_path)
     except ConfigError as error:
         _print(console, Finding("configuration", "failed", str(error)))
         raise SystemExit(1) from None

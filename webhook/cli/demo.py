@@ -64,13 +64,13 @@ def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_pa
 def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[DemoSetup, DemoFolder]:
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
-    from webhook.app import validate_options
+    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load
 
     with failing(ConfigError, FolderError, UnsuitableConfigError):
         path = configuration(config_path)
-        config = load(path, validate_options)
+        config = load(path, options_model)
         name = photo_pipeline(config)
         folder = DemoFolder(chosen)
         return DemoSetup(config, path, name, folder.services, overrides(), seed), folder

@@ -48,15 +48,23 @@ def url_option(command: Command) -> Command:
         default="http://127.0.0.1:8080",
         show_default=True,
         envvar="YURT_URL",
-        help="The control plane. Its YURT_ADMIN_TOKEN must be in the environment.",
+        help="The control plane. Its YURT_ADMIN_TOKEN must be in the environment or in yurt.secrets.",
     )(command)
 
 
 def admin_token() -> str:
-    """The value of ``YURT_ADMIN_TOKEN``. Ends the program where it is not set."""
-    token = os.environ.get("YURT_ADMIN_TOKEN", "")
+    """The value of ``YURT_ADMIN_TOKEN``, also from the file of secrets. Ends the program where it is not set."""
+    from webhook.config import ConfigError
+    from webhook.config_file import secrets, secrets_file
+
+    config_path = Path(os.environ.get("YURT_CONFIG") or "yurt.toml")
+    with failing(ConfigError):
+        token = secrets(config_path).yurt_admin_token.get_secret_value()
     if not token:
-        fail("YURT_ADMIN_TOKEN is not set: set it to the same value as for the control plane")
+        fail(
+            "YURT_ADMIN_TOKEN is not set, and "
+            f"{secrets_file(config_path)} does not hold it: set it to the same value as for the control plane"
+        )
     return token
 
 

@@ -10,7 +10,7 @@ import click
 
 from infra import tigris
 from webhook.cli.options import config_option, fail, failing
-from webhook.config import Config, ConfigError
+from webhook.config import NO_KEYS, Config, ConfigError, Secrets
 from webhook.config_file import load, secrets
 
 
@@ -27,11 +27,11 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
     YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
     """
     with failing(ConfigError, tigris.SetupError):
-        from webhook.app import validate_options
+        from webhook.app import options_model
 
-        config = load(config_path, validate_options)
-        plans = _plans(config, _webhook(config, public_url), _secret())
-        store = tigris.TigrisEndpoint.from_environment()
+        config, credentials = load(config_path, options_model), secrets(config_path)
+        plans = _plans(config, _webhook(config, public_url), _secret(credentials))
+        store = _store(credentials)
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
         if not yes:
@@ -48,12 +48,22 @@ def _webhook(config: Config, public_url: str | None) -> str:
     return f"{base}/v1/notifications/tigris"
 
 
-def _secret() -> tigris.Secret:
-    configured = secrets().webhook_secrets
+def _secret(credentials: Secrets) -> tigris.Secret:
+    configured = credentials.webhook_secrets
     if not configured:
         fail("YURT_WEBHOOK_SECRETS is not set: set it to a long random string, here and for yurt serve")
     user, colon, password = configured[0].partition(":")
     return tigris.Basic(user, password) if colon else tigris.Bearer(configured[0])
+
+
+def _store(credentials: Secrets) -> tigris.TigrisEndpoint:
+    access_key = credentials.aws_access_key_id.get_secret_value()
+    secret_key = credentials.aws_secret_access_key.get_secret_value()
+    if not (access_key and secret_key):
+        fail(NO_KEYS)
+    return tigris.TigrisEndpoint(
+        credentials.aws_endpoint_url_s3.rstrip("/"), credentials.aws_region, access_key, secret_key
+    )
 
 
 def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.NotificationPlan]:

@@ -56,13 +56,13 @@ def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
     interrupts = Interrupts()
     with interrupts.listening():  # before the slow imports below, so that Ctrl-C never shows a traceback
         from infra.stack import StackError
-        from webhook.app import validate_options
+        from webhook.app import options_model
         from webhook.config import ConfigError
         from webhook.config_file import load
 
         path = configuration(config_path, Path("yurt.toml"))
         with failing(ConfigError):
-            config = load(path, validate_options)
+            config = load(path, options_model)
         try:
             with _locked(state):
                 _remove_earlier_run(state)  # its ledger would call files unchanged whose results the bucket has lost
