@@ -24,6 +24,7 @@ from webhook.app import Plane, open_plane
 from webhook.config import NO_KEYS, Config, ConfigError, Secrets
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.postgres import serve as embedded_postgres
+from webhook.local_url import local_url
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> Non
 async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announce: bool) -> None:
     listener = _listen(config)
     host, port = listener.getsockname()[:2]
-    url = config.server.public_url.rstrip("/") or _url(host, port)
+    url = config.server.public_url.rstrip("/") or local_url(host, port)
     async with _open_when_ready(config, secrets, dsn, state) as plane:
         server = http_server(plane)
         stop = _stop_on_signals(server, plane)
@@ -131,13 +132,6 @@ def _listen(config: Config) -> socket.socket:
             f"server.listen: cannot listen on {config.server.listen}: {error.strerror or error}. Is another Yurt "
             "running? Choose another port, or 0 for a free one"
         ) from None
-
-
-def _url(host: str, port: int) -> str:
-    """The URL by which this machine reaches itself."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _stop_on_signals(server: uvicorn.Server, plane: Plane) -> asyncio.Event:

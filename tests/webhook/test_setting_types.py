@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,14 +15,14 @@ TEXTS = [
     (types.ProviderName, ["local"], ["The Moon", ""]),
     (types.InstallationName, ["yurt2"], ["my-yurt", "", "y" * 17]),
     (types.BucketName, ["photos-in", "Old_Bucket.1"], ["ab", "-ab", "a/b", "photos-in\n"]),
-    (types.ListenAddress, ["127.0.0.1:8080", "[::1]:8080", "localhost:0"], ["8080", "a b:80", "localhost:65536", "::1:80"]),
+    (types.ListenAddress, ["127.0.0.1:8080", "[::1]:8080", "localhost:0"], ["8080", "a b:80", "localhost:65536"]),
     (types.PublicUrl, ["", "https://yurt.example.com/base"], ["yurt.example.com", "ftp://x", "http://x?y", "http://"]),
     (types.Topic, ["arn:aws:sns:eu-west-1:123456789012:uploads"], ["uploads", "arn:aws:sqs:eu-west-1:123456789012:x"]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "good", "bad"), TEXTS)
-def test_what_is_taken(kind: object, good: list[str], bad: list[str]) -> None:
+def test_what_is_taken(kind: Any, good: list[str], bad: list[str]) -> None:
     adapter: TypeAdapter[str] = TypeAdapter(kind)
     for text in good:
         assert adapter.validate_python(text) == text

@@ -25,6 +25,9 @@ _PARKED_SHOWN = 20
 class PipelineStatus(BaseModel):
     """Counts of one pipeline's events, changes and objects."""
 
+    pool: str = ""
+    """Pool that it runs on; empty where it is no longer configured."""
+
     events: dict[str, int] = {}
     """Events by verdict, and ``received``."""
     changes: dict[str, int] = {}
@@ -48,6 +51,8 @@ class PoolStatus(BaseModel):
     """Counts of one pool's machines, and whether it mints."""
 
     limit: int
+    minted_by: str | None = None
+    """Provider; null: only workers that a person starts join."""
     machines: dict[str, int] = {}
     """Machines that are not gone, by state."""
     minted: int = 0
@@ -62,6 +67,8 @@ class PoolStatus(BaseModel):
     """Machines ever that were not accepted or did not call home in time."""
     last_failure: str = ""
     """Why the last start failed."""
+    last_boot_log: str = ""
+    """Where the last machine that did not call home has its log, and the log's end."""
 
 
 class ProviderStatus(BaseModel):
@@ -180,7 +187,7 @@ class StatusApi:
 
     async def _pipelines(self) -> dict[str, PipelineStatus]:
         pipelines = {
-            name: PipelineStatus(refused=self._conditions.refusal(pipeline))
+            name: PipelineStatus(pool=pipeline.pool, refused=self._conditions.refusal(pipeline))
             for name, pipeline in self._config.pipelines.items()
         }
         for row in await self._ledger.fetch("totals"):
@@ -199,7 +206,10 @@ class StatusApi:
         return {row["name"]: row["value"] for row in await self._ledger.fetch("totals") if row["pipeline"] is None}
 
     async def _pools(self) -> dict[str, PoolStatus]:
-        pools = {name: PoolStatus(limit=pool.limit) for name, pool in self._config.pools.items()}
+        pools = {
+            name: PoolStatus(limit=pool.limit, minted_by=pool.provider if pool.is_minted else None)
+            for name, pool in self._config.pools.items()
+        }
         for row in await self._ledger.fetch("workers_standing"):
             pools.setdefault(row["pool"], PoolStatus(limit=0)).machines[row["state"]] = row["machines"]
         for row in await self._ledger.fetch("minted_ever"):
@@ -210,6 +220,7 @@ class StatusApi:
                 status = pools[row["pool"]]
                 status.breaker, status.frozen = row["breaker"], row["frozen"]
                 status.failed_starts, status.last_failure = row["failed_starts"], row["last_failure"]
+                status.last_boot_log = row["last_boot_log"]
         return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:

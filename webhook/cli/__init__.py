@@ -20,6 +20,7 @@ COMMANDS = {
     "setup": "Show, and with --yes set, the bucket notifications on Tigris.",
     "check": "Check the configuration, database, buckets and credentials.",
     "status": "Show pipelines, backlog, workers and parked objects.",
+    "doctor": "Say why nothing moves, and what to do.",
     "backfill": "List the input buckets, and process objects that are new or changed.",
     "parked": "List, show, redrive or forget parked objects.",
     "quarantine": "List, show or replay events that could not be read.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from webhook.check import Finding, findings
+from webhook.cli.bucket_notifications import notification_findings
 from webhook.cli.options import config_option, state_option
 from webhook.config import ConfigError
 from webhook.config_file import load, secrets
@@ -38,7 +40,8 @@ def command(config_path: Path, state: Path) -> None:
         Finding("configuration", "ok", f"{config_path}: {len(config.pipelines)} pipelines, {len(config.pools)} pools"),
     )
     failed = False
-    for finding in asyncio.run(findings(config, credentials, state)):
+    checks = (asyncio.run(findings(config, credentials, state)), notification_findings(config, credentials))
+    for finding in itertools.chain.from_iterable(checks):
         _print(console, finding)
         failed |= finding.level == "failed"
     raise SystemExit(1 if failed else 0)

@@ -9,8 +9,14 @@ from pathlib import Path
 import click
 
 from infra import tigris
+from webhook.cli.bucket_notifications import (
+    notification_plans,
+    notification_secret,
+    probe_from_here,
+    tigris_endpoint,
+)
 from webhook.cli.options import config_option, fail, failing
-from webhook.config import NO_KEYS, Config, ConfigError, Secrets
+from webhook.config import ConfigError, Secrets
 from webhook.config_file import load, secrets
 
 
@@ -30,10 +36,14 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
         from webhook.app import options_model
 
         config, credentials = load(config_path, options_model), secrets(config_path)
-        plans = _plans(config, _webhook(config, public_url), _secret(credentials))
-        store = _store(credentials)
+        base = public_url or config.server.public_url
+        if not base:
+            fail("the store has to reach the control plane: set server.public_url in the configuration, or give --url")
+        plans = notification_plans(config, base, notification_secret(credentials))
+        store = tigris_endpoint(credentials)
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
+        _probe(base, credentials)
         if not yes:
             click.echo("Nothing was changed. To set them: yurt setup --yes")
             return
@@ -41,38 +51,18 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
             _set(plan, store)
 
 
-def _webhook(config: Config, public_url: str | None) -> str:
-    base = (public_url or config.server.public_url).rstrip("/")
-    if not base:
-        fail("the store has to reach the control plane: set server.public_url in the configuration, or give --url")
-    return f"{base}/v1/notifications/tigris"
-
-
-def _secret(credentials: Secrets) -> tigris.Secret:
-    configured = credentials.webhook_secrets
-    if not configured:
-        fail("YURT_WEBHOOK_SECRETS is not set: set it to a long random string, here and for yurt serve")
-    user, colon, password = configured[0].partition(":")
-    return tigris.Basic(user, password) if colon else tigris.Bearer(configured[0])
-
-
-def _store(credentials: Secrets) -> tigris.TigrisEndpoint:
-    access_key = credentials.aws_access_key_id.get_secret_value()
-    secret_key = credentials.aws_secret_access_key.get_secret_value()
-    if not (access_key and secret_key):
-        fail(NO_KEYS)
-    return tigris.TigrisEndpoint(
-        credentials.aws_endpoint_url_s3.rstrip("/"), credentials.aws_region, access_key, secret_key
-    )
-
-
-def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.NotificationPlan]:
-    prefixes: dict[str, list[str]] = {}
-    for pipeline in config.pipelines.values():
-        prefixes.setdefault(pipeline.input.bucket, []).append(pipeline.input.prefix)
-    return [
-        tigris.plan(bucket, webhook, tigris.key_filter(names), secret) for bucket, names in sorted(prefixes.items())
-    ]
+def _probe(base: str, credentials: Secrets) -> None:
+    """Have the control plane take the secret that the store gets. Ends the program where it refuses that."""
+    result = probe_from_here(base, credentials)
+    if result.outcome == "refused":
+        fail(
+            f"{result.message}: it was started with other YURT_WEBHOOK_SECRETS than this command has. It would refuse "
+            "every notification, so nothing was changed. Use the same secrets for both",
+            status=1,
+        )
+    click.echo(f"Control plane: {result.message}.")
+    if result.outcome != "taken":
+        click.echo("  Whether it takes the store's notifications could not be tried from here: yurt check tries again.")
 
 
 def _show(plan: tigris.NotificationPlan, current: tigris.CurrentNotifications | None) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
+from webhook.diagnosis import diagnose
 
 _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
@@ -71,56 +72,8 @@ def render(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
     if status["parked"]:
         parts.append(_parked(status))
-    parts += _hints(status)
-    parts += _refusals(status)
-    parts += _minting_faults(status)
-    for name, pipeline in status["pipelines"].items():
-        if pipeline["refused"]:
-            parts.append(Text(f"No work is handed out for {name}: {pipeline['refused']}.", style="red"))
-    wrong = {unit: number for unit, number in status["unaccounted"].items() if number}
-    if wrong:
-        parts.append(Text(f"Unaccounted for: {wrong}. This is a bug in Yurt: please report it.", style="bold red"))
+    parts += [Text(f"{p.subject}: {p.sentence}. {p.advice}", style="red") for p in diagnose(status)]
     return Group(*parts)
-
-
-def _hints(status: dict[str, Any]) -> list[Text]:
-    """What to do next about what needs a person."""
-    parked = sum(pipeline["objects"].get("parked", 0) for pipeline in status["pipelines"].values())
-    hints = [(parked, "parked", "yurt parked list"), (status["quarantined"], "quarantined", "yurt quarantine list")]
-    return [Text(f"{number} {what}: {command}") for number, what, command in hints if number]
-
-
-def _refusals(status: dict[str, Any]) -> list[Text]:
-    """A line for each source whose last notification was refused."""
-    return [
-        Text(
-            f"Notifications at /v1/notifications/{source} are refused ({sender['refused']} so far, the last "
-            f"{sender['refused_seconds']:.0f} s ago): {sender['message']}. What to do: yurt doctor",
-            style="red",
-        )
-        for source, sender in status["senders"].items()
-        if is_refused(sender)
-    ]
-
-
-def is_refused(sender: dict[str, Any]) -> bool:
-    """Whether the last notification of a source was refused."""
-    refused, taken = sender["refused_seconds"], sender["taken_seconds"]
-    return refused is not None and (taken is None or refused < taken)
-
-
-def _minting_faults(status: dict[str, Any]) -> list[Text]:
-    """A line for each pool for which no machine is minted, or not as many as are needed, and why."""
-    lines = []
-    for name, pool in status["pools"].items():
-        if pool["breaker"] != "closed":
-            what = "nothing is minted" if pool["breaker"] == "open" else "one machine is tried"
-            lines.append(f"Pool {name}: {what} after failed starts. The last: {pool['last_failure'] or 'unknown'}")
-        if pool["frozen"]:
-            errors = {provider["last_error"] for provider in status["providers"].values()} - {""}
-            why = f" ({'; '.join(sorted(errors))})" if errors else ""
-            lines.append(f"Pool {name}: frozen, since its provider's list fails or cannot be true{why}")
-    return [Text(line, style="red") for line in lines]
 
 
 def _table(title: str, *columns: str, numbers: int) -> Table:

@@ -32,6 +32,8 @@ class PoolActivity:
     """Starts that failed: not accepted, or not called home in time."""
     last_failure: str = ""
     """Why the last start failed."""
+    last_boot_log: str = ""
+    """Where the last machine that did not call home has its log, and the log's end."""
     slain: Counter[str] = field(default_factory=Counter)
     """Machines that the provider no longer lists, by the reason they were slain for."""
     breaker: BreakerState = "closed"
@@ -40,7 +42,7 @@ class PoolActivity:
 
     def report_since(self, failed: int) -> PoolReport:
         """What to report, where ``failed`` failures were reported before."""
-        return PoolReport(self.breaker, self.frozen, self.failed - failed, self.last_failure)
+        return PoolReport(self.breaker, self.frozen, self.failed - failed, self.last_failure, self.last_boot_log)
 
 
 @dataclass(slots=True)

@@ -114,6 +114,8 @@ class PoolReport:
     """Machines that were not accepted, or did not call home in time."""
     last_failure: str = ""
     """Why the last start failed."""
+    last_boot_log: str = ""
+    """Where the last machine that did not call home has its log, and the log's end."""
 
 
 @dataclass(frozen=True, slots=True)

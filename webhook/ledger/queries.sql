@@ -338,13 +338,14 @@ select pool, state, count(*) as machines from workers where state <> 'gone' grou
 with others as (
     update pool_reports set breaker = 'closed', frozen = false where pool <> all ($1)
 )
-insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure)
-select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[])
+insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure, last_boot_log)
+select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[], $6::text[])
 on conflict (pool) do update set
     breaker = excluded.breaker,
     frozen = excluded.frozen,
     failed_starts = p.failed_starts + excluded.failed_starts,
-    last_failure = case when excluded.last_failure = '' then p.last_failure else excluded.last_failure end;
+    last_failure = case when excluded.last_failure = '' then p.last_failure else excluded.last_failure end,
+    last_boot_log = case when excluded.last_boot_log = '' then p.last_boot_log else excluded.last_boot_log end;
 
 -- name: report_providers
 -- How providers answer: counts on top of the earlier ones.
@@ -357,7 +358,7 @@ on conflict (provider) do update set
 
 -- name: pool_reports
 -- How minting goes, by pool.
-select pool, breaker, frozen, failed_starts, last_failure from pool_reports order by pool;
+select pool, breaker, frozen, failed_starts, last_failure, last_boot_log from pool_reports order by pool;
 
 -- name: provider_reports
 -- How providers answer.

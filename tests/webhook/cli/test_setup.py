@@ -26,3 +26,18 @@ def test_setup_needs_to_know_where_the_store_reaches_it(shell: Shell) -> None:
     result = shell.yurt("setup")
     assert result.returncode == 2
     assert "server.public_url" in result.stderr
+
+
+def test_a_secret_that_the_control_plane_does_not_take_is_not_given_to_the_store(shell: Shell) -> None:
+    url = shell.stack.url
+    result = shell.yurt("setup", "--url", url, "--yes", YURT_WEBHOOK_SECRETS="a secret of another time")
+    assert result.returncode == 1
+    assert "does not take this secret" in result.stderr
+    assert "another time" not in result.stdout + result.stderr
+    assert "read back" not in result.stdout
+
+
+def test_a_control_plane_that_cannot_be_tried_from_here_is_said(shell: Shell) -> None:
+    result = shell.yurt("setup", "--url", "http://127.0.0.1:1")
+    assert result.returncode == 0
+    assert "could not be tried from here" in result.stdout

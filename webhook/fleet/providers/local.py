@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from webhook.fleet.providers import Instance, MintOrder, ProviderError, ProviderRefused
+from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, MintOrder, ProviderError, ProviderRefused
 from workers import parent_death
 from workers.own_process import own_process
 
@@ -118,6 +118,15 @@ class LocalProvider:
         if self._logs:
             self._logs.trim()
         return [Instance(label, str(pid)) for label, pid in alive if pid is not None]
+
+    async def boot_log(self, label: str) -> str:
+        """Return the end of a worker's log. See `Provider.boot_log`."""
+        if self._logs is None or not _LABEL.fullmatch(label):
+            return ""
+        try:
+            return self._logs.end(label)
+        except OSError as error:
+            raise ProviderError(f"the log of {label} cannot be read: {error}") from error
 
     async def aclose(self) -> None:
         """End every worker, once it has finished what it handles. See `Provider.aclose`."""
@@ -225,6 +234,16 @@ class _WorkerLogs:
         for path in ended[self._files :]:
             path.unlink(missing_ok=True)
         return (self._folder / f"{label}.log").open("ab")
+
+    def end(self, label: str) -> str:
+        """The file's path, and the end of what one worker printed. Empty where it printed nothing."""
+        path = self._folder / f"{label}.log"
+        if not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - BOOT_LOG_CHARACTERS))
+            printed = file.read(BOOT_LOG_CHARACTERS).decode("utf-8", "replace").strip()
+        return f"{path.absolute()}\n{printed}"[:BOOT_LOG_CHARACTERS] if printed else ""
 
     def trim(self) -> None:
         """Cut logs that have grown too long. Workers append, so what they print next goes to the new end."""

@@ -9,3 +9,5 @@ create table senders (
     error text not null default '',       -- code of that answer: unauthorized, malformed, too-large …
     message text not null default ''      -- what was wrong
 );
+
+alter table pool_reports add column last_boot_log text not null default '';  -- the end of what the last machine printed that did not call home
