@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 import click
 
+from webhook.cli.extras import missing_parts
+from webhook.cli.options import fail
+
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 and the number of SIGINT."""
 
@@ -40,6 +43,14 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"webhook.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand. Ends the program where it needs packages that are not installed."""
+        if args[0] in COMMANDS and not ctx.resilient_parsing and (missing := missing_parts(args[0])):
+            fail(missing)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """End with status 130 on Ctrl-C, as shells expect it of every command; click's own is 1, a failure."""
