@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +28,13 @@ def plain(text: str, *, lines: bool = False) -> Text:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def link(path: Path) -> Text:
+    """A file's URL, which a terminal opens: by OSC 8, or by finding the URL in the text."""
+    url = path.resolve().as_uri()
+    # The console of Linux shows the sequence in place of obeying it.
+    return Text(url, style=Style(bold=True, link=None if os.environ.get("TERM") == "linux" else url))
 
 
 def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:

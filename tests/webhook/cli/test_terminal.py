@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
-from webhook.cli.terminal import confirmed, facts, plain, progress, table
+from webhook.cli.terminal import confirmed, facts, link, plain, progress, table
 
 
 def printed(renderable: RenderableType) -> str:
@@ -65,3 +67,19 @@ def test_a_progress_bar_is_shown_on_a_terminal_alone(capsys: pytest.CaptureFixtu
     with bar:
         bar.update(task, completed=10)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_link_is_a_url_that_a_terminal_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("/tmp/my photos/contact sheet.html")
+    url = "file:///tmp/my%20photos/contact%20sheet.html"
+
+    def printed(*, terminal: bool) -> str:
+        console = Console(file=io.StringIO(), force_terminal=terminal, color_system="standard" if terminal else None)
+        console.print("Sheet:", link(path), soft_wrap=True)
+        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    assert printed(terminal=False) == f"Sheet: {url}\n"
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert re.search(rf"\x1b\]8;[^;]*;{re.escape(url)}\x1b\\", printed(terminal=True))
+    monkeypatch.setenv("TERM", "linux")
+    assert "\x1b]8" not in printed(terminal=True)
