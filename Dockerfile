@@ -1,5 +1,5 @@
 # Two images. The last stage runs the control plane and, with `yurt worker` as its command, a worker: make image
-# The stage `worker` has only what a worker needs: make image BUILD_FLAGS='--target worker' TAG=yurt-worker
+# The stage `worker` has only what a worker needs: make image BUILD_FLAGS=--target=worker TAG=yurt-worker
 # Builds with docker, podman or buildah.
 ARG BASE=python:3.12-slim-bookworm
 

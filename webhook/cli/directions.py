@@ -18,7 +18,8 @@ def directions(running: Stack, pipeline: Pipeline, *, kept: bool) -> str:
     """Describe a running stack. The commands are for a shell in the same folder."""
     keys, yurt = running.keys, yurt_command()
     source = shlex.quote(f"{pipeline.input}photo.jpg")
-    bucket, key = json.dumps(pipeline.input.bucket), json.dumps(f"{pipeline.input.prefix}photo.jpg")
+    # Python reads strings as JSON writes them, but for surrogate pairs: so no character is written as a pair.
+    bucket, key = json.dumps(pipeline.input.bucket), json.dumps(f"{pipeline.input.prefix}photo.jpg", ensure_ascii=False)
     upload = _python(f'boto3.client("s3").upload_file("photo.jpg", {bucket}, {key})')
     signed = f'boto3.client("s3").generate_presigned_url("put_object", {{"Bucket": {bucket}, "Key": {key}}})'
     return f"""

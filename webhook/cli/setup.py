@@ -30,7 +30,7 @@ from webhook.config_file import load, secrets
     "cors_origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Also let web pages of this origin upload to the inputs, and read inputs and outputs, by presigned URLs; repeatable.",
+    help="Also let web pages of this origin upload to inputs and read outputs by presigned URLs; repeatable.",
 )
 @click.option("--yes", is_flag=True, help="Set them. Without it, the change is only shown.")
 def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, ...], yes: bool) -> None:
