@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BUCKET_PORT = 9000
 _REFRESH_SECONDS = 0.5
-_PAGES = ("http://localhost:*", "http://127.0.0.1:*", "https://localhost:*", "https://127.0.0.1:*")
+_PAGES = tuple(f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "[::1]"))
 """Web pages that may use the bucket: those of this machine. It checks no signature, so no page of another."""
 
 
