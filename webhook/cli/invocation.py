@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 
-def yurt_command() -> str:
-    """Return what to type in this folder to call this installation of Yurt, quoted for a shell.
+def yurt_command(folder: Path | None = None) -> str:
+    """Return what to type in this or another folder to call this installation of Yurt, quoted for a shell.
 
-    ``yurt`` where that is found by name, or else the path of the script: relative to this folder where it lies below
+    ``yurt`` where that is found by name, or else the path of the script: relative to the folder where it lies below
     it, such as ``.venv/bin/yurt``.
     """
-    script = _script()
+    folder, script = (folder or Path()).resolve(), _script()
     if script is None:
-        return f"{shlex.quote(_from_here(Path(sys.executable)))} -P -m webhook"
+        return f"{shlex.quote(_seen_from(folder, Path(sys.executable)))} -P -m webhook"
     by_name = shutil.which("yurt")
     if by_name and Path(by_name).resolve() == script.resolve():
         return "yurt"
-    return shlex.quote(_from_here(script))
+    return shlex.quote(_seen_from(folder, script))
 
 
 def _script() -> Path | None:
@@ -31,10 +31,10 @@ def _script() -> Path | None:
     return next((path for path in scripts if path.name == "yurt" and os.access(path, os.X_OK) and path.is_file()), None)
 
 
-def _from_here(path: Path) -> str:
-    if _is_elsewhere() or not path.is_relative_to(Path.cwd()):
+def _seen_from(folder: Path, path: Path) -> str:
+    if _is_elsewhere() or not path.is_relative_to(folder):
         return str(path)
-    return str(path.relative_to(Path.cwd()))
+    return str(path.relative_to(folder))
 
 
 def _is_elsewhere() -> bool:

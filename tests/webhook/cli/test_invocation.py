@@ -67,3 +67,9 @@ def test_make_in_another_folder_prints_the_whole_path(tmp_path: Path) -> None:
 def test_the_module_is_called_by_the_script_beside_its_interpreter(tmp_path: Path) -> None:
     command = printed(f"{sys.executable} -c '{PRINT}'", tmp_path)
     assert printed(f"{command} --version", tmp_path).startswith("yurt")
+
+
+def test_in_another_folder_a_path_is_whole(tmp_path: Path) -> None:
+    script = installed(tmp_path / ".venv" / "bin")
+    script.write_text(script.read_text().replace("yurt_command()", "yurt_command(__import__('pathlib').Path('there'))"))
+    assert printed(".venv/bin/yurt", tmp_path) == str(script)
