@@ -292,7 +292,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(make: Make, tmp_path: Pat
     error = refusal(job)
     assert error.reason == "too-large"
     assert error.message == (
-        "The picture has 50,000 × 50,000 pixels (2,500.0 megapixels): at most 100.0 megapixels are read."
+        "The picture has 50,000 × 50,000 pixels (2,500.0 megapixels): at most 268.4 megapixels are read."
     )
 
 
