@@ -80,7 +80,7 @@ def _context(path: Path, *, memory_bytes: int) -> Iterator[c_void_p]:
 def _opened(context: c_void_p) -> Iterator[_Item | _Track]:
     lib = libheif.library()
     handle = c_void_p()
-    status = lib.heif_context_get_primary_image_handle(context, byref(handle))
+    status = _primary_handle(context, handle)
     if status.code == 0:
         try:
             yield _Item(handle, lib.heif_context_get_number_of_top_level_images(context))
@@ -94,6 +94,16 @@ def _opened(context: c_void_p) -> Iterator[_Item | _Track]:
         yield _Track(track)
     finally:
         lib.heif_track_release(track)
+
+
+def _primary_handle(context: c_void_p, handle: c_void_p) -> HeifStatus:
+    """The primary image; where that is a thumbnail, the first image that is none."""
+    lib = libheif.library()
+    identifier = c_uint32()
+    status: HeifStatus = lib.heif_context_get_primary_image_ID(context, byref(identifier))
+    if status.code == 0 and not lib.heif_context_is_top_level_image_ID(context, identifier):
+        lib.heif_context_get_list_of_top_level_image_IDs(context, byref(identifier), 1)
+    return status if status.code else lib.heif_context_get_image_handle(context, identifier, byref(handle))
 
 
 class _Item:

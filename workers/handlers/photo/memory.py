@@ -13,8 +13,8 @@ from workers.handlers.photo.formats import Format
 _RESERVE = 192 << 20
 """Bytes for everything beside the decoded picture: the smaller ones, libraries that load late."""
 _UNLIMITED = 1 << 40
-_WHOLE = {Format.HEIC: 7, Format.AVIF: 8, Format.WEBP: 8, Format.GIF: 8}
-"""Bytes a pixel, measured, of decoders that hold the whole picture."""
+_WHOLE = {Format.HEIC: 8, Format.AVIF: 17, Format.WEBP: 12, Format.GIF: 5}
+"""Bytes a pixel of decoders that hold the whole picture, as measured: planes, their copies, and RGB."""
 
 
 def available() -> int:
@@ -27,14 +27,16 @@ def available() -> int:
 
 def needed(kind: Format, header: pyvips.Image) -> int:
     """Return about how many bytes decoding takes; 0 where a decoder goes row by row."""
-    depth = 2 if header.format in ("ushort", "short") else 1
-    pixels = header.width * header.height
+    pixels = int(header.width * header.height)
     if kind in _WHOLE:
-        return int(pixels * _WHOLE[kind] * depth)
-    if header.get_typeof("interlaced") and header.get("interlaced"):
-        # PNG holds every row, progressive JPEG every coefficient, in 16 bits.
-        return int(pixels * header.bands * 2)
-    return 0
+        return pixels * _WHOLE[kind]
+    if not header.get_typeof("interlaced"):
+        return 0
+    if kind is Format.PNG:
+        return pixels * int(header.bands) * (2 if header.format == "ushort" else 1)
+    # A progressive JPEG's coefficients have 16 bits; two of its channels have a quarter of them by 4:2:0.
+    is_halved = header.get_typeof("jpeg-chroma-subsample") and header.get("jpeg-chroma-subsample") == "4:2:0"
+    return pixels * int(header.bands) * 2 // (2 if is_halved else 1)
 
 
 def _mapped() -> int:

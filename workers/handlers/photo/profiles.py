@@ -45,6 +45,9 @@ def to_srgb(image: pyvips.Image) -> pyvips.Image:
             image.remove(_FIELD)
     if image.interpretation == "cmyk":
         return _transformed(image, input_profile="cmyk")
+    if image.interpretation == "lab":
+        # A file's Lab is relative to D50, as in profiles; libvips' own conversion takes it for D65.
+        return image.icc_export(output_profile="srgb", pcs="lab", intent="perceptual")
     return image.colourspace("b-w" if image.bands < 3 else "srgb")
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pyvips
 
 from workers.handlers import HandlerError
-from workers.handlers.photo import boxes, heic, memory, png_colour, profiles, raw, tiff
+from workers.handlers.photo import boxes, heic, lab_tiff, memory, png_colour, profiles, raw, tiff
 from workers.handlers.photo.colour_encoding import CodePoints, ColourEncoding
 from workers.handlers.photo.formats import Format, identify
+from workers.handlers.photo.lab_tiff import Lab
 from workers.handlers.photo.options import PhotoOptions
 from workers.handlers.photo.truncation import missing_bytes
 
@@ -63,8 +64,10 @@ class SourcePhoto:
     """Of the colours, where it is neither sRGB nor in an ICC profile."""
     has_alpha: bool = False
     """Whether the last channel says how opaque a pixel is."""
-    preview: bytes | None = None
-    """The JPEG in a raw photo, which is read in its place."""
+    content: bytes | None = None
+    """What is decoded in the file's place: the preview in a raw photo, or a TIFF that libvips can read."""
+    lab: Lab | None = None
+    """How the numbers of a Lab picture that is decoded as if it were RGB are meant."""
 
     @property
     def orientation(self) -> int:
@@ -94,7 +97,8 @@ class SourcePhoto:
         options: dict[str, float] = {}
         if shrink > 1 and self.format in _SHRINKING:
             options = {_SHRINKING[self.format]: 1 / shrink if self.format is Format.WEBP else shrink}
-        return _load(self.format, self.path, self.preview, **options)
+        image = _load(self.format, self.path, self.content, **options)
+        return lab_tiff.unpacked(image, self.lab) if self.lab else image
 
     def _load_heic(self) -> pyvips.Image:
         pixels = heic.decode(
@@ -131,14 +135,14 @@ def _open(path: Path, kind: Format) -> SourcePhoto:
             return replace(photo, encoding=_encoding(photo))
 
 
-def _opened(path: Path, kind: Format, preview: bytes | None = None) -> SourcePhoto:
-    header = _load(kind, path, preview)
-    return SourcePhoto(path, kind, header, has_alpha=bool(header.hasalpha()), preview=preview)
+def _opened(path: Path, kind: Format, content: bytes | None = None) -> SourcePhoto:
+    header = _load(kind, path, content)
+    return SourcePhoto(path, kind, header, has_alpha=bool(header.hasalpha()), content=content)
 
 
-def _load(kind: Format, path: Path, preview: bytes | None, **options: float) -> pyvips.Image:
+def _load(kind: Format, path: Path, content: bytes | None, **options: float) -> pyvips.Image:
     load = getattr(pyvips.Image, _LOADERS[kind])
-    source = pyvips.Source.new_from_file(str(path)) if preview is None else pyvips.Source.new_from_memory(preview)
+    source = pyvips.Source.new_from_file(str(path)) if content is None else pyvips.Source.new_from_memory(content)
     return load(source, access="sequential", fail_on=FAIL_ON, **options)
 
 
@@ -175,8 +179,9 @@ def _open_tiff(path: Path, kind: Format) -> SourcePhoto:
     if directories and directories[0].number(tiff.COMPRESSION) == _OLD_JPEG:
         message = "The TIFF file is compressed as JPEG in a way that was withdrawn in 1995: export it as JPEG."
         raise HandlerError("unreadable", message)
-    photo = _opened(path, kind)
-    return replace(photo, has_alpha=photo.has_alpha and _is_alpha(directories))
+    lab = lab_tiff.lab(directories[0]) if directories else None
+    photo = _opened(path, kind, lab_tiff.as_rgb(path, directories[0]) if lab else None)
+    return replace(photo, lab=lab, has_alpha=lab is None and photo.has_alpha and _is_alpha(directories))
 
 
 def _is_alpha(directories: list[tiff.Directory]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +13,8 @@ JPEG_OFFSET, JPEG_BYTES = 513, 514
 
 _MAX_DIRECTORIES = 64
 _MAX_ENTRIES = 1_000
+_MAX_OFFSET = 1 << 40
+"""No file is as long; file systems refuse to seek farther than some such number."""
 _MAX_VALUES = 64
 """Of one tag: all that is wanted here are a few numbers."""
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
@@ -27,10 +28,10 @@ _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "
 class Directory:
     """One image's tags, those with whole numbers only."""
 
-    values: Mapping[int, tuple[int, ...]]
+    values: dict[int, tuple[int, ...]]
     """At most the first 64 of each tag."""
-    places: Mapping[int, tuple[int, int]]
-    """Offset in the file and number of values, of each tag whose values do not fit into its entry."""
+    places: dict[int, tuple[int, int]]
+    """Where each tag's values begin in the file, and their number."""
 
     def number(self, tag: int, default: int = 0) -> int:
         """The tag's first value."""
@@ -75,7 +76,7 @@ class _Reader:
         return found
 
     def _directory(self, at: int) -> tuple[Directory, int]:
-        self._file.seek(at)
+        self._file.seek(min(at, _MAX_OFFSET))
         head = self._file.read(self._count.size)
         count = self._count.unpack(head)[0] if len(head) == self._count.size else 0
         if not 0 < count <= _MAX_ENTRIES:
@@ -84,20 +85,22 @@ class _Reader:
         whole = len(content) // self._entry.size
         entries = [self._entry.unpack_from(content, n * self._entry.size) for n in range(min(count, whole))]
         following = content[count * self._entry.size :]
-        known = [entry for entry in entries if entry[1] in _TYPES]
-        apart = [(tag, size, field) for tag, kind, size, field in known if self._is_apart(kind, size)]
-        directory = Directory(
-            {tag: self._values(kind, size, field) for tag, kind, size, field in known},
-            {tag: (self._offset.unpack(field)[0], size) for tag, size, field in apart},
-        )
+        fields = at + self._count.size + self._entry.size - self._offset.size
+        directory = Directory({}, {})
+        for number, (tag, kind, size, field) in enumerate(entries):
+            if kind in _TYPES:
+                start = self._start(kind, size, field, fields + number * self._entry.size)
+                directory.places[tag] = (start, size)
+                directory.values[tag] = self._values(kind, size, start)
         return directory, self._offset.unpack(following)[0] if len(following) == self._offset.size else 0
 
-    def _is_apart(self, kind: int, count: int) -> bool:
-        return count * struct.calcsize("=" + _TYPES[kind]) > self._offset.size
+    def _start(self, kind: int, count: int, field: bytes, at: int) -> int:
+        """Where the values are: in the entry itself where they fit into it."""
+        is_inside = count * struct.calcsize("=" + _TYPES[kind]) <= len(field)
+        return at if is_inside else int(self._offset.unpack(field)[0])
 
-    def _values(self, kind: int, count: int, field: bytes) -> tuple[int, ...]:
+    def _values(self, kind: int, count: int, start: int) -> tuple[int, ...]:
         layout = struct.Struct(f"{self._order}{min(count, _MAX_VALUES)}{_TYPES[kind]}")
-        if self._is_apart(kind, count):
-            self._file.seek(self._offset.unpack(field)[0])
-            field = self._file.read(layout.size)
-        return layout.unpack(field[: layout.size]) if len(field) >= layout.size else ()
+        self._file.seek(min(start, _MAX_OFFSET))
+        content = self._file.read(layout.size)
+        return layout.unpack(content) if len(content) == layout.size else ()

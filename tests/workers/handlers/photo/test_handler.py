@@ -12,6 +12,7 @@ import pytest
 import pyvips
 from pydantic import JsonValue
 
+from tests.workers.handlers.photo.heif_samples import TURNED_HEIC
 from tests.workers.handlers.photo.samples import (
     BLUE,
     CAMERA,
@@ -280,6 +281,15 @@ def test_the_whole_of_metadata(make: Make) -> None:
         "pages": 1,
         "camera": {"make": "Canon (Japan) Inc", "model": "EOS R5", "lens": "RF 50mm F1.2"},
     }
+
+
+def test_a_heic_of_a_phone(make: Make) -> None:
+    job = make(TURNED_HEIC, ".heic")
+    handle(job)
+    fields = metadata(job)
+    assert (fields["width"], fields["height"], fields["format"], fields["orientation"]) == (80, 120, "heic", 1)
+    assert fields["camera"]["make"] == "Acme"
+    assert corners(picture(job, 256)) == [BLUE, RED, YELLOW, GREEN]
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────
