@@ -28,7 +28,7 @@ _CHROMA = {(False, False): 10, (True, False): 11, (False, True): 14, (True, True
 _CUT_OFF = 100
 """``heif_suberror_End_of_data``."""
 _NO_MEMORY = 6
-"""``heif_error_Memory_allocation_error``: a security limit too."""
+"""``heif_error_Memory_allocation_error``: of bytes, or another security limit."""
 _UNSUPPORTED = (3, 4)
 """``heif_error_Unsupported_filetype``, ``heif_error_Unsupported_feature``."""
 
@@ -273,7 +273,7 @@ def _check(status: HeifStatus) -> None:
 def _fail(status: HeifStatus) -> NoReturn:
     if status.subcode == _CUT_OFF:
         raise HandlerError("unreadable", "The file is cut off: it ends before the picture does.")
-    if status.code == _NO_MEMORY:
+    if status.code == _NO_MEMORY and "bytes" in status.text():
         raise HandlerError("too-large", f"Decoding the HEIC file takes more memory than is allowed: {status.text()}")
-    rare = "of a kind that is not read here" if status.code in _UNSUPPORTED else "damaged"
+    rare = "of a kind that is not read here" if status.code in _UNSUPPORTED else "damaged, or of a rare kind"
     raise HandlerError("unreadable", f"The HEIC file is {rare} ({status.text()}): export it as JPEG or AVIF.")

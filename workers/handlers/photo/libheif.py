@@ -27,7 +27,7 @@ class HeifStatus(ctypes.Structure):
 
     def text(self) -> str:
         """The library's own words."""
-        return (self.message or b"").decode(errors="replace")
+        return " ".join((self.message or b"").decode(errors="replace").split())[:200]
 
 
 class SecurityLimits(ctypes.Structure):

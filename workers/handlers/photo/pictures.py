@@ -22,7 +22,7 @@ def decode(photo: SourcePhoto, size: int) -> pyvips.Image:
     ``HandlerError``.
     """
     try:
-        image = _visible(_resized(photo, size), has_alpha=photo.has_alpha).copy_memory()
+        image = _resized(photo, size).copy_memory()
         image = to_srgb(image, photo.encoding) if photo.encoding else profiles.to_srgb(image)
         return _upright(image, photo.orientation).copy_memory()
     except pyvips.Error as error:
@@ -55,7 +55,7 @@ def _resized(photo: SourcePhoto, size: int) -> pyvips.Image:
     width, height = (max(1, round(side / max(1, factor))) for side in (photo.header.width, photo.header.height))
     # The decoder leaves at least half of the work to a filter that is better than its own.
     image = photo.load(next((shrink for shrink in (8, 4, 2) if factor >= 2 * shrink), 1))
-    image = _visible(image, has_alpha=photo.has_alpha)
+    image = _in_16_bits(_visible(image, has_alpha=photo.has_alpha))
     if (image.width, image.height) == (width, height):
         return image
     kind = image.format
@@ -63,6 +63,13 @@ def _resized(photo: SourcePhoto, size: int) -> pyvips.Image:
     flat = image.premultiply() if photo.has_alpha else image
     small = flat.resize(width / image.width, vscale=height / image.height)
     return small.unpremultiply().cast(kind) if photo.has_alpha else small
+
+
+def _in_16_bits(image: pyvips.Image) -> pyvips.Image:
+    """Take the upper half of whole numbers of 32 bits, which no conversion of colours knows."""
+    if image.format != "uint":
+        return image
+    return (image >> 16).cast("ushort").copy(interpretation="grey16" if image.bands < 3 else "rgb16")
 
 
 def _visible(image: pyvips.Image, *, has_alpha: bool) -> pyvips.Image:

@@ -44,7 +44,9 @@ class RawPhoto:
     preview: bytes
     """A JPEG."""
     orientation: int
-    """As the raw photo's own tags give it, for a preview without one: EXIF's 1–8, 0 where none is given."""
+    """As the raw photo's own tags give it, for a preview without one: EXIF's 1–8; 0 where none is given, or where the
+    preview has been turned already.
+    """
 
 
 def read(path: Path) -> RawPhoto | None:
@@ -61,7 +63,10 @@ def read(path: Path) -> RawPhoto | None:
             return None
         previews = [jpeg for directory in found for jpeg in _jpegs(file, directory)]
         sensor = max((_sensor_size(directory) for directory in found), default=(0, 0), key=max)
-        return RawPhoto(_largest(file, previews, sensor), found[0].number(tiff.ORIENTATION))
+        best = _largest(previews, sensor)
+        orientation = 0 if _is_turned(best.size, sensor) else found[0].number(tiff.ORIENTATION)
+        file.seek(best.offset)
+        return RawPhoto(file.read(best.length), orientation)
 
 
 def _is_raw(head: bytes, found: list[Directory]) -> bool:
@@ -120,7 +125,12 @@ def _jpeg_size(file: BinaryIO, offset: int, length: int) -> tuple[int, int] | No
     return None
 
 
-def _largest(file: BinaryIO, previews: list[_Jpeg], sensor: tuple[int, int]) -> bytes:
+def _is_turned(size: tuple[int, int], sensor: tuple[int, int]) -> bool:
+    """Whether one is upright and the other lies on its side."""
+    return (size[0] - size[1]) * (sensor[0] - sensor[1]) < 0
+
+
+def _largest(previews: list[_Jpeg], sensor: tuple[int, int]) -> _Jpeg:
     advice = "export it as JPEG."
     if not previews:
         raise HandlerError("unreadable", f"This is a camera's raw photo, and no preview was found in it: {advice}")
@@ -132,8 +142,7 @@ def _largest(file: BinaryIO, previews: list[_Jpeg], sensor: tuple[int, int]) -> 
             f"This is a camera's raw photo of {sensor[0]:,} × {sensor[1]:,} pixels, "
             f"and its largest preview has only {best.size[0]:,} × {best.size[1]:,}: {advice}",
         )
-    file.seek(best.offset)
-    return file.read(best.length)
+    return best
 
 
 def _of_fujifilm(file: BinaryIO) -> RawPhoto:
@@ -142,7 +151,9 @@ def _of_fujifilm(file: BinaryIO) -> RawPhoto:
     offset, length, tags, _ = struct.unpack(">4I", file.read(16).ljust(16, b"\0"))
     size = _jpeg_size(file, offset, length) if length <= _MAX_PREVIEW else None
     previews = [_Jpeg(offset, length, size)] if size else []
-    return RawPhoto(_largest(file, previews, _fujifilm_size(file, tags)), 0)
+    best = _largest(previews, _fujifilm_size(file, tags))
+    file.seek(best.offset)
+    return RawPhoto(file.read(best.length), 0)
 
 
 def _fujifilm_size(file: BinaryIO, at: int) -> tuple[int, int]:

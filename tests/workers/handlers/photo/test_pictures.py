@@ -88,6 +88,12 @@ def test_a_page_of_half_the_size_is_another_page(tmp_path: Path) -> None:
     assert picture(5, 5) == pytest.approx(RED, abs=2)
 
 
+def test_numbers_of_32_bits(tmp_path: Path) -> None:
+    deep = quadrants().cast("uint") * 0x1010101
+    picture = pictures.decode(opened(tmp_path, deep.cast("uint").copy(interpretation="rgb"), ".tif"), 60)
+    assert corners(picture) == list(CORNERS)
+
+
 PAGES = ((256, RED), (128, BLUE))
 
 

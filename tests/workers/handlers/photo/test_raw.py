@@ -59,6 +59,12 @@ def test_the_largest_preview_is_taken(tmp_path: Path, content: bytes) -> None:
     assert photo.orientation == 6
 
 
+def test_a_preview_that_has_been_turned_already(tmp_path: Path) -> None:
+    photo = found(tmp_path, tiff(first(below=[sensor(420, 320, 34_713), preview(quadrants(300, 400))])))
+    assert photo is not None
+    assert photo.orientation == 0
+
+
 def test_panasonic(tmp_path: Path) -> None:
     tags: dict[int, int | tuple[int, ...]] = {2: 420, 3: 320, 274: 8}
     content = bytearray(tiff(Image(tags, jpeg(LARGE), (0x2E, 0x2F)), magic=b"IIU\0"))
