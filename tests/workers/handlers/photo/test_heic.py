@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.handlers.photo.heif_grid import SIDE, TILE, grid
 from tests.workers.handlers.photo.heif_samples import ALPHA_HEIC, HEIC, MIRRORED_HEIC, ODD_HEIC, PQ_HEIC, TURNED_HEIC
 from tests.workers.handlers.photo.samples import BLUE, CORNERS, GREEN, RED, YELLOW, corners
 from workers.handlers import HandlerError
@@ -37,6 +38,18 @@ def test_pixels(path: Path, content: bytes, size: tuple[int, int], shown: tuple[
     assert (image.width, image.height) == (header.width, header.height) == size
     assert (image.format, image.bands, image.interpretation) == ("uchar", 3, "srgb")
     assert corners(image) == list(shown)
+
+
+@pytest.mark.parametrize(("turns", "size"), [(0, (768, 512)), (1, (512, 768)), (2, (768, 512)), (3, (512, 768))])
+def test_a_grid_of_tiles_is_one_image(path: Path, turns: int, size: tuple[int, int]) -> None:
+    path.write_bytes(TILE)
+    tile = heic.decode(path, deep=False, memory_bytes=PLENTY).rot(f"d{-90 * turns % 360}")
+    path.write_bytes(grid(TILE, 3, 2, SIDE, turns=turns))
+    image, header = heic.decode(path, deep=False, memory_bytes=PLENTY), heic.open_header(path).image
+    assert (image.width, image.height) == (header.width, header.height) == size
+    assert header.get("n-pages") == 1
+    last = image.crop(size[0] - SIDE, size[1] - SIDE, SIDE, SIDE)
+    assert (last - tile).abs().max() <= 2
 
 
 def test_pixels_outlive_their_file(path: Path) -> None:
