@@ -242,12 +242,20 @@ def _taken(image: c_void_p, *, bands: int, deep: bool) -> pyvips.Image:
         raise HandlerError("unreadable", "The HEIC file is damaged: its picture is empty.")
     buffer = (ctypes.c_uint8 * (stride.value * height)).from_address(start)
     buffer.owner = owner  # libvips holds the buffer, and the buffer its owner
-    # A row may end with padding that is no whole number of pixels.
-    numbers = stride.value // (2 if deep else 1)
-    rows = pyvips.Image.new_from_memory(buffer, numbers, height, 1, "ushort" if deep else "uchar")
-    pixels = rows.crop(0, 0, width * bands, height).bandfold(factor=bands)
+    pixels = _rows(buffer, stride.value, width, height, bands, "ushort" if deep else "uchar")
     pixels = pixels.copy(interpretation="rgb16" if deep else "srgb")
     return _scaled(pixels, lib.heif_image_get_bits_per_pixel_range(image, CHANNEL_INTERLEAVED), image)
+
+
+def _rows(
+    buffer: ctypes.Array[ctypes.c_uint8], stride: int, width: int, height: int, bands: int, kind: str
+) -> pyvips.Image:
+    numbers = stride // (2 if kind == "ushort" else 1)
+    if numbers % bands == 0:
+        return pyvips.Image.new_from_memory(buffer, numbers // bands, height, bands, kind).crop(0, 0, width, height)
+    # A row ends with padding that is no whole number of pixels.
+    rows = pyvips.Image.new_from_memory(buffer, numbers, height, 1, kind)
+    return rows.crop(0, 0, width * bands, height).bandfold(factor=bands)
 
 
 def _scaled(pixels: pyvips.Image, bits: int, image: c_void_p) -> pyvips.Image:
