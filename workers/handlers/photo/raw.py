@@ -15,7 +15,10 @@ from workers.handlers import HandlerError
 from workers.handlers.photo import tiff
 from workers.handlers.photo.tiff import Directory
 
-_DNG_VERSION, _CR2_SLICES, _PANASONIC_JPEG, _PANASONIC_WIDTH, _PANASONIC_HEIGHT = 50706, 50752, 0x2E, 2, 3
+_SENSOR_TAGS = frozenset({33421, 33422, 50706, 50752})
+"""CFARepeatPatternDim, CFAPattern, DNGVersion, and how Canon slices a CR2."""
+_PHASE_ONE = (b"IIII", b"MMMM")
+_CR2_SLICES, _PANASONIC_JPEG, _PANASONIC_WIDTH, _PANASONIC_HEIGHT = 50752, 0x2E, 2, 3
 _MOSAIC = frozenset({32803, 34892})
 """PhotometricInterpretation of what a sensor records: a colour filter array, LinearRaw."""
 _RAW_COMPRESSIONS = frozenset({32767, 32769, 32770, 32867, 34713, 65000, 65535})
@@ -23,8 +26,11 @@ _RAW_COMPRESSIONS = frozenset({32767, 32769, 32770, 32867, 34713, 65000, 65535})
 _JPEG_COMPRESSIONS = frozenset({6, 7, 99, 34892})
 _MAX_PREVIEW = 256 << 20
 _MAX_SEGMENTS = 1_000
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
-"""Start-of-frame markers of baseline, extended and progressive JPEG. Lossless ones hold what the sensor recorded."""
+_SHOWN = frozenset({0xC0, 0xC1, 0xC2})
+"""Start-of-frame markers of baseline, extended and progressive JPEG."""
+_FRAMES = _SHOWN | {0xC3}
+"""Those, and that of lossless JPEG, which holds what the sensor recorded."""
+_SCAN = 0xDA
 _FUJIFILM = b"FUJIFILMCCD-RAW "
 _FUJIFILM_SIZE = 0x100
 """RAF's tag of the sensor's height and width."""
@@ -35,6 +41,14 @@ class _Jpeg:
     offset: int
     length: int
     size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    marker: int
+    bits: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ def read(path: Path) -> RawPhoto | None:
         if not _is_raw(head, found):
             return None
         previews = [jpeg for directory in found for jpeg in _jpegs(file, directory)]
-        sensor = max((_sensor_size(directory) for directory in found), default=(0, 0), key=max)
+        sensor = max((_sensor_size(file, directory) for directory in found), default=(0, 0), key=max)
         best = _largest(previews, sensor)
         orientation = 0 if _is_turned(best.size, sensor) else found[0].number(tiff.ORIENTATION)
         file.seek(best.offset)
@@ -70,29 +84,37 @@ def read(path: Path) -> RawPhoto | None:
 
 
 def _is_raw(head: bytes, found: list[Directory]) -> bool:
-    is_named = head[8:10] == b"CR" or head[2:4] in (b"RO", b"RS", b"OR", b"U\0")
+    is_named = head[2:4] in (b"RO", b"RS", b"OR", b"U\0") or head[8:10] == b"CR" or head[8:12] in _PHASE_ONE
     return bool(found) and (is_named or any(_is_of_a_sensor(directory) for directory in found))
 
 
 def _is_of_a_sensor(directory: Directory) -> bool:
     return (
-        _DNG_VERSION in directory.values
+        not directory.values.keys().isdisjoint(_SENSOR_TAGS)
         or directory.number(tiff.PHOTOMETRIC) in _MOSAIC
         or directory.number(tiff.COMPRESSION) in _RAW_COMPRESSIONS
     )
 
 
-def _sensor_size(directory: Directory) -> tuple[int, int]:
+def _sensor_size(file: BinaryIO, directory: Directory) -> tuple[int, int]:
     """Of the image that is no preview; (0, 0) for a preview."""
+    if slices := directory.values.get(_CR2_SLICES):
+        return _sliced_size(file, directory, slices)
     if tiff.WIDTH not in directory.values and _PANASONIC_WIDTH in directory.values:
         return directory.number(_PANASONIC_WIDTH), directory.number(_PANASONIC_HEIGHT)
     is_recorded = (
         directory.number(tiff.PHOTOMETRIC) in _MOSAIC
         or directory.number(tiff.COMPRESSION) in _RAW_COMPRESSIONS
-        or _CR2_SLICES in directory.values
         or not directory.number(tiff.SUBFILE_TYPE)
     )
     return (directory.number(tiff.WIDTH), directory.number(tiff.HEIGHT)) if is_recorded else (0, 0)
+
+
+def _sliced_size(file: BinaryIO, directory: Directory, slices: tuple[int, ...]) -> tuple[int, int]:
+    """A CR2 says its sensor's size nowhere but in how it is coded: so many slices, their width, and the last one's."""
+    frame = _frame(file, directory.number(tiff.STRIP_OFFSETS), directory.number(tiff.STRIP_BYTES))
+    width = slices[0] * slices[1] + slices[2] if len(slices) == 3 else 0
+    return (width, frame.height) if frame else (width, width * 2 // 3)
 
 
 def _jpegs(file: BinaryIO, directory: Directory) -> Iterator[_Jpeg]:
@@ -108,19 +130,22 @@ def _jpegs(file: BinaryIO, directory: Directory) -> Iterator[_Jpeg]:
 
 
 def _jpeg_size(file: BinaryIO, offset: int, length: int) -> tuple[int, int] | None:
-    """Width and height in the frame header; None where no JPEG is there that a viewer shows."""
+    """Width and height; None where no JPEG is there that a viewer shows."""
+    frame = _frame(file, offset, length)
+    return (frame.width, frame.height) if frame and frame.marker in _SHOWN and frame.bits == 8 else None
+
+
+def _frame(file: BinaryIO, offset: int, length: int) -> _Frame | None:
     file.seek(offset)
     if file.read(2) != b"\xff\xd8":
         return None
     for _ in range(_MAX_SEGMENTS):
         header = file.read(4)
-        if len(header) < 4 or header[0] != 0xFF or file.tell() > offset + length:
+        if len(header) < 4 or header[0] != 0xFF or header[1] == _SCAN or file.tell() > offset + length:
             return None
         if header[1] in _FRAMES:
             bits, height, width = struct.unpack(">BHH", file.read(5).ljust(5, b"\0"))
-            return (width, height) if bits == 8 and width and height else None
-        if header[1] == 0xDA or (0xC0 < header[1] <= 0xCF and header[1] not in (0xC4, 0xC8, 0xCC)):
-            return None
+            return _Frame(header[1], bits, width, height) if width and height else None
         file.seek(int.from_bytes(header[2:], "big") - 2, 1)
     return None
 

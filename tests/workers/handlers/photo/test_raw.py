@@ -40,13 +40,29 @@ def in_strip(compression: int) -> Image:
     return Image(tags, jpeg(LARGE))
 
 
+PHASE_ONE = b"II*\0\0\0\0\0IIIITwaR"
+CANON = b"II*\0\0\0\0\0CR\2\0\0\0\0\0"
+LOSSLESS = jpeg(LARGE).replace(b"\xff\xc0", b"\xff\xc3")
+
+
+def cr2(*slices: int) -> bytes:
+    """As Canon writes it: a JPEG as the first image, and the sensor's last, whose size is in no tag of its own."""
+    sensor_tags: dict[int, int | tuple[int, ...]] = {259: 6, 50_752: slices}
+    first_tags = in_strip(6).tags | {274: 6}
+    return tiff(Image(first_tags, jpeg(LARGE)), preview(SMALL), Image(sensor_tags, LOSSLESS), magic=CANON)
+
+
 KINDS = {
     "DNG": tiff(first(tags={50706: 1}, below=[sensor(420, 320, 7), preview(SMALL), in_strip(7)])),
     "NEF": tiff(first(below=[sensor(420, 320, 34_713), preview(LARGE)]), order=">"),
     "ARW": tiff(first(below=[sensor(420, 320, 32_767)]), preview(SMALL), preview(LARGE)),
     "PEF": tiff(Image(sensor(420, 320, 65_535).tags | {274: 6}, b"\0" * 9), preview(SMALL), preview(LARGE), order=">"),
-    "CR2": tiff(Image(in_strip(6).tags | {274: 6}, jpeg(LARGE)), preview(SMALL), magic=b"II*\0\0\0\0\0CR\2\0\0\0\0\0"),
+    "CR2": cr2(1, 300, 120),
     "ORF": tiff(Image(sensor(420, 320).tags | {274: 6}, b"\0" * 9), preview(LARGE), magic=b"IIRO"),
+    "IIQ": tiff(Image(sensor(420, 320).tags | {262: 2, 274: 6}, b"\0" * 9), preview(LARGE), magic=PHASE_ONE),
+    "a pattern of colours alone says it": tiff(
+        Image(sensor(420, 320).tags | {262: 1, 274: 6, 33_421: (2, 2)}, b"\0" * 9), preview(LARGE)
+    ),
     "a mosaic alone says it": tiff(first(below=[sensor(420, 320), preview(LARGE)])),
 }
 
@@ -98,6 +114,7 @@ def test_fujifilm(tmp_path: Path) -> None:
         (tiff(first(below=[sensor(420, 320), preview(SMALL)])), "its largest preview has only 160 × 120"),
         (tiff(first(below=[sensor(420, 320), Image({254: 1, 259: 6}, b"\xff\xd8\xff\xd9", (513, 514))])), "no preview"),
         (b"FUJIFILMCCD-RAW ".ljust(90, b"\0"), "no preview"),
+        (cr2(2, 300, 201), "801 × 300 pixels, and its largest preview has only 400 × 300"),
     ],
 )
 def test_a_raw_photo_without_a_good_preview(tmp_path: Path, content: bytes, words: str) -> None:
@@ -107,8 +124,7 @@ def test_a_raw_photo_without_a_good_preview(tmp_path: Path, content: bytes, word
 
 
 def test_what_the_sensor_recorded_is_no_preview(tmp_path: Path) -> None:
-    lossless = jpeg(LARGE).replace(b"\xff\xc0", b"\xff\xc3")
-    content = tiff(first(below=[Image(sensor(420, 320, 7).tags, lossless)]))
+    content = tiff(first(below=[Image(sensor(420, 320, 7).tags, LOSSLESS)]))
     with pytest.raises(HandlerError, match="no preview"):
         found(tmp_path, content)
 
