@@ -13,7 +13,9 @@ from workers.handlers.photo.formats import Format
 _RESERVE = 192 << 20
 """Bytes for everything beside the decoded picture: the smaller ones, libraries that load late."""
 _UNLIMITED = 1 << 40
-_WHOLE = {Format.HEIC: 8, Format.AVIF: 17, Format.WEBP: 12, Format.GIF: 5}
+_LEAST = 96 << 20
+"""Bytes that are tried whatever the limit: enough for a phone's photo. Where that fails the sandbox says so."""
+_WHOLE = {Format.HEIC: 6, Format.AVIF: 17, Format.WEBP: 12, Format.GIF: 5}
 """Bytes a pixel of decoders that hold the whole picture, as measured: planes, their copies, and RGB."""
 
 
@@ -22,7 +24,7 @@ def available() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return _UNLIMITED
-    return max(0, limit - _mapped() - _RESERVE)
+    return max(_LEAST, limit - _mapped() - _RESERVE)
 
 
 def needed(kind: Format, header: pyvips.Image) -> int:

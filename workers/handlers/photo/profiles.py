@@ -9,7 +9,17 @@ import pyvips
 from workers.handlers.photo.colour_encoding import CodePoints
 
 _MAX_TAGS = 200
+_DEVICES = (b"scnr", b"mntr", b"prtr", b"spac")
+_DEVICE_COLOURS = {"b-w": b"GRAY", "grey16": b"GRAY", "cmyk": b"CMYK"}
 _FIELD = "icc-profile-data"
+
+
+def embedded(image: pyvips.Image) -> bytes:
+    """Return an image's profile; nothing where it has none, or an empty one."""
+    try:
+        return bytes(image.get(_FIELD)) if image.get_typeof(_FIELD) else b""
+    except RuntimeError:  # how pyvips answers an empty one
+        return b""
 
 
 def code_points(profile: bytes) -> CodePoints | None:
@@ -37,18 +47,25 @@ def to_srgb(image: pyvips.Image) -> pyvips.Image:
     is taken for that of a common offset press. Black becomes black, whatever a press can print: black point
     compensation.
     """
-    if image.get_typeof(_FIELD):
+    if _suits(embedded(image), image):
         try:
             return _transformed(image)
         except pyvips.Error:
-            image = image.copy()
-            image.remove(_FIELD)
+            pass
+    image = image.copy()
+    image.remove(_FIELD)
     if image.interpretation == "cmyk":
         return _transformed(image, input_profile="cmyk")
     if image.interpretation == "lab":
         # A file's Lab is relative to D50, as in profiles; libvips' own conversion takes it for D65.
         return image.icc_export(output_profile="srgb", pcs="lab", intent="perceptual")
     return image.colourspace("b-w" if image.bands < 3 else "srgb")
+
+
+def _suits(profile: bytes, image: pyvips.Image) -> bool:
+    """Whether the profile describes a device, and one with such channels (ICC.1:2022, 7.2.5 and 7.2.6)."""
+    colours = _DEVICE_COLOURS.get(image.interpretation, b"RGB ")
+    return profile[12:16] in _DEVICES and profile[16:20] == colours
 
 
 def _transformed(image: pyvips.Image, **fallback: str) -> pyvips.Image:

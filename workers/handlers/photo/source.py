@@ -106,8 +106,8 @@ class SourcePhoto:
             deep=self.encoding is not None and self.encoding.is_hdr,
             memory_bytes=memory.available(),
         )
-        if self.header.get_typeof(_PROFILE):
-            pixels.set_type(pyvips.GValue.blob_type, _PROFILE, self.header.get(_PROFILE))
+        if profile := profiles.embedded(self.header):
+            pixels.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
         return pixels
 
 
@@ -147,25 +147,23 @@ def _load(kind: Format, path: Path, content: bytes | None, **options: float) -> 
 
 
 def _encoding(photo: SourcePhoto) -> ColourEncoding | None:
-    points: CodePoints | None = None
+    profile = profiles.embedded(photo.header)
     if photo.format is Format.PNG:
-        return png_colour.colour_encoding(photo.path, has_profile=_has_profile(photo.header))
-    if _has_profile(photo.header):
-        points = profiles.code_points(photo.header.get(_PROFILE))
-    elif photo.format is Format.AVIF and (image := boxes.coded_image(photo.path)):
-        points = image.code_points
+        return png_colour.colour_encoding(photo.path, has_profile=bool(profile))
+    if profile:
+        return _encoded(profiles.code_points(profile))
+    image = boxes.coded_image(photo.path) if photo.format is Format.AVIF else None
+    return _encoded(image.code_points) if image else None
+
+
+def _encoded(points: CodePoints | None) -> ColourEncoding | None:
     return points.encoding() if points else None
-
-
-def _has_profile(header: pyvips.Image) -> bool:
-    return bool(header.get_typeof(_PROFILE))
 
 
 def _open_heic(path: Path) -> SourcePhoto:
     header = heic.open_header(path)
-    has_profile = _has_profile(header.image)
-    points = profiles.code_points(header.image.get(_PROFILE)) if has_profile else header.code_points
-    encoding = points.encoding() if points else None
+    profile = profiles.embedded(header.image)
+    encoding = _encoded(profiles.code_points(profile) if profile else header.code_points)
     return SourcePhoto(path, Format.HEIC, header.image, encoding, has_alpha=bool(header.image.hasalpha()))
 
 
@@ -213,6 +211,6 @@ def _check(photo: SourcePhoto, options: PhotoOptions) -> None:
     if needed > memory.available():
         raise HandlerError(
             "too-large",
-            f"The picture has {width:,} × {height:,} pixels, and a {photo.format.upper()} file is decoded as a whole: "
+            f"The picture has {width:,} × {height:,} pixels, and {photo.format.upper()} is decoded as a whole: "
             f"that takes about {needed / _MIB:,.0f} MiB of memory, more than this worker allows.",
         )

@@ -18,6 +18,9 @@ def profile(name: str) -> bytes:
     return bytes(pyvips.Image.profile_load(name))
 
 
+OF_LAB = profile("p3")[:16] + b"Lab " + profile("p3")[20:]
+
+
 def with_profile(image: pyvips.Image, content: bytes) -> pyvips.Image:
     tagged = image.copy()
     tagged.set_type(pyvips.GValue.blob_type, FIELD, content)
@@ -36,8 +39,8 @@ def test_a_profile_is_applied() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0" * 200, profile("p3")[:300], profile("cmyk"), profile("p3").replace(b"rXYZ", b"zzzz")],
-    ids=["empty", "zeros", "cut off", "of ink", "without a colorant"],
+    [b"", b"\0" * 200, profile("p3")[:300], profile("cmyk"), profile("p3").replace(b"rXYZ", b"zzzz"), OF_LAB],
+    ids=["empty", "zeros", "cut off", "of ink", "without a colorant", "of Lab"],
 )
 def test_a_profile_that_cannot_apply_is_ignored(content: bytes) -> None:
     assert corners(to_srgb(with_profile(quadrants(), content))) == list(CORNERS)

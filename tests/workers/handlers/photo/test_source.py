@@ -65,7 +65,7 @@ def test_only_the_listed_loaders_can_be_reached(tmp_path: Path, content: bytes) 
 def test_a_picture_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 100_000)
     assert opened(tmp_path, quadrants(120, 80), ".png")
-    with pytest.raises(HandlerError, match="120 × 80 pixels, and a WEBP file is decoded as a whole") as raised:
+    with pytest.raises(HandlerError, match="120 × 80 pixels, and WEBP is decoded as a whole") as raised:
         opened(tmp_path, quadrants(120, 80), ".webp")
     assert (raised.value.reason, raised.value.retry) == ("too-large", False)
 
