@@ -22,6 +22,8 @@ from workers.handlers.photo.libheif import CHANNEL_INTERLEAVED, RGB, DecodingOpt
 
 _PROFILE = "icc-profile-data"
 _MAX_METADATA = 16 << 20
+_MAX_SIDE = 1_000_000
+"""Pixels. libvips has a limit of its own, ten times as high."""
 _MAX_TILES = 65_536
 _CHROMA = {(False, False): 10, (True, False): 11, (False, True): 14, (True, True): 15}
 """``heif_chroma``: interleaved RGB by alpha and by more than 8 bits, little-endian."""
@@ -268,6 +270,8 @@ def _scaled(pixels: pyvips.Image, bits: int, image: c_void_p) -> pyvips.Image:
 
 
 def _blank(width: int, height: int, *, alpha: bool) -> pyvips.Image:
+    if max(width, height) > _MAX_SIDE:
+        raise HandlerError("too-large", f"The picture has {width:,} × {height:,} pixels.")
     if width <= 0 or height <= 0:
         raise HandlerError("unreadable", "The HEIC file is damaged: its picture is empty.")
     return pyvips.Image.black(width, height, bands=4 if alpha else 3).copy(interpretation="srgb")

@@ -99,6 +99,13 @@ def test_a_damaged_file(path: Path, content: bytes) -> None:
     assert (raised.value.reason, raised.value.retry) == ("unreadable", False)
 
 
+def test_a_side_that_no_picture_has(path: Path) -> None:
+    size = (120).to_bytes(4, "big") + (80).to_bytes(4, "big")
+    path.write_bytes(HEIC.replace(size, (120).to_bytes(4, "big") + (1 << 30).to_bytes(4, "big")))
+    with pytest.raises(HandlerError):
+        heic.open_header(path)
+
+
 def test_a_codec_that_is_not_read(path: Path) -> None:
     path.write_bytes(HEIC.replace(b"hvc1", b"vvc1"))
     with pytest.raises(HandlerError, match=r"of a kind that is not read here|damaged"):
