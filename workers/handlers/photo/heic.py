@@ -48,7 +48,7 @@ class HeicHeader:
 
 def open_header(path: Path) -> HeicHeader:
     """Read the structure only. Raises ``HandlerError``."""
-    with _context(path, memory_bytes=256 << 20) as context, _opened(context) as picture:
+    with _opened(_Context(path, memory_bytes=256 << 20)) as picture:
         return picture.header()
 
 
@@ -57,43 +57,47 @@ def decode(path: Path, *, deep: bool, memory_bytes: int) -> pyvips.Image:
 
     8 bits a channel, or 16 where ``deep`` is set. libheif is allowed ``memory_bytes``. Raises ``HandlerError``.
     """
-    with _context(path, memory_bytes=memory_bytes) as context, _opened(context) as picture:
+    with _opened(_Context(path, memory_bytes=memory_bytes)) as picture:
         return picture.pixels(deep=deep)
 
 
-@contextmanager
-def _context(path: Path, *, memory_bytes: int) -> Iterator[c_void_p]:
-    lib = libheif.library()
-    context = c_void_p(lib.heif_context_alloc())
-    try:
-        limits = lib.heif_context_get_security_limits(context).contents
+class _Context:
+    """A file as libheif has opened it, freed after the last picture that was decoded from it.
+
+    libheif counts memory by the context's address: a picture that outlived it would be taken from the next one's count.
+    """
+
+    def __init__(self, path: Path, *, memory_bytes: int) -> None:
+        lib = libheif.library()
+        self.pointer = c_void_p(lib.heif_context_alloc())
+        limits = lib.heif_context_get_security_limits(self.pointer).contents
         limits.max_number_of_tiles = _MAX_TILES
         limits.max_color_profile_size = _MAX_METADATA
         limits.max_memory_block_size = limits.max_total_memory = memory_bytes
         # One slot is one core: no thread beside this one.
-        lib.heif_context_set_max_decoding_threads(context, 0)
-        _check(lib.heif_context_read_from_file(context, bytes(path), None))
-        yield context
-    finally:
-        lib.heif_context_free(context)
+        lib.heif_context_set_max_decoding_threads(self.pointer, 0)
+        _check(lib.heif_context_read_from_file(self.pointer, bytes(path), None))
+
+    def __del__(self) -> None:
+        libheif.library().heif_context_free(self.pointer)
 
 
 @contextmanager
-def _opened(context: c_void_p) -> Iterator[_Item | _Track]:
+def _opened(context: _Context) -> Iterator[_Item | _Track]:
     lib = libheif.library()
     handle = c_void_p()
-    status = _primary_handle(context, handle)
+    status = _primary_handle(context.pointer, handle)
     if status.code == 0:
         try:
-            yield _Item(handle, lib.heif_context_get_number_of_top_level_images(context))
+            yield _Item(context, handle)
         finally:
             lib.heif_image_handle_release(handle)
         return
-    if not lib.heif_context_has_sequence(context):
+    if not lib.heif_context_has_sequence(context.pointer):
         _fail(status)
-    track = c_void_p(lib.heif_context_get_track(context, 0))
+    track = c_void_p(lib.heif_context_get_track(context.pointer, 0))
     try:
-        yield _Track(track)
+        yield _Track(context, track)
     finally:
         lib.heif_track_release(track)
 
@@ -111,17 +115,18 @@ def _primary_handle(context: c_void_p, handle: c_void_p) -> HeifStatus:
 class _Item:
     """The primary image."""
 
-    def __init__(self, handle: c_void_p, images: int) -> None:
+    def __init__(self, context: _Context, handle: c_void_p) -> None:
         self._lib = libheif.library()
+        self._context = context
         self._handle = handle
-        self._images = images
 
     def header(self) -> HeicHeader:
         """Size and metadata."""
         width = self._lib.heif_image_handle_get_width(self._handle)
         height = self._lib.heif_image_handle_get_height(self._handle)
         image = _blank(width, height, alpha=self._has_alpha())
-        image.set_type(pyvips.GValue.gint_type, "n-pages", max(1, self._images))
+        images = self._lib.heif_context_get_number_of_top_level_images(self._context.pointer)
+        image.set_type(pyvips.GValue.gint_type, "n-pages", max(1, images))
         for field, content in (("exif-data", self._exif()), ("xmp-data", self._xmp()), (_PROFILE, self._profile())):
             if content:
                 image.set_type(pyvips.GValue.blob_type, field, content)
@@ -136,7 +141,7 @@ class _Item:
         with _decoding_options(deep=deep) as options:
             chroma = _CHROMA[self._has_alpha(), deep]
             _check(self._lib.heif_decode_image(self._handle, byref(image), RGB, chroma, options))
-        return _taken(image, bands=4 if self._has_alpha() else 3, deep=deep)
+        return _taken(_Pixels(self._context, image), bands=4 if self._has_alpha() else 3, deep=deep)
 
     def _has_alpha(self) -> bool:
         return bool(self._lib.heif_image_handle_has_alpha_channel(self._handle))
@@ -186,8 +191,9 @@ class _Item:
 class _Track:
     """The first frame of a file that holds no item, only a sequence."""
 
-    def __init__(self, track: c_void_p) -> None:
+    def __init__(self, context: _Context, track: c_void_p) -> None:
         self._lib = libheif.library()
+        self._context = context
         self._track = track
 
     def header(self) -> HeicHeader:
@@ -202,7 +208,7 @@ class _Track:
         with _decoding_options(deep=deep) as options:
             chroma = _CHROMA[self._has_alpha(), deep]
             _check(self._lib.heif_track_decode_next_image(self._track, byref(image), RGB, chroma, options))
-        return _taken(image, bands=4 if self._has_alpha() else 3, deep=deep)
+        return _taken(_Pixels(self._context, image), bands=4 if self._has_alpha() else 3, deep=deep)
 
     def _has_alpha(self) -> bool:
         return bool(self._lib.heif_track_has_alpha_channel(self._track))
@@ -225,17 +231,18 @@ def _decoding_options(*, deep: bool) -> Iterator[ctypes._Pointer[DecodingOptions
 class _Pixels:
     """libheif's memory, given back when the last image that reads it is gone."""
 
-    def __init__(self, image: c_void_p) -> None:
-        self._image = image
+    def __init__(self, context: _Context, image: c_void_p) -> None:
+        self._context = context
+        self.image = image
 
     def __del__(self) -> None:
-        libheif.library().heif_image_release(self._image)
+        libheif.library().heif_image_release(self.image)
 
 
-def _taken(image: c_void_p, *, bands: int, deep: bool) -> pyvips.Image:
+def _taken(owner: _Pixels, *, bands: int, deep: bool) -> pyvips.Image:
     """The decoded pixels as an image of libvips, without a copy."""
     lib = libheif.library()
-    owner = _Pixels(image)
+    image = owner.image
     stride = c_size_t()
     start = lib.heif_image_get_plane_readonly2(image, CHANNEL_INTERLEAVED, byref(stride))
     width = lib.heif_image_get_width(image, CHANNEL_INTERLEAVED)
