@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -24,6 +25,7 @@ from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
 from workers.protocol import (
+    Handling,
     HeartbeatRequest,
     HeartbeatResponse,
     Hello,
@@ -82,8 +84,17 @@ class ControlPlaneClient:
     All raise `ControlPlaneFault`.
     """
 
-    def __init__(self, url: str, token: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        handling: Callable[[], Handling | None] = lambda: None,
+    ) -> None:
+        """``handling`` gives what is in the handler now: sent with each lease request and heartbeat."""
         self._url = url
+        self._handling = handling
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
@@ -117,11 +128,13 @@ class ControlPlaneClient:
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
         """Send settlements and request leases; takes up to ``request.wait`` seconds."""
+        request = request.model_copy(update={"handling": self._handling()})
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
         """Renew a lease."""
-        return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
+        request = HeartbeatRequest(token=token, handling=self._handling())
+        return await self._call(f"leases/{lease_id}/heartbeat", request, HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         """Request presigned PUTs. Repeated until there is a response: the caller's lease is the time limit."""

@@ -29,6 +29,7 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.ledger import Ledger, ReceivedEvents
+from webhook.ledger.machines import HandlingReport
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
@@ -90,8 +91,20 @@ class SimulatedFleet:
     async def authenticate(self, token: str) -> Caller | None:
         return Caller(int(token), _POOL, f"worker-{token}", draining=False)
 
-    async def active(self, _id: int) -> None:
-        pass
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def active(self, id: int, handling: HandlingReport | None) -> None:
+        assert handling is not None
+        self._run("active", id, handling.tokens, handling.alone, handling.number)
+
+    async def report_handling(self, id: int, handling: HandlingReport) -> None:
+        self._run("report_handling", id, handling.tokens, handling.alone, handling.number)
+
+    def _run(self, name: str, *arguments: object) -> None:
+        self._engine.begin()
+        self._engine.run(name, *arguments)
+        self._engine.commit()
 
 
 @dataclass
@@ -101,6 +114,8 @@ class SimulatedPlane:
     process: SimulatedProcess
     buckets: SimulatedBuckets
     database: SimulatedDatabase
+    engine: Engine
+    wakeups: Wakeups = field(default_factory=Wakeups)
     ledger: Ledger = field(init=False)
     receiver: NotificationApi = field(init=False)
     leases: LeaseApi = field(init=False)
@@ -146,8 +161,15 @@ class SimulatedPlane:
         kind, _, rest = path.partition("/")
         assert kind == "leases"
         id, _, verb = rest.partition("/")
+        self.wakeups.trials = self._trials()
         method = getattr(self.leases, verb or "lease")
         return await _respond(method, token, {"id": id}, body)
+
+    def _trials(self) -> frozenset[int]:
+        """What a tick would have found: ticks are not simulated."""
+        world = self.process.world
+        rows = (row for row in world.tables.objects.values() if row.lane == "trial" and row.state == "pending")
+        return frozenset(row.pipeline_id for row in rows if row.due_at <= world.micros)
 
     async def check(self) -> None:
         """Run the deletion checker whenever an object is due."""
@@ -176,11 +198,11 @@ class SimulatedPlane:
         await until_due(self.process, lane)
 
 
-async def until_due(process: SimulatedProcess, lane: str) -> None:
-    """Wait until an object of the lane is due. Polls that would find none are not simulated."""
+async def until_due(process: SimulatedProcess, *lanes: str) -> None:
+    """Wait until an object of one of the lanes is due. Polls that would find none are not simulated."""
     world = process.world
     while True:
-        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane == lane]
+        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane in lanes]
         first = min(due, default=None)
         if first is not None and first <= world.micros:
             return
@@ -192,13 +214,13 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
     conditions = Conditions(plane.pipelines.all, plane.store)
     return LeaseApi(
         plane.ledger,
-        cast("LedgerFleet", SimulatedFleet()),
+        cast("LedgerFleet", SimulatedFleet(plane.engine)),
         plane.pipelines,
         {_POOL: Pool()},
         conditions,
         Publishing(plane.ledger, plane.pipelines, plane.store, conditions, plane.remover),
         LeaseMessages(plane.pipelines, plane.store.presigner),
-        Wakeups(),
+        plane.wakeups,
         _metrics(),
     )
 
@@ -223,7 +245,7 @@ class WatchedPipelines(Pipelines):
 
 async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
     """Run a replica until its process dies."""
-    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
+    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine), engine)
     plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
     await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))

@@ -38,8 +38,14 @@ def link(path: Path) -> Text:
 
 
 def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
-    """A table; the columns named in ``numbers`` are aligned to the right."""
-    result = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    """A table without lines between its cells, since a terminal is 80 characters wide.
+
+    The columns named in ``numbers`` are aligned to the right.
+    """
+    result = Table(
+        title=title, title_justify="left", title_style="bold", expand=False, box=None, padding=(0, 1, 0, 0),
+        header_style="dim",
+    )  # fmt: skip
     right = set(numbers)
     for column in columns:
         result.add_column(column, justify="right" if column in right else "left", overflow="fold")

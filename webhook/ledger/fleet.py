@@ -12,7 +12,16 @@ from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 from webhook.ledger.ledger import Ledger, storable
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport, new_label
+from webhook.ledger.machines import (
+    Demand,
+    HandlingReport,
+    Intent,
+    Machine,
+    MachineState,
+    PoolReport,
+    ProviderReport,
+    new_label,
+)
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
@@ -139,10 +148,19 @@ class LedgerFleet:
             row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
         return None if row is None else Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
 
-    async def active(self, id: int) -> None:
-        """Note that the worker got or settled a lease just now: idle time is counted from here."""
+    async def active(self, id: int, handling: HandlingReport | None) -> None:
+        """Note that the worker got or settled a lease just now, and what is in its handler.
+
+        Idle time is counted from here. None: the worker does not report what is in its handler.
+        """
+        report = handling or HandlingReport(None, [], alone=False)
         async with self._database.connection() as connection:
-            await connection.execute(QUERIES["active"], id)
+            await connection.execute(QUERIES["active"], id, report.tokens, report.alone, report.number)
+
+    async def report_handling(self, id: int, handling: HandlingReport) -> None:
+        """Note what is in the worker's handler. An older report than the last one changes nothing."""
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["report_handling"], id, handling.tokens, handling.alone, handling.number)
 
 
 def _columns(reports: Mapping[str, PoolReport] | Mapping[str, ProviderReport], kind: type) -> list[list[object]]:

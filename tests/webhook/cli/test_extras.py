@@ -91,7 +91,13 @@ def test_the_help_needs_no_extra() -> None:
 
 def test_every_package_that_is_imported_is_required() -> None:
     """Each import of the packages is a requirement, or comes with one that is imported beside it."""
-    with_others = {"botocore": "boto3", "werkzeug": "moto", "xmltodict": "moto", "pydantic_core": "pydantic"}
+    with_others = {
+        "botocore": "boto3",
+        "werkzeug": "moto",
+        "xmltodict": "moto",
+        "pydantic_core": "pydantic",
+        "_pi_heif": "pi-heif",
+    }
     known = {name for names in EXTRAS.values() for name in names}
     known |= distributions(PROJECT["dependencies"]) | set(with_others) | {"webhook", "workers", "infra"}
     known |= {"types_boto3_s3"}  # only for the type checker

@@ -38,7 +38,7 @@ def test_numbers_are_on_the_right_of_a_table() -> None:
     rows = table("Parked", "key", "attempts", numbers=["attempts"])
     rows.add_row(plain("[red]"), "4")
     output = printed(rows)
-    assert "│ [red] │        4 │" in output
+    assert re.search(r"^\[red\] +4 *$", output, re.MULTILINE)
 
 
 def test_facts_without_a_value_are_left_out() -> None:
