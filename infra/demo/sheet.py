@@ -79,7 +79,11 @@ def _verdict(problems: Sequence[str]) -> str:
     if not problems:
         return '<p class="verdict">Every result was verified.</p>'
     listed = "".join(f"<li>{_text(problem)}</li>" for problem in problems)
-    return f'<p class="verdict wrong">{len(problems)} things are wrong.</p><ul class="faults">{listed}</ul>'
+    return f'<p class="verdict wrong">{_wrong(len(problems))}</p><ul class="faults">{listed}</ul>'
+
+
+def _wrong(number: int) -> str:
+    return "One thing is wrong." if number == 1 else f"{number} things are wrong."
 
 
 def _legend() -> str:

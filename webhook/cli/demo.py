@@ -142,4 +142,6 @@ Try next:
 
 
 def _verdict(wrong: int) -> str:
-    return f"Not verified: {wrong} things are wrong." if wrong else "Verified: every result is right."
+    if not wrong:
+        return "Verified: every result is right."
+    return "Not verified: one thing is wrong." if wrong == 1 else f"Not verified: {wrong} things are wrong."
