@@ -23,7 +23,8 @@ from webhook.storage.presign import origin_of
 RULE_ID = "yurt"
 """ID of the rule that is ours: one that the bucket has under this ID is replaced."""
 READING = ("GET", "HEAD")
-UPLOADING = ("PUT", *READING)
+UPLOADING = ("PUT", "POST", *READING)
+"""By a presigned URL, or by a form with a signed policy."""
 _HEADERS = ("*",)
 _EXPOSED = ("ETag",)
 """What a page may read of an answer, beside the few headers that every page may."""

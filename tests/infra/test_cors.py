@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -27,7 +30,7 @@ def put(s3: Any, bucket: str, *rules: CorsRule) -> None:
 def test_pages_upload_into_inputs_and_read_from_outputs() -> None:
     rules = wanted_rules(config(), [APP, APP + "/"])
     assert {bucket: (rule.origins, rule.methods) for bucket, rule in rules.items()} == {
-        "photos-in": ((APP,), ("GET", "HEAD", "PUT")),
+        "photos-in": ((APP,), ("GET", "HEAD", "POST", "PUT")),
         "photos-out": ((APP,), ("GET", "HEAD")),
     }
     assert rules["photos-out"].exposed == ("ETag",)
@@ -36,7 +39,7 @@ def test_pages_upload_into_inputs_and_read_from_outputs() -> None:
 def test_a_bucket_that_is_both_has_one_rule() -> None:
     pipelines = {"p": {"input": "s3://both/in/", "output": "s3://both/out/"}}
     [(bucket, rule)] = wanted_rules(Config.model_validate({"pipelines": pipelines}), [APP]).items()
-    assert (bucket, rule.methods) == ("both", ("GET", "HEAD", "PUT"))
+    assert (bucket, rule.methods) == ("both", ("GET", "HEAD", "POST", "PUT"))
 
 
 @pytest.mark.parametrize("origin", [APP, "http://localhost:5173", "http://localhost:*", "https://*.example.com", "*"])
@@ -60,7 +63,7 @@ def test_rules_of_others_are_kept_before_ours_and_ours_is_replaced(local: Runnin
     first = plan_cors(s3, bucket, wanted)
     assert [line.split() for line in first.describe()] == [
         ["keep", "GET", "from", "https://other.example"],
-        ["add", "GET,", "HEAD,", "PUT", "from", APP],
+        ["add", "GET,", "HEAD,", "POST,", "PUT", "from", APP],
     ]
     apply_cors(s3, first)
     assert plan_cors(s3, bucket, wanted).is_set
@@ -69,8 +72,8 @@ def test_rules_of_others_are_kept_before_ours_and_ours_is_replaced(local: Runnin
     assert not second.is_set
     assert [line.split() for line in second.describe()] == [
         ["keep", "GET", "from", "https://other.example"],
-        ["add", "GET,", "HEAD,", "PUT", "from", "https://new.example"],
-        ["remove", "GET,", "HEAD,", "PUT", "from", APP],
+        ["add", "GET,", "HEAD,", "POST,", "PUT", "from", "https://new.example"],
+        ["remove", "GET,", "HEAD,", "POST,", "PUT", "from", APP],
     ]
     apply_cors(s3, second)
     found = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
@@ -108,3 +111,9 @@ def test_errors_are_sentences(local: RunningBucket, s3: S3Client) -> None:
     )
     with pytest.raises(CorsError, match=r"cannot be read: .*127\.0\.0\.1:9"):
         plan_cors(nowhere, "photos-in", OTHERS)
+
+
+def test_the_rule_on_the_page_is_the_one_that_is_set() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    [written] = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert json.loads(written)["CORSRules"] == [wanted_rules(config(), [APP])["photos-in"].to_s3()]

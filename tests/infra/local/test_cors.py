@@ -101,3 +101,16 @@ def test_without_rules_nothing_is_allowed(local: RunningBucket, path: str) -> No
 def test_removed_rules_allow_nothing(local: RunningBucket, s3: S3Client, bucket: str) -> None:
     s3.delete_bucket_cors(Bucket=bucket)
     assert preflight(local, f"/{bucket}/new", origin=PAGE, method="PUT").status_code == 403
+
+
+def test_a_form_with_a_signed_policy_is_answered_to_its_page(local: RunningBucket, s3: S3Client) -> None:
+    bucket = local.new_bucket(s3)
+    rule = {"AllowedOrigins": ["http://localhost:*"], "AllowedMethods": ["POST"], "ExposeHeaders": ["ETag"]}
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})  # type: ignore[list-item]
+    form = s3.generate_presigned_post(bucket, "uploads/a.jpg")
+    answer = local.http.post(
+        f"{local.endpoint}/{bucket}", data=form["fields"], files={"file": b"abc"}, headers={"origin": PAGE}
+    )
+    assert answer.status_code in (200, 204)
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    assert s3.get_object(Bucket=bucket, Key="uploads/a.jpg")["Body"].read() == b"abc"

@@ -69,7 +69,7 @@ def test_cors_is_shown_first_then_set_beside_other_rules(shell: Shell) -> None:
     shell.stack.s3().put_bucket_cors(Bucket="photos-out", CORSConfiguration={"CORSRules": [theirs]})
     shown = shell.yurt("setup", "--url", shell.stack.url, "--cors-origin", ORIGIN)
     assert shown.returncode == 0, shown.stderr
-    assert f"add    GET, HEAD, PUT from {ORIGIN}" in shown.stdout
+    assert f"add    GET, HEAD, POST, PUT from {ORIGIN}" in shown.stdout
     assert "keep   GET from https://other.example" in shown.stdout
     assert cors_origins(shell, "photos-out") == ["https://other.example"]
     result = shell.yurt("setup", "--url", shell.stack.url, "--cors-origin", ORIGIN, "--yes")
