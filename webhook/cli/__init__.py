@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -47,7 +48,13 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand. Ends the program where it needs packages that are not installed."""
+        """Find the subcommand; for a mistyped one, suggest the nearest.
+
+        Ends the program where it needs packages that are not installed.
+        """
+        similar = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and similar:
+            ctx.fail(f"There is no command {args[0]!r}. Did you mean `yurt {similar[0]}`?")
         if args[0] in COMMANDS and not ctx.resilient_parsing and (missing := missing_parts(args[0])):
             fail(missing)
         return super().resolve_command(ctx, args)

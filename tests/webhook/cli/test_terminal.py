@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from webhook.cli.terminal import confirmed, facts, link, plain, progress, table
+from webhook.cli.terminal import confirmed, facts, finding, link, plain, progress, table
 
 
 def printed(renderable: RenderableType) -> str:
@@ -83,3 +83,11 @@ def test_a_link_is_a_url_that_a_terminal_opens(monkeypatch: pytest.MonkeyPatch) 
     assert re.search(rf"\x1b\]8;[^;]*;{re.escape(url)}\x1b\\", printed(terminal=True))
     monkeypatch.setenv("TERM", "linux")
     assert "\x1b]8" not in printed(terminal=True)
+
+
+def test_a_long_finding_keeps_its_indent_and_escapes_what_it_shows() -> None:
+    output = printed(finding("failed", "store", "\x1b" + "x" * 90, "Do this. " * 12))
+    first, *rest = output.rstrip().splitlines()
+    assert first.startswith("✗ store: ")
+    assert all(line.startswith("  ") and len(line) <= 60 for line in rest)
+    assert "\\x1b" in output
