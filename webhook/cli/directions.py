@@ -31,7 +31,7 @@ Yurt is up.
   logs           {running.folder / "control-plane.log"}, bucket.log beside it, workers/logs/ for the workers
   web pages      of http://localhost and http://127.0.0.1, at any port, may PUT and GET by presigned URLs
 
-In another terminal, in this folder:
+In another terminal (in this folder the yurt commands need none of it):
 
   export AWS_ENDPOINT_URL_S3={running.endpoint} AWS_REGION=auto AWS_DEFAULT_REGION=auto
   export AWS_ACCESS_KEY_ID={keys.access_key} AWS_SECRET_ACCESS_KEY={keys.secret_key}

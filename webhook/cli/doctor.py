@@ -24,7 +24,7 @@ def command(url: str, as_json: bool) -> None:
     Asks the running control plane: for refused notifications, machines that do not start, work that waits and nobody
     takes. `yurt check` tests the configuration, the database and the buckets. Exit status 1 where there is a problem.
     """
-    found = _found(url, admin_token())
+    found = _found(url, admin_token(url))
     if as_json:
         click.echo(json.dumps({"problems": [asdict(problem) for problem in found]}))
     else:

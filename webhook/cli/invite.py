@@ -17,7 +17,7 @@ def command(url: str, pool: str) -> None:
     """
     from webhook.cli.client import call
 
-    invitation = call("POST", url, "/v1/invitations", admin_token(), {"pool": pool})
+    invitation = call("POST", url, "/v1/invitations", admin_token(url), {"pool": pool})
     click.echo(f"export YURT_URL={url.rstrip('/')}")
     click.echo(f"export YURT_TOKEN={invitation['token']}")
     click.echo(f"# then, on that machine: yurt worker   (its label is {invitation['label']})", err=True)

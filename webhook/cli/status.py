@@ -33,7 +33,7 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
 
     Exit status 1 where the control plane does not answer, or something is unaccounted for.
     """
-    token = admin_token()
+    token = admin_token(url)
     try:
         if watch:
             _watch(url, token, as_json, interval)

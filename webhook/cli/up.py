@@ -15,6 +15,7 @@ import click
 
 from webhook.cli.directions import directions
 from webhook.cli.options import fail, failing, state_option
+from webhook.cli.running_up import LOCK, RunningUp, announced
 from webhook.cli.sample import configuration, overrides
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def _run(run: UpRun, interrupts: Interrupts) -> None:
     ) as running:
         click.echo(directions(running, next(iter(run.config.pipelines.values())), kept=run.keep))
         try:
-            _watch(running, console, interrupts)
+            with announced(run.folder, RunningUp(running.url, keys.admin)):
+                _watch(running, console, interrupts)
         finally:
             console.print("Stopping the workers, the control plane, the database and the bucket …")
 
@@ -194,7 +196,7 @@ def _locked(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        lock = (folder / LOCK).open("w")
     except OSError as error:
         fail(f"--state: {folder} cannot be used: {error.strerror}", 1)
     with lock:
