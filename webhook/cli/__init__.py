@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import click
 
+from webhook.cli.stopping import end_on_sigterm
+
 COMMANDS = {
     "demo": "Run thirty photos through the whole pipeline on this machine.",
     "up": "Run the services of the demo until Ctrl-C.",
@@ -49,4 +51,5 @@ def yurt() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``yurt``."""
+    end_on_sigterm()
     yurt.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="yurt")

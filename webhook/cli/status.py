@@ -75,6 +75,10 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts.append(_parked(status))
     parts += _hints(status)
     parts += _minting_faults(status)
+    parts += [
+        Text(f"The control plane's {failing['loop']} fails since {failing['seconds']:.0f} s: {failing['error']}", "red")
+        for failing in status.get("failing_loops", ())
+    ]
     for name, pipeline in status["pipelines"].items():
         if pipeline["refused"]:
             parts.append(Text(f"No work is handed out for {name}: {pipeline['refused']}.", style="red"))
