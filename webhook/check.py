@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from webhook.config import Config, Pipeline, Place, Secrets
+from webhook.config import Config, ConfigError, Pipeline, Place, Secrets
 from webhook.ledger.database import (
     LedgerUnavailable,
     LedgerUnusable,
@@ -23,6 +23,7 @@ from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres import PostgresUnusable, binaries
 from webhook.outputs.conditions import Probed, Style, probe, refusal
 from webhook.outputs.keys import new_control_key
+from webhook.state_folder import check_folders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 
 _CLOCK_SECONDS = 3.0
@@ -41,14 +42,22 @@ class Finding:
 
 async def findings(config: Config, secrets: Secrets, state: Path) -> list[Finding]:
     """Run all checks."""
-    results = [_webhook(config, secrets), _admin(secrets), await _database(secrets, state)]
+    results = [
+        _webhook(config, secrets),
+        _admin(secrets),
+        await _database(secrets, state),
+        *_folders(config, secrets, state),
+    ]
     if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
         missing = Finding(
             "store credentials", "failed", "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set",
             "Make an access key that may read the inputs and read, write and delete the outputs.",
         )  # fmt: skip
         return [*results, missing]
-    store = open_store(secrets)
+    try:
+        store = open_store(secrets)
+    except ConfigError as error:
+        return [*results, Finding("store", "failed", str(error))]
     try:
         return [*results, *[finding async for finding in _buckets(config, store)]]
     finally:
@@ -116,6 +125,14 @@ async def _connected(dsn: str) -> int:
             return connection.get_server_version().major
         finally:
             await disconnect(connection)
+
+
+def _folders(config: Config, secrets: Secrets, state: Path) -> list[Finding]:
+    try:
+        check_folders(config, state, embedded=not secrets.database_url.get_secret_value())
+    except ConfigError as error:
+        return [Finding("folders", "failed", str(error))]
+    return []
 
 
 def _embedded(state: Path) -> Finding:
