@@ -408,6 +408,8 @@ class Secrets(BaseSettings):
 
     database_url: SecretStr = SecretStr("")
     """``DATABASE_URL``: PostgreSQL. Empty: an embedded one is started."""
+    direct_database_url: SecretStr = SecretStr("")
+    """``DIRECT_DATABASE_URL``: the same database past a pooler that ``DATABASE_URL`` leads through."""
     yurt_webhook_secrets: SecretStr = SecretStr("")
     """``YURT_WEBHOOK_SECRETS``: what the store sends: bearer tokens or ``user:password``, with commas between."""
     yurt_admin_token: SecretStr = SecretStr("")

@@ -58,6 +58,15 @@ def _refused_notifications(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
             )
 
 
+def _failing_loops(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for failing in status.get("failing_loops", ()):
+        yield Diagnosis(
+            "control plane",
+            f"its loop for {failing['loop']} fails since {failing['seconds']:,.0f} s: {failing['error']}",
+            "It tries again by itself once that is mended: the database, or the disk and the limits of its machine.",
+        )
+
+
 def _refused_pipelines(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
     for name, pipeline in status["pipelines"].items():
         if pipeline["refused"]:
@@ -138,6 +147,7 @@ def _unaccounted(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
 
 
 _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
+    _failing_loops,
     _refused_notifications,
     _refused_pipelines,
     _minting,

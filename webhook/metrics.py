@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import COUNTED
+from webhook.loops import LoopHealth
 
 EVENTS = ("received", "accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
 CHANGES = ("done", "unchanged", "superseded", "gone", "forgotten")
@@ -49,7 +50,7 @@ class LedgerSnapshot:
 class Metrics:
     """Holds the metrics of one process and the last snapshot of the ledger."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: LoopHealth | None = None) -> None:
         self.registry = CollectorRegistry()
         self.snapshot = LedgerSnapshot()
         self._standing_until = 0.0
@@ -77,6 +78,10 @@ class Metrics:
             "yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry
         )
         self.leading = Gauge("yurt_leader", "1 on the replica that runs the autoscaler", registry=self.registry)
+        self.failing_loops = Gauge(
+            "yurt_failing_loops", "Background loops whose last turn failed", registry=self.registry
+        )
+        self.failing_loops.set_function(lambda: len(health.failing()) if health else 0)
         self.registry.register(_LedgerCollector(self))
 
     async def refresh(self, ledger: Ledger) -> None:

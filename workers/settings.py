@@ -78,13 +78,22 @@ def _token(value: str) -> str:
 
 
 def _work_dir(environ: Mapping[str, str]) -> Path:
-    path = Path(environ.get("YURT_WORK_DIR") or tempfile.gettempdir())
+    try:
+        path = Path(environ.get("YURT_WORK_DIR") or tempfile.gettempdir())
+    except OSError:
+        raise SettingsError(
+            f"no folder for temporary files can be written by user id {os.geteuid()}: set YURT_WORK_DIR to one that can"
+        ) from None
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be made: {error.strerror}") from error
+        raise SettingsError(
+            f"YURT_WORK_DIR {str(path)!r} cannot be made by user id {os.geteuid()}: {error.strerror}"
+        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be written: choose a folder that this user owns")
+        raise SettingsError(
+            f"YURT_WORK_DIR {str(path)!r} cannot be written by user id {os.geteuid()}: choose another folder"
+        )
     return path.resolve()
 
 

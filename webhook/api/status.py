@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -16,6 +17,7 @@ from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import COUNTED
+from webhook.loops import LoopHealth
 from webhook.metrics import CHANGES
 from webhook.outputs.conditions import Conditions
 
@@ -97,6 +99,15 @@ class SenderStatus(BaseModel):
     """What was wrong with the last one that was refused."""
 
 
+class FailingLoopStatus(BaseModel):
+    """A background loop of the replica that answers whose last turn failed. It tries again until it succeeds."""
+
+    loop: str
+    error: str
+    seconds: float
+    """Since the first of the turns that failed in a row."""
+
+
 class ParkedObject(BaseModel):
     """An object that failed for good or too often."""
 
@@ -124,6 +135,8 @@ class Status(BaseModel):
     """The twenty that were parked last."""
     quarantined: int
     """Number of quarantined texts."""
+    failing_loops: list[FailingLoopStatus] = []
+    """What keeps the replica that answers from a part of its work."""
     unaccounted: dict[str, int]
     """Events and changes that the counters cannot account for: 0, or there is a bug."""
 
@@ -145,8 +158,15 @@ class StatusApi:
     """Endpoints for status and invitations."""
 
     def __init__(
-        self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, auth: AdminAuth
+        self,
+        ledger: Ledger,
+        fleet: LedgerFleet,
+        config: Config,
+        conditions: Conditions,
+        auth: AdminAuth,
+        health: LoopHealth,
     ) -> None:
+        self._health = health
         self._ledger = ledger
         self._fleet = fleet
         self._config = config
@@ -165,6 +185,7 @@ class StatusApi:
                 senders=await self._senders(),
                 parked=await self._parked(),
                 quarantined=await self._quarantined(),
+                failing_loops=[FailingLoopStatus(**asdict(failing)) for failing in self._health.failing()],
                 unaccounted=await self._unaccounted(),
             )
         )

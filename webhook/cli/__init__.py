@@ -11,6 +11,7 @@ import click
 
 from webhook.cli.extras import missing_parts
 from webhook.cli.options import fail
+from webhook.cli.stopping import end_on_sigterm
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 and the number of SIGINT."""
@@ -79,4 +80,5 @@ def yurt() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``yurt``."""
+    end_on_sigterm()
     yurt.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="yurt")

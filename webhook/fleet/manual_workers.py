@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
 import structlog
 
 from webhook.config import Pool
-from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.machines import Machine, MachineState
+from webhook.loops import STALLED_SECONDS, LoopHealth
 
 log = structlog.get_logger()
 
@@ -25,14 +24,15 @@ _INVITATION_SECONDS = 24 * 3600.0
 class ManualWorkers:
     """Removes manual workers that went silent, and invitations that were never used, from the fleet."""
 
-    def __init__(self, fleet: LedgerFleet, pools: Mapping[str, Pool]) -> None:
+    def __init__(self, fleet: LedgerFleet, pools: Mapping[str, Pool], health: LoopHealth | None = None) -> None:
         self._fleet = fleet
         self._pools = pools
+        self._health = health or LoopHealth()
 
     async def run(self) -> None:
         """Look after all of them now and then, until cancelled."""
         while True:
-            with contextlib.suppress(LedgerUnavailable):
+            with self._health.turn("manual workers", STALLED_SECONDS):
                 await self.forget_silent()
             await asyncio.sleep(_LOOK_SECONDS)
 

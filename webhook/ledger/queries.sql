@@ -449,8 +449,8 @@ from (
 group by 1;
 
 -- name: ready
--- Whether the ledger answers and has its schema.
-select 1 from schema_version limit 1;
+-- Whether the ledger answers, has its schema, and takes no writes.
+select current_setting('transaction_read_only') = 'on' or pg_is_in_recovery() as read_only from schema_version limit 1;
 
 -- fragment: parked_filter
 -- The parked objects o, of pipelines p, that an administrator's filter matches: pipeline, reason, prefix, key, seconds
