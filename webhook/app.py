@@ -54,6 +54,7 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from workers.handlers.folder import ENVIRONMENT
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -247,7 +248,9 @@ class Background:
             services.sweeps, sweeper, services.pipelines, config.sweep, done_days=config.retention.done_days
         )
         providers: dict[str, Provider] = {
-            "local": LocalProvider(config.server.name, self._state / "workers", logs=True),
+            "local": LocalProvider(
+                config.server.name, self._state / "workers", environment={ENVIRONMENT: config.server.handlers}
+            ),
         }
         autoscaler = Autoscaler(
             services.fleet,

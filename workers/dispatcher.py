@@ -326,5 +326,5 @@ class Dispatcher:
 
 
 def _log_settlement(lease: Lease, settlement: Settlement) -> None:
-    fields = settlement.model_dump(include={"outcome", "reason", "message", "retry", "seconds"})
+    fields = settlement.model_dump(include={"outcome", "reason", "message", "retry", "seconds", "unavailable"})
     _log.info("ended", lease=lease.id, token=lease.token, pipeline=lease.pipeline, key=lease.key, **fields)

@@ -13,6 +13,7 @@ import structlog
 from workers.client import ControlPlaneClient, Rejected, Unauthorized
 from workers.concurrency import first_of
 from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
+from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
 from workers.protocol import Welcome
 from workers.retry import Backoff
@@ -103,7 +104,7 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     # Closed in reverse: children are dead before the folder that they wrote to is removed.
     scratch = stack.enter_context(Scratch(settings.work_dir))
     # With one slot, whose child warms up while the agent calls home and learns how many there are.
-    sandbox = Sandbox(preload=_PRELOAD)
+    sandbox = Sandbox(preload=_PRELOAD, environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {})
     stack.push_async_callback(sandbox.aclose)
     client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token))
     transfer = TransferClient()

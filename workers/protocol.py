@@ -199,6 +199,8 @@ class Released(Message):
     outcome: Literal["released"] = "released"
     id: Id
     token: Id
+    unavailable: Annotated[str, Field(max_length=2_000)] = ""
+    """Why the pipeline's handler cannot run on this worker, whichever the object: it gets no more of them for now."""
 
 
 Settlement = Annotated[Done | Unchanged | Absent | Failed | Released, Field(discriminator="outcome")]

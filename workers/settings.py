@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from workers.handlers.folder import ENVIRONMENT, handlers_folder
+
 LogFormat = Literal["json", "console"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
@@ -33,6 +35,8 @@ class Settings:
     """The one-time token that this machine was minted with."""
     work_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     """An existing folder for temporary files."""
+    handlers: Path | None = None
+    """The folder of the handlers' modules and programs."""
     label: str = ""
     """The name the machine was minted under: goes into every log line."""
     log: LogFormat = "json"
@@ -49,6 +53,7 @@ class Settings:
             url=_url(environ.get("YURT_URL", "")),
             token=_token(token),
             work_dir=_work_dir(environ),
+            handlers=_handlers(environ),
             label=_label(environ.get("YURT_LABEL", "")),
             log=_log(environ.get("YURT_LOG", "json")),
         )
@@ -86,6 +91,14 @@ def _work_dir(environ: Mapping[str, str]) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be written: choose a folder that this user owns")
     return path.resolve()
+
+
+def _handlers(environ: Mapping[str, str]) -> Path | None:
+    if (folder := handlers_folder(environ)) is None:
+        return None
+    if not folder.is_dir():
+        raise SettingsError(f"{ENVIRONMENT} {str(folder)!r} is no folder: set it to the one with your handlers")
+    return folder.resolve()
 
 
 def _label(value: str) -> str:
