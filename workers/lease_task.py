@@ -58,6 +58,8 @@ class WorkerResources:
     transfer: TransferClient
     sandbox: Sandbox
     scratch: Scratch
+    handlers: Path | None = None
+    """The folder of the user's handlers."""
 
 
 class LeaseTask:

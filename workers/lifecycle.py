@@ -109,7 +109,9 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token))
     transfer = TransferClient()
     stack.push_async_callback(transfer.aclose)
-    return WorkerResources(client=client, transfer=transfer, sandbox=sandbox, scratch=scratch)
+    return WorkerResources(
+        client=client, transfer=transfer, sandbox=sandbox, scratch=scratch, handlers=settings.handlers
+    )
 
 
 async def _call_home(client: ControlPlaneClient) -> Welcome:

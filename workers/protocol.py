@@ -231,6 +231,8 @@ class LeaseRequest(Message):
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0
     """Seconds to wait for work when there is none."""
     settle: Annotated[list[Settlement], Field(max_length=MAX_LEASES)] = []
+    handlers_changed: bool = False
+    """The worker's handlers are others than when it last said that one is unavailable: try them again."""
 
 
 class LeaseResponse(Message):

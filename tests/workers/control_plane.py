@@ -195,6 +195,8 @@ class StubControlPlane:
     async def _lease(self, request: Request) -> Response:
         wanted = LeaseRequest.model_validate_json(await request.body())
         self._event("ask", wanted.max, len(wanted.settle))
+        if wanted.handlers_changed:
+            self._event("handlers-changed")
         if (fault := await self._disturb(request)) is not None:
             return fault
         if self.misunderstood & {settlement.token for settlement in wanted.settle}:

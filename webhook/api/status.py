@@ -22,6 +22,21 @@ from webhook.outputs.conditions import Conditions
 _PARKED_SHOWN = 20
 
 
+class HandlerPause(BaseModel):
+    """On which machines a pipeline's handler cannot run, and why."""
+
+    workers: int
+    """Ready machines that said so."""
+    of: int
+    """Ready machines of the pool."""
+    everywhere: bool
+    """Whether the pipeline is paused: no machine can run its handler."""
+    message: str
+    """What one of them said."""
+    retry_seconds: float
+    """Until one of them tries again, with one object."""
+
+
 class PipelineStatus(BaseModel):
     """Counts of one pipeline's events, changes and objects."""
 
@@ -39,6 +54,8 @@ class PipelineStatus(BaseModel):
     oldest_due_seconds: float = 0
     refused: str = ""
     """Why no work is handed out and what to do, where the output's store does not honour conditions."""
+    unavailable: HandlerPause | None = None
+    """Where the handler cannot run on some of the pool's machines, or on none: these get no objects of it for now."""
 
     def counters(self, name: str) -> dict[str, int]:
         """The mapping that a counter of the ledger belongs to."""
@@ -200,6 +217,15 @@ class StatusApi:
             # A pipeline that was moved to another bucket has a row for each.
             status = pipelines.setdefault(row["pipeline"], PipelineStatus())
             status.oldest_due_seconds = max(status.oldest_due_seconds, row["seconds"])
+        for row in await self._ledger.fetch("unavailable_handlers"):
+            status = pipelines.setdefault(row["pipeline"], PipelineStatus())
+            status.unavailable = HandlerPause(
+                workers=row["workers"],
+                of=row["pool_workers"],
+                everywhere=row["everywhere"],
+                message=row["message"],
+                retry_seconds=row["retry_seconds"],
+            )
         return pipelines
 
     async def _unrouted(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ Tokens are random and stored only as SHA-256, so that a reader of the database c
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from webhook.ledger.database import Connection
 
 
+PAUSE_SECONDS = 30.0
+"""Until a handler that could not run on a worker is tried there again; doubles with each attempt that fails."""
+PAUSE_LIMIT_SECONDS = 300.0
+"""Longest time between two such attempts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated worker: the machine that the token of a call belongs to."""
@@ -27,6 +34,10 @@ class Caller:
     pool: str
     label: str
     draining: bool
+    paused: frozenset[int] = frozenset()
+    """Numbers of pipelines whose handlers cannot run on it, and are not to be tried yet."""
+    trying: frozenset[int] = frozenset()
+    """Numbers of pipelines whose handlers could not run on it, and are to be tried again, with one object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,9 @@ class LedgerFleet:
 
     async def demand(self, pool: str, most: int) -> Demand:
         """Count the pool's pending and leased objects; ``pending`` only up to ``most`` for each pipeline."""
-        [row] = await self._ledger.fetch("demand", list(self._pipelines(pool)), most)
+        # A machine more would change nothing for a handler that can run on none.
+        stuck = {row["pipeline_id"] for row in await self._ledger.fetch("unavailable_everywhere", pool)}
+        [row] = await self._ledger.fetch("demand", [n for n in self._pipelines(pool) if n not in stuck], most)
         return Demand(pending=min(most, row["pending"]), leased=row["leased"])
 
     async def machines(self) -> Sequence[Machine]:
@@ -137,12 +150,44 @@ class LedgerFleet:
         """Find the worker that a token belongs to. None: unknown or revoked."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
-        return None if row is None else Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
+        if row is None:
+            return None
+        paused, trying = _pauses(row["unavailable"], row["moment"])
+        return Caller(row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying)
+
+    async def handler_unavailable(self, id: int, pipeline_id: int, message: str) -> None:
+        """Note that a pipeline's handler cannot run on a worker: it gets none of its objects for a while.
+
+        For `PAUSE_SECONDS`, doubled with each further attempt that fails, up to `PAUSE_LIMIT_SECONDS`.
+        """
+        await self._execute(
+            "handler_unavailable", id, str(pipeline_id), storable(message), PAUSE_SECONDS, PAUSE_LIMIT_SECONDS
+        )
+
+    async def handler_available(self, id: int, pipeline_id: int) -> None:
+        """Note that a pipeline's handler has run on a worker."""
+        await self._execute("handler_available", id, str(pipeline_id))
+
+    async def handlers_changed(self, id: int) -> None:
+        """Note that a worker's handlers are others than before: all of them are tried again."""
+        await self._execute("handlers_changed", id)
 
     async def active(self, id: int) -> None:
         """Note that the worker got or settled a lease just now: idle time is counted from here."""
+        await self._execute("active", id)
+
+    async def _execute(self, query: str, *arguments: object) -> None:
         async with self._database.connection() as connection:
-            await connection.execute(QUERIES["active"], id)
+            await connection.execute(QUERIES[query], *arguments)
+
+
+def _pauses(unavailable: str, moment: float) -> tuple[frozenset[int], frozenset[int]]:
+    """Pipelines that are paused on a worker, and those that are to be tried again."""
+    if unavailable == "{}":
+        return frozenset(), frozenset()
+    retries = {int(number): pause["retry_at"] for number, pause in json.loads(unavailable).items()}
+    paused = frozenset(number for number, retry_at in retries.items() if retry_at > moment)
+    return paused, frozenset(retries) - paused
 
 
 def _columns(reports: Mapping[str, PoolReport] | Mapping[str, ProviderReport], kind: type) -> list[list[object]]:

@@ -323,7 +323,57 @@ returning id, pool, slots, label;
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
-returning id, pool, state, label;
+returning id, pool, state, label, unavailable::text, extract(epoch from yurt_now())::float8 as moment;
+
+-- name: handler_unavailable
+-- Note that a pipeline's handler cannot run on a worker, and when it is tried there again: after $4 seconds, doubled
+-- with each further failure up to $5. What was leased together with the first failure fails with it, and is not counted.
+update workers as w set unavailable = w.unavailable || jsonb_build_object($2::text, jsonb_build_object(
+    'message', $3::text,
+    'failures', f.failures + 1,
+    'retry_at', f.now + least($5::float8, $4::float8 * 2 ^ least(f.failures, 20))
+))
+from (
+    select id, extract(epoch from yurt_now())::float8 as now,
+           coalesce((unavailable -> $2::text ->> 'failures')::int, 0) as failures,
+           coalesce((unavailable -> $2::text ->> 'retry_at')::float8, 0) as retry_at
+    from workers where id = $1
+) as f
+where w.id = f.id and f.retry_at <= f.now;
+
+-- name: handler_available
+-- Note that a pipeline's handler has run on a worker.
+update workers set unavailable = unavailable - $2::text where id = $1;
+
+-- name: handlers_changed
+-- Note that a worker's handlers have changed: all of them are tried again at once.
+update workers set unavailable = '{}' where id = $1;
+
+-- name: unavailable_everywhere
+-- Pipelines whose handlers can run on none of a pool's ready machines.
+select k.pipeline_id::int as pipeline_id
+from workers as w cross join lateral jsonb_object_keys(w.unavailable) as k (pipeline_id)
+where w.pool = $1 and w.state = 'ready'
+group by 1
+having count(*) = (select count(*) from workers where pool = $1 and state = 'ready');
+
+-- name: unavailable_handlers
+-- By pipeline, on how many of its pool's ready machines the handler cannot run, why, and when one tries again.
+select p.name as pipeline, count(*) as workers, bool_and(w.pool_workers = u.pool_unavailable) as everywhere,
+       max(w.pool_workers) as pool_workers, max(u.message) as message,
+       greatest(0, min(u.retry_at) - extract(epoch from yurt_now()))::float8 as retry_seconds
+from (
+    select pool, count(*) as pool_workers from workers where state = 'ready' group by 1
+) as w
+join (
+    select w.pool, k.key::int as pipeline_id, k.value ->> 'message' as message,
+           (k.value ->> 'retry_at')::float8 as retry_at,
+           count(*) over (partition by w.pool, k.key) as pool_unavailable
+    from workers as w cross join lateral jsonb_each(w.unavailable) as k
+    where w.state = 'ready'
+) as u using (pool)
+join pipelines as p on p.id = u.pipeline_id
+group by 1;
 
 -- name: active
 -- Note that the worker got or settled a lease just now.

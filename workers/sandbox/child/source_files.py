@@ -13,10 +13,9 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from workers.handlers.folder import INSTALLED
 from workers.sandbox.messages import SourceFile
 
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of an environment inside the user's folder: what is installed does not change between two files."""
 _MAX_REPORTED = 500
 """Files in one message to the agent; more of them come with the next."""
 
@@ -41,7 +40,7 @@ class SourceFiles:
     def _finder(self, path: str) -> FileFinder:
         """Return a finder for a folder below this one. Raises ``ImportError``, which leaves it to Python's own."""
         place = Path(path)
-        if not place.is_relative_to(self._folder) or _INSTALLED & set(place.relative_to(self._folder).parts):
+        if not place.is_relative_to(self._folder) or INSTALLED & set(place.relative_to(self._folder).parts):
             raise ImportError
         record = self._read.append
 
