@@ -158,6 +158,7 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         owner=config.server.name,
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not conditions.refusal(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
+        limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics()
     return Services(

@@ -15,6 +15,7 @@ and with `Unauthorized`, `Orphaned` or `Unfit`.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Dispatcher:
         response = await self._exchange(LeaseRequest(max=self._room(), wait=wait, handlers_changed=handlers_changed))
         if response is None or response.leases or self._draining:
             return
-        if not self._tasks and time.monotonic() - self._busy_at >= self._welcome.idle_seconds:
+        if not self._tasks and time.monotonic() - self._busy_at >= self._idle_seconds:
             self.drain("idle")
         await asyncio.sleep(min(wait, self._settings.poll_seconds) - (time.monotonic() - started_at))
 
@@ -201,11 +202,16 @@ class Dispatcher:
 
     def _wait_seconds(self) -> float:
         """How long a poll may wait: no longer than until the agent would leave as idle."""
-        idle = self._welcome.idle_seconds
+        idle = self._idle_seconds
         longest = min(MAX_WAIT_SECONDS, self._longest_silence_seconds, idle)
         if self._tasks or self._unsent:
             return longest
         return min(longest, max(self._busy_at + idle - time.monotonic(), 0.0))
+
+    @property
+    def _idle_seconds(self) -> float:
+        """Time without a lease after which the agent leaves; endless where it stays."""
+        return math.inf if self._welcome.idle_seconds is None else self._welcome.idle_seconds
 
     @property
     def _longest_silence_seconds(self) -> float:

@@ -22,10 +22,11 @@ from webhook.api.http import HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
 from webhook.events import plausible_modified
+from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger import transitions
 from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.fleet import Caller, LedgerFleet, PoolFull
 from webhook.ledger.ledger import Ledger, Settlement
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
@@ -78,13 +79,17 @@ class LeaseApi:
     # ── endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def hello(self, request: Request) -> Response:
-        """Exchange a machine's one-time token for its own token."""
+        """Exchange a one-time token, an invitation or a worker's credential for a token of all further calls."""
         one_time_token = bearer(request)
         hello = await read_model(request, protocol.Hello)
-        arrival = await self._fleet.hello(one_time_token, hello.instance)
+        try:
+            arrival = await self._fleet.hello(one_time_token, hello.instance, returns=hello.returns)
+        except PoolFull as full:
+            raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:
             raise unauthorized(
-                "this one-time token is unknown, was used by another process, or was revoked. Mint another worker"
+                "this one-time token or credential is unknown, expired, revoked, or was used by another process. For a "
+                "worker that you start yourself, `yurt invite` makes another"
             )
         pool = self._pools.get(arrival.pool, Pool())
         log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
@@ -94,8 +99,10 @@ class LeaseApi:
                 pool=arrival.pool,
                 token=arrival.token,
                 slots=arrival.slots,
-                idle_seconds=pool.worker_idle_seconds,
+                # A worker that a person started stays until a person ends it.
+                idle_seconds=None if arrival.provider == MANUAL else pool.worker_idle_seconds,
                 orphan_seconds=pool.orphan_seconds,
+                credential=arrival.credential,
             )
         )
 

@@ -17,6 +17,8 @@ from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolR
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from webhook.ledger.database import Connection
 
 
@@ -41,14 +43,36 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A process that calls home."""
+
+    once: str
+    instance: str
+    token_hash: bytes
+    return_hash: bytes | None
+
+    @property
+    def of_invitation(self) -> str:
+        """What takes the place of the one-time token where several workers have the same: one for each process."""
+        return f"{self.once}:{self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredWorker:
     """A worker that exchanged its one-time token: its machine, slots and the token for all further calls."""
 
     id: int
     pool: str
+    provider: str
     slots: int
     label: str
     token: str
+    credential: str
+    """With which a later process of the worker comes back. Empty where it asked for none."""
+
+
+class PoolFull(Exception):
+    """The pool has as many machines as its limit allows."""
 
 
 class LedgerFleet:
@@ -58,14 +82,24 @@ class LedgerFleet:
     """
 
     def __init__(
-        self, ledger: Ledger, *, owner: str, pipelines: Callable[[str], Sequence[int]], slots: Mapping[str, int]
+        self,
+        ledger: Ledger,
+        *,
+        owner: str,
+        pipelines: Callable[[str], Sequence[int]],
+        slots: Mapping[str, int],
+        limits: Mapping[str, int],
     ) -> None:
-        """``pipelines`` gives the numbers of a pool's pipelines for which leases are handed out now."""
+        """``pipelines`` gives the numbers of a pool's pipelines for which leases are handed out now.
+
+        ``slots`` and ``limits`` are settings of pools: objects that a machine handles at once, and machines at most.
+        """
         self._ledger = ledger
         self._database = ledger.database
         self._owner = owner
         self._pipelines = pipelines
         self._slots = slots
+        self._limits = limits
 
     # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,12 +173,64 @@ class LedgerFleet:
 
     # ── for the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def hello(self, once: str, instance: str) -> RegisteredWorker | None:
-        """Exchange a one-time token for a worker's token. None: unknown, used by another process, or revoked."""
+    async def invite(self, pool: str, provider: str, uses: int | None, valid_seconds: float | None) -> str:
+        """Write an invitation for several workers; return its token.
+
+        ``uses`` is the number of workers that may join, and ``valid_seconds`` how long they may; None: without end.
+        """
         token = secrets.token_urlsafe(32)
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(QUERIES["hello"], _hash(once), instance, _hash(token))
-        return None if row is None else RegisteredWorker(row["id"], row["pool"], row["slots"], row["label"], token)
+        await self._execute("invite", pool, provider, _hash(token), uses, valid_seconds)
+        return token
+
+    async def prune_invitations(self) -> None:
+        """Delete the invitations that were used up or have expired."""
+        await self._execute("prune_invitations")
+
+    async def hello(self, once: str, instance: str, *, returns: bool = False) -> RegisteredWorker | None:
+        """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
+
+        A process with a worker's credential takes the worker over: the token of the process before is worth nothing
+        from then on, and its leases are taken back, each counted as an attempt. ``returns`` asks for such a credential.
+
+        None: unknown, used by another process, or revoked. Raises PoolFull.
+        """
+        token, credential = secrets.token_urlsafe(32), secrets.token_urlsafe(32) if returns else ""
+        caller = _Arrival(once, instance, _hash(token), _hash(credential) if returns else None)
+
+        async def write(connection: Connection) -> tuple[asyncpg.Record | None, str]:
+            for known in (once, caller.of_invitation):
+                row = await connection.fetchrow(
+                    QUERIES["hello"], _hash(known), instance, caller.token_hash, caller.return_hash
+                )
+                if row is not None:
+                    return row, credential
+            row = await connection.fetchrow(QUERIES["come_back"], _hash(once), instance, caller.token_hash)
+            if row is None:
+                return await self._join(connection, caller), credential
+            if row["restarted"]:
+                await self._ledger.take_back(connection, row["id"])
+            return row, once
+
+        row, kept = await self._database.transact(write)
+        if row is None:
+            return None
+        return RegisteredWorker(row["id"], row["pool"], row["provider"], row["slots"], row["label"], token, kept)
+
+    async def _join(self, connection: Connection, arrival: _Arrival) -> asyncpg.Record | None:
+        """Let a worker join by an invitation. Raises PoolFull."""
+        invitation = await connection.fetchrow(QUERIES["invitation"], _hash(arrival.once))
+        if invitation is None:
+            return None
+        pool, limit = invitation["pool"], self._limits.get(invitation["pool"], 0)
+        await connection.execute(QUERIES["lock_pool"], pool)
+        row = await connection.fetchrow(
+            QUERIES["join"], pool, invitation["provider"], new_label(self._owner, pool), self._slots.get(pool, 1),
+            _hash(arrival.of_invitation), invitation["id"], arrival.instance, arrival.token_hash,
+            arrival.return_hash, limit,
+        )  # fmt: skip
+        if row is None:
+            raise PoolFull(f"the pool has {limit} machines, its limit, those that boot included")
+        return row
 
     async def authenticate(self, token: str) -> Caller | None:
         """Find the worker that a token belongs to. None: unknown or revoked."""

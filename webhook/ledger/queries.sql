@@ -316,9 +316,50 @@ update workers set state = 'gone', state_at = yurt_now() where id = $1 and state
 update workers set
     state = case when state in ('intended', 'booting') then 'ready' else state end,
     state_at = case when state in ('intended', 'booting') then yurt_now() else state_at end,
-    ready_at = coalesce(ready_at, yurt_now()), seen_at = yurt_now(), instance = $2, token_hash = $3
+    ready_at = coalesce(ready_at, yurt_now()), seen_at = yurt_now(), instance = $2, token_hash = $3,
+    return_hash = coalesce($4, return_hash)
 where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining') and (instance is null or instance = $2)
-returning id, pool, slots, label;
+returning id, pool, provider, slots, label;
+
+-- name: come_back
+-- A worker comes back in a new process, with its credential: from now on only that process is the worker. "restarted":
+-- the same process has not called before, so what the worker had leased is lost.
+update workers as w set instance = $2, token_hash = $3, seen_at = yurt_now(), unavailable = '{}'
+from (
+    select id, instance is distinct from $2 as restarted from workers
+    where return_hash = $1 and state in ('ready', 'draining') for update
+) as before
+where w.id = before.id
+returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
+
+-- name: invite
+-- Write an invitation for $4 workers (null: without end) within $5 seconds (null: for ever).
+insert into invitations (pool, provider, once_hash, uses, expires_at)
+values ($1, $2, $3, $4, yurt_now() + make_interval(secs => $5));
+
+-- name: invitation
+-- An invitation that can still be used. Locked: two workers that come at once take two uses.
+select id, pool, provider from invitations
+where once_hash = $1 and (uses is null or uses > 0) and (expires_at is null or expires_at > yurt_now())
+for update;
+
+-- name: join
+-- A worker joins by an invitation ($6), unless its pool is full. The caller holds the pool's advisory lock.
+with joined as (
+    insert into workers (
+        pool, provider, label, state, slots, once_hash, instance, token_hash, return_hash, ready_at, seen_at
+    )
+    select $1, $2, $3, 'ready', $4, $5, $7, $8, $9, yurt_now(), yurt_now()
+    where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
+    returning id, pool, provider, slots, label
+), used as (
+    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+)
+select * from joined;
+
+-- name: prune_invitations
+-- Delete invitations that cannot be used any more.
+delete from invitations where uses <= 0 or expires_at <= yurt_now();
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.

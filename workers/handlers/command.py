@@ -101,7 +101,7 @@ def _program(name: str) -> str:
 
 def _folder(wanted: str) -> Path:
     if folder := handlers_folder():
-        return folder.resolve()
+        return folder
     raise HandlerUnavailable(f"{wanted} lies in the handlers' folder: set {ENVIRONMENT} to it where the worker runs.")
 
 

@@ -102,7 +102,7 @@ def _import_own(top: str) -> None:
     folder = handlers_folder()
     if folder is None or top in sys.modules:
         return
-    spec = PathFinder.find_spec(top, [str(folder.resolve())])
+    spec = PathFinder.find_spec(top, [str(folder)])
     if spec is None or spec.loader is None or spec.origin is None:
         return
     module = module_from_spec(spec)

@@ -7,6 +7,7 @@ create unique index workers_return on workers (return_hash) where return_hash is
 create table invitations (
     id bigint primary key generated always as identity,
     pool text not null,
+    provider text not null,           -- of its workers: they are started by people
     once_hash bytea not null unique,  -- SHA-256 of the token
     uses integer,                     -- workers that may still join; null: without end
     expires_at timestamptz,           -- null: never

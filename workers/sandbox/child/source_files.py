@@ -24,7 +24,7 @@ class SourceFiles:
     """The source files below one folder that this process has imported."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
+        self._folder = folder.absolute()
         self._read: list[SourceFile] = []
 
     def install(self) -> None:

@@ -77,6 +77,19 @@ async def test_an_edit_of_the_same_size_in_the_same_second_is_seen(folder: JobFo
         assert await value_of(pool, folder) == 2
 
 
+async def test_a_link_that_is_turned_to_another_release_is_seen(folder: JobFolder, own: Path) -> None:
+    for number in (1, 2):
+        (own / f"{number}").mkdir()
+        (own / f"{number}/tables.py").write_text(labelled(number))
+    current = own / "current"
+    current.symlink_to("1")
+    async with beside(current) as pool:
+        assert await value_of(pool, folder) == 1
+        (own / "next").symlink_to("2")
+        (own / "next").rename(current)
+        assert await value_of(pool, folder) == 2
+
+
 async def test_an_edit_of_a_module_that_the_handler_imports_is_seen(folder: JobFolder, own: Path) -> None:
     (own / "tables.py").write_text(labelled("part.VALUE", "from inner import part\n"))
     (own / "inner").mkdir()
