@@ -108,6 +108,18 @@ def _believe_first_404(
     return transitions.NextState("gone", ("gone",), forget=True)
 
 
+_without_rerun = transitions._without_rerun
+
+
+def _charge_released(
+    row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Callable[[], float]
+) -> transitions.NextState:
+    following = _without_rerun(row, outcome, policy, jitter)
+    if isinstance(outcome, transitions.LeaseReleased):
+        return replace(following, attempts=row.attempts)
+    return following
+
+
 @contextlib.contextmanager
 def _failed_listing_ends() -> Iterator[None]:
     real = SimulatedObjectStore.list_page
@@ -217,6 +229,11 @@ MUTANTS = {
             settle=_content_returns,
         ),
         Mutant(
+            "unavailable-charged",
+            "a lease that is given back counts as an attempt",
+            _patched(transitions, "_without_rerun", _charge_released),
+        ),
+        Mutant(
             "deadline",
             "a notification is answered whenever the ledger answers",
             _patched(webhook.api.notifications, "ANSWER_SECONDS", 1e9),
@@ -240,6 +257,7 @@ FOUND = {
     "manifests": 25,
     "expiry": 21,
     "publish-started": 40,
+    "unavailable-charged": 7,
     "deadline": 25,
 }
 """Seed at which each mutant was found. Tests try it first, and then all others, since worlds may change."""

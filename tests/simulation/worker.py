@@ -15,9 +15,10 @@ from tests.simulation.process import SimulatedProcess
 from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_token
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
-from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job, OutputFile, Result
 from workers.heartbeat import Heartbeat
 from workers.lease_task import LeaseTask, WorkerResources, failed
+from workers.outage import OutageLog
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
 
@@ -82,6 +83,9 @@ class SimulatedSandbox:
         content = job.input.read_bytes().decode()
         world.invariants.handled(job.key, content, lease_token.get())
         await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
+        if world.draws.fault(f"{process.name}/handler-missing", world.settings.handler_missing):
+            world.invariants.unavailable(lease_token.get())
+            raise HandlerUnavailable("There is no such module.")
         if world.draws.fault(f"{process.name}/handler", world.settings.handler_fault):
             retry = world.draws.chance(f"{process.name}/handler-again", 0.8)
             raise HandlerError("unreadable", "It cannot be read.", retry=retry)
@@ -92,6 +96,13 @@ class SimulatedSandbox:
         return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
 
 
+class _SilentOutage(OutageLog):
+    """No log: faults of the network are noted where they are drawn."""
+
+    def failed(self, error: BaseException) -> None:
+        pass
+
+
 class SimulatedControlPlaneClient(ControlPlaneClient):
     """The worker's real protocol client, with the connection simulated."""
 
@@ -99,6 +110,7 @@ class SimulatedControlPlaneClient(ControlPlaneClient):
         self._process = process
         self._worker_id = worker_id
         self._answer_seconds = 15.0
+        self._outage = _SilentOutage("")
         self.answered_at = 0.0
 
     async def _post(self, path: str, body: Any) -> Any:
