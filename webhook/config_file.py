@@ -39,8 +39,10 @@ def load(path: Path, options_model: OptionsModel) -> Config:
     if faults := [*_handler_faults(config, options_model)]:
         raise ConfigError(f"{path}:\n" + "\n".join(faults))
     # Whatever the current directory is when a worker starts.
-    handlers = str((path.parent / config.server.handlers).absolute())
-    return config.model_copy(update={"server": config.server.model_copy(update={"handlers": handlers})})
+    handlers = (path.parent / config.server.handlers).absolute()
+    if not handlers.is_dir():
+        raise ConfigError(f"{path}:\n  server.handlers: there is no folder {handlers}")
+    return config.model_copy(update={"server": config.server.model_copy(update={"handlers": str(handlers)})})
 
 
 def _section_variable(error: SettingsError) -> str:

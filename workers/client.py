@@ -196,9 +196,10 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     try:
         explanation = Problem.model_validate_json(content).message[:500]
     except ValidationError:
-        explanation = "there is no control plane at this URL: is the path of YURT_URL right?" if status == 404 else ""
-        explanation = explanation or (_WEB_PAGE if content.lstrip()[:1] == b"<" else _NO_EXPLANATION)
+        explanation = _WEB_PAGE if content.lstrip()[:1] == b"<" else _NO_EXPLANATION
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
+    elif status == 404:  # the call itself is unknown there, whoever answers
+        explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")
