@@ -85,7 +85,7 @@ def test_the_handlers_folder_is_relative_to_the_file_and_has_to_be_there(
 ) -> None:
     path = tmp_path / "project" / "yurt.toml"
     path.parent.mkdir()
-    pipeline = '[pipelines.photos]\ninput = "s3://in/"\noutput = "s3://out/"\n'
+    pipeline = '[pipelines.photos]\ninput = "s3://inbox/"\noutput = "s3://outbox/"\n'
     path.write_text(pipeline)
     monkeypatch.chdir(tmp_path)
     assert load(Path("project/yurt.toml"), options_model).server.handlers == str(path.parent)
