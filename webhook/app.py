@@ -228,7 +228,7 @@ class Background:
         checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover)
         loops = (
             services.wakeups.listen(self._dsn),
-            services.wakeups.tick(services.ledger),
+            services.wakeups.tick(services.ledger, list(services.pipelines.by_id)),
             checker.run(),
             services.conditions.watch(),
             services.senders.run(),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -25,6 +26,7 @@ from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
 from workers.outage import OutageLog
 from workers.protocol import (
+    Handling,
     HeartbeatRequest,
     HeartbeatResponse,
     Hello,
@@ -86,8 +88,17 @@ class ControlPlaneClient:
     All raise `ControlPlaneFault`.
     """
 
-    def __init__(self, url: str, token: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        handling: Callable[[], Handling | None] = lambda: None,
+    ) -> None:
+        """``handling`` gives what is in the handler now: sent with each lease request and heartbeat."""
         self._url = url
+        self._handling = handling
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
@@ -127,11 +138,13 @@ class ControlPlaneClient:
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
         """Send settlements and request leases; takes up to ``request.wait`` seconds."""
+        request = request.model_copy(update={"handling": self._handling()})
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
         """Renew a lease."""
-        return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
+        request = HeartbeatRequest(token=token, handling=self._handling())
+        return await self._call(f"leases/{lease_id}/heartbeat", request, HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         """Request presigned PUTs. Repeated until there is a response: the caller's lease is the time limit."""
@@ -200,6 +213,6 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
-    elif status == 404:  # the call itself is unknown there, whoever answers
+    elif status == 404:  # the call itself is unknown at this URL
         explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

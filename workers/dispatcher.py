@@ -153,6 +153,8 @@ class Dispatcher:
                 await self._settle_singly(batch)
             # Only now: a settlement that is being sent still counts in ``_room``, and keeps the agent from leaving.
             del self._unsent[: len(batch)]
+            for settlement in batch:
+                self._resources.gate.settled(settlement.token)
             self._notify()
 
     async def _settle_singly(self, batch: list[Settlement]) -> None:
@@ -266,7 +268,9 @@ class Dispatcher:
         settlement = None if task.cancelled() else task.result()
         if task.cancelled() and lease.token in self._released:
             settlement = Released(id=lease.id, token=lease.token)
-        if settlement is not None:
+        if settlement is None:
+            self._resources.gate.settled(lease.token)
+        else:
             self._unsent.append(settlement)
             _log_settlement(lease, settlement)
         if isinstance(settlement, Done):

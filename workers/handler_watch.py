@@ -30,7 +30,7 @@ class HandlerWatch:
         """Wait until the folder has changed after ``begin``. The watch has then ended."""
         await self._begun.wait()
         assert self._folder is not None
-        while await asyncio.to_thread(snapshot, self._folder) == self._broken:  # noqa: ASYNC110 - files wake nobody
+        while await asyncio.to_thread(snapshot, self._folder) == self._broken:  # noqa: ASYNC110 - a file that changes wakes no process
             await asyncio.sleep(self._look_seconds)
         self._broken = None
         self._begun.clear()

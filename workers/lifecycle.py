@@ -15,6 +15,7 @@ from workers.client import ControlPlaneClient, Rejected, Unauthorized
 from workers.concurrency import first_of
 from workers.credentials import StateFolder
 from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
+from workers.handler_gate import HandlerGate
 from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
 from workers.protocol import Welcome
@@ -111,11 +112,12 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     # With one slot, whose child warms up while the agent calls home and learns how many there are.
     sandbox = Sandbox(preload=_PRELOAD, environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {})
     stack.push_async_callback(sandbox.aclose)
-    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token))
+    gate = HandlerGate()
+    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token, handling=gate.report))
     transfer = TransferClient()
     stack.push_async_callback(transfer.aclose)
     return WorkerResources(
-        client=client, transfer=transfer, sandbox=sandbox, scratch=scratch, handlers=settings.handlers
+        client=client, transfer=transfer, sandbox=sandbox, scratch=scratch, gate=gate, handlers=settings.handlers
     )
 
 

@@ -135,6 +135,8 @@ class Lease(Message):
     rebuilt, and content that has a result need not be handled again."""
     expected: Expected
     attempt: Annotated[int, Field(ge=1)]
+    trial: bool = False
+    """It may have ended a worker: handle it alone, and report that (``Handling``) before it enters the handler."""
     lease_seconds: float
     """From now. A heartbeat grants as much again."""
 
@@ -227,6 +229,17 @@ class Settled(Message):
     """False: the lease was lost before; nothing was changed."""
 
 
+class Handling(Message):
+    """Which leases are in the worker's handler: should the worker be lost, nothing else can have ended it."""
+
+    number: Annotated[int, Field(ge=0, lt=2**63)]
+    """Grows with every report of this worker. One that comes late is dropped."""
+    tokens: Annotated[list[Id], Field(max_length=MAX_LEASES)]
+    """Fencing tokens of the leases."""
+    alone: bool = False
+    """A lease on trial keeps all others out until it is settled."""
+
+
 class LeaseRequest(Message):
     """Send settlements and request leases, in one round trip."""
 
@@ -237,6 +250,7 @@ class LeaseRequest(Message):
     settle: Annotated[list[Settlement], Field(max_length=MAX_LEASES)] = []
     handlers_changed: bool = False
     """The worker's handlers are others than when it last said that one is unavailable: try them again."""
+    handling: Handling | None = None
 
 
 class LeaseResponse(Message):
@@ -253,6 +267,7 @@ class HeartbeatRequest(Message):
     """Renew a lease."""
 
     token: Id
+    handling: Handling | None = None
 
 
 class HeartbeatResponse(Message):

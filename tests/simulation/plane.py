@@ -29,6 +29,7 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.ledger import Ledger, ReceivedEvents
+from webhook.ledger.machines import HandlingReport
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
@@ -91,8 +92,9 @@ _PAUSE_SECONDS = 4.0
 class SimulatedFleet:
     """Authenticates workers by their number; their registration is not simulated. Keeps their pauses in the world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, engine: Engine) -> None:
         self._world = world
+        self._engine = engine
 
     async def authenticate(self, token: str) -> Caller | None:
         id, now = int(token), self._world.now
@@ -107,8 +109,17 @@ class SimulatedFleet:
     async def handler_available(self, id: int, pipeline_id: int) -> None:
         self._world.pauses.pop((id, pipeline_id), None)
 
-    async def active(self, _id: int) -> None:
-        pass
+    async def active(self, id: int, handling: HandlingReport | None) -> None:
+        assert handling is not None
+        self._run("active", id, handling.tokens, handling.alone, handling.number)
+
+    async def report_handling(self, id: int, handling: HandlingReport) -> None:
+        self._run("report_handling", id, handling.tokens, handling.alone, handling.number)
+
+    def _run(self, name: str, *arguments: object) -> None:
+        self._engine.begin()
+        self._engine.run(name, *arguments)
+        self._engine.commit()
 
 
 @dataclass
@@ -118,6 +129,8 @@ class SimulatedPlane:
     process: SimulatedProcess
     buckets: SimulatedBuckets
     database: SimulatedDatabase
+    engine: Engine
+    wakeups: Wakeups = field(default_factory=Wakeups)
     ledger: Ledger = field(init=False)
     receiver: NotificationApi = field(init=False)
     leases: LeaseApi = field(init=False)
@@ -163,8 +176,15 @@ class SimulatedPlane:
         kind, _, rest = path.partition("/")
         assert kind == "leases"
         id, _, verb = rest.partition("/")
+        self.wakeups.trials = self._trials()
         method = getattr(self.leases, verb or "lease")
         return await _respond(method, token, {"id": id}, body)
+
+    def _trials(self) -> frozenset[int]:
+        """What a tick would have found: ticks are not simulated."""
+        world = self.process.world
+        rows = (row for row in world.tables.objects.values() if row.lane == "trial" and row.state == "pending")
+        return frozenset(row.pipeline_id for row in rows if row.due_at <= world.micros)
 
     async def check(self) -> None:
         """Run the deletion checker whenever an object is due."""
@@ -193,11 +213,11 @@ class SimulatedPlane:
         await until_due(self.process, lane)
 
 
-async def until_due(process: SimulatedProcess, lane: str) -> None:
-    """Wait until an object of the lane is due. Polls that would find none are not simulated."""
+async def until_due(process: SimulatedProcess, *lanes: str) -> None:
+    """Wait until an object of one of the lanes is due. Polls that would find none are not simulated."""
     world = process.world
     while True:
-        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane == lane]
+        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane in lanes]
         first = min(due, default=None)
         if first is not None and first <= world.micros:
             return
@@ -209,13 +229,13 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
     conditions = Conditions(plane.pipelines.all, plane.store)
     return LeaseApi(
         plane.ledger,
-        cast("LedgerFleet", SimulatedFleet(plane.process.world)),
+        cast("LedgerFleet", SimulatedFleet(plane.process.world, plane.engine)),
         plane.pipelines,
         {_POOL: Pool()},
         conditions,
         Publishing(plane.ledger, plane.pipelines, plane.store, conditions, plane.remover),
         LeaseMessages(plane.pipelines, plane.store.presigner),
-        Wakeups(),
+        plane.wakeups,
         _metrics(),
     )
 
@@ -240,7 +260,7 @@ class WatchedPipelines(Pipelines):
 
 async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
     """Run a replica until its process dies."""
-    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
+    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine), engine)
     plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
     await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))

@@ -74,6 +74,8 @@ class WorldSettings:
     crowded: bool
     """Whether writes come in bursts within one second."""
     workers: int
+    killer: str
+    """Content that mostly ends the worker whose handler it is in; empty: none does."""
 
 
 def settings_of(draws: Draws) -> WorldSettings:
@@ -117,6 +119,7 @@ def settings_of(draws: Draws) -> WorldSettings:
         since_query=draws.chance("world/since", 0.5),
         crowded=draws.chance("world/crowded", 0.3),
         workers=draws.choice("world/workers", (1, 2, 2, 3)),
+        killer=draws.choice("world/killer", ("", "", "A")),
     )
 
 

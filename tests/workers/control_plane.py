@@ -28,6 +28,7 @@ from workers.protocol import (
     Expected,
     Failed,
     Handler,
+    Handling,
     HeartbeatRequest,
     HeartbeatResponse,
     Hello,
@@ -91,6 +92,8 @@ class StubControlPlane:
         """Tokens of leases that are no longer live."""
         self.misunderstood: set[int] = set()
         """Tokens of settlements that make the whole request malformed."""
+        self.handling: list[Handling] = []
+        """Reports of what is in the handler."""
         self.revoked = self.draining = self.credential_revoked = False
         self.faults: dict[str, list[Response]] = defaultdict(list)
         """Responses to give first, by ``METHOD path``."""
@@ -118,6 +121,7 @@ class StubControlPlane:
         expected: Expected | None = None,
         manifest: bool = False,
         url: str = "",
+        trial: bool = False,
     ) -> Lease:
         """Put an object into the store (unless ``data`` is None) and grant its lease to the next request."""
         number = len(self._leases) + 1
@@ -137,6 +141,7 @@ class StubControlPlane:
             manifest=Download(url=f"{self.url}/store/out/{key}/result.json") if manifest else None,
             expected=expected or Expected(),
             attempt=1,
+            trial=trial,
             lease_seconds=self.lease_seconds,
         )
         self._leases[lease.token] = lease
@@ -204,6 +209,7 @@ class StubControlPlane:
         self._event("ask", wanted.max, len(wanted.settle))
         if wanted.handlers_changed:
             self._event("handlers-changed")
+        self.handling += [wanted.handling] if wanted.handling else []
         if (fault := await self._disturb(request)) is not None:
             return fault
         if self.misunderstood & {settlement.token for settlement in wanted.settle}:
@@ -233,6 +239,7 @@ class StubControlPlane:
     async def _heartbeat(self, request: Request) -> Response:
         message = HeartbeatRequest.model_validate_json(await request.body())
         self._event("heartbeat", self._leases[message.token].key)
+        self.handling += [message.handling] if message.handling else []
         if (fault := await self._refusal(request, message.token)) is not None:
             return fault
         return _json(HeartbeatResponse(lease_seconds=self.lease_seconds, superseded=False))

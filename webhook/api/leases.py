@@ -28,6 +28,8 @@ from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet, PoolFull
 from webhook.ledger.ledger import Ledger, Settlement
+from webhook.ledger.machines import HandlingReport
+from webhook.ledger.transitions import Lane
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
@@ -126,7 +128,7 @@ class LeaseApi:
                 caller = await self._auth.caller(request)
         if leases or message.settle:
             with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
-                await self._fleet.active(caller.id)
+                await self._fleet.active(caller.id, _handling(message.handling))
         return json_response(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
 
     async def complete(self, request: Request) -> Response:
@@ -148,6 +150,9 @@ class LeaseApi:
         superseded = await self._ledger.extend(live.id, live.token, caller.id, seconds)
         if superseded is None:
             raise _lost()
+        if (handling := _handling(message.handling)) is not None:
+            # Committed before the answer: the worker lets a lease on trial into its handler once it has that.
+            await self._fleet.report_handling(caller.id, handling)
         return json_response(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
 
     async def outputs(self, request: Request) -> Response:
@@ -182,18 +187,24 @@ class LeaseApi:
                     return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
-        """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue."""
-        turn = self._turns[caller.pool]
+        """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue.
+
+        An object on trial goes before the others, but one at a time: its worker handles no other meanwhile.
+        """
+        turn = self._turns[caller.pool] % max(len(pipelines), 1)
         self._turns[caller.pool] += 1
+        in_turn = [*pipelines[turn:], *pipelines[:turn]]
+        on_trial = [number for number in in_turn if number in self._wakeups.trials][:1]
+        steps: list[tuple[int, Lane, int]] = [(number, "trial", 1) for number in on_trial]
+        steps += [(number, "work", most) for number in in_turn]
         claimed: list[protocol.Lease] = []
-        for step in range(len(pipelines)):
-            number = pipelines[(turn + step) % len(pipelines)]
+        for number, lane, limit in steps:
             pipeline = self._pipelines.by_id[number][1]
             if number in caller.paused or self._conditions.refusal(pipeline):
                 continue
-            wanted = 1 if number in caller.trying else most - len(claimed)
+            count = min(limit, 1 if number in caller.trying else most - len(claimed))
             try:
-                rows = await self._ledger.claim(number, "work", wanted, caller.id, pipeline.lease_seconds)
+                rows = await self._ledger.claim(number, lane, count, caller.id, pipeline.lease_seconds)
             except LedgerUnavailable:
                 if claimed:  # return what is leased: else it would lie idle until its deadline
                     break
@@ -257,6 +268,10 @@ def _has_run(message: protocol.Settlement) -> bool:
     if isinstance(message, protocol.Failed):
         return message.reason not in _WITHOUT_HANDLER
     return isinstance(message, protocol.Done)
+
+
+def _handling(report: protocol.Handling | None) -> HandlingReport | None:
+    return None if report is None else HandlingReport(report.number, report.tokens, report.alone)
 
 
 def _outcome(message: protocol.Settlement) -> transitions.Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,15 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"webhook.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; for a mistyped one, suggest the nearest."""
+        similar = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and similar:
+            ctx.fail(f"There is no command {args[0]!r}. Did you mean `yurt {similar[0]}`?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """End with status 130 on Ctrl-C, as shells expect it of every command; click's own is 1, a failure."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import click
 from rich.console import Console, RenderableType
@@ -28,12 +29,32 @@ def _escaped(character: str) -> str:
 
 
 def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
-    """A table; the columns named in ``numbers`` are aligned to the right."""
-    result = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    """A table without lines between its cells, since a terminal is 80 characters wide.
+
+    The columns named in ``numbers`` are aligned to the right.
+    """
+    result = Table(
+        title=title, title_justify="left", title_style="bold", expand=False, box=None, padding=(0, 1, 0, 0),
+        header_style="dim",
+    )  # fmt: skip
     right = set(numbers)
     for column in columns:
         result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return result
+
+
+Level = Literal["ok", "warning", "failed"]
+_MARKS: Mapping[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
+
+
+def finding(level: Level, subject: str, message: str, advice: str = "") -> RenderableType:
+    """What was found of one thing, and below it what to do. A line that does not fit keeps its indent."""
+    mark, style = _MARKS[level]
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_row(Text(mark, style=style), Text.assemble((subject, "bold"), ": ", plain(message)))
+    if advice:
+        grid.add_row("", Text(advice, style=style))
+    return grid
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:

@@ -13,7 +13,16 @@ from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 from webhook.ledger.ledger import Ledger, storable
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport, new_label
+from webhook.ledger.machines import (
+    Demand,
+    HandlingReport,
+    Intent,
+    Machine,
+    MachineState,
+    PoolReport,
+    ProviderReport,
+    new_label,
+)
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
@@ -190,7 +199,7 @@ class LedgerFleet:
         """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
 
         A process with a worker's credential takes the worker over: the token of the process before is worth nothing
-        from then on, and its leases are taken back, each counted as an attempt. ``returns`` asks for such a credential.
+        from then on, and its leases are taken back as those of a lost worker. ``returns`` asks for such a credential.
 
         None: unknown, used by another process, or revoked. Raises PoolFull.
         """
@@ -208,7 +217,8 @@ class LedgerFleet:
             if row is None:
                 return await self._join(connection, caller), credential
             if row["restarted"]:
-                await self._ledger.take_back(connection, row["id"])
+                await self._ledger.take_back(connection, row["id"])  # charged by what the process before reported
+                await connection.execute(QUERIES["new_life"], row["id"])
             return row, once
 
         row, kept = await self._database.transact(write)
@@ -258,9 +268,17 @@ class LedgerFleet:
         """Note that a worker's handlers are others than before: all of them are tried again."""
         await self._execute("handlers_changed", id)
 
-    async def active(self, id: int) -> None:
-        """Note that the worker got or settled a lease just now: idle time is counted from here."""
-        await self._execute("active", id)
+    async def active(self, id: int, handling: HandlingReport | None) -> None:
+        """Note that the worker got or settled a lease just now, and what is in its handler.
+
+        Idle time is counted from here. None: the worker does not report what is in its handler.
+        """
+        report = handling or HandlingReport(None, [], alone=False)
+        await self._execute("active", id, report.tokens, report.alone, report.number)
+
+    async def report_handling(self, id: int, handling: HandlingReport) -> None:
+        """Note what is in the worker's handler. An older report than the last one changes nothing."""
+        await self._execute("report_handling", id, handling.tokens, handling.alone, handling.number)
 
     async def _execute(self, query: str, *arguments: object) -> None:
         async with self._database.connection() as connection:

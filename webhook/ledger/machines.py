@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -100,6 +101,18 @@ def new_label(owner: str, pool: str) -> str:
     if not _POOL.fullmatch(pool):
         raise ValueError(f"pool {pool!r} must match {_POOL.pattern}")
     return f"{owner}-{pool}-{secrets.token_hex(6)}"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlingReport:
+    """What is in a worker's handler, as the worker reports it."""
+
+    number: int | None
+    """Grows with every report; None: there is none."""
+    tokens: Sequence[int]
+    """Fencing tokens of the leases in the handler."""
+    alone: bool
+    """Nothing else enters the handler before the next report."""
 
 
 @dataclass(frozen=True, slots=True)

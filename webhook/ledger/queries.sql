@@ -31,6 +31,7 @@ on conflict (pipeline_id, key) do update set
         else excluded.due_at end,
     attempts = case when o.state = 'leased' then o.attempts else 0 end,
     faults = case when o.state = 'leased' then o.faults else 0 end,
+    losses = case when o.state = 'leased' then o.losses else 0 end,
     error = case when o.state = 'leased' then o.error end,
     -- The worker may have read the object before this event: only another lease can tell.
     rerun_requested = o.state = 'leased',
@@ -105,7 +106,7 @@ returning o.id, o.token, o.key, o.attempts, o.event_etag, o.newest_at, o.publish
 
 -- name: lock_leased
 -- Lock the rows of the leases to be settled. Rows whose lease was lost (another token or worker) are left out.
-select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
+select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
@@ -117,14 +118,22 @@ where o.state = 'leased' and o.token = s.token and o.worker_id is not distinct f
 order by o.pipeline_id, o.key, s.position
 for update of o;
 
+-- fragment: in_handler
+-- Whether a lease of worker w is in the handler, as far as the worker has reported: 'alone'; 'reported'; 'no'; 'possible':
+-- it may have entered since, or there is no report.
+case when o.token = any (w.handling) then case when w.handling_alone then 'alone' else 'reported' end
+     when w.handling_alone then 'no'
+     else 'possible' end;
+
 -- name: lock_expired
 -- Lock leases whose deadline has passed, longest ago first. A row that is being settled is locked, and is skipped.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds
-from objects as o
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
+       {{in_handler}} as in_handler
+from objects as o left join workers as w on w.id = o.worker_id
 where o.state = 'leased' and o.deadline < (select yurt_now())
 order by o.deadline
 limit $1
@@ -132,12 +141,13 @@ for update of o skip locked;
 
 -- name: lock_of_worker
 -- Lock all leases of one worker.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds
-from objects as o
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
+       {{in_handler}} as in_handler
+from objects as o left join workers as w on w.id = o.worker_id
 where o.state = 'leased' and o.worker_id = $1
 order by o.pipeline_id, o.key
 for update of o;
@@ -152,6 +162,7 @@ with settled as (
         due_at = moment.now + make_interval(secs => s.delay_seconds),
         attempts = least(s.attempts, 32000),
         faults = least(s.faults, 32000),
+        losses = least(s.losses, 32000),
         rerun_requested = false, rerun_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
@@ -172,7 +183,7 @@ with settled as (
         scheme = case when s.forget and not s.restart then null else o.scheme end,
         ordinal = case when s.forget and not s.restart then null else o.ordinal end
     from json_to_recordset($6::json) as s (  -- one document is sooner written and read than thirteen arrays
-             id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int,
+             id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int, losses int,
              error jsonb, done_etag text, done_modified timestamptz, published jsonb, finished boolean, forget boolean,
              seen boolean
          ),
@@ -248,14 +259,15 @@ limit $1;
 -- name: demand
 -- Demand of a pool: leased objects, and due ones counted up to $2 for each pipeline.
 select
-    (select count(*) from objects where state = 'leased' and lane = 'work' and pipeline_id = any ($1::smallint[])) as leased,
+    (select count(*) from objects where state = 'leased' and lane <> 'check' and pipeline_id = any ($1::smallint[])) as leased,
     coalesce((
         select sum(due.objects)
         from unnest($1::smallint[]) as p (id),
+             unnest('{work,trial}'::lane[]) as l (lane),
              lateral (
                  select count(*) as objects from (
                      select from objects
-                     where pipeline_id = p.id and lane = 'work' and state = 'pending' and due_at <= (select yurt_now())
+                     where pipeline_id = p.id and lane = l.lane and state = 'pending' and due_at <= (select yurt_now())
                      order by due_at limit $2  -- the index's order, so that finished rows are not read
                  ) as waiting
              ) as due
@@ -331,6 +343,10 @@ from (
 ) as before
 where w.id = before.id
 returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
+
+-- name: new_life
+-- A worker's new process has nothing in its handler, and counts its reports of that from the beginning.
+update workers set handling = default, handling_alone = default, handling_number = default where id = $1;
 
 -- name: invite
 -- Write an invitation for $4 workers (null: without end) within $5 seconds (null: for ever).
@@ -417,8 +433,18 @@ join pipelines as p on p.id = u.pipeline_id
 group by 1;
 
 -- name: active
--- Note that the worker got or settled a lease just now.
-update workers set active_at = yurt_now() where id = $1;
+-- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
+-- may enter it, the report's number (null: it reports nothing).
+update workers set
+    active_at = yurt_now(),
+    handling = case when $4 > handling_number then $2 else handling end,
+    handling_alone = case when $4 > handling_number then $3 else handling_alone end,
+    handling_number = greatest(handling_number, $4)
+where id = $1;
+
+-- name: report_handling
+-- Note which leases are in the worker's handler.
+update workers set handling = $2, handling_alone = $3, handling_number = $4 where id = $1 and $4 > handling_number;
 
 -- name: workers_standing
 -- Machines that are not gone, by pool and state.
@@ -826,7 +852,7 @@ select count(*) as pruned from pruned;
 -- Transfer a worker's live lease to the control plane, for $4 seconds at least. Slaying the worker does not end the
 -- lease any more. No row: the lease is lost.
 update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
-where o.id = $1 and o.state = 'leased' and o.lane = 'work' and o.token = $2 and o.worker_id = $3
+where o.id = $1 and o.state = 'leased' and o.lane <> 'check' and o.token = $2 and o.worker_id = $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 

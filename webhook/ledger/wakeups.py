@@ -28,6 +28,8 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._listening: dict[int, set[asyncio.Event]] = {}
+        self.trials: frozenset[int] = frozenset()
+        """Pipelines in which objects on trial were due at the last tick."""
         self.waiting = 0
         """Long polls that have found no work and wait for a wakeup."""
 
@@ -63,13 +65,18 @@ class Wakeups:
             for wakeup in self._listening.get(pipeline_id, ()):
                 wakeup.set()
 
-    async def tick(self, ledger: Ledger) -> None:
-        """Wake long polls for objects that became due by the passing of time, until cancelled."""
+    async def tick(self, ledger: Ledger, pipelines: Sequence[int]) -> None:
+        """Wake long polls for objects that became due by the passing of time, until cancelled.
+
+        Objects on trial are looked for in all of ``pipelines``, and nowhere else: they are few, and a request for work
+        has no time to look for what is seldom there.
+        """
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            listened = [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]
-            if listened:
-                with contextlib.suppress(LedgerUnavailable):
+            with contextlib.suppress(LedgerUnavailable):
+                self.trials = frozenset(row["id"] for row in await ledger.fetch("due", pipelines, "trial"))
+                self.wake(self.trials)
+                if listened := [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]:
                     self.wake(row["id"] for row in await ledger.fetch("due", listened, "work"))
 
     async def listen(self, dsn: str) -> None:

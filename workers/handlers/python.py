@@ -76,7 +76,7 @@ def _function(name: str) -> Callable[[Job], object]:
 
 
 def _imported(name: str) -> ModuleType:
-    """Import the user's module. Raises HandlerUnavailable, whatever goes wrong: no object was looked at yet."""
+    """Import the user's module. Raises HandlerUnavailable for every error: no object was looked at yet."""
     try:
         _import_own(name.partition(".")[0])
         return importlib.import_module(name)

@@ -78,6 +78,9 @@ async def test_a_restarted_process_is_the_same_worker_and_its_earlier_life_is_ov
         first = await arrived(plane, await plane.invite(), "a")
         await plane.notify(event("a.jpg"))
         lease = await worker(plane, first).lease()
+        await worker(plane, first).post(
+            "leases", {"max": 0, "handling": {"number": 1000, "tokens": [], "alone": False}}
+        )
         second = await arrived(plane, first.credential, "b")
         assert (second.worker, second.credential) == (first.worker, first.credential)
         assert (await plane.objects())["a.jpg"]["state"] == "pending"
@@ -85,7 +88,12 @@ async def test_a_restarted_process_is_the_same_worker_and_its_earlier_life_is_ov
         beat = await worker(plane, first).post(f"leases/{lease.id}/heartbeat", {"token": lease.token})
         assert beat.status_code in (401, 409)
         again = await worker(plane, second).lease()
-        assert (again.id, again.attempt) == (lease.id, 2)
+        assert (again.id, again.attempt) == (lease.id, 1)
+        # Reports of the new process count from the beginning, too.
+        handling = {"number": 1, "tokens": [again.token], "alone": False}
+        await worker(plane, second).post("leases", {"max": 0, "handling": handling})
+        [row] = await plane.sql("select handling from workers")
+        assert row["handling"] == [again.token]
         # Its answer was lost: it repeats its call, and keeps its leases.
         third = await arrived(plane, first.credential, "b")
         assert (await plane.objects())["a.jpg"]["state"] == "leased"
