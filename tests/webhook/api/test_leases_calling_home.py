@@ -90,8 +90,8 @@ async def test_a_restarted_process_is_the_same_worker_and_its_earlier_life_is_ov
         again = await worker(plane, second).lease()
         assert (again.id, again.attempt) == (lease.id, 1)
         # Reports of the new process count from the beginning, too.
-        handling = {"number": 1, "tokens": [again.token], "alone": False}
-        await worker(plane, second).post("leases", {"max": 0, "handling": handling})
+        reported = {"token": again.token, "handling": {"number": 1, "tokens": [again.token], "alone": False}}
+        assert (await worker(plane, second).post(f"leases/{again.id}/heartbeat", reported)).status_code == 200
         [row] = await plane.sql("select handling from workers")
         assert row["handling"] == [again.token]
         # Its answer was lost: it repeats its call, and keeps its leases.
