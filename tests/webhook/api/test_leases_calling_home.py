@@ -78,9 +78,8 @@ async def test_a_restarted_process_is_the_same_worker_and_its_earlier_life_is_ov
         first = await arrived(plane, await plane.invite(), "a")
         await plane.notify(event("a.jpg"))
         lease = await worker(plane, first).lease()
-        await worker(plane, first).post(
-            "leases", {"max": 0, "handling": {"number": 1000, "tokens": [], "alone": False}}
-        )
+        early = {"token": lease.token, "handling": {"number": 1000, "tokens": [], "alone": False}}
+        assert (await worker(plane, first).post(f"leases/{lease.id}/heartbeat", early)).status_code == 200
         second = await arrived(plane, first.credential, "b")
         assert (second.worker, second.credential) == (first.worker, first.credential)
         assert (await plane.objects())["a.jpg"]["state"] == "pending"
