@@ -54,6 +54,7 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from workers.handlers.folder import ENVIRONMENT
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -161,6 +162,7 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         owner=config.server.name,
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not conditions.refusal(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
+        limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health)
     return Services(
@@ -257,7 +259,9 @@ class Background:
             health=health,
         )
         providers: dict[str, Provider] = {
-            "local": LocalProvider(config.server.name, self._state / "workers", logs=True),
+            "local": LocalProvider(
+                config.server.name, self._state / "workers", environment={ENVIRONMENT: config.server.handlers}
+            ),
         }
         autoscaler = Autoscaler(
             services.fleet,

@@ -73,6 +73,18 @@ def _refused_pipelines(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
             yield Diagnosis(f"pipeline {name}", f"no work is handed out: {pipeline['refused']}", "See yurt check.")
 
 
+def _unavailable_handlers(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for name, pipeline in status["pipelines"].items():
+        if pause := pipeline.get("unavailable"):
+            where = f"{pause['workers']} of {pause['of']} workers"
+            what = "is paused: its handler can run on none of" if pause["everywhere"] else "cannot be handled by"
+            yield Diagnosis(
+                f"pipeline {name}",
+                f"{what} {where}: {pause['message']}",
+                f"Mend the handler. It is tried again in {pause['retry_seconds']:,.0f} s, or once its files change.",
+            )
+
+
 def _minting(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
     for name, pool in status["pools"].items():
         if pool["breaker"] != "closed":
@@ -101,7 +113,7 @@ def _nothing_leased(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
         objects = pipeline["objects"]
         seconds = pipeline["oldest_due_seconds"]
         pool = status["pools"].get(pipeline.get("pool", ""))
-        idle = objects.get("pending") and not objects.get("leased")
+        idle = objects.get("pending") and not objects.get("leased") and not pipeline.get("unavailable")
         if seconds > _WAITING_SECONDS and idle and pool and not pipeline["refused"]:
             yield Diagnosis(
                 f"pipeline {name}",
@@ -150,6 +162,7 @@ _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
     _failing_loops,
     _refused_notifications,
     _refused_pipelines,
+    _unavailable_handlers,
     _minting,
     _nothing_leased,
     _pending_reviews,

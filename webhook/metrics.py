@@ -33,6 +33,8 @@ class LedgerSnapshot:
     """Pipeline, state, objects."""
     oldest: list[tuple[str, float]] = field(default_factory=list)
     """Pipeline, seconds."""
+    unavailable: list[tuple[str, int]] = field(default_factory=list)
+    """Pipeline, ready machines on which its handler cannot run."""
     workers: list[tuple[str, str, int]] = field(default_factory=list)
     """Pool, state, machines."""
     fleet: list[tuple[str, int, int]] = field(default_factory=list)
@@ -89,6 +91,7 @@ class Metrics:
         now = self.snapshot
         now.totals = [(r["pipeline"] or "", r["name"], r["value"]) for r in await ledger.fetch("totals")]
         now.oldest = _longest((r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest"))
+        now.unavailable = [(r["pipeline"], r["workers"]) for r in await ledger.fetch("unavailable_handlers")]
         now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
         now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
         now.pool_reports = [
@@ -138,6 +141,12 @@ class _LedgerCollector:
         yield _gauge("yurt_objects", "Objects by state", ("pipeline", "state"), now.standing)
         yield _gauge(
             "yurt_oldest_due_seconds", "For how long the longest waiting object has been due", ("pipeline",), now.oldest
+        )
+        yield _gauge(
+            "yurt_handler_unavailable_workers",
+            "Ready machines on which the pipeline's handler cannot run",
+            ("pipeline",),
+            now.unavailable,
         )
         yield _gauge("yurt_workers", "Machines that are not gone, by state", ("pool", "state"), now.workers)
         yield _counter(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from webhook.api.auth import AdminAuth
 from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.config import Config
-from webhook.fleet.manual_workers import MANUAL
+from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import COUNTED
@@ -22,6 +22,21 @@ from webhook.metrics import CHANGES
 from webhook.outputs.conditions import Conditions
 
 _PARKED_SHOWN = 20
+
+
+class HandlerPause(BaseModel):
+    """On which machines a pipeline's handler cannot run, and why."""
+
+    workers: int
+    """Ready machines that said so."""
+    of: int
+    """Ready machines of the pool."""
+    everywhere: bool
+    """Whether the pipeline is paused: no machine can run its handler."""
+    message: str
+    """What one of them said."""
+    retry_seconds: float
+    """Until one of them tries again, with one object."""
 
 
 class PipelineStatus(BaseModel):
@@ -41,6 +56,8 @@ class PipelineStatus(BaseModel):
     oldest_due_seconds: float = 0
     refused: str = ""
     """Why no work is handed out and what to do, where the output's store does not honour conditions."""
+    unavailable: HandlerPause | None = None
+    """Where the handler cannot run on some of the pool's machines, or on none: these get no objects of it for now."""
 
     def counters(self, name: str) -> dict[str, int]:
         """The mapping that a counter of the ledger belongs to."""
@@ -142,15 +159,20 @@ class Status(BaseModel):
 
 
 class InvitationRequest(BaseModel):
-    """Requests a one-time token for one worker."""
+    """Requests a token with which workers may join."""
 
     pool: Annotated[str, Field(max_length=24)]
+    uses: Annotated[int, Field(ge=1, le=1_000_000)] | None = 1
+    """Workers that may join; null: any number, as long as the pool is not full."""
+    valid_seconds: Annotated[float, Field(gt=0, le=100 * 366 * 24 * 3600)] | None = INVITATION_SECONDS
+    """How long the token can be used; null: for ever."""
 
 
 class Invitation(BaseModel):
-    """One-time token with which one worker may join, as ``YURT_TOKEN`` in its environment."""
+    """Token with which workers may join, as ``YURT_TOKEN`` in their environment."""
 
     label: str
+    """Of the worker; empty where each that joins gets a label of its own."""
     token: Annotated[str, Field(repr=False)]
 
 
@@ -191,7 +213,7 @@ class StatusApi:
         )
 
     async def invite(self, request: Request) -> Response:
-        """Issue a one-time token for a worker that a person starts."""
+        """Issue a token for workers that a person starts."""
         self._auth.require(request)
         invitation = await read_model(request, InvitationRequest)
         pool = self._config.pools.get(invitation.pool)
@@ -199,6 +221,12 @@ class StatusApi:
             raise HttpProblem(
                 404, "unknown-pool", f"there is no pool {invitation.pool!r}; there are: {', '.join(self._config.pools)}"
             )
+        if (invitation.uses, invitation.valid_seconds) != (1, INVITATION_SECONDS):
+            uses, seconds = invitation.uses, invitation.valid_seconds
+            return json_response(
+                Invitation(label="", token=await self._fleet.invite(invitation.pool, MANUAL, uses, seconds)), 201
+            )
+        # One worker within a day: its place in the pool is kept for it.
         intent = await self._fleet.intend(invitation.pool, MANUAL, pool.limit)
         if intent is None:
             raise HttpProblem(
@@ -221,6 +249,15 @@ class StatusApi:
             # A pipeline that was moved to another bucket has a row for each.
             status = pipelines.setdefault(row["pipeline"], PipelineStatus())
             status.oldest_due_seconds = max(status.oldest_due_seconds, row["seconds"])
+        for row in await self._ledger.fetch("unavailable_handlers"):
+            status = pipelines.setdefault(row["pipeline"], PipelineStatus())
+            status.unavailable = HandlerPause(
+                workers=row["workers"],
+                of=row["pool_workers"],
+                everywhere=row["everywhere"],
+                message=row["message"],
+                retry_seconds=row["retry_seconds"],
+            )
         return pipelines
 
     async def _unrouted(self) -> dict[str, int]:

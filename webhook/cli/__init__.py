@@ -26,6 +26,7 @@ COMMANDS = {
     "check": "Check the configuration, database, buckets and credentials.",
     "status": "Show pipelines, backlog, workers and parked objects.",
     "doctor": "Say why nothing moves, and what to do.",
+    "try": "Run one file through a pipeline's handler on this machine.",
     "backfill": "List the input buckets, and process objects that are new or changed.",
     "parked": "List, show, redrive or forget parked objects.",
     "quarantine": "List, show or replay events that could not be read.",

@@ -17,8 +17,8 @@ log = structlog.get_logger()
 MANUAL = "by-hand"
 """Their provider in the ledger."""
 _LOOK_SECONDS = 5.0
-_INVITATION_SECONDS = 24 * 3600.0
-"""How long an invitation may wait to be used."""
+INVITATION_SECONDS = 24 * 3600.0
+"""How long an invitation for one worker may wait to be used, unless it was made for another time."""
 
 
 class ManualWorkers:
@@ -33,8 +33,13 @@ class ManualWorkers:
         """Look after all of them now and then, until cancelled."""
         while True:
             with self._health.turn("manual workers", STALLED_SECONDS):
-                await self.forget_silent()
+                await self.look()
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Look after all of them once. Raises LedgerUnavailable."""
+        await self.forget_silent()
+        await self._fleet.prune_invitations()
 
     async def forget_silent(self) -> None:
         """Revoke the tokens of silent workers and take their leases back. Raises LedgerUnavailable."""
@@ -48,7 +53,7 @@ class ManualWorkers:
             return True
         called_home = machine.state in (MachineState.READY, MachineState.DRAINING)
         pool = self._pools.get(machine.pool, Pool())
-        if machine.silent_seconds <= (pool.silent_seconds if called_home else _INVITATION_SECONDS):
+        if machine.silent_seconds <= (pool.silent_seconds if called_home else INVITATION_SECONDS):
             return False
         reason = "silent" if called_home else "invitation-expired"
         log.info("worker forgotten", worker=machine.id, label=machine.label, reason=reason)
