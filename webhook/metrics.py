@@ -63,6 +63,12 @@ class Metrics:
         self.refused = Counter(
             "yurt_notifications_refused", "Notification requests with a wrong or missing secret", registry=self.registry
         )
+        self.unreadable = Counter(
+            "yurt_notifications_unreadable",
+            "Events and whole bodies that this process could not read",
+            ["source"],
+            registry=self.registry,
+        )
         self.leased = Counter("yurt_leases", "Leases given by this process", registry=self.registry)
         self.settled = Counter(
             "yurt_settlements",
