@@ -69,6 +69,12 @@ class Metrics:
             ["source", "error"],
             registry=self.registry,
         )
+        self.unreadable = Counter(
+            "yurt_notifications_unreadable",
+            "Events and whole bodies that this process could not read",
+            ["source"],
+            registry=self.registry,
+        )
         self.leased = Counter("yurt_leases", "Leases given by this process", registry=self.registry)
         self.settled = Counter(
             "yurt_settlements",

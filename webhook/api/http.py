@@ -89,7 +89,7 @@ async def read_body(request: Request, limit_bytes: int, within_seconds: float = 
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
-        raise _too_long(limit_bytes)
+        raise too_long(limit_bytes)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -102,7 +102,7 @@ async def read_body(request: Request, limit_bytes: int, within_seconds: float = 
                 chunk: bytes = message.get("body", b"")
                 size += len(chunk)
                 if size > limit_bytes:
-                    raise _too_long(limit_bytes)
+                    raise too_long(limit_bytes)
                 chunks.append(chunk)
                 more = message.get("more_body", False)
     except TimeoutError:
@@ -111,7 +111,8 @@ async def read_body(request: Request, limit_bytes: int, within_seconds: float = 
     return b"".join(chunks)
 
 
-def _too_long(limit_bytes: int) -> HttpProblem:
+def too_long(limit_bytes: int) -> HttpProblem:
+    """Make the problem for a body over its limit: 413."""
     return HttpProblem(413, "too-large", f"the body is longer than {limit_bytes} bytes")
 
 

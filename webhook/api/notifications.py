@@ -1,7 +1,9 @@
 """Receives notifications: authenticates, parses, records, answers (``POST /v1/notifications/{source}``).
 
-A 2xx is sent only after the commit: from then on nothing of the request can be lost. A request that can never succeed
-is answered 4xx; one that the ledger cannot record now is answered 503, and the sender tries again.
+A 2xx is sent only after the commit: from then on nothing of the request can be lost. One that the ledger cannot record
+now is answered 503, and the sender tries again. What cannot be read goes to quarantine, whatever it is, and is answered
+2xx too: a sender that does not give up would send it again for ever, and nothing that comes after it. Only a request
+without a valid credential, or with a longer body than is taken, is answered 4xx.
 
 A sender shows one of the secrets in its Authorization header, or in the query where its store cannot send headers; or
 its messages are signed.
@@ -16,8 +18,9 @@ sends them again they are counted as duplicates.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from pydantic import BaseModel
@@ -25,16 +28,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import Credentials, unauthorized
-from webhook.api.http import HttpProblem, json_response, read_body
+from webhook.api.content_coding import DecodedTooLong, UnreadableCoding, decoded_body
+from webhook.api.http import HttpProblem, json_response, read_body, too_long
 from webhook.api.http_server import BEGAN_AT
 from webhook.batching import Batcher
+from webhook.events import Quarantined
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.metrics import Metrics
 from webhook.pipelines import Pipelines
 from webhook.senders import UNKNOWN, Senders
-from webhook.sources import MalformedBody, Source
-from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, Sns, SnsUnavailable, UntrustedTopic
+from webhook.sources import Batch, Source
+from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, NoSnsMessage, Sns, SnsUnavailable, UntrustedTopic
 
 log = structlog.get_logger()
 
@@ -44,6 +49,8 @@ _LAST_SECONDS = 0.1
 """A body that is not complete so shortly before the deadline is the sender's fault (408), not the ledger's (503)."""
 _LARGEST_FLUSH_ROWS = 2_000
 _LINGER_SECONDS = 0.004
+_LOGGED_SECONDS = 60.0
+"""What one source sends unreadable is logged at most so often: a sender may repeat it without end."""
 
 
 class Receipt(BaseModel):
@@ -80,6 +87,7 @@ class NotificationApi:
         self._metrics = metrics
         self._senders = senders
         self._body_limit_bytes = body_limit_bytes
+        self._logged_at: dict[str, float] = {}
         self._batcher: Batcher[ReceivedEvents, Counter[Verdict]] = Batcher(
             ledger.record,
             largest=_LARGEST_FLUSH_ROWS,
@@ -116,12 +124,35 @@ class NotificationApi:
         if body is None:
             return Receipt()
         with self._metrics.notification_seconds.labels(source.name).time():
-            try:
-                batch = source.parse(body)
-            except MalformedBody as error:
-                raise HttpProblem(400, "malformed", str(error)) from None
-            verdicts = await self._batcher.submit(self._pipelines.route(batch))
+            batch = self._parsed(source, body, request.headers.get("content-encoding", ""))
+            verdicts: Counter[Verdict] = Counter()
+            for piece in batch.pieces():
+                verdicts += await self._batcher.submit(self._pipelines.route(piece))
         return Receipt(**{verdict.value: number for verdict, number in verdicts.items()})
+
+    def _parsed(self, source: Source, body: bytes, coding: str) -> Batch:
+        """Parse a body. Raises HttpProblem 413 where it decodes to too much."""
+        try:
+            batch = source.parse(decoded_body(body, coding, self._body_limit_bytes))
+        except UnreadableCoding as error:
+            batch = Batch(quarantined=[Quarantined(source.name, str(error), body)])
+        except DecodedTooLong:
+            raise too_long(self._body_limit_bytes) from None
+        if batch.quarantined:
+            self._report(source.name, batch.quarantined)
+        return batch
+
+    def _report(self, source: str, quarantined: Sequence[Quarantined]) -> None:
+        """Count what could not be read, and log the first of a while."""
+        self._metrics.unreadable.labels(source).inc(len(quarantined))
+        now = time.monotonic()
+        if now - self._logged_at.get(source, -_LOGGED_SECONDS) >= _LOGGED_SECONDS:
+            self._logged_at[source] = now
+            reason = quarantined[0].reason[:300]
+            log.warning(
+                "events not readable", source=source, events=len(quarantined), reason=reason,
+                hint="`yurt quarantine list` shows them. The next line of this kind comes in a minute at the soonest",
+            )  # fmt: skip
 
     async def probe(self, request: Request) -> Response:
         """Answer a store that checks the URL before it sends anything."""
@@ -170,7 +201,7 @@ class NotificationApi:
         try:
             sns.expect(request.headers)
             return await sns.open(await read_body(request, limit_bytes, left_seconds))
-        except MalformedBody as error:
+        except NoSnsMessage as error:
             raise HttpProblem(400, "malformed", str(error)) from None
         except UntrustedTopic as error:
             raise HttpProblem(403, "untrusted-topic", str(error)) from None

@@ -98,7 +98,7 @@ def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
 
 
 _PROBLEMS = {
-    400: "The body is not what this source sends.",
+    400: "The body ended early, or says to be a message of Amazon SNS and is none.",
     401: "The credential is missing, wrong or revoked.",
     403: "Closed: no admin token is configured.",
     404: "There is nothing of that name.",

@@ -20,7 +20,7 @@ from webhook.ledger.cursor import Cursor
 from webhook.ledger.ledger import ReceivedEvents
 from webhook.ledger.quarantine import MAX_REPLAYED, MAX_SHOWN, QuarantinedTexts, QuarantineQuery
 from webhook.pipelines import Pipelines
-from webhook.sources import Batch, Source
+from webhook.sources import Source
 
 
 class _QuarantineFields(BaseModel):
@@ -160,7 +160,10 @@ class QuarantineApi:
         except KeyError:
             known = ", ".join(sorted(self._sources))
             raise UnreadableEvent(f"there is no source {source!r} any more; there are: {known}") from None
-        return self._pipelines.route(Batch([reader.event(raw)]))
+        batch = reader.parse(raw)
+        if any(text.raw == raw for text in batch.quarantined):  # all of it; what remains of a body is put back in parts
+            raise UnreadableEvent(batch.quarantined[0].reason)
+        return self._pipelines.route(batch)
 
 
 def _row_fields(row: asyncpg.Record) -> dict[str, object]:

@@ -1,28 +1,28 @@
 """Parses notifications into events and quarantined texts: one module for each kind of store.
 
-A source never refuses a whole batch for one bad event: what it cannot read goes to quarantine with its raw text and a
-reason, and the rest goes on. Only a body that is not the source's envelope at all is refused.
+A source refuses nothing: what it cannot read goes to quarantine with its raw text and a reason, and the rest goes on,
+also where the body is not the source's envelope, or no JSON at all. Some senders (Ceph, MinIO) send a notification that
+is refused again and again, for ever, and everything behind it waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from webhook.events import MAX_ETAG_CHARACTERS, MAX_KEY_BYTES, MAX_SIZE_BYTES, ObjectEvent, Quarantined, UnreadableEvent
+from webhook.sources.raw_json import bytes_of, forgiving_value, take_apart, text_of
+
+Decoded = TypeVar("Decoded")
 
 MAX_EVENTS = 10_000
-"""Most events in one request. A body of 8 MiB holds about 40,000 of the shortest, but no store sends so many."""
+"""Most events that are written at once. A body of 8 MiB holds about 40,000 of the shortest; no store sends so many."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of decoding: not this JSON, not UTF-8, nested too deeply."""
 _DOTS = frozenset({".", ".."})
-
-
-class MalformedBody(Exception):
-    """The body is not what this source sends. None of its events was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,12 @@ class Batch:
 
     events: list[ObjectEvent] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+
+    def pieces(self) -> Iterator[Batch]:
+        """Split it into batches of at most ``MAX_EVENTS`` events and as many texts; at least one batch."""
+        for start in range(0, max(len(self.events), len(self.quarantined), 1), MAX_EVENTS):
+            piece = slice(start, start + MAX_EVENTS)
+            yield Batch(self.events[piece], self.quarantined[piece])
 
 
 class Source(Protocol):
@@ -41,7 +47,7 @@ class Source(Protocol):
     """Whether a secret may come as the query parameter ``token``: some stores cannot send a header."""
 
     def parse(self, body: bytes) -> Batch:
-        """Parse a request body into events and quarantine. Raises MalformedBody, for any bytes nothing else."""
+        """Parse a request body, or a text that quarantine kept, into events and quarantine. Raises nothing."""
         ...
 
     def event(self, raw: bytes) -> ObjectEvent:
@@ -60,10 +66,33 @@ def read_all(source: Source, raws: Iterable[bytes]) -> Batch:
     return batch
 
 
-def checked_number(events: Sized) -> None:
-    """Check the number of events in one request. Raises MalformedBody where no store sends so many."""
-    if len(events) > MAX_EVENTS:
-        raise MalformedBody(f"{len(events)} events in one request; at most {MAX_EVENTS}")
+def split_list(body: bytes, name: str) -> tuple[list[bytes], dict[str, str]] | None:
+    """Split a body by the forgiving reading: the text of each event of the list, and of each other member's value.
+
+    What follows a fault is the last "event", which nobody can read. None where there is no such list.
+    """
+    envelope = take_apart(text_of(body), name)
+    if envelope.elements is None:
+        return None
+    rest = [envelope.rest] if envelope.rest else []
+    return [bytes_of(text) for text in (*envelope.elements, *rest)], envelope.values
+
+
+def decoded(raw: bytes, kind: type[Decoded], strictly: Callable[[bytes], Decoded]) -> Decoded:
+    """Decode one event strictly, or by the forgiving reading where that fails. Raises UnreadableEvent.
+
+    So a fault in a field that is not used, such as a title in the user's metadata, spoils nothing.
+    """
+    try:
+        return strictly(raw)
+    except UNREADABLE as error:
+        why = str(error) or type(error).__name__
+    try:
+        return msgspec.convert(forgiving_value(bytes(raw)), kind)
+    except msgspec.ValidationError as error:
+        raise UnreadableEvent(str(error)) from None
+    except (ValueError, RecursionError):
+        raise UnreadableEvent(why) from None
 
 
 def checked_bucket(name: str) -> str:
@@ -79,8 +108,11 @@ def checked_key(key: str) -> str:
         raise UnreadableEvent("the key is empty")
     if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
         raise UnreadableEvent(f"the key is longer than {MAX_KEY_BYTES} bytes")
-    if not key.isprintable() and any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in key):
-        raise UnreadableEvent("the key holds control characters")
+    if not key.isprintable():
+        if any(0xD800 <= ord(c) < 0xE000 for c in key):
+            raise UnreadableEvent("the key is not UTF-8")
+        if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in key):
+            raise UnreadableEvent("the key holds control characters")
     if ("./" in key or key.endswith(".")) and not _DOTS.isdisjoint(key.split("/")):
         # HTTP clients on the way normalise such a path, so neither the object nor its results can be fetched by it.
         raise UnreadableEvent("the key has '.' or '..' as a path segment")

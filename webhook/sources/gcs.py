@@ -16,16 +16,14 @@ import msgspec
 
 from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, UnreadableEvent, mark_of
 from webhook.sources import (
-    UNREADABLE,
     Batch,
-    MalformedBody,
     checked_bucket,
     checked_etag,
     checked_key,
     checked_size,
+    decoded,
     read_all,
 )
-from webhook.sources.raw_json import members
 
 NAME: Final = "gcs"
 
@@ -50,10 +48,6 @@ class _Push(msgspec.Struct):
     message: _PubSubMessage
 
 
-class _GcsEnvelope(msgspec.Struct):
-    message: msgspec.Raw
-
-
 class _Metadata(msgspec.Struct):
     """Fields of the JSON API's object resource that are used. Its 64-bit numbers are texts."""
 
@@ -64,7 +58,6 @@ class _Metadata(msgspec.Struct):
     componentCount: int | str | None = None  # noqa: N815
 
 
-_decode_envelope = msgspec.json.Decoder(_GcsEnvelope).decode
 _decode_push = msgspec.json.Decoder(_Push).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _is_number = re.compile(r"[0-9]{1,19}").fullmatch
@@ -77,32 +70,20 @@ class Gcs:
     secret_in_url = True
 
     def parse(self, body: bytes) -> Batch:
-        """Parse a request body into events and quarantine. Raises MalformedBody."""
-        try:
-            text = body.decode()
-            try:
-                _decode_envelope(body)
-            except msgspec.DecodeError:
-                if "message" not in members(text):
-                    raise ValueError('there is no "message"') from None
-        except (ValueError, RecursionError) as error:
-            raise MalformedBody(f"not a push of Pub/Sub: {error}") from None
+        """Parse a request body into events and quarantine."""
         return read_all(self, [body])
 
     def event(self, raw: bytes) -> ObjectEvent:
         """Parse the message of one push. Raises UnreadableEvent."""
-        try:
-            message = _decode_push(raw).message
-            return _event(message.attributes, _metadata(message))
-        except UNREADABLE as error:
-            raise UnreadableEvent(str(error) or type(error).__name__) from None
+        message = decoded(raw, _Push, _decode_push).message
+        return _event(message.attributes, _metadata(message))
 
 
 def _metadata(message: _PubSubMessage) -> _Metadata:
-    """The metadata in the message's payload; empty where it has none. Raises UnreadableEvent, DecodeError."""
+    """The metadata in the message's payload; empty where it has none. Raises UnreadableEvent."""
     if message.attributes.get("payloadFormat") != "JSON_API_V1" or not message.data:
         return _Metadata()
-    return _decode_metadata(_unbase64("data", message.data))
+    return decoded(_unbase64("data", message.data), _Metadata, _decode_metadata)
 
 
 def _event(attributes: dict[str, str], metadata: _Metadata) -> ObjectEvent:

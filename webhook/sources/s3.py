@@ -9,6 +9,7 @@ leaves a hint without order, which is fetched. ``eventTime`` is never order.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -21,18 +22,16 @@ import msgspec
 
 from webhook.events import MAX_KEY_BYTES, ContentVersion, EventKind, EventOrder, ObjectEvent, UnreadableEvent, mark_of
 from webhook.sources import (
-    MAX_EVENTS,
     UNREADABLE,
     Batch,
-    MalformedBody,
     checked_bucket,
     checked_etag,
     checked_key,
-    checked_number,
     checked_size,
+    decoded,
     read_all,
+    split_list,
 )
-from webhook.sources.raw_json import elements, members
 
 NAME: Final = "s3"
 
@@ -100,18 +99,17 @@ class _Bridged(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    """Tells an event of EventBridge from a record: empty for a record."""
+    """Tells an event of EventBridge, and a message of SNS, from a record: empty for a record."""
 
-    detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
+    detail_type: object = msgspec.field(name="detail-type", default=msgspec.UNSET)
+    Type: object = msgspec.UNSET
 
 
 class _S3Envelope(msgspec.Struct):
     """The fields that tell kinds of body apart; empty where the body has none of that name."""
 
     Records: list[msgspec.Raw] | None = None
-    detail_type: msgspec.Raw = msgspec.field(name="detail-type", default_factory=msgspec.Raw)
-    Event: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-    Type: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    Event: object = None
 
 
 _decode_envelope = msgspec.json.Decoder(_S3Envelope).decode
@@ -130,18 +128,20 @@ class S3:
         self._now = now
 
     def parse(self, body: bytes) -> Batch:
-        """Parse a request body into events and quarantine. Raises MalformedBody."""
-        events = _events_of(body)
-        checked_number(events)
-        return read_all(self, events)
+        """Parse a request body into events and quarantine."""
+        return read_all(self, _events_of(body))
 
     def event(self, raw: bytes) -> ObjectEvent:
         """Parse one record, or one event of EventBridge. Raises UnreadableEvent."""
-        try:
-            bridged = bool(bytes(_decode_name(raw).detail_type))
-            s3_event = _from_bridged(_decode_bridged(raw)) if bridged else _from_record(_decode_record(raw))
-        except UNREADABLE as error:
-            raise UnreadableEvent(str(error) or type(error).__name__) from None
+        named = decoded(raw, _Named, _decode_name)
+        if named.Type is not msgspec.UNSET:
+            raise UnreadableEvent(
+                "an SNS message without the header x-amz-sns-message-type: is it taken off on the way?"
+            )
+        if named.detail_type is not msgspec.UNSET:
+            s3_event = _from_bridged(decoded(raw, _Bridged, _decode_bridged))
+        else:
+            s3_event = _from_record(decoded(raw, _Record, _decode_record))
         return _object_event(s3_event, int((self._now() + AHEAD_SECONDS) * _NANOS))
 
 
@@ -149,35 +149,16 @@ class S3:
 
 
 def _events_of(body: bytes) -> Sequence[bytes]:
-    """The text of each event. Raises MalformedBody."""
-    try:
-        text = body.decode()  # JSON is UTF-8, and the raw events are not looked into until each is read
-        try:
+    """The text of each event; the body itself where it is no list of records, but maybe one event."""
+    if body.count(b'"Records"') < 2:  # of two lists a strict parser would take the last
+        with contextlib.suppress(*UNREADABLE):
             envelope = _decode_envelope(body)
-        except msgspec.DecodeError:
-            envelope = _lenient_envelope(text)
-    except (ValueError, RecursionError) as error:
-        raise MalformedBody(f"not an S3 notification: {error}") from None
-    if envelope.Records is not None:
-        return envelope.Records
-    if bytes(envelope.detail_type):
-        return [body]
-    if bytes(envelope.Event) == b'"s3:TestEvent"':
-        return []  # AWS asks whether the destination may be written to
-    if bytes(envelope.Type):
-        raise MalformedBody("an SNS message without the header x-amz-sns-message-type: is it taken off on the way?")
-    raise MalformedBody('not an S3 notification: there is neither "Records" nor "detail-type"')
-
-
-def _lenient_envelope(text: str) -> _S3Envelope:
-    """The envelope, also where an event holds half a surrogate pair, NaN or the like: only that one is refused."""
-    values = members(text)
-    raw = {name: msgspec.Raw(value.encode()) for name, value in values.items()}
-    listed = values.get("Records", "null")
-    return _S3Envelope(
-        None if listed == "null" else [msgspec.Raw(element.encode()) for element in elements(listed, MAX_EVENTS)],
-        *(raw.get(name, msgspec.Raw()) for name in ("detail-type", "Event", "Type")),
-    )
+            if envelope.Records is not None:
+                return envelope.Records
+            if envelope.Event == "s3:TestEvent":
+                return []  # AWS asks whether the destination may be written to
+    split = split_list(body, "Records")
+    return [body] if split is None else split[0]
 
 
 # ── dialects ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
-from webhook.sources import UNREADABLE, MalformedBody
+from webhook.sources import UNREADABLE
 from workers.bounded_read import BodyTooLong, read_bounded
 
 log = structlog.get_logger()
@@ -50,6 +50,10 @@ _SIGNED = {
     "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
 }
 _HASHES = {"1": SHA1, "2": SHA256}
+
+
+class NoSnsMessage(Exception):
+    """The body is no message of SNS. SNS itself sends no such body, and repeats nothing that is answered 400."""
 
 
 class UntrustedTopic(Exception):
@@ -125,7 +129,7 @@ class Sns:
         """Return the published text; None where the message is about the subscription.
 
         Raises:
-            MalformedBody: it is no message.
+            NoSnsMessage: it is no message.
             UntrustedTopic: its topic is not configured.
             BadSignature: it was not signed by SNS, or the certificate is not valid now.
             SnsUnavailable: SNS does not answer.
@@ -208,13 +212,13 @@ class Sns:
 
 
 def _read(body: bytes) -> _SnsMessage:
-    """Parse a message. Raises MalformedBody."""
+    """Parse a message. Raises NoSnsMessage."""
     try:
         message = _decode(body)
     except UNREADABLE as error:
-        raise MalformedBody(f"not an SNS message: {error}") from None
+        raise NoSnsMessage(f"not an SNS message: {error}") from None
     if message.Type not in _SIGNED:
-        raise MalformedBody(f"not an SNS message: unknown Type {message.Type[:100]!r}")
+        raise NoSnsMessage(f"not an SNS message: unknown Type {message.Type[:100]!r}")
     return message
 
 

@@ -206,3 +206,21 @@ async def test_the_quarantine_is_behind_the_admin_token(postgres_dsn: str) -> No
             assert response.status_code == 401
             assert "secret.jpg" not in response.text
         assert await listed(plane) == [item]
+
+
+async def test_a_whole_body_is_replayed_event_by_event(postgres_dsn: str, mended: None) -> None:
+    """What could be read of it is recorded, and the rest stays."""
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        body = json.dumps({"events": [unknown("a.jpg"), unknown("b.jpg"), {"what": "else"}]}).encode()
+        await plane.sql(
+            "insert into quarantine (source, reason, raw, digest) values ('tigris', 'not read', $1, sha256($1))", body
+        )
+        answer = (await replay(plane, all=True)).json()
+        assert (answer["replayed"], answer["verdicts"], answer["refused"]) == (
+            1,
+            {"accepted": 2, "quarantined": 1},
+            [],
+        )
+        assert set(await plane.objects()) == {"a.jpg", "b.jpg"}
+        [left] = await plane.sql("select raw from quarantine")
+        assert json.loads(left["raw"]) == {"what": "else"}

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tests.webhook.sources.fuzz import mutated, noise, withstands
 from tests.webhook.sources.gcs_samples import CONTENT, metadata, push
 from webhook.events import MAX_SIZE_BYTES, EventKind, ObjectEvent, UnreadableEvent
-from webhook.sources import MalformedBody
 from webhook.sources.gcs import Gcs
 
 
@@ -187,9 +186,19 @@ def test_pushes_that_go_to_quarantine_whole(sample: Any, why: str) -> None:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_what_is_no_push_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedBody):
-        Gcs().parse(body)
+def test_what_is_no_push_goes_to_quarantine_whole(body: bytes) -> None:
+    batch = Gcs().parse(body)
+    assert batch.events == []
+    [bad] = batch.quarantined
+    assert (bad.source, bad.raw) == ("gcs", body)
+    assert bad.reason
+
+
+def test_what_is_odd_in_the_metadata_does_no_harm() -> None:
+    data = json.dumps(metadata()).encode()[:-1] + b', "metadata": {"title": "Caf\xe9", "n": NaN}}'
+    assert one(push(data=b64encode(data).decode())) == one(push())
+    body = json.dumps(push()).encode()[:-1] + b', "subscription": "\xff"}'
+    assert Gcs().parse(body).events == [one(push())]
 
 
 GOODS = [push(), push("OBJECT_DELETE", payloadFormat="NONE", data=""), {"message": {"attributes": {}}}]
@@ -197,15 +206,15 @@ GOODS = [push(), push("OBJECT_DELETE", payloadFormat="NONE", data=""), {"message
 
 @given(noise)
 @example(b'{"message":{"attributes":{"\\ud800":"a"}}}')
-def test_no_body_raises_anything_but_malformed(body: bytes) -> None:
+def test_no_body_raises_anything(body: bytes) -> None:
     withstands(Gcs(), body)
 
 
 @given(mutated(GOODS))
-def test_no_damage_to_a_good_push_raises_anything_but_malformed(body: bytes) -> None:
+def test_no_damage_to_a_good_push_raises_anything(body: bytes) -> None:
     withstands(Gcs(), body)
 
 
 @given(mutated([metadata()]))
-def test_no_damage_to_the_metadata_raises_anything_but_malformed(data: bytes) -> None:
+def test_no_damage_to_the_metadata_raises_anything(data: bytes) -> None:
     withstands(Gcs(), json.dumps(push(data=b64encode(data).decode())).encode())

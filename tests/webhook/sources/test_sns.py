@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from tests.polling import until
 from tests.webhook.sources.fuzz import mutated, noise
 from tests.webhook.sources.sns_service import TODAY, TOPIC, SnsService, certificate, key, sns_service
-from webhook.sources import MalformedBody
 from webhook.sources.sns import (
     CALLS_A_MINUTE,
     MAX_ANSWER_BYTES,
     BadSignature,
+    NoSnsMessage,
     Sns,
     SnsUnavailable,
     Trust,
@@ -308,13 +308,13 @@ def test_which_requests_carry_a_message() -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"Type": "Notification"}'])
 async def test_what_is_no_message(body: bytes) -> None:
     async with opened() as (_, sns):
-        with pytest.raises(MalformedBody):
+        with pytest.raises(NoSnsMessage):
             await sns.open(body)
 
 
 async def test_a_message_of_unknown_type() -> None:
     async with opened() as (service, sns):
-        with pytest.raises(MalformedBody, match="Party"):
+        with pytest.raises(NoSnsMessage, match="Party"):
             await opened_text(sns, {**service.notification("hello"), "Type": "Party"})
 
 
@@ -338,7 +338,7 @@ def test_no_body_raises_anything_but_a_refusal(body: bytes) -> None:
 
     async def open_and_close() -> None:
         try:
-            with contextlib.suppress(MalformedBody, UntrustedTopic, BadSignature, SnsUnavailable):
+            with contextlib.suppress(NoSnsMessage, UntrustedTopic, BadSignature, SnsUnavailable):
                 await sns.open(body)
                 raise AssertionError("an unsigned message was believed")
         finally:

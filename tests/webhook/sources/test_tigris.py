@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.webhook.sources.fuzz import mutated, noise, withstands
 from webhook.events import MAX_SIZE_BYTES, ContentVersion, EventKind, ObjectEvent
-from webhook.sources import MAX_EVENTS, Batch, MalformedBody
+from webhook.sources import MAX_EVENTS, Batch
 from webhook.sources.tigris import Tigris
 
 STAMP = "0000a1b2c3d4e5f60001"
@@ -208,7 +208,7 @@ def test_what_json_does_not_know_spoils_its_own_event_only(number: str) -> None:
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "\\ud800x", "\\udc00\\ud800"])
 def test_half_a_surrogate_pair_goes_to_quarantine(escape: str) -> None:
-    for sample in (event(key="HERE"), event(eTag="HERE"), event("OBJECT_CREATED_HERE")):
+    for sample in (event(key="HERE"), event(eTag="HERE"), event("OBJECT_HERE")):
         raw = json.dumps(sample).replace("HERE", escape)
         batch = Tigris().parse(f'{{"events": [{raw}, {json.dumps(event())}]}}'.encode())
         assert len(batch.events) == 1
@@ -228,32 +228,86 @@ def test_the_key_of_a_surrogate_pair_is_whole() -> None:
     [
         b"",
         b"{",
-        b'{"events": [',
-        b'{"events": [{}',
-        b'{"events": [{}]} x',
         b"null",
         b"[]",
         b"{}",
         b'{"events": null}',
         b'{"events": {}}',
         b'{"Events": []}',
-        b'{"events": ["\xff"]}',
-        b'{"events": ["\xed\xa0\x80"]}',
         b'\xff\xfe{"events": []}',
         b"[" * 100_000 + b"]" * 100_000,
-        b'{"events": [' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"]}",
-        json.dumps({"events": [{}] * (MAX_EVENTS + 1)}).encode(),
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_what_is_no_notification_is_refused_whole(body: bytes) -> None:
-    with pytest.raises(MalformedBody):
-        Tigris().parse(body)
+def test_what_is_no_notification_goes_to_quarantine_whole(body: bytes) -> None:
+    batch = Tigris().parse(body)
+    assert batch.events == []
+    [bad] = batch.quarantined
+    assert (bad.source, bad.raw) == ("tigris", body)
+    assert bad.reason
+
+
+def listed(*texts: bytes) -> bytes:
+    return b'{"events": [' + b", ".join(texts) + b"]}"
+
+
+GOOD = json.dumps(event()).encode()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b"undefined",
+        b'{"eventName": "OBJECT_CREATED_PUT", "bucket": "inbox", "object": {"key": "a\xffb"}}',
+        b'{"eventName": "OBJECT_CREATED_PUT", "bucket": "inbox", "object": {"key": "\\ud800"}}',
+        b'{"eventName": "OBJECT_CREATED_PUT", "bucket": "inbox", "object": {"key": "a", "eTag": "\xe9"}}',
+        b'{"eventName": "OBJECT_CREATED_PUT", "bucket": "inb\xe9", "object": {"key": "a"}}',
+        b'{"a":' * 20_000 + b"1" + b"}" * 20_000,
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_only_the_event_that_cannot_be_read_goes_to_quarantine(bad: bytes) -> None:
+    batch = Tigris().parse(listed(GOOD, bad, GOOD))
+    assert batch.events == [one(event())] * 2
+    assert [text.raw for text in batch.quarantined] == [bad]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b'"Caf\xe9"', b'"\\ud800"', b'"a\x01b"', b"NaN", b"9" * 10_000, b"1e999999", b'"\\u0000"', b'"\xed\xa0\x80"'],
+)
+def test_what_is_odd_in_a_field_that_is_not_used_does_no_harm(odd: bytes) -> None:
+    text = GOOD[:-1] + b', "metadata": {"title": ' + odd + b"}}"
+    assert Tigris().parse(listed(text)) == Batch([one(event())])
+
+
+@pytest.mark.parametrize("rest", [b'{"eventName', b'{"eventName": "\\', b"]} x"])
+def test_what_comes_before_the_end_of_a_body_that_is_cut_off_is_read(rest: bytes) -> None:
+    batch = Tigris().parse(b'{"events": [' + GOOD + b"," * (not rest.startswith(b"]")) + rest)
+    assert batch.events == [one(event())]
+    assert [text.raw for text in batch.quarantined] == [rest.removeprefix(b"]} ")]
+
+
+def test_two_lists_are_one() -> None:
+    other = json.dumps(event("OBJECT_DELETED")).encode()
+    both = Tigris().parse(b'{"events": [' + GOOD + b'], "events": [' + other + b"]}")
+    assert both == parse(event(), event("OBJECT_DELETED"))
+
+
+def test_one_event_without_a_list_is_read() -> None:
+    """It is what quarantine keeps, and what is replayed."""
+    assert Tigris().parse(GOOD) == parse(event())
 
 
 def test_a_request_may_be_empty_or_full() -> None:
     assert parse() == Batch()
-    assert len(parse(*[event()] * MAX_EVENTS).events) == MAX_EVENTS
+    many = parse(*[event()] * (2 * MAX_EVENTS + 1))
+    assert [len(piece.events) for piece in many.pieces()] == [MAX_EVENTS, MAX_EVENTS, 1]
+    unreadable = parse(*[{}] * (MAX_EVENTS + 1))
+    assert [len(piece.quarantined) for piece in unreadable.pieces()] == [MAX_EVENTS, 1]
+    assert list(Batch().pieces()) == [Batch()]
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -342,12 +396,12 @@ def test_every_event_of_an_envelope_is_read_or_quarantined(mutated: list[Any]) -
 
 @given(noise)
 @example(b'{"events":[{"a":1e999}]}')
-def test_no_body_raises_anything_but_malformed(body: bytes) -> None:
+def test_no_body_raises_anything(body: bytes) -> None:
     withstands(Tigris(), body)
 
 
 @given(mutated([{"events": [event(), event(versionstamp=STAMP, lastModified="2026-05-15T10:30:00Z")]}]))
-def test_no_damage_to_a_good_body_raises_anything_but_malformed(body: bytes) -> None:
+def test_no_damage_to_a_good_body_raises_anything(body: bytes) -> None:
     withstands(Tigris(), body)
 
 
