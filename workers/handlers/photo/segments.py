@@ -1,0 +1,59 @@
+"""Walks the segments of a JPEG that stand before its pixels (ISO 10918-1, annex B)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+PROGRESSIVE_FRAME = 0xC2
+_MAX_SEGMENTS = 10_000
+_COMPONENTS, _COEFFICIENTS = 5, 64
+"""Where a frame's header has the number of its components, and how many coefficients a block has."""
+_SCAN_HEADER = re.compile(rb"\xff\xda\0.", re.DOTALL)
+"""Marker and length; pixels hold no such bytes."""
+
+
+def segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """Yield each segment's marker, the byte where its content begins, and its length, up to the start of scan.
+
+    Ends before a segment that is not one; the last one may reach beyond the file.
+    """
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        file.seek(at)
+        header = file.read(2)
+        while header == b"\xff\xff":  # Fill bytes may precede a marker (B.1.1.2).
+            at += 1
+            header = header[:1] + file.read(1)
+        length = int.from_bytes(file.read(2), "big")
+        if len(header) < 2 or header[0] != 0xFF or header[1] == END_OF_IMAGE or length < 2:
+            return
+        yield header[1], at + 4, length - 2
+        if header[1] == START_OF_SCAN:
+            return
+        at += 2 + length
+
+
+def is_every_scan_there(content: bytes, frame: bytes, first_scan: int) -> bool:
+    """Whether the scans of a progressive JPEG give every coefficient its last bit (ISO 10918-1, annex G).
+
+    ``frame`` is the content of the frame's header, ``first_scan`` where that of the first scan's begins.
+    """
+    count = frame[_COMPONENTS] if len(frame) > _COMPONENTS else 0
+    if not 0 < 3 * count <= len(frame) - _COMPONENTS - 1:
+        return False
+    components = range(_COMPONENTS + 1, _COMPONENTS + 1 + 3 * count, 3)
+    wanted = {(frame[at], coefficient) for at in components for coefficient in range(_COEFFICIENTS)}
+    at = first_scan
+    for _ in range(_MAX_SEGMENTS):
+        header = content[at : at + 2 * content[at] + 4] if at < len(content) else b""
+        if len(header) > 4 and not header[-1] & 0x0F:
+            names = header[1:-3:2]
+            wanted -= {(name, number) for name in names for number in range(header[-3], header[-2] + 1)}
+        found = _SCAN_HEADER.search(content, at)
+        if not found:
+            break
+        at = found.end()
+    return not wanted
