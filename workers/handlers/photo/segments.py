@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -11,6 +12,10 @@ PROGRESSIVE_FRAME = 0xC2
 _MAX_SEGMENTS = 10_000
 _COMPONENTS, _COEFFICIENTS = 5, 64
 """Where a frame's header has the number of its components, and how many coefficients a block has."""
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+"""Pixels hold no such bytes; zeros, restart markers and fill bytes may follow a 255 in them."""
+_BETWEEN_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+"""Tables, scans, comments and applications' data."""
 _SCAN_HEADER = re.compile(rb"\xff\xda\0.", re.DOTALL)
 """Marker and length; pixels hold no such bytes."""
 
@@ -34,6 +39,23 @@ def segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         if header[1] == START_OF_SCAN:
             return
         at += 2 + length
+
+
+def end_of_scans(content: bytes | mmap.mmap, first_scan: int) -> int:
+    """Return where the scans end: at the first marker that no segment between scans has, or with the content.
+
+    ``first_scan`` is where the content of the first scan's header begins.
+    """
+    at = first_scan
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(content, at)
+        if not found:
+            break
+        length = int.from_bytes(content[found.end() : found.end() + 2], "big")
+        at = found.end() + length
+        if content[found.end() - 1] not in _BETWEEN_SCANS or length < 2 or at > len(content):
+            return found.start()
+    return len(content)
 
 
 def is_every_scan_there(content: bytes, frame: bytes, first_scan: int) -> bool:

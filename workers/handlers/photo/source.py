@@ -34,6 +34,8 @@ _MEGA = 1_000_000
 _MIB = 1 << 20
 _OLD_JPEG = 6
 """Compression of TIFF 6.0, withdrawn in its Technical Note 2: libtiff shows many such files as an empty picture."""
+_EXTRANEOUS = "extraneous bytes before marker"
+"""libjpeg's warning of bytes behind the pixels (``JWRN_EXTRANEOUS_DATA``)."""
 _PROFILE = "icc-profile-data"
 
 _CUT_UNNOTICED = frozenset({Format.GIF, Format.AVIF, Format.HEIC})
@@ -158,6 +160,20 @@ def open_photo(path: Path, key: str, options: PhotoOptions, *, salvage: bool = F
     except pyvips.Error as error:
         raise unreadable(path, kind, error) from error
     _check(photo, options)
+    return _decodable(photo) if photo.fail_on is FailOn.WARNING and kind is Format.JPEG else photo
+
+
+def _decodable(photo: SourcePhoto) -> SourcePhoto:
+    """Decode a JPEG without an end, to see whether it lacks more than that. Raises ``HandlerError``.
+
+    Some phones put other data in the end's place: then the decoder warns of these, and not of missing pixels.
+    """
+    try:
+        photo.load().avg()
+    except pyvips.Error as error:
+        if _EXTRANEOUS not in error.detail:
+            raise unreadable(photo.path, photo.format, error) from error
+        return replace(photo, fail_on=FailOn.ERROR)
     return photo
 
 

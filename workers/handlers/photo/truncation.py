@@ -15,7 +15,13 @@ from typing import BinaryIO
 
 from workers.handlers.photo import tiff
 from workers.handlers.photo.formats import Format
-from workers.handlers.photo.segments import PROGRESSIVE_FRAME, START_OF_SCAN, is_every_scan_there, segments
+from workers.handlers.photo.segments import (
+    PROGRESSIVE_FRAME,
+    START_OF_SCAN,
+    end_of_scans,
+    is_every_scan_there,
+    segments,
+)
 
 _MAX_PARTS = 1_000_000
 """Parts to walk at most, some seconds' worth; the rest of the file is taken for complete."""
@@ -66,15 +72,13 @@ def completed(path: Path, kind: Format) -> bytes | None:
 
 
 def _find_end(file: BinaryIO) -> tuple[int, int]:
-    """Where the first picture's end marker is, and where its pixels begin; each -1 where it is not there.
-
-    Pixels hold no such bytes (ISO 10918-1, B.1.1.5); the segments before them may, in a thumbnail for one.
-    """
+    """Where the first picture's end marker is, and where its first scan's header begins; -1 for what is not there."""
     start = next((at for marker, at, _ in segments(file) if marker == START_OF_SCAN), -1)
     if start < 0:
         return -1, -1
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(_END_OF_IMAGE, start), start
+        end = end_of_scans(content, start)
+        return (end if content[end : end + 2] == _END_OF_IMAGE else -1), start
 
 
 def _completed_jpeg(file: BinaryIO) -> bytes | None:
@@ -88,6 +92,7 @@ def _completed_jpeg(file: BinaryIO) -> bytes | None:
         at, length = found[PROGRESSIVE_FRAME]
         if not is_every_scan_there(content, content[at : at + length], start):
             return None
+    content = content[: end_of_scans(content, start)]
     pixels = content.rstrip(b"\0")
     return (pixels if len(content) - len(pixels) >= _LEAST_ZEROS else content) + _END_OF_IMAGE
 

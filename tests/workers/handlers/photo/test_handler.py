@@ -353,6 +353,19 @@ def test_a_file_without_its_end_has_all_pixels(
     assert metadata(job)["salvaged"] is False
 
 
+@pytest.mark.parametrize("interlace", [False, True])
+@pytest.mark.parametrize(
+    "behind", [b"\0\0", b"\r\n", b"\0\0SEFH" + b"data" * 500, b"\xff\xcf\0\4ab" + b"data" * 500 + b"\xff\xd9"]
+)
+def test_other_data_in_the_place_of_a_jpeg_s_end(make: Make, interlace: bool, behind: bytes) -> None:
+    whole = make(quadrants(600, 400), ".jpg", interlace=interlace).input.read_bytes()
+    job = make(whole[:-2] + behind, ".jpg")
+    handle(job)
+    assert corners(picture(job, 256)) == list(CORNERS)
+    assert metadata(job)["salvaged"] is False
+    assert "cut off" in refusal(make(whole[: len(whole) // 2] + bytes(500), ".jpg")).message
+
+
 def test_a_webp_whose_metadata_is_cut_off_has_all_pixels(make: Make) -> None:
     whole = make(with_fields(quadrants(600, 400), **CAMERA), ".webp").input.read_bytes()
     job = make(whole[:-20], ".webp")

@@ -5,12 +5,19 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.handlers.photo.metadata_samples import jpeg, segment
 from tests.workers.handlers.photo.samples import quadrants
-from workers.handlers.photo.segments import PROGRESSIVE_FRAME, START_OF_SCAN, is_every_scan_there, segments
+from workers.handlers.photo.segments import (
+    PROGRESSIVE_FRAME,
+    START_OF_SCAN,
+    end_of_scans,
+    is_every_scan_there,
+    segments,
+)
 
 
 def test_up_to_the_pixels() -> None:
@@ -30,7 +37,18 @@ def test_scans_of_a_progressive_jpeg() -> None:
         assert not is_every_scan_there(content[: scan.start()], frame, first)
 
 
+@pytest.mark.parametrize("interlace", [False, True])
+def test_the_scans_end_before_what_belongs_to_none(interlace: bool) -> None:
+    content = bytes(quadrants().jpegsave_buffer(interlace=interlace, keep="none"))
+    first = {marker: at for marker, at, _ in segments(io.BytesIO(content))}[START_OF_SCAN]
+    assert end_of_scans(content, first) == len(content) - 2
+    assert end_of_scans(content[:-2], first) == len(content) - 2
+    for behind in (b"\xff\xcf\0\4ab", b"\xff\x01", b"\xff\xe1\xff\xff"):
+        assert end_of_scans(content[:-2] + behind + bytes(50), first) == len(content) - 2
+
+
 @given(st.binary(max_size=200), st.binary(max_size=30))
 def test_any_bytes_have_segments_or_none(content: bytes, frame: bytes) -> None:
     assert all(length >= 0 for _, _, length in segments(io.BytesIO(b"\xff\xd8" + content)))
+    assert 0 <= end_of_scans(content, 0) <= len(content)
     assert is_every_scan_there(content, frame, 0) in (True, False)

@@ -16,7 +16,7 @@ from workers.handlers.photo.segments import segments
 
 MAX_BYTES = 8 << 20
 """Of one block, also when decompressed. A JPEG's segment has 64 KiB at most."""
-_MAX_BLOCKS = 64
+_MAX_BLOCKS = 16
 _MAX_PARTS = 1_000_000
 _MAX_GIF = 64 << 20
 
@@ -38,7 +38,7 @@ class MetadataBlock:
 
 
 def find(file: BinaryIO, kind: Format) -> list[MetadataBlock]:
-    """Return the blocks in a file, at most 64. A damaged part ends the search, and is no error."""
+    """Return the blocks in a file, at most 16. A damaged part ends the search, and is no error."""
     search = _SEARCHES.get(kind)
     blocks: list[MetadataBlock] = []
     for block in search(file) if search else ():

@@ -65,8 +65,8 @@ def numbers(text: str) -> list[Number]:
 def fraction(text: str) -> Number:
     """Return a number that a text holds; None for one that has no value, or more digits than any has."""
     try:
-        return Fraction(text.strip()) if len(text) <= _MAX_DIGITS else None
-    except (ValueError, ZeroDivisionError):
+        return Fraction(text) if len(text) <= _MAX_DIGITS and _NUMBER.fullmatch(text) else None
+    except ZeroDivisionError:
         return None
 
 

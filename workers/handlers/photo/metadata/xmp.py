@@ -20,6 +20,21 @@ _TIFF = "http://ns.adobe.com/tiff/1.0/"
 _AUX = "http://ns.adobe.com/exif/1.0/aux/"
 _PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
 _BASIC = "http://ns.adobe.com/xap/1.0/"
+_PREFIXES = {
+    b"rdf": _RDF,
+    b"exif": _EXIF,
+    b"exifEX": _EXIF_EX,
+    b"tiff": _TIFF,
+    b"aux": _AUX,
+    b"photoshop": _PHOTOSHOP,
+    b"xmp": _BASIC,
+    b"xap": _BASIC,
+    b"dc": "http://purl.org/dc/elements/1.1/",
+    b"xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
+    b"xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    b"crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
+}
+"""As the specifications name them."""
 _TIMES = (
     (f"{_EXIF} DateTimeOriginal", f"{_EXIF} SubSecTimeOriginal", f"{_EXIF_EX} OffsetTimeOriginal"),
     (f"{_PHOTOSHOP} DateCreated", "", ""),
@@ -82,7 +97,7 @@ def properties(packet: bytes) -> dict[str, str]:
     parser.StartDoctypeDeclHandler = reader.document_type
     # What was read before is kept: many packets are cut off, or have something behind their end.
     with contextlib.suppress(expat.ExpatError, _RefusedError):
-        parser.Parse(_as_utf_8(packet[:MAX_BYTES]), True)
+        parser.Parse(_declared(_as_utf_8(packet[:MAX_BYTES])), True)
     return reader.values
 
 
@@ -131,6 +146,16 @@ class _Properties:
     def _put(self, key: str, value: str) -> None:
         if value.strip():
             self.values.setdefault(key, value[:_MAX_VALUE].strip())
+
+
+def _declared(packet: bytes) -> bytes:
+    """Declare the usual prefixes that a program has used without doing so: XML ends at them."""
+    missing = [
+        b' xmlns:%b="%b"' % (prefix, uri.encode())
+        for prefix, uri in _PREFIXES.items()
+        if b"xmlns:%b=" % prefix not in packet and prefix + b":" in packet
+    ]
+    return packet.replace(b"<rdf:RDF", b"<rdf:RDF" + b"".join(missing), 1)
 
 
 def _as_utf_8(packet: bytes) -> bytes:

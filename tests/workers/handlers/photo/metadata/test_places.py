@@ -118,6 +118,13 @@ def test_altitudes(written: str, is_below: bool, expected: float | None) -> None
     assert altitude(numbers(written), is_below=is_below) == expected
 
 
+def test_numbers_that_nobody_can_hold_are_none() -> None:
+    assert fraction("1e999999999") is None
+    assert fraction("9" * 31) is None
+    assert fraction("-25/4") == Fraction(-25, 4)
+    assert fraction("12.5/2") is None
+
+
 @given(st.text(alphabet=st.sampled_from("0123456789.,/-NSEW '\0")) | st.text())
 def test_any_text_is_a_place_or_none(text: str) -> None:
     found = place(angle(text), angle(text, "E"))

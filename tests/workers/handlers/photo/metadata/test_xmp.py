@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,12 @@ def test_what_is_said_of_other_pictures_is_not_of_this_one() -> None:
     )
     assert read(xmp(nested)).make is None
     assert read(xmp(nested + "<tiff:Make>Acme</tiff:Make>")).make == "Acme"
+
+
+def test_the_usual_prefixes_need_no_declaration() -> None:
+    packet = re.sub(rb' xmlns:(tiff|photoshop|exif)="[^"]*"', b"", xmp(**ATTRIBUTES, photoshop_Credit="x"))
+    assert b"xmlns:tiff" not in packet
+    assert read(packet) == KNOWN
 
 
 def test_entities_are_refused() -> None:
