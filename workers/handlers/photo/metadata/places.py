@@ -66,7 +66,7 @@ def fraction(text: str) -> Number:
     """Return a number that a text holds; None for one that has no value, or more digits than any has."""
     try:
         return Fraction(text) if len(text) <= _MAX_DIGITS and _NUMBER.fullmatch(text) else None
-    except ZeroDivisionError:
+    except (ValueError, ZeroDivisionError):
         return None
 
 
