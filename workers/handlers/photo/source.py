@@ -17,7 +17,7 @@ from workers.handlers.photo.colour_encoding import CodePoints, ColourEncoding
 from workers.handlers.photo.formats import Format, identify
 from workers.handlers.photo.lab_tiff import Lab
 from workers.handlers.photo.options import PhotoOptions
-from workers.handlers.photo.truncation import completed, ends_early, missing_bytes
+from workers.handlers.photo.truncation import claims_too_much, completed, ends_early, missing_bytes
 
 _LOADERS = {
     Format.JPEG: "jpegload_source",
@@ -253,6 +253,9 @@ def unreadable(path: Path, kind: Format, error: pyvips.Error) -> HandlerError:
     """
     if cut_off := _cut_off(path, kind):
         return cut_off
+    if claims_too_much(path, kind):
+        message = f"The {kind.upper()} file is damaged: a part of it claims to be longer than any file is."
+        return HandlerError("unreadable", message)
     detail = _detail(error).replace(f"{path}: ", "")
     return HandlerError("unreadable", f"The {kind.upper()} file is damaged, or of a rare kind: {detail}")
 

@@ -48,6 +48,15 @@ def missing_bytes(path: Path, kind: Format) -> int:
         return max(0, end - size) if end < _MAX_LENGTH else 0
 
 
+def claims_too_much(path: Path, kind: Format) -> bool:
+    """Whether a part of the file claims a length that no file has."""
+    walk = _WALKS.get(kind)
+    if walk is None:
+        return False
+    with path.open("rb") as file:
+        return walk(file, os.fstat(file.fileno()).st_size) >= _MAX_LENGTH
+
+
 def ends_early(path: Path, kind: Format) -> bool:
     """Whether a JPEG has no end: some of its pixels may be missing, or nothing but the end."""
     if kind is not Format.JPEG:

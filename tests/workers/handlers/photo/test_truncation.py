@@ -13,7 +13,7 @@ from tests.workers.handlers.photo.png_samples import png
 from tests.workers.handlers.photo.samples import quadrants, with_fields
 from tests.workers.handlers.photo.tiff_samples import Image, tiff
 from workers.handlers.photo.formats import Format
-from workers.handlers.photo.truncation import completed, ends_early, missing_bytes
+from workers.handlers.photo.truncation import claims_too_much, completed, ends_early, missing_bytes
 
 
 def animated() -> pyvips.Image:
@@ -63,6 +63,9 @@ def test_lengths_that_no_file_has_say_nothing(tmp_path: Path) -> None:
     huge = avif[:length] + b"\0\0\0\1mdat" + b"\xff" * 8 + bytes(40)
     (tmp_path / "a").write_bytes(huge)
     assert missing_bytes(tmp_path / "a", Format.AVIF) == 0
+    assert claims_too_much(tmp_path / "a", Format.AVIF)
+    (tmp_path / "a").write_bytes(avif)
+    assert not claims_too_much(tmp_path / "a", Format.AVIF)
     (tmp_path / "b").write_bytes(png(quadrants())[:33] + b"\xff\xff\xff\xffIDAT")
     assert missing_bytes(tmp_path / "b", Format.PNG) == 0
 
