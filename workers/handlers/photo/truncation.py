@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from workers.handlers.photo import tiff
+from workers.handlers.photo import boxes, tiff
 from workers.handlers.photo.formats import Format
 from workers.handlers.photo.segments import (
     PROGRESSIVE_FRAME,
@@ -168,6 +168,8 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
         at += length
         if at >= size:
             break
+    if size < at < _MAX_LENGTH and (end := boxes.end_of_items(file)):
+        return max(end, size)
     return max(at, size)
 
 

@@ -9,6 +9,7 @@ import pyvips
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.workers.handlers.photo.heif_samples import AVIF_SEQUENCE, TURNED_HEIC
 from tests.workers.handlers.photo.png_samples import png
 from tests.workers.handlers.photo.samples import quadrants, with_fields
 from tests.workers.handlers.photo.tiff_samples import Image, tiff
@@ -68,6 +69,22 @@ def test_lengths_that_no_file_has_say_nothing(tmp_path: Path) -> None:
     assert not claims_too_much(tmp_path / "a", Format.AVIF)
     (tmp_path / "b").write_bytes(png(quadrants())[:33] + b"\xff\xff\xff\xffIDAT")
     assert missing_bytes(tmp_path / "b", Format.PNG) == 0
+
+
+@pytest.mark.parametrize(("kind", "content"), [(Format.AVIF, None), (Format.HEIC, TURNED_HEIC)])
+def test_bytes_of_a_box_that_no_item_has_are_not_missed(tmp_path: Path, kind: Format, content: bytes | None) -> None:
+    whole = content or bytes(quadrants().heifsave_buffer(compression="av1"))
+    at = whole.rindex(b"mdat")
+    length = int.from_bytes(whole[at - 4 : at], "big") + 10
+    longer = whole[: at - 4] + length.to_bytes(4, "big") + whole[at:]
+    for file, missing in ((longer, 0), (whole + b"\0\0\0\x20free", 0), (longer[:-1], 1), (whole[:-7], 7)):
+        (tmp_path / "a").write_bytes(file)
+        assert missing_bytes(tmp_path / "a", kind) == missing
+
+
+def test_a_sequence_lacks_what_its_boxes_say(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(AVIF_SEQUENCE[:-9])
+    assert missing_bytes(tmp_path / "a", Format.AVIF) == 9
 
 
 def test_a_tiff_lacks_what_its_directory_says(tmp_path: Path) -> None:
