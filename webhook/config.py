@@ -110,6 +110,8 @@ class ServerSettings(_Section):
     """Most events that wait to be written: further requests are answered 503."""
     sns_topics: Annotated[tuple[Topic, ...], Field(max_length=100)] = ()
     """Amazon SNS topics whose signed messages are believed, and whose subscriptions are confirmed."""
+    handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
+    """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
     @property
     def host(self) -> str:
@@ -408,6 +410,8 @@ class Secrets(BaseSettings):
 
     database_url: SecretStr = SecretStr("")
     """``DATABASE_URL``: PostgreSQL. Empty: an embedded one is started."""
+    direct_database_url: SecretStr = SecretStr("")
+    """``DIRECT_DATABASE_URL``: the same database past a pooler that ``DATABASE_URL`` leads through."""
     yurt_webhook_secrets: SecretStr = SecretStr("")
     """``YURT_WEBHOOK_SECRETS``: what the store sends: bearer tokens or ``user:password``, with commas between."""
     yurt_admin_token: SecretStr = SecretStr("")

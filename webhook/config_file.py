@@ -38,7 +38,11 @@ def load(path: Path, options_model: OptionsModel) -> Config:
         raise ConfigError(f"{path}:\n{in_words(error, Config)}") from None
     if faults := [*_handler_faults(config, options_model)]:
         raise ConfigError(f"{path}:\n" + "\n".join(faults))
-    return config
+    # Whatever the current directory is when a worker starts.
+    handlers = (path.parent / config.server.handlers).absolute()
+    if not handlers.is_dir():
+        raise ConfigError(f"{path}:\n  server.handlers: there is no folder {handlers}")
+    return config.model_copy(update={"server": config.server.model_copy(update={"handlers": str(handlers)})})
 
 
 def _section_variable(error: SettingsError) -> str:

@@ -58,10 +58,31 @@ def _refused_notifications(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
             )
 
 
+def _failing_loops(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for failing in status.get("failing_loops", ()):
+        yield Diagnosis(
+            "control plane",
+            f"its loop for {failing['loop']} fails since {failing['seconds']:,.0f} s: {failing['error']}",
+            "It tries again by itself once that is mended: the database, or the disk and the limits of its machine.",
+        )
+
+
 def _refused_pipelines(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
     for name, pipeline in status["pipelines"].items():
         if pipeline["refused"]:
             yield Diagnosis(f"pipeline {name}", f"no work is handed out: {pipeline['refused']}", "See yurt check.")
+
+
+def _unavailable_handlers(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for name, pipeline in status["pipelines"].items():
+        if pause := pipeline.get("unavailable"):
+            where = f"{pause['workers']} of {pause['of']} workers"
+            what = "is paused: its handler can run on none of" if pause["everywhere"] else "cannot be handled by"
+            yield Diagnosis(
+                f"pipeline {name}",
+                f"{what} {where}: {pause['message']}",
+                f"Mend the handler. It is tried again in {pause['retry_seconds']:,.0f} s, or once its files change.",
+            )
 
 
 def _minting(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
@@ -92,7 +113,7 @@ def _nothing_leased(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
         objects = pipeline["objects"]
         seconds = pipeline["oldest_due_seconds"]
         pool = status["pools"].get(pipeline.get("pool", ""))
-        idle = objects.get("pending") and not objects.get("leased")
+        idle = objects.get("pending") and not objects.get("leased") and not pipeline.get("unavailable")
         if seconds > _WAITING_SECONDS and idle and pool and not pipeline["refused"]:
             yield Diagnosis(
                 f"pipeline {name}",
@@ -138,8 +159,10 @@ def _unaccounted(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
 
 
 _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
+    _failing_loops,
     _refused_notifications,
     _refused_pipelines,
+    _unavailable_handlers,
     _minting,
     _nothing_leased,
     _pending_reviews,

@@ -7,15 +7,14 @@ only sign of a wrong secret would be that everything is slow.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
-from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
+from webhook.loops import LoopHealth
 from webhook.metrics import Metrics
 
 log = structlog.get_logger()
@@ -62,8 +61,15 @@ class Senders:
     Holds at most one entry a source and one a fault: neither is the sender's to choose.
     """
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        metrics: Metrics,
+        health: LoopHealth | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
+        self._health = health or LoopHealth()
         self._metrics = metrics
         self._clock = clock
         self._news: dict[str, _SenderNews] = {}
@@ -101,7 +107,7 @@ class Senders:
     async def run(self) -> None:
         """Write to the ledger every two seconds, until cancelled."""
         while True:
-            with contextlib.suppress(LedgerUnavailable):
+            with self._health.turn("senders"):
                 await self.write()
             await asyncio.sleep(_WRITE_SECONDS)
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
+from workers.outage import OutageLog
 from workers.protocol import (
     Handling,
     HeartbeatRequest,
@@ -42,6 +43,9 @@ MAX_ANSWER_BYTES = 8 << 20
 """Of one answer of the control plane."""
 ANSWER_SECONDS = 15.0
 """Time limit for one response; a long poll's own wait is added to it."""
+
+_NO_EXPLANATION = "no explanation; is YURT_URL a Yurt control plane?"
+_WEB_PAGE = "A web page came in place of an answer: YURT_URL leads to another server, or to a proxy's login."
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -102,7 +106,8 @@ class ControlPlaneClient:
             limits=httpx.Limits(keepalive_expiry=30.0),
             timeout=None,  # noqa: S113  each call has a limit of its own below
         )
-        self._bearer(token)
+        self.use(token)
+        self._outage = OutageLog(url)
         self.answered_at = time.monotonic()
         """When the control plane last answered anything of use, by ``time.monotonic``."""
 
@@ -114,16 +119,21 @@ class ControlPlaneClient:
     ) -> None:
         await self._http.aclose()
 
-    async def hello(self, instance: str) -> Welcome:
-        """Exchange the one-time token for the worker's own, which is used from then on.
+    def use(self, token: str) -> None:
+        """Call with this bearer token from now on."""
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
-        Raises `Unauthorized` when another process has used the one-time token.
+    async def hello(self, instance: str, *, returns: bool = False) -> Welcome:
+        """Exchange the one-time token, invitation or credential for the token that is used from then on.
+
+        ``returns`` asks for a credential, with which a later process comes back as the same worker. Raises
+        `Unauthorized` when another process has used the one-time token.
         """
         try:
-            welcome = await self._call("workers/hello", Hello(instance=instance), Welcome)
+            welcome = await self._call("workers/hello", Hello(instance=instance, returns=returns), Welcome)
         except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process
             raise Unauthorized(taken.message) from taken
-        self._bearer(welcome.token)
+        self.use(welcome.token)
         return welcome
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
@@ -146,15 +156,24 @@ class ControlPlaneClient:
     async def _outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         return await self._call(f"leases/{lease_id}/outputs", request, OutputsResponse)
 
-    def _bearer(self, token: str) -> None:
-        self._http.headers["Authorization"] = f"Bearer {token}"
-
     async def _call(self, path: str, body: BaseModel, answer: type[Answer], *, wait_seconds: float = 0.0) -> Answer:
+        try:
+            answered = await self._answer(path, body, answer, wait_seconds)
+        except Unreachable as error:
+            self._outage.failed(error)
+            raise
+        except ControlPlaneFault:
+            self._outage.answered()
+            raise
+        self._outage.answered()
+        return answered
+
+    async def _answer(self, path: str, body: BaseModel, answer: type[Answer], wait_seconds: float) -> Answer:
         try:
             async with asyncio.timeout(self._answer_seconds + wait_seconds):
                 status, headers, content = await self._post(path, body)
-        except TimeoutError:
-            raise Unreachable(f"The control plane did not answer {path} in time.") from None
+        except TimeoutError as error:
+            raise Unreachable(f"The control plane did not answer {path} in time.") from error
         except httpx.TransportError as error:
             raise Unreachable(f"The control plane cannot be reached: {type(error).__name__}.") from error
         if status >= 500 or status in (408, 429):
@@ -163,7 +182,10 @@ class ControlPlaneClient:
             raise _problem(status, path, content)
         try:
             understood = answer.model_validate_json(content)
-        except ValidationError as error:  # its text would show presigned URLs: only say where it is wrong
+        except ValidationError as error:
+            if content.lstrip()[:1] == b"<":
+                raise Rejected(_WEB_PAGE) from None
+            # Its text would show presigned URLs: only say where it is wrong
             places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:3])
             raise Rejected(f"The control plane's answer to {path} is not understood, at: {places}.") from None
         self.answered_at = time.monotonic()
@@ -187,8 +209,10 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     try:
         explanation = Problem.model_validate_json(content).message[:500]
     except ValidationError:
-        explanation = "no explanation; is YURT_URL a Yurt control plane?"
+        explanation = _WEB_PAGE if content.lstrip()[:1] == b"<" else _NO_EXPLANATION
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
+    elif status == 404:  # the call itself is unknown at this URL
+        explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from workers import manifest
 from workers.client import ControlPlaneClient
 from workers.handler_gate import HandlerGate
-from workers.handlers import HandlerError, Job, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest
 from workers.protocol import (
@@ -25,6 +25,7 @@ from workers.protocol import (
     Failed,
     Lease,
     Output,
+    Released,
     Settlement,
     Unchanged,
     Version,
@@ -36,6 +37,7 @@ from workers.transfer import NoDownload, StoreFault, TransferClient, require_spa
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000
+_UNAVAILABLE_LENGTH = 2_000
 _LOG_LENGTH = 16_000
 
 
@@ -58,6 +60,8 @@ class WorkerResources:
     sandbox: Sandbox
     scratch: Scratch
     gate: HandlerGate = field(default_factory=HandlerGate)
+    handlers: Path | None = None
+    """The folder of the user's handlers."""
 
 
 class LeaseTask:
@@ -90,6 +94,9 @@ class LeaseTask:
             return await self._perform(folder)
         except HandlerError as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry, log=error.log)
+        except HandlerUnavailable as error:
+            why = _clean(str(error))[:_UNAVAILABLE_LENGTH] or "unknown"
+            return Released(id=self.lease.id, token=self.lease.token, unavailable=why)
         except StoreFault as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry)
         finally:

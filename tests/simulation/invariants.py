@@ -29,6 +29,7 @@ NOTHING_LOST = "nothing accepted is lost"
 NOTHING_STALE = "nothing stale wins"
 ONE_SETTLE = "one settle"
 ONE_LEASE = "one live lease an object"
+NOT_CHARGED = "a handler that cannot run charges no object"
 NO_WORK_TWICE = "same content, no work"
 HINTS = "no event is refused unread without proof of its age"
 ACKNOWLEDGED = "what is answered 2xx is committed"
@@ -63,6 +64,10 @@ class Invariants:
     live: dict[int, int] = field(default_factory=dict)
     """Token of the live lease of each object."""
     last_token: dict[int, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Attempts of each leased object, the live lease counted."""
+    without_handler: set[int] = field(default_factory=set)
+    """Tokens of leases whose handlers could not run."""
     partly_removed: set[int] = field(default_factory=set)
     """Tokens of manifests whose outputs were removed in part, as they should be."""
     late_changed: set[str] = field(default_factory=set)
@@ -116,6 +121,7 @@ class Invariants:
                     ONE_LEASE, f"the token of {row['key']} went from {self.last_token[id]} to {token}"
                 )
             self.live[id] = self.last_token[id] = token
+            self.attempts[id] = row["attempts"]
 
     def _on_lock_leased(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         ids, tokens, _ = arguments
@@ -149,8 +155,17 @@ class Invariants:
                     + (f"token {self.live[id]} is the live one" if id in self.live else "that lease was over"),
                 )
             del self.live[id]
+            # An error means that the answer was lost, and the lease with it: that is not the handler's report.
+            if token in self.without_handler and "error" not in settled and settled["attempts"] >= self.attempts[id]:
+                raise BrokenInvariant(
+                    NOT_CHARGED, f"{self.tables.by_id[id].key} has {settled['attempts']} attempts after token {token}"
+                )
             self._check_charge(settled, token)
         self._expired = {}
+
+    def unavailable(self, token: int) -> None:
+        """Observe that a lease's handler cannot run on its worker."""
+        self.without_handler.add(token)
 
     def _check_charge(self, settled: dict[str, Any], token: int) -> None:
         """A lease that was taken back keeps its attempt only if its object was alone in a handler."""

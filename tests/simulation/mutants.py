@@ -109,6 +109,18 @@ def _believe_first_404(
     return transitions.NextState("gone", ("gone",), forget=True)
 
 
+_without_rerun = transitions._without_rerun
+
+
+def _charge_released(
+    row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Callable[[], float]
+) -> transitions.NextState:
+    following = _without_rerun(row, outcome, policy, jitter)
+    if isinstance(outcome, transitions.LeaseReleased):
+        return replace(following, attempts=row.attempts)
+    return following
+
+
 @contextlib.contextmanager
 def _failed_listing_ends() -> Iterator[None]:
     real = SimulatedObjectStore.list_page
@@ -244,6 +256,11 @@ MUTANTS = {
             settle=_content_returns,
         ),
         Mutant(
+            "unavailable-charged",
+            "a lease that is given back counts as an attempt",
+            _patched(transitions, "_without_rerun", _charge_released),
+        ),
+        Mutant(
             "in-handler",
             "every lease of a worker that is lost is charged",
             statements=frozenset({"in-handler"}),
@@ -279,6 +296,7 @@ FOUND = {
     "manifests": 25,
     "expiry": 21,
     "publish-started": 40,
+    "unavailable-charged": 7,
     "in-handler": 0,
     "alone": 8,
     "deadline": 25,

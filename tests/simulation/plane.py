@@ -18,7 +18,7 @@ from tests.simulation.database import Engine, SimulatedDatabase
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.store_clients import SimulatedBuckets, SimulatedObjectStore
 from tests.simulation.sweeps import sweep
-from tests.simulation.world import WorldSettings
+from tests.simulation.world import World, WorldSettings
 from webhook.api.http import on_problem
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
@@ -85,14 +85,29 @@ def _metrics() -> Metrics:
     return Metrics()
 
 
+_PAUSE_SECONDS = 4.0
+"""Shorter than in the ledger: a history has a minute."""
+
+
 class SimulatedFleet:
-    """Authenticates workers by their number; their registration is not simulated."""
+    """Authenticates workers by their number; their registration is not simulated. Keeps their pauses in the world."""
+
+    def __init__(self, world: World, engine: Engine) -> None:
+        self._world = world
+        self._engine = engine
 
     async def authenticate(self, token: str) -> Caller | None:
-        return Caller(int(token), _POOL, f"worker-{token}", draining=False)
+        id, now = int(token), self._world.now
+        retries = {pipeline: at for (worker, pipeline), at in self._world.pauses.items() if worker == id}
+        paused = frozenset(pipeline for pipeline, at in retries.items() if at > now)
+        return Caller(id, _POOL, f"worker-{token}", False, paused, frozenset(retries) - paused)
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    async def handler_unavailable(self, id: int, pipeline_id: int, _message: str) -> None:
+        self._world.counts["pauses"] += 1
+        self._world.pauses[id, pipeline_id] = self._world.now + _PAUSE_SECONDS
+
+    async def handler_available(self, id: int, pipeline_id: int) -> None:
+        self._world.pauses.pop((id, pipeline_id), None)
 
     async def active(self, id: int, handling: HandlingReport | None) -> None:
         assert handling is not None
@@ -214,7 +229,7 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
     conditions = Conditions(plane.pipelines.all, plane.store)
     return LeaseApi(
         plane.ledger,
-        cast("LedgerFleet", SimulatedFleet(plane.engine)),
+        cast("LedgerFleet", SimulatedFleet(plane.process.world, plane.engine)),
         plane.pipelines,
         {_POOL: Pool()},
         conditions,

@@ -16,9 +16,10 @@ from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
 from workers.handler_gate import HandlerGate
-from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job, OutputFile, Result
 from workers.heartbeat import Heartbeat
 from workers.lease_task import LeaseTask, WorkerResources, failed
+from workers.outage import OutageLog
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
 
@@ -95,6 +96,9 @@ class SimulatedSandbox:
                 await process.never()
         finally:  # of a lease that was lost; a process that dies runs none of this
             world.invariants.left_handler(token)
+        if world.draws.fault(f"{process.name}/handler-missing", world.settings.handler_missing):
+            world.invariants.unavailable(token)
+            raise HandlerUnavailable("There is no such module.")
         if world.draws.fault(f"{process.name}/handler", world.settings.handler_fault):
             retry = world.draws.chance(f"{process.name}/handler-again", 0.8)
             raise HandlerError("unreadable", "It cannot be read.", retry=retry)
@@ -105,6 +109,13 @@ class SimulatedSandbox:
         return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
 
 
+class _SilentOutage(OutageLog):
+    """No log: faults of the network are noted where they are drawn."""
+
+    def failed(self, error: BaseException) -> None:
+        pass
+
+
 class SimulatedControlPlaneClient(ControlPlaneClient):
     """The worker's real protocol client, with the connection simulated."""
 
@@ -113,6 +124,7 @@ class SimulatedControlPlaneClient(ControlPlaneClient):
         self._handling = gate.report
         self._worker_id = worker_id
         self._answer_seconds = 15.0
+        self._outage = _SilentOutage("")
         self.answered_at = 0.0
 
     async def _post(self, path: str, body: Any) -> Any:

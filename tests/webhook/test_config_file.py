@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from webhook.config import ConfigError
-from webhook.config_file import secrets, secrets_file
+from webhook.config_file import load, secrets, secrets_file
+from workers.handlers.registry import options_model
 
 HIDDEN = "hidden-value"
 
@@ -77,3 +78,19 @@ def test_a_file_that_cannot_be_read_is_named(config_path: Path, monkeypatch: pyt
     monkeypatch.setenv("YURT_SECRETS_FILE", "/no/such/file")
     with pytest.raises(ConfigError, match="YURT_SECRETS_FILE names /no/such/file, which does not exist"):
         secrets(config_path)
+
+
+def test_the_handlers_folder_is_relative_to_the_file_and_has_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "project" / "yurt.toml"
+    path.parent.mkdir()
+    pipeline = '[pipelines.photos]\ninput = "s3://inbox/"\noutput = "s3://outbox/"\n'
+    path.write_text(pipeline)
+    monkeypatch.chdir(tmp_path)
+    assert load(Path("project/yurt.toml"), options_model).server.handlers == str(path.parent)
+    path.write_text(f'[server]\nhandlers = "own"\n{pipeline}')
+    with pytest.raises(ConfigError, match=r"server\.handlers: there is no folder"):
+        load(path, options_model)
+    (path.parent / "own").mkdir()
+    assert load(path, options_model).server.handlers == str(path.parent / "own")

@@ -79,6 +79,12 @@ def test_where_all_goes_well_nothing_is_said(quiet: dict[str, Any]) -> None:
         (status(pipelines=WAITING, pools={"local": pool(machines={}, minted_by=None)}), "photos", "", "yurt invite"),
         (status(pipelines=WAITING, pools={"local": pool(machines={})}), "photos", "", "one replica lead"),
         (status(pipelines={"photos": pipeline({"parked": 2})}), "parked", "2 of photos", "yurt parked list"),
+        (
+            status(failing_loops=[{"loop": "leases", "error": "disk full", "seconds": 70}]),
+            "control plane",
+            "leases fails since 70 s: disk full",
+            "by itself",
+        ),
         (status(quarantined=7), "quarantine", "7 events", "yurt quarantine list"),
         (status(unaccounted={"events": 1, "changes": 0}), "counts", "{'events': 1}", "report it"),
     ],

@@ -49,6 +49,7 @@ from workers.protocol import (
 TIMEOUT_SECONDS = 30.0
 """After this time a test that still waits has failed."""
 ONE_TIME_TOKEN = "one-time-token-0123456789"
+CREDENTIAL = "credential-0123456789"
 WORKER_TOKEN = "worker-token-0123456789"
 MODIFIED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LIMITS = Limits(wall_seconds=60, cpu_seconds=60, memory_bytes=2 << 30, input_bytes=10 << 20, output_bytes=100 << 20)
@@ -93,7 +94,7 @@ class StubControlPlane:
         """Tokens of settlements that make the whole request malformed."""
         self.handling: list[Handling] = []
         """Reports of what is in the handler."""
-        self.revoked = self.draining = False
+        self.revoked = self.draining = self.credential_revoked = False
         self.faults: dict[str, list[Response]] = defaultdict(list)
         """Responses to give first, by ``METHOD path``."""
         self.held: dict[str, asyncio.Event] = {}
@@ -189,17 +190,25 @@ class StubControlPlane:
 
     async def _hello(self, request: Request) -> Response:
         hello = Hello.model_validate_json(await request.body())
-        self._event("hello")
+        returning = _bearer(request) == CREDENTIAL
+        self._event("hello", "credential" if returning else "once")
+        if returning and self.credential_revoked:
+            return _problem(401, "unauthorized", "the credential was revoked")
+        if returning:  # the process before is over
+            self._instance = hello.instance
         self._instance = self._instance or hello.instance  # used up even when the response is lost
         if (fault := await self._disturb(request)) is not None:
             return fault
-        if _bearer(request) != ONE_TIME_TOKEN or self._instance != hello.instance:
+        if _bearer(request) not in (ONE_TIME_TOKEN, CREDENTIAL) or self._instance != hello.instance:
             return _problem(401, "unauthorized", "the token was used")
-        return _json(Welcome.model_validate({"worker": 7, "pool": "cpu", "token": WORKER_TOKEN} | self.welcome))
+        welcome = {"worker": 7, "pool": "cpu", "token": WORKER_TOKEN, "credential": CREDENTIAL if hello.returns else ""}
+        return _json(Welcome.model_validate(welcome | self.welcome))
 
     async def _lease(self, request: Request) -> Response:
         wanted = LeaseRequest.model_validate_json(await request.body())
         self._event("ask", wanted.max, len(wanted.settle))
+        if wanted.handlers_changed:
+            self._event("handlers-changed")
         self.handling += [wanted.handling] if wanted.handling else []
         if (fault := await self._disturb(request)) is not None:
             return fault

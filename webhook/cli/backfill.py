@@ -71,7 +71,7 @@ def command(
     Without a PIPELINE, the input buckets of all pipelines. The sweeps go on in the control plane if this command ends.
     Exit status 0: every sweep succeeded; 1: a sweep failed or was cancelled; 130: interrupted.
     """
-    token = admin_token()
+    token = admin_token(url)
     if sum(map(bool, (listing, watched, cancelled))) > 1:
         fail("--list, --watch and --cancel do not go together: give one of them")
     if listing:

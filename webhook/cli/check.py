@@ -8,15 +8,13 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from webhook.check import Finding, findings
 from webhook.cli.bucket_notifications import notification_findings
 from webhook.cli.options import config_option, state_option
+from webhook.cli.terminal import finding
 from webhook.config import ConfigError
 from webhook.config_file import load, secrets
-
-_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 
 
 @click.command()
@@ -41,14 +39,11 @@ def command(config_path: Path, state: Path) -> None:
     )
     failed = False
     checks = (asyncio.run(findings(config, credentials, state)), notification_findings(config, credentials))
-    for finding in itertools.chain.from_iterable(checks):
-        _print(console, finding)
-        failed |= finding.level == "failed"
+    for found in itertools.chain.from_iterable(checks):
+        _print(console, found)
+        failed |= found.level == "failed"
     raise SystemExit(1 if failed else 0)
 
 
-def _print(console: Console, finding: Finding) -> None:
-    mark, style = _MARKS[finding.level]
-    console.print(Text.assemble((mark, style), " ", (finding.subject, "bold"), ": ", finding.message))
-    if finding.advice:
-        console.print(Text(f"    {finding.advice}", style=style))
+def _print(console: Console, found: Finding) -> None:
+    console.print(finding(found.level, found.subject, found.message, found.advice))

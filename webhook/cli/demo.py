@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from webhook.cli import INTERRUPTED
+from webhook.cli.invocation import yurt_command
 from webhook.cli.options import failing
 from webhook.cli.sample import configuration, overrides
 
@@ -112,11 +113,12 @@ def _conclude(
     from infra.demo.report import make_report, summary
     from infra.demo.sheet import render_sheet
     from infra.demo.verify import problems
+    from webhook.cli.terminal import link
 
     wrong = problems(outcome.inventory)
     report = make_report(outcome.inventory, outcome.uploads, time.monotonic() - started_at, wrong)
     folder.sheet.write_text(render_sheet(outcome.inventory, report, wrong), encoding="utf-8")
-    console.print(summary(report, outcome.inventory, str(folder.sheet)))
+    console.print(summary(report, outcome.inventory))
     for problem in wrong:
         console.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
     if wrong or keep:
@@ -124,10 +126,22 @@ def _conclude(
     else:
         folder.tidy()
     console.print(_verdict(len(wrong)), style="bold red" if wrong else "bold green")
+    console.print("Contact sheet, all originals and results side by side:", link(folder.sheet), soft_wrap=True)
+    console.print(_next_steps(yurt_command()), markup=False, highlight=False, soft_wrap=True)
     if as_json:
         click.echo(report.model_dump_json())
     return NOT_VERIFIED if wrong else 0
 
 
+def _next_steps(yurt: str) -> str:
+    return f"""
+Try next:
+  {yurt} up              the same services, kept running, for files of your own
+  {yurt} init my-yurt    a configuration for a bucket of your own
+  {yurt} --help          all commands"""
+
+
 def _verdict(wrong: int) -> str:
-    return f"Not verified: {wrong} things are wrong." if wrong else "Verified: every result is right."
+    if not wrong:
+        return "Verified: every result is right."
+    return "Not verified: one thing is wrong." if wrong == 1 else f"Not verified: {wrong} things are wrong."

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, url_option
+from webhook.cli.terminal import finding, plain
 from webhook.diagnosis import Diagnosis, diagnose
 
 
@@ -23,7 +24,7 @@ def command(url: str, as_json: bool) -> None:
     Asks the running control plane: for refused notifications, machines that do not start, work that waits and nobody
     takes. `yurt check` tests the configuration, the database and the buckets. Exit status 1 where there is a problem.
     """
-    found = _found(url, admin_token())
+    found = _found(url, admin_token(url))
     if as_json:
         click.echo(json.dumps({"problems": [asdict(problem) for problem in found]}))
     else:
@@ -35,10 +36,7 @@ def _found(url: str, token: str) -> list[Diagnosis]:
     try:
         return [*diagnose(ask("GET", url, "/v1/status", token))]
     except ControlPlaneUnreachable as error:
-        advice = (
-            "Is `yurt serve` running, and does its log say why not? A database that hangs is answered 503: "
-            "`yurt check` tries it."
-        )
+        advice = "See the log of `yurt serve`. A database that hangs is answered 503: `yurt check` tries it."
         return [Diagnosis("control plane", str(error), advice)]
 
 
@@ -50,7 +48,6 @@ def _show(found: list[Diagnosis]) -> None:
         )
         console.print("  If files arrive and nothing happens, no notification reaches it: `yurt check` tries the way.")
     for problem in found:
-        console.print(Text.assemble(("✗ ", "red"), (problem.subject, "bold"), ": ", problem.sentence))
-        console.print(Text(f"    {problem.advice}", style="yellow"))
+        console.print(finding("failed", problem.subject, problem.sentence, problem.advice))
         for line in problem.detail.splitlines():
-            console.print(Text(f"    │ {line}", style="dim"), soft_wrap=True)
+            console.print(Text.assemble("  │ ", plain(line)), style="dim", soft_wrap=True)

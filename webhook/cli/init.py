@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 from pathlib import Path
 
 import click
 from pydantic import ValidationError
 
+from webhook.cli.invocation import yurt_command
 from webhook.cli.options import fail
 from webhook.cli.sample import configuration
 from webhook.config import Place
@@ -56,16 +58,27 @@ def command(folder: Path, input_url: str, output_url: str, public_url: str) -> N
         _ignore(folder)
     except OSError as error:
         fail(f"cannot write into {folder.resolve()}: {error.strerror}", status=1)
-    click.echo(_NEXT.format(config=config, secret=secret))
+    click.echo(_NEXT.format(config=config, secret=secret, commands=_commands(folder)))
 
 
 _NEXT = """
 Next:
   1. {config}: name your buckets, and set server.public_url to a URL that the store reaches.
   2. {secret}: fill in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
-  3. yurt check          tests all of it, and says what to mend
-     yurt serve          runs the control plane
-     yurt setup --yes    has the bucket announce its changes to it"""
+  3. {commands}"""
+
+
+def _commands(folder: Path) -> str:
+    """The commands that come next, in the folder of the configuration."""
+    yurt = yurt_command(folder)
+    there = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
+    explained = (
+        ("check", "tests all of it, and says what to mend"),
+        ("serve", "runs the control plane"),
+        ("setup --yes", "has the bucket announce its changes to it"),
+    )
+    lines = there + [f"{yurt} {arguments:<14} {meaning}" for arguments, meaning in explained]
+    return "\n     ".join(lines)
 
 
 def _configured(sample: str, input_url: str, output_url: str, public_url: str) -> str:

@@ -33,12 +33,12 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load, secrets
-    from webhook.ledger.database import LedgerUnavailable
+    from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
     from webhook.ledger.migrations import LedgerTooNew
     from webhook.ledger.postgres import PostgresUnusable
     from webhook.server import run
 
     parent_death.watch()
     log.configure(style)
-    with failing(ConfigError, LedgerUnavailable, LedgerTooNew, PostgresUnusable):
+    with failing(ConfigError, LedgerUnavailable, LedgerUnusable, LedgerTooNew, PostgresUnusable):
         run(load(config_path, options_model), secrets(config_path), state, announce=announce)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from infra import tigris
+from infra import cors, tigris
 from webhook.cli.bucket_notifications import (
     notification_plans,
     notification_secret,
@@ -25,14 +25,22 @@ from webhook.config_file import load, secrets
 @click.option(
     "--url", "public_url", help="URL of the control plane that the store can reach; default: server.public_url."
 )
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Also let web pages of this origin upload to inputs and read outputs by presigned URLs; repeatable.",
+)
 @click.option("--yes", is_flag=True, help="Set them. Without it, the change is only shown.")
-def command(config_path: Path, public_url: str | None, yes: bool) -> None:
+def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, ...], yes: bool) -> None:
     """Show, and with --yes set, the bucket notifications on Tigris.
 
-    A bucket has one notification configuration: the current one is shown, and replaced. Needs the AWS_* variables and
+    A bucket has one notification configuration: the current one is shown, and replaced. With --cors-origin a CORS rule
+    is added to those that the buckets have; without it CORS is left as it is. Needs the AWS_* variables and
     YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
     """
-    with failing(ConfigError, tigris.SetupError):
+    with failing(ConfigError, tigris.SetupError, cors.CorsError):
         from webhook.app import options_model
 
         config, credentials = load(config_path, options_model), secrets(config_path)
@@ -43,12 +51,20 @@ def command(config_path: Path, public_url: str | None, yes: bool) -> None:
         store = tigris_endpoint(credentials)
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
+        s3 = cors.cors_client(store)
+        rules = cors.wanted_rules(config, cors_origins).items() if cors_origins else ()
+        cors_plans = [cors.plan_cors(s3, bucket, rule) for bucket, rule in rules]
+        for cors_plan in cors_plans:
+            _show_cors(cors_plan)
         _probe(base, credentials)
         if not yes:
-            click.echo("Nothing was changed. To set them: yurt setup --yes")
+            click.echo("Nothing was changed. To set this, run the same command with --yes")
             return
         for plan in plans:
             _set(plan, store)
+        for cors_plan in cors_plans:
+            cors.apply_cors(s3, cors_plan)
+            click.echo(f"Bucket {cors_plan.bucket}: CORS rules set, and read back as planned.")
 
 
 def _probe(base: str, credentials: Secrets) -> None:
@@ -75,6 +91,12 @@ def _show(plan: tigris.NotificationPlan, current: tigris.CurrentNotifications | 
             f"enabled {current.enabled}"
         )
     click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
+
+
+def _show_cors(plan: cors.CorsPlan) -> None:
+    click.echo(f"Bucket {plan.bucket}, CORS rules{' (as they are)' if plan.is_set else ''}")
+    for line in plan.describe():
+        click.echo(f"  {line}")
 
 
 def _set(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
+from webhook.cli.terminal import plain, table
 from webhook.diagnosis import diagnose
 
 _STATES = ("pending", "leased", "done", "parked")
@@ -32,7 +33,7 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
 
     Exit status 1 where the control plane does not answer, or something is unaccounted for.
     """
-    token = admin_token()
+    token = admin_token(url)
     try:
         if watch:
             _watch(url, token, as_json, interval)
@@ -76,20 +77,13 @@ def render(status: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _table(title: str, *columns: str, numbers: int) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
-    for position, column in enumerate(columns):
-        table.add_column(column, justify="right" if position >= len(columns) - numbers else "left", overflow="fold")
-    return table
-
-
 def _pipelines(status: dict[str, Any]) -> Table:
     standing = [pipeline["objects"] for pipeline in status["pipelines"].values()]
     states = (*_STATES, *(state for state in _SELDOM if any(objects.get(state) for objects in standing)))
-    table = _table("Pipelines", "pipeline", "events", *states, "waiting for", numbers=len(states) + 2)
+    shown = table("Pipelines", "pipeline", "events", *states, "waits", numbers=("events", *states, "waits"))
     for name, pipeline in status["pipelines"].items():
         objects = pipeline["objects"]
-        table.add_row(
+        shown.add_row(
             Text(name),
             str(pipeline["events"].get("received", 0)),
             *(str(objects.get(state, 0)) for state in states),
@@ -97,23 +91,24 @@ def _pipelines(status: dict[str, Any]) -> Table:
         )
     unread = status["unrouted"].get("quarantined", 0)
     if unread or status["unrouted"].get("ignored"):
-        table.caption = f"watched by no pipeline: {status['unrouted'].get('ignored', 0)} events; quarantined: {unread}"
-    return table
+        shown.caption = f"watched by no pipeline: {status['unrouted'].get('ignored', 0)} events; quarantined: {unread}"
+    return shown
 
 
 def _pools(status: dict[str, Any]) -> Table:
-    table = _table("Pools", "pool", *_MACHINES, "limit", "minted", "slain", numbers=len(_MACHINES) + 3)
+    columns = ("pool", *_MACHINES, "limit", "minted", "slain")
+    shown = table("Pools", *columns, numbers=columns[1:])
     for name, pool in status["pools"].items():
         known = pool["machines"]
         known["starting"] = known.get("intended", 0) + known.get("booting", 0)
         machines = (str(known.get(state, 0)) for state in _MACHINES)
-        table.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
-    return table
+        shown.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
+    return shown
 
 
-def _parked(status: dict[str, Any]) -> Table:
-    table = _table("Parked", "pipeline", "key", "reason", "why", "attempts", numbers=1)
+def _parked(status: dict[str, Any]) -> Text:
+    lines = [Text("Parked", style="bold")]
     for row in status["parked"]:
-        cells = (row["pipeline"], row["key"], row["reason"], row["message"])
-        table.add_row(*(Text(cell) for cell in cells), str(row["attempts"]))
-    return table
+        lines.append(Text.assemble(f"{row['pipeline']} ", plain(row["key"])))
+        lines.append(Text.assemble(f"    {row['reason']}, {row['attempts']} attempts: ", plain(row["message"])))
+    return Text("\n").join(lines)

@@ -12,6 +12,7 @@ import structlog
 
 from webhook.fleet.breaker import BreakerState
 from webhook.fleet.providers import ProviderError
+from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
 from webhook.ledger.machines import Machine, PoolReport, ProviderReport
 
 log = structlog.get_logger()
@@ -63,9 +64,14 @@ class ProviderActivity:
 
 @contextmanager
 def logged_failure(event: str, **about: str | None) -> Iterator[None]:
-    """Log a failure instead of raising it: the rest of the turn goes on, and the next turn tries again."""
+    """Log a failure instead of raising it: the rest of the turn goes on, and the next turn tries again.
+
+    An outage of the ledger has its own line, which is not repeated at each turn.
+    """
     try:
         yield
+    except (LedgerUnavailable, LedgerUnusable) as error:
+        log.debug(event, **about, error=str(error))
     except Exception as error:
         log.warning(event, **about, **error_fields(error))
 

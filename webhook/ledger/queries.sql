@@ -328,14 +328,109 @@ update workers set state = 'gone', state_at = yurt_now() where id = $1 and state
 update workers set
     state = case when state in ('intended', 'booting') then 'ready' else state end,
     state_at = case when state in ('intended', 'booting') then yurt_now() else state_at end,
-    ready_at = coalesce(ready_at, yurt_now()), seen_at = yurt_now(), instance = $2, token_hash = $3
+    ready_at = coalesce(ready_at, yurt_now()), seen_at = yurt_now(), instance = $2, token_hash = $3,
+    return_hash = coalesce($4, return_hash)
 where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining') and (instance is null or instance = $2)
-returning id, pool, slots, label;
+returning id, pool, provider, slots, label;
+
+-- name: come_back
+-- A worker comes back in a new process, with its credential: from now on only that process is the worker. "restarted":
+-- the same process has not called before, so what the worker had leased is lost.
+update workers as w set instance = $2, token_hash = $3, seen_at = yurt_now(), unavailable = '{}'
+from (
+    select id, instance is distinct from $2 as restarted from workers
+    where return_hash = $1 and state in ('ready', 'draining') for update
+) as before
+where w.id = before.id
+returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
+
+-- name: new_life
+-- A worker's new process has nothing in its handler, and counts its reports of that from the beginning.
+update workers set handling = default, handling_alone = default, handling_number = default where id = $1;
+
+-- name: invite
+-- Write an invitation for $4 workers (null: without end) within $5 seconds (null: for ever).
+insert into invitations (pool, provider, once_hash, uses, expires_at)
+values ($1, $2, $3, $4, yurt_now() + make_interval(secs => $5));
+
+-- name: invitation
+-- An invitation that can still be used. Locked: two workers that come at once take two uses.
+select id, pool, provider from invitations
+where once_hash = $1 and (uses is null or uses > 0) and (expires_at is null or expires_at > yurt_now())
+for update;
+
+-- name: join
+-- A worker joins by an invitation ($6), unless its pool is full. The caller holds the pool's advisory lock.
+with joined as (
+    insert into workers (
+        pool, provider, label, state, slots, once_hash, instance, token_hash, return_hash, ready_at, seen_at
+    )
+    select $1, $2, $3, 'ready', $4, $5, $7, $8, $9, yurt_now(), yurt_now()
+    where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
+    returning id, pool, provider, slots, label
+), used as (
+    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+)
+select * from joined;
+
+-- name: prune_invitations
+-- Delete invitations that cannot be used any more.
+delete from invitations where uses <= 0 or expires_at <= yurt_now();
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
-returning id, pool, state, label;
+returning id, pool, state, label, unavailable::text, extract(epoch from yurt_now())::float8 as moment;
+
+-- name: handler_unavailable
+-- Note that a pipeline's handler cannot run on a worker, and when it is tried there again: after $4 seconds, doubled
+-- with each further failure up to $5. What was leased together with the first failure fails with it, and is not counted.
+update workers as w set unavailable = w.unavailable || jsonb_build_object($2::text, jsonb_build_object(
+    'message', $3::text,
+    'failures', f.failures + 1,
+    'retry_at', f.now + least($5::float8, $4::float8 * 2 ^ least(f.failures, 20))
+))
+from (
+    select id, extract(epoch from yurt_now())::float8 as now,
+           coalesce((unavailable -> $2::text ->> 'failures')::int, 0) as failures,
+           coalesce((unavailable -> $2::text ->> 'retry_at')::float8, 0) as retry_at
+    from workers where id = $1
+) as f
+where w.id = f.id and f.retry_at <= f.now;
+
+-- name: handler_available
+-- Note that a pipeline's handler has run on a worker.
+update workers set unavailable = unavailable - $2::text where id = $1;
+
+-- name: handlers_changed
+-- Note that a worker's handlers have changed: all of them are tried again at once.
+update workers set unavailable = '{}' where id = $1;
+
+-- name: unavailable_everywhere
+-- Pipelines whose handlers can run on none of a pool's ready machines.
+select k.pipeline_id::int as pipeline_id
+from workers as w cross join lateral jsonb_object_keys(w.unavailable) as k (pipeline_id)
+where w.pool = $1 and w.state = 'ready'
+group by 1
+having count(*) = (select count(*) from workers where pool = $1 and state = 'ready');
+
+-- name: unavailable_handlers
+-- By pipeline, on how many of its pool's ready machines the handler cannot run, why, and when one tries again.
+select p.name as pipeline, count(*) as workers, bool_and(w.pool_workers = u.pool_unavailable) as everywhere,
+       max(w.pool_workers) as pool_workers, max(u.message) as message,
+       greatest(0, min(u.retry_at) - extract(epoch from yurt_now()))::float8 as retry_seconds
+from (
+    select pool, count(*) as pool_workers from workers where state = 'ready' group by 1
+) as w
+join (
+    select w.pool, k.key::int as pipeline_id, k.value ->> 'message' as message,
+           (k.value ->> 'retry_at')::float8 as retry_at,
+           count(*) over (partition by w.pool, k.key) as pool_unavailable
+    from workers as w cross join lateral jsonb_each(w.unavailable) as k
+    where w.state = 'ready'
+) as u using (pool)
+join pipelines as p on p.id = u.pipeline_id
+group by 1;
 
 -- name: active
 -- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
@@ -449,8 +544,8 @@ from (
 group by 1;
 
 -- name: ready
--- Whether the ledger answers and has its schema.
-select 1 from schema_version limit 1;
+-- Whether the ledger answers, has its schema, and takes no writes.
+select current_setting('transaction_read_only') = 'on' or pg_is_in_recovery() as read_only from schema_version limit 1;
 
 -- fragment: parked_filter
 -- The parked objects o, of pipelines p, that an administrator's filter matches: pipeline, reason, prefix, key, seconds

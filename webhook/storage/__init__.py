@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
-from webhook.config import Secrets
+from webhook.config import ConfigError, Secrets
 from webhook.events import ListedObject
 from webhook.storage.presign import Presigner, SigningKeys, origin_of
 
@@ -297,19 +297,28 @@ class ObjectStore:
             raise _translated(error) from None
         except BotoCoreError as error:
             raise StoreError(f"the store does not answer: {type(error).__name__}", retry=True) from None
+        except (OSError, RuntimeError) as error:  # of this machine: no file descriptor, no thread
+            raise StoreError(f"the store could not be asked: {error}", retry=True) from error
 
 
 def open_store(secrets: Secrets) -> ObjectStore:
-    """Make a client for the store that the environment configures."""
-    return ObjectStore(
-        secrets.aws_endpoint_url_s3,
-        secrets.aws_region,
-        SigningKeys(
-            secrets.aws_access_key_id.get_secret_value(),
-            secrets.aws_secret_access_key.get_secret_value(),
-            secrets.aws_session_token.get_secret_value() or None,
-        ),
+    """Make a client for the store that the environment configures.
+
+    Raises ConfigError where the SDK's own settings are wrong: a profile that does not exist, say.
+    """
+    keys = SigningKeys(
+        secrets.aws_access_key_id.get_secret_value(),
+        secrets.aws_secret_access_key.get_secret_value(),
+        secrets.aws_session_token.get_secret_value() or None,
     )
+    try:
+        return ObjectStore(secrets.aws_endpoint_url_s3, secrets.aws_region, keys)
+    except ProfileNotFound:
+        raise ConfigError(
+            "AWS_PROFILE names a profile that does not exist: unset it, since no profile is used"
+        ) from None
+    except (BotoCoreError, ValueError, OSError) as error:
+        raise ConfigError(f"the store's client cannot be made from the AWS_* variables: {error}") from None
 
 
 extra_headers: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to

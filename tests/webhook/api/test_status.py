@@ -53,6 +53,7 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
     assert photos["oldest_due_seconds"] > 0
     assert body["pipelines"]["papers"] == {
         "pool": "gpu", "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
+        "unavailable": None,
     }  # fmt: skip
     assert body["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
     minting = {

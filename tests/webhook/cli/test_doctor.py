@@ -35,4 +35,4 @@ def test_refused_notifications_are_told_until_one_is_taken(shell: Shell) -> None
 def test_without_a_control_plane_it_says_what_to_look_at(shell: Shell) -> None:
     result = shell.yurt("doctor", YURT_URL="http://127.0.0.1:1")
     assert result.returncode == 1
-    assert "Is `yurt serve` running" in " ".join(result.stdout.split())
+    assert "See the log of `yurt serve`" in " ".join(result.stdout.split())

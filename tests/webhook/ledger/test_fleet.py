@@ -69,7 +69,9 @@ class LedgerWorld:
 async def world(dsn: str) -> AsyncIterator[LedgerWorld]:
     async with bench(dsn) as b:
         pipelines = {"a": [b.photos], "b": [b.videos]}
-        fleet = LedgerFleet(b.ledger, owner="yurt", pipelines=lambda pool: pipelines.get(pool, []), slots={"a": 3})
+        fleet = LedgerFleet(
+            b.ledger, owner="yurt", pipelines=lambda pool: pipelines.get(pool, []), slots={"a": 3}, limits={}
+        )
         yield LedgerWorld(b, fleet)
 
 
@@ -95,7 +97,9 @@ async def test_the_ledgers_fleet_keeps_the_contract(postgres_dsn: str, check: Ch
 
 async def test_no_number_of_replicas_exceeds_the_limit(postgres_dsn: str) -> None:
     async with world(postgres_dsn) as w:
-        replicas = [LedgerFleet(w.bench.replica(), owner="yurt", pipelines=lambda _: [], slots={}) for _ in range(3)]
+        replicas = [
+            LedgerFleet(w.bench.replica(), owner="yurt", pipelines=lambda _: [], slots={}, limits={}) for _ in range(3)
+        ]
         answers = await asyncio.gather(*(replicas[n % 3].intend("a", "local", 7) for n in range(30)))
         assert sum(answer is not None for answer in answers) == 7
         assert len(await w.fleet.machines()) == 7

@@ -28,6 +28,8 @@ RENAMED = {
 """Columns of objects since migration 0005."""
 ADDED = {"losses": 0}
 """Columns of objects since migration 0008, with the value of rows that were there."""
+ADDED_ELSEWHERE = ["return_hash", "unavailable"]
+"""Columns of other tables since migration 0009."""
 
 Rows = dict[str, list[dict[str, object]]]
 
@@ -49,14 +51,15 @@ async def restored(postgres_dsn: str) -> AsyncIterator[str]:
 
 
 async def rows_of(connection: asyncpg.Connection) -> Rows:
-    """Every row of every table but the schema's version."""
+    """Every row of every table but the schema's version, without columns that were added."""
     tables = await connection.fetch(
         "select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'"
     )
     rows: Rows = {}
     for name in sorted(table["table_name"] for table in tables):
         if name != "schema_version":
-            fetched = await connection.fetch(f"select to_jsonb(t) as row from {name} as t order by 1")
+            statement = f"select to_jsonb(t) - $1::text[] as row from {name} as t order by 1"
+            fetched = await connection.fetch(statement, ADDED_ELSEWHERE)
             rows[name] = [json.loads(row["row"]) for row in fetched]
     return rows
 

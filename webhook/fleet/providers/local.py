@@ -22,9 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, MintOrder, ProviderError, ProviderRefused
 from workers import parent_death
 from workers.own_process import own_process
+
+log = structlog.get_logger()
 
 INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|PYTHONUTF8"
@@ -78,7 +82,6 @@ class LocalProvider:
         self._close_seconds = close_seconds
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._closed = False
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def mint(self, order: MintOrder) -> str:
         """Start one process; its number is the ref. See `Provider.mint`."""
@@ -110,13 +113,13 @@ class LocalProvider:
     async def list(self) -> Sequence[Instance]:
         """Every worker whose process lives, from the locks. See `Provider.list`."""
         try:
-            locks = {path.stem for path in self._folder.iterdir() if path.suffix == ".pid"}
+            locks = {path.stem for path in self._files() if path.suffix == ".pid"}
             mine = sorted(label for label in locks | set(self._children) if self._owns(label))
             alive = [(label, self._look(label)) for label in mine]
+            if self._logs:
+                self._logs.trim()
         except OSError as error:
             raise ProviderError(f"cannot read {self._folder}: {error}") from error
-        if self._logs:
-            self._logs.trim()
         return [Instance(label, str(pid)) for label, pid in alive if pid is not None]
 
     async def boot_log(self, label: str) -> str:
@@ -131,13 +134,27 @@ class LocalProvider:
     async def aclose(self) -> None:
         """End every worker, once it has finished what it handles. See `Provider.aclose`."""
         self._closed = True
-        await asyncio.gather(*(self._end(instance.label, self._close_seconds) for instance in await self.list()))
+        try:
+            labels = {instance.label for instance in await self.list()}
+        except ProviderError:  # at least the processes of this provider itself
+            labels = set(self._children)
+        ended = [self._end(label, self._close_seconds) for label in labels]
+        for error in await asyncio.gather(*ended, return_exceptions=True):
+            if isinstance(error, Exception):  # workers end by themselves with this process
+                log.warning("worker not ended", error=str(error))
+
+    def _files(self) -> Sequence[Path]:
+        try:
+            return [*self._folder.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):  # it is made for the first worker
+            return ()
 
     def _owns(self, label: str) -> bool:
         return label.startswith(f"{self._owner}-")
 
     def _start(self, order: MintOrder) -> subprocess.Popen[bytes]:
         """The lock is held and the number written before the file has its name: no list sees less."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         final = self._folder / f"{order.label}.pid"
         draft = final.with_suffix(".new")
         try:
