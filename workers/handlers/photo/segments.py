@@ -12,6 +12,9 @@ PROGRESSIVE_FRAME = 0xC2
 _MAX_SEGMENTS = 10_000
 _COMPONENTS, _COEFFICIENTS = 5, 64
 """Where a frame's header has the number of its components, and how many coefficients a block has."""
+_MAX_JUNK = 1 << 16
+_NEXT = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
+"""A marker, and the fill bytes before it (B.1.1.2)."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """Pixels hold no such bytes; zeros, restart markers and fill bytes may follow a 255 in them."""
 _BETWEEN_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
@@ -23,22 +26,29 @@ _SCAN_HEADER = re.compile(rb"\xff\xda\0.", re.DOTALL)
 def segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
     """Yield each segment's marker, the byte where its content begins, and its length, up to the start of scan.
 
-    Ends before a segment that is not one; the last one may reach beyond the file.
+    The last one may reach beyond the file.
     """
     at = 2
     for _ in range(_MAX_SEGMENTS):
         file.seek(at)
-        header = file.read(2)
-        while header == b"\xff\xff":  # Fill bytes may precede a marker (B.1.1.2).
-            at += 1
-            header = header[:1] + file.read(1)
+        found = _NEXT.search(file.read(4)) or _after_junk(file, at)
+        if not found or found[0][-1] == END_OF_IMAGE:
+            return
+        at += found.end()
+        file.seek(at)
         length = int.from_bytes(file.read(2), "big")
-        if len(header) < 2 or header[0] != 0xFF or header[1] == END_OF_IMAGE or length < 2:
+        if length < 2:
             return
-        yield header[1], at + 4, length - 2
-        if header[1] == START_OF_SCAN:
+        yield found[0][-1], at + 2, length - 2
+        if found[0][-1] == START_OF_SCAN:
             return
-        at += 2 + length
+        at += length
+
+
+def _after_junk(file: BinaryIO, at: int) -> re.Match[bytes] | None:
+    """Decoders pass over what is between segments, and so does this."""
+    file.seek(at)
+    return _NEXT.search(file.read(_MAX_JUNK))
 
 
 def end_of_scans(content: bytes | mmap.mmap, first_scan: int) -> int:

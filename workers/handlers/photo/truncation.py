@@ -34,6 +34,11 @@ _BOXES = frozenset({b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"free
 _END_OF_IMAGE = b"\xff\xd9"
 _LEAST_ZEROS = 16
 """Zero bytes at the end of a JPEG that are no pixels: where a disk or an upload had nothing to give."""
+_TIFF_PLACES = (
+    (tiff.STRIP_OFFSETS, tiff.STRIP_BYTES),
+    (tiff.TILE_OFFSETS, tiff.TILE_BYTES),
+    (tiff.JPEG_OFFSET, tiff.JPEG_BYTES),
+)
 _METADATA_CHUNKS = frozenset({b"EXIF", b"XMP ", b"XMP\0"})
 
 
@@ -174,18 +179,17 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
 
 
 def _tiff_end(file: BinaryIO, size: int) -> int:
-    """The first page's directory, and what it says of where its pixels are."""
+    """The directories, and what they say of where pixels and previews are."""
     reader = tiff.opened(file)
     if reader is None:
         return size
-    if reader.first + 2 > size:
-        return reader.first + 2
-    directory, _ = reader.directory(reader.first)
-    ends = [reader.link(reader.first).stop, *(field.start + field.size for field in directory.fields.values())]
-    for offsets, lengths in ((tiff.STRIP_OFFSETS, tiff.STRIP_BYTES), (tiff.TILE_OFFSETS, tiff.TILE_BYTES)):
-        if offsets in directory.fields and lengths in directory.fields:
-            numbers = [reader.whole_numbers(directory.fields[tag], _MAX_PARTS) for tag in (offsets, lengths)]
-            ends += map(sum, zip(*numbers, strict=False))
+    ends = [reader.link(reader.first).stop]
+    for directory in reader.chain(reader.first):
+        ends += (field.start + field.size for field in directory.fields.values())
+        for offsets, lengths in _TIFF_PLACES:
+            if offsets in directory.fields and lengths in directory.fields:
+                numbers = [reader.whole_numbers(directory.fields[tag], _MAX_PARTS) for tag in (offsets, lengths)]
+                ends += map(sum, zip(*numbers, strict=False))
     return max(_plausible(ends), default=size)
 
 

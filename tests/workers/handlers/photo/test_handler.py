@@ -28,6 +28,7 @@ from tests.workers.handlers.photo.samples import (
     solid,
     with_fields,
 )
+from tests.workers.handlers.photo.tiff_samples import Image, Value, jpeg, sensor, thumbnail, tiff
 from workers.handlers import HandlerError, Job, OutputFile, Result
 from workers.handlers.photo.handler import handle
 
@@ -386,6 +387,20 @@ def test_what_there_is_of_a_file_is_published_if_asked_for(make: Make, suffix: s
     assert corners(picture(job, 256))[:2] == [RED, GREEN]
     whole_job = make(whole, suffix, {"salvage": True})
     assert handle(whole_job).labels["salvaged"] is False
+
+
+def test_a_raw_photo_whose_preview_is_cut_off(make: Make) -> None:
+    picture_of_it = jpeg(quadrants(640, 480))
+
+    def raw_photo(at: int) -> bytes:
+        tags: dict[int, Value] = {254: 1, 256: 640, 257: 480, 259: 6, 513: at, 514: len(picture_of_it)}
+        return tiff(thumbnail(), sensor(800, 600), Image(tags))
+
+    whole = raw_photo(len(raw_photo(100_000))) + picture_of_it
+    handle(make(whole, ".dng"))
+    cut = whole[: -len(picture_of_it) // 3]
+    assert "cut off: at least" in refusal(make(cut, ".dng")).message
+    assert handle(make(cut, ".dng", {"salvage": True})).labels["salvaged"] is True
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".avif"])

@@ -27,6 +27,13 @@ def test_up_to_the_pixels() -> None:
     assert found[-1][0] == START_OF_SCAN
 
 
+def test_junk_between_segments_is_passed_over() -> None:
+    content = jpeg(segment(0xE1, b"one"), b"junk\xff\0" + segment(0xE2, b"two"))
+    found = list(segments(io.BytesIO(content)))
+    assert [content[at : at + length] for _, at, length in found[:2]] == [b"one", b"two"]
+    assert found[-1][0] == START_OF_SCAN
+
+
 def test_scans_of_a_progressive_jpeg() -> None:
     content = bytes(quadrants().jpegsave_buffer(interlace=True, keep="none"))
     found = {marker: (at, length) for marker, at, length in segments(io.BytesIO(content))}
