@@ -52,6 +52,55 @@ def coded_image(path: Path) -> CodedImage | None:
         return None
 
 
+def end_of_items(file: BinaryIO) -> int | None:
+    """Return where the last byte of an item ends; None for a file with a track, or whose structure cannot be followed.
+
+    Between and behind the items boxes may have bytes that nothing refers to.
+    """
+    top = _top_level(file)
+    if b"meta" not in top or b"moov" in top:
+        return None
+    try:
+        return max(_extent_ends(_first(top[b"meta"][4:], b"iloc")), default=None)
+    except (_MalformedError, IndexError):
+        return None
+
+
+def _extent_ends(iloc: bytes) -> Iterator[int]:
+    """ISO 14496-12, ItemLocationBox. Items inside of other boxes than ``mdat`` are left out."""
+    version = iloc[0]
+    sizes = (iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4, iloc[5] & 15 if version else 0)
+    offset_size, length_size, base_size, index_size = sizes
+    fields = _Fields(iloc, 6)
+    for _ in range(min(fields.number(4 if version == 2 else 2), _MAX_BOXES)):
+        fields.number(4 if version == 2 else 2)
+        method = fields.number(2) & 15 if version else 0
+        fields.number(2)
+        base = fields.number(base_size)
+        for _ in range(min(fields.number(2), _MAX_BOXES)):
+            fields.number(index_size)
+            end = base + fields.number(offset_size) + fields.number(length_size)
+            if method == 0:
+                yield end
+
+
+class _Fields:
+    """Whole numbers one after the other. Raises ``_MalformedError`` behind the end."""
+
+    def __init__(self, content: bytes, at: int) -> None:
+        self._content = content
+        self._at = at
+
+    def number(self, size: int) -> int:
+        """Return the next number, of so many bytes; 0 for none."""
+        end = self._at + size
+        if end > len(self._content):
+            raise _MalformedError
+        value = int.from_bytes(self._content[self._at : end], "big")
+        self._at = end
+        return value
+
+
 def _top_level(file: BinaryIO) -> dict[bytes, bytes]:
     """Content of the first ``meta`` and ``moov`` box."""
     size = os.fstat(file.fileno()).st_size

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from workers.handlers import HandlerError
 from workers.handlers.photo import boxes
+from workers.handlers.photo.foreign import description
 
 _HEAD_BYTES = 512
 _SUFFIXES = frozenset(
@@ -45,26 +46,8 @@ _SIGNATURES = {
     b"IIU\0": Format.RAW,
     b"FUJIFILMCCD-RAW ": Format.RAW,
 }
-_RAW = "a camera's raw photo of a kind that is not read: export it as JPEG"
 _AVIF_BRANDS = (b"avif", b"avis")
-_CANON_RAW = b"crx "
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_FOREIGN = {
-    b"%PDF": "a PDF document",
-    b"8BPS": "a Photoshop document",
-    b"BM": "a BMP picture",
-    b"PK\x03\x04": "a ZIP archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"\xff\x0a": "a JPEG XL picture",
-    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
-    b"\0\0\0\x0cjP  ": "a JPEG 2000 picture",
-    b"FOVb": _RAW,
-    b"\0MRM": _RAW,
-    b"II\x1a\0\0\0HEAPCCDR": _RAW,
-    b"\x7fELF": "a program",
-    b"MZ": "a program",
-}
-_MARKUP = {b"<svg": "an SVG drawing", b"<!doctype html": "a web page", b"<html": "a web page"}
 
 
 def identify(path: Path, key: str) -> Format:
@@ -107,18 +90,6 @@ def _brand(head: bytes) -> Format | None:
 
 
 def _describe(head: bytes) -> str:
-    for magic, description in _FOREIGN.items():
-        if head.startswith(magic):
-            return description
-    if head[4:8] == b"ftyp":
-        return _RAW if head[8:12] == _CANON_RAW else "a video or a sound"
-    for tag, description in _MARKUP.items():
-        if tag in head.lower():
-            return description
-    return "text" if _is_text(head) else "something else than a photo"
-
-
-def _is_text(head: bytes) -> bool:
-    # The last character may have been cut by where reading stopped.
-    text = head.decode(errors="ignore")
-    return len(text.encode()) >= len(head) - 3 and all(c.isprintable() or c.isspace() for c in text)
+    if any(magic.startswith(head) for magic in _SIGNATURES):
+        return f"only {len(head)} bytes of a photo" if len(head) > 1 else "only one byte"
+    return description(head)

@@ -130,7 +130,7 @@ class _Item:
         for field, content in (("exif-data", self._exif()), ("xmp-data", self._xmp()), (_PROFILE, self._profile())):
             if content:
                 image.set_type(pyvips.GValue.blob_type, field, content)
-        # libvips has read the EXIF. Its orientation is not to be obeyed: boxes turn the image (ISO 23000-22, 7.2).
+        # The orientation in EXIF is not to be obeyed: boxes turn the image (ISO 23000-22, 7.2).
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
         bits = self._lib.heif_image_handle_get_luma_bits_per_pixel(self._handle)
         return HeicHeader(image, self._code_points(), max(8, bits))
@@ -164,10 +164,8 @@ class _Item:
         return content.raw if status.code == 0 else b""
 
     def _exif(self) -> bytes:
-        """ISO 23008-12, annex A: four bytes say how far behind them the TIFF header is."""
-        content = self._metadata(b"Exif")
-        start = 4 + int.from_bytes(content[:4], "big")
-        return b"Exif\0\0" + content[start:] if content[start : start + 2] in (b"II", b"MM") else b""
+        """ISO 23008-12, annex A: four bytes say how far behind them the TIFF header is. Its reader looks for it."""
+        return self._metadata(b"Exif")
 
     def _xmp(self) -> bytes:
         return self._metadata(b"mime", content_type=b"application/rdf+xml")

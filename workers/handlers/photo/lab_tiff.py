@@ -38,7 +38,7 @@ def as_rgb(path: Path, directory: Directory) -> bytes:
     if path.stat().st_size > _MAX_BYTES:
         raise HandlerError("too-large", f"Of a TIFF in Lab colours at most {_MAX_BYTES >> 20:,} MiB are read.")
     content = bytearray(path.read_bytes())
-    start, _ = directory.places[tiff.PHOTOMETRIC]
+    start = directory.fields[tiff.PHOTOMETRIC].start
     content[start : start + 2] = _RGB.to_bytes(2, "little" if content[:2] == b"II" else "big")
     return bytes(content)
 

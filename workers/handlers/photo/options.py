@@ -32,6 +32,8 @@ class PhotoOptions(BaseModel):
     """
     max_pages: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Frames or pages in one file. Only the first is published."""
+    salvage: bool = False
+    """Whether what can be decoded of a file that is cut off is published, and marked as ``salvaged``."""
     cache_control: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9=, -]*$")] = "max-age=300"
     """Of every output. An overwritten photo keeps its outputs' names, so what is long cached is long stale.
     """

@@ -122,8 +122,8 @@ def _jpegs(file: BinaryIO, directory: Directory) -> Iterator[_Jpeg]:
     if directory.number(tiff.COMPRESSION) in _JPEG_COMPRESSIONS:
         offsets = directory.values.get(tiff.STRIP_OFFSETS, ())
         places += [(offsets[0], directory.number(tiff.STRIP_BYTES))] if len(offsets) == 1 else []
-    if embedded := directory.places.get(_PANASONIC_JPEG):
-        places.append(embedded)
+    if embedded := directory.fields.get(_PANASONIC_JPEG):
+        places.append((embedded.start, embedded.count))
     for offset, length in places:
         if offset > 0 and 0 < length <= _MAX_PREVIEW and (size := _jpeg_size(file, offset, length)):
             yield _Jpeg(offset, length, size)

@@ -62,29 +62,6 @@ def nearest(pixel: list[float]) -> tuple[int, ...]:
     return min(CORNERS, key=lambda colour: sum((a - b) ** 2 for a, b in zip(colour, pixel[:3], strict=True)))
 
 
-def jpeg_with_exif(make: bytes, altitude_reference: int) -> bytes:
-    """A JPEG with EXIF written by hand, as libvips would not write it: a make, and 34.5 m with a reference."""
-
-    def directory(at: int, *entries: tuple[int, int, int, bytes]) -> bytes:
-        data_at, head, data = at + 6 + 12 * len(entries), struct.pack("<H", len(entries)), b""
-        for tag, kind, count, value in entries:
-            inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", data_at + len(data))
-            data += value if len(value) > 4 else b""
-            head += struct.pack("<HHI", tag, kind, count) + inline
-        return head + bytes(4) + data
-
-    def main(gps_at: int) -> bytes:
-        return directory(8, (0x10F, 2, len(make) + 1, make + b"\0"), (0x8825, 4, 1, struct.pack("<I", gps_at)))
-
-    gps_at = 8 + len(main(0))
-    altitude = (6, 5, 1, struct.pack("<II", 345, 10))
-    position = [(tag, 5, 3, struct.pack("<6I", 10, 1, 0, 1, 0, 1)) for tag in (2, 4)]
-    gps = directory(gps_at, position[0], position[1], (5, 1, 1, bytes([altitude_reference])), altitude)
-    exif = b"Exif\0\0II*\0\x08\0\0\0" + main(gps_at) + gps
-    jpeg: bytes = quadrants().write_to_buffer(".jpg", keep="none")
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-
-
 def png_bomb(path: Path, width: int, height: int) -> None:
     """A PNG of one grey bit a pixel whose header states more pixels than fit into memory, in a small file."""
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)

@@ -62,10 +62,12 @@ def test_brands(tmp_path: Path, brands: bytes, expected: Format) -> None:
         (b"%PDF-1.7\n", "a.jpg", "is named .jpg but holds a PDF document."),
         (b"<?xml version='1.0'?><svg xmlns=''/>", "a.svg", "holds an SVG drawing."),
         (b"<!DOCTYPE html><html>", "a.png", "holds a web page."),
-        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a.avif", "holds a video or a sound."),
+        (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a.avif", "holds a video."),
         (b"\x00\x01\x02\xfe" * 20, "a.jpg", "holds something else than a photo."),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a.CR3", "holds a camera's raw photo of a kind that is not read"),
         (b"plain", "notes.txt", "This file holds text. Photos may be JPEG, PNG"),
+        (b"\xff\xd8", "a.jpg", "is named .jpg but holds only 2 bytes of a photo."),
+        (b"\x89", "a.png", "is named .png but holds only one byte."),
         (b"plain", "a.j\x00\x1bpg", "This file holds text."),
     ],
 )

@@ -28,6 +28,7 @@ from tests.workers.handlers.photo.samples import (
     solid,
     with_fields,
 )
+from tests.workers.handlers.photo.tiff_samples import Image, Value, jpeg, sensor, thumbnail, tiff
 from workers.handlers import HandlerError, Job, OutputFile, Result
 from workers.handlers.photo.handler import handle
 
@@ -279,6 +280,7 @@ def test_the_whole_of_metadata(make: Make) -> None:
         "orientation": 6,
         "has_alpha": False,
         "pages": 1,
+        "salvaged": False,
         "camera": {"make": "Canon (Japan) Inc", "model": "EOS R5", "lens": "RF 50mm F1.2"},
     }
 
@@ -315,7 +317,7 @@ def test_too_many_pages(make: Make) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".avif", ".tif"])
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.97])
 def test_cut_off(make: Make, suffix: str, kept: float) -> None:
-    whole = make(quadrants(600, 400), suffix).input.read_bytes()
+    whole = make(quadrants(600, 400), suffix, keep="none").input.read_bytes()
     error = refusal(make(whole[: int(len(whole) * kept)], suffix))
     assert error.reason == "unreadable"
     assert error.message.startswith("The file is cut off: ")
@@ -324,6 +326,87 @@ def test_cut_off(make: Make, suffix: str, kept: float) -> None:
 def test_a_progressive_jpeg_cut_off(make: Make) -> None:
     whole = make(quadrants(600, 400), ".jpg", interlace=True).input.read_bytes()
     assert "cut off" in refusal(make(whole[: len(whole) // 2], ".jpg")).message
+
+
+@pytest.mark.parametrize(
+    ("suffix", "cut", "saved"),
+    [
+        (".jpg", 1, {}),
+        (".jpg", 2, {}),
+        (".jpg", 1, {"interlace": True}),
+        (".jpg", 2, {"interlace": True}),
+        (".png", 1, {}),
+        (".png", 4, {}),
+        (".png", 12, {}),
+        (".png", 12, {"interlace": True}),
+        (".gif", 1, {}),
+        (".gif", 2, {}),
+    ],
+)
+@pytest.mark.parametrize("behind", [b"", bytes(400)])
+def test_a_file_without_its_end_has_all_pixels(
+    make: Make, suffix: str, cut: int, saved: dict[str, Any], behind: bytes
+) -> None:
+    whole = make(quadrants(600, 400), suffix, **saved).input.read_bytes()
+    job = make(whole[:-cut] + behind, suffix)
+    handle(job)
+    assert corners(picture(job, 256)) == list(CORNERS)
+    assert metadata(job)["salvaged"] is False
+
+
+@pytest.mark.parametrize("interlace", [False, True])
+@pytest.mark.parametrize(
+    "behind", [b"\0\0", b"\r\n", b"\0\0SEFH" + b"data" * 500, b"\xff\xcf\0\4ab" + b"data" * 500 + b"\xff\xd9"]
+)
+def test_other_data_in_the_place_of_a_jpeg_s_end(make: Make, interlace: bool, behind: bytes) -> None:
+    whole = make(quadrants(600, 400), ".jpg", interlace=interlace).input.read_bytes()
+    job = make(whole[:-2] + behind, ".jpg")
+    handle(job)
+    assert corners(picture(job, 256)) == list(CORNERS)
+    assert metadata(job)["salvaged"] is False
+    assert "cut off" in refusal(make(whole[: len(whole) // 2] + bytes(500), ".jpg")).message
+
+
+def test_a_webp_whose_metadata_is_cut_off_has_all_pixels(make: Make) -> None:
+    whole = make(with_fields(quadrants(600, 400), **CAMERA), ".webp").input.read_bytes()
+    job = make(whole[:-20], ".webp")
+    handle(job)
+    assert corners(picture(job, 256)) == list(CORNERS)
+
+
+@pytest.mark.parametrize(("suffix", "saved"), [(".jpg", {}), (".jpg", {"interlace": True}), (".png", {}), (".gif", {})])
+def test_what_there_is_of_a_file_is_published_if_asked_for(make: Make, suffix: str, saved: dict[str, Any]) -> None:
+    grain = pyvips.Image.gaussnoise(600, 400, sigma=5, mean=0, seed=1)
+    image = (quadrants(600, 400) + grain).cast("uchar").copy(interpretation="srgb")
+    whole = make(image, suffix, keep="none", **saved).input.read_bytes()
+    cut = whole[: int(len(whole) * 0.7)]
+    assert "cut off" in refusal(make(cut, suffix)).message
+    job = make(cut, suffix, {"salvage": True})
+    assert handle(job).labels["salvaged"] is True
+    assert metadata(job)["salvaged"] is True
+    assert corners(picture(job, 256))[:2] == [RED, GREEN]
+    whole_job = make(whole, suffix, {"salvage": True})
+    assert handle(whole_job).labels["salvaged"] is False
+
+
+def test_a_raw_photo_whose_preview_is_cut_off(make: Make) -> None:
+    picture_of_it = jpeg(quadrants(640, 480))
+
+    def raw_photo(at: int) -> bytes:
+        tags: dict[int, Value] = {254: 1, 256: 640, 257: 480, 259: 6, 513: at, 514: len(picture_of_it)}
+        return tiff(thumbnail(), sensor(800, 600), Image(tags))
+
+    whole = raw_photo(len(raw_photo(100_000))) + picture_of_it
+    handle(make(whole, ".dng"))
+    cut = whole[: -len(picture_of_it) // 3]
+    assert "cut off: at least" in refusal(make(cut, ".dng")).message
+    assert handle(make(cut, ".dng", {"salvage": True})).labels["salvaged"] is True
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_some_formats_cannot_be_salvaged(make: Make, suffix: str) -> None:
+    whole = make(quadrants(600, 400), suffix, keep="none").input.read_bytes()
+    assert "cut off" in refusal(make(whole[: len(whole) // 2], suffix, {"salvage": True})).message
 
 
 def test_damaged(make: Make) -> None:

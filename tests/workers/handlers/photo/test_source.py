@@ -9,7 +9,7 @@ import pytest
 import pyvips
 
 from tests.workers.handlers.photo.samples import BLUE, GREEN, RED, YELLOW, corners, quadrants, with_fields
-from tests.workers.handlers.photo.tiff_samples import Image, jpeg, preview, sensor, thumbnail, tiff
+from tests.workers.handlers.photo.tiff_samples import Image, Value, jpeg, preview, sensor, thumbnail, tiff
 from workers.handlers import HandlerError
 from workers.handlers.photo import memory, pictures
 from workers.handlers.photo.formats import Format
@@ -102,3 +102,37 @@ def test_a_raw_photos_own_orientation_turns_a_preview_without_one(tmp_path: Path
 def test_one_thread_and_no_cache() -> None:
     assert pyvips.concurrency_get() == 1
     assert pyvips.cache_get_max() == 0
+
+
+def refused(folder: Path, content: bytes) -> HandlerError:
+    (folder / "input").write_bytes(content)
+    with pytest.raises(HandlerError) as raised:
+        open_photo(folder / "input", "a.jpg", PhotoOptions())
+    assert (raised.value.reason, raised.value.retry) == ("unreadable", False)
+    return raised.value
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tags", [{}, {259: 1}, {256: 8}, {256: 0, 257: 8}])
+def test_a_tiff_without_a_picture(tmp_path: Path, order: str, tags: dict[int, Value]) -> None:
+    error = refused(tmp_path, tiff(Image(tags), order=order) + bytes(40))
+    assert "no picture is in it" in error.message
+    assert error.__cause__ is None
+
+
+def test_a_box_that_no_file_can_hold_is_damage(tmp_path: Path) -> None:
+    avif = bytes(quadrants().heifsave_buffer(compression="av1"))
+    length = int.from_bytes(avif[:4], "big")
+    error = refused(tmp_path, avif[:length] + b"\0\0\0\1meta" + b"\xff" * 8 + bytes(40))
+    assert error.message == "The AVIF file is damaged: a part of it claims to be longer than any file is."
+
+
+@pytest.mark.parametrize("following", [0, 1_000_000, 7])
+def test_a_tiff_is_read_whose_link_to_a_next_page_leads_nowhere(tmp_path: Path, following: int) -> None:
+    content = bytearray(quadrants().tiffsave_buffer(keep="none"))
+    at = int.from_bytes(content[4:8], "little")
+    link = at + 2 + 12 * int.from_bytes(content[at : at + 2], "little")
+    content[link : link + 4] = (following or len(content)).to_bytes(4, "little")
+    (tmp_path / "input").write_bytes(bytes(content) + bytes(20))
+    photo = open_photo(tmp_path / "input", "a.tif", PhotoOptions())
+    assert photo.load().avg() > 0

@@ -33,8 +33,8 @@ def test_as_libtiff_writes_it(tmp_path: Path, bigtiff: bool) -> None:
     content = bytes(quadrants(120, 80).tiffsave_buffer(bigtiff=bigtiff, keep="none"))
     (directory,) = read(tmp_path, content)
     assert (directory.number(tiff.WIDTH), directory.number(tiff.HEIGHT)) == (120, 80)
-    start, count = directory.places[tiff.WIDTH]
-    assert (content[start : start + 2], count) == (b"\x78\0", 1)
+    field = directory.fields[tiff.WIDTH]
+    assert (content[field.start : field.start + 2], field.count) == (b"\x78\0", 1)
 
 
 def test_a_circle_ends(tmp_path: Path) -> None:
