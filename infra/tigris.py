@@ -21,7 +21,10 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from webhook.store_endpoint import normalised
+from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded_sync
+from workers.outgoing import PAST_PROXIES, why_unreachable
 
 MASK = "********"
 DEFAULT_ENDPOINT = "https://t3.storage.dev"
@@ -89,15 +92,18 @@ class TigrisEndpoint:
         """From ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_ENDPOINT_URL_S3`` and ``AWS_REGION``.
 
         Raises:
-            SetupError: a key is missing.
+            SetupError: a key is missing, or the endpoint is none.
         """
         missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environment.get(name)]
         if missing:
             raise SetupError(f"{' and '.join(missing)} not set: make an access key for the bucket, and set both")
+        written = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or DEFAULT_ENDPOINT
+        try:
+            endpoint = normalised(written)
+        except ValueError as error:
+            raise SetupError(f"AWS_ENDPOINT_URL_S3 {error}") from None
         return cls(
-            endpoint=(
-                environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or DEFAULT_ENDPOINT
-            ).rstrip("/"),
+            endpoint=endpoint,
             region=environment.get("AWS_REGION") or "auto",
             access_key=environment["AWS_ACCESS_KEY_ID"],
             secret_key=environment["AWS_SECRET_ACCESS_KEY"],
@@ -268,7 +274,7 @@ def _request(store: TigrisEndpoint, method: str, path: str, content: bytes = b""
     except _OverloadedError as overloaded:
         raise SetupError(f"{store.endpoint} answered {overloaded} {_ATTEMPTS} times: try again later") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        why = type(error).__name__
+        why = why_unreachable(error)
         raise SetupError(f"{store.endpoint} cannot be reached ({why}): check AWS_ENDPOINT_URL_S3") from None
 
 
@@ -276,7 +282,9 @@ def _attempt(store: TigrisEndpoint, method: str, path: str, content: bytes) -> _
     url = store.endpoint + path
     headers = _signed(store, method, url, content)
     with (
-        httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client,
+        httpx.Client(
+            verify=tls.context(), mounts=PAST_PROXIES, timeout=_TIMEOUT_SECONDS, follow_redirects=False
+        ) as client,
         client.stream(method, url, content=content or None, headers=headers) as answer,
     ):
         if answer.status_code in _OVERLOADED:

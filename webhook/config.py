@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from webhook.store_endpoint import Addressing, normalised
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
@@ -404,8 +406,10 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
-    aws_endpoint_url_s3: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/?$")] = "https://t3.storage.dev"
+    aws_endpoint_url_s3: Annotated[str, AfterValidator(normalised)] = "https://t3.storage.dev"
     """``AWS_ENDPOINT_URL_S3``: the store; Tigris by default."""
+    yurt_s3_addressing: Addressing = "auto"
+    """``YURT_S3_ADDRESSING``: whether a bucket's name stands in the store's host (``virtual``) or path (``path``)."""
     aws_region: str = "auto"
     """``AWS_REGION``."""
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
+from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import (
     HeartbeatRequest,
     HeartbeatResponse,
@@ -87,6 +88,7 @@ class ControlPlaneClient:
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
+            mounts=PAST_PROXIES,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             limits=httpx.Limits(keepalive_expiry=30.0),
             timeout=None,  # noqa: S113  each call has a limit of its own below
@@ -143,7 +145,7 @@ class ControlPlaneClient:
         except TimeoutError:
             raise Unreachable(f"The control plane did not answer {path} in time.") from None
         except httpx.TransportError as error:
-            raise Unreachable(f"The control plane cannot be reached: {type(error).__name__}.") from error
+            raise Unreachable(f"The control plane cannot be reached: {why_unreachable(error)}.") from error
         if status >= 500 or status in (408, 429):
             raise Unreachable(f"The control plane answered {status} to {path}.", retry_after_seconds(headers))
         if not 200 <= status < 300:
