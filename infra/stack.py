@@ -11,14 +11,13 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,13 @@ import boto3
 from botocore.config import Config as BotoConfig
 
 from infra import tigris
+from infra.cors import apply_cors, plan_cors, wanted_rules
 from infra.interrupts import Interrupts
+from infra.stack_keys import StackKeys
 from webhook.config import Config
 from webhook.fleet.providers.local import LocalProvider
 from workers import parent_death
+from workers.own_process import own_process
 
 _START_SECONDS = 40.0
 _STOP_SECONDS = 40.0
@@ -45,16 +47,6 @@ _SHOWN_CHARACTERS = 3_000
 
 class StackError(Exception):
     """A service did not start, or ended without being told to. The message holds the end of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackKeys:
-    """Credentials of one run, drawn at random: of the bucket, the notifications and the admin API."""
-
-    access_key: str = "yurt-local"
-    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    webhook: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    admin: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
 @dataclass(slots=True)
@@ -140,14 +132,17 @@ def running(
     bucket_options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     bucket_port: int = 0,
+    keys: StackKeys | None = None,
+    cors_origins: Sequence[str] = (),
     interrupts: Interrupts | None = None,
 ) -> Iterator[Stack]:
     """Run the services for the length of the ``with`` block. Raises StackError, and Interrupted while they start.
 
     ``bucket_options`` are options of ``python -m infra.local``; ``environment`` is added to the control plane's, for
-    instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``.
+    instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``. Without ``keys`` new ones are drawn. Web pages of
+    ``cors_origins`` may upload and read by presigned URLs.
     """
-    keys, interrupts = StackKeys(), interrupts or Interrupts()
+    keys, interrupts = keys or StackKeys(), interrupts or Interrupts()
     folder.mkdir(parents=True, exist_ok=True)
     buckets = sorted({place.bucket for p in config.pipelines.values() for place in (p.input, p.output)})
     with contextlib.ExitStack() as stack:
@@ -175,7 +170,9 @@ def running(
         stack.callback(end_workers)
         stack.callback(plane.stop, interrupts, end_workers)
         _subscribe(config, bucket_announced["endpoint"], plane_announced["url"], keys)
-        yield Stack(bucket_announced["endpoint"], plane_announced["url"], folder, keys, (bucket, plane))
+        running_stack = Stack(bucket_announced["endpoint"], plane_announced["url"], folder, keys, (bucket, plane))
+        _allow_pages(config, running_stack.s3(), cors_origins)
+        yield running_stack
 
 
 def _plane_environment(keys: StackKeys, endpoint: str) -> dict[str, str]:
@@ -186,6 +183,7 @@ def _plane_environment(keys: StackKeys, endpoint: str) -> dict[str, str]:
         "AWS_REGION": "auto",
         "YURT_WEBHOOK_SECRETS": keys.webhook,
         "YURT_ADMIN_TOKEN": keys.admin,
+        "YURT_SECRETS_FILE": os.devnull,  # one beside the configuration may name a real store and a real database
     }
 
 
@@ -202,6 +200,12 @@ def _subscribe(config: Config, endpoint: str, url: str, keys: StackKeys) -> None
         tigris.apply(plan, store)
 
 
+def _allow_pages(config: Config, s3: Any, origins: Sequence[str]) -> None:
+    """Set each bucket's CORS rules, as ``yurt setup`` does."""
+    for bucket, rule in wanted_rules(config, origins).items() if origins else ():
+        apply_cors(s3, plan_cors(s3, bucket, rule))
+
+
 def _end_workers(config: Config, folder: Path) -> None:
     """End every worker of this stack, those of an earlier run too, without waiting for the files that they handle."""
     asyncio.run(LocalProvider(config.server.name, folder / "workers", close_seconds=_ABANDON_SECONDS).aclose())
@@ -214,7 +218,7 @@ def _start(
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module],
+            own_process(*module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

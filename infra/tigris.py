@@ -8,7 +8,6 @@ configuration.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,13 +20,11 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from webhook.store_endpoint import normalised
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded_sync
 from workers.outgoing import PAST_PROXIES, why_unreachable
 
 MASK = "********"
-DEFAULT_ENDPOINT = "https://t3.storage.dev"
 
 _ATTEMPTS = 3
 _TIMEOUT_SECONDS = 15.0
@@ -86,28 +83,6 @@ class TigrisEndpoint:
     region: str
     access_key: str
     secret_key: str = field(repr=False)
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> TigrisEndpoint:
-        """From ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_ENDPOINT_URL_S3`` and ``AWS_REGION``.
-
-        Raises:
-            SetupError: a key is missing, or the endpoint is none.
-        """
-        missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environment.get(name)]
-        if missing:
-            raise SetupError(f"{' and '.join(missing)} not set: make an access key for the bucket, and set both")
-        written = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or DEFAULT_ENDPOINT
-        try:
-            endpoint = normalised(written)
-        except ValueError as error:
-            raise SetupError(f"AWS_ENDPOINT_URL_S3 {error}") from None
-        return cls(
-            endpoint=endpoint,
-            region=environment.get("AWS_REGION") or "auto",
-            access_key=environment["AWS_ACCESS_KEY_ID"],
-            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from tests import postgres
 # No timed assertions: Hypothesis' limit of 200 ms an example is one, and a busy machine exceeds it.
 settings.register_profile("yurt", settings(), deadline=None)
 settings.load_profile("yurt")
+
+# A shell without job control starts background jobs with SIGINT ignored, and every child would inherit that: the tests
+# that send Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

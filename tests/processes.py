@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from tests.polling import wait_until
+from workers.own_process import own_process
 
 Value = TypeVar("Value")
 
@@ -83,7 +83,7 @@ class Command:
 def yurt(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None) -> Iterator[Command]:
     """Run ``yurt …`` in a session of its own, as a terminal does. Ends it if the test does not."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "webhook", *arguments],
+        own_process("webhook", *arguments),
         cwd=cwd,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,

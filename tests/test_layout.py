@@ -21,7 +21,6 @@ class Cover(NamedTuple):
 
 
 COVERED_ELSEWHERE: Mapping[str, Cover] = {
-    "webhook.config_file": Cover("tests/webhook/test_config.py", "every fault is read from a file"),
     "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
     "webhook.fleet.pool_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-import asyncpg
 import structlog
 
 from webhook.api.auth import AdminAuth, Credentials
@@ -29,21 +28,23 @@ from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
-from webhook.ledger.database import CONNECT_SECONDS, GONE, Database, LedgerUnavailable
+from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
-from webhook.ledger.migrations import migrate
+from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
 from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.transitions import Policy
 from webhook.ledger.wakeups import Wakeups
+from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.senders import Senders
 from webhook.sources import Source, s3
 from webhook.sources.gcs import Gcs
 from webhook.sources.s3 import S3
@@ -53,13 +54,14 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
-from workers.handlers.registry import validate_options
+from workers.handlers.folder import ENVIRONMENT
+from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
 
 _REAP_SECONDS = 1.0
 
-__all__ = ["Plane", "open_plane", "validate_options"]
+__all__ = ["Plane", "open_plane", "options_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ class Services:
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    senders: Senders
     metrics: Metrics
+    health: LoopHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +112,15 @@ class Plane:
 
 
 async def prepare(dsn: str) -> None:
-    """Bring the ledger's schema up to date. Raises LedgerUnavailable, LedgerTooNew."""
-    try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+    """Bring the ledger's schema up to date. Raises LedgerUnavailable, LedgerUnusable, LedgerTooNew."""
+    with starting():
+        connection = await connect(dsn, pooled=True)  # each statement once: nothing to prepare for later
         try:
-            await migrate(connection)
+            with ledger_errors():
+                await check_server(connection)
+                await migrate(connection)
         finally:
-            await connection.close(timeout=CONNECT_SECONDS)
-    except GONE as error:
-        raise LedgerUnavailable(f"the database does not answer: {str(error) or type(error).__name__}") from None
+            await disconnect(connection)
 
 
 @contextlib.asynccontextmanager
@@ -133,30 +137,34 @@ async def open_plane(
         trust: Where SNS is and which topics are trusted; by default Amazon's and the configured ones.
 
     Raises:
-        LedgerUnavailable, LedgerTooNew
+        ConfigError, LedgerUnavailable, LedgerUnusable, LedgerTooNew
 
     """
-    await prepare(dsn)
+    direct = secrets.direct_database_url.get_secret_value() or dsn
+    await prepare(direct)
     async with contextlib.AsyncExitStack() as stack:
-        database = await Database.connect(dsn)
-        stack.push_async_callback(database.aclose)
-        by_id = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
+        with starting():
+            database = await Database.connect(dsn, pooled=direct != dsn)
+            stack.push_async_callback(database.aclose)
+            by_id = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
         ledger = Ledger(database, {number: policy_of(config, name) for number, (name, _) in by_id.items()})
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
         services = _services(config, ledger, Pipelines(by_id), store)
-        yield _plane(services, secrets, dsn, state, trust)
+        yield _plane(services, secrets, direct, state, trust)
 
 
 def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore) -> Services:
-    conditions = Conditions(pipelines.all, store)
+    health = LoopHealth()
+    conditions = Conditions(pipelines.all, store, health)
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not conditions.refusal(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
+        limits={name: pool.limit for name, pool in config.pools.items()},
     )
-    remover = Remover(store, pipelines.all)
+    remover, metrics = Remover(store, pipelines.all), Metrics(health)
     return Services(
         config=config,
         ledger=ledger,
@@ -167,8 +175,10 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(),
-        metrics=Metrics(),
+        wakeups=Wakeups(health),
+        senders=Senders(ledger, metrics, health),
+        metrics=metrics,
+        health=health,
     )
 
 
@@ -181,6 +191,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         sources,
         None if config.server.open_webhook else Credentials(secrets.webhook_secrets),
         services.metrics,
+        services.senders,
         body_limit_bytes=config.server.body_limit_bytes,
         backlog_events=config.server.backlog_events,
         signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
@@ -198,8 +209,8 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
     admin = AdminAuth(Credentials([admin_token] if admin_token else []))
-    status = StatusApi(ledger, services.fleet, config, services.conditions, admin)
-    health = HealthApi(ledger, services.metrics)
+    status = StatusApi(ledger, services.fleet, config, services.conditions, admin, services.health)
+    health = HealthApi(ledger, services.metrics, services.health)
     parked = ParkedApi(ParkedObjects(ledger), admin)
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
     sweeps = SweepApi(services.sweeps, pipelines, config.sweep, admin)
@@ -218,31 +229,39 @@ class Background:
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
         """Run the loops of every replica, and those of the leader while this replica leads, until ``stop`` is set."""
-        services = self._services
-        checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover)
+        services, health = self._services, self._services.health
+        checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover, health)
         loops = (
             services.wakeups.listen(self._dsn),
-            services.wakeups.tick(services.ledger),
+            services.wakeups.tick(services.ledger, list(services.pipelines.by_id)),
             checker.run(),
             services.conditions.watch(),
-            _reap(services.ledger, services.metrics),
+            services.senders.run(),
+            _reap(services.ledger, services.metrics, health),
         )
 
         async def work(stopped: asyncio.Event) -> None:
             with services.metrics.leading.track_inprogress():
                 await self._lead(url, stopped)
 
-        await _together(loops, lead(self._dsn, work, stop))
+        await _together(loops, lead(self._dsn, work, stop, health))
 
     async def _lead(self, url: str, stopped: asyncio.Event) -> None:
         """What one replica does for all: autoscaling, sweeps, pruning, the care for manual workers."""
-        services, config = self._services, self._services.config
+        services, config, health = self._services, self._services.config, self._services.health
         sweeper = Sweeper(services.sweeps, services.store, services.pipelines, services.remover)
         runner = Runner(
-            services.sweeps, sweeper, services.pipelines, config.sweep, done_days=config.retention.done_days
+            services.sweeps,
+            sweeper,
+            services.pipelines,
+            config.sweep,
+            done_days=config.retention.done_days,
+            health=health,
         )
         providers: dict[str, Provider] = {
-            "local": LocalProvider(config.server.name, self._state / "workers", logs=True),
+            "local": LocalProvider(
+                config.server.name, self._state / "workers", environment={ENVIRONMENT: config.server.handlers}
+            ),
         }
         autoscaler = Autoscaler(
             services.fleet,
@@ -251,9 +270,11 @@ class Background:
             url=url,
             tick_seconds=config.server.autoscale_seconds,
             manual=MANUAL,
+            health=health,
         )
-        manual_workers = ManualWorkers(services.fleet, config.pools)
-        loops = (manual_workers.run(), runner.run(), Pruner(services.ledger, config.retention).run())
+        manual_workers = ManualWorkers(services.fleet, config.pools, health)
+        pruner = Pruner(services.ledger, config.retention, health=health)
+        loops = (manual_workers.run(), runner.run(), pruner.run())
         try:
             await _together(loops, autoscaler.run(stopped))
         finally:
@@ -262,22 +283,37 @@ class Background:
 
 
 async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
-    """Run endless loops for as long as ``until`` takes. A loop that fails ends all: that is a bug to be seen."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_coroutine(loop)) for loop in loops]
-        await until
-        for task in tasks:
-            task.cancel()
+    """Run endless loops for as long as ``until`` takes.
+
+    A loop outlives what may pass (`LoopHealth`). One that raises ends all: a bug to be seen, or LedgerUnusable.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_coroutine(loop)) for loop in loops]
+            await until
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as errors:
+        if unusable := errors.subgroup(LedgerUnusable):
+            raise _first(unusable) from None
+        raise
+
+
+def _first(errors: BaseException) -> BaseException:
+    """The first error of a group of groups."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
 
 
 async def _coroutine(awaitable: Awaitable[None]) -> None:
     await awaitable
 
 
-async def _reap(ledger: Ledger, metrics: Metrics) -> None:
+async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
     """Take back leases past their deadlines, for ever."""
     while True:
-        with contextlib.suppress(LedgerUnavailable):
+        with health.turn("expired leases", STALLED_SECONDS):
             if taken := await ledger.reap():
                 metrics.reaped.inc(taken)
                 log.warning("leases expired", leases=taken)

@@ -9,20 +9,28 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-import asyncpg
-
-from webhook.config import Config, Pipeline, Place, Secrets
-from webhook.ledger.database import CONNECT_SECONDS, GONE
+from webhook.config import Config, ConfigError, Pipeline, Place, Secrets
+from webhook.ledger.database import (
+    LedgerUnavailable,
+    LedgerUnusable,
+    connect,
+    disconnect,
+    ledger_errors,
+    starting,
+)
+from webhook.ledger.dsn import DsnError, parse
+from webhook.ledger.migrations import check_server, check_writes
+from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres import PostgresUnusable, binaries
 from webhook.outputs.conditions import Probed, Style, probe, refusal
 from webhook.outputs.keys import new_control_key
+from webhook.state_folder import check_folders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 from webhook.transfer_check import TransferFailed, lacks_bucket_host, try_transfer
 
-_OLDEST_POSTGRES = 14
 _TRANSFER_ADVICE = (
-    "Workers would fail alike. For SignatureDoesNotMatch: a proxy before the store changes the Host or the path, or the "
-    "secret key is wrong. If the store takes buckets in its host's name only, set YURT_S3_ADDRESSING=virtual."
+    "Workers would fail alike. For SignatureDoesNotMatch: a proxy before the store changes the Host or the path, or "
+    "the secret key is wrong. If the store takes buckets in its host's name only, set YURT_S3_ADDRESSING=virtual."
 )
 _CLOCK_SECONDS = 3.0
 """Difference of clocks that is not reported: HTTP gives whole seconds."""
@@ -40,14 +48,23 @@ class Finding:
 
 async def findings(config: Config, secrets: Secrets, state: Path) -> list[Finding]:
     """Run all checks."""
-    results = [_webhook(config, secrets), _admin(secrets), await _database(secrets, state)]
+    results = [
+        _webhook(config, secrets),
+        _admin(secrets),
+        await _database(secrets, state),
+        *_folders(config, secrets, state),
+    ]
     if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
         missing = Finding(
             "store credentials", "failed", "AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set",
-            "Make an access key that may read the inputs and read, write and delete the outputs.",
+            "Make an access key that may read the inputs and read, write and delete the outputs, and set both in the "
+            "environment or in yurt.secrets.",
         )  # fmt: skip
         return [*results, missing]
-    store = open_store(secrets)
+    try:
+        store = open_store(secrets)
+    except ConfigError as error:
+        return [*results, Finding("store", "failed", str(error))]
     try:
         return [*results, _addressing(config, store), *[finding async for finding in _buckets(config, store)]]
     finally:
@@ -82,28 +99,47 @@ def _admin(secrets: Secrets) -> Finding:
 
 
 async def _database(secrets: Secrets, state: Path) -> Finding:
-    dsn = secrets.database_url.get_secret_value()
+    dsn, direct = secrets.database_url.get_secret_value(), secrets.direct_database_url.get_secret_value()
     if not dsn:
         return _embedded(state)
     try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-    except (*GONE, asyncpg.PostgresError, ValueError) as error:
-        # The message of a malformed DSN may repeat it, password and all.
-        why = str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
+        address = parse(dsn)
+        major = await _connected(direct or dsn)
+        if not direct and await in_transaction_mode(dsn):
+            return Finding("database", "failed", TRANSACTION_MODE, "The pooler's provider shows both addresses.")
+        if direct:
+            await disconnect(await connect(dsn, pooled=True))
+    except (DsnError, LedgerUnavailable, LedgerUnusable) as error:
         return Finding(
-            "database", "failed", f"DATABASE_URL: {why}",
-            "It is of the form postgresql://user:password@host:5432/name. Is the server up, and reachable from here?",
+            "database", "failed", str(error),
+            "DATABASE_URL is of the form postgresql://user:password@host:5432/name. Is the server up, and reachable "
+            "from here?",
         )  # fmt: skip
+    if address.left_out:
+        message = f"PostgreSQL {major}; DATABASE_URL: {', '.join(address.left_out)} without effect here"
+        return Finding("database", "warning", message)
+    return Finding("database", "ok", f"PostgreSQL {major}{', behind a pooler' if direct else ''}")
+
+
+async def _connected(dsn: str) -> int:
+    """The server's version. Raises LedgerUnavailable, LedgerUnusable."""
+    with starting():
+        connection = await connect(dsn, pooled=True)
+        try:
+            with ledger_errors():
+                await check_server(connection)
+                await check_writes(connection)
+            return connection.get_server_version().major
+        finally:
+            await disconnect(connection)
+
+
+def _folders(config: Config, secrets: Secrets, state: Path) -> list[Finding]:
     try:
-        major = connection.get_server_version().major
-        may = await connection.fetchval("select has_schema_privilege(current_schema(), 'CREATE')")
-    finally:
-        await connection.close()
-    if major < _OLDEST_POSTGRES:
-        return Finding("database", "failed", f"PostgreSQL {major}", f"Use PostgreSQL {_OLDEST_POSTGRES} or newer.")
-    if not may:
-        return Finding("database", "failed", "the user may not create tables", "grant create on schema public to it.")
-    return Finding("database", "ok", f"PostgreSQL {major}")
+        check_folders(config, state, embedded=not secrets.database_url.get_secret_value())
+    except ConfigError as error:
+        return [Finding("folders", "failed", str(error))]
+    return []
 
 
 def _embedded(state: Path) -> Finding:

@@ -1,6 +1,6 @@
 """Reads the configuration, ``yurt.toml`` and the environment: what to watch, what to do with it, and on which machines.
 
-Secrets come from the environment only. Validation names the field and the relation it breaks.
+Secrets come from the environment, or a file of their own. Validation names the field and the relation it breaks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,17 +24,20 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from webhook.setting_types import (
+    BucketName,
+    InstallationName,
+    ListenAddress,
+    PipelineName,
+    PoolName,
+    ProviderName,
+    PublicUrl,
+    Seconds,
+    Topic,
+)
 from webhook.store_endpoint import Addressing, normalised
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
-PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
-PoolName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")]
-
-_REGION = r"[a-z]{2,4}(-[a-z]{1,12}){1,3}-[0-9]{1,2}"
-Topic = Annotated[str, Field(pattern=rf"^arn:aws(-cn|-us-gov)?:sns:{_REGION}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}$")]
-
-_PORT = r"([0-9]|[1-9][0-9]{1,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _DAY_SECONDS = 86_400.0
 NO_PROVIDER = "none"
 """``provider`` of a pool whose machines are started by hand."""
@@ -47,6 +51,13 @@ RESERVED_PREFIX = ".yurt-"
 """Begins the names of Yurt's own objects in output locations: probes, and outputs that are not published yet."""
 
 
+NO_KEYS = (
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: make an access key that may read the inputs and read, "
+    "write and delete the outputs, and set both in the environment or in yurt.secrets"
+)
+"""What to tell a person who runs a command that needs the store without keys."""
+
+
 class ConfigError(Exception):
     """The configuration cannot be used. The message names each field, what is wrong and what would be right."""
 
@@ -58,7 +69,7 @@ class _Section(BaseModel):
 class Place(_Section):
     """A bucket and a prefix, written ``s3://bucket/prefix``."""
 
-    bucket: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]$")]
+    bucket: BucketName
     prefix: Annotated[str, Field(max_length=500)] = ""
 
     @model_validator(mode="before")
@@ -84,11 +95,11 @@ class Place(_Section):
 class ServerSettings(_Section):
     """Settings of the HTTP server and of the loops: addresses, limits, intervals."""
 
-    listen: Annotated[str, Field(pattern=rf"^(\[[0-9a-fA-F:]+\]|[^:\s]+):{_PORT}$")] = "127.0.0.1:8080"
+    listen: ListenAddress = "127.0.0.1:8080"
     """``host:port``. Port 0 takes a free one."""
-    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$")] = ""
+    public_url: PublicUrl = ""
     """URL by which workers and the store reach the server; by default the listening address."""
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")] = "yurt"
+    name: InstallationName = "yurt"
     """Names this installation at providers: machines with labels that begin with it and are unknown are slain."""
     body_limit_bytes: Annotated[int, Field(ge=1024, le=64 * MIB)] = 8 * MIB
     """Largest body of a notification, in bytes."""
@@ -100,6 +111,8 @@ class ServerSettings(_Section):
     """Most events that wait to be written: further requests are answered 503."""
     sns_topics: Annotated[tuple[Topic, ...], Field(max_length=100)] = ()
     """Amazon SNS topics whose signed messages are believed, and whose subscriptions are confirmed."""
+    handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
+    """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
     @property
     def host(self) -> str:
@@ -224,7 +237,7 @@ class Pipeline(_Section):
 class Pool(_Section):
     """Machines of one kind: their provider, how many there may be, and time limits for each step of their lives."""
 
-    provider: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$")] = "local"
+    provider: ProviderName = "local"
     """Mints the machines: ``local``, processes beside the control plane; or ``none``: only workers that you start."""
     limit: Annotated[int, Field(ge=0, le=1000)] = 20
     """Machines at most: those that boot, and those that are being slain, included. 0 empties the pool."""
@@ -390,12 +403,16 @@ def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:
 
 
 class Secrets(BaseSettings):
-    """Secrets and addresses, which come from the environment only."""
+    """Secrets and addresses, which come from the environment and the file of secrets beside the configuration."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True, populate_by_name=True
+    )
 
     database_url: SecretStr = SecretStr("")
     """``DATABASE_URL``: PostgreSQL. Empty: an embedded one is started."""
+    direct_database_url: SecretStr = SecretStr("")
+    """``DIRECT_DATABASE_URL``: the same database past a pooler that ``DATABASE_URL`` leads through."""
     yurt_webhook_secrets: SecretStr = SecretStr("")
     """``YURT_WEBHOOK_SECRETS``: what the store sends: bearer tokens or ``user:password``, with commas between."""
     yurt_admin_token: SecretStr = SecretStr("")
@@ -406,8 +423,12 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
-    aws_endpoint_url_s3: Annotated[str, AfterValidator(normalised)] = "https://t3.storage.dev"
-    """``AWS_ENDPOINT_URL_S3``: the store; Tigris by default."""
+    aws_endpoint_url_s3: Annotated[
+        str,
+        AfterValidator(normalised),
+        Field(validation_alias=AliasChoices("aws_endpoint_url_s3", "aws_endpoint_url")),
+    ] = "https://t3.storage.dev"
+    """``AWS_ENDPOINT_URL_S3``, or else ``AWS_ENDPOINT_URL``: the store; Tigris by default."""
     yurt_s3_addressing: Addressing = "auto"
     """``YURT_S3_ADDRESSING``: whether a bucket's name stands in the store's host (``virtual``) or path (``path``)."""
     aws_region: str = "auto"

@@ -1,27 +1,31 @@
-"""Reads ``yurt.toml`` and the environment's secrets, and names every fault in them at once."""
+"""Reads ``yurt.toml``, ``yurt.secrets`` and the environment, and names every fault in them at once."""
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings.exceptions import SettingsError
 
 from webhook.config import Config, ConfigError, Secrets
+from webhook.config_faults import in_words
 
-ValidateOptions = Callable[[str, Mapping[str, Any]], object]
-"""Raises ValueError on an unknown handler or options it does not take."""
+OptionsModel = Callable[[str], type[BaseModel]]
+"""Returns the model of a handler's options. Raises ValueError on an unknown handler."""
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-def load(path: Path, validate_options: ValidateOptions) -> Config:
+def load(path: Path, options_model: OptionsModel) -> Config:
     """Read and validate a configuration file. Raises ConfigError with every fault that was found."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"there is no {path}: copy yurt.toml from the project's folder and edit it") from None
+        raise ConfigError(f"there is no {path}: `yurt init` writes one, or name another with --config") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     try:
@@ -29,39 +33,84 @@ def load(path: Path, validate_options: ValidateOptions) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except SettingsError as error:
-        raise ConfigError(f"the environment: {error}") from None
+        raise ConfigError(f"the environment: {_section_variable(error)} has to hold a table as JSON") from None
     except ValidationError as error:
-        raise ConfigError(f"{path}:\n{_faults(error)}") from None
-    faults = _handler_faults(config, validate_options)
-    if faults:
+        raise ConfigError(f"{path}:\n{in_words(error, Config)}") from None
+    if faults := [*_handler_faults(config, options_model)]:
         raise ConfigError(f"{path}:\n" + "\n".join(faults))
-    return config
+    # Whatever the current directory is when a worker starts.
+    handlers = (path.parent / config.server.handlers).absolute()
+    if not handlers.is_dir():
+        raise ConfigError(f"{path}:\n  server.handlers: there is no folder {handlers}")
+    return config.model_copy(update={"server": config.server.model_copy(update={"handlers": str(handlers)})})
 
 
-def secrets() -> Secrets:
-    """Read the environment. Raises ConfigError; no value is shown."""
+def _section_variable(error: SettingsError) -> str:
+    """The variable of a whole section that could not be read. Of the error only the field's name is shown."""
+    named = re.search(r'field "(\w+)"', str(error))
+    return f"YURT_{named[1]}".upper() if named else "a YURT_ variable"
+
+
+def secrets_file(config_path: Path) -> Path:
+    """The file of secrets beside a configuration: ``yurt.secrets`` beside ``yurt.toml``.
+
+    ``YURT_SECRETS_FILE`` names another.
+    """
+    return Path(os.environ.get("YURT_SECRETS_FILE") or config_path.with_suffix(".secrets"))
+
+
+def secrets(config_path: Path) -> Secrets:
+    """Read the file of secrets, where there is one, and the environment, which wins.
+
+    Raises ConfigError; no value is shown.
+    """
+    path = secrets_file(config_path)
     try:
-        return Secrets()
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if os.environ.get("YURT_SECRETS_FILE"):
+            raise ConfigError(f"YURT_SECRETS_FILE names {path}, which does not exist") from None
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {reason_of_file(error)}") from None
+    if faults := [*_secrets_faults(text)]:
+        raise ConfigError(f"{path}:\n" + "\n".join(faults))
+    try:
+        return Secrets(_env_file=path if text else None)
     except ValidationError as error:
-        raise ConfigError(f"the environment:\n{_faults(error)}") from None
+        where = f"the environment or {path}" if text else "the environment"
+        raise ConfigError(f"{where}:\n{in_words(error, Secrets, name=str.upper)}") from None
 
 
-def _faults(error: ValidationError) -> str:
-    lines = []
-    for fault in error.errors(include_input=False, include_url=False):
-        field = ".".join(str(part) for part in fault["loc"] if part != "[key]")
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"  {field}: {message}" if field else f"  {message}")
-    return "\n".join(lines)
+def reason_of_file(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file cannot be read, without its content."""
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is not UTF-8"
 
 
-def _handler_faults(config: Config, validate_options: ValidateOptions) -> list[str]:
-    faults = []
+def _secrets_faults(text: str) -> Iterator[str]:
+    """Name each line of a file of secrets that would be ignored. Shows names, never values."""
+    known = [*(name.upper() for name in Secrets.model_fields), "AWS_ENDPOINT_URL"]
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip().removeprefix("export ").lstrip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, _ = stripped.partition("=")
+        if not equals or not _VARIABLE.fullmatch(name.strip()):
+            yield f"  line {number}: has to be of the form NAME=value"
+        elif name.strip() not in known:
+            similar = difflib.get_close_matches(name.strip(), known, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else f"there are: {', '.join(known)}"
+            yield f"  line {number}: {name.strip()} is no secret of Yurt: {hint}"
+
+
+def _handler_faults(config: Config, options_model: OptionsModel) -> Iterator[str]:
     for name, pipeline in config.pipelines.items():
         try:
-            validate_options(pipeline.handler, pipeline.options)
-        except ValidationError as error:
-            faults.append(f"  pipelines.{name}.options:\n  {_faults(error)}")
+            model = options_model(pipeline.handler)
         except ValueError as error:
-            faults.append(f"  pipelines.{name}.handler: {error}")
-    return faults
+            yield f"  pipelines.{name}.handler: {error}"
+            continue
+        try:
+            model.model_validate(dict(pipeline.options))
+        except ValidationError as error:
+            yield in_words(error, model, f"pipelines.{name}.options")

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import COUNTED
+from webhook.loops import LoopHealth
 
 EVENTS = ("received", "accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
 CHANGES = ("done", "unchanged", "superseded", "gone", "forgotten")
@@ -32,6 +33,8 @@ class LedgerSnapshot:
     """Pipeline, state, objects."""
     oldest: list[tuple[str, float]] = field(default_factory=list)
     """Pipeline, seconds."""
+    unavailable: list[tuple[str, int]] = field(default_factory=list)
+    """Pipeline, ready machines on which its handler cannot run."""
     workers: list[tuple[str, str, int]] = field(default_factory=list)
     """Pool, state, machines."""
     fleet: list[tuple[str, int, int]] = field(default_factory=list)
@@ -49,7 +52,7 @@ class LedgerSnapshot:
 class Metrics:
     """Holds the metrics of one process and the last snapshot of the ledger."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: LoopHealth | None = None) -> None:
         self.registry = CollectorRegistry()
         self.snapshot = LedgerSnapshot()
         self._standing_until = 0.0
@@ -61,7 +64,10 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
         self.refused = Counter(
-            "yurt_notifications_refused", "Notification requests with a wrong or missing secret", registry=self.registry
+            "yurt_notifications_refused",
+            "Notification requests that were answered 4xx, by source and code of the answer",
+            ["source", "error"],
+            registry=self.registry,
         )
         self.unreadable = Counter(
             "yurt_notifications_unreadable",
@@ -80,6 +86,10 @@ class Metrics:
             "yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry
         )
         self.leading = Gauge("yurt_leader", "1 on the replica that runs the autoscaler", registry=self.registry)
+        self.failing_loops = Gauge(
+            "yurt_failing_loops", "Background loops whose last turn failed", registry=self.registry
+        )
+        self.failing_loops.set_function(lambda: len(health.failing()) if health else 0)
         self.registry.register(_LedgerCollector(self))
 
     async def refresh(self, ledger: Ledger) -> None:
@@ -87,6 +97,7 @@ class Metrics:
         now = self.snapshot
         now.totals = [(r["pipeline"] or "", r["name"], r["value"]) for r in await ledger.fetch("totals")]
         now.oldest = _longest((r["pipeline"], r["seconds"]) for r in await ledger.fetch("oldest"))
+        now.unavailable = [(r["pipeline"], r["workers"]) for r in await ledger.fetch("unavailable_handlers")]
         now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
         now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
         now.pool_reports = [
@@ -136,6 +147,12 @@ class _LedgerCollector:
         yield _gauge("yurt_objects", "Objects by state", ("pipeline", "state"), now.standing)
         yield _gauge(
             "yurt_oldest_due_seconds", "For how long the longest waiting object has been due", ("pipeline",), now.oldest
+        )
+        yield _gauge(
+            "yurt_handler_unavailable_workers",
+            "Ready machines on which the pipeline's handler cannot run",
+            ("pipeline",),
+            now.unavailable,
         )
         yield _gauge("yurt_workers", "Machines that are not gone, by state", ("pool", "state"), now.workers)
         yield _counter(

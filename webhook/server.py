@@ -21,9 +21,13 @@ import uvicorn
 
 from webhook.api.http_server import HttpServer, LimitedConnection
 from webhook.app import Plane, open_plane
-from webhook.config import Config, ConfigError, Secrets
+from webhook.config import NO_KEYS, Config, ConfigError, Secrets
 from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.dsn import DsnError, parse
+from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres import serve as embedded_postgres
+from webhook.local_url import local_url
+from webhook.state_folder import check_folders
 
 log = structlog.get_logger()
 
@@ -33,30 +37,53 @@ _DATABASE_SECONDS = 30.0
 
 
 def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> None:
-    """Serve until a signal. Raises ConfigError, LedgerUnavailable, PostgresUnusable.
+    """Serve until a signal. Raises ConfigError, LedgerUnavailable, LedgerUnusable, LedgerTooNew, PostgresUnusable.
 
     Must be called on the main thread: the embedded database lives as long as the thread that started it.
     """
     if not (secrets.webhook_secrets or config.server.open_webhook):
         raise ConfigError(
             "no secret for notifications: set YURT_WEBHOOK_SECRETS to what the store sends (several with commas "
-            "between), or server.open_webhook = true to take them from any sender"
+            "between) in the environment or in yurt.secrets, or server.open_webhook = true to take them from any sender"
         )
+    if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
+        raise ConfigError(NO_KEYS)
+    dsn = secrets.database_url.get_secret_value()
+    _check_addresses(secrets)
+    check_folders(config, state, embedded=not dsn)
     with contextlib.ExitStack() as stack:
-        dsn = secrets.database_url.get_secret_value()
         if not dsn:
             dsn = stack.enter_context(embedded_postgres(state / "postgres"))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, secrets, dsn, state, announce))
 
 
+def _check_addresses(secrets: Secrets) -> None:
+    """Raise ConfigError for an address of the database that cannot be understood; log what has no effect."""
+    for variable, value in (
+        ("DATABASE_URL", secrets.database_url.get_secret_value()),
+        ("DIRECT_DATABASE_URL", secrets.direct_database_url.get_secret_value()),
+    ):
+        try:
+            left_out = parse(value, variable).left_out if value else ()
+        except DsnError as error:
+            raise ConfigError(str(error)) from None
+        if left_out:
+            log.warning("parameters without effect", variable=variable, parameters=", ".join(left_out))
+
+
 async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announce: bool) -> None:
+    signals = _StopSignals()
+    signals.listen()  # before anything is waited for: process 1 of a container ignores what it has no handler for
     listener = _listen(config)
     host, port = listener.getsockname()[:2]
-    url = config.server.public_url.rstrip("/") or _url(host, port)
-    async with _open_when_ready(config, secrets, dsn, state) as plane:
+    url = config.server.public_url.rstrip("/") or local_url(host, port)
+    async with _open_when_ready(config, secrets, dsn, state, signals.stop) as plane:
+        if plane is None:
+            log.info("left", reason="stopped while it waited for the database")
+            return
         server = http_server(plane)
-        stop = _stop_on_signals(server, plane)
+        stop = signals.direct_to(server, plane)
         serving = asyncio.create_task(server.serve([listener]))
         running = asyncio.create_task(plane.run(url, stop))
         _tune_collector()
@@ -91,20 +118,35 @@ def http_server(plane: Plane) -> uvicorn.Server:
 
 
 @contextlib.asynccontextmanager
-async def _open_when_ready(config: Config, secrets: Secrets, dsn: str, state: Path) -> AsyncIterator[Plane]:
-    """Open the plane, and wait for a database that is still starting."""
-    deadline = asyncio.get_running_loop().time() + _DATABASE_SECONDS
+async def _open_when_ready(
+    config: Config, secrets: Secrets, dsn: str, state: Path, stop: asyncio.Event
+) -> AsyncIterator[Plane | None]:
+    """Open the plane, and wait for a database that is still starting. None: ``stop`` was set first."""
     async with contextlib.AsyncExitStack() as stack:
-        while True:
-            try:
-                plane = await stack.enter_async_context(open_plane(config, secrets, dsn, state))
-                break
-            except LedgerUnavailable as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                log.warning("waiting for the database", error=str(error))
-                await asyncio.sleep(1)
-        yield plane
+        opening = asyncio.create_task(_opened(stack, config, secrets, dsn, state))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            opening.cancel()
+            await asyncio.wait({opening})
+            yield None
+        else:
+            yield opening.result()
+
+
+async def _opened(stack: contextlib.AsyncExitStack, config: Config, secrets: Secrets, dsn: str, state: Path) -> Plane:
+    deadline = asyncio.get_running_loop().time() + _DATABASE_SECONDS
+    while True:
+        try:
+            if not secrets.direct_database_url.get_secret_value() and await in_transaction_mode(dsn):
+                raise ConfigError(TRANSACTION_MODE)
+            return await stack.enter_async_context(open_plane(config, secrets, dsn, state))
+        except LedgerUnavailable as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            log.warning("waiting for the database", error=str(error))
+            await asyncio.sleep(1)
 
 
 def _tune_collector() -> None:
@@ -131,26 +173,30 @@ def _listen(config: Config) -> socket.socket:
         ) from None
 
 
-def _url(host: str, port: int) -> str:
-    """The URL by which this machine reaches itself."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+class _StopSignals:
+    """SIGTERM and SIGINT: the first stops in order, the second at once."""
 
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self._server: uvicorn.Server | None = None
+        self._plane: Plane | None = None
 
-def _stop_on_signals(server: uvicorn.Server, plane: Plane) -> asyncio.Event:
-    stop = asyncio.Event()
+    def listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
 
-    def signalled() -> None:
-        if stop.is_set():
-            server.force_exit = True
-            server.should_exit = True
-        plane.health.leaving = True  # so that load balancers leave this replica out while its workers still drain
-        stop.set()
+    def direct_to(self, server: uvicorn.Server, plane: Plane) -> asyncio.Event:
+        """From now on a signal is for these too. Returns the event that the first one sets."""
+        self._server, self._plane = server, plane
+        return self.stop
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signalled)
-    return stop
+    def _signalled(self) -> None:
+        if self.stop.is_set() and self._server:
+            self._server.force_exit = True
+            self._server.should_exit = True
+        if self._plane:
+            self._plane.health.leaving = True  # load balancers leave this replica out while its workers still drain
+        self.stop.set()
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

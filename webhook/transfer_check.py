@@ -51,12 +51,12 @@ async def _put_and_get(store: ObjectStore, bucket: str, key: str) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="yurt-check-") as folder:
             sent, received = Path(folder, "sent"), Path(folder, "received")
-            sent.write_bytes(content)
+            await asyncio.to_thread(sent.write_bytes, content)
             await client.upload(Upload(name="check", url=put, headers=headers), sent, size_bytes=len(content))
             await client.download(
                 Download(url=get, headers={}), Expected(believed=True), received, limit_bytes=len(content)
             )
-            if not received.exists() or received.read_bytes() != content:
+            if await asyncio.to_thread(_content_of, received) != content:
                 raise TransferFailed("a presigned GET answered with something else than the presigned PUT wrote")
     except StoreFault as error:
         raise TransferFailed(f"by a presigned URL, as workers have them: {error.message}") from None
@@ -64,8 +64,12 @@ async def _put_and_get(store: ObjectStore, bucket: str, key: str) -> None:
         await client.aclose()
 
 
+def _content_of(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
 async def lacks_bucket_host(store: ObjectStore, bucket: str) -> bool:
-    """Whether a bucket's host does not resolve although the endpoint's own does, so that path style is what it takes."""
+    """Whether a bucket's host does not resolve although the endpoint's own does: then it takes path style."""
     origin, _ = store.presigner.address(bucket, "")
     host, endpoint = urlsplit(origin).hostname or "", urlsplit(store.presigner.endpoint).hostname or ""
     return host != endpoint and not await _resolves(host) and await _resolves(endpoint)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -23,8 +24,10 @@ from pydantic import BaseModel, ValidationError
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
+from workers.outage import OutageLog
 from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import (
+    Handling,
     HeartbeatRequest,
     HeartbeatResponse,
     Hello,
@@ -39,8 +42,13 @@ from workers.retry import Backoff, NetworkFault
 
 MAX_ANSWER_BYTES = 8 << 20
 """Of one answer of the control plane."""
+_PROXY_GAVE_UP = (408, 502, 504, 524)
+"""What proxies answer once they have waited long enough for an answer. The control plane itself does not."""
 ANSWER_SECONDS = 15.0
 """Time limit for one response; a long poll's own wait is added to it."""
+
+_NO_EXPLANATION = "no explanation; is YURT_URL a Yurt control plane?"
+_WEB_PAGE = "A web page came in place of an answer: YURT_URL leads to another server, or to a proxy's login."
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -52,8 +60,10 @@ class ControlPlaneFault(NetworkFault):
 class Unreachable(ControlPlaneFault):
     """No response, or one that says "not now"."""
 
-    def __init__(self, message: str, after_seconds: float = 0.0) -> None:
+    def __init__(self, message: str, after_seconds: float = 0.0, *, gave_up: bool = False) -> None:
         super().__init__(message, transient=True, after_seconds=after_seconds)
+        self.gave_up = gave_up
+        """A proxy in between waited for the control plane's answer, and then answered in its place."""
 
 
 class Unauthorized(ControlPlaneFault):
@@ -83,8 +93,17 @@ class ControlPlaneClient:
     All raise `ControlPlaneFault`.
     """
 
-    def __init__(self, url: str, token: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        handling: Callable[[], Handling | None] = lambda: None,
+    ) -> None:
+        """``handling`` gives what is in the handler now: sent with each lease request and heartbeat."""
         self._url = url
+        self._handling = handling
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
@@ -93,7 +112,8 @@ class ControlPlaneClient:
             limits=httpx.Limits(keepalive_expiry=30.0),
             timeout=None,  # noqa: S113  each call has a limit of its own below
         )
-        self._bearer(token)
+        self.use(token)
+        self._outage = OutageLog(url)
         self.answered_at = time.monotonic()
         """When the control plane last answered anything of use, by ``time.monotonic``."""
 
@@ -105,25 +125,32 @@ class ControlPlaneClient:
     ) -> None:
         await self._http.aclose()
 
-    async def hello(self, instance: str) -> Welcome:
-        """Exchange the one-time token for the worker's own, which is used from then on.
+    def use(self, token: str) -> None:
+        """Call with this bearer token from now on."""
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
-        Raises `Unauthorized` when another process has used the one-time token.
+    async def hello(self, instance: str, *, returns: bool = False) -> Welcome:
+        """Exchange the one-time token, invitation or credential for the token that is used from then on.
+
+        ``returns`` asks for a credential, with which a later process comes back as the same worker. Raises
+        `Unauthorized` when another process has used the one-time token.
         """
         try:
-            welcome = await self._call("workers/hello", Hello(instance=instance), Welcome)
+            welcome = await self._call("workers/hello", Hello(instance=instance, returns=returns), Welcome)
         except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process
             raise Unauthorized(taken.message) from taken
-        self._bearer(welcome.token)
+        self.use(welcome.token)
         return welcome
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
         """Send settlements and request leases; takes up to ``request.wait`` seconds."""
+        request = request.model_copy(update={"handling": self._handling()})
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
         """Renew a lease."""
-        return await self._call(f"leases/{lease_id}/heartbeat", HeartbeatRequest(token=token), HeartbeatResponse)
+        request = HeartbeatRequest(token=token, handling=self._handling())
+        return await self._call(f"leases/{lease_id}/heartbeat", request, HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         """Request presigned PUTs. Repeated until there is a response: the caller's lease is the time limit."""
@@ -135,24 +162,37 @@ class ControlPlaneClient:
     async def _outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         return await self._call(f"leases/{lease_id}/outputs", request, OutputsResponse)
 
-    def _bearer(self, token: str) -> None:
-        self._http.headers["Authorization"] = f"Bearer {token}"
-
     async def _call(self, path: str, body: BaseModel, answer: type[Answer], *, wait_seconds: float = 0.0) -> Answer:
+        try:
+            answered = await self._answer(path, body, answer, wait_seconds)
+        except Unreachable as error:
+            self._outage.failed(error)
+            raise
+        except ControlPlaneFault:
+            self._outage.answered()
+            raise
+        self._outage.answered()
+        return answered
+
+    async def _answer(self, path: str, body: BaseModel, answer: type[Answer], wait_seconds: float) -> Answer:
         try:
             async with asyncio.timeout(self._answer_seconds + wait_seconds):
                 status, headers, content = await self._post(path, body)
-        except TimeoutError:
-            raise Unreachable(f"The control plane did not answer {path} in time.") from None
+        except TimeoutError as error:
+            raise Unreachable(f"The control plane did not answer {path} in time.") from error
         except httpx.TransportError as error:
             raise Unreachable(f"The control plane cannot be reached: {why_unreachable(error)}.") from error
         if status >= 500 or status in (408, 429):
-            raise Unreachable(f"The control plane answered {status} to {path}.", retry_after_seconds(headers))
+            message = f"The control plane answered {status} to {path}."
+            raise Unreachable(message, retry_after_seconds(headers), gave_up=status in _PROXY_GAVE_UP)
         if not 200 <= status < 300:
             raise _problem(status, path, content)
         try:
             understood = answer.model_validate_json(content)
-        except ValidationError as error:  # its text would show presigned URLs: only say where it is wrong
+        except ValidationError as error:
+            if content.lstrip()[:1] == b"<":
+                raise Rejected(_WEB_PAGE) from None
+            # Its text would show presigned URLs: only say where it is wrong
             places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False)[:3])
             raise Rejected(f"The control plane's answer to {path} is not understood, at: {places}.") from None
         self.answered_at = time.monotonic()
@@ -176,8 +216,10 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     try:
         explanation = Problem.model_validate_json(content).message[:500]
     except ValidationError:
-        explanation = "no explanation; is YURT_URL a Yurt control plane?"
+        explanation = _WEB_PAGE if content.lstrip()[:1] == b"<" else _NO_EXPLANATION
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
+    elif status == 404:  # the call itself is unknown at this URL
+        explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

@@ -15,16 +15,18 @@ and with `Unauthorized`, `Orphaned` or `Unfit`.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 
-from workers.client import LeaseLost, Rejected, Unauthorized
+from workers.client import LeaseLost, Rejected, Unauthorized, Unreachable
 from workers.concurrency import end, first_of
+from workers.handler_watch import HandlerWatch
 from workers.heartbeat import Heartbeat
 from workers.lease_task import LeaseTask, Stage, WorkerResources, failed
 from workers.protocol import (
@@ -56,6 +58,8 @@ class DispatcherSettings:
     """To tell the control plane which leases are released when leaving at once."""
     poll_seconds: float = 0.5
     """At least so long between two polls without work: a control plane that does not wait must not be flooded."""
+    shortest_poll_seconds: float = 1.0
+    """No proxy makes polls wait for less."""
     rejected_seconds: float = 10.0
     """Rest after a call that the control plane did not understand: its version may just be changing."""
 
@@ -82,7 +86,12 @@ class Dispatcher:
         self._unsent: list[Settlement] = []
         self._released: set[int] = set()
         """Tokens of tasks that were cancelled to release their leases."""
+        self._handlers = HandlerWatch(resources.handlers)
+        self._handlers_changed = False
+        """Whether the control plane has to be told so."""
         self._faults = 0
+        self._patience_seconds = MAX_WAIT_SECONDS
+        """Longest wait of a poll that what lies in between has been seen to allow."""
         self._draining = self._abandoned = self._requesting = self._paused = self._unfit = False
         self._busy_at = time.monotonic()
         self._changed = asyncio.Event()
@@ -94,11 +103,14 @@ class Dispatcher:
         Raises `Unauthorized`, `Orphaned` and `Unfit`. Cancels the tasks that still run.
         """
         try:
-            await first_of(self._poll(), self._settle(), self._watch(), self._failure(), self._finished())
+            await first_of(*self._loops(), self._failure(), self._finished())
         finally:
             await end([task for _, task in self._tasks.values()])
         if self._unfit:
             raise Unfit(f"{self._faults} faults of this machine in a row.")
+
+    def _loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self._poll(), self._settle(), self._watch(), self._watch_handlers()
 
     def drain(self, reason: str) -> None:
         """Take no more work, release what is not in the handler yet, finish the rest."""
@@ -120,15 +132,19 @@ class Dispatcher:
             await self._until(self._may_poll)
             # Cut by draining or a pause: the control plane grants nothing to a connection that is closed, but for a
             # lease that is crossing the wire.
-            await first_of(self._poll_once(), self._until(lambda: self._draining or self._paused))
+            changed, self._handlers_changed = self._handlers_changed, False
+            await first_of(
+                self._poll_once(changed),
+                self._until(lambda: self._draining or self._paused or self._handlers_changed),
+            )
 
-    async def _poll_once(self) -> None:
+    async def _poll_once(self, handlers_changed: bool) -> None:
         started_at = time.monotonic()
         wait = self._wait_seconds()
-        response = await self._exchange(LeaseRequest(max=self._room(), wait=wait))
+        response = await self._exchange(LeaseRequest(max=self._room(), wait=wait, handlers_changed=handlers_changed))
         if response is None or response.leases or self._draining:
             return
-        if not self._tasks and time.monotonic() - self._busy_at >= self._welcome.idle_seconds:
+        if not self._tasks and time.monotonic() - self._busy_at >= self._idle_seconds:
             self.drain("idle")
         await asyncio.sleep(min(wait, self._settings.poll_seconds) - (time.monotonic() - started_at))
 
@@ -141,6 +157,8 @@ class Dispatcher:
                 await self._settle_singly(batch)
             # Only now: a settlement that is being sent still counts in ``_room``, and keeps the agent from leaving.
             del self._unsent[: len(batch)]
+            for settlement in batch:
+                self._resources.gate.settled(settlement.token)
             self._notify()
 
     async def _settle_singly(self, batch: list[Settlement]) -> None:
@@ -155,7 +173,7 @@ class Dispatcher:
         """Send one request until it is answered. None when it was not understood."""
         self._requesting |= request.max > 0
         try:
-            response: LeaseResponse = await Backoff().retrying()(self._resources.client.lease, request)
+            response: LeaseResponse = await Backoff().retrying()(self._ask, request)
         except (Rejected, LeaseLost) as error:
             _log.error("rejected", error=error.message)
             await asyncio.sleep(0 if request.settle else self._settings.rejected_seconds)
@@ -164,6 +182,25 @@ class Dispatcher:
             self._requesting &= request.max == 0
         self._accept(response)
         return response
+
+    async def _ask(self, request: LeaseRequest) -> LeaseResponse:
+        """Send a request once; wait for less from now on where a proxy in between gives up a long poll."""
+        wait = min(request.wait, self._patience_seconds)
+        started_at = time.monotonic()
+        try:
+            return await self._resources.client.lease(request.model_copy(update={"wait": wait}))
+        except Unreachable as error:
+            waited = time.monotonic() - started_at
+            if error.gave_up and wait > self._settings.shortest_poll_seconds <= waited:
+                self._patience_seconds = max(self._settings.shortest_poll_seconds, waited / 2)
+                _log.warning(
+                    "long polls are cut short",
+                    error=error.message,
+                    after_seconds=round(waited, 1),
+                    poll_seconds=round(self._patience_seconds, 1),
+                    hint=f"Have the proxy or load balancer allow an answer {MAX_WAIT_SECONDS + 5:g} s.",
+                )
+            raise
 
     def _accept(self, response: LeaseResponse) -> None:
         for settled in response.settled:
@@ -190,11 +227,16 @@ class Dispatcher:
 
     def _wait_seconds(self) -> float:
         """How long a poll may wait: no longer than until the agent would leave as idle."""
-        idle = self._welcome.idle_seconds
+        idle = self._idle_seconds
         longest = min(MAX_WAIT_SECONDS, self._longest_silence_seconds, idle)
         if self._tasks or self._unsent:
             return longest
         return min(longest, max(self._busy_at + idle - time.monotonic(), 0.0))
+
+    @property
+    def _idle_seconds(self) -> float:
+        """Time without a lease after which the agent leaves; endless where it stays."""
+        return math.inf if self._welcome.idle_seconds is None else self._welcome.idle_seconds
 
     @property
     def _longest_silence_seconds(self) -> float:
@@ -249,11 +291,15 @@ class Dispatcher:
         settlement = None if task.cancelled() else task.result()
         if task.cancelled() and lease.token in self._released:
             settlement = Released(id=lease.id, token=lease.token)
-        if settlement is not None:
+        if settlement is None:
+            self._resources.gate.settled(lease.token)
+        else:
             self._unsent.append(settlement)
             _log_settlement(lease, settlement)
         if isinstance(settlement, Done):
             self._faults = 0
+        elif isinstance(settlement, Released) and settlement.unavailable:
+            self._handlers.begin()
         self._released.discard(lease.token)
         del self._tasks[lease.token]
         self._busy_at = time.monotonic()
@@ -296,6 +342,14 @@ class Dispatcher:
             await asyncio.sleep(left)
         raise Orphaned(f"The control plane has not answered for {orphan_seconds:g} s.")
 
+    async def _watch_handlers(self) -> NoReturn:
+        """Ask for work at once when a handler that could not run may be able to now."""
+        while True:
+            await self._handlers.changed()
+            _log.info("handlers-changed")
+            self._handlers_changed = True
+            self._notify()
+
     async def _failure(self) -> None:
         await self._fatal
 
@@ -326,5 +380,5 @@ class Dispatcher:
 
 
 def _log_settlement(lease: Lease, settlement: Settlement) -> None:
-    fields = settlement.model_dump(include={"outcome", "reason", "message", "retry", "seconds"})
+    fields = settlement.model_dump(include={"outcome", "reason", "message", "retry", "seconds", "unavailable"})
     _log.info("ended", lease=lease.id, token=lease.token, pipeline=lease.pipeline, key=lease.key, **fields)

@@ -68,12 +68,19 @@ class Heartbeat:
         """
         while True:
             await self._sleep(self._beat_seconds)
-            started_at = self._clock()
-            response = await self._beat()
-            # From the request, not the response: the control plane counts from a moment between the two.
-            self._grant(started_at, response.lease_seconds)
-            if response.superseded:
-                _log.info("superseded", note="a newer version is worked after this one")
+            await self.beat()
+
+    async def beat(self) -> None:
+        """Renew the lease now, and report what is in the handler.
+
+        Raises `LeaseLost` when the deadline passes or the control plane refuses, `Unauthorized` and `Rejected`.
+        """
+        started_at = self._clock()
+        response = await self._beat()
+        # From the request, not the response: the control plane counts from a moment between the two.
+        self._grant(started_at, response.lease_seconds)
+        if response.superseded:
+            _log.info("superseded", note="a newer version is worked after this one")
 
     async def _beat(self) -> HeartbeatResponse:
         # Waits no longer than half the time between two, so that a lease outlives a failed heartbeat or two.

@@ -6,14 +6,15 @@ import asyncio
 import enum
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers import manifest
 from workers.client import ControlPlaneClient
-from workers.handlers import HandlerError, Job, Result
+from workers.handler_gate import HandlerGate
+from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest
 from workers.protocol import (
@@ -24,6 +25,7 @@ from workers.protocol import (
     Failed,
     Lease,
     Output,
+    Released,
     Settlement,
     Unchanged,
     Version,
@@ -35,6 +37,7 @@ from workers.transfer import NoDownload, StoreFault, TransferClient, require_spa
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000
+_UNAVAILABLE_LENGTH = 2_000
 _LOG_LENGTH = 16_000
 
 
@@ -56,6 +59,9 @@ class WorkerResources:
     transfer: TransferClient
     sandbox: Sandbox
     scratch: Scratch
+    gate: HandlerGate = field(default_factory=HandlerGate)
+    handlers: Path | None = None
+    """The folder of the user's handlers."""
 
 
 class LeaseTask:
@@ -88,6 +94,9 @@ class LeaseTask:
             return await self._perform(folder)
         except HandlerError as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry, log=error.log)
+        except HandlerUnavailable as error:
+            why = _clean(str(error))[:_UNAVAILABLE_LENGTH] or "unknown"
+            return Released(id=self.lease.id, token=self.lease.token, unavailable=why)
         except StoreFault as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry)
         finally:
@@ -168,10 +177,23 @@ class LeaseTask:
 
     async def _handle(self, job: Job) -> Result:
         self._enter(Stage.FETCHED)
-        async with self._resources.sandbox.child() as child:
+        async with self._resources.sandbox.child() as child, self._in_handler():
             self._enter(Stage.HANDLING)
             with self._timed("handle"):
                 return await child.run(self.lease.handler, job)
+
+    @asynccontextmanager
+    async def _in_handler(self) -> AsyncIterator[None]:
+        gate, token = self._resources.gate, self.lease.token
+        if not self.lease.trial:
+            async with gate.beside_others(token):
+                yield
+            return
+        async with gate.alone(token):
+            # Before the handler can end this worker the control plane has to know what is alone in it.
+            await self._heartbeat.beat()
+            yield
+        await self._heartbeat.beat()  # it has outlived the handler: what ends the worker from here on is not the object
 
     async def _publish(self, result: Result, outputs: Path, fetched: Version, folder: Path) -> list[Output]:
         publisher = Publisher(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from enum import IntEnum
 
@@ -12,7 +13,10 @@ import structlog
 
 from workers.client import ControlPlaneClient, Rejected, Unauthorized
 from workers.concurrency import first_of
+from workers.credentials import StateFolder
 from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
+from workers.handler_gate import HandlerGate
+from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
 from workers.protocol import Welcome
 from workers.retry import Backoff
@@ -25,6 +29,7 @@ _log = structlog.get_logger()
 
 HELLO_SECONDS = 600.0
 """To reach the control plane for the first time; from then on the limit is ``orphan_seconds`` of its welcome."""
+_INVITE = "A worker that you start yourself needs a new invitation: set YURT_TOKEN to what `yurt invite` prints."
 _PRELOAD = ("photo",)
 """Handlers whose libraries are slow to load and that most pipelines use."""
 
@@ -82,12 +87,14 @@ async def run_agent(settings: Settings, dispatching: DispatcherSettings | None =
     signals.listen()
     try:
         async with AsyncExitStack() as stack:
+            state = stack.enter_context(StateFolder(settings.state_dir))
             resources = await _open_resources(settings, stack)
-            welcome = await first_of(_call_home(resources.client), _interrupted(signals))
+            welcome = await first_of(_call_home(resources.client, settings, state), _interrupted(signals))
             if welcome is not None:
                 await _work(welcome, resources, signals, dispatching)
     except (Unauthorized, Rejected) as error:
-        _log.error("refused", error=error.message, hint="Mint another worker: a token calls home once.")
+        hint = _INVITE if isinstance(error, Unauthorized) else "Check YURT_URL, and the versions of both sides."
+        _log.error("refused", url=settings.url, error=error.message, hint=hint)
         return Exit.REFUSED
     except Orphaned as error:
         _log.error("orphaned", error=str(error))
@@ -103,22 +110,41 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     # Closed in reverse: children are dead before the folder that they wrote to is removed.
     scratch = stack.enter_context(Scratch(settings.work_dir))
     # With one slot, whose child warms up while the agent calls home and learns how many there are.
-    sandbox = Sandbox(preload=_PRELOAD)
+    sandbox = Sandbox(preload=_PRELOAD, environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {})
     stack.push_async_callback(sandbox.aclose)
-    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token))
+    gate = HandlerGate()
+    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token, handling=gate.report))
     transfer = TransferClient()
     stack.push_async_callback(transfer.aclose)
-    return WorkerResources(client=client, transfer=transfer, sandbox=sandbox, scratch=scratch)
+    return WorkerResources(
+        client=client, transfer=transfer, sandbox=sandbox, scratch=scratch, gate=gate, handlers=settings.handlers
+    )
 
 
-async def _call_home(client: ControlPlaneClient) -> Welcome:
-    # The same instance with each repetition: the control plane refuses a second process with the token.
-    instance = secrets.token_urlsafe(24)
+async def _call_home(client: ControlPlaneClient, settings: Settings, state: StateFolder) -> Welcome:
+    """Come back as the worker whose credential was kept, or else join as a new one."""
     try:
         async with asyncio.timeout(HELLO_SECONDS):
-            return await Backoff().retrying()(client.hello, instance)
+            welcome = await _hello(client, [state.load(settings.url), settings.token], returns=state.keeps)
+            state.save(settings.url, welcome.credential)
+            return welcome
     except TimeoutError:
         raise Orphaned(f"The control plane has not answered for {HELLO_SECONDS:g} s.") from None
+
+
+async def _hello(client: ControlPlaneClient, tokens: Sequence[str], *, returns: bool) -> Welcome:
+    """Call home with the first of these tokens that is not refused. Raises Unauthorized where all are."""
+    refused = Unauthorized("There is no credential of this worker, and no YURT_TOKEN.")
+    for token in filter(None, tokens):
+        client.use(token)
+        # The same instance with each repetition: the control plane refuses a second process with the token.
+        instance = secrets.token_urlsafe(24)
+        try:
+            welcome: Welcome = await Backoff().retrying()(client.hello, instance, returns=returns)
+            return welcome
+        except Unauthorized as error:
+            refused = error
+    raise refused
 
 
 async def _interrupted(signals: _Signals) -> None:

@@ -50,11 +50,13 @@ class Version(Message):
 
 
 class Hello(Message):
-    """The first call of a minted machine. Its bearer token is the one-time token that the machine was minted with."""
+    """The first call of a process. Its bearer token is the machine's one-time token, an invitation, or a credential."""
 
     instance: Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
     """Drawn at random by the process: it may repeat the call when the response was lost, another process may not."""
     version: int = VERSION
+    returns: bool = False
+    """Whether the worker keeps a credential, with which a later process of it comes back."""
 
 
 class Welcome(Message):
@@ -66,10 +68,12 @@ class Welcome(Message):
     """Bearer token of every further call of this worker. Revoked when the worker is slain."""
     slots: Annotated[int, Field(ge=1, le=MAX_LEASES)]
     """Objects to handle at once."""
-    idle_seconds: float
-    """Leave after this time without a lease."""
+    idle_seconds: float | None
+    """Leave after this time without a lease; null: stay."""
     orphan_seconds: float
     """Leave after this time without a response from the control plane."""
+    credential: Annotated[str, Field(repr=False)] = ""
+    """Bearer token of the ``Hello`` of a later process of the same worker, where it was asked for."""
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +135,8 @@ class Lease(Message):
     rebuilt, and content that has a result need not be handled again."""
     expected: Expected
     attempt: Annotated[int, Field(ge=1)]
+    trial: bool = False
+    """It may have ended a worker: handle it alone, and report that (``Handling``) before it enters the handler."""
     lease_seconds: float
     """From now. A heartbeat grants as much again."""
 
@@ -199,6 +205,8 @@ class Released(Message):
     outcome: Literal["released"] = "released"
     id: Id
     token: Id
+    unavailable: Annotated[str, Field(max_length=2_000)] = ""
+    """Why the pipeline's handler cannot run on this worker, whichever the object: it gets no more of them for now."""
 
 
 Settlement = Annotated[Done | Unchanged | Absent | Failed | Released, Field(discriminator="outcome")]
@@ -221,6 +229,17 @@ class Settled(Message):
     """False: the lease was lost before; nothing was changed."""
 
 
+class Handling(Message):
+    """Which leases are in the worker's handler: should the worker be lost, nothing else can have ended it."""
+
+    number: Annotated[int, Field(ge=0, lt=2**63)]
+    """Grows with every report of this worker. One that comes late is dropped."""
+    tokens: Annotated[list[Id], Field(max_length=MAX_LEASES)]
+    """Fencing tokens of the leases."""
+    alone: bool = False
+    """A lease on trial keeps all others out until it is settled."""
+
+
 class LeaseRequest(Message):
     """Send settlements and request leases, in one round trip."""
 
@@ -229,6 +248,9 @@ class LeaseRequest(Message):
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0
     """Seconds to wait for work when there is none."""
     settle: Annotated[list[Settlement], Field(max_length=MAX_LEASES)] = []
+    handlers_changed: bool = False
+    """The worker's handlers are others than when it last said that one is unavailable: try them again."""
+    handling: Handling | None = None
 
 
 class LeaseResponse(Message):
@@ -245,6 +267,7 @@ class HeartbeatRequest(Message):
     """Renew a lease."""
 
     token: Id
+    handling: Handling | None = None
 
 
 class HeartbeatResponse(Message):

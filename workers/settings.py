@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from workers.handlers.folder import ENVIRONMENT, handlers_folder
+
 LogFormat = Literal["json", "console"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
@@ -30,9 +32,13 @@ class Settings:
     url: str
     """Base URL of the control plane, without a slash at its end."""
     token: str = field(repr=False)
-    """The one-time token that this machine was minted with."""
+    """The one-time token that this machine was minted with, or an invitation. Empty: only a kept credential."""
     work_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     """An existing folder for temporary files."""
+    handlers: Path | None = None
+    """The folder of the handlers' modules and programs."""
+    state_dir: Path | None = None
+    """An existing folder in which the worker's credential is kept; none: it ends with this process."""
     label: str = ""
     """The name the machine was minted under: goes into every log line."""
     log: LogFormat = "json"
@@ -45,10 +51,13 @@ class Settings:
         Raises `SettingsError`.
         """
         token = environ.pop("YURT_TOKEN", "")
+        state_dir = _folder(environ, "YURT_STATE_DIR") if environ.get("YURT_STATE_DIR") else None
         return cls(
             url=_url(environ.get("YURT_URL", "")),
-            token=_token(token),
-            work_dir=_work_dir(environ),
+            token=_token(token, optional=state_dir is not None),
+            work_dir=_folder(environ, "YURT_WORK_DIR"),
+            state_dir=state_dir,
+            handlers=_handlers(environ),
             label=_label(environ.get("YURT_LABEL", "")),
             log=_log(environ.get("YURT_LOG", "json")),
         )
@@ -69,23 +78,38 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _token(value: str) -> str:
-    if not value:
-        raise SettingsError("YURT_TOKEN is missing: set it to the one-time token that the control plane minted")
-    if not _TOKEN.fullmatch(value):
+def _token(value: str, *, optional: bool) -> str:
+    if not value and not optional:
+        raise SettingsError("YURT_TOKEN is missing: set it to a token that `yurt invite` prints")
+    if value and not _TOKEN.fullmatch(value):
         raise SettingsError("YURT_TOKEN is malformed: 16 to 512 letters, digits and ._~+/=- with no space or quotes")
     return value
 
 
-def _work_dir(environ: Mapping[str, str]) -> Path:
-    path = Path(environ.get("YURT_WORK_DIR") or tempfile.gettempdir())
+def _folder(environ: Mapping[str, str], name: str) -> Path:
+    try:
+        path = Path(environ.get(name) or tempfile.gettempdir())
+    except OSError:
+        raise SettingsError(
+            f"no folder for temporary files can be written by user id {os.geteuid()}: set {name} to one that can"
+        ) from None
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be made: {error.strerror}") from error
+        raise SettingsError(
+            f"{name} {str(path)!r} cannot be made by user id {os.geteuid()}: {error.strerror}"
+        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise SettingsError(f"YURT_WORK_DIR {str(path)!r} cannot be written: choose a folder that this user owns")
+        raise SettingsError(f"{name} {str(path)!r} cannot be written by user id {os.geteuid()}: choose another folder")
     return path.resolve()
+
+
+def _handlers(environ: Mapping[str, str]) -> Path | None:
+    if (folder := handlers_folder(environ)) is None:
+        return None
+    if not folder.is_dir():
+        raise SettingsError(f"{ENVIRONMENT} {str(folder)!r} is no folder: set it to the one with your handlers")
+    return folder.absolute()  # links stay: one that is turned to another folder is a change of the handlers
 
 
 def _label(value: str) -> str:

@@ -77,20 +77,21 @@ def make_report(inventory: Inventory, uploads: CompletedUploads, seconds: float,
     )
 
 
-def summary(report: DemoReport, inventory: Inventory, sheet: str) -> RenderableType:
-    """The tables at the end. ``sheet``: the path of the contact sheet."""
+def summary(report: DemoReport, inventory: Inventory) -> RenderableType:
+    """The tables at the end."""
     table = Table(title="What happened", title_justify="left", title_style="bold", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
-    for name, number, note in _rows(report, inventory):
+    for name, number, note in explained_counts(report, inventory):
         table.add_row(name, number, note)
     parts: list[RenderableType] = [table]
     parts += [_parked(inventory)] if report.parked else []
-    return Group(*parts, Text.assemble("Contact sheet: ", (sheet, "bold")))
+    return Group(*parts)
 
 
-def _rows(report: DemoReport, inventory: Inventory) -> list[tuple[str, str, str]]:
+def explained_counts(report: DemoReport, inventory: Inventory) -> list[tuple[str, str, str]]:
+    """Every number of the report: its name, the number, and what it means."""
     hub = inventory.snapshot.hub
     disorder = (
         f"the bucket sent {hub.duplicates} twice, {hub.held} late and {hub.reordered} out of order, and lost "

@@ -17,8 +17,10 @@ import pyvips
 
 from infra.demo.inventory import METADATA, Inventory, PhotoResult
 from infra.demo.photos import ExpectedResult, SamplePhoto
-from infra.demo.report import DemoReport
+from infra.demo.placeholder import placeholder_png
+from infra.demo.report import DemoReport, explained_counts
 from infra.demo.results import StoredObject
+from infra.demo.sample_images import Colour
 from infra.demo.watch import ParkedPhoto
 
 _EMBEDDED_BYTES = 256 << 10
@@ -27,19 +29,17 @@ _PREVIEW_PIXELS = 640
 _SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"})
 _EXCERPT_CHARACTERS = 400
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
-_NUMBERS = {
-    "uploads": "uploads",
-    "events": "events received",
-    "duplicates": "duplicates",
-    "stale": "stale",
-    "coalesced": "coalesced",
-    "unchanged": "unchanged",
-    "quarantined": "quarantined",
-    "done": "objects done",
-    "parked": "objects parked",
-    "minted": "workers minted",
-    "slain": "workers slain",
-    "seconds": "seconds",
+_STATES = {
+    "done": ("done", "All results were published."),
+    "parked": ("set aside", "Parked with a reason, since it cannot be handled. It held no other photo up."),
+    "missing": ("missing", "It has no result."),
+}
+_EXPLAINED = {
+    "EXIF orientation": "How the camera was held, 1 to 8; 1 is upright.",
+    "ThumbHash": "The placeholder in the form in which an app stores it.",
+    "ETag": "The store's fingerprint of the content.",
+    "worker": "How long each step took.",
+    "versions": "Uploads under this name. Only the last one counts.",
 }
 
 
@@ -59,17 +59,16 @@ def render_sheet(inventory: Inventory, report: DemoReport, problems: Sequence[st
 </head>
 <body>
 <main>
-<h1>{len(inventory.results)} photos, the whole way</h1>
-<p class="lead">Uploaded to {_text(inventory.pipeline.input)}, announced out of order, some twice and some late, handled
-by workers that were minted for them and slain after; results in {_text(inventory.pipeline.output)}.</p>
+<h1>{len(inventory.results)} photos, from upload to result</h1>
+<p class="lead">Uploaded to {_text(inventory.pipeline.input)}. The bucket announced them out of order, some twice and
+some late; workers were started for them and ended after. Results are in {_text(inventory.pipeline.output)}.</p>
 {_verdict(problems)}
 <dl class="numbers">
-{_numbers(report)}
+{_headlines(report)}
 </dl>
+{_all_numbers(report, inventory)}
+{_legend()}
 {cards}
-<footer>The squares in the corners are part of each photo: clockwise from the top left they are red, green, blue and
-yellow when it is the right way up; in the photo that was overwritten they tell its four contents apart. Originals are
-shown as stored, results as published.</footer>
 </main>
 </body>
 </html>
@@ -80,22 +79,55 @@ def _verdict(problems: Sequence[str]) -> str:
     if not problems:
         return '<p class="verdict">Every result was verified.</p>'
     listed = "".join(f"<li>{_text(problem)}</li>" for problem in problems)
-    return f'<p class="verdict wrong">{len(problems)} things are wrong.</p><ul class="faults">{listed}</ul>'
+    return f'<p class="verdict wrong">{_wrong(len(problems))}</p><ul class="faults">{listed}</ul>'
 
 
-def _numbers(report: DemoReport) -> str:
-    values: dict[str, Any] = report.model_dump()
+def _wrong(number: int) -> str:
+    return "One thing is wrong." if number == 1 else f"{number} things are wrong."
+
+
+def _legend() -> str:
+    """Explain the squares in the corners of every photo."""
+    places = ((0, 0), (37, 0), (37, 21), (0, 21))  # clockwise from the top left, as the colours are
+    squares = "".join(
+        f'<rect x="{x}" y="{y}" width="11" height="11" fill="rgb{colour.value}"/>'
+        for (x, y), colour in zip(places, Colour, strict=True)
+    )
+    return f"""<p class="legend"><svg viewBox="0 0 48 32" role="img" aria-label="A coloured square in each corner">
+<rect width="48" height="32" class="frame"/>{squares}</svg>
+<span>Each photo has a coloured square in each corner. Where a picture is the right way up they are, clockwise from
+the top left, <b>{", ".join(colour.name.lower() for colour in Colour)}</b>. Originals are shown as they were stored, so
+some lie on their side or are mirrored; results have to be upright. In overwritten.jpg the squares tell its versions
+apart.</span></p>"""
+
+
+def _headlines(report: DemoReport) -> str:
     latency = report.upload_to_result_ms
-    pairs = [(label, values[field]) for field, label in _NUMBERS.items()]
-    pairs += [("upload → result, p50", _duration(latency.p50)), ("upload → result, p95", _duration(latency.p95))]
+    pairs = (
+        ("uploads", report.uploads),
+        ("photos with results", report.done),
+        ("set aside, with the reason", report.parked),
+        ("workers started and ended", report.minted),
+        ("upload to result, half within", _duration(latency.p50)),
+        ("in all", f"{report.seconds:.0f} s"),
+    )
     return "\n".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in pairs)
+
+
+def _all_numbers(report: DemoReport, inventory: Inventory) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{_text(name)}</th><td>{_text(number)}</td><td>{_text(note)}</td></tr>'
+        for name, number, note in explained_counts(report, inventory)
+    )
+    return f'<details class="all"><summary>All numbers, and what they mean</summary><table>{rows}</table></details>'
 
 
 def _card(result: PhotoResult, inventory: Inventory) -> str:
     state = "parked" if result.parked else "done" if result.manifest else "missing"
+    label, meaning = _STATES[state]
     return f"""<article class="{state}">
 <header class="photo"><h2><bdi>{_text(result.photo.name)}</bdi></h2><p>{_text(result.photo.purpose)}</p>
-<span class="badge {state}">{state}</span></header>
+<span class="badge {state}" title="{meaning}">{label}</span></header>
 <div class="row">
 {_original(result.photo)}
 {_why(result.parked) if result.parked else _pictures(result, inventory)}
@@ -140,7 +172,13 @@ def _pictures(result: PhotoResult, inventory: Inventory) -> str:
     # Thirty pictures of the largest size would make the file too large to open.
     shown = [(f"{size}.webp", result.outputs.get(f"{size}.webp")) for size in sizes[1:3] or sizes]
     figures = "".join(_thumbnail(name, stored) for name, stored in shown if stored)
-    return f'<div class="pictures">{figures or "<p>No thumbnails.</p>"}</div>'
+    return f'<div class="pictures">{figures or "<p>No thumbnails.</p>"}{_placeholder(result)}</div>'
+
+
+def _placeholder(result: PhotoResult) -> str:
+    """The picture that an app shows while the photo loads."""
+    picture = placeholder_png(str(_metadata(result).get("thumbhash")))
+    return _figure(picture, "image/png", "placeholder, shown while it loads", "blurred") if picture else ""
 
 
 def _thumbnail(name: str, stored: StoredObject) -> str:
@@ -156,33 +194,46 @@ def _figure(content: bytes, content_type: str, caption: str, kind: str = "") -> 
 
 
 def _why(parked: ParkedPhoto) -> str:
-    return f'<p class="why"><b>Parked.</b> {_text(parked.message or parked.reason)}</p>'
+    return f'<p class="why"><b>Set aside.</b> {_text(parked.message or parked.reason)}</p>'
 
 
 def _facts(result: PhotoResult) -> str:
-    pairs = [*_known(result), ("ETag", result.etag or "–")]
-    if result.parked:
-        pairs = [("reason", result.parked.reason), *pairs]
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_marked(name, value)}</dd>" for name, value in pairs)
-    return f'<dl class="facts">{rows}</dl>'
+    details = _list([*_handling(result), ("ETag", result.etag or "–")])
+    return f"<div>{_list(_known(result))}<details><summary>Details</summary>{details}</details></div>"
+
+
+def _list(pairs: Iterable[tuple[str, object]]) -> str:
+    rows = "".join(f"<dt{_tooltip(name)}>{_text(name)}</dt><dd>{_marked(name, value)}</dd>" for name, value in pairs)
+    return f'<dl class="facts">{rows}</dl>' if rows else ""
+
+
+def _tooltip(name: str) -> str:
+    return f' title="{_text(_EXPLAINED[name])}"' if name in _EXPLAINED else ""
 
 
 def _known(result: PhotoResult) -> Iterable[tuple[str, object]]:
-    metadata = _metadata(result)
-    if metadata:
+    """What anyone who takes photos knows."""
+    if metadata := _metadata(result):
         yield "size", f"{metadata.get('width')} × {metadata.get('height')}"
         yield "format", metadata.get("format")
-        yield "orientation", metadata.get("orientation")
-        yield "taken", metadata.get("captured_at") or "–"
+        yield "taken", str(metadata.get("captured_at") or "–").replace("T", " ")
         yield "camera", _camera(metadata.get("camera")) or "–"
         yield "colour", metadata.get("dominant_colour")
-        yield "thumbhash", metadata.get("thumbhash")
+    if result.photo.earlier:
+        yield "versions", f"{len(result.photo.earlier) + 1}; this is the last"
+
+
+def _handling(result: PhotoResult) -> Iterable[tuple[str, object]]:
+    """What a developer looks for."""
+    if metadata := _metadata(result):
+        yield "EXIF orientation", metadata.get("orientation")
+        yield "ThumbHash", metadata.get("thumbhash")
+    if result.parked:
+        yield "reason", result.parked.reason
     if isinstance(result.photo.expected, ExpectedResult) and (manifest := result.manifest):
         timings = manifest.seconds
         steps = (("fetched", timings.fetch), ("handled", timings.handle), ("published", timings.publish))
         yield "worker", ", ".join(f"{step} in {_duration(seconds * 1000)}" for step, seconds in steps)
-    if result.photo.earlier:
-        yield "contents", f"{len(result.photo.earlier) + 1}; this is the last"
 
 
 def _metadata(result: PhotoResult) -> Mapping[str, Any]:

@@ -8,10 +8,12 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from infra.local.kept import KeptFolderError
 from infra.local.notifications import NotificationsError, NotificationTarget, patched
 from infra.local.options import TOKEN_PREFIX, Disorder, LocalOptions, Posting, token_for
 from infra.local.server import run
@@ -107,6 +109,12 @@ def _retries(text: str) -> int | None:
     help='Which keys are announced, as on Tigris: WHERE `key` REGEXP "^uploads/".',
 )
 @click.option("--max-body-bytes", type=_COUNT, default=_OPTIONS.max_body_bytes, help="Of one request.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Keep the objects here between runs; without it they are lost at the end.",
+)
 @click.option("--batch", type=_COUNT, default=_POSTING.batch, help="Most events in one request to a webhook.")
 @click.option("--linger-seconds", type=_SECONDS, default=_POSTING.linger_seconds, help="Wait so long for a full batch.")
 @click.option("--timeout-seconds", type=_SECONDS, default=_POSTING.timeout_seconds, help="Of a request to a webhook.")
@@ -143,6 +151,8 @@ def command(**given: Any) -> None:
     options = options_of(given)
     try:
         run(options)
+    except KeptFolderError as error:
+        sys.exit(f"--folder {options.folder}: {error}")
     except OSError as error:
         sys.exit(
             f"cannot listen on {options.listen} port {options.port}: {error.strerror}. "
@@ -162,6 +172,7 @@ def options_of(given: Mapping[str, Any]) -> LocalOptions:
         listen=given["listen"],
         port=given["port"],
         max_body_bytes=given["max_body_bytes"],
+        folder=given["folder"],
         disorder=_settings(Disorder, {**given, "region_delay_seconds": dict(given["region_delays"])}),
         posting=_settings(Posting, given),
     )

@@ -7,16 +7,18 @@ request after the other and hands the changes to the hub, so the hub's order is 
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import json
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from pydantic import ValidationError
 
+from infra.local.cors import PREFLIGHT, cors_headers, preflight_answer
 from infra.local.exchange import BucketResponse, Call, RefusedError, call_of, error, header_lines, json_answer
 from infra.local.faults import Faults, InjectedFault
 from infra.local.hub import NotificationHub
@@ -30,6 +32,7 @@ _IN_MEMORY_BYTES = 1024 * 1024
 _BODY_SECONDS = 300.0
 _MAX_FLUSH_SECONDS = 600.0
 
+Found = TypeVar("Found")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -62,7 +65,7 @@ class LocalBucket:
             answer = error(refused.status, refused.code, refused.message)
         except DisconnectedError:
             return
-        headers = dict(answer.headers)
+        headers = {**answer.headers, **await self._cors(scope)}
         if scope["method"] != "HEAD" and answer.status not in (204, 304):
             headers["content-length"] = str(len(answer.body))
         await send({"type": "http.response.start", "status": answer.status, "headers": [*header_lines(headers)]})
@@ -74,6 +77,8 @@ class LocalBucket:
             if scope["path"].startswith(ADMIN):
                 return await self._admin(scope, body.read())
             call = call_of(scope, body, size_bytes)
+            if call.method == PREFLIGHT and call.bucket:
+                return preflight_answer(call, await self._in_thread(self.store.cors_rules, call))
             if call.bucket and not call.key:
                 if call.method == "PATCH":
                     return self._set_notifications(call)
@@ -102,6 +107,16 @@ class LocalBucket:
         body.seek(0)
         return size_bytes
 
+    async def _cors(self, scope: Scope) -> dict[str, str]:
+        """What a browser needs to see before its page may read an answer, an error too."""
+        if scope["path"].startswith(ADMIN) or not any(name == b"origin" for name, _ in scope["headers"]):
+            return {}
+        try:
+            call = call_of(scope, io.BytesIO(), 0)
+        except RefusedError:
+            return {}
+        return cors_headers(call, await self._in_thread(self.store.cors_rules, call))
+
     # ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _s3(self, call: Call) -> BucketResponse:
@@ -119,7 +134,7 @@ class LocalBucket:
             return instead or answer
         return instead
 
-    async def _in_thread(self, work: Callable[[Call], BucketResponse], call: Call) -> BucketResponse:
+    async def _in_thread(self, work: Callable[[Call], Found], call: Call) -> Found:
         return await self._loop.run_in_executor(self._thread, work, call)
 
     def _carry_out(self, call: Call) -> BucketResponse:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from infra.local.notifications import NotificationTarget
 
@@ -61,6 +62,8 @@ class LocalOptions:
     port: int = 0
     """0: any free port."""
     max_body_bytes: int = 256 * 1024 * 1024
+    folder: Path | None = None
+    """Where objects are kept between runs. None: in memory alone."""
     disorder: Disorder = field(default_factory=Disorder)
     posting: Posting = field(default_factory=Posting)
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from infra.local.bucket import LocalBucket
 from infra.local.hub import NotificationHub
+from infra.local.kept import KeptObjects
 from infra.local.options import LocalOptions
 from infra.local.store import LocalStore
 from webhook.api.http_server import HttpServer
@@ -83,7 +84,11 @@ def _config(bucket: LocalBucket) -> uvicorn.Config:
 
 def _bucket(options: LocalOptions) -> LocalBucket:
     hub = NotificationHub(options.disorder, options.posting)
-    bucket = LocalBucket(LocalStore(options.buckets), hub, options.max_body_bytes)
+    bucket = LocalBucket(
+        LocalStore(options.buckets, KeptObjects(options.folder) if options.folder else None),
+        hub,
+        options.max_body_bytes,
+    )
     for name, notifications in options.notify.items():
         hub.configure(name, notifications)
     return bucket

@@ -30,7 +30,9 @@ from moto.s3.models import FakeKey, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 from werkzeug.exceptions import HTTPException
 
+from infra.cors import CorsRule
 from infra.local.exchange import BucketResponse, Call, RefusedError, error
+from infra.local.kept import KeptObject, KeptObjects
 from infra.local.payload import Change, EventName
 
 _ACCOUNT = "123456789012"
@@ -60,13 +62,16 @@ class _Before:
 
 
 class LocalStore:
-    """Buckets in memory. Not safe for threads: one caller at a time."""
+    """Buckets in memory, and with ``kept`` on disk as well. Not safe for threads: one caller at a time."""
 
-    def __init__(self, buckets: tuple[str, ...] = ()) -> None:
+    def __init__(self, buckets: tuple[str, ...] = (), kept: KeptObjects | None = None) -> None:
         self._backend: S3Backend = s3_backends[_ACCOUNT]["aws"]
         self._previous: dict[tuple[str, str], FakeKey | None] = {}
+        self._kept = kept
         for bucket in buckets:
             self._backend.create_bucket(bucket, _REGION)
+        for stored, content in kept.load() if kept else ():
+            self._restore(stored, content)
 
     def close(self) -> None:
         """Delete all buckets and objects."""
@@ -85,6 +90,22 @@ class LocalStore:
         keys = [key for key in self._backend.buckets[bucket].keys.values() if isinstance(key, FakeKey)]
         return len(keys), sum(key.size for key in keys)
 
+    def cors_rules(self, call: Call) -> list[CorsRule]:
+        """The CORS rules of the request's bucket; none where there is no such bucket."""
+        if not self.holds(call.bucket):
+            return []
+        return [
+            CorsRule(
+                tuple(rule.allowed_origins),
+                tuple(rule.allowed_methods),
+                tuple(rule.allowed_headers or ()),
+                tuple(rule.exposed_headers or ()),
+                int(rule.max_age_seconds) if rule.max_age_seconds else None,
+                rule.id_ or "",
+            )
+            for rule in self._backend.buckets[call.bucket].cors
+        ]
+
     def answer(self, call: Call, *, keep_previous: bool = False) -> tuple[BucketResponse, list[Change]]:
         """Carry out a request: the response, and the changes in their order.
 
@@ -94,10 +115,15 @@ class LocalStore:
         before = {key: self._before(call.bucket, key) for key in keys}
         if keep_previous:
             self._keep(call.bucket, before)
+        if self._kept and name and name is not EventName.DELETED:
+            self._kept.check_room(call.size_bytes)
         answer = self._ask(call)
         if name is EventName.RENAME and answer.status == 200:
             self._remove_source(call)
-        return answer, [change for key in keys if (change := self._change(name, call.bucket, key, before[key]))]
+            keys = [*keys, _copy_source(call)[1]]
+        if self._kept and name:
+            self._persist(self._kept, call.bucket, {key: before.get(key) for key in keys})
+        return answer, [change for key in before if (change := self._change(name, call.bucket, key, before[key]))]
 
     def stale_answer(self, call: Call) -> BucketResponse:
         """Carry out a read as a replica that lags behind: it returns the content that was kept."""
@@ -147,6 +173,25 @@ class LocalStore:
         bucket, source = _copy_source(call)
         self._backend.delete_object(bucket, source)
 
+    def _restore(self, stored: KeptObject, content: bytes) -> None:
+        if not self.holds(stored.bucket):
+            self._backend.create_bucket(stored.bucket, _REGION)
+        key = self._backend.put_object(stored.bucket, stored.key, content, etag=stored.etag)
+        key.set_metadata(dict(stored.headers))
+        key.last_modified = stored.modified_at.replace(tzinfo=None)
+
+    def _persist(self, kept: KeptObjects, bucket: str, before: Mapping[str, _Before | None]) -> None:
+        """Write what a request changed to disk. Raises RefusedError where that fails: the request did then as well."""
+        try:
+            for key, earlier in before.items():
+                content = self._object(bucket, key)
+                if content is None:
+                    kept.remove(bucket, key)
+                elif earlier is None or content is not earlier.content:
+                    kept.write(_described(bucket, content), content.value)
+        except OSError as error:
+            raise RefusedError(500, "InternalError", f"The object could not be kept: {error.strerror}.") from None
+
     def _keep(self, bucket: str, before: Mapping[str, _Before]) -> None:
         for key, earlier in before.items():
             if (bucket, key) not in self._previous and len(self._previous) < _MAX_PREVIOUS:
@@ -180,6 +225,12 @@ class LocalStore:
             dict.pop(keys, key, None)
             if current is not None:
                 dict.__setitem__(keys, key, current)
+
+
+def _described(bucket: str, content: FakeKey) -> KeptObject:
+    modified = content.last_modified.replace(tzinfo=UTC).isoformat()
+    headers = {str(name): str(value) for name, value in content.metadata.items()}
+    return KeptObject(bucket, content.name, content.etag.strip('"'), modified, content.size, headers)
 
 
 def _since(query: str) -> datetime:
@@ -299,7 +350,8 @@ def _header_environ(call: Call) -> dict[str, Any]:
 
 def _answer(call: Call, status: int, headers: Mapping[str, Any], body: str | bytes) -> BucketResponse:
     content = body.encode() if isinstance(body, str) else body
-    kept = {name.lower(): str(value) for name, value in headers.items()}
+    # Of CORS, moto compares no method and no header; infra.local.cors does.
+    kept = {n: str(value) for name, value in headers.items() if not (n := name.lower()).startswith("access-control-")}
     kept.pop("server", None)
     kept.pop("connection", None)
     if status in (204, 304):

@@ -13,7 +13,7 @@ import pyvips
 from infra.stack import Stack, running
 from tests.bench.report import BenchFigure
 from tests.polling import wait_until
-from webhook.app import validate_options
+from webhook.app import options_model
 from webhook.config_file import load
 from workers.manifest import Manifest
 
@@ -44,7 +44,7 @@ def _measure(folder: Path) -> list[BenchFigure]:
     path = folder / "yurt.toml"
     path.write_text(_CONFIG)
     photo = _photo()
-    with running(load(path, validate_options), path, folder / "state") as stack:
+    with running(load(path, options_model), path, folder / "state") as stack:
         s3 = stack.s3()
         cold = _upload(s3, photo, 0)
         ready = asyncio.run(_ready_seconds(stack, folder))

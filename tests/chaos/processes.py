@@ -29,12 +29,12 @@ class LivingProcess:
     @property
     def is_agent(self) -> bool:
         """Whether it is an agent, which is one machine of the pool."""
-        return self.argv[1:3] == ("-m", "workers")
+        return self.argv[1:4] == ("-P", "-m", "workers")
 
     @property
     def is_handler(self) -> bool:
         """Whether it is a child process of an agent that runs handlers."""
-        return self.argv[1:3] == ("-m", "workers.sandbox.child")
+        return self.argv[1:4] == ("-P", "-m", "workers.sandbox.child")
 
     @property
     def alive(self) -> bool:

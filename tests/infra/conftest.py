@@ -11,7 +11,7 @@ from infra.stack import Stack
 from infra.stack import running as running_stack
 from tests.infra.local.running import RunningBucket, running
 from tests.infra.receiver import RecordingReceiver
-from webhook.app import validate_options
+from webhook.app import options_model
 from webhook.config_file import load
 
 CONFIG = """
@@ -48,5 +48,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
     path = folder / "yurt.toml"
     path.write_text(CONFIG)
-    with running_stack(load(path, validate_options), path, folder / "state") as running_services:
+    with running_stack(load(path, options_model), path, folder / "state") as running_services:
         yield running_services

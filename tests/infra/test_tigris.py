@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from infra.tigris import (
-    DEFAULT_ENDPOINT,
     Basic,
     Bearer,
     CurrentNotifications,
@@ -225,22 +224,3 @@ def test_a_store_that_is_not_there_is_named() -> None:
         SetupError, match=r"cannot be reached \(the connection is refused.*\): check AWS_ENDPOINT_URL_S3"
     ):
         read_back("photos-in", store_at(fake.endpoint))
-
-
-# ── credentials ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-AWS = {"AWS_ACCESS_KEY_ID": "tid_x", "AWS_SECRET_ACCESS_KEY": "tsec_x"}
-
-
-def test_the_store_comes_from_the_usual_variables() -> None:
-    assert TigrisEndpoint.from_environment(AWS) == TigrisEndpoint(DEFAULT_ENDPOINT, "auto", "tid_x", "tsec_x")
-    elsewhere = {"AWS_ENDPOINT_URL_S3": "https://fly.storage.tigris.dev/", "AWS_REGION": "fra"}
-    assert TigrisEndpoint.from_environment(AWS | elsewhere) == TigrisEndpoint(
-        "https://fly.storage.tigris.dev", "fra", "tid_x", "tsec_x"
-    )
-    assert "tsec_x" not in repr(TigrisEndpoint.from_environment(AWS))
-
-
-def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(SetupError, match="AWS_SECRET_ACCESS_KEY not set"):
-        TigrisEndpoint.from_environment({"AWS_ACCESS_KEY_ID": "tid_x"})

@@ -90,7 +90,7 @@ def run(choice: HistoryChoice) -> HistoryResult:
 
 
 async def _play(world: World, choice: HistoryChoice) -> None:
-    tables = Tables(lambda: world.micros, ready=set(range(1, world.settings.workers + 1)), without=choice.without)
+    tables = Tables(lambda: world.micros, ready=set(range(1, worker.MOST_LIVES + 1)), without=choice.without)
     store = Input(world)
     output = ResultBucket(world)
     hub = SimulatedHub(world, store)

@@ -15,6 +15,7 @@ from typing import Any
 from tests.simulation.bucket import Input, InputWrite, Provenance, ResultBucket, StoredResult
 from tests.simulation.hub import ANSWER_SECONDS, Announcement, SimulatedHub
 from tests.simulation.plane import PIPELINE, SimulatedPlane
+from tests.simulation.process import SimulatedProcess
 from tests.simulation.rows import EPOCH, Object, SimulatedRow
 from tests.simulation.statements import Tables
 from tests.simulation.world import BrokenInvariant, World
@@ -28,12 +29,14 @@ NOTHING_LOST = "nothing accepted is lost"
 NOTHING_STALE = "nothing stale wins"
 ONE_SETTLE = "one settle"
 ONE_LEASE = "one live lease an object"
+NOT_CHARGED = "a handler that cannot run charges no object"
 NO_WORK_TWICE = "same content, no work"
 HINTS = "no event is refused unread without proof of its age"
 ACKNOWLEDGED = "what is answered 2xx is committed"
 ANSWERED_IN_TIME = "a notification is answered within ten seconds"
 DELETES = "deletes are checked"
 MANIFESTS = "what a visible manifest names is there"
+CHARGED = "a lost worker costs only what was alone in its handler"
 SWEPT = "a finished sweep has missed nothing"
 
 
@@ -61,6 +64,10 @@ class Invariants:
     live: dict[int, int] = field(default_factory=dict)
     """Token of the live lease of each object."""
     last_token: dict[int, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Attempts of each leased object, the live lease counted."""
+    without_handler: set[int] = field(default_factory=set)
+    """Tokens of leases whose handlers could not run."""
     partly_removed: set[int] = field(default_factory=set)
     """Tokens of manifests whose outputs were removed in part, as they should be."""
     late_changed: set[str] = field(default_factory=set)
@@ -70,6 +77,14 @@ class Invariants:
     _named: dict[int, tuple[int, int]] = field(default_factory=dict)
     _recorded: bool = False
     _dirty: bool = False
+    in_handler: dict[int, SimulatedProcess] = field(default_factory=dict)
+    """Tokens of the leases in a handler, and the process whose it is. Those of a process that died stay."""
+    was_alone: set[int] = field(default_factory=set)
+    """Tokens of leases that were alone in the handler all the time, or rightly reported to be about to enter it."""
+    agents: dict[int, SimulatedProcess] = field(default_factory=dict)
+    """Process of each worker."""
+    _expired: dict[int, int] = field(default_factory=dict)
+    """Attempts of the objects whose leases are being taken back."""
     _swept: float | None = None
     """Start of the sweep that has just finished."""
 
@@ -106,16 +121,28 @@ class Invariants:
                     ONE_LEASE, f"the token of {row['key']} went from {self.last_token[id]} to {token}"
                 )
             self.live[id] = self.last_token[id] = token
+            self.attempts[id] = row["attempts"]
 
     def _on_lock_leased(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         ids, tokens, _ = arguments
-        self._named = {}
+        self._named, self._expired = {}, {}
         for row in rows:
             position = row["position"] - 1
             self._named.setdefault(row["id"], (ids[position], tokens[position]))
 
     def _on_lock_expired(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         self._named = {row["id"]: (row["id"], self.live.get(row["id"], 0)) for row in rows}
+        self._expired = {row["id"]: row["attempts"] for row in rows if row["lane"] != "check"}
+
+    def _on_active(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
+        worker_id, tokens, alone, _number = arguments
+        if alone and tokens and not self._beside(self.agents[worker_id]) - set(tokens):
+            self.was_alone.update(tokens)
+
+    _on_report_handling = _on_active
+
+    def _beside(self, process: SimulatedProcess) -> set[int]:
+        return {token for token, where in self.in_handler.items() if where is process}
 
     def _on_settle(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
         for settled in json.loads(arguments[5]):
@@ -128,6 +155,26 @@ class Invariants:
                     + (f"token {self.live[id]} is the live one" if id in self.live else "that lease was over"),
                 )
             del self.live[id]
+            # An error means that the answer was lost, and the lease with it: that is not the handler's report.
+            if token in self.without_handler and "error" not in settled and settled["attempts"] >= self.attempts[id]:
+                raise BrokenInvariant(
+                    NOT_CHARGED, f"{self.tables.by_id[id].key} has {settled['attempts']} attempts after token {token}"
+                )
+            self._check_charge(settled, token)
+        self._expired = {}
+
+    def unavailable(self, token: int) -> None:
+        """Observe that a lease's handler cannot run on its worker."""
+        self.without_handler.add(token)
+
+    def _check_charge(self, settled: dict[str, Any], token: int) -> None:
+        """A lease that was taken back keeps its attempt only if its object was alone in a handler."""
+        attempts = self._expired.get(settled["id"])
+        if attempts is not None and not settled["restart"] and settled["attempts"] >= attempts:
+            key = self.tables.by_id[settled["id"]].key
+            self.world.counts["charged"] += 1
+            if token not in self.was_alone:
+                raise BrokenInvariant(CHARGED, f"{key} is charged for the loss of token {token}")
 
     def _on_extend(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         if rows and self.live.get(arguments[0]) != arguments[1]:
@@ -192,8 +239,17 @@ class Invariants:
             detail = "; ".join(map(str, batch))
             world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though it was never received before: {detail}"))
 
-    def handled(self, key: str, content: str, token: int) -> None:
+    def left_handler(self, token: int) -> None:
+        """Observe the end of a handler."""
+        self.in_handler.pop(token, None)
+
+    def handled(self, process: SimulatedProcess, key: str, content: str, token: int) -> None:
         """Observe the start of a handler."""
+        beside = self._beside(process)
+        self.was_alone -= beside
+        if not beside:
+            self.was_alone.add(token)
+        self.in_handler[token] = process
         self.world.counts["handler runs"] += 1
         row = self.tables.objects.get((PIPELINE, key))
         if row is not None and row.done_etag == content and row.token == token and not row.publish_started:

@@ -6,7 +6,7 @@ A mutant replaces private parts of the code on purpose, since guards are private
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
@@ -25,7 +25,8 @@ from tests.simulation.world import WorldSettings
 from webhook.events import EventOrder
 from webhook.ledger import transitions
 from webhook.storage import ListingPage, StoreError
-from workers import transfer
+from workers import handler_gate, transfer
+from workers.protocol import Handling
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,21 @@ async def _ignoring_errors(work: Any) -> None:
 def _believe_first_404(
     row: transitions.LeasedRow, _policy: transitions.Policy, _jitter: Callable[[], float]
 ) -> transitions.NextState:
-    if row.lane == "work":
+    if row.lane != "check":
         return transitions.NextState("pending", (), "check")
     return transitions.NextState("gone", ("gone",), forget=True)
+
+
+_without_rerun = transitions._without_rerun
+
+
+def _charge_released(
+    row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Callable[[], float]
+) -> transitions.NextState:
+    following = _without_rerun(row, outcome, policy, jitter)
+    if isinstance(outcome, transitions.LeaseReleased):
+        return replace(following, attempts=row.attempts)
+    return following
 
 
 @contextlib.contextmanager
@@ -152,6 +165,32 @@ def _ignore_rerun() -> Iterator[None]:
 def _content_returns(settings: WorldSettings) -> WorldSettings:
     """Worlds in which earlier content often returns while workers are stalled."""
     return replace(settings, keys=("a.jpg",), contents=("A", "B"), operations=14, stall=0.05, workers=3)
+
+
+def _killing(settings: WorldSettings) -> WorldSettings:
+    """Worlds in which content often ends the worker, and several objects are at work."""
+    keys = tuple(f"{letter}.jpg" for letter in "abcdef")
+    return replace(settings, keys=keys, contents=("A", "B"), killer="A", workers=1, operations=30)
+
+
+@contextlib.contextmanager
+def _enter_beside_others() -> Iterator[None]:
+    gate = handler_gate.HandlerGate
+
+    @contextlib.asynccontextmanager
+    async def alone(self: handler_gate.HandlerGate, token: int) -> AsyncIterator[None]:
+        self._on_trial = token
+        await self._turnstile.acquire()
+        yield
+
+    def report(self: handler_gate.HandlerGate) -> Handling:
+        self._number += 1
+        on_trial = self._on_trial
+        tokens = sorted(self._inside) if on_trial is None else [on_trial]
+        return Handling(number=self._number, tokens=tokens, alone=on_trial is not None)
+
+    with mock.patch.object(gate, "alone", alone), mock.patch.object(gate, "report", report):
+        yield
 
 
 def _put_seconds_with_grace(lease: Any, *_: Any) -> int:
@@ -217,6 +256,23 @@ MUTANTS = {
             settle=_content_returns,
         ),
         Mutant(
+            "unavailable-charged",
+            "a lease that is given back counts as an attempt",
+            _patched(transitions, "_without_rerun", _charge_released),
+        ),
+        Mutant(
+            "in-handler",
+            "every lease of a worker that is lost is charged",
+            statements=frozenset({"in-handler"}),
+            settle=_killing,
+        ),
+        Mutant(
+            "alone",
+            "a lease on trial enters the handler while others are still in it",
+            _enter_beside_others,
+            settle=_killing,
+        ),
+        Mutant(
             "deadline",
             "a notification is answered whenever the ledger answers",
             _patched(webhook.api.notifications, "ANSWER_SECONDS", 1e9),
@@ -240,6 +296,9 @@ FOUND = {
     "manifests": 25,
     "expiry": 21,
     "publish-started": 40,
+    "unavailable-charged": 7,
+    "in-handler": 0,
+    "alone": 8,
     "deadline": 25,
 }
 """Seed at which each mutant was found. Tests try it first, and then all others, since worlds may change."""

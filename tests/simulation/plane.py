@@ -18,7 +18,7 @@ from tests.simulation.database import Engine, SimulatedDatabase
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.store_clients import SimulatedBuckets, SimulatedObjectStore
 from tests.simulation.sweeps import sweep
-from tests.simulation.world import WorldSettings
+from tests.simulation.world import World, WorldSettings
 from webhook.api.http import on_problem
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
@@ -29,12 +29,14 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.ledger import Ledger, ReceivedEvents
+from webhook.ledger.machines import HandlingReport
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.senders import Senders
 from webhook.sources import Batch
 from webhook.sources.s3 import S3
 from webhook.sources.tigris import Tigris
@@ -83,14 +85,41 @@ def _metrics() -> Metrics:
     return Metrics()
 
 
+_PAUSE_SECONDS = 4.0
+"""Shorter than in the ledger: a history has a minute."""
+
+
 class SimulatedFleet:
-    """Authenticates workers by their number; their registration is not simulated."""
+    """Authenticates workers by their number; their registration is not simulated. Keeps their pauses in the world."""
+
+    def __init__(self, world: World, engine: Engine) -> None:
+        self._world = world
+        self._engine = engine
 
     async def authenticate(self, token: str) -> Caller | None:
-        return Caller(int(token), _POOL, f"worker-{token}", draining=False)
+        id, now = int(token), self._world.now
+        retries = {pipeline: at for (worker, pipeline), at in self._world.pauses.items() if worker == id}
+        paused = frozenset(pipeline for pipeline, at in retries.items() if at > now)
+        return Caller(id, _POOL, f"worker-{token}", False, paused, frozenset(retries) - paused)
 
-    async def active(self, _id: int) -> None:
-        pass
+    async def handler_unavailable(self, id: int, pipeline_id: int, _message: str) -> None:
+        self._world.counts["pauses"] += 1
+        self._world.pauses[id, pipeline_id] = self._world.now + _PAUSE_SECONDS
+
+    async def handler_available(self, id: int, pipeline_id: int) -> None:
+        self._world.pauses.pop((id, pipeline_id), None)
+
+    async def active(self, id: int, handling: HandlingReport | None) -> None:
+        assert handling is not None
+        self._run("active", id, handling.tokens, handling.alone, handling.number)
+
+    async def report_handling(self, id: int, handling: HandlingReport) -> None:
+        self._run("report_handling", id, handling.tokens, handling.alone, handling.number)
+
+    def _run(self, name: str, *arguments: object) -> None:
+        self._engine.begin()
+        self._engine.run(name, *arguments)
+        self._engine.commit()
 
 
 @dataclass
@@ -100,6 +129,8 @@ class SimulatedPlane:
     process: SimulatedProcess
     buckets: SimulatedBuckets
     database: SimulatedDatabase
+    engine: Engine
+    wakeups: Wakeups = field(default_factory=Wakeups)
     ledger: Ledger = field(init=False)
     receiver: NotificationApi = field(init=False)
     leases: LeaseApi = field(init=False)
@@ -125,7 +156,7 @@ class SimulatedPlane:
         self.remover = Remover(self.store, self.pipelines.all)
         self.receiver = NotificationApi(
             cast("Ledger", self), self.pipelines, {"tigris": Tigris(), "s3": S3()}, None, _metrics(),
-            body_limit_bytes=1 << 20, backlog_events=10_000,
+            Senders(self.ledger, _metrics()), body_limit_bytes=1 << 20, backlog_events=10_000,
         )  # fmt: skip
         self.leases = make_leases(self)
         self.checker = make_checker(self)
@@ -145,8 +176,15 @@ class SimulatedPlane:
         kind, _, rest = path.partition("/")
         assert kind == "leases"
         id, _, verb = rest.partition("/")
+        self.wakeups.trials = self._trials()
         method = getattr(self.leases, verb or "lease")
         return await _respond(method, token, {"id": id}, body)
+
+    def _trials(self) -> frozenset[int]:
+        """What a tick would have found: ticks are not simulated."""
+        world = self.process.world
+        rows = (row for row in world.tables.objects.values() if row.lane == "trial" and row.state == "pending")
+        return frozenset(row.pipeline_id for row in rows if row.due_at <= world.micros)
 
     async def check(self) -> None:
         """Run the deletion checker whenever an object is due."""
@@ -175,11 +213,11 @@ class SimulatedPlane:
         await until_due(self.process, lane)
 
 
-async def until_due(process: SimulatedProcess, lane: str) -> None:
-    """Wait until an object of the lane is due. Polls that would find none are not simulated."""
+async def until_due(process: SimulatedProcess, *lanes: str) -> None:
+    """Wait until an object of one of the lanes is due. Polls that would find none are not simulated."""
     world = process.world
     while True:
-        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane == lane]
+        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane in lanes]
         first = min(due, default=None)
         if first is not None and first <= world.micros:
             return
@@ -191,13 +229,13 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
     conditions = Conditions(plane.pipelines.all, plane.store)
     return LeaseApi(
         plane.ledger,
-        cast("LedgerFleet", SimulatedFleet()),
+        cast("LedgerFleet", SimulatedFleet(plane.process.world, plane.engine)),
         plane.pipelines,
         {_POOL: Pool()},
         conditions,
         Publishing(plane.ledger, plane.pipelines, plane.store, conditions, plane.remover),
         LeaseMessages(plane.pipelines, plane.store.presigner),
-        Wakeups(),
+        plane.wakeups,
         _metrics(),
     )
 
@@ -222,7 +260,7 @@ class WatchedPipelines(Pipelines):
 
 async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engine) -> None:
     """Run a replica until its process dies."""
-    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine))
+    plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine), engine)
     plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
     await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))

@@ -32,6 +32,7 @@ class Object:
     mark: bytes
     attempts: int = 0
     faults: int = 0
+    losses: int = 0
     seen_at: int | None = None
     event_etag: str | None = None
     event_size: int | None = None

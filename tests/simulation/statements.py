@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.simulation.rows import Object, SimulatedRow, coalesce, greatest, micros, moment, text_of
 from tests.simulation.sweep_statements import SweepTables
+from webhook.ledger.machines import HandlingReport
 
 FIRST_TOKEN = 1_000
 _MOST_ATTEMPTS = 32_000
@@ -26,6 +27,8 @@ class Tables(SweepTables):
 
     ready: set[int] = field(default_factory=set)
     """Ids of the workers that may lease."""
+    handling: dict[int, HandlingReport] = field(default_factory=dict)
+    """What is in the handler of each worker, as it has reported."""
     tally: Counter[tuple[int, str]] = field(default_factory=Counter)
     quarantine: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     last_token: int = FIRST_TOKEN
@@ -41,6 +44,7 @@ class Tables(SweepTables):
 
     def empty(self) -> None:
         """Empty all tables."""
+        self.handling.clear()
         for table in (self.objects, self.by_id, self.sweeps, self.tally, self.quarantine):
             table.clear()
         self.last_id = 0
@@ -81,7 +85,7 @@ class Tables(SweepTables):
         waiting = row.state == "pending" or row.rerun_requested
         row.verdict = "coalesced" if waiting else "replaced" if row.state == "parked" else "accepted"
         if not leased:
-            row.lane, row.attempts, row.faults, row.error = lane, 0, 0, None
+            row.lane, row.attempts, row.faults, row.losses, row.error = lane, 0, 0, 0, None
             row.due_at = min(row.due_at, now) if row.state == "pending" else now
             row.state = "pending"
         row.rerun_requested, row.rerun_lane = leased, lane if leased else None
@@ -159,7 +163,7 @@ class Tables(SweepTables):
         assert row.leased_at is not None
         return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, lane=row.lane, attempts=row.attempts,
-            faults=row.faults, rerun_requested=row.rerun_requested, rerun_lane=row.rerun_lane,
+            faults=row.faults, losses=row.losses, rerun_requested=row.rerun_requested, rerun_lane=row.rerun_lane,
             event_etag=row.event_etag,
             done_etag=row.done_etag, asked_after_seconds=(row.leased_at - row.event_at) / 1e6,
             unseen_seconds=None if row.seen_at is None else (row.leased_at - row.seen_at) / 1e6,
@@ -183,12 +187,34 @@ class Tables(SweepTables):
         now = self.clock()
         late = [row for row in self.objects.values() if row.state == "leased" and (row.deadline or 0) < now]
         late.sort(key=lambda row: (row.deadline, row.id))
-        return [_without(self._leased(row), "key") for row in late[:most]]
+        return [self._lost(row) for row in late[:most]]
 
     def _lock_of_worker(self, worker_id: int) -> Iterable[SimulatedRow]:
         mine = [row for row in self.objects.values() if row.state == "leased" and row.worker_id == worker_id]
         mine.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
-        return [_without(self._leased(row), "key") for row in mine]
+        return [self._lost(row) for row in mine]
+
+    def _lost(self, row: Object) -> SimulatedRow:
+        return SimulatedRow(_without(self._leased(row), "key"), in_handler=self._in_handler(row))
+
+    def _in_handler(self, row: Object) -> str:
+        report = None if row.worker_id is None else self.handling.get(row.worker_id)
+        if "in-handler" in self.without:
+            return "alone"
+        if report is None:
+            return "possible"
+        if row.token in report.tokens:
+            return "alone" if report.alone else "reported"
+        return "no" if report.alone else "possible"
+
+    def _active(self, id: int, tokens: Sequence[int], alone: bool, number: int | None) -> None:
+        if number is not None:
+            self._report_handling(id, tokens, alone, number)
+
+    def _report_handling(self, id: int, tokens: Sequence[int], alone: bool, number: int) -> None:
+        known = self.handling.get(id)
+        if id in self.ready and (known is None or (known.number or 0) < number):
+            self.handling[id] = HandlingReport(number, list(tokens), alone)
 
     def _settle(
         self, shard: int, pipelines: Sequence[int], names: Sequence[str], values: Sequence[int], due: str, rows: str
@@ -205,6 +231,7 @@ class Tables(SweepTables):
         row.due_at = now + micros(settled["delay_seconds"])
         row.attempts = min(settled["attempts"], _MOST_ATTEMPTS)
         row.faults = min(settled["faults"], _MOST_ATTEMPTS)
+        row.losses = min(settled["losses"], _MOST_ATTEMPTS)
         row.rerun_requested, row.rerun_lane, row.worker_id, row.deadline = False, None, None, None
         row.error = settled.get("error")
         row.publish_started = row.publish_started and settled.get("done_etag") is None

@@ -15,14 +15,20 @@ from tests.simulation.process import SimulatedProcess
 from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_token
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
-from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.handler_gate import HandlerGate
+from workers.handlers import HandlerError, HandlerUnavailable, Job, OutputFile, Result
 from workers.heartbeat import Heartbeat
 from workers.lease_task import LeaseTask, WorkerResources, failed
+from workers.outage import OutageLog
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
 
 _HANDLE_SECONDS = (0.1, 6.0)
 _ANSWER_FAULTS = ("refused", "request lost", "answer lost")
+_KILLS = 0.8
+"""How often a killer's content ends its worker."""
+MOST_LIVES = 90
+"""Workers of one history at most, those that were restarted counted again."""
 
 
 class SimulatedFile:
@@ -80,8 +86,19 @@ class SimulatedSandbox:
         process = self._process
         world = process.world
         content = job.input.read_bytes().decode()
-        world.invariants.handled(job.key, content, lease_token.get())
-        await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
+        token = lease_token.get()
+        world.invariants.handled(process, job.key, content, token)
+        try:
+            await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
+            if content == world.settings.killer and world.draws.fault(f"{process.name}/killer", _KILLS):
+                world.counts["killed by a file"] += 1
+                process.kill()
+                await process.never()
+        finally:  # of a lease that was lost; a process that dies runs none of this
+            world.invariants.left_handler(token)
+        if world.draws.fault(f"{process.name}/handler-missing", world.settings.handler_missing):
+            world.invariants.unavailable(token)
+            raise HandlerUnavailable("There is no such module.")
         if world.draws.fault(f"{process.name}/handler", world.settings.handler_fault):
             retry = world.draws.chance(f"{process.name}/handler-again", 0.8)
             raise HandlerError("unreadable", "It cannot be read.", retry=retry)
@@ -92,13 +109,22 @@ class SimulatedSandbox:
         return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
 
 
+class _SilentOutage(OutageLog):
+    """No log: faults of the network are noted where they are drawn."""
+
+    def failed(self, error: BaseException) -> None:
+        pass
+
+
 class SimulatedControlPlaneClient(ControlPlaneClient):
     """The worker's real protocol client, with the connection simulated."""
 
-    def __init__(self, process: SimulatedProcess, worker_id: int) -> None:
+    def __init__(self, process: SimulatedProcess, worker_id: int, gate: HandlerGate) -> None:
         self._process = process
+        self._handling = gate.report
         self._worker_id = worker_id
         self._answer_seconds = 15.0
+        self._outage = _SilentOutage("")
         self.answered_at = 0.0
 
     async def _post(self, path: str, body: Any) -> Any:
@@ -138,22 +164,44 @@ class SimulatedControlPlaneClient(ControlPlaneClient):
 async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBuckets) -> None:
     """Run a worker until its process dies."""
     store = WorkerStore(process, buckets)
-    control = SimulatedControlPlaneClient(process, worker_id)
-    resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch())  # type: ignore[arg-type]
+    gate = HandlerGate()
+    world = process.world
+    # A machine that died is another worker when it comes back.
+    world.counts[process.name] += 1
+    worker_id += world.settings.workers * (world.counts[process.name] - 1)
+    assert worker_id <= MOST_LIVES, "more workers than the ledger has rows for"
+    world.invariants.agents[worker_id] = process
+    control = SimulatedControlPlaneClient(process, worker_id, gate)
+    resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch(), gate)  # type: ignore[arg-type]
     outbox: list[Settlement] = []
     while True:
         if not outbox:
-            await until_due(process, "work")
+            await until_due(process, "work", "trial")
         settling = list(outbox)
         answer: LeaseResponse = await Backoff().retrying()(control.lease, LeaseRequest(max=2, settle=settling))
         process.world.counts["settled late"] += sum(not settled.accepted for settled in answer.settled)
         _note_settled(process, settling)
         outbox.clear()
-        tasks = [process.spawn(_outcome(process, lease, control, resources)) for lease in answer.leases]
+        tasks = [process.spawn(_outcome_or_trial(process, lease, control, resources)) for lease in answer.leases]
         for task in tasks:
             settlement = await task
             if settlement is not None:
                 outbox.append(settlement)
+
+
+async def _outcome_or_trial(
+    process: SimulatedProcess, lease: Lease, control: SimulatedControlPlaneClient, resources: WorkerResources
+) -> Settlement | None:
+    """Process one lease; settle one on trial at once, since it keeps the others out until then."""
+    settlement = await _outcome(process, lease, control, resources)
+    if not lease.trial:
+        return settlement
+    process.world.counts["trials"] += 1
+    if settlement is not None:
+        await Backoff().retrying()(control.lease, LeaseRequest(max=0, settle=[settlement]))
+        _note_settled(process, [settlement])
+    resources.gate.settled(lease.token)
+    return None
 
 
 async def _outcome(

@@ -64,6 +64,8 @@ class WorldSettings:
     kill: float
     stall: float
     handler_fault: float
+    handler_missing: float
+    """Of runs in which the handler cannot run on the worker at all."""
     absent_checks: int
     late_effects: bool
     """Whether requests may take effect long after their sender gave them up. Then only a full sweep repairs results."""
@@ -72,6 +74,8 @@ class WorldSettings:
     crowded: bool
     """Whether writes come in bursts within one second."""
     workers: int
+    killer: str
+    """Content that mostly ends the worker whose handler it is in; empty: none does."""
 
 
 def settings_of(draws: Draws) -> WorldSettings:
@@ -109,11 +113,13 @@ def settings_of(draws: Draws) -> WorldSettings:
         kill=rate("kill", 0.015),
         stall=rate("stall", 0.02),
         handler_fault=rate("handler-fault", 0.15),
+        handler_missing=rate("handler-missing", 0.15),
         absent_checks=2,
         late_effects=late_effects,
         since_query=draws.chance("world/since", 0.5),
         crowded=draws.chance("world/crowded", 0.3),
         workers=draws.choice("world/workers", (1, 2, 2, 3)),
+        killer=draws.choice("world/killer", ("", "", "A")),
     )
 
 
@@ -143,6 +149,8 @@ class World:
     tables: Any = None
     invariants: Any = None
     planes: dict[str, Any] = field(default_factory=dict)
+    pauses: dict[tuple[int, int], float] = field(default_factory=dict)
+    """By worker and pipeline, until when its handler is not tried there."""
     given_up: bool = False
     """Whether the request that takes effect in this step was given up by its sender."""
     _changed: list[asyncio.Future[None]] = field(default_factory=list)

@@ -81,3 +81,15 @@ async def test_clocks_that_differ_are_a_warning(store: LocalStore, tmp_path: Any
         clock = (await findings_of(faulty.endpoint, buckets, tmp_path))["clock"]
     assert words in clock.message
     assert clock.level == ("warning" if seconds else "ok")
+
+
+async def test_what_would_end_the_start_is_found(
+    store: LocalStore, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    buckets = BucketPair.made(store)
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    found = await findings_of(store.endpoint, buckets, tmp_path / "file/state")
+    assert (found["folders"].level, found["store"].level) == ("failed", "failed")
+    assert "YURT_STATE" in found["folders"].message
+    assert "AWS_PROFILE" in found["store"].message

@@ -70,7 +70,7 @@ async def test_metrics_agree_with_what_was_sent(postgres_dsn: str) -> None:
         assert scrape["yurt_unaccounted"] == {("events",): 0, ("changes",): 0}
         assert scrape["yurt_leases_total"] == {(): len(leases)}
         assert scrape["yurt_settlements_total"] == {("done",): 1, ("unchanged",): 1, ("failed",): 1, ("refused",): 1}
-        assert scrape["yurt_notifications_refused_total"] == {(): 1}
+        assert scrape["yurt_notifications_refused_total"] == {("unauthorized", "tigris"): 1}
         assert scrape["yurt_notification_seconds_count"] == {("tigris",): 2}
         assert scrape["yurt_workers"] == {("local", "ready"): 1}
         assert scrape["yurt_oldest_due_seconds"].keys() <= {("photos",), ("more",)}

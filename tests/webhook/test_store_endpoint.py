@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.store_endpoint import in_host, is_loopback, normalised, origin_of
+from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised, origin_of
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_host_that_is_signed_is_the_host_that_is_sent(
         ("https://t3.storage.dev", "photos-in", "auto", "https://photos-in.t3.storage.dev", ""),
         ("https://s3.eu-west-1.amazonaws.com", "photos-in", "auto", "https://photos-in.s3.eu-west-1.amazonaws.com", ""),
         ("https://notamazonaws.com", "photos-in", "auto", "https://notamazonaws.com", "/photos-in"),
-        ("http://minio.store.svc.cluster.local:9000", "photos-in", "auto", "http://minio.store.svc.cluster.local:9000", "/photos-in"),
+        ("http://minio.svc.cluster:9000", "photos-in", "auto", "http://minio.svc.cluster:9000", "/photos-in"),
         ("https://s3.example.com", "photos-in", "virtual", "https://photos-in.s3.example.com", ""),
         ("http://minio:9000", "photos-in", "virtual", "http://photos-in.minio:9000", ""),
         ("http://127.0.0.1:9000", "photos-in", "virtual", "http://127.0.0.1:9000", "/photos-in"),
@@ -88,10 +88,10 @@ def test_the_host_that_is_signed_is_the_host_that_is_sent(
         ("https://t3.storage.dev", "photos.example.com", "virtual", "https://t3.storage.dev", "/photos.example.com"),
         ("https://t3.storage.dev", "Photos", "virtual", "https://t3.storage.dev", "/Photos"),
         ("https://t3.storage.dev", "photos_in", "auto", "https://t3.storage.dev", "/photos_in"),
-        ("https://p.supabase.co/storage/v1/s3", "photos-in", "virtual", "https://p.supabase.co", "/storage/v1/s3/photos-in"),
+        ("https://p.supabase.co/storage/s3", "photos-in", "virtual", "https://p.supabase.co", "/storage/s3/photos-in"),
     ],
 )  # fmt: skip
-def test_where_a_bucket_stands(endpoint: str, bucket: str, addressing: str, origin: str, prefix: str) -> None:
+def test_where_a_bucket_stands(endpoint: str, bucket: str, addressing: Addressing, origin: str, prefix: str) -> None:
     assert origin_of(endpoint, bucket, addressing) == (origin, prefix)
     assert in_host(endpoint, bucket, addressing) == (bucket in urlsplit(origin).netloc)
 

@@ -91,7 +91,7 @@ async def test_one_variable_has_both_sides_trust_a_private_authority(
             monkeypatch.setenv(name, str(server.authority))
             tls.context.cache_clear()
             client = ObjectStore(server.url, "auto", KEYS, attempts=1)
-            with pytest.raises(TransferFailed, match="its certificate is not trusted .* set SSL_CERT_FILE"):
+            with pytest.raises(TransferFailed, match=r"its certificate is not trusted .* set SSL_CERT_FILE"):
                 await try_transfer(client, place)
             await client.aclose()
             monkeypatch.delenv(name)

@@ -25,12 +25,15 @@ WAIT = 'echo $$ > "$1.pid"; while [ ! -e "$1" ]; do sleep 0.02; done; cp "$0" co
 
 @contextlib.asynccontextmanager
 async def running(
-    tmp_path: Path, plane: StubControlPlane | None = None, settings: DispatcherSettings | None = None
+    tmp_path: Path,
+    plane: StubControlPlane | None = None,
+    settings: DispatcherSettings | None = None,
+    handlers: Path | None = None,
 ) -> AsyncIterator[StubControlPlane]:
     """An agent in this process; its handlers run in child processes all the same."""
     plane = plane or StubControlPlane()
     async with served(plane):
-        task = asyncio.create_task(run_agent(Settings(plane.url, ONE_TIME_TOKEN, tmp_path), settings))
+        task = asyncio.create_task(run_agent(Settings(plane.url, ONE_TIME_TOKEN, tmp_path, handlers), settings))
         try:
             await plane.until(lambda: plane.of_kind("ask") or task.done())
             yield plane

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,7 @@ from workers.protocol import (
     Expected,
     Failed,
     Handler,
+    Handling,
     HeartbeatRequest,
     HeartbeatResponse,
     Hello,
@@ -48,6 +50,7 @@ from workers.protocol import (
 TIMEOUT_SECONDS = 30.0
 """After this time a test that still waits has failed."""
 ONE_TIME_TOKEN = "one-time-token-0123456789"
+CREDENTIAL = "credential-0123456789"
 WORKER_TOKEN = "worker-token-0123456789"
 MODIFIED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LIMITS = Limits(wall_seconds=60, cpu_seconds=60, memory_bytes=2 << 30, input_bytes=10 << 20, output_bytes=100 << 20)
@@ -90,7 +93,11 @@ class StubControlPlane:
         """Tokens of leases that are no longer live."""
         self.misunderstood: set[int] = set()
         """Tokens of settlements that make the whole request malformed."""
-        self.revoked = self.draining = False
+        self.handling: list[Handling] = []
+        """Reports of what is in the handler."""
+        self.gives_up_after = math.inf
+        """Seconds after which a proxy in between answers a long poll with 504."""
+        self.revoked = self.draining = self.credential_revoked = False
         self.faults: dict[str, list[Response]] = defaultdict(list)
         """Responses to give first, by ``METHOD path``."""
         self.held: dict[str, asyncio.Event] = {}
@@ -117,6 +124,7 @@ class StubControlPlane:
         expected: Expected | None = None,
         manifest: bool = False,
         url: str = "",
+        trial: bool = False,
     ) -> Lease:
         """Put an object into the store (unless ``data`` is None) and grant its lease to the next request."""
         number = len(self._leases) + 1
@@ -136,6 +144,7 @@ class StubControlPlane:
             manifest=Download(url=f"{self.url}/store/out/{key}/result.json") if manifest else None,
             expected=expected or Expected(),
             attempt=1,
+            trial=trial,
             lease_seconds=self.lease_seconds,
         )
         self._leases[lease.token] = lease
@@ -184,26 +193,39 @@ class StubControlPlane:
 
     async def _hello(self, request: Request) -> Response:
         hello = Hello.model_validate_json(await request.body())
-        self._event("hello")
+        returning = _bearer(request) == CREDENTIAL
+        self._event("hello", "credential" if returning else "once")
+        if returning and self.credential_revoked:
+            return _problem(401, "unauthorized", "the credential was revoked")
+        if returning:  # the process before is over
+            self._instance = hello.instance
         self._instance = self._instance or hello.instance  # used up even when the response is lost
         if (fault := await self._disturb(request)) is not None:
             return fault
-        if _bearer(request) != ONE_TIME_TOKEN or self._instance != hello.instance:
+        if _bearer(request) not in (ONE_TIME_TOKEN, CREDENTIAL) or self._instance != hello.instance:
             return _problem(401, "unauthorized", "the token was used")
-        return _json(Welcome.model_validate({"worker": 7, "pool": "cpu", "token": WORKER_TOKEN} | self.welcome))
+        welcome = {"worker": 7, "pool": "cpu", "token": WORKER_TOKEN, "credential": CREDENTIAL if hello.returns else ""}
+        return _json(Welcome.model_validate(welcome | self.welcome))
 
     async def _lease(self, request: Request) -> Response:
         wanted = LeaseRequest.model_validate_json(await request.body())
         self._event("ask", wanted.max, len(wanted.settle))
+        if wanted.handlers_changed:
+            self._event("handlers-changed")
+        self.handling += [wanted.handling] if wanted.handling else []
         if (fault := await self._disturb(request)) is not None:
             return fault
         if self.misunderstood & {settlement.token for settlement in wanted.settle}:
             return _problem(422, "malformed", "a settlement is malformed")
         settled = [self._settle(settlement) for settlement in wanted.settle]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wanted.wait):
+        patience = min(wanted.wait, self.gives_up_after)
+        try:
+            async with asyncio.timeout(patience):
                 while wanted.max and not self._queue and not self.draining and not self.revoked:
                     await self._changed.wait()
+        except TimeoutError:
+            if patience < wanted.wait:
+                return Response("a proxy's page", status_code=504)
         if self.revoked:
             return _problem(401, "unauthorized", "the token was revoked")
         if await request.is_disconnected():
@@ -224,6 +246,7 @@ class StubControlPlane:
     async def _heartbeat(self, request: Request) -> Response:
         message = HeartbeatRequest.model_validate_json(await request.body())
         self._event("heartbeat", self._leases[message.token].key)
+        self.handling += [message.handling] if message.handling else []
         if (fault := await self._refusal(request, message.token)) is not None:
             return fault
         return _json(HeartbeatResponse(lease_seconds=self.lease_seconds, superseded=False))

@@ -89,7 +89,7 @@ async def test_retry_after_is_kept() -> None:
 async def test_a_proxys_page_is_explained() -> None:
     async with served(StubControlPlane()) as plane, connected(plane) as caller:
         plane.faults["POST /v1/workers/hello"] = [Response("<html>no such site</html>", 404)]
-        with pytest.raises(Rejected, match="is YURT_URL a Yurt control plane"):
+        with pytest.raises(Rejected, match="is the path of YURT_URL right"):
             await caller.hello(INSTANCE)
 
 

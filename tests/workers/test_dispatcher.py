@@ -237,3 +237,52 @@ async def test_an_agent_with_work_is_no_orphan(tmp_path: Path) -> None:
         gate.touch()
         assert isinstance(await plane.settlement(lease), Done)
         assert process.returncode is None
+
+
+async def test_a_lease_on_trial_is_handled_alone_and_that_is_reported_before_it_begins(tmp_path: Path) -> None:
+    async with running(tmp_path, StubControlPlane(slots=2)) as plane:
+        gates = {key: tmp_path / key for key in ("a", "b", "c")}
+        first = plane.offer("a", shell(WAIT, str(gates["a"])))
+        await in_the_handler(gates["a"])
+        trial = plane.offer("b", shell(WAIT, str(gates["b"])), trial=True)
+        await plane.until(lambda: plane.seen("get", "in/b"))
+        later = plane.offer("c", shell(WAIT, str(gates["c"])))
+        assert not handler_pid(gates["b"])
+        gates["a"].touch()
+        assert isinstance(await plane.settlement(first), Done)
+        await in_the_handler(gates["b"])
+        assert (plane.handling[-1].tokens, plane.handling[-1].alone) == ([trial.token], True)
+        await plane.until(lambda: plane.seen("get", "in/c"))
+        assert not handler_pid(gates["c"])
+        gates["b"].touch()
+        assert isinstance(await plane.settlement(trial), Done)
+        await in_the_handler(gates["c"])
+        gates["c"].touch()
+        assert isinstance(await plane.settlement(later), Done)
+        assert [report for report in plane.handling if report.alone and report.tokens not in ([], [trial.token])] == []
+
+
+async def test_a_trial_that_cannot_be_reported_does_not_begin(tmp_path: Path) -> None:
+    plane = StubControlPlane()
+    plane.lease_seconds = 2.0
+    async with running(tmp_path, plane):
+        plane.faults["POST /v1/leases/1/heartbeat"] = [Response(status_code=503)] * 1_000
+        gate = tmp_path / "gate"
+        plane.offer("a", shell(WAIT, str(gate)), trial=True)
+        await plane.until(lambda: plane.of_kind("heartbeat"))
+        after = plane.offer("b")  # once the lease of the first has run out
+        assert isinstance(await plane.settlement(after), Done)
+        assert not handler_pid(gate)
+
+
+async def test_polls_that_a_proxy_cuts_short_become_shorter_and_that_is_said_once(tmp_path: Path) -> None:
+    plane = StubControlPlane()
+    plane.gives_up_after = 0.3
+    with capture_logs() as logs:
+        async with running(tmp_path, plane, DispatcherSettings(shortest_poll_seconds=0.1, poll_seconds=0.05)):
+            await plane.until(lambda: len(plane.of_kind("ask")) > 5)
+            lease = plane.offer("a")
+            assert isinstance(await plane.settlement(lease), Done)
+    [line] = [line for line in logs if line["event"] == "long polls are cut short"]
+    assert 0.1 <= line["poll_seconds"] <= 0.2
+    assert "504" in line["error"]

@@ -150,7 +150,7 @@ async def test_a_signal_ends_an_agent_that_has_not_reached_the_control_plane(tmp
     plane = StubControlPlane()
     plane.held["POST /v1/workers/hello"] = asyncio.Event()
     async with served(plane), agent(plane, tmp_path) as process:
-        await plane.until(lambda: plane.seen("hello"))
+        await plane.until(lambda: plane.of_kind("hello"))
         process.terminate()
         assert (await exit_of(process))[0] == Exit.LEFT
 

@@ -74,3 +74,10 @@ def test_a_wrong_value_is_named_in_one_line(name: str, value: str) -> None:
     assert "\n" not in message
     assert len(message) < 200
     assert TOKEN not in message
+
+
+def test_the_handlers_folder_has_to_be_there(tmp_path: Path) -> None:
+    environ = {"YURT_URL": "http://yurt", "YURT_TOKEN": "t" * 20, "YURT_HANDLERS": str(tmp_path / "typo")}
+    with pytest.raises(SettingsError, match=r"YURT_HANDLERS .* is no folder"):
+        Settings.take(dict(environ))
+    assert Settings.take({**environ, "YURT_HANDLERS": str(tmp_path)}).handlers == tmp_path

@@ -100,6 +100,10 @@ class WorkerAuth:
         self._known[token] = _KnownCaller(caller, now + _CALLER_SECONDS)
         return caller
 
+    def forget(self, worker_id: int) -> None:
+        """Ask the ledger about a worker at its next request: what is known of it has changed."""
+        self._known = {token: known for token, known in self._known.items() if known.caller.id != worker_id}
+
 
 def _digest(header: bytes) -> bytes:
     return hashlib.sha256(header).digest()

@@ -13,13 +13,18 @@ from starlette.responses import Response
 from webhook.api.http import HttpProblem
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
+from webhook.loops import LoopHealth
 from webhook.metrics import Metrics
+
+_OUTAGE_SECONDS = 3.0
+"""Where calls have failed for so long, the database takes no writes though it answers this one."""
 
 
 class HealthApi:
     """Endpoints for load balancers, Prometheus and programs that read the OpenAPI document."""
 
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
+        self._health = health
         self._ledger = ledger
         self._metrics = metrics
         self.leaving = False
@@ -32,10 +37,16 @@ class HealthApi:
         return Response('{"status":"ok"}', media_type="application/json")
 
     async def ready(self, _: Request) -> Response:
-        """Readiness: the ledger answers too, and the server is not about to leave."""
+        """Readiness: the ledger takes writes, no loop stands still, and the server is not about to leave."""
         if self.leaving:
             raise HttpProblem(503, "leaving", "this replica is shutting down")
-        await self._ledger.fetch("ready")
+        [row] = await self._ledger.fetch("ready")
+        outage = self._ledger.database.outage
+        if row["read_only"] or outage.seconds > _OUTAGE_SECONDS:
+            raise LedgerUnavailable(outage.error or "the database takes no writes")
+        if stalled := self._health.stalled():
+            said = "; ".join(f"{loop.loop} for {loop.seconds:.0f} s: {loop.error}" for loop in stalled)
+            raise HttpProblem(503, "stalled", f"this replica takes requests, but work stands still ({said})")
         return Response('{"status":"ok"}', media_type="application/json")
 
     async def metrics(self, _: Request) -> Response:

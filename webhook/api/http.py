@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from webhook.batching import Overloaded
-from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
 from workers.protocol import Problem as ProblemBody
 
 log = structlog.get_logger()
@@ -59,8 +59,8 @@ def _problem_of(error: Exception) -> HttpProblem:
     match error:
         case HttpProblem():
             return error
-        case LedgerUnavailable():
-            log.warning("ledger unavailable", error=str(error))
+        case LedgerUnavailable() | LedgerUnusable():
+            # Not logged for each request: the database's pool logs when an outage begins and when it ends.
             return HttpProblem(503, "ledger-unavailable", f"{error}. Nothing is lost: send it again")
         case Overloaded():
             return HttpProblem(503, "overloaded", "more is waiting to be written than is allowed. Send it again")

@@ -40,6 +40,7 @@ class LeaseMessages:
                 etag=row.event_etag, modified=row.newest_at, after=row.done_modified, believed=row.believed
             ),
             attempt=row.attempt,
+            trial=row.trial,
             lease_seconds=pipeline.lease_seconds,
         )
 

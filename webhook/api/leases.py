@@ -22,10 +22,14 @@ from webhook.api.http import HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
 from webhook.events import plausible_modified
+from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger import transitions
+from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.fleet import Caller, LedgerFleet, PoolFull
 from webhook.ledger.ledger import Ledger, Settlement
+from webhook.ledger.machines import HandlingReport
+from webhook.ledger.transitions import Lane
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
@@ -36,6 +40,9 @@ from webhook.storage import StoreError
 from workers import protocol
 
 log = structlog.get_logger()
+
+_WITHOUT_HANDLER = frozenset({"store", "replica-behind", "archived", "too-large", "protocol", "agent-fault"})
+"""Reasons of failures that may come before the handler is started."""
 
 
 class LeaseApi:
@@ -74,13 +81,17 @@ class LeaseApi:
     # ── endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def hello(self, request: Request) -> Response:
-        """Exchange a machine's one-time token for its own token."""
+        """Exchange a one-time token, an invitation or a worker's credential for a token of all further calls."""
         one_time_token = bearer(request)
         hello = await read_model(request, protocol.Hello)
-        arrival = await self._fleet.hello(one_time_token, hello.instance)
+        try:
+            arrival = await self._fleet.hello(one_time_token, hello.instance, returns=hello.returns)
+        except PoolFull as full:
+            raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:
             raise unauthorized(
-                "this one-time token is unknown, was used by another process, or was revoked. Mint another worker"
+                "this one-time token or credential is unknown, expired, revoked, or was used by another process. For a "
+                "worker that you start yourself, `yurt invite` makes another"
             )
         pool = self._pools.get(arrival.pool, Pool())
         log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
@@ -90,8 +101,10 @@ class LeaseApi:
                 pool=arrival.pool,
                 token=arrival.token,
                 slots=arrival.slots,
-                idle_seconds=pool.worker_idle_seconds,
+                # A worker that a person started stays until a person ends it.
+                idle_seconds=None if arrival.provider == MANUAL else pool.worker_idle_seconds,
                 orphan_seconds=pool.orphan_seconds,
+                credential=arrival.credential,
             )
         )
 
@@ -104,13 +117,18 @@ class LeaseApi:
         settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
         leases: list[protocol.Lease] = []
         if message.max and not caller.draining:
+            if message.handlers_changed and (caller.paused or caller.trying):
+                await self._fleet.handlers_changed(caller.id)
+                self._auth.forget(caller.id)
+            # The settlements, too, may have said which handlers can run.
+            caller = await self._auth.caller(request)
             leases = await self._wait(request, caller, message.max, message.wait)
             if not leases:
                 # Meanwhile the worker may have been set to drain, or its token revoked.
                 caller = await self._auth.caller(request)
         if leases or message.settle:
             with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
-                await self._fleet.active(caller.id)
+                await self._fleet.active(caller.id, _handling(message.handling))
         return json_response(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
 
     async def complete(self, request: Request) -> Response:
@@ -132,6 +150,9 @@ class LeaseApi:
         superseded = await self._ledger.extend(live.id, live.token, caller.id, seconds)
         if superseded is None:
             raise _lost()
+        if (handling := _handling(message.handling)) is not None:
+            # Committed before the answer: the worker lets a lease on trial into its handler once it has that.
+            await self._fleet.report_handling(caller.id, handling)
         return json_response(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
 
     async def outputs(self, request: Request) -> Response:
@@ -166,17 +187,24 @@ class LeaseApi:
                     return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
-        """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue."""
-        turn = self._turns[caller.pool]
+        """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue.
+
+        An object on trial goes before the others, but one at a time: its worker handles no other meanwhile.
+        """
+        turn = self._turns[caller.pool] % max(len(pipelines), 1)
         self._turns[caller.pool] += 1
+        in_turn = [*pipelines[turn:], *pipelines[:turn]]
+        on_trial = [number for number in in_turn if number in self._wakeups.trials][:1]
+        steps: list[tuple[int, Lane, int]] = [(number, "trial", 1) for number in on_trial]
+        steps += [(number, "work", most) for number in in_turn]
         claimed: list[protocol.Lease] = []
-        for step in range(len(pipelines)):
-            number = pipelines[(turn + step) % len(pipelines)]
+        for number, lane, limit in steps:
             pipeline = self._pipelines.by_id[number][1]
-            if self._conditions.refusal(pipeline):
+            if number in caller.paused or self._conditions.refusal(pipeline):
                 continue
+            count = min(limit, 1 if number in caller.trying else most - len(claimed))
             try:
-                rows = await self._ledger.claim(number, "work", most - len(claimed), caller.id, pipeline.lease_seconds)
+                rows = await self._ledger.claim(number, lane, count, caller.id, pipeline.lease_seconds)
             except LedgerUnavailable:
                 if claimed:  # return what is leased: else it would lie idle until its deadline
                     break
@@ -202,11 +230,27 @@ class LeaseApi:
         return json_response(settled)
 
     async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
-        accepted = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message)))
-        return protocol.Settled(id=message.id, token=message.token, accepted=accepted)
+        place = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message)))
+        if place is not None:
+            with contextlib.suppress(LedgerUnavailable):  # a note for later leases, not for this one
+                await self._note_handler(caller, place[0], message)
+        return protocol.Settled(id=message.id, token=message.token, accepted=place is not None)
 
-    async def _settle(self, settlement: Settlement) -> bool:
-        """Settle a lease. Returns False where it was lost before and nothing was changed."""
+    async def _note_handler(self, caller: Caller, pipeline_id: int, message: protocol.Settlement) -> None:
+        """Note whether the pipeline's handler can run on the worker, where the settlement shows that."""
+        if isinstance(message, protocol.Released) and message.unavailable:
+            log.warning(
+                "handler unavailable",
+                pipeline=self._pipelines.name_of(pipeline_id), worker=caller.id, message=message.unavailable,
+            )  # fmt: skip
+            await self._fleet.handler_unavailable(caller.id, pipeline_id, message.unavailable)
+            self._auth.forget(caller.id)
+        elif pipeline_id in caller.paused | caller.trying and _has_run(message):
+            await self._fleet.handler_available(caller.id, pipeline_id)
+            self._auth.forget(caller.id)
+
+    async def _settle(self, settlement: Settlement) -> ObjectPlace | None:
+        """Settle a lease. Returns its object, or None where it was lost before and nothing was changed."""
         place = await self._publishing.settle(settlement)
         outcome = settlement.outcome
         self._metrics.settled.labels(outcome.name if place else "refused").inc()
@@ -216,7 +260,18 @@ class LeaseApi:
                 token=settlement.token, worker=settlement.worker_id, reason=outcome.reason, message=outcome.message,
                 retry=outcome.retry,
             )  # fmt: skip
-        return place is not None
+        return place
+
+
+def _has_run(message: protocol.Settlement) -> bool:
+    """Whether a settlement proves that the handler was started."""
+    if isinstance(message, protocol.Failed):
+        return message.reason not in _WITHOUT_HANDLER
+    return isinstance(message, protocol.Done)
+
+
+def _handling(report: protocol.Handling | None) -> HandlingReport | None:
+    return None if report is None else HandlingReport(report.number, report.tokens, report.alone)
 
 
 def _outcome(message: protocol.Settlement) -> transitions.Outcome:

@@ -37,6 +37,7 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.metrics import Metrics
 from webhook.pipelines import Pipelines
+from webhook.senders import UNKNOWN, Senders
 from webhook.sources import Batch, Source
 from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, NoSnsMessage, Sns, SnsUnavailable, UntrustedTopic
 
@@ -73,6 +74,7 @@ class NotificationApi:
         sources: Mapping[str, Source],
         secrets: Credentials | None,
         metrics: Metrics,
+        senders: Senders,
         *,
         body_limit_bytes: int,
         backlog_events: int,
@@ -83,6 +85,7 @@ class NotificationApi:
         self._sources = sources
         self._secrets = secrets
         self._metrics = metrics
+        self._senders = senders
         self._body_limit_bytes = body_limit_bytes
         self._logged_at: dict[str, float] = {}
         self._batcher: Batcher[ReceivedEvents, Counter[Verdict]] = Batcher(
@@ -95,16 +98,26 @@ class NotificationApi:
 
     async def notify(self, request: Request) -> Response:
         """Record the events of one notification."""
-        source = self._source(request)
+        try:
+            source = self._source(request)
+            receipt = await self._in_time(request, source)
+        except HttpProblem as problem:
+            if problem.status < 500:
+                name = request.path_params["source"]
+                self._senders.refused(name if name in self._sources else UNKNOWN, problem.error, problem.message)
+            raise
+        self._senders.taken(source.name)
+        return json_response(receipt)
+
+    async def _in_time(self, request: Request, source: Source) -> Receipt:
         began_at = request.scope.get(BEGAN_AT, asyncio.get_running_loop().time())
         deadline = began_at + ANSWER_SECONDS
         try:
             async with asyncio.timeout_at(deadline):
-                receipt = await self._record(request, source, deadline)
+                return await self._record(request, source, deadline)
         except TimeoutError:
             late = f"the events were not written within {ANSWER_SECONDS:g} s of the request. Send them again"
             raise HttpProblem(503, "deadline", late) from None
-        return json_response(receipt)
 
     async def _record(self, request: Request, source: Source, deadline: float) -> Receipt:
         body = await self._body(request, source, deadline)
@@ -180,8 +193,7 @@ class NotificationApi:
         token = request.query_params.get("token", "") if source.secret_in_url else ""
         if token and self._secrets.allow_token(token):
             return
-        self._metrics.refused.inc()
-        raise unauthorized("the Authorization header is missing or carries none of the valid secrets")
+        raise unauthorized(_what_is_wrong(request, source))
 
     async def _sns_body(self, request: Request, sns: Sns, left_seconds: float) -> bytes | None:
         """Read what was published to a trusted topic. Its signature is the credential; no secret takes its place."""
@@ -192,14 +204,23 @@ class NotificationApi:
         except NoSnsMessage as error:
             raise HttpProblem(400, "malformed", str(error)) from None
         except UntrustedTopic as error:
-            raise self._refused(HttpProblem(403, "untrusted-topic", str(error))) from None
+            raise HttpProblem(403, "untrusted-topic", str(error)) from None
         except BadSignature as error:
-            raise self._refused(HttpProblem(403, "bad-signature", str(error))) from None
+            raise HttpProblem(403, "bad-signature", str(error)) from None
         except SnsUnavailable as error:
             log.warning("SNS message not judged", reason=str(error))
             raise HttpProblem(503, "sns-unavailable", f"{error}. Send it again") from None
 
-    def _refused(self, problem: HttpProblem) -> HttpProblem:
-        self._metrics.refused.inc()
-        log.warning("SNS message refused", reason=problem.message)
-        return problem
+
+def _what_is_wrong(request: Request, source: Source) -> str:
+    """Say what is wrong with a request's credentials, without any part of them."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() in ("bearer", "basic") and value.strip():
+        return f"the Authorization header carries a {scheme.capitalize()} secret that is none of YURT_WEBHOOK_SECRETS"
+    if scheme:
+        return "the Authorization header is neither Bearer nor Basic with one of YURT_WEBHOOK_SECRETS"
+    if not request.query_params.get("token"):
+        return "the request carries no secret: there is no Authorization header"
+    if source.secret_in_url:
+        return "the URL's token is none of YURT_WEBHOOK_SECRETS"
+    return f"source {source.name} takes no secret from the URL: it has to be in the Authorization header"

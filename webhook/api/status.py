@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -12,18 +13,37 @@ from starlette.responses import Response
 from webhook.api.auth import AdminAuth
 from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.config import Config
-from webhook.fleet.manual_workers import MANUAL
+from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import COUNTED
+from webhook.loops import LoopHealth
 from webhook.metrics import CHANGES
 from webhook.outputs.conditions import Conditions
 
 _PARKED_SHOWN = 20
 
 
+class HandlerPause(BaseModel):
+    """On which machines a pipeline's handler cannot run, and why."""
+
+    workers: int
+    """Ready machines that said so."""
+    of: int
+    """Ready machines of the pool."""
+    everywhere: bool
+    """Whether the pipeline is paused: no machine can run its handler."""
+    message: str
+    """What one of them said."""
+    retry_seconds: float
+    """Until one of them tries again, with one object."""
+
+
 class PipelineStatus(BaseModel):
     """Counts of one pipeline's events, changes and objects."""
+
+    pool: str = ""
+    """Pool that it runs on; empty where it is no longer configured."""
 
     events: dict[str, int] = {}
     """Events by verdict, and ``received``."""
@@ -36,6 +56,8 @@ class PipelineStatus(BaseModel):
     oldest_due_seconds: float = 0
     refused: str = ""
     """Why no work is handed out and what to do, where the output's store does not honour conditions."""
+    unavailable: HandlerPause | None = None
+    """Where the handler cannot run on some of the pool's machines, or on none: these get no objects of it for now."""
 
     def counters(self, name: str) -> dict[str, int]:
         """The mapping that a counter of the ledger belongs to."""
@@ -48,6 +70,8 @@ class PoolStatus(BaseModel):
     """Counts of one pool's machines, and whether it mints."""
 
     limit: int
+    minted_by: str | None = None
+    """Provider; null: only workers that a person starts join."""
     machines: dict[str, int] = {}
     """Machines that are not gone, by state."""
     minted: int = 0
@@ -62,6 +86,8 @@ class PoolStatus(BaseModel):
     """Machines ever that were not accepted or did not call home in time."""
     last_failure: str = ""
     """Why the last start failed."""
+    last_boot_log: str = ""
+    """Where the last machine that did not call home has its log, and the log's end."""
 
 
 class ProviderStatus(BaseModel):
@@ -73,6 +99,30 @@ class ProviderStatus(BaseModel):
     """Machines slain that the ledger did not know, ever."""
     last_error: str
     """Why the last list failed."""
+
+
+class SenderStatus(BaseModel):
+    """How the notifications of one source fare."""
+
+    taken_seconds: float | None
+    """Seconds since one was taken; null: none ever was."""
+    refused: int
+    """Number that were answered 4xx, ever."""
+    refused_seconds: float | None
+    """Seconds since one was refused; null: none ever was."""
+    error: str
+    """Code of the last refusal."""
+    message: str
+    """What was wrong with the last one that was refused."""
+
+
+class FailingLoopStatus(BaseModel):
+    """A background loop of the replica that answers whose last turn failed. It tries again until it succeeds."""
+
+    loop: str
+    error: str
+    seconds: float
+    """Since the first of the turns that failed in a row."""
 
 
 class ParkedObject(BaseModel):
@@ -96,24 +146,33 @@ class Status(BaseModel):
     """Events that no pipeline watches, or that could not be read."""
     pools: dict[str, PoolStatus]
     providers: dict[str, ProviderStatus]
+    senders: dict[str, SenderStatus]
+    """Notifications, by source."""
     parked: list[ParkedObject]
     """The twenty that were parked last."""
     quarantined: int
     """Number of quarantined texts."""
+    failing_loops: list[FailingLoopStatus] = []
+    """What keeps the replica that answers from a part of its work."""
     unaccounted: dict[str, int]
     """Events and changes that the counters cannot account for: 0, or there is a bug."""
 
 
 class InvitationRequest(BaseModel):
-    """Requests a one-time token for one worker."""
+    """Requests a token with which workers may join."""
 
     pool: Annotated[str, Field(max_length=24)]
+    uses: Annotated[int, Field(ge=1, le=1_000_000)] | None = 1
+    """Workers that may join; null: any number, as long as the pool is not full."""
+    valid_seconds: Annotated[float, Field(gt=0, le=100 * 366 * 24 * 3600)] | None = INVITATION_SECONDS
+    """How long the token can be used; null: for ever."""
 
 
 class Invitation(BaseModel):
-    """One-time token with which one worker may join, as ``YURT_TOKEN`` in its environment."""
+    """Token with which workers may join, as ``YURT_TOKEN`` in their environment."""
 
     label: str
+    """Of the worker; empty where each that joins gets a label of its own."""
     token: Annotated[str, Field(repr=False)]
 
 
@@ -121,8 +180,15 @@ class StatusApi:
     """Endpoints for status and invitations."""
 
     def __init__(
-        self, ledger: Ledger, fleet: LedgerFleet, config: Config, conditions: Conditions, auth: AdminAuth
+        self,
+        ledger: Ledger,
+        fleet: LedgerFleet,
+        config: Config,
+        conditions: Conditions,
+        auth: AdminAuth,
+        health: LoopHealth,
     ) -> None:
+        self._health = health
         self._ledger = ledger
         self._fleet = fleet
         self._config = config
@@ -138,14 +204,16 @@ class StatusApi:
                 unrouted=await self._unrouted(),
                 pools=await self._pools(),
                 providers=await self._providers(),
+                senders=await self._senders(),
                 parked=await self._parked(),
                 quarantined=await self._quarantined(),
+                failing_loops=[FailingLoopStatus(**asdict(failing)) for failing in self._health.failing()],
                 unaccounted=await self._unaccounted(),
             )
         )
 
     async def invite(self, request: Request) -> Response:
-        """Issue a one-time token for a worker that a person starts."""
+        """Issue a token for workers that a person starts."""
         self._auth.require(request)
         invitation = await read_model(request, InvitationRequest)
         pool = self._config.pools.get(invitation.pool)
@@ -153,6 +221,12 @@ class StatusApi:
             raise HttpProblem(
                 404, "unknown-pool", f"there is no pool {invitation.pool!r}; there are: {', '.join(self._config.pools)}"
             )
+        if (invitation.uses, invitation.valid_seconds) != (1, INVITATION_SECONDS):
+            uses, seconds = invitation.uses, invitation.valid_seconds
+            return json_response(
+                Invitation(label="", token=await self._fleet.invite(invitation.pool, MANUAL, uses, seconds)), 201
+            )
+        # One worker within a day: its place in the pool is kept for it.
         intent = await self._fleet.intend(invitation.pool, MANUAL, pool.limit)
         if intent is None:
             raise HttpProblem(
@@ -162,7 +236,7 @@ class StatusApi:
 
     async def _pipelines(self) -> dict[str, PipelineStatus]:
         pipelines = {
-            name: PipelineStatus(refused=self._conditions.refusal(pipeline))
+            name: PipelineStatus(pool=pipeline.pool, refused=self._conditions.refusal(pipeline))
             for name, pipeline in self._config.pipelines.items()
         }
         for row in await self._ledger.fetch("totals"):
@@ -175,13 +249,25 @@ class StatusApi:
             # A pipeline that was moved to another bucket has a row for each.
             status = pipelines.setdefault(row["pipeline"], PipelineStatus())
             status.oldest_due_seconds = max(status.oldest_due_seconds, row["seconds"])
+        for row in await self._ledger.fetch("unavailable_handlers"):
+            status = pipelines.setdefault(row["pipeline"], PipelineStatus())
+            status.unavailable = HandlerPause(
+                workers=row["workers"],
+                of=row["pool_workers"],
+                everywhere=row["everywhere"],
+                message=row["message"],
+                retry_seconds=row["retry_seconds"],
+            )
         return pipelines
 
     async def _unrouted(self) -> dict[str, int]:
         return {row["name"]: row["value"] for row in await self._ledger.fetch("totals") if row["pipeline"] is None}
 
     async def _pools(self) -> dict[str, PoolStatus]:
-        pools = {name: PoolStatus(limit=pool.limit) for name, pool in self._config.pools.items()}
+        pools = {
+            name: PoolStatus(limit=pool.limit, minted_by=pool.provider if pool.is_minted else None)
+            for name, pool in self._config.pools.items()
+        }
         for row in await self._ledger.fetch("workers_standing"):
             pools.setdefault(row["pool"], PoolStatus(limit=0)).machines[row["state"]] = row["machines"]
         for row in await self._ledger.fetch("minted_ever"):
@@ -192,11 +278,16 @@ class StatusApi:
                 status = pools[row["pool"]]
                 status.breaker, status.frozen = row["breaker"], row["frozen"]
                 status.failed_starts, status.last_failure = row["failed_starts"], row["last_failure"]
+                status.last_boot_log = row["last_boot_log"]
         return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:
         rows = await self._ledger.fetch("provider_reports")
         return {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
+
+    async def _senders(self) -> dict[str, SenderStatus]:
+        rows = await self._ledger.fetch("senders")
+        return {row["source"]: SenderStatus.model_validate(dict(row)) for row in rows}
 
     async def _parked(self) -> list[ParkedObject]:
         return [

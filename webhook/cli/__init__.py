@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 import click
 
+from webhook.cli.extras import missing_parts
+from webhook.cli.options import fail
+from webhook.cli.stopping import end_on_sigterm
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended: 128 and the number of SIGINT."""
+
 COMMANDS = {
     "demo": "Run thirty photos through the whole pipeline on this machine.",
     "up": "Run the services of the demo until Ctrl-C.",
+    "init": "Write yurt.toml and yurt.secrets to begin with.",
     "serve": "Run the control plane.",
     "worker": "Run a worker: needs YURT_URL and YURT_TOKEN, nothing else.",
     "setup": "Show, and with --yes set, the bucket notifications on Tigris.",
     "check": "Check the configuration, database, buckets and credentials.",
     "status": "Show pipelines, backlog, workers and parked objects.",
+    "doctor": "Say why nothing moves, and what to do.",
+    "try": "Run one file through a pipeline's handler on this machine.",
     "backfill": "List the input buckets, and process objects that are new or changed.",
     "parked": "List, show, redrive or forget parked objects.",
     "quarantine": "List, show or replay events that could not be read.",
@@ -36,6 +47,27 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"webhook.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; for a mistyped one, suggest the nearest.
+
+        Ends the program where it needs packages that are not installed.
+        """
+        similar = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and similar:
+            ctx.fail(f"There is no command {args[0]!r}. Did you mean `yurt {similar[0]}`?")
+        if args[0] in COMMANDS and not ctx.resilient_parsing and (missing := missing_parts(args[0])):
+            fail(missing)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """End with status 130 on Ctrl-C, as shells expect it of every command; click's own is 1, a failure."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -49,4 +81,5 @@ def yurt() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``yurt``."""
+    end_on_sigterm()
     yurt.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="yurt")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,6 @@ _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0
 """How long a control plane may be silent, for instance while it is restarted."""
 _COUNTS = ("listed", "known", "found", "adopted", "missing", "orphaned", "removed")
-_INTERRUPTED = 130
 
 
 def moment(text: str) -> datetime:
@@ -71,7 +71,7 @@ def command(
     Without a PIPELINE, the input buckets of all pipelines. The sweeps go on in the control plane if this command ends.
     Exit status 0: every sweep succeeded; 1: a sweep failed or was cancelled; 130: interrupted.
     """
-    token = admin_token()
+    token = admin_token(url)
     if sum(map(bool, (listing, watched, cancelled))) > 1:
         fail("--list, --watch and --cancel do not go together: give one of them")
     if listing:
@@ -79,7 +79,8 @@ def command(
     elif cancelled:
         sweeps = [call("DELETE", url, f"/v1/sweeps/{id}", token) for id in cancelled]
     elif watched:
-        sweeps = _watch(url, token, [call("GET", url, f"/v1/sweeps/{id}", token) for id in watched])
+        with _telling_what_goes_on(watched):
+            sweeps = _watch(url, token, [call("GET", url, f"/v1/sweeps/{id}", token) for id in watched])
     else:
         order: dict[str, object] = {
             "pipelines": pipelines,
@@ -89,9 +90,7 @@ def command(
             "pages_per_second": rate,
             "dry_run": dry_run,
         }
-        sweeps = call("POST", url, "/v1/sweeps", token, order)["sweeps"]
-        if not detach:
-            sweeps = _watch(url, token, sweeps)
+        sweeps = _order(url, token, order, detach=detach)
     if as_json:
         click.echo(json.dumps({"sweeps": sweeps}))
     else:
@@ -102,31 +101,57 @@ def command(
         raise SystemExit(1)
 
 
+def _order(url: str, token: str, order: Mapping[str, object], *, detach: bool) -> list[dict[str, Any]]:
+    """Order sweeps, and watch them unless detached; their last known state."""
+    ids: list[int] = []
+    with _telling_what_goes_on(ids):
+        sweeps: list[dict[str, Any]] = call("POST", url, "/v1/sweeps", token, order)["sweeps"]
+        ids.extend(sweep["id"] for sweep in sweeps)
+        if detach:
+            return sweeps
+        for sweep in sweeps:
+            click.echo(f"Sweep {sweep['id']} was ordered: {sweep['pipeline']} {sweep['prefix']}", err=True)
+        return _watch(url, token, sweeps)
+
+
+@contextlib.contextmanager
+def _telling_what_goes_on(ids: Sequence[int]) -> Iterator[None]:
+    """On Ctrl-C, say that the sweeps go on and how to watch or cancel them.
+
+    ``ids`` is empty where Ctrl-C came before the control plane's answer.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(_what_goes_on(ids), err=True)
+        raise
+
+
+def _what_goes_on(ids: Sequence[int]) -> str:
+    if not ids:
+        return "Interrupted before the control plane answered. To see whether it sweeps:  yurt backfill --list"
+    watch, cancel = (" ".join(f"--{option} {id}" for id in ids) for option in ("watch", "cancel"))
+    return (
+        "The sweep goes on in the control plane.\n"
+        f"To watch it again:  yurt backfill {watch}\n"
+        f"To cancel it:       yurt backfill {cancel}"
+    )
+
+
 def _watch(url: str, token: str, sweeps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Show the progress of sweeps until all have ended; their final state."""
-    ids = [sweep["id"] for sweep in sweeps]
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            tasks = {sweep["id"]: bar.add_task(_title(sweep), total=None, counts="") for sweep in sweeps}
-            while True:
-                for sweep in sweeps:
-                    done = 1 if _has_ended(sweep) else None
-                    bar.update(tasks[sweep["id"]], counts=_counted(sweep), total=done, completed=done)
-                if all(map(_has_ended, sweeps)):
-                    return sweeps
-                time.sleep(_POLL_SECONDS)
-                sweeps = [sweep if _has_ended(sweep) else _state_of(url, token, sweep["id"]) for sweep in sweeps]
-    except KeyboardInterrupt:
-        watch, cancel = (" ".join(f"--{option} {id}" for id in ids) for option in ("watch", "cancel"))
-        click.echo(
-            "The sweep goes on in the control plane.\n"
-            f"To watch it again:  yurt backfill {watch}\n"
-            f"To cancel it:       yurt backfill {cancel}",
-            err=True,
-        )
-        raise SystemExit(_INTERRUPTED) from None
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {sweep["id"]: bar.add_task(_title(sweep), total=None, counts="") for sweep in sweeps}
+        while True:
+            for sweep in sweeps:
+                done = 1 if _has_ended(sweep) else None
+                bar.update(tasks[sweep["id"]], counts=_counted(sweep), total=done, completed=done)
+            if all(map(_has_ended, sweeps)):
+                return sweeps
+            time.sleep(_POLL_SECONDS)
+            sweeps = [sweep if _has_ended(sweep) else _state_of(url, token, sweep["id"]) for sweep in sweeps]
 
 
 def _state_of(url: str, token: str, id: int) -> dict[str, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from webhook.check import Finding, findings
+from webhook.cli.bucket_notifications import notification_findings
 from webhook.cli.options import config_option, state_option
+from webhook.cli.terminal import finding
 from webhook.config import ConfigError
 from webhook.config_file import load, secrets
-
-_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 
 
 @click.command()
@@ -25,11 +25,11 @@ def command(config_path: Path, state: Path) -> None:
 
     Writes, reads and deletes one small object below each output prefix. Exit status 1 if a check failed.
     """
-    from webhook.app import validate_options
+    from webhook.app import options_model
 
     console = Console()
     try:
-        config, credentials = load(config_path, validate_options), secrets()
+        config, credentials = load(config_path, options_model), secrets(config_path)
     except ConfigError as error:
         _print(console, Finding("configuration", "failed", str(error)))
         raise SystemExit(1) from None
@@ -38,14 +38,12 @@ def command(config_path: Path, state: Path) -> None:
         Finding("configuration", "ok", f"{config_path}: {len(config.pipelines)} pipelines, {len(config.pools)} pools"),
     )
     failed = False
-    for finding in asyncio.run(findings(config, credentials, state)):
-        _print(console, finding)
-        failed |= finding.level == "failed"
+    checks = (asyncio.run(findings(config, credentials, state)), notification_findings(config, credentials))
+    for found in itertools.chain.from_iterable(checks):
+        _print(console, found)
+        failed |= found.level == "failed"
     raise SystemExit(1 if failed else 0)
 
 
-def _print(console: Console, finding: Finding) -> None:
-    mark, style = _MARKS[finding.level]
-    console.print(Text.assemble((mark, style), " ", (finding.subject, "bold"), ": ", finding.message))
-    if finding.advice:
-        console.print(Text(f"    {finding.advice}", style=style))
+def _print(console: Console, found: Finding) -> None:
+    console.print(finding(found.level, found.subject, found.message, found.advice))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from webhook.cli import INTERRUPTED
+from webhook.cli.invocation import yurt_command
 from webhook.cli.options import failing
 from webhook.cli.sample import configuration, overrides
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from infra.interrupts import Interrupts
 
 NOT_VERIFIED = 1
-INTERRUPTED = 130
 
 
 @click.command()
@@ -64,13 +65,13 @@ def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_pa
 def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[DemoSetup, DemoFolder]:
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
-    from webhook.app import validate_options
+    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load
 
     with failing(ConfigError, FolderError, UnsuitableConfigError):
         path = configuration(config_path)
-        config = load(path, validate_options)
+        config = load(path, options_model)
         name = photo_pipeline(config)
         folder = DemoFolder(chosen)
         return DemoSetup(config, path, name, folder.services, overrides(), seed), folder
@@ -112,11 +113,12 @@ def _conclude(
     from infra.demo.report import make_report, summary
     from infra.demo.sheet import render_sheet
     from infra.demo.verify import problems
+    from webhook.cli.terminal import link
 
     wrong = problems(outcome.inventory)
     report = make_report(outcome.inventory, outcome.uploads, time.monotonic() - started_at, wrong)
     folder.sheet.write_text(render_sheet(outcome.inventory, report, wrong), encoding="utf-8")
-    console.print(summary(report, outcome.inventory, str(folder.sheet)))
+    console.print(summary(report, outcome.inventory))
     for problem in wrong:
         console.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
     if wrong or keep:
@@ -124,10 +126,22 @@ def _conclude(
     else:
         folder.tidy()
     console.print(_verdict(len(wrong)), style="bold red" if wrong else "bold green")
+    console.print("Contact sheet, all originals and results side by side:", link(folder.sheet), soft_wrap=True)
+    console.print(_next_steps(yurt_command()), markup=False, highlight=False, soft_wrap=True)
     if as_json:
         click.echo(report.model_dump_json())
     return NOT_VERIFIED if wrong else 0
 
 
+def _next_steps(yurt: str) -> str:
+    return f"""
+Try next:
+  {yurt} up              the same services, kept running, for files of your own
+  {yurt} init my-yurt    a configuration for a bucket of your own
+  {yurt} --help          all commands"""
+
+
 def _verdict(wrong: int) -> str:
-    return f"Not verified: {wrong} things are wrong." if wrong else "Verified: every result is right."
+    if not wrong:
+        return "Verified: every result is right."
+    return "Not verified: one thing is wrong." if wrong == 1 else f"Not verified: {wrong} things are wrong."

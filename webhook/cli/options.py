@@ -10,8 +10,11 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from webhook.cli.running_up import running_up
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_LOCAL_URL = "http://127.0.0.1:8080"
 USAGE = 2
 """Exit status where the command line or the configuration is wrong."""
 
@@ -45,18 +48,31 @@ def url_option(command: Command) -> Command:
     """``--url``."""
     return click.option(
         "--url",
-        default="http://127.0.0.1:8080",
-        show_default=True,
+        default=lambda: up.url if (up := running_up()) else _LOCAL_URL,
+        show_default=f"that of a yurt up in this folder, or {_LOCAL_URL}",
         envvar="YURT_URL",
-        help="The control plane. Its YURT_ADMIN_TOKEN must be in the environment.",
+        help="The control plane. Its YURT_ADMIN_TOKEN must be in the environment or in yurt.secrets.",
     )(command)
 
 
-def admin_token() -> str:
-    """The value of ``YURT_ADMIN_TOKEN``. Ends the program where it is not set."""
-    token = os.environ.get("YURT_ADMIN_TOKEN", "")
+def admin_token(url: str) -> str:
+    """The value of ``YURT_ADMIN_TOKEN``, or that of a ``yurt up`` at this URL, or the file of secrets'.
+
+    Ends the program where there is none.
+    """
+    from webhook.config import ConfigError
+    from webhook.config_file import secrets, secrets_file
+
+    if not os.environ.get("YURT_ADMIN_TOKEN") and (up := running_up()) and up.url == url.rstrip("/"):
+        return up.admin
+    config_path = Path(os.environ.get("YURT_CONFIG") or "yurt.toml")
+    with failing(ConfigError):
+        token = secrets(config_path).yurt_admin_token.get_secret_value()
     if not token:
-        fail("YURT_ADMIN_TOKEN is not set: set it to the same value as for the control plane")
+        fail(
+            "YURT_ADMIN_TOKEN is not set, and "
+            f"{secrets_file(config_path)} does not hold it: set it to the same value as for the control plane"
+        )
     return token
 
 

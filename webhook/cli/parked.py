@@ -66,7 +66,7 @@ def list_(url: str, limit: int, as_json: bool, **filters: Any) -> None:
 
 def _page(url: str, **filters: Any) -> dict[str, Any]:
     query = urlencode({name: value for name, value in filters.items() if value is not None})
-    return call("GET", url, f"/v1/parked?{query}", admin_token())
+    return call("GET", url, f"/v1/parked?{query}", admin_token(url))
 
 
 def _listed(page: dict[str, Any]) -> Group:
@@ -98,7 +98,7 @@ def show(url: str, which: str, as_json: bool) -> None:
     A key shows the object in each pipeline that has parked it.
     """
     for number in [which] if which.isdecimal() else _numbers(url, which):
-        parked = call("GET", url, f"/v1/parked/{number}", admin_token())
+        parked = call("GET", url, f"/v1/parked/{number}", admin_token(url))
         if as_json:
             click.echo(json.dumps(parked))
         else:
@@ -174,7 +174,7 @@ def _move(
     if bool(selection) == everything:
         fail("give numbers, a filter, or --all alone. See the parked objects with yurt parked list")
     body = selection or {"all": True}
-    path, token = f"/v1/parked/{verb}", admin_token()
+    path, token = f"/v1/parked/{verb}", admin_token(url)
     matching: int = call("POST", url, path, token, {**body, "dry_run": True})["objects"]
     if dry_run or not matching:
         click.echo(f"{matching} parked objects match. Nothing was changed.")

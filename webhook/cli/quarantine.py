@@ -37,7 +37,7 @@ def command() -> None:
 def list_(url: str, as_json: bool, **filters: Any) -> None:
     """List events that could not be read, newest first."""
     query = urlencode({name: value for name, value in filters.items() if value is not None})
-    page = call("GET", url, f"/v1/quarantine?{query}", admin_token())
+    page = call("GET", url, f"/v1/quarantine?{query}", admin_token(url))
     if as_json:
         click.echo(json.dumps(page))
     elif not page["items"]:
@@ -68,7 +68,7 @@ def _listed(page: dict[str, Any]) -> Group:
 @click.option("--json", "as_json", is_flag=True, help="The answer of GET /v1/quarantine/{id}.")
 def show(url: str, number: int, as_json: bool) -> None:
     """Show an event, with control characters escaped."""
-    item = call("GET", url, f"/v1/quarantine/{number}", admin_token())
+    item = call("GET", url, f"/v1/quarantine/{number}", admin_token(url))
     if as_json:
         click.echo(json.dumps(item))
         return
@@ -115,7 +115,7 @@ def replay(url: str, ids: tuple[int, ...], everything: bool, dry_run: bool, **fi
 def _replay(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """Replay page by page; the sums of all pages."""
     total: dict[str, Any] = {"replayed": 0, "verdicts": Counter(), "refused": [], "truncated": []}
-    after, token = None, admin_token()
+    after, token = None, admin_token(url)
     bar, task = progress("replay", None)
     with bar:
         while True:

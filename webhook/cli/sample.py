@@ -1,4 +1,4 @@
-"""Finds the configuration that ``yurt demo`` and ``yurt up`` run on: by default the sample of a checkout."""
+"""Finds the configuration that ``yurt demo`` and ``yurt up`` run on: by default the sample that comes with Yurt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from webhook.cli.options import fail
 
-SAMPLE = Path(__file__).resolve().parents[2] / "yurt.toml"
+_PACKAGED = Path(__file__).resolve().with_name("sample.toml")
+SAMPLE = _PACKAGED if _PACKAGED.is_file() else _PACKAGED.parents[2] / "yurt.toml"
+"""The sample configuration: in a wheel beside this module, in a checkout at its root."""
 
 
 def configuration(chosen: Path | None, *others: Path) -> Path:
@@ -18,7 +20,7 @@ def configuration(chosen: Path | None, *others: Path) -> Path:
     candidates = [chosen] if chosen else [*others, SAMPLE]
     existing = next((path for path in candidates if path.is_file()), None)
     if existing is None:
-        fail(f"there is no {candidates[-1]}: name a configuration with --config, or run this from a checkout of Yurt")
+        fail(f"there is no {candidates[-1]}: name a configuration with --config")
     return existing.resolve()
 
 

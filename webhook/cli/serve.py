@@ -30,15 +30,15 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     Reads yurt.toml, and from the environment the store's AWS_* variables, DATABASE_URL, YURT_WEBHOOK_SECRETS and
     YURT_ADMIN_TOKEN. Without DATABASE_URL an embedded PostgreSQL is started.
     """
-    from webhook.app import validate_options
+    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load, secrets
-    from webhook.ledger.database import LedgerUnavailable
+    from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
     from webhook.ledger.migrations import LedgerTooNew
     from webhook.ledger.postgres import PostgresUnusable
     from webhook.server import run
 
     parent_death.watch()
     log.configure(style)
-    with failing(ConfigError, LedgerUnavailable, LedgerTooNew, PostgresUnusable):
-        run(load(config_path, validate_options), secrets(), state, announce=announce)
+    with failing(ConfigError, LedgerUnavailable, LedgerUnusable, LedgerTooNew, PostgresUnusable):
+        run(load(config_path, options_model), secrets(config_path), state, announce=announce)

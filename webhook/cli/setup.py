@@ -8,9 +8,15 @@ from pathlib import Path
 
 import click
 
-from infra import tigris
+from infra import cors, tigris
+from webhook.cli.bucket_notifications import (
+    notification_plans,
+    notification_secret,
+    probe_from_here,
+    tigris_endpoint,
+)
 from webhook.cli.options import config_option, fail, failing
-from webhook.config import Config, ConfigError
+from webhook.config import ConfigError, Secrets
 from webhook.config_file import load, secrets
 
 
@@ -19,50 +25,60 @@ from webhook.config_file import load, secrets
 @click.option(
     "--url", "public_url", help="URL of the control plane that the store can reach; default: server.public_url."
 )
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Also let web pages of this origin upload to inputs and read outputs by presigned URLs; repeatable.",
+)
 @click.option("--yes", is_flag=True, help="Set them. Without it, the change is only shown.")
-def command(config_path: Path, public_url: str | None, yes: bool) -> None:
+def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, ...], yes: bool) -> None:
     """Show, and with --yes set, the bucket notifications on Tigris.
 
-    A bucket has one notification configuration: the current one is shown, and replaced. Needs the AWS_* variables and
+    A bucket has one notification configuration: the current one is shown, and replaced. With --cors-origin a CORS rule
+    is added to those that the buckets have; without it CORS is left as it is. Needs the AWS_* variables and
     YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
     """
-    with failing(ConfigError, tigris.SetupError):
-        from webhook.app import validate_options
+    with failing(ConfigError, tigris.SetupError, cors.CorsError):
+        from webhook.app import options_model
 
-        config = load(config_path, validate_options)
-        plans = _plans(config, _webhook(config, public_url), _secret())
-        store = tigris.TigrisEndpoint.from_environment()
+        config, credentials = load(config_path, options_model), secrets(config_path)
+        base = public_url or config.server.public_url
+        if not base:
+            fail("the store has to reach the control plane: set server.public_url in the configuration, or give --url")
+        plans = notification_plans(config, base, notification_secret(credentials))
+        store = tigris_endpoint(credentials)
         for plan in plans:
             _show(plan, tigris.read_back(plan.bucket, store))
+        s3 = cors.cors_client(store)
+        rules = cors.wanted_rules(config, cors_origins).items() if cors_origins else ()
+        cors_plans = [cors.plan_cors(s3, bucket, rule) for bucket, rule in rules]
+        for cors_plan in cors_plans:
+            _show_cors(cors_plan)
+        _probe(base, credentials)
         if not yes:
-            click.echo("Nothing was changed. To set them: yurt setup --yes")
+            click.echo("Nothing was changed. To set this, run the same command with --yes")
             return
         for plan in plans:
             _set(plan, store)
+        for cors_plan in cors_plans:
+            cors.apply_cors(s3, cors_plan)
+            click.echo(f"Bucket {cors_plan.bucket}: CORS rules set, and read back as planned.")
 
 
-def _webhook(config: Config, public_url: str | None) -> str:
-    base = (public_url or config.server.public_url).rstrip("/")
-    if not base:
-        fail("the store has to reach the control plane: set server.public_url in the configuration, or give --url")
-    return f"{base}/v1/notifications/tigris"
-
-
-def _secret() -> tigris.Secret:
-    configured = secrets().webhook_secrets
-    if not configured:
-        fail("YURT_WEBHOOK_SECRETS is not set: set it to a long random string, here and for yurt serve")
-    user, colon, password = configured[0].partition(":")
-    return tigris.Basic(user, password) if colon else tigris.Bearer(configured[0])
-
-
-def _plans(config: Config, webhook: str, secret: tigris.Secret) -> list[tigris.NotificationPlan]:
-    prefixes: dict[str, list[str]] = {}
-    for pipeline in config.pipelines.values():
-        prefixes.setdefault(pipeline.input.bucket, []).append(pipeline.input.prefix)
-    return [
-        tigris.plan(bucket, webhook, tigris.key_filter(names), secret) for bucket, names in sorted(prefixes.items())
-    ]
+def _probe(base: str, credentials: Secrets) -> None:
+    """Have the control plane take the secret that the store gets. Ends the program where it refuses that."""
+    result = probe_from_here(base, credentials)
+    if result.outcome == "refused":
+        fail(
+            f"{result.message}: it was started with other YURT_WEBHOOK_SECRETS than this command has. It would refuse "
+            "every notification, so nothing was changed. Use the same secrets for both",
+            status=1,
+        )
+    click.echo(f"Control plane: {result.message}.")
+    if result.outcome != "taken":
+        click.echo("  Whether it takes the store's notifications could not be tried from here: yurt check tries again.")
 
 
 def _show(plan: tigris.NotificationPlan, current: tigris.CurrentNotifications | None) -> None:
@@ -75,6 +91,12 @@ def _show(plan: tigris.NotificationPlan, current: tigris.CurrentNotifications | 
             f"enabled {current.enabled}"
         )
     click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
+
+
+def _show_cors(plan: cors.CorsPlan) -> None:
+    click.echo(f"Bucket {plan.bucket}, CORS rules{' (as they are)' if plan.is_set else ''}")
+    for line in plan.describe():
+        click.echo(f"  {line}")
 
 
 def _set(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:

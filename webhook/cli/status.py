@@ -14,6 +14,8 @@ from rich.text import Text
 
 from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
+from webhook.cli.terminal import plain, table
+from webhook.diagnosis import diagnose
 
 _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
@@ -31,7 +33,7 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
 
     Exit status 1 where the control plane does not answer, or something is unaccounted for.
     """
-    token = admin_token()
+    token = admin_token(url)
     try:
         if watch:
             _watch(url, token, as_json, interval)
@@ -39,8 +41,6 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
             _once(url, token, as_json)
     except ControlPlaneUnreachable as error:
         fail(str(error), status=1)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
 
 
 def _once(url: str, token: str, as_json: bool) -> None:
@@ -73,52 +73,17 @@ def render(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
     if status["parked"]:
         parts.append(_parked(status))
-    parts += _hints(status)
-    parts += _minting_faults(status)
-    for name, pipeline in status["pipelines"].items():
-        if pipeline["refused"]:
-            parts.append(Text(f"No work is handed out for {name}: {pipeline['refused']}.", style="red"))
-    wrong = {unit: number for unit, number in status["unaccounted"].items() if number}
-    if wrong:
-        parts.append(Text(f"Unaccounted for: {wrong}. This is a bug in Yurt: please report it.", style="bold red"))
+    parts += [Text(f"{p.subject}: {p.sentence}. {p.advice}", style="red") for p in diagnose(status)]
     return Group(*parts)
-
-
-def _hints(status: dict[str, Any]) -> list[Text]:
-    """What to do next about what needs a person."""
-    parked = sum(pipeline["objects"].get("parked", 0) for pipeline in status["pipelines"].values())
-    hints = [(parked, "parked", "yurt parked list"), (status["quarantined"], "quarantined", "yurt quarantine list")]
-    return [Text(f"{number} {what}: {command}") for number, what, command in hints if number]
-
-
-def _minting_faults(status: dict[str, Any]) -> list[Text]:
-    """A line for each pool for which no machine is minted, or not as many as are needed, and why."""
-    lines = []
-    for name, pool in status["pools"].items():
-        if pool["breaker"] != "closed":
-            what = "nothing is minted" if pool["breaker"] == "open" else "one machine is tried"
-            lines.append(f"Pool {name}: {what} after failed starts. The last: {pool['last_failure'] or 'unknown'}")
-        if pool["frozen"]:
-            errors = {provider["last_error"] for provider in status["providers"].values()} - {""}
-            why = f" ({'; '.join(sorted(errors))})" if errors else ""
-            lines.append(f"Pool {name}: frozen, since its provider's list fails or cannot be true{why}")
-    return [Text(line, style="red") for line in lines]
-
-
-def _table(title: str, *columns: str, numbers: int) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
-    for position, column in enumerate(columns):
-        table.add_column(column, justify="right" if position >= len(columns) - numbers else "left", overflow="fold")
-    return table
 
 
 def _pipelines(status: dict[str, Any]) -> Table:
     standing = [pipeline["objects"] for pipeline in status["pipelines"].values()]
     states = (*_STATES, *(state for state in _SELDOM if any(objects.get(state) for objects in standing)))
-    table = _table("Pipelines", "pipeline", "events", *states, "waiting for", numbers=len(states) + 2)
+    shown = table("Pipelines", "pipeline", "events", *states, "waits", numbers=("events", *states, "waits"))
     for name, pipeline in status["pipelines"].items():
         objects = pipeline["objects"]
-        table.add_row(
+        shown.add_row(
             Text(name),
             str(pipeline["events"].get("received", 0)),
             *(str(objects.get(state, 0)) for state in states),
@@ -126,23 +91,24 @@ def _pipelines(status: dict[str, Any]) -> Table:
         )
     unread = status["unrouted"].get("quarantined", 0)
     if unread or status["unrouted"].get("ignored"):
-        table.caption = f"watched by no pipeline: {status['unrouted'].get('ignored', 0)} events; quarantined: {unread}"
-    return table
+        shown.caption = f"watched by no pipeline: {status['unrouted'].get('ignored', 0)} events; quarantined: {unread}"
+    return shown
 
 
 def _pools(status: dict[str, Any]) -> Table:
-    table = _table("Pools", "pool", *_MACHINES, "limit", "minted", "slain", numbers=len(_MACHINES) + 3)
+    columns = ("pool", *_MACHINES, "limit", "minted", "slain")
+    shown = table("Pools", *columns, numbers=columns[1:])
     for name, pool in status["pools"].items():
         known = pool["machines"]
         known["starting"] = known.get("intended", 0) + known.get("booting", 0)
         machines = (str(known.get(state, 0)) for state in _MACHINES)
-        table.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
-    return table
+        shown.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
+    return shown
 
 
-def _parked(status: dict[str, Any]) -> Table:
-    table = _table("Parked", "pipeline", "key", "reason", "why", "attempts", numbers=1)
+def _parked(status: dict[str, Any]) -> Text:
+    lines = [Text("Parked", style="bold")]
     for row in status["parked"]:
-        cells = (row["pipeline"], row["key"], row["reason"], row["message"])
-        table.add_row(*(Text(cell) for cell in cells), str(row["attempts"]))
-    return table
+        lines.append(Text.assemble(f"{row['pipeline']} ", plain(row["key"])))
+        lines.append(Text.assemble(f"    {row['reason']}, {row['attempts']} attempts: ", plain(row["message"])))
+    return Text("\n").join(lines)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -27,13 +31,40 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def link(path: Path) -> Text:
+    """A file's URL, which a terminal opens: by OSC 8, or by finding the URL in the text."""
+    url = path.resolve().as_uri()
+    # The console of Linux shows the sequence in place of obeying it.
+    return Text(url, style=Style(bold=True, link=None if os.environ.get("TERM") == "linux" else url))
+
+
 def table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
-    """A table; the columns named in ``numbers`` are aligned to the right."""
-    result = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    """A table without lines between its cells, since a terminal is 80 characters wide.
+
+    The columns named in ``numbers`` are aligned to the right.
+    """
+    result = Table(
+        title=title, title_justify="left", title_style="bold", expand=False, box=None, padding=(0, 1, 0, 0),
+        header_style="dim",
+    )  # fmt: skip
     right = set(numbers)
     for column in columns:
         result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return result
+
+
+Level = Literal["ok", "warning", "failed"]
+_MARKS: Mapping[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
+
+
+def finding(level: Level, subject: str, message: str, advice: str = "") -> RenderableType:
+    """What was found of one thing, and below it what to do. A line that does not fit keeps its indent."""
+    mark, style = _MARKS[level]
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_row(Text(mark, style=style), Text.assemble((subject, "bold"), ": ", plain(message)))
+    if advice:
+        grid.add_row("", Text(advice, style=style))
+    return grid
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> RenderableType:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shlex
 import shutil
 import socket
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from webhook.cli.directions import directions
 from webhook.cli.options import fail, failing, state_option
+from webhook.cli.running_up import LOCK, RunningUp, announced
 from webhook.cli.sample import configuration, overrides
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
     from infra.interrupts import Interrupts
     from infra.stack import Stack
-    from webhook.config import Config, Pipeline
+    from webhook.config import Config
 
 BUCKET_PORT = 9000
 _REFRESH_SECONDS = 0.5
-_RUN_FILES = ("postgres", "workers", "bucket.log", "control-plane.log")
+_PAGES = tuple(f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "[::1]"))
+"""Web pages that may use the bucket: those of this machine. It checks no signature, so no page of another."""
 
 
 @click.command()
@@ -45,59 +47,97 @@ _RUN_FILES = ("postgres", "workers", "bucket.log", "control-plane.log")
     show_default=True,
     help="Of the local bucket; a free port is taken where this one is in use.",
 )
-def command(config_path: Path | None, state: Path, bucket_port: int) -> None:
+@click.option("--keep", is_flag=True, help="Keep the bucket's objects and the ledger for the next run with --keep.")
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let web pages of this origin use the bucket too, beside those of this machine; repeatable.",
+)
+def command(config_path: Path | None, state: Path, bucket_port: int, keep: bool, cors_origins: tuple[str, ...]) -> None:
     """Run the services of the demo until Ctrl-C: a local bucket, an embedded PostgreSQL and the control plane.
 
-    They listen on loopback. The bucket is held in memory and lost at the end, so the ledger begins empty each time as
-    well. Logs stay in --state.
+    They listen on loopback. The keys are the same at each run. Without --keep the bucket and the ledger begin empty,
+    and those of runs with --keep stay as they are. All files are in the folder "up" in --state.
     """
     from infra.interrupts import Interrupted, Interrupts
 
     interrupts = Interrupts()
     with interrupts.listening():  # before the slow imports below, so that Ctrl-C never shows a traceback
+        from infra.cors import CorsError, wanted_rules
         from infra.stack import StackError
-        from webhook.app import validate_options
+        from infra.stack_keys import StackKeysError
+        from webhook.app import options_model
         from webhook.config import ConfigError
         from webhook.config_file import load
 
         path = configuration(config_path, Path("yurt.toml"))
-        with failing(ConfigError):
-            config = load(path, validate_options)
+        with failing(ConfigError, CorsError):
+            config = load(path, options_model)
+            wanted_rules(config, cors_origins)
         try:
-            with _locked(state):
-                _remove_earlier_run(state)  # its ledger would call files unchanged whose results the bucket has lost
-                _run(config, path, state, bucket_port, interrupts)
+            with _locked(state / "up") as folder:
+                _run(UpRun(config, path, folder, keep, bucket_port, (*_PAGES, *cors_origins)), interrupts)
         except Interrupted:
             click.echo("Everything was stopped; no process is left.")
-        except StackError as error:
+        except (StackError, StackKeysError) as error:
             fail(str(error), status=1)
 
 
-def _run(config: Config, path: Path, state: Path, bucket_port: int, interrupts: Interrupts) -> None:
-    """Run the services until the first Ctrl-C. Raises Interrupted, StackError."""
+@dataclass(frozen=True, slots=True)
+class UpRun:
+    """What one run of ``yurt up`` was asked for."""
+
+    config: Config
+    config_path: Path
+    folder: Path
+    """For everything that is written."""
+    keep: bool
+    bucket_port: int
+    cors_origins: tuple[str, ...]
+
+    def prepared(self) -> Path:
+        """The folder of the services: a kept one, or one without what an earlier run left."""
+        if self.keep:
+            return self.folder / "kept"
+        # The bucket is lost at the end: an old ledger would call files unchanged whose results are gone.
+        shutil.rmtree(self.folder / "run", ignore_errors=True)
+        return self.folder / "run"
+
+    def ports(self) -> tuple[str, int]:
+        """Address of the control plane and port of the bucket: as configured, or any free port where that is taken."""
+        host = self.config.server.host
+        plane = _free(host, self.config.server.port)
+        return f"{f'[{host}]' if ':' in host else host}:{plane}", _free("127.0.0.1", self.bucket_port)
+
+
+def _run(run: UpRun, interrupts: Interrupts) -> None:
+    """Run the services until the first Ctrl-C. Raises Interrupted, StackError, StackKeysError."""
     from rich.console import Console
 
     from infra import stack
+    from infra.stack_keys import kept_keys
 
     console = Console(highlight=False)
     console.print("Starting the bucket, the database and the control plane …")
-    host = config.server.host
-    environment = {
-        **overrides(),
-        "YURT_SERVER__LISTEN": f"{f'[{host}]' if ':' in host else host}:{_free(host, config.server.port)}",
-        "YURT_SERVER__PUBLIC_URL": "",
-    }
+    keys, folder = kept_keys(run.folder / "keys.json"), run.prepared()
+    listen, bucket_port = run.ports()
     with stack.running(
-        config,
-        path,
-        state.resolve(),
-        environment=environment,
-        bucket_port=_free("127.0.0.1", bucket_port),
+        run.config,
+        run.config_path,
+        folder,
+        bucket_options=("--folder", str(folder / "bucket")) if run.keep else (),
+        environment={**overrides(), "YURT_SERVER__LISTEN": listen, "YURT_SERVER__PUBLIC_URL": ""},
+        bucket_port=bucket_port,
+        keys=keys,
+        cors_origins=run.cors_origins,
         interrupts=interrupts,
     ) as running:
-        click.echo(_directions(running, next(iter(config.pipelines.values()))))
+        click.echo(directions(running, next(iter(run.config.pipelines.values())), kept=run.keep))
         try:
-            _watch(running, console, interrupts)
+            with announced(run.folder, RunningUp(running.url, keys.admin)):
+                _watch(running, console, interrupts)
         finally:
             console.print("Stopping the workers, the control plane, the database and the bucket …")
 
@@ -139,38 +179,6 @@ def _line(status: dict[str, Any]) -> str:
     return f"{', '.join(objects)}; workers alive {alive}, minted {minted}, slain {slain}"
 
 
-def _directions(running: Stack, pipeline: Pipeline) -> str:
-    source = f"{pipeline.input}photo.jpg"
-    keys = running.keys
-    python = shlex.quote(sys.executable)
-    upload = f"upload_file('photo.jpg', '{pipeline.input.bucket}', '{pipeline.input.prefix}photo.jpg')"
-    return f"""
-Yurt is up.
-
-  bucket         {running.endpoint}   held in memory, lost at the end
-  control plane  {running.url}
-  database       {running.folder / "postgres"}   begins empty each time, as the bucket does
-  logs           {running.folder / "control-plane.log"}, bucket.log beside it, workers/logs/ for the workers
-
-In another terminal:
-
-  export AWS_ENDPOINT_URL_S3={running.endpoint} AWS_REGION=auto AWS_DEFAULT_REGION=auto
-  export AWS_ACCESS_KEY_ID={keys.access_key} AWS_SECRET_ACCESS_KEY={keys.secret_key}
-  export YURT_URL={running.url} YURT_ADMIN_TOKEN={keys.admin}
-
-  aws --endpoint-url {running.endpoint} s3 cp photo.jpg {source}
-  aws --endpoint-url {running.endpoint} s3 ls --recursive {pipeline.output}
-
-or, without the AWS command line:
-
-  {python} -c "import boto3; boto3.client('s3').{upload}"
-
-  yurt status --watch
-
-Ctrl-C stops everything.
-"""
-
-
 def _free(host: str, port: int) -> int:
     """The port, or 0 where it is in use: any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -183,21 +191,17 @@ def _free(host: str, port: int) -> int:
 
 
 @contextlib.contextmanager
-def _locked(state: Path) -> Iterator[None]:
-    """Lock the folder for the ``with`` block. Ends the program where another ``yurt up`` has locked it."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "up.lock").open("w") as lock:
+def _locked(folder: Path) -> Iterator[Path]:
+    """Make and lock the folder for the ``with`` block. Ends the program where another ``yurt up`` has locked it."""
+    folder = folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        fail(f"--state: {folder} cannot be used: {error.strerror}", 1)
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fail(f"another `yurt up` runs on {state.resolve()}: stop it, or name another folder with --state", 1)
-        yield
-
-
-def _remove_earlier_run(state: Path) -> None:
-    for name in _RUN_FILES:
-        path = state / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+            fail(f"another `yurt up` runs on {folder.parent}: stop it, or name another folder with --state", 1)
+        yield folder

@@ -12,6 +12,7 @@ import structlog
 
 from webhook.fleet.breaker import BreakerState
 from webhook.fleet.providers import ProviderError
+from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
 from webhook.ledger.machines import Machine, PoolReport, ProviderReport
 
 log = structlog.get_logger()
@@ -32,6 +33,8 @@ class PoolActivity:
     """Starts that failed: not accepted, or not called home in time."""
     last_failure: str = ""
     """Why the last start failed."""
+    last_boot_log: str = ""
+    """Where the last machine that did not call home has its log, and the log's end."""
     slain: Counter[str] = field(default_factory=Counter)
     """Machines that the provider no longer lists, by the reason they were slain for."""
     breaker: BreakerState = "closed"
@@ -40,7 +43,7 @@ class PoolActivity:
 
     def report_since(self, failed: int) -> PoolReport:
         """What to report, where ``failed`` failures were reported before."""
-        return PoolReport(self.breaker, self.frozen, self.failed - failed, self.last_failure)
+        return PoolReport(self.breaker, self.frozen, self.failed - failed, self.last_failure, self.last_boot_log)
 
 
 @dataclass(slots=True)
@@ -61,9 +64,14 @@ class ProviderActivity:
 
 @contextmanager
 def logged_failure(event: str, **about: str | None) -> Iterator[None]:
-    """Log a failure instead of raising it: the rest of the turn goes on, and the next turn tries again."""
+    """Log a failure instead of raising it: the rest of the turn goes on, and the next turn tries again.
+
+    An outage of the ledger has its own line, which is not repeated at each turn.
+    """
     try:
         yield
+    except (LedgerUnavailable, LedgerUnusable) as error:
+        log.debug(event, **about, error=str(error))
     except Exception as error:
         log.warning(event, **about, **error_fields(error))
 

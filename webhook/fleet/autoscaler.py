@@ -25,6 +25,7 @@ from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.providers import Provider
 from webhook.ledger.machines import Machine, MachineState, PoolReport
+from webhook.loops import STALLED_SECONDS, LoopHealth
 
 log = structlog.get_logger()
 
@@ -43,6 +44,7 @@ class Autoscaler:
         tick_seconds: Between the turns of one provider.
         call_seconds: A call to ledger or provider is given up after so long; to mint, see the pool.
         manual: Provider of machines that people start and end: left alone.
+        health: Notes a turn that does not end.
         clock: Seconds that only grow.
 
     Raises:
@@ -61,10 +63,12 @@ class Autoscaler:
         call_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         manual: str = "",
+        health: LoopHealth | None = None,
     ) -> None:
         if unknown := sorted({pool.provider for pool in pools.values()} - set(providers)):
             raise ValueError(f"pools name providers that are not configured: {', '.join(unknown)}")
         self._fleet = fleet
+        self._health = health or LoopHealth()
         self._tick_seconds = tick_seconds
         self._call_seconds = call_seconds
         self._abandoned: set[int] = set()
@@ -107,7 +111,8 @@ class Autoscaler:
 
     async def _loop(self, turn: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await turn()
+            with self._health.turn("autoscaler", 2 * STALLED_SECONDS):
+                await turn()
             try:
                 await asyncio.wait_for(stop.wait(), self._tick_seconds)
             except TimeoutError:

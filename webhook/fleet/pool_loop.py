@@ -164,6 +164,8 @@ class PoolLoop:
         if machine.state in STARTING:
             self._starting.discard(machine.id)
             self._count_failure(machine.label, reason)
+            with logged_failure("no boot log", label=machine.label):
+                self._activity.last_boot_log = await self._calls.boot_log(machine.label)
         return True
 
     async def _mark_gone(self, machine: Machine) -> None:

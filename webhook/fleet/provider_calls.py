@@ -70,6 +70,10 @@ class ProviderCalls:
         order = MintOrder(intent.label, pool, self._url, intent.token)
         return await asyncio.wait_for(self._provider.mint(order), mint_seconds)
 
+    async def boot_log(self, label: str) -> str:
+        """The end of what a machine printed. Raises ProviderError."""
+        return await self.within(self._provider.boot_log(label))
+
     async def slay(self, instance: Instance) -> bool:
         """Ask the provider to destroy a machine, but not at every turn. Returns whether it was asked.
 

@@ -6,17 +6,35 @@ Tokens are random and stored only as SHA-256, so that a reader of the database c
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 from webhook.ledger.ledger import Ledger, storable
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport, new_label
+from webhook.ledger.machines import (
+    Demand,
+    HandlingReport,
+    Intent,
+    Machine,
+    MachineState,
+    PoolReport,
+    ProviderReport,
+    new_label,
+)
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from webhook.ledger.database import Connection
+
+
+PAUSE_SECONDS = 30.0
+"""Until a handler that could not run on a worker is tried there again; doubles with each attempt that fails."""
+PAUSE_LIMIT_SECONDS = 300.0
+"""Longest time between two such attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +45,25 @@ class Caller:
     pool: str
     label: str
     draining: bool
+    paused: frozenset[int] = frozenset()
+    """Numbers of pipelines whose handlers cannot run on it, and are not to be tried yet."""
+    trying: frozenset[int] = frozenset()
+    """Numbers of pipelines whose handlers could not run on it, and are to be tried again, with one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A process that calls home."""
+
+    once: str
+    instance: str
+    token_hash: bytes
+    return_hash: bytes | None
+
+    @property
+    def of_invitation(self) -> str:
+        """What takes the place of the one-time token where several workers have the same: one for each process."""
+        return f"{self.once}:{self.instance}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +72,16 @@ class RegisteredWorker:
 
     id: int
     pool: str
+    provider: str
     slots: int
     label: str
     token: str
+    credential: str
+    """With which a later process of the worker comes back. Empty where it asked for none."""
+
+
+class PoolFull(Exception):
+    """The pool has as many machines as its limit allows."""
 
 
 class LedgerFleet:
@@ -47,20 +91,32 @@ class LedgerFleet:
     """
 
     def __init__(
-        self, ledger: Ledger, *, owner: str, pipelines: Callable[[str], Sequence[int]], slots: Mapping[str, int]
+        self,
+        ledger: Ledger,
+        *,
+        owner: str,
+        pipelines: Callable[[str], Sequence[int]],
+        slots: Mapping[str, int],
+        limits: Mapping[str, int],
     ) -> None:
-        """``pipelines`` gives the numbers of a pool's pipelines for which leases are handed out now."""
+        """``pipelines`` gives the numbers of a pool's pipelines for which leases are handed out now.
+
+        ``slots`` and ``limits`` are settings of pools: objects that a machine handles at once, and machines at most.
+        """
         self._ledger = ledger
         self._database = ledger.database
         self._owner = owner
         self._pipelines = pipelines
         self._slots = slots
+        self._limits = limits
 
     # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def demand(self, pool: str, most: int) -> Demand:
         """Count the pool's pending and leased objects; ``pending`` only up to ``most`` for each pipeline."""
-        [row] = await self._ledger.fetch("demand", list(self._pipelines(pool)), most)
+        # A machine more would change nothing for a handler that can run on none.
+        stuck = {row["pipeline_id"] for row in await self._ledger.fetch("unavailable_everywhere", pool)}
+        [row] = await self._ledger.fetch("demand", [n for n in self._pipelines(pool) if n not in stuck], most)
         return Demand(pending=min(most, row["pending"]), leased=row["leased"])
 
     async def machines(self) -> Sequence[Machine]:
@@ -126,23 +182,116 @@ class LedgerFleet:
 
     # ── for the workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def hello(self, once: str, instance: str) -> RegisteredWorker | None:
-        """Exchange a one-time token for a worker's token. None: unknown, used by another process, or revoked."""
+    async def invite(self, pool: str, provider: str, uses: int | None, valid_seconds: float | None) -> str:
+        """Write an invitation for several workers; return its token.
+
+        ``uses`` is the number of workers that may join, and ``valid_seconds`` how long they may; None: without end.
+        """
         token = secrets.token_urlsafe(32)
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(QUERIES["hello"], _hash(once), instance, _hash(token))
-        return None if row is None else RegisteredWorker(row["id"], row["pool"], row["slots"], row["label"], token)
+        await self._execute("invite", pool, provider, _hash(token), uses, valid_seconds)
+        return token
+
+    async def prune_invitations(self) -> None:
+        """Delete the invitations that were used up or have expired."""
+        await self._execute("prune_invitations")
+
+    async def hello(self, once: str, instance: str, *, returns: bool = False) -> RegisteredWorker | None:
+        """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
+
+        A process with a worker's credential takes the worker over: the token of the process before is worth nothing
+        from then on, and its leases are taken back as those of a lost worker. ``returns`` asks for such a credential.
+
+        None: unknown, used by another process, or revoked. Raises PoolFull.
+        """
+        token, credential = secrets.token_urlsafe(32), secrets.token_urlsafe(32) if returns else ""
+        caller = _Arrival(once, instance, _hash(token), _hash(credential) if returns else None)
+
+        async def write(connection: Connection) -> tuple[asyncpg.Record | None, str]:
+            for known in (once, caller.of_invitation):
+                row = await connection.fetchrow(
+                    QUERIES["hello"], _hash(known), instance, caller.token_hash, caller.return_hash
+                )
+                if row is not None:
+                    return row, credential
+            row = await connection.fetchrow(QUERIES["come_back"], _hash(once), instance, caller.token_hash)
+            if row is None:
+                return await self._join(connection, caller), credential
+            if row["restarted"]:
+                await self._ledger.take_back(connection, row["id"])  # charged by what the process before reported
+                await connection.execute(QUERIES["new_life"], row["id"])
+            return row, once
+
+        row, kept = await self._database.transact(write)
+        if row is None:
+            return None
+        return RegisteredWorker(row["id"], row["pool"], row["provider"], row["slots"], row["label"], token, kept)
+
+    async def _join(self, connection: Connection, arrival: _Arrival) -> asyncpg.Record | None:
+        """Let a worker join by an invitation. Raises PoolFull."""
+        invitation = await connection.fetchrow(QUERIES["invitation"], _hash(arrival.once))
+        if invitation is None:
+            return None
+        pool, limit = invitation["pool"], self._limits.get(invitation["pool"], 0)
+        await connection.execute(QUERIES["lock_pool"], pool)
+        row = await connection.fetchrow(
+            QUERIES["join"], pool, invitation["provider"], new_label(self._owner, pool), self._slots.get(pool, 1),
+            _hash(arrival.of_invitation), invitation["id"], arrival.instance, arrival.token_hash,
+            arrival.return_hash, limit,
+        )  # fmt: skip
+        if row is None:
+            raise PoolFull(f"the pool has {limit} machines, its limit, those that boot included")
+        return row
 
     async def authenticate(self, token: str) -> Caller | None:
         """Find the worker that a token belongs to. None: unknown or revoked."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
-        return None if row is None else Caller(row["id"], row["pool"], row["label"], row["state"] == "draining")
+        if row is None:
+            return None
+        paused, trying = _pauses(row["unavailable"], row["moment"])
+        return Caller(row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying)
 
-    async def active(self, id: int) -> None:
-        """Note that the worker got or settled a lease just now: idle time is counted from here."""
+    async def handler_unavailable(self, id: int, pipeline_id: int, message: str) -> None:
+        """Note that a pipeline's handler cannot run on a worker: it gets none of its objects for a while.
+
+        For `PAUSE_SECONDS`, doubled with each further attempt that fails, up to `PAUSE_LIMIT_SECONDS`.
+        """
+        await self._execute(
+            "handler_unavailable", id, str(pipeline_id), storable(message), PAUSE_SECONDS, PAUSE_LIMIT_SECONDS
+        )
+
+    async def handler_available(self, id: int, pipeline_id: int) -> None:
+        """Note that a pipeline's handler has run on a worker."""
+        await self._execute("handler_available", id, str(pipeline_id))
+
+    async def handlers_changed(self, id: int) -> None:
+        """Note that a worker's handlers are others than before: all of them are tried again."""
+        await self._execute("handlers_changed", id)
+
+    async def active(self, id: int, handling: HandlingReport | None) -> None:
+        """Note that the worker got or settled a lease just now, and what is in its handler.
+
+        Idle time is counted from here. None: the worker does not report what is in its handler.
+        """
+        report = handling or HandlingReport(None, [], alone=False)
+        await self._execute("active", id, report.tokens, report.alone, report.number)
+
+    async def report_handling(self, id: int, handling: HandlingReport) -> None:
+        """Note what is in the worker's handler. An older report than the last one changes nothing."""
+        await self._execute("report_handling", id, handling.tokens, handling.alone, handling.number)
+
+    async def _execute(self, query: str, *arguments: object) -> None:
         async with self._database.connection() as connection:
-            await connection.execute(QUERIES["active"], id)
+            await connection.execute(QUERIES[query], *arguments)
+
+
+def _pauses(unavailable: str, moment: float) -> tuple[frozenset[int], frozenset[int]]:
+    """Pipelines that are paused on a worker, and those that are to be tried again."""
+    if unavailable == "{}":
+        return frozenset(), frozenset()
+    retries = {int(number): pause["retry_at"] for number, pause in json.loads(unavailable).items()}
+    paused = frozenset(number for number, retry_at in retries.items() if retry_at > moment)
+    return paused, frozenset(retries) - paused
 
 
 def _columns(reports: Mapping[str, PoolReport] | Mapping[str, ProviderReport], kind: type) -> list[list[object]]:

@@ -25,9 +25,9 @@ from webhook.ledger.database import Database
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import (
     DEFAULT_POLICY,
-    LOST,
     Lane,
     LeasedRow,
+    Lost,
     NextState,
     Outcome,
     Policy,
@@ -81,6 +81,8 @@ class ClaimedObject:
     """Whether an earlier lease began to publish and did not settle: it may have overwritten outputs of the result."""
     believed: bool
     """Whether an answer of the store to a request sent now is believed, since no region can lag behind by so much."""
+    trial: bool
+    """Whether it may have ended an earlier worker, so that it is to be handled alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ class Ledger:
             ClaimedObject(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
                 row["event_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["publish_started"],
-                row["believed"],
+                row["believed"], lane == "trial",
             )
             for row in rows
         ]  # fmt: skip
@@ -271,7 +273,7 @@ class Ledger:
 
     async def _take_back(self, connection: Connection, query: str, argument: int) -> int:
         rows = await connection.fetch(QUERIES[query], argument)
-        await self._write(connection, [(_leased(row), LOST) for row in rows])
+        await self._write(connection, [(_leased(row), Lost(row["in_handler"])) for row in rows])
         return len(rows)
 
     async def _write(self, connection: Connection, decided: Iterable[tuple[LeasedRow, Outcome]]) -> None:
@@ -382,7 +384,7 @@ def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, i
 
 def _leased(row: asyncpg.Record) -> LeasedRow:
     return LeasedRow(
-        row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"],
+        row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"], row["losses"],
         row["rerun_requested"], row["rerun_lane"], row["event_etag"], row["done_etag"],
         _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["event_age_seconds"],
     )  # fmt: skip
@@ -402,6 +404,7 @@ def _settled(row: LeasedRow, following: NextState) -> dict[str, object]:
         "restart": following.restart,
         "attempts": following.attempts,
         "faults": following.faults,
+        "losses": following.losses,
         "finished": following.finished,
         "forget": following.forget,
         "seen": following.seen,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -103,6 +104,18 @@ def new_label(owner: str, pool: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class HandlingReport:
+    """What is in a worker's handler, as the worker reports it."""
+
+    number: int | None
+    """Grows with every report; None: there is none."""
+    tokens: Sequence[int]
+    """Fencing tokens of the leases in the handler."""
+    alone: bool
+    """Nothing else enters the handler before the next report."""
+
+
+@dataclass(frozen=True, slots=True)
 class PoolReport:
     """State of minting for one pool, as the leading replica reports it."""
 
@@ -114,6 +127,8 @@ class PoolReport:
     """Machines that were not accepted, or did not call home in time."""
     last_failure: str = ""
     """Why the last start failed."""
+    last_boot_log: str = ""
+    """Where the last machine that did not call home has its log, and the log's end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ on conflict (pipeline_id, key) do update set
         else excluded.due_at end,
     attempts = case when o.state = 'leased' then o.attempts else 0 end,
     faults = case when o.state = 'leased' then o.faults else 0 end,
+    losses = case when o.state = 'leased' then o.losses else 0 end,
     error = case when o.state = 'leased' then o.error end,
     -- The worker may have read the object before this event: only another lease can tell.
     rerun_requested = o.state = 'leased',
@@ -105,7 +106,7 @@ returning o.id, o.token, o.key, o.attempts, o.event_etag, o.newest_at, o.publish
 
 -- name: lock_leased
 -- Lock the rows of the leases to be settled. Rows whose lease was lost (another token or worker) are left out.
-select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
+select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
@@ -117,14 +118,22 @@ where o.state = 'leased' and o.token = s.token and o.worker_id is not distinct f
 order by o.pipeline_id, o.key, s.position
 for update of o;
 
+-- fragment: in_handler
+-- Whether a lease of worker w is in the handler, as far as the worker has reported: 'alone'; 'reported'; 'no'; 'possible':
+-- it may have entered since, or there is no report.
+case when o.token = any (w.handling) then case when w.handling_alone then 'alone' else 'reported' end
+     when w.handling_alone then 'no'
+     else 'possible' end;
+
 -- name: lock_expired
 -- Lock leases whose deadline has passed, longest ago first. A row that is being settled is locked, and is skipped.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds
-from objects as o
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
+       {{in_handler}} as in_handler
+from objects as o left join workers as w on w.id = o.worker_id
 where o.state = 'leased' and o.deadline < (select yurt_now())
 order by o.deadline
 limit $1
@@ -132,12 +141,13 @@ for update of o skip locked;
 
 -- name: lock_of_worker
 -- Lock all leases of one worker.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.rerun_requested, o.rerun_lane, o.event_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
        o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
-       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds
-from objects as o
+       extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
+       {{in_handler}} as in_handler
+from objects as o left join workers as w on w.id = o.worker_id
 where o.state = 'leased' and o.worker_id = $1
 order by o.pipeline_id, o.key
 for update of o;
@@ -152,6 +162,7 @@ with settled as (
         due_at = moment.now + make_interval(secs => s.delay_seconds),
         attempts = least(s.attempts, 32000),
         faults = least(s.faults, 32000),
+        losses = least(s.losses, 32000),
         rerun_requested = false, rerun_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
@@ -172,7 +183,7 @@ with settled as (
         scheme = case when s.forget and not s.restart then null else o.scheme end,
         ordinal = case when s.forget and not s.restart then null else o.ordinal end
     from json_to_recordset($6::json) as s (  -- one document is sooner written and read than thirteen arrays
-             id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int,
+             id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int, losses int,
              error jsonb, done_etag text, done_modified timestamptz, published jsonb, finished boolean, forget boolean,
              seen boolean
          ),
@@ -248,14 +259,15 @@ limit $1;
 -- name: demand
 -- Demand of a pool: leased objects, and due ones counted up to $2 for each pipeline.
 select
-    (select count(*) from objects where state = 'leased' and lane = 'work' and pipeline_id = any ($1::smallint[])) as leased,
+    (select count(*) from objects where state = 'leased' and lane <> 'check' and pipeline_id = any ($1::smallint[])) as leased,
     coalesce((
         select sum(due.objects)
         from unnest($1::smallint[]) as p (id),
+             unnest('{work,trial}'::lane[]) as l (lane),
              lateral (
                  select count(*) as objects from (
                      select from objects
-                     where pipeline_id = p.id and lane = 'work' and state = 'pending' and due_at <= (select yurt_now())
+                     where pipeline_id = p.id and lane = l.lane and state = 'pending' and due_at <= (select yurt_now())
                      order by due_at limit $2  -- the index's order, so that finished rows are not read
                  ) as waiting
              ) as due
@@ -316,18 +328,123 @@ update workers set state = 'gone', state_at = yurt_now() where id = $1 and state
 update workers set
     state = case when state in ('intended', 'booting') then 'ready' else state end,
     state_at = case when state in ('intended', 'booting') then yurt_now() else state_at end,
-    ready_at = coalesce(ready_at, yurt_now()), seen_at = yurt_now(), instance = $2, token_hash = $3
+    ready_at = coalesce(ready_at, yurt_now()), seen_at = yurt_now(), instance = $2, token_hash = $3,
+    return_hash = coalesce($4, return_hash)
 where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining') and (instance is null or instance = $2)
-returning id, pool, slots, label;
+returning id, pool, provider, slots, label;
+
+-- name: come_back
+-- A worker comes back in a new process, with its credential: from now on only that process is the worker. "restarted":
+-- the same process has not called before, so what the worker had leased is lost.
+update workers as w set instance = $2, token_hash = $3, seen_at = yurt_now(), unavailable = '{}'
+from (
+    select id, instance is distinct from $2 as restarted from workers
+    where return_hash = $1 and state in ('ready', 'draining') for update
+) as before
+where w.id = before.id
+returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
+
+-- name: new_life
+-- A worker's new process has nothing in its handler, and counts its reports of that from the beginning.
+update workers set handling = default, handling_alone = default, handling_number = default where id = $1;
+
+-- name: invite
+-- Write an invitation for $4 workers (null: without end) within $5 seconds (null: for ever).
+insert into invitations (pool, provider, once_hash, uses, expires_at)
+values ($1, $2, $3, $4, yurt_now() + make_interval(secs => $5));
+
+-- name: invitation
+-- An invitation that can still be used. Locked: two workers that come at once take two uses.
+select id, pool, provider from invitations
+where once_hash = $1 and (uses is null or uses > 0) and (expires_at is null or expires_at > yurt_now())
+for update;
+
+-- name: join
+-- A worker joins by an invitation ($6), unless its pool is full. The caller holds the pool's advisory lock.
+with joined as (
+    insert into workers (
+        pool, provider, label, state, slots, once_hash, instance, token_hash, return_hash, ready_at, seen_at
+    )
+    select $1, $2, $3, 'ready', $4, $5, $7, $8, $9, yurt_now(), yurt_now()
+    where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
+    returning id, pool, provider, slots, label
+), used as (
+    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+)
+select * from joined;
+
+-- name: prune_invitations
+-- Delete invitations that cannot be used any more.
+delete from invitations where uses <= 0 or expires_at <= yurt_now();
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
-returning id, pool, state, label;
+returning id, pool, state, label, unavailable::text, extract(epoch from yurt_now())::float8 as moment;
+
+-- name: handler_unavailable
+-- Note that a pipeline's handler cannot run on a worker, and when it is tried there again: after $4 seconds, doubled
+-- with each further failure up to $5. What was leased together with the first failure fails with it, and is not counted.
+update workers as w set unavailable = w.unavailable || jsonb_build_object($2::text, jsonb_build_object(
+    'message', $3::text,
+    'failures', f.failures + 1,
+    'retry_at', f.now + least($5::float8, $4::float8 * 2 ^ least(f.failures, 20))
+))
+from (
+    select id, extract(epoch from yurt_now())::float8 as now,
+           coalesce((unavailable -> $2::text ->> 'failures')::int, 0) as failures,
+           coalesce((unavailable -> $2::text ->> 'retry_at')::float8, 0) as retry_at
+    from workers where id = $1
+) as f
+where w.id = f.id and f.retry_at <= f.now;
+
+-- name: handler_available
+-- Note that a pipeline's handler has run on a worker.
+update workers set unavailable = unavailable - $2::text where id = $1;
+
+-- name: handlers_changed
+-- Note that a worker's handlers have changed: all of them are tried again at once.
+update workers set unavailable = '{}' where id = $1;
+
+-- name: unavailable_everywhere
+-- Pipelines whose handlers can run on none of a pool's ready machines.
+select k.pipeline_id::int as pipeline_id
+from workers as w cross join lateral jsonb_object_keys(w.unavailable) as k (pipeline_id)
+where w.pool = $1 and w.state = 'ready'
+group by 1
+having count(*) = (select count(*) from workers where pool = $1 and state = 'ready');
+
+-- name: unavailable_handlers
+-- By pipeline, on how many of its pool's ready machines the handler cannot run, why, and when one tries again.
+select p.name as pipeline, count(*) as workers, bool_and(w.pool_workers = u.pool_unavailable) as everywhere,
+       max(w.pool_workers) as pool_workers, max(u.message) as message,
+       greatest(0, min(u.retry_at) - extract(epoch from yurt_now()))::float8 as retry_seconds
+from (
+    select pool, count(*) as pool_workers from workers where state = 'ready' group by 1
+) as w
+join (
+    select w.pool, k.key::int as pipeline_id, k.value ->> 'message' as message,
+           (k.value ->> 'retry_at')::float8 as retry_at,
+           count(*) over (partition by w.pool, k.key) as pool_unavailable
+    from workers as w cross join lateral jsonb_each(w.unavailable) as k
+    where w.state = 'ready'
+) as u using (pool)
+join pipelines as p on p.id = u.pipeline_id
+group by 1;
 
 -- name: active
--- Note that the worker got or settled a lease just now.
-update workers set active_at = yurt_now() where id = $1;
+-- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
+-- may enter it, the report's number (null: it reports nothing).
+update workers set
+    active_at = yurt_now(),
+    handling = case when $4 > handling_number then $2 else handling end,
+    handling_alone = case when $4 > handling_number then $3 else handling_alone end,
+    handling_number = greatest(handling_number, $4)
+where id = $1;
+
+-- name: report_handling
+-- Note which leases are in the worker's handler.
+update workers set handling = $2, handling_alone = $3, handling_number = $4 where id = $1 and $4 > handling_number;
 
 -- name: workers_standing
 -- Machines that are not gone, by pool and state.
@@ -338,13 +455,14 @@ select pool, state, count(*) as machines from workers where state <> 'gone' grou
 with others as (
     update pool_reports set breaker = 'closed', frozen = false where pool <> all ($1)
 )
-insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure)
-select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[])
+insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure, last_boot_log)
+select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[], $6::text[])
 on conflict (pool) do update set
     breaker = excluded.breaker,
     frozen = excluded.frozen,
     failed_starts = p.failed_starts + excluded.failed_starts,
-    last_failure = case when excluded.last_failure = '' then p.last_failure else excluded.last_failure end;
+    last_failure = case when excluded.last_failure = '' then p.last_failure else excluded.last_failure end,
+    last_boot_log = case when excluded.last_boot_log = '' then p.last_boot_log else excluded.last_boot_log end;
 
 -- name: report_providers
 -- How providers answer: counts on top of the earlier ones.
@@ -357,11 +475,33 @@ on conflict (provider) do update set
 
 -- name: pool_reports
 -- How minting goes, by pool.
-select pool, breaker, frozen, failed_starts, last_failure from pool_reports order by pool;
+select pool, breaker, frozen, failed_starts, last_failure, last_boot_log from pool_reports order by pool;
 
 -- name: provider_reports
 -- How providers answer.
 select provider, list_failures, unknown_slain, last_error from provider_reports order by provider;
+
+-- name: report_senders
+-- Add to what is known of the senders of notifications: by source, the age in seconds of the last one taken (null:
+-- none since), the number refused, the age of the last one refused, its code and message.
+insert into senders as s (source, taken_at, refused, refused_at, error, message)
+select source, yurt_now() - make_interval(secs => taken), refused, yurt_now() - make_interval(secs => last), error,
+    message
+from unnest($1::text[], $2::float8[], $3::bigint[], $4::float8[], $5::text[], $6::text[])
+    as r (source, taken, refused, last, error, message)
+on conflict (source) do update set
+    taken_at = greatest(s.taken_at, excluded.taken_at),
+    refused = s.refused + excluded.refused,
+    refused_at = greatest(s.refused_at, excluded.refused_at),
+    error = case when excluded.refused_at is null then s.error else excluded.error end,
+    message = case when excluded.refused_at is null then s.message else excluded.message end;
+
+-- name: senders
+-- How the senders of notifications fare, by source: seconds since the last one taken and the last one refused.
+select source, refused, error, message,
+    extract(epoch from yurt_now() - taken_at)::float8 as taken_seconds,
+    extract(epoch from yurt_now() - refused_at)::float8 as refused_seconds
+from senders order by source;
 
 -- name: due
 -- Which of these pipelines have something due in a lane.
@@ -404,8 +544,8 @@ from (
 group by 1;
 
 -- name: ready
--- Whether the ledger answers and has its schema.
-select 1 from schema_version limit 1;
+-- Whether the ledger answers, has its schema, and takes no writes.
+select current_setting('transaction_read_only') = 'on' or pg_is_in_recovery() as read_only from schema_version limit 1;
 
 -- fragment: parked_filter
 -- The parked objects o, of pipelines p, that an administrator's filter matches: pipeline, reason, prefix, key, seconds
@@ -712,7 +852,7 @@ select count(*) as pruned from pruned;
 -- Transfer a worker's live lease to the control plane, for $4 seconds at least. Slaying the worker does not end the
 -- lease any more. No row: the lease is lost.
 update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
-where o.id = $1 and o.state = 'leased' and o.lane = 'work' and o.token = $2 and o.worker_id = $3
+where o.id = $1 and o.state = 'leased' and o.lane <> 'check' and o.token = $2 and o.worker_id = $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 

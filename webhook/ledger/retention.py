@@ -7,13 +7,12 @@ it, read the manifest.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Protocol
 
 import structlog
 
-from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
+from webhook.loops import LoopHealth
 
 log = structlog.get_logger()
 
@@ -23,6 +22,8 @@ _PAUSE_SECONDS = 0.05
 """Pause between two statements, so that other transactions get the disk."""
 _ROUND_SECONDS = 3600.0
 """Time between two rounds through the tables."""
+_AGAIN_SECONDS = 60.0
+"""Time after a round that failed."""
 
 
 class RetentionDays(Protocol):
@@ -52,19 +53,24 @@ class RetentionDays(Protocol):
 class Pruner:
     """Deletes rows whose time has passed, on the leading replica."""
 
-    def __init__(self, ledger: Ledger, kept: RetentionDays, *, batch: int = BATCH) -> None:
+    def __init__(
+        self, ledger: Ledger, kept: RetentionDays, *, batch: int = BATCH, health: LoopHealth | None = None
+    ) -> None:
         self._ledger = ledger
         self._kept = kept
         self._batch = batch
+        self._health = health or LoopHealth()
 
     async def run(self) -> None:
         """Prune every hour, until cancelled."""
         while True:
-            with contextlib.suppress(LedgerUnavailable):
+            pause_seconds = _AGAIN_SECONDS
+            with self._health.turn("retention"):
                 pruned = await self.prune(_PAUSE_SECONDS)
                 if any(pruned.values()):
                     log.info("pruned", **pruned)
-            await asyncio.sleep(_ROUND_SECONDS)
+                pause_seconds = _ROUND_SECONDS
+            await asyncio.sleep(pause_seconds)
 
     async def prune(self, pause_seconds: float = 0) -> dict[str, int]:
         """Prune all tables once. Returns the number of rows deleted, by table. Raises LedgerUnavailable."""

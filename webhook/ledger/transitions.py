@@ -18,7 +18,10 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 ObjectState = Literal["pending", "done", "parked", "gone"]
-Lane = Literal["work", "check"]
+Lane = Literal["work", "check", "trial"]
+"""``work``: for workers. ``trial``: the same, alone in the handler. ``check``: HEAD requests of the control plane."""
+InHandler = Literal["alone", "reported", "possible", "no"]
+"""Whether a lost lease was in the handler, as far as its worker had reported: see the statement ``in_handler``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class LeasedRow:
     """Leases that counted, this one among them: in ``work`` towards parking, in ``check`` the 404s in a row."""
     faults: int
     """Faults of the store since the last change."""
+    losses: int
+    """Weight of the leases since the last change that were lost with their worker: `_REPORTED` or `_POSSIBLE` each."""
     rerun_requested: bool
     rerun_lane: Lane | None
     event_etag: str | None
@@ -108,7 +113,16 @@ class Restoring:
     name: ClassVar[str] = "restoring"
 
 
-Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Restoring
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease's deadline passed, or its worker is gone."""
+
+    name: ClassVar[str] = "lost"
+
+    in_handler: InHandler
+
+
+Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Restoring | Lost
 
 LOST = Failure(
     "lost",
@@ -117,6 +131,13 @@ LOST = Failure(
     retry=True,
 )
 """Failure of a lease whose deadline passed, or whose worker is gone."""
+
+_POSSIBLE, _REPORTED = 1, 2
+"""Weights of a loss while the object may have been in the handler, and while its worker had reported that it was."""
+_SUSPECT = 2
+"""Weight of losses from which an object is tried alone: one that was reported, or two that were possible."""
+_MOST_LOSSES = 20
+"""Weight from which a loss counts as an attempt without a trial: machines that end before any is made must end too."""
 
 CONFLICTING_ANSWERS = Failure(
     "replica-behind",
@@ -195,6 +216,8 @@ class NextState:
     """The object is gone: what the ledger knew of its contents and results is deleted."""
     seen: bool = False
     """The store showed that the object exists."""
+    losses: int = 0
+    """What is suspected: see ``LeasedRow.losses``."""
 
     @property
     def finished(self) -> bool:
@@ -212,7 +235,7 @@ def decide(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[]
         jitter: Gives a random number from [0, 1).
 
     """
-    after = _without_rerun(row, outcome, policy, jitter)
+    after = _with_suspicion(row, outcome, _without_rerun(row, outcome, policy, jitter))
     if not row.rerun_requested:
         return after
     if isinstance(outcome, Published) and row.rerun_lane == "work" and row.event_etag == outcome.etag:
@@ -228,12 +251,15 @@ def decide(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[]
         delay_seconds=0,
         attempts=0,
         faults=0,
+        losses=0,
         error=None,
         restart=True,
     )
 
 
-def _without_rerun(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[], float]) -> NextState:
+def _without_rerun(  # noqa: PLR0911 - one return for each outcome
+    row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[], float]
+) -> NextState:
     """Decide the next state as if no event had come during the lease."""
     match outcome:
         case Published() | SameContent():
@@ -252,6 +278,39 @@ def _without_rerun(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Cal
             return NextState("pending", (), "check", policy.restore_seconds, faults=row.faults, error=BEING_RESTORED)
         case Failure():
             return _failed(row, outcome, policy, jitter)
+        case Lost():
+            return _lost(row, outcome, policy, jitter)
+
+
+def _with_suspicion(row: LeasedRow, outcome: Outcome, after: NextState) -> NextState:
+    """Keep what is suspected of an object until its worker has outlived the handler."""
+    match outcome:
+        case Lost():
+            return after
+        case LeaseReleased():
+            return replace(after, losses=row.losses)
+        case Failure(reason=reason) if reason in _STORE_FAULTS:
+            return replace(after, losses=row.losses)
+        case _:
+            return replace(after, lane="work") if after.lane == "trial" else after
+
+
+def _lost(row: LeasedRow, lost: Lost, policy: Policy, jitter: Callable[[], float]) -> NextState:
+    """Decide the next state after the worker was lost.
+
+    Only an object that was alone in the handler is charged with an attempt: it is what ended the worker, or the machine
+    failed by itself, which does not happen at each attempt. Others that may have been in the handler are suspected, and
+    tried alone once that has happened twice or the worker had reported them.
+    """
+    if row.lane == "check" or lost.in_handler == "alone" or row.losses >= _MOST_LOSSES:
+        return replace(_failed(row, LOST, policy, jitter), losses=row.losses)
+    uncharged = max(0, row.attempts - 1)
+    if lost.in_handler == "no":
+        return NextState("pending", (), row.lane, 0, uncharged, row.faults, losses=row.losses)
+    losses = row.losses + (_REPORTED if lost.in_handler == "reported" else _POSSIBLE)
+    lane: Lane = "trial" if losses >= _SUSPECT else row.lane
+    delay = policy.delay_seconds(losses, jitter)
+    return NextState("pending", (), lane, delay, uncharged, row.faults, LOST, losses=losses)
 
 
 def _after_read(row: LeasedRow, outcome: Published | SameContent, policy: Policy) -> NextState:
@@ -284,7 +343,7 @@ def _lag_left_seconds(passed_seconds: float, policy: Policy) -> float:
 
 def _absent(row: LeasedRow, policy: Policy, jitter: Callable[[], float]) -> NextState:
     """Decide the next state after a 404: another check, or gone once enough checks agree."""
-    if row.lane == "work":
+    if row.lane != "check":
         # A worker's report alone must not lead to a deletion: the control plane sends HEAD requests of its own, and
         # counts from its own first 404.
         return _fault(row, CONFLICTING_ANSWERS, "check", 0, policy, jitter)

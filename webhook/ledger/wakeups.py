@@ -11,23 +11,24 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
-import asyncpg
-import structlog
-
-from webhook.ledger.database import CONNECT_SECONDS, GONE, LedgerUnavailable
+from webhook.ledger.database import CONNECT_SECONDS, connect, disconnect, ledger_errors
 from webhook.ledger.ledger import CHANNEL, Ledger
-
-log = structlog.get_logger()
+from webhook.loops import LoopHealth
 
 TICK_SECONDS = 0.5
+PING_SECONDS = 10.0
+"""Between two pings of the connection that listens: one that only reads never notices that its server has vanished."""
 _RECONNECT_SECONDS = 1.0
 
 
 class Wakeups:
     """Long polls that wait for due objects, by pipeline number."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: LoopHealth | None = None) -> None:
+        self._health = health or LoopHealth()
         self._listening: dict[int, set[asyncio.Event]] = {}
+        self.trials: frozenset[int] = frozenset()
+        """Pipelines in which objects on trial were due at the last tick."""
         self.waiting = 0
         """Long polls that have found no work and wait for a wakeup."""
 
@@ -63,35 +64,43 @@ class Wakeups:
             for wakeup in self._listening.get(pipeline_id, ()):
                 wakeup.set()
 
-    async def tick(self, ledger: Ledger) -> None:
-        """Wake long polls for objects that became due by the passing of time, until cancelled."""
+    async def tick(self, ledger: Ledger, pipelines: Sequence[int]) -> None:
+        """Wake long polls for objects that became due by the passing of time, until cancelled.
+
+        Objects on trial are looked for in all of ``pipelines``, and nowhere else: they are few, and a request for work
+        has no time to look for what is seldom there.
+        """
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            listened = [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]
-            if listened:
-                with contextlib.suppress(LedgerUnavailable):
+            with self._health.turn("due objects"):
+                self.trials = frozenset(row["id"] for row in await ledger.fetch("due", pipelines, "trial"))
+                self.wake(self.trials)
+                if listened := [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]:
                     self.wake(row["id"] for row in await ledger.fetch("due", listened, "work"))
 
     async def listen(self, dsn: str) -> None:
         """Receive PostgreSQL's notifications over a connection of its own and reconnect, until cancelled."""
         while True:
-            try:
-                connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-            except GONE:
-                await asyncio.sleep(_RECONNECT_SECONDS)
-                continue
-            try:
+            with self._health.turn("wakeups"):
+                await self._listen_until_lost(dsn)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen_until_lost(self, dsn: str) -> None:
+        """Raises LedgerUnavailable."""
+        connection = await connect(dsn, statement_seconds=CONNECT_SECONDS)
+        try:
+            with ledger_errors():
                 lost = asyncio.Event()
-                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(CHANNEL, self._received)
+                self._health.works("wakeups")
                 self.wake()  # for notifications that came while there was no connection
-                await lost.wait()
-                log.warning("notifications lost", hint="reconnecting; the slow tick wakes workers meanwhile")
-            except GONE:
-                await asyncio.sleep(_RECONNECT_SECONDS)
-            finally:
-                with contextlib.suppress(*GONE):
-                    await connection.close(timeout=CONNECT_SECONDS)
+                while not lost.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(lost.wait(), PING_SECONDS)
+                    await connection.execute(f"listen {CHANNEL}")  # again: refused where the server is now a replica
+        finally:
+            await disconnect(connection)
 
     def _received(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
         self.wake(int(pipeline_id) for pipeline_id in str(payload).split(","))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from webhook.config import Pipeline, Place
+from webhook.loops import LoopHealth
 from webhook.outputs.keys import new_control_key
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError
 
@@ -56,8 +57,9 @@ class Probed:
 class Conditions:
     """The conditions that the store of each output location honours: probed once, when first needed."""
 
-    def __init__(self, pipelines: Iterable[Pipeline], store: ObjectStore) -> None:
+    def __init__(self, pipelines: Iterable[Pipeline], store: ObjectStore, health: LoopHealth | None = None) -> None:
         self._pipelines = tuple(pipelines)
+        self._health = health or LoopHealth()
         self._store = store
         self._known: dict[str, Probed] = {}
         self._probing: dict[str, asyncio.Task[Probed]] = {}
@@ -80,7 +82,8 @@ class Conditions:
         """Probe the locations of refused pipelines anew now and then, for ever."""
         while True:
             await asyncio.sleep(AGAIN_SECONDS)
-            await self.probe_refused_again()
+            with self._health.turn("conditions"):
+                await self.probe_refused_again()
 
     async def probe_refused_again(self) -> None:
         """Probe the locations of refused pipelines anew."""

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
-from webhook.config import Secrets
+from webhook.config import ConfigError, Secrets
 from webhook.events import ListedObject
 from webhook.storage.presign import Presigner, SigningKeys
 from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised
@@ -106,7 +106,7 @@ class ObjectStore:
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
             aws_session_token=credentials.session_token,
-            # What workers trust too; without it botocore reads AWS_CA_BUNDLE, of which they know nothing.
+            # What workers trust too; without it botocore reads a variable of which they know nothing.
             verify=os.environ.get("SSL_CERT_FILE") or None,
             config=Config(
                 signature_version="s3v4",
@@ -304,20 +304,28 @@ class ObjectStore:
             raise _translated(error) from None
         except BotoCoreError as error:
             raise StoreError(f"the store does not answer: {why_unreachable(error)}", retry=True) from None
+        except (OSError, RuntimeError) as error:  # of this machine: no file descriptor, no thread
+            raise StoreError(f"the store could not be asked: {error}", retry=True) from error
 
 
 def open_store(secrets: Secrets) -> ObjectStore:
-    """Make a client for the store that the environment configures."""
-    return ObjectStore(
-        secrets.aws_endpoint_url_s3,
-        secrets.aws_region,
-        SigningKeys(
-            secrets.aws_access_key_id.get_secret_value(),
-            secrets.aws_secret_access_key.get_secret_value(),
-            secrets.aws_session_token.get_secret_value() or None,
-        ),
-        addressing=secrets.yurt_s3_addressing,
+    """Make a client for the store that the environment configures.
+
+    Raises ConfigError where the SDK's own settings are wrong: a profile that does not exist, say.
+    """
+    keys = SigningKeys(
+        secrets.aws_access_key_id.get_secret_value(),
+        secrets.aws_secret_access_key.get_secret_value(),
+        secrets.aws_session_token.get_secret_value() or None,
     )
+    try:
+        return ObjectStore(secrets.aws_endpoint_url_s3, secrets.aws_region, keys, addressing=secrets.yurt_s3_addressing)
+    except ProfileNotFound:
+        raise ConfigError(
+            "AWS_PROFILE names a profile that does not exist: unset it, since no profile is used"
+        ) from None
+    except (BotoCoreError, ValueError, OSError) as error:
+        raise ConfigError(f"the store's client cannot be made from the AWS_* variables: {error}") from None
 
 
 extra_headers: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to

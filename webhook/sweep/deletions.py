@@ -10,16 +10,15 @@ An archived object is restored, if the pipeline's ``restore_days`` says so, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 
 import structlog
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from webhook.config import Pipeline
-from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import ClaimedObject, Ledger, Settlement
 from webhook.ledger.transitions import Failure, NotFound, Outcome, Present, Restoring
+from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.storage import ObjectStore, StoreError
@@ -45,17 +44,25 @@ class _Unfinished(Exception):
 class DeletionChecker:
     """Claims objects of the ``check`` lane, sends HEAD requests for them and settles them."""
 
-    def __init__(self, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, remover: Remover) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        pipelines: Pipelines,
+        store: ObjectStore,
+        remover: Remover,
+        health: LoopHealth | None = None,
+    ) -> None:
         self._ledger = ledger
         self._pipelines = pipelines
         self._store = store
         self._remover = remover
+        self._health = health or LoopHealth()
 
     async def run(self) -> None:
         """Check due objects until cancelled. It polls, since no request waits for a check."""
         while True:
             checked = 0
-            with contextlib.suppress(LedgerUnavailable):
+            with self._health.turn("deletion checks", 2 * STALLED_SECONDS):
                 checked = await self.check()
             if not checked:
                 await asyncio.sleep(_POLL_SECONDS)

@@ -11,6 +11,7 @@ import structlog
 from webhook.config import SweepSettings as Settings
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.sweeps import Sweep, Sweeps
+from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.pipelines import Pipelines
 from webhook.storage import PreconditionFailed, StoreError
 from webhook.sweep.listing import QueryIgnored
@@ -32,7 +33,14 @@ class Runner:
     """Runs and schedules sweeps on the leading replica."""
 
     def __init__(
-        self, sweeps: Sweeps, sweeper: Sweeper, pipelines: Pipelines, settings: Settings, *, done_days: int = 0
+        self,
+        sweeps: Sweeps,
+        sweeper: Sweeper,
+        pipelines: Pipelines,
+        settings: Settings,
+        *,
+        done_days: int = 0,
+        health: LoopHealth | None = None,
     ) -> None:
         """``done_days``: rows of finished objects are pruned after so many days; 0: never."""
         self._sweeps = sweeps
@@ -40,6 +48,7 @@ class Runner:
         self._pipelines = pipelines
         self._settings = settings
         self._done_days = done_days
+        self._health = health or LoopHealth()
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -48,7 +57,7 @@ class Runner:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_schedule())
                 while True:
-                    with contextlib.suppress(LedgerUnavailable):
+                    with self._health.turn("sweeps", STALLED_SECONDS):
                         await self._start(group)
                     await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -68,7 +77,7 @@ class Runner:
 
     async def _keep_schedule(self) -> None:
         while True:
-            with contextlib.suppress(LedgerUnavailable):
+            with self._health.turn("sweep schedule", STALLED_SECONDS):
                 await self.order_due()
             await asyncio.sleep(SCHEDULE_SECONDS)
 

@@ -66,6 +66,13 @@ class Result:
     """Small facts about the input, for the manifest: at most 64 KiB as JSON."""
 
 
+class HandlerUnavailable(Exception):
+    """A handler cannot run on this worker at all, whichever the input: its module or program is missing or broken.
+
+    The message says what is wrong and what to do. No object is to blame: none is charged an attempt.
+    """
+
+
 class HandlerError(Exception):
     """Raised by a handler for an input that it cannot handle.
 

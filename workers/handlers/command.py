@@ -1,11 +1,12 @@
 """The ``command`` handler: runs any program.
 
 ``{"argv": ["ffmpeg", "-i", "{input}", "{output}/preview.mp4"]}``. ``{input}`` is the path of the downloaded
-file, ``{output}`` the folder for results (also the working directory) and ``{key}`` the object's key, each as
-a whole argument or as part of one. No shell is involved: spaces, quotes and dollar signs in a key mean
-nothing. A key that begins with a hyphen is refused where the program would take it for an option;
-``--name={key}``, or ``--`` in an argument before it, make every key safe. What a program itself makes of an
-argument (``@file``, ``http:``) is the program's own affair.
+file, ``{output}`` the folder for results (also the working directory) and ``{key}`` the object's key, each as a whole
+argument or as part of one; ``{handlers}`` is the handlers' folder (`workers.handlers.folder`), where a program named
+by a relative path (``./convert.sh``) is found. No shell is involved: spaces, quotes and dollar signs in a key mean
+nothing. A key that begins with a hyphen is refused where the program would take it for an option; ``--name={key}``, or
+``--`` in an argument before it, make every key safe. What a program itself makes of an argument (``@file``, ``http:``)
+is the program's own affair.
 
 Every file in the output folder is published. Exit codes after sysexits.h: 0 is success, 65 (EX_DATAERR) and
 66 (EX_NOINPUT) mean that the input is bad and no retry can help; after any other the object is tried again.
@@ -20,15 +21,19 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from workers.handlers import HandlerError, Job, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
+from workers.handlers.folder import ENVIRONMENT, handlers_folder
 from workers.handlers.outputs import every_file
 
-_PLACEHOLDER = re.compile(r"\{(input|output|key)\}")
+_PLACEHOLDER = re.compile(r"\{(input|output|key|handlers)\}")
 _BAD_INPUT = (65, 66)
+_NOT_STARTED = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELOOP)
+"""Errors of execve(2) that are about the program, not about its arguments."""
 _TAIL_BYTES = 2_000
 _CLOSE_SECONDS = 1.0
 """To wait for the end of the program's output once it has exited."""
@@ -57,7 +62,8 @@ class CommandOptions(BaseModel):
 def handle(job: Job) -> Result:
     """Run the program, and publish the files that it wrote to the output folder.
 
-    Raises ``HandlerError`` when it fails, and ``OSError`` when the disk is full or an output over its limit.
+    Raises ``HandlerError`` when it fails, ``HandlerUnavailable`` when there is no such program, and ``OSError`` when
+    the disk is full or an output over its limit.
     """
     argv = CommandOptions.model_validate(dict(job.options)).argv
     code, output_end = _run(expand(argv, job), job)
@@ -74,7 +80,9 @@ def expand(argv: list[str], job: Job) -> list[str]:
     if "\0" in job.key:
         raise HandlerError("bad-key", "The object's key holds a NUL character: no program can be given it.")
     values = {"input": str(job.input), "output": str(job.output), "key": job.key}
-    expanded = [argv[0], *(_expand(argument, values) for argument in argv[1:])]
+    if any("{handlers}" in argument for argument in argv):
+        values["handlers"] = str(_folder("{handlers}"))
+    expanded = [_program(argv[0]), *(_expand(argument, values) for argument in argv[1:])]
     options_end = argv.index("--") if "--" in argv else len(argv)
     for before, after in zip(argv[1:options_end], expanded[1:options_end], strict=True):
         if after.startswith("-") and not before.startswith("-"):
@@ -86,20 +94,45 @@ def expand(argv: list[str], job: Job) -> list[str]:
     return expanded
 
 
+def _program(name: str) -> str:
+    """Return the path of a program that is named by a relative path; a plain name is looked for in ``PATH``."""
+    return str(_folder(name) / name) if "/" in name and not name.startswith("/") else name
+
+
+def _folder(wanted: str) -> Path:
+    if folder := handlers_folder():
+        return folder
+    raise HandlerUnavailable(f"{wanted} lies in the handlers' folder: set {ENVIRONMENT} to it where the worker runs.")
+
+
 def _expand(argument: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]], argument)
 
 
 def _run(argv: list[str], job: Job) -> tuple[int, bytes]:
-    process = subprocess.Popen(
-        argv, cwd=job.output, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    try:
+        process = subprocess.Popen(
+            argv, cwd=job.output, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except OSError as error:
+        if error.errno in _NOT_STARTED:
+            raise HandlerUnavailable(_why_not_started(argv[0], error)) from error
+        raise
     tail = bytearray()
     relay = threading.Thread(target=_relay, args=(process.stdout, tail), daemon=True)
     relay.start()
     code = process.wait()
     relay.join(_CLOSE_SECONDS)  # a daemon that the program left behind may hold the pipe open for ever
     return code, bytes(tail)
+
+
+def _why_not_started(program: str, error: OSError) -> str:
+    hint = {
+        errno.ENOENT: "is it installed on the worker, and the interpreter that its first line names?",
+        errno.EACCES: "is it executable? chmod +x makes it so",
+        errno.ENOEXEC: "has a script's first line the form #!/usr/bin/env python3?",
+    }.get(error.errno or 0, "")
+    return f"The program {program} cannot be started: {error.strerror}" + (f": {hint}" if hint else ".")
 
 
 def _relay(stream: IO[bytes], tail: bytearray) -> None:

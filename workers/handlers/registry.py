@@ -37,7 +37,12 @@ def validate_options(kind: str, options: Mapping[str, JsonValue]) -> BaseModel:
     Raises ``ValueError`` for an unknown kind and pydantic's ``ValidationError`` (a ``ValueError`` too) for
     wrong options.
     """
-    return _kind(kind).options.model_validate(dict(options))
+    return options_model(kind).model_validate(dict(options))
+
+
+def options_model(kind: str) -> type[BaseModel]:
+    """Return the model of a kind's options. Raises ``ValueError`` for an unknown kind."""
+    return _kind(kind).options
 
 
 def load(kind: str) -> Callable[[Job], Result]:

@@ -84,6 +84,14 @@ class HandlerFailed(SandboxMessage):
 
 
 @dataclass(frozen=True)
+class HandlerMissing(SandboxMessage):
+    """The handler cannot run on this machine, whichever the input."""
+
+    message: Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH)]
+    status: Literal["missing"] = "missing"
+
+
+@dataclass(frozen=True)
 class MachineFault(SandboxMessage):
     """The machine is to blame, not the object."""
 
@@ -91,7 +99,16 @@ class MachineFault(SandboxMessage):
     status: Literal["fault"] = "fault"
 
 
-JobOutcome = HandlerDone | HandlerFailed | MachineFault
+JobOutcome = HandlerDone | HandlerFailed | HandlerMissing | MachineFault
+
+
+@dataclass(frozen=True)
+class SourceFile(SandboxMessage):
+    """A source file of the user's that the child has imported, as it was then."""
+
+    path: str
+    modified_ns: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,12 @@ class ChildState(SandboxMessage):
     resident_bytes: int
     orphans: bool
     """Whether processes that a handler started are still running."""
+    cpu_seconds: float = 0.0
+    """Processor time so far, of the child and of the processes that it has waited for."""
+    peak_bytes: int = 0
+    """Most resident memory so far, of the child or of one of these processes."""
+    sources: list[SourceFile] = dataclasses.field(default_factory=list)
+    """Read since the last message."""
 
 
 @dataclass(frozen=True)

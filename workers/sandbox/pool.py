@@ -22,7 +22,8 @@ class Sandbox:
 
     ``preload`` names handler kinds (``photo``) whose libraries a child loads before its first job.
     ``environment`` adds variables to the children's; of the agent's own a child gets an allow-list only.
-    A child is replaced after ``jobs_per_child`` jobs, and before that when it has grown or may be out of order.
+    A child is replaced after ``jobs_per_child`` jobs, and before that when it has grown or may be out of order, or when
+    a file has changed that it imported from the handlers' folder.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Sandbox:
     async def _take(self) -> ChildProcess:
         while self._idle:
             child = self._idle.pop()
-            if child.usable:
+            if child.usable and child.is_current:
                 return child
             self._discard(child)
         return await self._start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,18 +12,22 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from workers import protocol
-from workers.handlers import HandlerError, Job, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
+from workers.own_process import own_process
 from workers.sandbox import descendants, limit_errors, messages, replies
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.log import ChildLog, printable
 from workers.sandbox.messages import (
     MAX_MESSAGE_LENGTH,
     ChildReply,
+    ChildState,
     HandlerDone,
     HandlerFailed,
+    HandlerMissing,
     JobOutcome,
     JobRequest,
     MachineFault,
+    SourceFile,
 )
 
 _START_SECONDS = 60.0
@@ -49,6 +52,9 @@ class ChildProcess:
         self._log = ChildLog(process.stderr)
         self._in_order = False
         self._first_resident_bytes = 0
+        self._sources: list[SourceFile] = []
+        self.state = ChildState(resident_bytes=0, orphans=False)
+        """As it said last: its processor time and peak memory so far."""
         self.jobs = 0
         """Jobs that it was given so far."""
 
@@ -58,7 +64,7 @@ class ChildProcess:
         reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "workers.sandbox.child", str(reading), *preload),
+                *own_process("workers.sandbox.child", str(reading), *preload),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
@@ -79,10 +85,10 @@ class ChildProcess:
         """Wait until the process has loaded what it needs. Raises ``WorkerFault``."""
         try:
             async with asyncio.timeout(_START_SECONDS):
-                replies.parse_state(await self._receive())
+                self._note(replies.parse_state(await self._receive()))
         except (_ChildDiedError, TimeoutError, ValidationError) as error:
             self.kill()
-            raise WorkerFault(f"a handler's process did not start: {await self._printed()}") from error
+            raise WorkerFault(f"a handler's process did not start: {await self.printed()}") from error
         self._in_order = True
 
     @property
@@ -94,6 +100,11 @@ class ChildProcess:
     def usable(self) -> bool:
         """Idle, alive, and left in order by its last job."""
         return self._in_order and self._process.returncode is None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the source files that it has imported are still as they were: else another has to take its place."""
+        return all(_is_unchanged(source) for source in self._sources)
 
     async def run(self, handler: protocol.Handler, job: Job) -> Result:
         """Run one job within ``handler.limits``, with ``handler.options`` as the job's options.
@@ -109,6 +120,7 @@ class ChildProcess:
                 ``handler-error`` (retry): an exception that the handler did not intend, or an invalid result;
                 ``cpu-limit``, ``memory-limit``, ``output-too-large`` or ``too-many-outputs`` (no retry).
                 ``log`` is the end of what the handler printed, with its traceback, at most 16,000 characters.
+            HandlerUnavailable: the handler's module or program is missing or broken, whichever the object.
             WorkerFault: this worker is to blame, not the object: its disk is full.
         """
         # Until a reply says otherwise: a cancelled job leaves its handler running.
@@ -117,11 +129,16 @@ class ChildProcess:
         self._log.clear()
         try:
             reply = await self._exchange(handler, job)
+            self._note(reply.state)
             self._check_order(reply)
             return self._result(reply.outcome, handler, job)
         except HandlerError as error:
-            error.log = error.log or await self._printed()
+            error.log = error.log or await self.printed()
             raise
+
+    async def printed(self) -> str:
+        """The end of what the present or last job printed, at most 16,000 characters."""
+        return await self._log.read_until(messages.end_of_log(self.jobs))
 
     def kill(self) -> None:
         """SIGKILL the process and all that it started. May be called twice."""
@@ -145,7 +162,7 @@ class ChildProcess:
         except TimeoutError:
             self.kill()
             message = f"Handling the file did not end within {wall_seconds:g} s."
-            raise HandlerError("timeout", message, retry=True, log=await self._printed()) from None
+            raise HandlerError("timeout", message, retry=True, log=await self.printed()) from None
         except _ChildDiedError:
             self.kill()
             raise await self._death_error(handler.limits) from None
@@ -169,6 +186,10 @@ class ChildProcess:
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise _ChildDiedError from error
 
+    def _note(self, state: ChildState) -> None:
+        self.state = state
+        self._sources += state.sources
+
     def _check_order(self, reply: ChildReply) -> None:
         """Decide whether the process may be given another job, and kill it if not.
 
@@ -184,18 +205,25 @@ class ChildProcess:
     def _result(self, outcome: JobOutcome, handler: protocol.Handler, job: Job) -> Result:
         if isinstance(outcome, MachineFault):
             raise WorkerFault(printable(outcome.message, MAX_MESSAGE_LENGTH))
+        if isinstance(outcome, HandlerMissing):
+            raise HandlerUnavailable(printable(outcome.message, MAX_MESSAGE_LENGTH))
         if isinstance(outcome, HandlerFailed):
             raise HandlerError(outcome.reason, printable(outcome.message, MAX_MESSAGE_LENGTH), retry=outcome.retry)
         return replies.publishable(outcome, job, handler.limits.output_bytes)
 
-    async def _printed(self) -> str:
-        return await self._log.read_until(messages.end_of_log(self.jobs))
-
     async def _death_error(self, limits: protocol.Limits) -> HandlerError:
-        log = await self._printed()
+        log = await self.printed()
         error = _cause_of_death(await self._process.wait(), log, limits)
         error.log = log
         return error
+
+
+def _is_unchanged(source: SourceFile) -> bool:
+    try:
+        status = os.stat(source.path)  # noqa: PTH116 - before each job: a Path would take longer than the call
+    except OSError:
+        return False
+    return (status.st_mtime_ns, status.st_size) == (source.modified_ns, source.size)
 
 
 def _ended_in_order(outcome: JobOutcome) -> bool:

@@ -6,7 +6,7 @@ import pyvips
 from infra.demo.photos import ExpectedRefusal, ExpectedResult, SamplePhoto, photo_makers
 from infra.demo.sample_images import square_centres
 from tests.infra.demo.conftest import SEED
-from webhook.app import validate_options
+from webhook.app import options_model
 from webhook.cli.sample import SAMPLE
 from webhook.config_file import load
 from workers.handlers.photo.exif import camera, captured_at, gps
@@ -23,7 +23,7 @@ def expected(photo: SamplePhoto) -> ExpectedResult:
 
 def test_there_are_about_thirty_and_the_sample_watches_them_all(photos: dict[str, SamplePhoto]) -> None:
     assert 28 <= len(photos) <= 34
-    pipeline = load(SAMPLE, validate_options).pipelines["photos"]
+    pipeline = load(SAMPLE, options_model).pipelines["photos"]
     assert all(pipeline.watches(pipeline.input.bucket, pipeline.input.prefix + name) for name in photos)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
-from webhook.app import validate_options
+from webhook.app import options_model
 from webhook.config import Config
 from webhook.config_file import load
 
@@ -35,7 +35,7 @@ pool = "cheap"
 def config(tmp_path: Path, text: str) -> Config:
     path = tmp_path / "yurt.toml"
     path.write_text(text)
-    return load(path, validate_options)
+    return load(path, options_model)
 
 
 def test_the_photo_pipeline_is_found_among_others(tmp_path: Path) -> None:

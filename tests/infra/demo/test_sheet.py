@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -9,8 +10,9 @@ import pytest
 
 from infra.demo.encoding import tiff
 from infra.demo.inventory import Inventory
+from infra.demo.placeholder import placeholder_png
 from infra.demo.report import make_report
-from infra.demo.sample_images import SampleImage
+from infra.demo.sample_images import Colour, SampleImage
 from infra.demo.sheet import render_sheet
 from infra.demo.upload import CompletedUploads
 from infra.demo.watch import ParkedPhoto
@@ -46,8 +48,39 @@ def test_shows_originals_and_thumbnails_of_every_photo(inventory: Inventory) -> 
     shown = page(inventory)
     assert len([tag for tag, _ in shown.elements if tag == "article"]) == len(inventory.results)
     done = [result for result in inventory.results if not result.parked]
-    assert len(shown.sources()) == 3 * len(done) + 1  # what was cut off is shown as far as it goes
+    assert (
+        len(shown.sources()) == 4 * len(done) + 1
+    )  # with the placeholder; what was cut off is shown as far as it goes
     assert "The file is cut off" in " ".join(shown.words)
+
+
+def test_the_corners_are_explained_before_the_first_photo(inventory: Inventory) -> None:
+    html = render_sheet(inventory, make_report(inventory, CompletedUploads(), 1.0, ()), ())
+    assert 0 < html.index('class="legend"') < html.index("<article")
+    assert all(f'fill="rgb{colour.value}"' in html for colour in Colour)
+
+
+def test_the_placeholder_is_the_picture_of_the_hash(inventory: Inventory) -> None:
+    [tiny] = [result for result in inventory.results if result.photo.name == "tiny.jpg"]
+    picture = placeholder_png(json.loads(tiny.outputs["metadata.json"].content)["thumbhash"])
+    assert picture
+    assert f"data:image/png;base64,{base64.b64encode(picture).decode()}" in page(inventory).sources()
+
+
+@pytest.mark.parametrize("thumbhash", ["", "é", "AAAA", "/////w==", 7, None, "A" * 10_000])
+def test_a_hash_that_is_none_has_no_placeholder(inventory: Inventory, thumbhash: object) -> None:
+    content = json.dumps({"thumbhash": thumbhash}).encode()
+    outputs = {"metadata.json": stored_object(content, "application/json", "e")}
+    shown = page(replace(inventory, results=[replace(inventory.results[0], outputs=outputs)]))
+    assert not any(source.startswith("data:image/png") for source in shown.sources())
+
+
+def test_what_only_a_developer_looks_for_is_folded(inventory: Inventory) -> None:
+    html = render_sheet(inventory, make_report(inventory, CompletedUploads(), 1.0, ()), ())
+    unfolded = re.sub(r"(?s)<details.*?</details>", "", html)
+    for word in ("ETag", "ThumbHash", "EXIF orientation</dt>", "coalesced", "quarantined", "stale", "minted", "p95"):
+        assert word in html
+        assert word not in unfolded
 
 
 def test_what_browsers_cannot_show_has_a_preview(inventory: Inventory) -> None:

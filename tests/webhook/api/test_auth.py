@@ -68,7 +68,10 @@ async def test_wrong_missing_and_malformed_credentials_are_refused(postgres_dsn:
             assert b'"error":"unauthorized"' in response
             assert WEBHOOK.encode() not in response
         assert not await plane.objects()
-        assert f"yurt_notifications_refused_total {len(WRONG)}.0" in (await plane.http.get("/metrics")).text
+        assert (
+            f'yurt_notifications_refused_total{{error="unauthorized",source="tigris"}} {len(WRONG)}.0'
+            in (await plane.http.get("/metrics")).text
+        )
 
 
 async def test_every_secret_is_good_as_bearer_or_as_basic(postgres_dsn: str) -> None:

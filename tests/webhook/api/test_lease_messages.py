@@ -19,7 +19,7 @@ from workers import protocol
 NEWEST_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CLAIMED = ClaimedObject(
     id=5, token=40, pipeline_id=1, key="a b.jpg", attempt=2, event_etag="e", newest_at=NEWEST_AT, done_etag=None,
-    done_modified=None, publish_started=False, believed=True,
+    done_modified=None, publish_started=False, believed=True, trial=False,
 )  # fmt: skip
 
 

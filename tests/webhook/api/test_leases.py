@@ -30,7 +30,7 @@ async def test_a_one_time_token_is_good_for_one_instance(postgres_dsn: str) -> N
         first = await plane.hello(once, "instance-number-1")
         assert first.status_code == 200
         welcome = protocol.Welcome.model_validate_json(first.content)
-        assert (welcome.pool, welcome.slots, welcome.idle_seconds, welcome.orphan_seconds) == ("local", 3, 80, 77)
+        assert (welcome.pool, welcome.slots, welcome.idle_seconds, welcome.orphan_seconds) == ("local", 3, None, 77)
         # Its answer was lost: it asks again, and the token that it never saw is worth nothing.
         again = protocol.Welcome.model_validate_json((await plane.hello(once, "instance-number-1")).content)
         assert again.worker == welcome.worker
@@ -56,7 +56,9 @@ async def test_hello_is_refused_to_strangers_and_to_the_revoked(postgres_dsn: st
 async def test_a_worker_of_a_pool_that_is_kept_does_not_leave_by_itself(postgres_dsn: str) -> None:
     config = configured(pools={"local": Pool(provider="none", minimum=1, idle_seconds=10)})
     async with control_plane(postgres_dsn, config) as plane:
-        welcome = protocol.Welcome.model_validate_json((await plane.hello(await plane.invite())).content)
+        once = await plane.invite()
+        await plane.sql("update workers set provider = 'local'")
+        welcome = protocol.Welcome.model_validate_json((await plane.hello(once)).content)
         assert welcome.idle_seconds == 86_400
 
 
@@ -358,7 +360,7 @@ async def test_a_lease_that_ran_out_is_lost_and_given_to_another(postgres_dsn: s
         lost = await slow.lease()
         await plane.sql("update objects set deadline = now() - interval '1 second'")
         [taken] = (await quick.ask(wait=20)).leases
-        assert (taken.id, taken.attempt) == (lost.id, 2)
+        assert (taken.id, taken.attempt) == (lost.id, 1)  # it may have ended its worker, but nothing shows that it did
         assert (await slow.post(f"leases/{lost.id}/heartbeat", {"token": lost.token})).status_code == 409
         assert (await slow.post(f"leases/{lost.id}/complete", done(lost))).status_code == 409
         assert (await quick.post(f"leases/{taken.id}/complete", done(taken))).status_code == 200
@@ -491,3 +493,39 @@ async def test_a_pipeline_that_was_taken_out_loses_its_leases_and_stops_nothing(
             assert (await plane.admin("GET", "/v1/status")).status_code == 200
             await plane.notify(event("new.jpg"))
             assert (await worker.lease()).key == "new.jpg"
+
+
+# ── trials ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_may_have_ended_a_worker_is_leased_on_trial_before_the_others(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.notify(*(event(f"{number}.jpg") for number in range(4)))
+        one, two = (await worker.ask(most=2)).leases
+        assert (one.trial, two.trial) == (False, False)
+        report = {"token": one.token, "handling": {"number": 1, "tokens": [one.token]}}
+        assert (await worker.post(f"leases/{one.id}/heartbeat", report)).status_code == 200
+        await plane.sql("update objects set deadline = now() - interval '1 second' where state = 'leased'")
+        assert await plane.plane.services.ledger.reap() == 2
+        await plane.sql("update objects set due_at = now() where state = 'pending'")
+        ticking = asyncio.create_task(
+            plane.plane.services.wakeups.tick(plane.plane.services.ledger, list(plane.plane.services.pipelines.by_id))
+        )
+        await until(lambda: bool(plane.plane.services.wakeups.trials))
+        ticking.cancel()
+        leases = (await worker.ask(most=3)).leases
+        assert [lease.trial for lease in leases] == [True, False, False]
+        assert leases[0].key == one.key
+        assert {lease.attempt for lease in leases} == {1}  # nothing was charged
+
+
+async def test_a_report_is_written_before_the_heartbeat_is_answered(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg"))
+        lease = await worker.lease()
+        handling = {"number": 7, "tokens": [lease.token], "alone": True}
+        await worker.post(f"leases/{lease.id}/heartbeat", {"token": lease.token, "handling": handling})
+        [row] = await plane.sql("select handling, handling_alone, handling_number from workers")
+        assert (row["handling"], row["handling_alone"], row["handling_number"]) == ([lease.token], True, 7)

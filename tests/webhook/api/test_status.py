@@ -52,10 +52,20 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
     assert photos["objects"] == {"pending": 2, "leased": 1, "done": 1, "parked": 1}
     assert photos["oldest_due_seconds"] > 0
     assert body["pipelines"]["papers"] == {
-        "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
+        "pool": "gpu", "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
+        "unavailable": None,
     }  # fmt: skip
     assert body["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
-    minting = {"minted": 0, "slain": 0, "breaker": "closed", "frozen": False, "failed_starts": 0, "last_failure": ""}
+    minting = {
+        "minted_by": None,
+        "minted": 0,
+        "slain": 0,
+        "breaker": "closed",
+        "frozen": False,
+        "failed_starts": 0,
+        "last_failure": "",
+        "last_boot_log": "",
+    }
     assert body["pools"] == {
         "local": {"limit": 7, "machines": {"ready": 1}, **minting},
         "gpu": {"limit": 20, "machines": {}, **minting},

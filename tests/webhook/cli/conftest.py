@@ -8,7 +8,7 @@ import pytest
 
 from infra.stack import running
 from tests.webhook.cli.shell import CONFIG, Shell
-from webhook.app import validate_options
+from webhook.app import options_model
 from webhook.config_file import load
 
 
@@ -18,5 +18,5 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     folder = tmp_path_factory.mktemp("cli")
     path = folder / "yurt.toml"
     path.write_text(CONFIG)
-    with running(load(path, validate_options), path, folder / "state") as stack:
+    with running(load(path, options_model), path, folder / "state") as stack:
         yield Shell(stack, folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,21 +101,32 @@ def test_since_is_a_duration_or_a_moment(shell: Shell) -> None:
 def test_interrupted_it_goes_on_and_says_how_to_look_again(shell: Shell, folder: str, tmp_path: Path) -> None:
     fault = {"bucket": "photos-in", "listing": True, "status": 503, "times": 1000}
     assert httpx.post(f"{shell.stack.endpoint}/_yurt/faults", json=fault).status_code == 201
-    before = _newest(shell)
     errors = tmp_path / "errors"
-    with errors.open("w") as stderr, subprocess.Popen(
-        [sys.executable, "-m", "webhook", "backfill", "--prefix", folder],
-        cwd=shell.folder, env=shell.environment, stdout=subprocess.DEVNULL, stderr=stderr,
-    ) as process:  # fmt: skip
-        id = wait_until(lambda: newest if (newest := _newest(shell)) != before else 0)
+    with _backfill(shell, errors, "--prefix", folder) as process:
+        [id] = wait_until(lambda: re.findall(r"Sweep (\d+) was ordered", errors.read_text()))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     assert f"yurt backfill --cancel {id}" in errors.read_text()
-    ended = shell.yurt("backfill", "--cancel", str(id), "--json")
+    ended = shell.yurt("backfill", "--cancel", id, "--json")
     assert (ended.returncode, json.loads(ended.stdout)["sweeps"][0]["state"]) == (0, "cancelled")
 
 
-def _newest(shell: Shell) -> int:
-    headers = {"authorization": f"Bearer {shell.stack.keys.admin}"}
-    sweeps = httpx.get(f"{shell.stack.url}/v1/sweeps?limit=1", headers=headers).json()["sweeps"]
-    return sweeps[0]["id"] if sweeps else 0
+def test_interrupted_before_the_answer_it_says_how_to_see_whether_it_sweeps(shell: Shell, tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with _backfill(shell, errors, "--url", url) as process:
+            silent.settimeout(30)
+            connection, _ = silent.accept()  # the order is on its way
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == 130
+    assert "yurt backfill --list" in errors.read_text()
+
+
+def _backfill(shell: Shell, errors: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    with errors.open("w") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "webhook", "backfill", *arguments],
+            cwd=shell.folder, env=shell.environment, stdout=subprocess.DEVNULL, stderr=stderr,
+        )  # fmt: skip

@@ -58,3 +58,16 @@ def test_wrong_configuration_names_field_and_relation(shell: Shell) -> None:
     assert result.returncode == 1
     assert "pipelines.photos.output" in result.stdout
     assert "every result would be a new input" in result.stdout.replace("\n", " ")
+
+
+def test_the_way_of_a_notification_is_tried(shell: Shell) -> None:
+    config = CONFIG.replace('"127.0.0.1:0"', f'"127.0.0.1:0"\npublic_url = "{shell.stack.url}"')
+    (shell.folder / "public.toml").write_text(config)
+    (shell.folder / "public.secrets").write_text("")
+    result = shell.yurt("check", "--config", "public.toml")
+    output = " ".join(result.stdout.split())
+    assert "notifications of photos-in: filter is '' instead of" in output
+    assert "an empty notification to" in output
+    other = shell.yurt("check", "--config", "public.toml", YURT_WEBHOOK_SECRETS="a secret of another time")
+    assert other.returncode == 1
+    assert "does not take this secret" in " ".join(other.stdout.split())

@@ -48,3 +48,9 @@ def test_starting_a_worker_does_not_import_the_control_plane() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={})
     assert result.stdout.strip() == ""
+
+
+def test_a_mistyped_command_gets_a_suggestion(shell: Shell) -> None:
+    result = shell.yurt("statsu")
+    assert result.returncode == 2
+    assert "There is no command 'statsu'. Did you mean `yurt status`?" in result.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,20 @@ def test_thirty_photos_travel_the_whole_way(tmp_path: Path) -> None:
     assert 0 < report["upload_to_result_ms"]["p50"] <= report["upload_to_result_ms"]["p95"]
     assert [path.name for path in folder.iterdir()] == ["contact-sheet.html"]
     printed = "".join(demo.err)
+    assert f"{(folder / 'contact-sheet.html').as_uri()}\n" in printed, "a URL on a line of its own can be opened"
+    what_to_try_next_works(printed, tmp_path)
     for words in ("workers minted", "slain", "named .jpg but holds text", "The file is cut off", "Verified"):
         assert words in printed
+
+
+def what_to_try_next_works(printed: str, folder: Path) -> None:
+    """Run the commands that the demo ends with, as a person does who pastes them."""
+    [block] = re.findall(r"Try next:\n((?:  .*\n)+)", printed)
+    commands = {line.split("  ")[1]: line for line in block.splitlines()}
+    assert [command.split()[-1] for command in commands] == ["up", "my-yurt", "--help"]
+    for command in list(commands)[1:]:
+        subprocess.run(command, shell=True, cwd=folder, check=True, capture_output=True, timeout=30)
+    assert (folder / "my-yurt" / "yurt.toml").is_file()
 
 
 @pytest.mark.slow

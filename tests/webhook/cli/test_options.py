@@ -36,10 +36,10 @@ def test_the_admin_token_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("YURT_ADMIN_TOKEN", "s3cret")
-    assert admin_token() == "s3cret"
+    assert admin_token("http://127.0.0.1:8080") == "s3cret"
     monkeypatch.setenv("YURT_ADMIN_TOKEN", "")
     with pytest.raises(SystemExit) as ended:
-        admin_token()
+        admin_token("http://127.0.0.1:8080")
     assert ended.value.code == 2
     assert "set it to the same value as for the control plane" in capsys.readouterr().err
 

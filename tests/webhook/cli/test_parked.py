@@ -99,7 +99,8 @@ def test_a_list_counts_by_reason_and_names_the_next_commands(shell: Shell) -> No
     assert json.loads(result.stdout)["counts"] == [{"pipeline": "photos", "reason": "crashed", "objects": 2}]
     assert [row["id"] for row in json.loads(result.stdout)["objects"]] == [numbers["b.jpg"]]
     status = shell.yurt("status", COLUMNS="160").stdout
-    assert " parked: yurt parked list" in status
+    assert "parked objects: " in status
+    assert "`yurt parked list`" in " ".join(status.split())
 
 
 def test_an_object_is_shown_by_number_and_by_key(shell: Shell) -> None:

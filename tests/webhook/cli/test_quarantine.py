@@ -31,7 +31,7 @@ def test_events_are_listed_and_shown_with_control_characters_escaped(shell: Shel
     joined = "".join(texts.values())
     assert "[bold]" in joined
     assert "\u202e" not in joined
-    assert ": yurt quarantine list" in shell.yurt("status").stdout
+    assert "`yurt quarantine list`" in shell.yurt("status").stdout
     assert shell.yurt("quarantine", "list", "--source", "telex").stdout == "Nothing of that kind is in quarantine.\n"
     result = shell.yurt("quarantine", "show", "99999999")
     assert result.returncode == 1

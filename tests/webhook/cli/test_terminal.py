@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
-from webhook.cli.terminal import confirmed, facts, plain, progress, table
+from webhook.cli.terminal import confirmed, facts, finding, link, plain, progress, table
 
 
 def printed(renderable: RenderableType) -> str:
@@ -36,7 +38,7 @@ def test_numbers_are_on_the_right_of_a_table() -> None:
     rows = table("Parked", "key", "attempts", numbers=["attempts"])
     rows.add_row(plain("[red]"), "4")
     output = printed(rows)
-    assert "│ [red] │        4 │" in output
+    assert re.search(r"^\[red\] +4 *$", output, re.MULTILINE)
 
 
 def test_facts_without_a_value_are_left_out() -> None:
@@ -65,3 +67,27 @@ def test_a_progress_bar_is_shown_on_a_terminal_alone(capsys: pytest.CaptureFixtu
     with bar:
         bar.update(task, completed=10)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_link_is_a_url_that_a_terminal_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("/tmp/my photos/contact sheet.html")
+    url = "file:///tmp/my%20photos/contact%20sheet.html"
+
+    def printed(*, terminal: bool) -> str:
+        console = Console(file=io.StringIO(), force_terminal=terminal, color_system="standard" if terminal else None)
+        console.print("Sheet:", link(path), soft_wrap=True)
+        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    assert printed(terminal=False) == f"Sheet: {url}\n"
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert re.search(rf"\x1b\]8;[^;]*;{re.escape(url)}\x1b\\", printed(terminal=True))
+    monkeypatch.setenv("TERM", "linux")
+    assert "\x1b]8" not in printed(terminal=True)
+
+
+def test_a_long_finding_keeps_its_indent_and_escapes_what_it_shows() -> None:
+    output = printed(finding("failed", "store", "\x1b" + "x" * 90, "Do this. " * 12))
+    first, *rest = output.rstrip().splitlines()
+    assert first.startswith("✗ store: ")
+    assert all(line.startswith("  ") and len(line) <= 60 for line in rest)
+    assert "\\x1b" in output

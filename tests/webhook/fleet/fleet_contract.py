@@ -261,12 +261,19 @@ async def any_call_ends_silence_but_only_work_ends_idleness(world: FleetWorld) -
 
 
 async def reports_show_states_as_they_are_and_counts_that_only_grow(world: FleetWorld) -> None:
-    broken = PoolReport("open", frozen=True, failed_starts=3, last_failure="mint-failed: no room\0")
+    broken = PoolReport(
+        "open",
+        frozen=True,
+        failed_starts=3,
+        last_failure="mint-failed: no room\0",
+        last_boot_log="/logs/a.log\nTraceback",
+    )
     await world.fleet.report({"a": broken, "b": PoolReport()}, {"p": ProviderReport(1, 2, "timed out")})
     await world.fleet.report({"a": PoolReport(failed_starts=1)}, {"p": ProviderReport(1, 0, "")})
     pools, providers = await world.reported()
     assert (pools["a"].breaker, pools["a"].frozen, pools["a"].failed_starts) == ("closed", False, 4)
     assert pools["a"].last_failure.startswith("mint-failed: no room")
+    assert pools["a"].last_boot_log == "/logs/a.log\nTraceback"
     assert providers == {"p": ProviderReport(2, 2, "timed out")}
 
 

@@ -101,6 +101,7 @@ class MemoryFleet:
                 pool,
                 failed_starts=earlier.failed_starts + pool.failed_starts,
                 last_failure=pool.last_failure or earlier.last_failure,
+                last_boot_log=pool.last_boot_log or earlier.last_boot_log,
             )
         for name, provider in providers.items():
             before = self.provider_reports.get(name, ProviderReport())

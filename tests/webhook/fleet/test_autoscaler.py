@@ -298,6 +298,9 @@ class Cloud:
         shown = await self.on_list() if self.on_list else None
         return list(self.there.values()) if shown is None else shown
 
+    async def boot_log(self, label: str) -> str:
+        return f"/logs/{label}.log\nno route to host"
+
     async def aclose(self) -> None: ...
 
 

@@ -39,6 +39,9 @@ class RecordingProvider:
         await self._answer()
         return self.listed
 
+    async def boot_log(self, label: str) -> str:
+        return f"/logs/{label}.log\nno route to host"
+
     async def aclose(self) -> None:
         pass
 

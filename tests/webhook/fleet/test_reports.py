@@ -44,7 +44,7 @@ async def test_an_open_breaker_and_its_reason_are_told_by_a_replica_that_does_no
         console = Console(width=200, file=io.StringIO())
         console.print(render(await status()))
         shown = console.file.getvalue()  # type: ignore[attr-defined]
-        assert "Pool local: nothing is minted after failed starts. The last: mint-failed: no such image" in shown
+        assert "pool local: nothing is minted after failed starts. The last: mint-failed: no such image" in shown
         metrics = (await other.http.get("/metrics")).text
         assert 'yurt_breaker_open{pool="local"} 1.0' in metrics
         assert f'yurt_failed_starts_total{{pool="local"}} {pool["failed_starts"]}.0' in metrics

@@ -12,8 +12,8 @@ from tests.webhook.fleet.fleet_contract import CHECKS, Check
 from tests.webhook.ledger.ledger_bench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
 from webhook.ledger.fleet import LedgerFleet, RegisteredWorker
 from webhook.ledger.ledger import ClaimedObject, Settlement
-from webhook.ledger.machines import Intent, MachineState, PoolReport, ProviderReport
-from webhook.ledger.transitions import LOST
+from webhook.ledger.machines import HandlingReport, Intent, MachineState, PoolReport, ProviderReport
+from webhook.ledger.transitions import LOST, Lane, Lost
 
 
 @dataclass
@@ -51,13 +51,13 @@ class LedgerWorld:
         pipeline = {"a": self.bench.photos, "b": self.bench.videos}[caller.pool]
         leases = await self.bench.claim(count, worker=id, pipeline=pipeline)
         self.held.setdefault(id, []).extend(leases)
-        await self.fleet.active(id)
+        await self.fleet.active(id, None)
         return len(leases)
 
     async def settle(self, id: int) -> None:
         settlements = [Settlement(lease.id, lease.token, id, done()) for lease in self.held.pop(id, [])]
         assert all(await self.bench.ledger.settle(settlements))
-        await self.fleet.active(id)
+        await self.fleet.active(id, None)
 
     async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
         pools = {row[0]: PoolReport(*row[1:]) for row in map(tuple, await self.bench.ledger.fetch("pool_reports"))}
@@ -69,7 +69,9 @@ class LedgerWorld:
 async def world(dsn: str) -> AsyncIterator[LedgerWorld]:
     async with bench(dsn) as b:
         pipelines = {"a": [b.photos], "b": [b.videos]}
-        fleet = LedgerFleet(b.ledger, owner="yurt", pipelines=lambda pool: pipelines.get(pool, []), slots={"a": 3})
+        fleet = LedgerFleet(
+            b.ledger, owner="yurt", pipelines=lambda pool: pipelines.get(pool, []), slots={"a": 3}, limits={}
+        )
         yield LedgerWorld(b, fleet)
 
 
@@ -95,7 +97,9 @@ async def test_the_ledgers_fleet_keeps_the_contract(postgres_dsn: str, check: Ch
 
 async def test_no_number_of_replicas_exceeds_the_limit(postgres_dsn: str) -> None:
     async with world(postgres_dsn) as w:
-        replicas = [LedgerFleet(w.bench.replica(), owner="yurt", pipelines=lambda _: [], slots={}) for _ in range(3)]
+        replicas = [
+            LedgerFleet(w.bench.replica(), owner="yurt", pipelines=lambda _: [], slots={}, limits={}) for _ in range(3)
+        ]
         answers = await asyncio.gather(*(replicas[n % 3].intend("a", "local", 7) for n in range(30)))
         assert sum(answer is not None for answer in answers) == 7
         assert len(await w.fleet.machines()) == 7
@@ -171,20 +175,49 @@ async def test_no_token_is_in_the_database(postgres_dsn: str) -> None:
             assert token.encode().hex() not in row
 
 
-async def test_a_worker_that_is_slain_loses_its_leases_as_attempts(postgres_dsn: str) -> None:
+async def lost_with_worker(w: LedgerWorld, lane: Lane, count: int, handling: int, *, alone: bool) -> None:
+    """Slay a worker that has leased, and reported that the first ``handling`` of them are in its handler."""
+    intent, _ = await arrived(w)
+    leases = await w.bench.claim(count, lane, worker=intent.id)
+    assert len(leases) == count
+    await w.fleet.report_handling(intent.id, HandlingReport(1, [lease.token for lease in leases[:handling]], alone))
+    assert await w.fleet.slaying(intent.id, "silent", MachineState.READY)
+    late = [Settlement(lease.id, lease.token, intent.id, done()) for lease in leases]
+    assert await w.bench.ledger.settle(late) == [None] * count
+    await w.advance(3_600)
+
+
+async def test_a_worker_that_is_slain_costs_only_what_was_alone_in_its_handler(postgres_dsn: str) -> None:
     async with world(postgres_dsn) as w:
-        await w.upload("a", 2)
-        for attempt in range(POLICY.attempts):
-            intent, _ = await arrived(w)
-            assert await w.take(intent.id, 2) == 2
-            assert {lease.attempt for lease in w.held[intent.id]} == {attempt + 1}
-            assert await w.fleet.slaying(intent.id, "silent", MachineState.READY)
-            said = [Settlement(lease.id, lease.token, intent.id, done()) for lease in w.held[intent.id]]
-            assert await w.bench.ledger.settle(said) == [None, None]
-            await w.advance(3_600)
+        await w.upload("a", 3)
+        await lost_with_worker(w, "work", 3, handling=1, alone=False)
         rows = await w.bench.rows()
-        assert {row["state"] for row in rows} == {"parked"}
-        assert {json.loads(row["error"])["reason"] for row in rows} == {LOST.reason}
+        assert sorted((row["lane"], row["attempts"]) for row in rows) == [("trial", 0), ("work", 0), ("work", 0)]
+        for attempt in range(1, POLICY.attempts + 1):
+            await lost_with_worker(w, "trial", 1, handling=1, alone=True)
+            [row] = [row for row in await w.bench.rows() if row["lane"] == "trial"]
+            assert row["attempts"] == attempt
+        assert (row["state"], json.loads(row["error"])["reason"]) == ("parked", LOST.reason)
+        assert {row["state"] for row in await w.bench.rows() if row["lane"] == "work"} == {"pending"}
+
+
+async def test_beside_a_lease_on_trial_nothing_else_is_suspected(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        await w.upload("a", 3)
+        await lost_with_worker(w, "work", 3, handling=1, alone=True)
+        rows = [row for row in await w.bench.rows() if not row["attempts"]]
+        assert [(row["lane"], row["losses"], row["error"]) for row in rows] == [("work", 0, None)] * 2
+
+
+async def test_a_report_that_comes_late_changes_nothing(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        intent, _ = await arrived(w)
+        await w.fleet.active(intent.id, HandlingReport(5, [1, 2], alone=False))
+        await w.fleet.active(intent.id, HandlingReport(4, [3], alone=True))
+        await w.fleet.report_handling(intent.id, HandlingReport(5, [3], alone=True))
+        await w.fleet.active(intent.id, None)
+        handling = "select array[handling::text, handling_alone::text] from workers"
+        assert await w.bench.sql(handling) == ["{1,2}", "false"]
 
 
 async def test_a_lease_that_was_under_way_when_its_worker_was_slain_is_taken_back_when_it_is_gone(
@@ -224,8 +257,8 @@ async def test_checks_and_later_retries_are_no_demand(postgres_dsn: str) -> None
     async with world(postgres_dsn) as w:
         await w.upload("a", 2)
         [lease] = await w.bench.claim(1)
-        await w.bench.settle(lease, LOST)
-        await w.bench.sql("update objects set lane = 'check' where state = 'pending' and attempts = 0")
+        await w.bench.settle(lease, Lost("possible"))
+        await w.bench.sql("update objects set lane = 'check' where state = 'pending' and losses = 0")
         demand = await w.fleet.demand("a", 10)
         assert (demand.pending, demand.leased) == (0, 0)
         await w.advance(LEASE_SECONDS)

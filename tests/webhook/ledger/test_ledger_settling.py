@@ -27,7 +27,16 @@ from webhook.ledger.database import Database
 from webhook.ledger.ledger import CHANNEL, Ledger, ReceivedEvents, Settlement, pipeline_id
 from webhook.ledger.migrations import migrate
 from webhook.ledger.queries import QUERIES
-from webhook.ledger.transitions import LOST, Failure, LeaseReleased, NotFound, Outcome, Present, Published, SameContent
+from webhook.ledger.transitions import (
+    LOST,
+    Failure,
+    LeaseReleased,
+    NotFound,
+    Outcome,
+    Present,
+    Published,
+    SameContent,
+)
 
 T0 = datetime(2026, 5, 15, tzinfo=UTC)
 
@@ -362,13 +371,18 @@ async def test_a_store_that_is_down_parks_nothing_for_long_and_uses_up_no_attemp
         assert await b.state() == ("parked", "work")
 
 
-async def test_a_lease_that_ran_out_is_an_attempt(postgres_dsn: str) -> None:
+async def test_a_lease_that_always_runs_out_is_tried_alone_and_parked_at_last(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         await b.record(event())
-        for _ in range(POLICY.attempts):
-            await b.take()
+        lanes: list[str] = []
+        while (state := await b.state())[0] == "pending":
+            lanes.append(state[1])
+            assert len(lanes) < 40
+            await b.take("trial" if state[1] == "trial" else "work")
             assert await b.ledger.reap() == 0
             await lose_to_reaper(b)
+            await b.advance(POLICY.backoff_limit_seconds)
+        assert lanes[:3] == ["work", "work", "trial"]
         row = await b.row()
         assert (row["state"], json.loads(row["error"])["reason"]) == ("parked", LOST.reason)
 

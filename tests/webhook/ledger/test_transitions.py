@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.webhook.ledger.ledger_bench import BROKEN, HOPELESS, POLICY, STORE_DOWN, done
 from webhook.ledger.transitions import (
-    LOST,
+    InHandler,
     LeasedRow,
     LeaseReleased,
+    Lost,
     NextState,
     NotFound,
     Outcome,
@@ -20,16 +21,29 @@ from webhook.ledger.transitions import (
     decide,
 )
 
+LOSSES = [Lost("alone"), Lost("reported"), Lost("possible"), Lost("no")]
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
-    [done("v1"), done("v2"), SameContent(), NotFound(), Present(), LeaseReleased(), LOST, BROKEN, HOPELESS, STORE_DOWN]
+    [
+        done("v1"),
+        done("v2"),
+        SameContent(),
+        NotFound(),
+        Present(),
+        LeaseReleased(),
+        *LOSSES,
+        BROKEN,
+        HOPELESS,
+        STORE_DOWN,
+    ]
 )
 rows = st.builds(
     LeasedRow,
     id=st.just(1),
     pipeline_id=st.just(1),
-    lane=st.sampled_from(["work", "check"]),
+    lane=st.sampled_from(["work", "check", "trial"]),
     attempts=st.integers(1, 8),
     faults=st.integers(0, 8),
+    losses=st.integers(0, 25),
     rerun_requested=st.booleans(),
     rerun_lane=st.sampled_from(["work", "check"]),
     event_etag=st.sampled_from([None, "v1", "v2"]),
@@ -39,7 +53,7 @@ rows = st.builds(
     event_age_seconds=st.just(50.0),
 )
 LEASED = LeasedRow(
-    1, 1, "work", 1, 0, rerun_requested=False, rerun_lane=None, event_etag="v1", done_etag=None,
+    1, 1, "work", 1, 0, 0, rerun_requested=False, rerun_lane=None, event_etag="v1", done_etag=None,
     asked_after_seconds=0.0, unseen_seconds=0.0, event_age_seconds=1.0,
 )  # fmt: skip
 
@@ -123,7 +137,7 @@ def test_attempts_of_its_own_park_it_with_the_last_error() -> None:
     assert [after(BROKEN, attempts=n).state for n in (1, 2, 3)] == ["pending", "pending", "parked"]
     assert after(BROKEN, attempts=3).error is BROKEN
     assert after(HOPELESS, attempts=1).state == "parked"
-    assert after(LOST, attempts=3).state == "parked"
+    assert after(Lost("alone"), lane="trial", attempts=3).state == "parked"
 
 
 def test_the_stores_faults_are_counted_by_themselves() -> None:
@@ -166,7 +180,7 @@ def test_absence_is_believed_after_so_many_404s_in_a_row() -> None:
     assert after(NotFound(), lane="check", attempts=2) == NextState("gone", ("gone",), forget=True)
 
 
-@pytest.mark.parametrize("fault", [STORE_DOWN, LOST])
+@pytest.mark.parametrize("fault", [STORE_DOWN, Lost("possible")])
 def test_a_check_that_got_no_answer_is_no_404(fault: Outcome) -> None:
     then = after(fault, lane="check", attempts=2)
     assert (then.state, then.lane, then.attempts, then.faults) == ("pending", "check", 1, 1)
@@ -174,3 +188,55 @@ def test_a_check_that_got_no_answer_is_no_404(fault: Outcome) -> None:
 
 def test_what_is_there_after_all_is_worked_at_once() -> None:
     assert after(Present(), lane="check", attempts=2) == NextState("pending", (), seen=True)
+
+
+# a worker that was lost
+
+
+def test_what_was_not_in_the_handler_costs_nothing() -> None:
+    then = after(Lost("no"), attempts=2, losses=1)
+    assert (then.state, then.lane, then.delay_seconds, then.attempts) == ("pending", "work", 0, 1)
+    assert (then.losses, then.error) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("in_handler", "losses", "lane"),
+    [("reported", 0, "trial"), ("possible", 0, "work"), ("possible", 1, "trial")],
+)
+def test_what_may_have_been_in_the_handler_is_tried_alone_and_not_charged(
+    in_handler: InHandler, losses: int, lane: str
+) -> None:
+    then = after(Lost(in_handler), attempts=3, losses=losses)
+    assert (then.state, then.lane, then.attempts) == ("pending", lane, 2)
+    assert then.losses > losses
+    assert then.delay_seconds > 0
+
+
+def test_only_what_was_alone_in_the_handler_is_charged_and_parked() -> None:
+    first = after(Lost("alone"), lane="trial", attempts=1, losses=2)
+    assert (first.state, first.lane, first.attempts, first.losses) == ("pending", "trial", 1, 2)
+    last = after(Lost("alone"), lane="trial", attempts=POLICY.attempts, losses=2)
+    assert (last.state, last.lane, last.error and last.error.reason) == ("parked", "trial", "lost")
+    beside = after(Lost("possible"), lane="trial", attempts=POLICY.attempts, losses=2)
+    assert (beside.state, beside.lane) == ("pending", "trial")
+
+
+def test_machines_that_end_before_any_trial_end_too() -> None:
+    row, leases = LEASED, 0
+    while (then := decide(row, Lost("possible"), POLICY, lambda: 1.0)).state == "pending":
+        row = dataclasses.replace(row, attempts=then.attempts + 1, losses=then.losses, lane=then.lane)
+        leases += 1
+        assert leases < 40
+    assert then.state == "parked"
+
+
+@pytest.mark.parametrize("outcome", [done("v1"), SameContent(), BROKEN, NotFound()])
+def test_a_worker_that_outlives_the_handler_ends_the_suspicion(outcome: Outcome) -> None:
+    then = after(outcome, lane="trial", losses=3)
+    assert (then.lane != "trial", then.losses) == (True, 0)
+
+
+@pytest.mark.parametrize("outcome", [LeaseReleased(), STORE_DOWN])
+def test_a_trial_that_did_not_reach_the_handler_is_still_to_be_made(outcome: Outcome) -> None:
+    then = after(outcome, lane="trial", losses=3)
+    assert (then.state, then.lane, then.losses) == ("pending", "trial", 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.handlers import HandlerError, Job, OutputFile
+from workers.handlers import HandlerError, HandlerUnavailable, Job, OutputFile
 from workers.handlers.command import expand, handle
 
 
@@ -91,9 +91,8 @@ def test_too_large_a_file_is_not_the_objects_fault(job: Job) -> None:
         handle(with_argv(job, "sh", "-c", "kill -XFSZ $$", "{input}"))
 
 
-def test_a_missing_program_is_an_error_of_the_worker(job: Job) -> None:
-    # The latter where PATH names a folder that this user may not look into.
-    with pytest.raises((FileNotFoundError, PermissionError)):
+def test_a_missing_program_is_no_fault_of_the_object(job: Job) -> None:
+    with pytest.raises(HandlerUnavailable, match="no-such-program cannot be started"):
         handle(with_argv(job, "no-such-program", "{input}"))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from workers.handlers import Job, OutputFile
-from workers.handlers.python import handle
+from workers.handlers.python import PythonOptions, handle
 
 
 def job(tmp_path: Path, function: str, options: dict[str, JsonValue]) -> Job:
@@ -30,3 +30,9 @@ def test_none_publishes_every_file(tmp_path: Path) -> None:
 def test_anything_else_is_an_error_that_says_what_to_return(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="returned list: return a Result, or None"):
         handle(job(tmp_path, "wrong_type", {}))
+
+
+@pytest.mark.parametrize(("module", "owner"), [("workers.mine", "Yurt"), ("infra", "Yurt"), ("csv", "Python")])
+def test_a_module_of_the_name_of_ours_or_pythons_is_refused_with_the_configuration(module: str, owner: str) -> None:
+    with pytest.raises(ValidationError, match=f"a module of {owner}'s own: give yours another name"):
+        PythonOptions(function=f"{module}:handle")

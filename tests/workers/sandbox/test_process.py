@@ -72,8 +72,6 @@ async def test_any_other_exception_is_the_handlers_fault_and_replaces_the_child(
         ("odd_reason", "handler-error", True, "cannot be read"),
         ("not_json", "handler-error", True, "ValueError"),
         ("wrong_type", "handler-error", True, "returned list"),
-        ("no_such_function", "handler-error", True, "no_such_function"),
-        ("NOT_A_FUNCTION", "handler-error", True, "not a function"),
     ],
 )
 async def test_what_a_handler_does_wrong(folder: JobFolder, name: str, reason: str, retry: bool, message: str) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+BOOT_LOG_CHARACTERS = 2_000
+"""Of a machine's log that are reported."""
+
 
 class ProviderError(Exception):
     """The provider did not do what it was asked. Its message never holds a secret."""
@@ -108,6 +111,17 @@ class Provider(Protocol):
 
         Raises:
             ProviderError: it did not answer, or not completely.
+
+        """
+        ...
+
+    async def boot_log(self, label: str) -> str:
+        """Return the end of what a machine printed, at most `BOOT_LOG_CHARACTERS`, behind a line that says where it is.
+
+        For a machine that did not call home: the reason mostly stands there. Empty where nothing is known of it.
+
+        Raises:
+            ProviderError: it did not answer.
 
         """
         ...

@@ -22,8 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from webhook.fleet.providers import Instance, MintOrder, ProviderError, ProviderRefused
+import structlog
+
+from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, MintOrder, ProviderError, ProviderRefused
 from workers import parent_death
+from workers.own_process import own_process
+
+log = structlog.get_logger()
 
 INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|PYTHONUTF8"
@@ -60,7 +65,7 @@ class LocalProvider:
         owner: str,
         folder: Path,
         *,
-        argv: Sequence[str] = (sys.executable, "-m", "workers"),
+        argv: Sequence[str] = tuple(own_process("workers")),
         environment: Mapping[str, str] | None = None,
         logs: bool = True,
         log_bytes: int = 4_000_000,
@@ -77,7 +82,6 @@ class LocalProvider:
         self._close_seconds = close_seconds
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._closed = False
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def mint(self, order: MintOrder) -> str:
         """Start one process; its number is the ref. See `Provider.mint`."""
@@ -109,25 +113,48 @@ class LocalProvider:
     async def list(self) -> Sequence[Instance]:
         """Every worker whose process lives, from the locks. See `Provider.list`."""
         try:
-            locks = {path.stem for path in self._folder.iterdir() if path.suffix == ".pid"}
+            locks = {path.stem for path in self._files() if path.suffix == ".pid"}
             mine = sorted(label for label in locks | set(self._children) if self._owns(label))
             alive = [(label, self._look(label)) for label in mine]
+            if self._logs:
+                self._logs.trim()
         except OSError as error:
             raise ProviderError(f"cannot read {self._folder}: {error}") from error
-        if self._logs:
-            self._logs.trim()
         return [Instance(label, str(pid)) for label, pid in alive if pid is not None]
+
+    async def boot_log(self, label: str) -> str:
+        """Return the end of a worker's log. See `Provider.boot_log`."""
+        if self._logs is None or not _LABEL.fullmatch(label):
+            return ""
+        try:
+            return self._logs.end(label)
+        except OSError as error:
+            raise ProviderError(f"the log of {label} cannot be read: {error}") from error
 
     async def aclose(self) -> None:
         """End every worker, once it has finished what it handles. See `Provider.aclose`."""
         self._closed = True
-        await asyncio.gather(*(self._end(instance.label, self._close_seconds) for instance in await self.list()))
+        try:
+            labels = {instance.label for instance in await self.list()}
+        except ProviderError:  # at least the processes of this provider itself
+            labels = set(self._children)
+        ended = [self._end(label, self._close_seconds) for label in labels]
+        for error in await asyncio.gather(*ended, return_exceptions=True):
+            if isinstance(error, Exception):  # workers end by themselves with this process
+                log.warning("worker not ended", error=str(error))
+
+    def _files(self) -> Sequence[Path]:
+        try:
+            return [*self._folder.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):  # it is made for the first worker
+            return ()
 
     def _owns(self, label: str) -> bool:
         return label.startswith(f"{self._owner}-")
 
     def _start(self, order: MintOrder) -> subprocess.Popen[bytes]:
         """The lock is held and the number written before the file has its name: no list sees less."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         final = self._folder / f"{order.label}.pid"
         draft = final.with_suffix(".new")
         try:
@@ -224,6 +251,16 @@ class _WorkerLogs:
         for path in ended[self._files :]:
             path.unlink(missing_ok=True)
         return (self._folder / f"{label}.log").open("ab")
+
+    def end(self, label: str) -> str:
+        """The file's path, and the end of what one worker printed. Empty where it printed nothing."""
+        path = self._folder / f"{label}.log"
+        if not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - BOOT_LOG_CHARACTERS))
+            printed = file.read(BOOT_LOG_CHARACTERS).decode("utf-8", "replace").strip()
+        return f"{path.absolute()}\n{printed}"[:BOOT_LOG_CHARACTERS] if printed else ""
 
     def trim(self) -> None:
         """Cut logs that have grown too long. Workers append, so what they print next goes to the new end."""

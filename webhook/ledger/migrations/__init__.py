@@ -11,6 +11,9 @@ from importlib import resources
 
 import asyncpg
 
+from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
+
+OLDEST_POSTGRES = 14
 _LOCK = 0x59555254  # "YURT"
 _NAME = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 
@@ -44,3 +47,29 @@ async def migrate(connection: asyncpg.Connection) -> int:
             await connection.execute(sql)
             await connection.execute("insert into schema_version (version) values ($1)", number)
     return len(known)
+
+
+async def check_server(connection: asyncpg.Connection) -> None:
+    """Raise LedgerUnusable where the ledger cannot be on this server."""
+    version = connection.get_server_version()
+    if version.major < OLDEST_POSTGRES:
+        raise LedgerUnusable(f"the database is PostgreSQL {version.major}: use {OLDEST_POSTGRES} or newer")
+    row = await connection.fetchrow(
+        "select current_setting('server_encoding') as encoding, current_schema() as schema, current_user as role,"
+        " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) as may"
+    )
+    assert row
+    if row["encoding"] != "UTF8":
+        raise LedgerUnusable(f"the database's encoding is {row['encoding']}: create it with encoding 'UTF8'")
+    if row["schema"] is None:
+        raise LedgerUnusable("the database has no schema of its search_path: create one, or set another search_path")
+    if not row["may"]:
+        raise LedgerUnusable(
+            f"the user {row['role']} may not create tables: grant create on schema {row['schema']} to {row['role']}"
+        )
+
+
+async def check_writes(connection: asyncpg.Connection) -> None:
+    """Raise LedgerUnavailable where the server takes no writes now."""
+    if await connection.fetchval("select current_setting('transaction_read_only') = 'on' or pg_is_in_recovery()"):
+        raise LedgerUnavailable("the database takes no writes: it is read-only, or a replica of another one")

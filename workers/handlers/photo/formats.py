@@ -6,13 +6,14 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from workers.handlers import HandlerError
+from workers.handlers.photo import boxes
 
 _HEAD_BYTES = 512
 _SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff"}
     | {".bmp", ".svg", ".jxl", ".jp2", ".dng", ".raw", ".psd"}
 )
-_READ = "Photos may be JPEG, PNG, WebP, GIF, AVIF, HEIC or TIFF."
+_READ = "Photos may be JPEG, PNG, WebP, GIF, AVIF, HEIC or TIFF, or a camera's raw photo with a preview."
 
 
 class Format(StrEnum):
@@ -25,6 +26,8 @@ class Format(StrEnum):
     TIFF = "tiff"
     AVIF = "avif"
     HEIC = "heic"
+    RAW = "raw"
+    """A camera's raw photo, of which the preview is read."""
 
 
 _SIGNATURES = {
@@ -36,8 +39,15 @@ _SIGNATURES = {
     b"MM\0*": Format.TIFF,
     b"II+\0": Format.TIFF,
     b"MM\0+": Format.TIFF,
+    b"IIRO": Format.RAW,
+    b"IIRS": Format.RAW,
+    b"MMOR": Format.RAW,
+    b"IIU\0": Format.RAW,
+    b"FUJIFILMCCD-RAW ": Format.RAW,
 }
+_RAW = "a camera's raw photo of a kind that is not read: export it as JPEG"
 _AVIF_BRANDS = (b"avif", b"avis")
+_CANON_RAW = b"crx "
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _FOREIGN = {
     b"%PDF": "a PDF document",
@@ -48,6 +58,9 @@ _FOREIGN = {
     b"\xff\x0a": "a JPEG XL picture",
     b"\0\0\0\x0cJXL ": "a JPEG XL picture",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 picture",
+    b"FOVb": _RAW,
+    b"\0MRM": _RAW,
+    b"II\x1a\0\0\0HEAPCCDR": _RAW,
     b"\x7fELF": "a program",
     b"MZ": "a program",
 }
@@ -61,7 +74,7 @@ def identify(path: Path, key: str) -> Format:
     if not head:
         raise HandlerError("empty", "The file is empty.")
     if kind := _signature(head):
-        return kind
+        return _by_coding(path, kind) if kind in (Format.AVIF, Format.HEIC) else kind
     suffix = PurePosixPath(key).suffix.lower()
     named = f"is named {suffix} but holds" if suffix in _SUFFIXES else "holds"
     raise HandlerError("unreadable", f"This file {named} {_describe(head)}. {_READ}")
@@ -78,6 +91,12 @@ def _signature(head: bytes) -> Format | None:
     return None
 
 
+def _by_coding(path: Path, kind: Format) -> Format:
+    """What a HEIF file is by the codec of its picture; by its brands where that is not found."""
+    image = boxes.coded_image(path)
+    return kind if image is None else Format.AVIF if image.coding == b"av01" else Format.HEIC
+
+
 def _brand(head: bytes) -> Format | None:
     """ISO 14496-12: a file type box lists a main brand and compatible ones, four bytes each."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -92,7 +111,7 @@ def _describe(head: bytes) -> str:
         if head.startswith(magic):
             return description
     if head[4:8] == b"ftyp":
-        return "a video or a sound"
+        return _RAW if head[8:12] == _CANON_RAW else "a video or a sound"
     for tag, description in _MARKUP.items():
         if tag in head.lower():
             return description

@@ -65,7 +65,7 @@ def _write_metadata(folder: Path, photo: SourcePhoto, facts: dict[str, JsonValue
     metadata: dict[str, JsonValue] = {
         **facts,
         "orientation": photo.orientation,
-        "has_alpha": bool(photo.header.hasalpha()),
+        "has_alpha": photo.has_alpha,
         "pages": photo.pages,
         "camera": exif.camera(photo.header),
     }

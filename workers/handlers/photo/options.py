@@ -26,8 +26,10 @@ class PhotoOptions(BaseModel):
     """WebP effort, 0 fastest to 6 smallest. None: 4 up to 512 pixels, 2 above."""
     gps: bool = False
     """Whether ``metadata.json`` names the place where the photo was taken."""
-    max_pixels: Annotated[int, Field(ge=1, le=2_000_000_000)] = 100_000_000
-    """Width × height of what is decoded. A larger picture is refused before it is decoded."""
+    max_pixels: Annotated[int, Field(ge=1, le=2_000_000_000)] = 0x3FFF * 0x3FFF
+    """Width × height of what is decoded. A larger picture is refused before it is decoded. 268 megapixels by default,
+    the largest square that a WebP can hold: above what phones take, which is 200.
+    """
     max_pages: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Frames or pages in one file. Only the first is published."""
     cache_control: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9=, -]*$")] = "max-age=300"

@@ -11,14 +11,17 @@ import faulthandler
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from workers.handlers import Job, Result, registry
+from workers.handlers import HandlerUnavailable, Job, Result, registry
+from workers.handlers.folder import handlers_folder
 from workers.sandbox import messages
 from workers.sandbox.child import limits, orphans, parent_death
 from workers.sandbox.child.classify import classify
+from workers.sandbox.child.source_files import SourceFiles
 from workers.sandbox.messages import ChildReply, ChildState, HandlerDone, JobRequest, OutputEntry
 
 
@@ -31,9 +34,13 @@ def main(parent_pipe: str, *kinds: str) -> None:
     faulthandler.enable()
     for kind in kinds:
         registry.load(kind)
-    replies.write(messages.encode(_state()))
+    # After Yurt's own modules are loaded: none of them is looked for in the user's folder.
+    sources = SourceFiles(folder) if (folder := handlers_folder()) else None
+    if sources:
+        sources.install()
+    replies.write(messages.encode(_state(sources)))
     while (request := messages.read_request(requests)) is not None:
-        replies.write(_reply(request))
+        replies.write(_reply(request, sources))
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -47,14 +54,14 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def _reply(request: JobRequest) -> bytes:
+def _reply(request: JobRequest, sources: SourceFiles | None) -> bytes:
     try:
         done = _run(request)
         # Encoded inside the try: labels that are not JSON are the handler's error.
-        frame = messages.encode(ChildReply(done, _state()))
+        frame = messages.encode(ChildReply(done, _state(sources)))
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: a handler must not end the child
         traceback.print_exc()
-        frame = messages.encode(ChildReply(classify(error, request), _state()))
+        frame = messages.encode(ChildReply(classify(error, request), _state(sources)))
     _end_log(request.number)
     return frame
 
@@ -72,7 +79,14 @@ def _run(request: JobRequest) -> HandlerDone:
         memory_bytes=request.memory_bytes,
         output_bytes=request.output_bytes,
     ):
-        return _done(registry.load(request.kind)(job))
+        return _done(_handler(request.kind)(job))
+
+
+def _handler(kind: str) -> Callable[[Job], Result]:
+    try:
+        return registry.load(kind)
+    except ImportError as error:
+        raise HandlerUnavailable(f"The handler {kind} cannot be loaded: {error}. Is Yurt installed whole?") from error
 
 
 def _done(result: Result) -> HandlerDone:
@@ -80,8 +94,14 @@ def _done(result: Result) -> HandlerDone:
     return HandlerDone(outputs, dict(result.labels))
 
 
-def _state() -> ChildState:
-    return ChildState(resident_bytes=limits.resident_bytes(), orphans=orphans.are_running())
+def _state(sources: SourceFiles | None) -> ChildState:
+    return ChildState(
+        resident_bytes=limits.resident_bytes(),
+        orphans=orphans.are_running(),
+        cpu_seconds=limits.cpu_seconds(),
+        peak_bytes=limits.peak_bytes(),
+        sources=sources.take() if sources else [],
+    )
 
 
 def _end_log(number: int) -> None:

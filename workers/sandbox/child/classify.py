@@ -6,9 +6,9 @@ import errno
 import os
 from collections.abc import Iterator
 
-from workers.handlers import HandlerError
+from workers.handlers import HandlerError, HandlerUnavailable
 from workers.sandbox import limit_errors
-from workers.sandbox.messages import MAX_MESSAGE_LENGTH, HandlerFailed, JobRequest, MachineFault
+from workers.sandbox.messages import MAX_MESSAGE_LENGTH, HandlerFailed, HandlerMissing, JobRequest, MachineFault
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_MEMORY = ("out of memory", "failed to allocate", os.strerror(errno.ENOMEM).lower())
@@ -18,7 +18,7 @@ _MAX_CHAIN = 20
 """Exceptions to look at: a handler can build a chain without end."""
 
 
-def classify(error: BaseException, request: JobRequest) -> HandlerFailed | MachineFault:
+def classify(error: BaseException, request: JobRequest) -> HandlerFailed | HandlerMissing | MachineFault:
     """Return the outcome of a job whose handler raised ``error``.
 
     The system's own errors are looked for first and along the whole chain: a handler that wraps a full disk
@@ -33,6 +33,13 @@ def classify(error: BaseException, request: JobRequest) -> HandlerFailed | Machi
         return _failed(limit_errors.memory(request.memory_bytes, retry=True))
     if any(_is_system_error(link, errno.EFBIG) for link in chain):
         return _failed(limit_errors.output(request.output_bytes))
+    return _of_handler(error)
+
+
+def _of_handler(error: BaseException) -> HandlerFailed | HandlerMissing:
+    """Return the outcome where the system is not to blame."""
+    if isinstance(error, HandlerUnavailable):
+        return HandlerMissing(message=str(error)[:MAX_MESSAGE_LENGTH])
     if isinstance(error, HandlerError):
         return _failed(error, intended=True)
     kind = type(error).__name__

@@ -50,6 +50,20 @@ def resident_bytes() -> int:
     return _statm(1) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def cpu_seconds() -> float:
+    """Processor time of this process and of those that it started and has waited for."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def peak_bytes() -> int:
+    """Most resident memory so far: of this process, or of one that it started and has waited for."""
+    peak = max(resource.getrusage(which).ru_maxrss for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): KiB, on macOS bytes
+
+
 def _statm(field: int) -> int:
     if sys.platform != "linux":
         return 0

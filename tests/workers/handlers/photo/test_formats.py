@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.handlers.photo.heif_samples import HEIC
 from tests.workers.handlers.photo.samples import quadrants
 from workers.handlers import HandlerError
 from workers.handlers.photo.formats import Format, identify
@@ -25,6 +26,20 @@ from workers.handlers.photo.formats import Format, identify
 def test_the_content_decides_not_the_name(tmp_path: Path, suffix: str, expected: Format) -> None:
     quadrants().write_to_file(str(tmp_path / f"a{suffix}"))
     assert identify(tmp_path / f"a{suffix}", "uploads/a.txt") is expected
+
+
+def test_the_codec_goes_before_the_brand(tmp_path: Path) -> None:
+    avif = bytes(quadrants().heifsave_buffer(compression="av1"))
+    (tmp_path / "a").write_bytes(avif.replace(b"avif", b"heic"))
+    (tmp_path / "b").write_bytes(HEIC.replace(b"ftypheic", b"ftypavif"))
+    assert identify(tmp_path / "a", "a.heic") is Format.AVIF
+    assert identify(tmp_path / "b", "b.avif") is Format.HEIC
+
+
+@pytest.mark.parametrize("head", [b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW 0201"])
+def test_raw_photos(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "a").write_bytes(head + bytes(60))
+    assert identify(tmp_path / "a", "a.orf") is Format.RAW
 
 
 @pytest.mark.parametrize(
@@ -49,6 +64,7 @@ def test_brands(tmp_path: Path, brands: bytes, expected: Format) -> None:
         (b"<!DOCTYPE html><html>", "a.png", "holds a web page."),
         (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2", "a.avif", "holds a video or a sound."),
         (b"\x00\x01\x02\xfe" * 20, "a.jpg", "holds something else than a photo."),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a.CR3", "holds a camera's raw photo of a kind that is not read"),
         (b"plain", "notes.txt", "This file holds text. Photos may be JPEG, PNG"),
         (b"plain", "a.j\x00\x1bpg", "This file holds text."),
     ],

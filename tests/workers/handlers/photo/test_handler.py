@@ -12,6 +12,7 @@ import pytest
 import pyvips
 from pydantic import JsonValue
 
+from tests.workers.handlers.photo.heif_samples import TURNED_HEIC
 from tests.workers.handlers.photo.samples import (
     BLUE,
     CAMERA,
@@ -282,6 +283,15 @@ def test_the_whole_of_metadata(make: Make) -> None:
     }
 
 
+def test_a_heic_of_a_phone(make: Make) -> None:
+    job = make(TURNED_HEIC, ".heic")
+    handle(job)
+    fields = metadata(job)
+    assert (fields["width"], fields["height"], fields["format"], fields["orientation"]) == (80, 120, "heic", 1)
+    assert fields["camera"]["make"] == "Acme"
+    assert corners(picture(job, 256)) == [BLUE, RED, YELLOW, GREEN]
+
+
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -292,7 +302,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(make: Make, tmp_path: Pat
     error = refusal(job)
     assert error.reason == "too-large"
     assert error.message == (
-        "The picture has 50,000 × 50,000 pixels (2,500.0 megapixels): at most 100.0 megapixels are read."
+        "The picture has 50,000 × 50,000 pixels (2,500.0 megapixels): at most 268.4 megapixels are read."
     )
 
 

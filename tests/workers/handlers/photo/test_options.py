@@ -27,6 +27,10 @@ def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
         PhotoOptions.model_validate(options)
 
 
+def test_what_phones_take_is_read_by_default() -> None:
+    assert PhotoOptions().max_pixels == 268_402_689 > 16_320 * 12_240
+
+
 def test_large_pictures_get_less_effort_unless_it_is_given() -> None:
     assert [PhotoOptions().effort_of(size) for size in (256, 512, 513, 1600)] == [4, 4, 2, 2]
     assert PhotoOptions(effort=6).effort_of(1600) == 6

@@ -1,0 +1,103 @@
+"""Each reason why nothing moves is found from a status, with advice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from webhook.diagnosis import diagnose
+
+
+def status(**more: Any) -> dict[str, Any]:
+    """A status without a found."""
+    return {
+        "pipelines": {"photos": pipeline()},
+        "pools": {"local": pool()},
+        "providers": {"local": {"list_failures": 0, "unknown_slain": 0, "last_error": ""}},
+        "senders": {"tigris": sender(taken=5)},
+        "quarantined": 0,
+        "unaccounted": {"events": 0, "changes": 0},
+        **more,
+    }
+
+
+def pipeline(objects: dict[str, int] | None = None, due: float = 0, refused: str = "") -> dict[str, Any]:
+    return {"pool": "local", "objects": objects or {}, "oldest_due_seconds": due, "refused": refused}
+
+
+def pool(**more: Any) -> dict[str, Any]:
+    ready = {"limit": 20, "machines": {"ready": 1}, "minted_by": "local", "breaker": "closed", "frozen": False}
+    return {**ready, "last_failure": "", "last_boot_log": "", **more}
+
+
+def sender(taken: float | None = None, refused: float | None = None, error: str = "unauthorized") -> dict[str, Any]:
+    message = "the Authorization header is missing"
+    return {"taken_seconds": taken, "refused": 3, "refused_seconds": refused, "error": error, "message": message}
+
+
+WAITING = {"photos": pipeline({"pending": 4}, due=300)}
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        status(),
+        status(senders={"tigris": sender(taken=1, refused=2)}),  # taken since: a thing of the past
+        status(pipelines={"photos": pipeline({"pending": 4}, due=2)}),
+        status(pipelines={"photos": pipeline({"pending": 4, "leased": 1}, due=300)}),
+        status(senders={}),
+    ],
+)
+def test_where_all_goes_well_nothing_is_said(quiet: dict[str, Any]) -> None:
+    assert not [*diagnose(quiet)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "subject", "says", "advises"),
+    [
+        (status(senders={"tigris": sender(refused=2)}), "source tigris", "3 so far", "yurt setup --yes"),
+        (status(senders={"s3": sender(taken=9, refused=2, error="too-large")}), "source s3", "", "body_limit_bytes"),
+        (status(senders={"s3": sender(refused=2, error="new-code")}), "source s3", "", "log of the control plane"),
+        (status(pipelines={"photos": pipeline(refused="no conditions")}), "pipeline photos", "no conditions", "check"),
+        (
+            status(pools={"local": pool(breaker="open", last_failure="late")}),
+            "pool local",
+            "The last: late",
+            "public_url",
+        ),
+        (status(pools={"local": pool(breaker="probing")}), "pool local", "one machine is tried", "public_url"),
+        (status(pools={"local": pool(frozen=True)}), "pool local", "frozen", "provider's access"),
+        (status(pipelines=WAITING), "pipeline photos", "4 wait, the oldest for 300 s", "take nothing"),
+        (status(pipelines=WAITING, pools={"local": pool(machines={"booting": 1})}), "photos", "", "not called home"),
+        (
+            status(pipelines=WAITING, pools={"local": pool(machines={}, limit=0)}),
+            "photos",
+            "",
+            "pools.local.limit is 0",
+        ),
+        (status(pipelines=WAITING, pools={"local": pool(machines={}, minted_by=None)}), "photos", "", "yurt invite"),
+        (status(pipelines=WAITING, pools={"local": pool(machines={})}), "photos", "", "one replica lead"),
+        (status(pipelines={"photos": pipeline({"parked": 2})}), "parked", "2 of photos", "yurt parked list"),
+        (
+            status(failing_loops=[{"loop": "leases", "error": "disk full", "seconds": 70}]),
+            "control plane",
+            "leases fails since 70 s: disk full",
+            "by itself",
+        ),
+        (status(quarantined=7), "quarantine", "7 events", "yurt quarantine list"),
+        (status(unaccounted={"events": 1, "changes": 0}), "counts", "{'events': 1}", "report it"),
+    ],
+)
+def test_each_problem_has_a_sentence_and_advice(bad: dict[str, Any], subject: str, says: str, advises: str) -> None:
+    [found] = diagnose(bad)
+    assert subject in found.subject
+    assert says in found.sentence
+    assert advises in found.advice
+
+
+def test_the_end_of_the_last_boots_log_is_shown() -> None:
+    log = "/state/workers/logs/a.log\nConnection refused"
+    [found] = diagnose(status(pools={"local": pool(breaker="open", last_failure="boot-timeout", last_boot_log=log)}))
+    assert found.detail == log
+    assert "follows" in found.advice

@@ -1,0 +1,81 @@
+"""Puts faults of a configuration into words: the field, what is wrong, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_MOST_NAMES = 12
+"""Of known settings that are listed where none is like the unknown one."""
+
+
+def in_words(
+    error: ValidationError, model: type[BaseModel], section: str = "", name: Callable[[str], str] = str
+) -> str:
+    """Describe each fault of a model on a line of its own. No value is shown: it may be a secret.
+
+    Args:
+        error: What the model's validation raised.
+        model: The model, to suggest the name that an unknown setting was to have.
+        section: Where the model stands in the file, such as ``pipelines.photos.options``.
+        name: Turns a field into the name that people know it by.
+
+    """
+    faults = error.errors(include_input=False, include_url=False)
+    return "\n".join(_line(fault, model, section, name) for fault in faults)
+
+
+def _line(fault: ErrorDetails, model: type[BaseModel], section: str, name: Callable[[str], str]) -> str:
+    parts = [str(part) for part in fault["loc"] if part != "[key]"]
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = _unknown(parts, model)
+    field = name(".".join([section, *parts] if section else parts))
+    variable = f"YURT_{'__'.join(parts)}".upper()
+    if not section and variable in os.environ:
+        field += f" (which {variable} sets)"
+    return f"  {field}: {message}" if field else f"  {message}"
+
+
+def _unknown(parts: Sequence[str], model: type[BaseModel]) -> str:
+    known = _settings_at(parts[:-1], model)
+    similar = [name for name in known if name.startswith(parts[-1]) or parts[-1].startswith(name)]
+    similar += difflib.get_close_matches(parts[-1], known, n=1)
+    if similar:
+        return f"there is no such setting. Did you mean `{similar[0]}`?"
+    if not known:
+        return "there is no such setting"
+    more = ", …" if len(known) > _MOST_NAMES else ""
+    return f"there is no such setting; there are: {', '.join(known[:_MOST_NAMES])}{more}"
+
+
+def _settings_at(path: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """Names of the settings of a section, where it is one of a model's."""
+    annotation: Any = model
+    for part in path:
+        annotation = _plain(_inside(annotation, part))
+    return sorted(annotation.model_fields) if _is_model(annotation) else []
+
+
+def _inside(annotation: Any, name: str) -> Any:
+    """The annotation of a model's field, or of a mapping's values; None where there is no such."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    field = annotation.model_fields.get(name) if _is_model(annotation) else None
+    return field.annotation if field else None
+
+
+def _plain(annotation: Any) -> Any:
+    """The model or mapping of an annotation such as ``Place | None``."""
+    if _is_model(annotation) or get_origin(annotation) is dict:
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _plain(part))), None)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
