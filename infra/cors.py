@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.tigris import TigrisEndpoint
 from webhook.config import Config
-from webhook.storage.presign import origin_of
+from webhook.store_endpoint import origin_of
 
 RULE_ID = "yurt"
 """ID of the rule that is ours: one that the bucket has under this ID is replaced."""

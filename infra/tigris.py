@@ -20,7 +20,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded_sync
+from workers.outgoing import PAST_PROXIES, why_unreachable
 
 MASK = "********"
 
@@ -247,7 +249,7 @@ def _request(store: TigrisEndpoint, method: str, path: str, content: bytes = b""
     except _OverloadedError as overloaded:
         raise SetupError(f"{store.endpoint} answered {overloaded} {_ATTEMPTS} times: try again later") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        why = type(error).__name__
+        why = why_unreachable(error)
         raise SetupError(f"{store.endpoint} cannot be reached ({why}): check AWS_ENDPOINT_URL_S3") from None
 
 
@@ -255,7 +257,9 @@ def _attempt(store: TigrisEndpoint, method: str, path: str, content: bytes) -> _
     url = store.endpoint + path
     headers = _signed(store, method, url, content)
     with (
-        httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client,
+        httpx.Client(
+            verify=tls.context(), mounts=PAST_PROXIES, timeout=_TIMEOUT_SECONDS, follow_redirects=False
+        ) as client,
         client.stream(method, url, content=content or None, headers=headers) as answer,
     ):
         if answer.status_code in _OVERLOADED:

@@ -177,6 +177,7 @@ def test_every_variable_is_documented() -> None:
     # `YURT_SERVER__LISTEN` and its like are fields, and looked at below.
     read = {name for name in matches(_VARIABLE.pattern, SOURCES) if "__" not in name}
     read |= {name.upper() for name in config.Secrets.model_fields}
+    read |= {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # httpx and botocore read them
     assert documented("docs/configuration.md", "variable") == read
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from webhook.config import Config, ConfigError, Pipeline, Place, Secrets
 from webhook.ledger.database import (
@@ -25,7 +26,12 @@ from webhook.outputs.conditions import Probed, Style, probe, refusal
 from webhook.outputs.keys import new_control_key
 from webhook.state_folder import check_folders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
+from webhook.transfer_check import TransferFailed, lacks_bucket_host, try_transfer
 
+_TRANSFER_ADVICE = (
+    "Workers would fail alike. For SignatureDoesNotMatch: a proxy before the store changes the Host or the path, or "
+    "the secret key is wrong. If the store takes buckets in its host's name only, set YURT_S3_ADDRESSING=virtual."
+)
 _CLOCK_SECONDS = 3.0
 """Difference of clocks that is not reported: HTTP gives whole seconds."""
 
@@ -60,7 +66,7 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
     except ConfigError as error:
         return [*results, Finding("store", "failed", str(error))]
     try:
-        return [*results, *[finding async for finding in _buckets(config, store)]]
+        return [*results, _addressing(config, store), *[finding async for finding in _buckets(config, store)]]
     finally:
         await store.aclose()
 
@@ -154,9 +160,8 @@ async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]
         try:
             await store.check_bucket(place.bucket)
         except StoreError as error:
-            yield Finding(
-                f"input {place}", "failed", str(error), "Check AWS_ENDPOINT_URL_S3, the bucket's name and the keys."
-            )
+            advice = "Check AWS_ENDPOINT_URL_S3, the bucket's name and the keys."
+            yield Finding(f"input {place}", "failed", str(error), await _advice(store, place.bucket, advice))
         else:
             yield await _listing(place, store)
             clock = clock or await _clock(place.bucket, store)
@@ -167,6 +172,23 @@ async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]
     for pipeline in config.pipelines.values():
         if pipeline.trash:
             yield await _trash(pipeline.output, pipeline.trash, store)
+
+
+def _addressing(config: Config, store: ObjectStore) -> Finding:
+    """Show the URL of a bucket, which tells whether its name stands in the host or in the path."""
+    bucket = next(iter(config.pipelines.values())).input.bucket
+    origin, path = store.presigner.address(bucket, "…")
+    style = "path style" if path.count("/") > 1 else "virtual-hosted"
+    return Finding("store", "ok", f"{style}: {origin}{unquote(path)}")
+
+
+async def _advice(store: ObjectStore, bucket: str, otherwise: str) -> str:
+    if await lacks_bucket_host(store, bucket):
+        return (
+            f"The host of the bucket {bucket} does not resolve, and the endpoint's own does: "
+            "set YURT_S3_ADDRESSING=path, so that the bucket's name stands in the path."
+        )
+    return otherwise
 
 
 async def _listing(place: Place, store: ObjectStore) -> Finding:
@@ -206,8 +228,12 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     subject = f"output {place}"
     try:
         probed = await probe(store, place)
+        await try_transfer(store, place)
     except StoreError as error:
-        return Finding(subject, "failed", str(error), "The keys must be allowed to read, write and delete there.")
+        advice = "The keys must be allowed to read, write and delete there."
+        return Finding(subject, "failed", str(error), await _advice(store, place.bucket, advice))
+    except TransferFailed as error:
+        return Finding(subject, "failed", str(error), await _advice(store, place.bucket, _TRANSFER_ADVICE))
     given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(probed.style)}
     if given:
         return Finding(

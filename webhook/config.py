@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -25,7 +26,6 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from webhook.setting_types import (
     BucketName,
-    EndpointUrl,
     InstallationName,
     ListenAddress,
     PipelineName,
@@ -35,6 +35,7 @@ from webhook.setting_types import (
     Seconds,
     Topic,
 )
+from webhook.store_endpoint import Addressing, normalised
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
 _DAY_SECONDS = 86_400.0
@@ -423,9 +424,13 @@ class Secrets(BaseSettings):
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
     aws_endpoint_url_s3: Annotated[
-        EndpointUrl, Field(validation_alias=AliasChoices("aws_endpoint_url_s3", "aws_endpoint_url"))
+        str,
+        AfterValidator(normalised),
+        Field(validation_alias=AliasChoices("aws_endpoint_url_s3", "aws_endpoint_url")),
     ] = "https://t3.storage.dev"
     """``AWS_ENDPOINT_URL_S3``, or else ``AWS_ENDPOINT_URL``: the store; Tigris by default."""
+    yurt_s3_addressing: Addressing = "auto"
+    """``YURT_S3_ADDRESSING``: whether a bucket's name stands in the store's host (``virtual``) or path (``path``)."""
     aws_region: str = "auto"
     """``AWS_REGION``."""
 

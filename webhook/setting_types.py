@@ -52,9 +52,6 @@ ListenAddress = Annotated[
 PublicUrl = Annotated[
     str, _matching(r"(https?://[^\s/?#]+(/[^\s?#]*)?)?", "an http:// or https:// URL: https://yurt.example.com")
 ]
-EndpointUrl = Annotated[
-    str, _matching(r"https?://[^\s/?#@]+/?", "an http:// or https:// URL of a host: https://t3.storage.dev")
-]
 Topic = Annotated[
     str,
     _matching(

@@ -25,6 +25,7 @@ from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import retry_after_seconds
 from workers.outage import OutageLog
+from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import (
     Handling,
     HeartbeatRequest,
@@ -41,6 +42,8 @@ from workers.retry import Backoff, NetworkFault
 
 MAX_ANSWER_BYTES = 8 << 20
 """Of one answer of the control plane."""
+_PROXY_GAVE_UP = (408, 502, 504, 524)
+"""What proxies answer once they have waited long enough for an answer. The control plane itself does not."""
 ANSWER_SECONDS = 15.0
 """Time limit for one response; a long poll's own wait is added to it."""
 
@@ -57,8 +60,10 @@ class ControlPlaneFault(NetworkFault):
 class Unreachable(ControlPlaneFault):
     """No response, or one that says "not now"."""
 
-    def __init__(self, message: str, after_seconds: float = 0.0) -> None:
+    def __init__(self, message: str, after_seconds: float = 0.0, *, gave_up: bool = False) -> None:
         super().__init__(message, transient=True, after_seconds=after_seconds)
+        self.gave_up = gave_up
+        """A proxy in between waited for the control plane's answer, and then answered in its place."""
 
 
 class Unauthorized(ControlPlaneFault):
@@ -102,6 +107,7 @@ class ControlPlaneClient:
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
+            mounts=PAST_PROXIES,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             limits=httpx.Limits(keepalive_expiry=30.0),
             timeout=None,  # noqa: S113  each call has a limit of its own below
@@ -175,9 +181,10 @@ class ControlPlaneClient:
         except TimeoutError as error:
             raise Unreachable(f"The control plane did not answer {path} in time.") from error
         except httpx.TransportError as error:
-            raise Unreachable(f"The control plane cannot be reached: {type(error).__name__}.") from error
+            raise Unreachable(f"The control plane cannot be reached: {why_unreachable(error)}.") from error
         if status >= 500 or status in (408, 429):
-            raise Unreachable(f"The control plane answered {status} to {path}.", retry_after_seconds(headers))
+            message = f"The control plane answered {status} to {path}."
+            raise Unreachable(message, retry_after_seconds(headers), gave_up=status in _PROXY_GAVE_UP)
         if not 200 <= status < 300:
             raise _problem(status, path, content)
         try:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from workers.client import LeaseLost, Rejected, Unauthorized
+from workers.client import LeaseLost, Rejected, Unauthorized, Unreachable
 from workers.concurrency import end, first_of
 from workers.handler_watch import HandlerWatch
 from workers.heartbeat import Heartbeat
@@ -58,6 +58,8 @@ class DispatcherSettings:
     """To tell the control plane which leases are released when leaving at once."""
     poll_seconds: float = 0.5
     """At least so long between two polls without work: a control plane that does not wait must not be flooded."""
+    shortest_poll_seconds: float = 1.0
+    """No proxy makes polls wait for less."""
     rejected_seconds: float = 10.0
     """Rest after a call that the control plane did not understand: its version may just be changing."""
 
@@ -88,6 +90,8 @@ class Dispatcher:
         self._handlers_changed = False
         """Whether the control plane has to be told so."""
         self._faults = 0
+        self._patience_seconds = MAX_WAIT_SECONDS
+        """Longest wait of a poll that what lies in between has been seen to allow."""
         self._draining = self._abandoned = self._requesting = self._paused = self._unfit = False
         self._busy_at = time.monotonic()
         self._changed = asyncio.Event()
@@ -169,7 +173,7 @@ class Dispatcher:
         """Send one request until it is answered. None when it was not understood."""
         self._requesting |= request.max > 0
         try:
-            response: LeaseResponse = await Backoff().retrying()(self._resources.client.lease, request)
+            response: LeaseResponse = await Backoff().retrying()(self._ask, request)
         except (Rejected, LeaseLost) as error:
             _log.error("rejected", error=error.message)
             await asyncio.sleep(0 if request.settle else self._settings.rejected_seconds)
@@ -178,6 +182,25 @@ class Dispatcher:
             self._requesting &= request.max == 0
         self._accept(response)
         return response
+
+    async def _ask(self, request: LeaseRequest) -> LeaseResponse:
+        """Send a request once; wait for less from now on where a proxy in between gives up a long poll."""
+        wait = min(request.wait, self._patience_seconds)
+        started_at = time.monotonic()
+        try:
+            return await self._resources.client.lease(request.model_copy(update={"wait": wait}))
+        except Unreachable as error:
+            waited = time.monotonic() - started_at
+            if error.gave_up and wait > self._settings.shortest_poll_seconds <= waited:
+                self._patience_seconds = max(self._settings.shortest_poll_seconds, waited / 2)
+                _log.warning(
+                    "long polls are cut short",
+                    error=error.message,
+                    after_seconds=round(waited, 1),
+                    poll_seconds=round(self._patience_seconds, 1),
+                    hint=f"Have the proxy or load balancer allow an answer {MAX_WAIT_SECONDS + 5:g} s.",
+                )
+            raise
 
     def _accept(self, response: LeaseResponse) -> None:
         for settled in response.settled:

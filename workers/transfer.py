@@ -23,6 +23,7 @@ import httpx
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.headers import content_length, http_date, plain_etag, retry_after_seconds
+from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import Download, Expected, Upload, Version
 from workers.retry import Backoff, NetworkFault
 
@@ -250,6 +251,7 @@ class TransferClient:
         stall = self._limits.stall_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
+            mounts=PAST_PROXIES,
             # Stores compress nothing by themselves, and what is stored compressed is handed on as it is.
             headers={"Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=30.0),
@@ -392,6 +394,5 @@ async def _error_code(response: httpx.Response) -> str:
 
 
 def _unreachable(error: Exception) -> StoreFault:
-    # Only the kind of the error: its text may show the URL, and with it the signature.
     transient = not isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return StoreFault(f"The store could not be reached: {type(error).__name__}.", transient=transient)
+    return StoreFault(f"The store could not be reached: {why_unreachable(error)}.", transient=transient)

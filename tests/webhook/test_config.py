@@ -386,7 +386,7 @@ def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch: pyte
         assert "hidden" not in shown
 
 
-@pytest.mark.parametrize("endpoint", ["t3.storage.dev", "https://", "https://hidden:pw@host", "https://host/hidden?x"])
+@pytest.mark.parametrize("endpoint", ["ftp://hidden", "https://", "https://hidden:pw@host", "https://host/hidden?x"])
 def test_a_wrong_endpoint_is_refused_without_showing_anything(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRET.items():
         monkeypatch.setenv(name, value)

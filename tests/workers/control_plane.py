@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -94,6 +95,8 @@ class StubControlPlane:
         """Tokens of settlements that make the whole request malformed."""
         self.handling: list[Handling] = []
         """Reports of what is in the handler."""
+        self.gives_up_after = math.inf
+        """Seconds after which a proxy in between answers a long poll with 504."""
         self.revoked = self.draining = self.credential_revoked = False
         self.faults: dict[str, list[Response]] = defaultdict(list)
         """Responses to give first, by ``METHOD path``."""
@@ -215,10 +218,14 @@ class StubControlPlane:
         if self.misunderstood & {settlement.token for settlement in wanted.settle}:
             return _problem(422, "malformed", "a settlement is malformed")
         settled = [self._settle(settlement) for settlement in wanted.settle]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wanted.wait):
+        patience = min(wanted.wait, self.gives_up_after)
+        try:
+            async with asyncio.timeout(patience):
                 while wanted.max and not self._queue and not self.draining and not self.revoked:
                     await self._changed.wait()
+        except TimeoutError:
+            if patience < wanted.wait:
+                return Response("a proxy's page", status_code=504)
         if self.revoked:
             return _problem(401, "unauthorized", "the token was revoked")
         if await request.is_disconnected():

@@ -273,3 +273,16 @@ async def test_a_trial_that_cannot_be_reported_does_not_begin(tmp_path: Path) ->
         after = plane.offer("b")  # once the lease of the first has run out
         assert isinstance(await plane.settlement(after), Done)
         assert not handler_pid(gate)
+
+
+async def test_polls_that_a_proxy_cuts_short_become_shorter_and_that_is_said_once(tmp_path: Path) -> None:
+    plane = StubControlPlane()
+    plane.gives_up_after = 0.3
+    with capture_logs() as logs:
+        async with running(tmp_path, plane, DispatcherSettings(shortest_poll_seconds=0.1, poll_seconds=0.05)):
+            await plane.until(lambda: len(plane.of_kind("ask")) > 5)
+            lease = plane.offer("a")
+            assert isinstance(await plane.settlement(lease), Done)
+    [line] = [line for line in logs if line["event"] == "long polls are cut short"]
+    assert 0.1 <= line["poll_seconds"] <= 0.2
+    assert "504" in line["error"]

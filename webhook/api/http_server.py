@@ -15,6 +15,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -22,6 +23,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Most consecutive bytes that are no body: request line and headers, or trailers and chunk extensions."""
 BEGAN_AT = "yurt.began_at"
 """In a request's ASGI scope: when its first byte came, by the event loop's clock."""
+_OFFER = (b"upgrade", b"connection", b"http2-settings")
+"""Headers of a request that offers another protocol, as Java's client and ``curl --http2`` do over plain HTTP."""
 HEAD_SECONDS = 15.0
 """Time limit for a request's head, from the connection or its first byte, and for the rest of an answered body."""
 
@@ -64,10 +67,35 @@ class LimitedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count bytes of a request, or of several, and refuse a head that is too long."""
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
         # Only after parsing: the end of a head and bytes of a body have set the count back by then.
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._hang_up(b"431 Request Header Fields Too Large")
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade as offer:
+            self._parse_without_offer(data[offer.args[0] :])
+
+    def _parse_without_offer(self, rest: bytes) -> None:
+        """Parse a request again without its offer of another protocol, which RFC 9110, 7.8, lets a server ignore.
+
+        The parser stops behind the head of such a request, and takes the body for the other protocol.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("This is no proxy.")
+            return
+        head = [method + b" " + self.url + b" HTTP/1.1"]
+        head += [name + b": " + value for name, value in self.headers if name not in _OFFER]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            head.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(b"\r\n".join([*head, b"", rest]))
 
     def on_message_begin(self) -> None:
         """Start the clock at a request's first byte, and note when it came."""
@@ -78,7 +106,8 @@ class LimitedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop the clock: a request's head is complete."""
         self._stop_timer()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Restart the count at bytes of a body, which have a limit of their own."""
@@ -88,7 +117,8 @@ class LimitedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Stop the clock at a request's last byte."""
         self._stop_timer()
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Start the clock again where a request was answered before its body had come."""

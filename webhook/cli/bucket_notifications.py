@@ -57,8 +57,11 @@ def probe_from_here(base: str, credentials: Secrets) -> ProbeResult:
 
 def notification_findings(config: Config, credentials: Secrets) -> Iterator[Finding]:
     """Check the way of a notification: the bucket's settings, the control plane's answer, what it refused lately."""
-    base = config.server.public_url or os.environ.get("YURT_URL") or local_url(config.server.host, config.server.port)
     yield from _bucket_findings(config, credentials)
+    server = config.server
+    if not (server.public_url or os.environ.get("YURT_URL") or server.port):
+        return  # it listens on any free port, which only it knows
+    base = server.public_url or os.environ.get("YURT_URL") or local_url(server.host, server.port)
     result = probe_from_here(base, credentials)
     yield _probe_finding(config, result)
     token = credentials.yurt_admin_token.get_secret_value()

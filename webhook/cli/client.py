@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 
 from webhook.cli.options import fail
+from workers import tls
+from workers.outgoing import PAST_PROXIES, why_unreachable
 
 _TIMEOUT_SECONDS = 15.0
 
@@ -18,19 +20,15 @@ class ControlPlaneUnreachable(Exception):
 def ask(method: str, url: str, path: str, token: str, body: object = None) -> dict[str, Any]:
     """Send a request; the JSON object of the response. Raises ControlPlaneUnreachable."""
     try:
-        response = httpx.request(
-            method,
-            url.rstrip("/") + path,
-            headers={"authorization": f"Bearer {token}"},
-            json=body,
-            timeout=_TIMEOUT_SECONDS,
-        )
+        with httpx.Client(verify=tls.context(), mounts=PAST_PROXIES, timeout=_TIMEOUT_SECONDS) as client:
+            headers = {"authorization": f"Bearer {token}"}
+            response = client.request(method, url.rstrip("/") + path, headers=headers, json=body)
         content = response.json()
     except httpx.InvalidURL:
         raise ControlPlaneUnreachable(f"{url!r} is no URL: set --url or YURT_URL to the control plane's") from None
     except httpx.HTTPError as error:
         raise ControlPlaneUnreachable(
-            f"no control plane answers at {url} ({type(error).__name__}). Is `yurt serve` running, and --url right?"
+            f"no control plane answers at {url} ({why_unreachable(error)}). Is `yurt serve` running, and --url right?"
         ) from None
     except ValueError:
         raise ControlPlaneUnreachable(

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from webhook.sources import UNREADABLE
 from workers.bounded_read import BodyTooLong, read_bounded
+from workers.outgoing import PAST_PROXIES, why_unreachable
 
 log = structlog.get_logger()
 
@@ -189,7 +190,7 @@ class Sns:
                 self._count_call()
                 return await self._get(url)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise SnsUnavailable(f"SNS does not answer: {type(error).__name__}") from None
+            raise SnsUnavailable(f"SNS does not answer: {why_unreachable(error)}") from None
         finally:
             self._waiting -= 1
 
@@ -201,7 +202,7 @@ class Sns:
 
     async def _get(self, url: str) -> bytes:
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False)
+            self._http = httpx.AsyncClient(mounts=PAST_PROXIES, timeout=CALL_SECONDS, follow_redirects=False)
         async with self._http.stream("GET", url) as response:
             if response.status_code != 200:
                 raise SnsUnavailable(f"SNS answered {response.status_code}")

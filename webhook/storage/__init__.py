@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -20,7 +21,9 @@ from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from webhook.config import ConfigError, Secrets
 from webhook.events import ListedObject
-from webhook.storage.presign import Presigner, SigningKeys, origin_of
+from webhook.storage.presign import Presigner, SigningKeys
+from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised
+from workers.outgoing import why_unreachable
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
@@ -89,12 +92,13 @@ class ObjectStore:
         region: str,
         credentials: SigningKeys,
         *,
+        addressing: Addressing = "auto",
         answer_seconds: float = 10,
         attempts: int = _ATTEMPTS,
     ) -> None:
-        self.presigner = Presigner(endpoint.rstrip("/"), region, credentials)
+        endpoint = normalised(endpoint)
+        self.presigner = Presigner(endpoint, region, credentials, addressing)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
-        origin, _ = origin_of(endpoint, "bucket")
         self._client: S3Client = boto3.client(
             "s3",
             endpoint_url=endpoint,
@@ -102,6 +106,8 @@ class ObjectStore:
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
             aws_session_token=credentials.session_token,
+            # What workers trust too; without it botocore reads a variable of which they know nothing.
+            verify=os.environ.get("SSL_CERT_FILE") or None,
             config=Config(
                 signature_version="s3v4",
                 connect_timeout=_CONNECT_SECONDS,
@@ -111,7 +117,8 @@ class ObjectStore:
                 # Stores other than AWS refuse the trailers that the SDK adds by default.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                s3={"addressing_style": "virtual" if origin.partition("://")[2].startswith("bucket.") else "path"},
+                s3={"addressing_style": "virtual" if in_host(endpoint, "bucket", addressing) else "path"},
+                proxies={} if is_loopback(endpoint) else None,
             ),
         )
         self._client.meta.events.register("before-sign.s3", _add_headers)
@@ -296,7 +303,7 @@ class ObjectStore:
         except ClientError as error:
             raise _translated(error) from None
         except BotoCoreError as error:
-            raise StoreError(f"the store does not answer: {type(error).__name__}", retry=True) from None
+            raise StoreError(f"the store does not answer: {why_unreachable(error)}", retry=True) from None
         except (OSError, RuntimeError) as error:  # of this machine: no file descriptor, no thread
             raise StoreError(f"the store could not be asked: {error}", retry=True) from error
 
@@ -312,7 +319,7 @@ def open_store(secrets: Secrets) -> ObjectStore:
         secrets.aws_session_token.get_secret_value() or None,
     )
     try:
-        return ObjectStore(secrets.aws_endpoint_url_s3, secrets.aws_region, keys)
+        return ObjectStore(secrets.aws_endpoint_url_s3, secrets.aws_region, keys, addressing=secrets.yurt_s3_addressing)
     except ProfileNotFound:
         raise ConfigError(
             "AWS_PROFILE names a profile that does not exist: unset it, since no profile is used"

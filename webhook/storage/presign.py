@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
+
+from webhook.store_endpoint import Addressing, origin_of
 
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 """Limit of Signature Version 4."""
@@ -39,6 +40,12 @@ class Presigner:
     """``https://host[:port]``."""
     region: str
     credentials: SigningKeys
+    addressing: Addressing = "auto"
+
+    def address(self, bucket: str, key: str) -> tuple[str, str]:
+        """Return origin and path of an object, the path percent-encoded as it is signed."""
+        origin, prefix = origin_of(self.endpoint, bucket, self.addressing)
+        return origin, f"{prefix}/{quote(key, safe='/~')}"
 
     def url(
         self, method: str, bucket: str, key: str, *, expires_seconds: int, headers: Mapping[str, str] | None = None
@@ -52,7 +59,7 @@ class Presigner:
             raise ValueError(f"a presigned URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
         now = datetime.now(UTC)
         moment = now.strftime("%Y%m%dT%H%M%SZ")
-        origin, path = address(self.endpoint, bucket, key)
+        origin, path = self.address(bucket, key)
         signed = {"host": urlsplit(origin).netloc, **(headers or {})}
         names = ";".join(sorted(signed))
         scope = f"{moment[:8]}/{self.region}/s3/aws4_request"
@@ -64,32 +71,6 @@ class Presigner:
         signing_key = _signing_key(self.credentials.secret_key, moment[:8], self.region)
         signature = hmac.digest(signing_key, text.encode(), "sha256").hex()
         return f"{origin}{path}?{query}&X-Amz-Signature={signature}"
-
-
-@lru_cache(maxsize=1024)
-def origin_of(endpoint: str, bucket: str) -> tuple[str, str]:
-    """Return origin and path prefix of a bucket: virtual-hosted, or path style where the host has no subdomains."""
-    parts = urlsplit(endpoint)
-    if _is_plain(parts.hostname or "") or "." in bucket:
-        return f"{parts.scheme}://{parts.netloc}", f"/{quote(bucket, safe='')}"
-    return f"{parts.scheme}://{bucket}.{parts.netloc}", ""
-
-
-def address(endpoint: str, bucket: str, key: str) -> tuple[str, str]:
-    """Return origin and path of an object, the path percent-encoded as it is signed."""
-    origin, prefix = origin_of(endpoint, bucket)
-    return origin, f"{prefix}/{quote(key, safe='/~')}"
-
-
-def _is_plain(host: str) -> bool:
-    """Whether the host is a single name or an IP address: neither can have a bucket as its subdomain."""
-    if "." not in host or host.endswith(".localhost"):
-        return True
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _query(credentials: SigningKeys, scope: str, moment: str, expires_seconds: int, names: str) -> str:

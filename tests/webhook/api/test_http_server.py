@@ -59,3 +59,33 @@ async def test_requests_are_not_hung_up_on_once_their_heads_are_there(
             await reader.readuntil(b"}")
             await asyncio.sleep(0.2)
         writer.close()
+
+
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100_000])
+async def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(postgres_dsn: str, chunk: int) -> None:
+    body = json.dumps({"events": [event("a.jpg")]}).encode()
+    request = HEAD + OFFER + b"content-length: %d\r\n\r\n" % len(body) + body
+    second = b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
+    async with control_plane(postgres_dsn) as plane:
+        sent = request + second  # on one connection
+        answers = await plane.exchange(*(sent[start : start + chunk] for start in range(0, len(sent), chunk)))
+        assert answers.count(b"HTTP/1.1 200 ") == 2
+        assert b'"accepted":1' in answers
+        assert set(await plane.objects()) == {"a.jpg"}
+
+
+async def test_a_chunked_body_behind_an_offer_is_read_too(postgres_dsn: str) -> None:
+    body = json.dumps({"events": [event("a.jpg")]}).encode()
+    request = HEAD + OFFER + b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    async with control_plane(postgres_dsn) as plane:
+        closing = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        assert b'"accepted":1' in await plane.exchange(request + closing)
+
+
+async def test_a_tunnel_is_refused(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        assert (await plane.exchange(b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert (await plane.http.get("/healthz")).status_code == 200

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from webhook.storage import presign
-from webhook.storage.presign import MAX_EXPIRES_SECONDS, Presigner, SigningKeys, address
+from webhook.storage.presign import MAX_EXPIRES_SECONDS, Presigner, SigningKeys
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 KEYS = SigningKeys("tid_test", "tsec_test/+=")
@@ -122,6 +122,10 @@ STYLES = {
     "http://minio:9000": "http://minio:9000/photos-in",
     "http://[::1]:9000": "http://[::1]:9000/photos-in",
     "http://s3.localhost:9000": "http://s3.localhost:9000/photos-in",
+    "http://minio.store.svc.cluster.local:9000": "http://minio.store.svc.cluster.local:9000/photos-in",
+    "http://store:80": "http://store/photos-in",
+    "https://Store:443/": "https://store/photos-in",
+    "https://store.example.com/storage/v1/s3": "https://store.example.com/storage/v1/s3/photos-in",
     "https://t3.storage.dev": "https://photos-in.t3.storage.dev",
     "https://s3.eu-central-1.amazonaws.com": "https://photos-in.s3.eu-central-1.amazonaws.com",
 }
@@ -168,7 +172,7 @@ def test_signatures_are_botocores_for_any_key_and_headers(
 
 @given(key=keys)
 def test_an_address_says_the_key_and_nothing_else(key: str) -> None:
-    origin, path = address("http://127.0.0.1:9000", "photos-in", key)
+    origin, path = PLAIN.address("photos-in", key)
     assert urlsplit(origin + path)[2:] == (path, "", "")
     assert unquote(path) == f"/photos-in/{key}"
 
@@ -192,7 +196,7 @@ def test_a_url_lives_for_a_second_to_a_week(seconds: int) -> None:
 
 
 def test_buckets_with_dots_have_no_host_of_their_own() -> None:
-    assert address("https://t3.storage.dev", "photos.example.com", "a") == (
+    assert HOSTED.address("photos.example.com", "a") == (
         "https://t3.storage.dev",
         "/photos.example.com/a",
     )

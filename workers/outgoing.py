@@ -1,0 +1,61 @@
+"""What outgoing requests share: what goes past a proxy, and why a request had no response.
+
+``HTTP_PROXY`` and the like are followed, but never to this machine: the local bucket and a control plane on loopback
+cannot be reached through a proxy, and ``NO_PROXY`` often does not say so.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+
+PAST_PROXIES: Mapping[str, None] = {
+    "all://localhost": None,
+    "all://*.localhost": None,
+    "all://127.0.0.1": None,
+    "all://[::1]": None,
+}
+"""``mounts`` of every httpx client: requests to this machine use no proxy."""
+
+
+def why_unreachable(error: BaseException) -> str:
+    """Return why there was no response, in words for a person, from the chain of an exception's causes.
+
+    Only kinds of errors and OpenSSL's reasons: an exception's own text may show a presigned URL.
+    """
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return (
+                    f"its certificate is not trusted ({cause.verify_message}). If a private authority issued it, set "
+                    "SSL_CERT_FILE to that authority's certificates"
+                )
+            case ssl.SSLError():
+                # Python sets the attribute only where OpenSSL gave a reason.
+                reason: str = getattr(cause, "reason", None) or "no reason given"
+                if reason == "WRONG_VERSION_NUMBER":
+                    return "it does not speak TLS at that port. Is it http:// in place of https://?"
+                return f"there is no TLS connection ({reason.lower().replace('_', ' ')})"
+            case socket.gaierror():
+                return "its host's name does not resolve"
+            case ConnectionRefusedError():
+                return "the connection is refused: nothing listens there"
+    return type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and what led to it, the members of groups included, each once."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+        # urllib3 keeps it as an attribute or an argument, as in MaxRetryError(…, reason).
+        waiting += [
+            found for found in (each.__cause__, each.__context__, *each.args) if isinstance(found, BaseException)
+        ]
