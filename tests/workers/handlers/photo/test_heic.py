@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,20 @@ def test_a_grid_of_tiles_is_one_image(path: Path, turns: int, size: tuple[int, i
     assert header.get("n-pages") == 1
     last = image.crop(size[0] - SIDE, size[1] - SIDE, SIDE, SIDE)
     assert (last - tile).abs().max() <= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RUSAGE_THREAD is of Linux")
+def test_no_thread_beside_this_one(path: Path) -> None:
+    path.write_bytes(grid(TILE, 4, 4, SIDE))
+    whole, own = cpu_seconds(resource.RUSAGE_SELF), cpu_seconds(resource.RUSAGE_THREAD)
+    heic.decode(path, deep=False, memory_bytes=PLENTY)
+    whole, own = cpu_seconds(resource.RUSAGE_SELF) - whole, cpu_seconds(resource.RUSAGE_THREAD) - own
+    assert whole - own < own
+
+
+def cpu_seconds(scope: int) -> float:
+    usage = resource.getrusage(scope)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_pixels_outlive_their_file(path: Path) -> None:
