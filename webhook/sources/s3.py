@@ -123,6 +123,7 @@ class S3:
 
     name = NAME
     secret_in_url = True
+    signature_header: str | None = None
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
