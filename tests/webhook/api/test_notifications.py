@@ -240,6 +240,13 @@ async def test_a_body_that_a_secret_signed_needs_no_other_credential(postgres_ds
         assert set(await plane.objects()) == {"images/raw/smiley.png", "b"}
 
 
+async def test_a_signature_is_what_other_programs_compute(postgres_dsn: str) -> None:
+    """As ``openssl dgst -sha256 -hmac`` prints it."""
+    signature = "v1=10683e3d8fc5022681f573742e9f11684a3228306ddee85b97ab188136161265"
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=NEXT) as plane:
+        assert (await deliver_b2(plane, b'{"events": []}', {SIGNATURE: signature})).status_code == 200
+
+
 async def test_a_test_of_b2_is_answered_and_records_nothing(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         body = json.dumps({"events": [b2_test()]}).encode()
