@@ -46,6 +46,7 @@ from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.senders import Senders
 from webhook.sources import Source, s3
+from webhook.sources.b2 import B2
 from webhook.sources.gcs import Gcs
 from webhook.sources.s3 import S3
 from webhook.sources.sns import Sns, Trust
@@ -184,7 +185,7 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
 
 def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: Trust | None) -> Plane:
     config, ledger, pipelines = services.config, services.ledger, services.pipelines
-    sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs())}
+    sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs(), B2())}
     notifications = NotificationApi(
         ledger,
         pipelines,

@@ -33,7 +33,29 @@ CHUNK_BYTES = 1 << 20
 RESERVE_BYTES = 16 << 20
 """Of disk space that is left free, for outputs and for other users of the disk."""
 _ERROR_BYTES = 64 << 10
-_ERROR_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9]{1,64})\s*</Code>")
+_ERROR_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,64})\s*</Code>")
+_ERROR_TEXT = re.compile(rb"<Message>([^<]{1,2000})")
+_UNUSABLE_KEY = frozenset(
+    f"KMS.{name}"
+    for name in (
+        "AccessDeniedException",
+        "DisabledException",
+        "IncorrectKeyException",
+        "InvalidCiphertextException",
+        "InvalidKeyUsageException",
+        "InvalidStateException",
+        "KMSInvalidStateException",
+        "NotFoundException",
+    )
+) | {"InvalidKmsKeyId"}
+"""Codes of a key that cannot be used until a person does something; others of KMS, such as throttling, pass.
+
+S3 puts ``KMS.`` before the names in the KMS API reference, "Decrypt"; Ceph says ``InvalidKmsKeyId``.
+"""
+_NO_RIGHT_TO_KEY = ("kms:decrypt", "the ciphertext refers to a customer master key")
+"""In the text of a plain AccessDenied, where the object may be read and its key may not be used."""
+_CUSTOMER_KEY = "server side encryption"
+"""In the text of the InvalidRequest that AWS, MinIO and Ceph answer without the customer's key (SSE-C)."""
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """408 is how Tigris sheds load (``RequestCanceled``)."""
 
@@ -103,17 +125,21 @@ class StoreResponse:
     """Content-Length."""
     code: str = ""
     """The store's error code: ``NoSuchKey``, ``SlowDown`` …"""
+    text: str = ""
+    """The store's words on the error, which may name accounts and keys: to be looked at, never shown."""
     retry_after_seconds: float = 0.0
 
     @classmethod
-    def of(cls, response: httpx.Response, code: str = "") -> Self:
-        """Read the headers of ``response``."""
+    async def of(cls, response: httpx.Response) -> Self:
+        """Read the headers of ``response``, and the body if it is an error."""
+        code, text = await _error(response)
         return cls(
             status=response.status_code,
             etag=plain_etag(response.headers.get("etag")),
             modified=http_date(response.headers.get("last-modified")),
             size_bytes=content_length(response.headers.get("content-length")),
             code=code,
+            text=text,
             retry_after_seconds=retry_after_seconds(response.headers),
         )
 
@@ -145,7 +171,7 @@ def interpret_download(
             reason="archived",
             retry=False,
         )
-    return _refusal(response, "download")
+    return _encrypted(response) or _refusal(response, "download")
 
 
 def compare_with_earlier(
@@ -218,6 +244,20 @@ def _replica_behind(after_seconds: float = 0.0) -> StoreFault:
         transient=True,
         after_seconds=after_seconds,
     )
+
+
+def _encrypted(response: StoreResponse) -> StoreFault | None:
+    """The fault of an object that the store can decrypt with no key that it may use; None for another refusal."""
+    text = response.text.lower()
+    if response.code == "InvalidRequest" and _CUSTOMER_KEY in text:
+        why = "with its uploader's own key (SSE-C), which Yurt does not have: upload it without one"
+    elif response.code in _UNUSABLE_KEY:
+        why = f"with a KMS key that cannot be used ({response.code}): mend the key, then redrive the file"
+    elif response.code == "AccessDenied" and any(words in text for words in _NO_RIGHT_TO_KEY):
+        why = "with a KMS key that Yurt may not use: allow it kms:Decrypt, then redrive the file"
+    else:
+        return None
+    return StoreFault(f"The file is encrypted {why}.", reason="encrypted", retry=False)
 
 
 def _refusal(response: StoreResponse, action: str) -> StoreFault:
@@ -327,7 +367,7 @@ class TransferClient:
         known_etag = plain_etag({k.lower(): v for k, v in source.headers.items()}.get("if-none-match"))
         try:
             async with self._http.stream("GET", source.url, headers=source.headers) as response:
-                summary = StoreResponse.of(response, await _error_code(response))
+                summary = await StoreResponse.of(response)
                 verdict = interpret_download(summary, expected, limit_bytes, known_etag)
                 if isinstance(verdict, StoreFault):
                     raise verdict
@@ -351,7 +391,7 @@ class TransferClient:
             async with self._http.stream(
                 "PUT", target.url, headers=headers, content=_chunks(path, size_bytes)
             ) as response:
-                verdict = interpret_upload(StoreResponse.of(response, await _error_code(response)))
+                verdict = interpret_upload(await StoreResponse.of(response))
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _unreachable(error) from error
         if isinstance(verdict, StoreFault):
@@ -382,15 +422,16 @@ def _open(path: Path, mode: Literal["rb", "wb"]) -> IO[bytes]:
     return path.open(mode)
 
 
-async def _error_code(response: httpx.Response) -> str:
+async def _error(response: httpx.Response) -> tuple[str, str]:
+    """Code and text of an error; both empty where the response is none."""
     if response.status_code < 400:
-        return ""
+        return "", ""
     try:
         body = await read_bounded(response.aiter_raw(), _ERROR_BYTES)
     except BodyTooLong as error:
         body = error.beginning
-    code = _ERROR_CODE.search(body)
-    return code[1].decode() if code else ""
+    code, text = _ERROR_CODE.search(body), _ERROR_TEXT.search(body)
+    return code[1].decode() if code else "", text[1].decode("utf-8", "replace") if text else ""
 
 
 def _unreachable(error: Exception) -> StoreFault:

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
@@ -137,7 +137,22 @@ class LocalStore:
         with self._written_since(call.bucket, _since(query)):
             return self._answered(call)
 
+    def _has_versions(self, bucket: str) -> bool:
+        """Whether the bucket names versions: it has had versioning switched on."""
+        return self.holds(bucket) and self._backend.get_bucket_versioning(bucket) is not None
+
     def _answered(self, call: Call) -> BucketResponse:
+        """The answer of moto. Without versioning, a bucket names none, and its one version is called ``null``.
+
+        moto names it where parts are joined, and then refuses a HEAD for it.
+        """
+        if self._has_versions(call.bucket):
+            return self._dispatched(call)
+        answer = self._dispatched(_without_null_version(call))
+        headers = {name: value for name, value in answer.headers.items() if name != "x-amz-version-id"}
+        return replace(answer, headers=headers)
+
+    def _dispatched(self, call: Call) -> BucketResponse:
         request = _MotoRequest(_environ(call))
         dispatch = S3Response.key_dispatch if call.key else S3Response.bucket_dispatch
         try:
@@ -308,6 +323,12 @@ def _form_keys(call: Call) -> list[str]:
     if not key:
         raise RefusedError(400, "InvalidArgument", "The form has no field called key.")
     return [key.replace("${filename}", (file.filename or "").rpartition("/")[2])] if file else [key]
+
+
+def _without_null_version(call: Call) -> Call:
+    """The request for whatever the key has."""
+    parts = call.query_string.split("&")
+    return replace(call, query_string="&".join(part for part in parts if part != "versionId=null"))
 
 
 def _environ(call: Call) -> dict[str, Any]:

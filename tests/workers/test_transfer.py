@@ -54,11 +54,19 @@ BELIEVED = Expected(etag="e2", modified=LATER, after=LATER, believed=True)
 BEHIND: Reason = ("replica-behind", True, True)
 BUSY: Reason = ("store", True, True)
 REFUSED: Reason = ("store", False, True)
+ENCRYPTED: Reason = ("encrypted", False, False)
+SSE_C = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided."
+KMS_KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234"
+NO_DECRYPT = f"User: arn:aws:iam::111122223333:user/yurt is not authorized to perform: kms:Decrypt on {KMS_KEY}"
 
 
 def e1(size: int | None = 5, modified: datetime | None = NOON) -> Version:
     return Version(etag="e1", modified=modified, size=size)
 
+
+ENCRYPTED = ("encrypted", False, False)
+SSE_C = "stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object."
+NO_DECRYPT = "is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:111122223333:key/1234"
 
 DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | NoDownload | Reason]] = [
     ("content", StoreResponse(200, "e1", NOON, 5), NONE, e1()),
@@ -90,6 +98,26 @@ DOWNLOADS: list[tuple[str, StoreResponse, Expected, Version | NoDownload | Reaso
     ("absent, without a body", StoreResponse(404), NONE, NoDownload.ABSENT),
     ("no such bucket", StoreResponse(404, code="NoSuchBucket"), NONE, REFUSED),
     ("archived", StoreResponse(403, code="InvalidObjectState"), NONE, ("archived", False, False)),
+    ("SSE-C", StoreResponse(400, code="InvalidRequest", text=f"The object was {SSE_C}"), NONE, ENCRYPTED),
+    ("invalid otherwise", StoreResponse(400, code="InvalidRequest", text="The range is wrong."), NONE, REFUSED),
+    ("a key disabled", StoreResponse(400, code="KMS.DisabledException"), NONE, ENCRYPTED),
+    ("a key gone", StoreResponse(400, code="KMS.NotFoundException"), NONE, ENCRYPTED),
+    ("a key to be deleted", StoreResponse(400, code="KMS.KMSInvalidStateException"), NONE, ENCRYPTED),
+    ("a key of Ceph", StoreResponse(400, code="InvalidKmsKeyId"), NONE, ENCRYPTED),
+    ("a key not allowed", StoreResponse(403, code="AccessDenied", text=f"x {NO_DECRYPT} y"), NONE, ENCRYPTED),
+    ("KMS busy", StoreResponse(503, code="KMS.ThrottlingException"), NONE, BUSY),
+    ("KMS failing", StoreResponse(400, code="KMS.KeyUnavailableException"), NONE, REFUSED),
+    ("denied", StoreResponse(403, code="AccessDenied", text="Access Denied"), NONE, REFUSED),
+    ("SSE-C", StoreResponse(400, code="InvalidRequest", text=SSE_C), NONE, ENCRYPTED),
+    ("invalid otherwise", StoreResponse(400, code="InvalidRequest", text="The range is wrong."), NONE, REFUSED),
+    ("a key disabled", StoreResponse(400, code="KMS.DisabledException"), NONE, ENCRYPTED),
+    ("a key gone", StoreResponse(400, code="KMS.NotFoundException"), NONE, ENCRYPTED),
+    ("a key to be deleted", StoreResponse(400, code="KMS.KMSInvalidStateException"), NONE, ENCRYPTED),
+    ("a key of Ceph", StoreResponse(400, code="InvalidKmsKeyId"), NONE, ENCRYPTED),
+    ("a key not allowed", StoreResponse(403, code="AccessDenied", text=NO_DECRYPT), NONE, ENCRYPTED),
+    ("KMS busy", StoreResponse(503, code="KMS.ThrottlingException"), NONE, BUSY),
+    ("KMS failing", StoreResponse(400, code="KMS.KeyUnavailableException"), NONE, REFUSED),
+    ("denied", StoreResponse(403, code="AccessDenied", text="Access Denied"), NONE, REFUSED),
     ("expired", StoreResponse(403, code="AccessDenied"), NONE, REFUSED),
     ("load shedding", StoreResponse(408, code="RequestCanceled"), NONE, BUSY),
     ("condition", StoreResponse(412), NONE, REFUSED),
@@ -260,6 +288,25 @@ async def test_trouble_that_passes_is_outlived(trouble: str, tmp_path: Path) -> 
         assert await fetch(script, store, tmp_path / "input") == Version(etag="e1", modified=NOON, size=5)
         assert (tmp_path / "input").read_bytes() == b"hello"
         assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "text", "said"),
+    [
+        ("400 Bad Request", "InvalidRequest", SSE_C, "SSE-C"),
+        ("400 Bad Request", "KMS.DisabledException", f"{KMS_KEY} is disabled.", "KMS.DisabledException"),
+        ("403 Forbidden", "AccessDenied", NO_DECRYPT, "kms:Decrypt"),
+    ],
+)
+async def test_what_the_store_cannot_decrypt_is_asked_for_once_and_told_in_words(
+    line: str, code: str, text: str, said: str, tmp_path: Path
+) -> None:
+    xml = f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>{text}</Message><RequestId>1</RequestId></Error>"
+    async with scripted(status(line, body=xml)) as (script, store):
+        fault = await refused(script, store, tmp_path / "input")
+        assert (fault.reason, fault.retry, len(script.requests)) == ("encrypted", False, 1)
+        assert said in fault.message
+        assert "111122223333" not in fault.message
 
 
 @pytest.mark.parametrize("trouble", [status("503 Slow Down"), Script.CLOSE, Script.HANG])

@@ -41,7 +41,9 @@ from workers import protocol
 
 log = structlog.get_logger()
 
-_WITHOUT_HANDLER = frozenset({"store", "replica-behind", "archived", "too-large", "protocol", "agent-fault"})
+_WITHOUT_HANDLER = frozenset(
+    {"store", "replica-behind", "archived", "encrypted", "too-large", "protocol", "agent-fault"}
+)
 """Reasons of failures that may come before the handler is started."""
 
 

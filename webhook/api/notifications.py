@@ -6,7 +6,7 @@ now is answered 503, and the sender tries again. What cannot be read goes to qua
 without a valid credential, or with a longer body than is taken, is answered 4xx.
 
 A sender shows one of the secrets in its Authorization header, or in the query where its store cannot send headers; or
-its messages are signed.
+signs the body with it; or its messages are signed by Amazon SNS.
 
 **The deadline.** A store takes a notification for lost after ten seconds (Tigris: "Object notifications"). So each
 request has one deadline, `ANSWER_SECONDS` after its first byte, for everything: its body, the calls to SNS, waiting for
@@ -47,6 +47,8 @@ ANSWER_SECONDS = 9.0
 """From a notification's first byte to the answer. Below the ten seconds after which a store takes it for lost."""
 _LAST_SECONDS = 0.1
 """A body that is not complete so shortly before the deadline is the sender's fault (408), not the ledger's (503)."""
+_MAX_SIGNED_BYTES = 1 << 20
+"""Longest body that is read before its signature is known to be right. B2 sends at most 50 events at once."""
 _LARGEST_FLUSH_ROWS = 2_000
 _LINGER_SECONDS = 0.004
 _LOGGED_SECONDS = 60.0
@@ -184,15 +186,23 @@ class NotificationApi:
         sns = self._signed.get(source.name)
         if sns is not None and sns.wraps(request.headers):
             return await self._sns_body(request, sns, left_seconds)
-        self._authenticate(request, source)
-        return await read_body(request, self._body_limit_bytes, left_seconds)
+        if self._shows_secret(request, source):
+            return await read_body(request, self._body_limit_bytes, left_seconds)
+        return await self._signed_body(request, source, left_seconds)
 
-    def _authenticate(self, request: Request, source: Source) -> None:
+    def _shows_secret(self, request: Request, source: Source) -> bool:
         if self._secrets is None or self._secrets.allow(request.headers.get("authorization", "")):
-            return
+            return True
         token = request.query_params.get("token", "") if source.secret_in_url else ""
-        if token and self._secrets.allow_token(token):
-            return
+        return bool(token) and self._secrets.allow_token(token)
+
+    async def _signed_body(self, request: Request, source: Source, left_seconds: float) -> bytes:
+        """Read a body that one of the secrets signed. Raises HttpProblem 401."""
+        signature = request.headers.get(source.signature_header or "", "")
+        if self._secrets is not None and source.signature_header and signature:
+            body = await read_body(request, min(_MAX_SIGNED_BYTES, self._body_limit_bytes), left_seconds)
+            if self._secrets.allow_signature(signature, body):
+                return body
         raise unauthorized(_what_is_wrong(request, source))
 
     async def _sns_body(self, request: Request, sns: Sns, left_seconds: float) -> bytes | None:
@@ -217,6 +227,8 @@ def _what_is_wrong(request: Request, source: Source) -> str:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() in ("bearer", "basic") and value.strip():
         return f"the Authorization header carries a {scheme.capitalize()} secret that is none of YURT_WEBHOOK_SECRETS"
+    if source.signature_header and source.signature_header in request.headers:
+        return f"the signature in {source.signature_header} is not of this body with one of YURT_WEBHOOK_SECRETS"
     if scheme:
         return "the Authorization header is neither Bearer nor Basic with one of YURT_WEBHOOK_SECRETS"
     if not request.query_params.get("token"):

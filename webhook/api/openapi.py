@@ -12,7 +12,7 @@ from webhook.api.routes import Auth, Endpoint
 from workers import protocol
 
 _AUTH = {
-    "webhook": "The store's secret: Bearer or Basic; or, of most sources, the query parameter token.",
+    "webhook": "The store's secret: Bearer or Basic; or, of some sources, the query parameter token or a signature.",
     "once": "A worker's one-time token.",
     "worker": "A worker's token.",
     "admin": "The admin token.",

@@ -45,6 +45,8 @@ class Source(Protocol):
     name: str
     secret_in_url: bool
     """Whether a secret may come as the query parameter ``token``: some stores cannot send a header."""
+    signature_header: str | None
+    """The header, in lower case, in which the store signs a body with a secret. None: this store signs nothing."""
 
     def parse(self, body: bytes) -> Batch:
         """Parse a request body, or a text that quarantine kept, into events and quarantine. Raises nothing."""

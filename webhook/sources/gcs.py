@@ -68,6 +68,7 @@ class Gcs:
 
     name = NAME
     secret_in_url = True
+    signature_header: str | None = None
 
     def parse(self, body: bytes) -> Batch:
         """Parse a request body into events and quarantine."""

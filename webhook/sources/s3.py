@@ -47,6 +47,8 @@ _TEXT_CHARACTERS = 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS = 10**9
+_RESTORED = frozenset({"ObjectRestore:Completed", "Object Restore Completed"})
+"""An archived version can be read again. It is no new content, and maybe not the key's current one."""
 
 
 # ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,6 +125,7 @@ class S3:
 
     name = NAME
     secret_in_url = True
+    signature_header: str | None = None
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -217,13 +220,15 @@ def _object_event(s3_event: _S3Event, believed_ns: int) -> ObjectEvent:
     if dialect is _MINIO and _removes_version(s3_event.name, version_id):
         order = None  # of the version that was removed: the last one left may be the oldest
     etag = checked_etag(item.eTag)
+    restored = s3_event.name in _RESTORED
+    version = ContentVersion() if restored else ContentVersion(etag, _modified(s3_event, order), order)
     return ObjectEvent(
         source=NAME,
         bucket=checked_bucket(s3_event.bucket),
         key=checked_key(dialect.key(item.key)),
         kind=s3_event.kind,
-        version=ContentVersion(etag, _modified(s3_event, order), order),
-        size=checked_size(_number(item.size)),
+        version=version,
+        size=None if restored else checked_size(_number(item.size)),
         mark=_mark(s3_event, sequencer, version_id, etag),
     )
 
@@ -234,7 +239,7 @@ def _mark(s3_event: _S3Event, sequencer: str, version_id: str, etag: str | None)
     Of a removal only one of the two has an ETag.
     """
     created = etag if s3_event.kind is EventKind.CREATED else None
-    if sequencer:
+    if sequencer and s3_event.name not in _RESTORED:  # MinIO's sequencer is still that of the upload
         return mark_of(s3_event.dialect.name, s3_event.kind.value, sequencer.lower(), version_id, created)
     identity = _checked_text("time or id", s3_event.identity)
     return mark_of(s3_event.dialect.name, s3_event.name, identity, version_id, etag, s3_event.object.size)
@@ -276,6 +281,7 @@ _KINDS = (
     ("ObjectAccessed:", EventKind.IRRELEVANT),
     ("ObjectTagging:", EventKind.IRRELEVANT),
     ("ObjectAcl:", EventKind.IRRELEVANT),
+    ("ObjectRestore:Completed", EventKind.CREATED),  # what could not be read now can
     ("ObjectRestore:", EventKind.IRRELEVANT),
     ("ObjectTransition:", EventKind.IRRELEVANT),
     ("ObjectRetention:", EventKind.IRRELEVANT),
@@ -289,7 +295,7 @@ _BRIDGED_KINDS = {
     "Object Created": EventKind.CREATED,
     "Object Deleted": EventKind.REMOVED,
     "Object Restore Initiated": EventKind.IRRELEVANT,
-    "Object Restore Completed": EventKind.IRRELEVANT,
+    "Object Restore Completed": EventKind.CREATED,
     "Object Restore Expired": EventKind.IRRELEVANT,
     "Object Storage Class Changed": EventKind.IRRELEVANT,
     "Object Access Tier Changed": EventKind.IRRELEVANT,

@@ -77,6 +77,7 @@ class Tigris:
 
     name = NAME
     secret_in_url = False
+    signature_header: str | None = None
 
     def parse(self, body: bytes) -> Batch:
         """Parse a request body into events and quarantine."""

@@ -85,6 +85,41 @@ def test_a_multipart_upload_is_announced_once_with_its_final_etag(
     assert s3.get_object(Bucket=bucket, Key="large")["Body"].read() == content
 
 
+def test_a_bucket_without_versions_names_none_and_calls_its_one_version_null(
+    local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
+) -> None:
+    """rclone asks by HEAD for the version that the answer to its upload in parts named."""
+    bucket = local.new_bucket(s3, receiver.url)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="large")["UploadId"]
+    etag = s3.upload_part(Bucket=bucket, Key="large", UploadId=upload, PartNumber=1, Body=b"part")["ETag"]
+    joined = s3.complete_multipart_upload(
+        Bucket=bucket, Key="large", UploadId=upload, MultipartUpload={"Parts": [{"ETag": etag, "PartNumber": 1}]}
+    )
+    assert not joined.get("VersionId")
+    head = s3.head_object(Bucket=bucket, Key="large", VersionId="null")
+    assert (head["ETag"], "VersionId" in head) == (joined["ETag"], False)
+    got = s3.get_object(Bucket=bucket, Key="large", VersionId="null")
+    assert (got["Body"].read(), "VersionId" in got) == (b"part", False)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "large", "VersionId": "null"})
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == b"part"
+    s3.delete_object(Bucket=bucket, Key="large", VersionId="null")
+    for ask in (s3.head_object, s3.get_object):
+        with pytest.raises(ClientError) as absent:
+            ask(Bucket=bucket, Key="large", VersionId="null")
+        assert status_of(absent) == 404
+
+
+def test_a_bucket_with_versions_names_them(local: RunningBucket, s3: S3Client, receiver: RecordingReceiver) -> None:
+    bucket = local.new_bucket(s3, receiver.url)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"before")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    newer = s3.put_object(Bucket=bucket, Key="a", Body=b"newer")["VersionId"]
+    assert s3.head_object(Bucket=bucket, Key="a")["VersionId"] == newer
+    for version, content in (("null", b"before"), (newer, b"newer")):
+        assert s3.get_object(Bucket=bucket, Key="a", VersionId=version)["Body"].read() == content
+        assert s3.head_object(Bucket=bucket, Key="a", VersionId=version)["ContentLength"] == len(content)
+
+
 def test_a_completion_that_is_repeated_announces_once(
     local: RunningBucket, s3: S3Client, receiver: RecordingReceiver
 ) -> None:

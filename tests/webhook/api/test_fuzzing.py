@@ -54,7 +54,7 @@ ACCEPTED: dict[tuple[str, str], Any] = {
 """Bodies that are accepted, for operations that may refuse every generated name or filter. By the path's end."""
 AnyCase: TypeAlias = Case[Any]
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
-SOURCES = ("tigris", "s3", "gcs")
+SOURCES = ("tigris", "s3", "gcs", "b2")
 
 
 @dataclass

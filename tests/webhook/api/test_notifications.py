@@ -18,6 +18,7 @@ import pytest
 
 from tests.polling import until
 from tests.webhook.plane import WEBHOOK, RunningPlane, configured, control_plane, event, killed, pipeline, serving
+from tests.webhook.sources.b2_samples import SIGNATURE, b2_event, b2_test, signed
 from tests.webhook.sources.gcs_samples import push
 from tests.webhook.sources.s3_samples import RECORDED, aws, bridged, ceph, minio
 from tests.webhook.sources.sns_service import TOPIC, sns_service
@@ -42,13 +43,13 @@ async def test_a_store_may_probe_and_an_unknown_source_is_404(postgres_dsn: str)
         assert response.status_code == 404
         assert response.json() == {
             "error": "unknown-source",
-            "message": "there is no source of that name; there are: gcs, s3, tigris",
+            "message": "there is no source of that name; there are: b2, gcs, s3, tigris",
         }
         assert (await plane.http.delete("/v1/notifications/tigris")).json()["error"] == "method-not-allowed"
         assert (await plane.http.get("/v2")).json()["error"] == "not-found"
 
 
-@pytest.mark.parametrize("name", ["s3", "gcs"])
+@pytest.mark.parametrize("name", ["s3", "gcs", "b2"])
 async def test_every_source_answers_probes(postgres_dsn: str, name: str) -> None:
     """MinIO asks by HEAD before it sends anything, and takes anything but success for a dead target."""
     async with control_plane(postgres_dsn) as plane:
@@ -219,6 +220,85 @@ async def test_a_push_of_google_and_an_event_of_eventbridge_are_taken(postgres_d
         assert set(await plane.objects()) == {"photos/a b+c.jpg", "example-key", "images/my photo.jpg"}
 
 
+# ── Backblaze B2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+NEXT = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0"
+
+
+async def deliver_b2(plane: RunningPlane, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    return await plane.http.post("/v1/notifications/b2", content=body, headers=headers)
+
+
+@pytest.mark.parametrize("secret", [WEBHOOK, NEXT])
+async def test_a_body_that_a_secret_signed_needs_no_other_credential(postgres_dsn: str, secret: str) -> None:
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=f"{WEBHOOK},{NEXT}") as plane:
+        body = json.dumps({"events": [b2_event(), b2_event("b2:HideMarkerCreated:Hide", objectName="b")]}).encode()
+        good = signed(body, secret)
+        assert (await deliver_b2(plane, body, {SIGNATURE: good})).json()["accepted"] == 2
+        both = f"{signed(body, 'retired')}, {good}"  # while the rule's secret is being changed
+        assert (await deliver_b2(plane, body, {SIGNATURE: both})).json()["duplicate"] == 2
+        assert set(await plane.objects()) == {"images/raw/smiley.png", "b"}
+
+
+async def test_a_signature_is_what_other_programs_compute(postgres_dsn: str) -> None:
+    """As ``openssl dgst -sha256 -hmac`` prints it."""
+    signature = "v1=10683e3d8fc5022681f573742e9f11684a3228306ddee85b97ab188136161265"
+    async with control_plane(postgres_dsn, yurt_webhook_secrets=NEXT) as plane:
+        assert (await deliver_b2(plane, b'{"events": []}', {SIGNATURE: signature})).status_code == 200
+
+
+async def test_a_test_of_b2_is_answered_and_records_nothing(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        body = json.dumps({"events": [b2_test()]}).encode()
+        response = await deliver_b2(plane, body, {SIGNATURE: signed(body, WEBHOOK)})
+        assert (response.status_code, sum(response.json().values())) == (200, 0)
+        assert not await plane.objects()
+        assert not await plane.sql("select from quarantine")
+
+
+async def test_a_wrong_signature_is_refused_unless_a_secret_comes_too(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        body = json.dumps({"events": [b2_event()]}).encode()
+        good = signed(body, WEBHOOK)
+        wrong = [
+            signed(body, "wrong"),
+            signed(body + b" ", WEBHOOK),
+            good.removeprefix("v1="),
+            good.replace("v1=", "v2="),
+            good[:-1],
+            good + "0",
+            "v1=",
+            ",,,",
+            ",".join(["v1="] * 8 + [good]),
+        ]
+        for signature in wrong:
+            response = await deliver_b2(plane, body, {SIGNATURE: signature})
+            assert (response.status_code, response.json()["error"]) == (401, "unauthorized"), signature
+            assert SIGNATURE in response.json()["message"]
+        assert (await deliver_b2(plane, body, {})).status_code == 401
+        assert (await deliver_b2(plane, body, {SIGNATURE: ""})).status_code == 401
+        assert not await plane.objects()
+        bearer = {SIGNATURE: wrong[0], "authorization": f"Bearer {WEBHOOK}"}
+        assert (await deliver_b2(plane, body, bearer)).json()["accepted"] == 1
+
+
+async def test_a_signature_counts_for_no_other_source(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        body = json.dumps({"events": [event("a.jpg")]}).encode()
+        headers = {SIGNATURE: signed(body, WEBHOOK)}
+        response = await plane.http.post("/v1/notifications/tigris", content=body, headers=headers)
+        assert response.status_code == 401
+
+
+async def test_a_body_whose_signature_is_not_known_yet_is_read_to_its_limit(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        body = json.dumps({"events": [b2_event()]}).encode().ljust((1 << 20) + 1)
+        response = await deliver_b2(plane, body, {SIGNATURE: signed(body, WEBHOOK)})
+        assert response.status_code == 413
+        response = await deliver_b2(plane, body[:-1], {SIGNATURE: signed(body[:-1], WEBHOOK)})
+        assert response.json()["accepted"] == 1
+
+
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -289,7 +369,7 @@ async def test_a_body_that_is_no_notification_is_kept_and_never_asked_for_again(
     assert capsys.readouterr().out.count("events not readable") == 1, "once for all of them: each may come without end"
 
 
-@pytest.mark.parametrize("source", ["tigris", "s3", "gcs"])
+@pytest.mark.parametrize("source", ["tigris", "s3", "gcs", "b2"])
 async def test_no_source_refuses_a_body(postgres_dsn: str, source: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         for content in (b"\xe9", b"hello", b'{"Records": [{"a": "\xe9"}]}'):

@@ -329,7 +329,7 @@ def test_a_put_that_ceph_refused_is_announced_all_the_same_and_is_a_hint() -> No
         ("ObjectTagging:Delete", EventKind.IRRELEVANT),
         ("ObjectAcl:Put", EventKind.IRRELEVANT),
         ("ObjectRestore:Post", EventKind.IRRELEVANT),
-        ("ObjectRestore:Completed", EventKind.IRRELEVANT),
+        ("ObjectRestore:Completed", EventKind.CREATED),
         ("ObjectTransition:Complete", EventKind.IRRELEVANT),
         ("ObjectLifecycle:Expiration:NonCurrent", EventKind.IRRELEVANT),
         ("ObjectLifecycle:Transition:Current", EventKind.IRRELEVANT),
@@ -350,7 +350,7 @@ def test_event_names_with_and_without_prefix(name: str, kind: EventKind) -> None
         ("Object Created", EventKind.CREATED),
         ("Object Deleted", EventKind.REMOVED),
         ("Object Restore Initiated", EventKind.IRRELEVANT),
-        ("Object Restore Completed", EventKind.IRRELEVANT),
+        ("Object Restore Completed", EventKind.CREATED),
         ("Object Restore Expired", EventKind.IRRELEVANT),
         ("Object Storage Class Changed", EventKind.IRRELEVANT),
         ("Object Access Tier Changed", EventKind.IRRELEVANT),
@@ -575,3 +575,19 @@ def test_no_body_raises_anything(body: bytes) -> None:
 @given(mutated(GOODS))
 def test_no_damage_to_a_good_body_raises_anything(body: bytes) -> None:
     withstands(source(), body)
+
+
+@pytest.mark.parametrize(
+    ("created", "restored"),
+    [
+        (aws(), aws("ObjectRestore:Completed")),
+        (minio(), minio("s3:ObjectRestore:Completed")),
+        (bridged(), bridged("Object Restore Completed")),
+    ],
+)
+def test_a_restore_is_an_event_of_its_own_and_tells_nothing_of_content(
+    created: dict[str, Any], restored: dict[str, Any]
+) -> None:
+    """MinIO stamps it with the upload's sequencer, and AWS may restore a version that is not the current one."""
+    assert one(restored).mark != one(created).mark
+    assert (one(restored).version, one(restored).size) == (ContentVersion(), None)

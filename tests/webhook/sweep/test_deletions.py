@@ -15,7 +15,8 @@ from tests.infra.local.running import RunningBucket as LocalStore
 from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
 from tests.webhook.gateway import gateway
-from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline
+from tests.webhook.plane import WEBHOOK, RunningPlane, configured, control_plane, event, pipeline
+from tests.webhook.sources.s3_samples import aws
 from webhook.config import Config
 from webhook.outputs.removal import Remover
 from webhook.storage import ObjectStore
@@ -365,6 +366,25 @@ async def test_an_archived_object_is_parked_where_nothing_is_restored(postgres_d
         row = (await it.plane.objects())[KEY]
         assert row["state"] == "parked"
         assert "Restore" not in it.buckets.s3.head_object(Bucket=it.buckets.inputs, Key=KEY)
+
+
+@pytest.mark.parametrize("days", [0, 2])
+async def test_a_completed_restore_makes_the_object_due_at_once(
+    postgres_dsn: str, store: LocalStore, days: int
+) -> None:
+    async with archived(postgres_dsn, store, restore_days=days) as it:
+        if days:
+            assert await it.check() == ("pending", "check")  # and it would be looked at again in five minutes
+        else:
+            assert (await it.plane.objects())[KEY]["state"] == "parked"
+        for name in ("ObjectRestore:Post", "ObjectRestore:Completed"):
+            record = aws(name, key="a+b.jpg")
+            record["s3"]["bucket"]["name"] = it.buckets.inputs
+            said = await it.plane.http.post(
+                "/v1/notifications/s3", params={"token": WEBHOOK}, json={"Records": [record]}
+            )
+            assert said.json()["ignored"] == (name == "ObjectRestore:Post")
+        assert (await (await it.plane.worker()).lease()).key == KEY
 
 
 async def test_a_restore_that_is_under_way_is_waited_for(postgres_dsn: str, store: LocalStore) -> None:
