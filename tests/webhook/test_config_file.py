@@ -59,7 +59,7 @@ def test_its_lines_are_read_and_the_environment_wins(config_path: Path, monkeypa
         (f"PASSWORD={HIDDEN}", "line 2: PASSWORD is no secret of Yurt: there are: "),
         (f"YURT_ADMIN_TOKEN: {HIDDEN}", "line 2: has to be of the form NAME=value"),
         (HIDDEN, "line 2: has to be of the form NAME=value"),
-        (f"AWS_ENDPOINT_URL_S3=ftp://{HIDDEN}", "AWS_ENDPOINT_URL_S3: has to be an http"),
+        (f"AWS_ENDPOINT_URL_S3=ftp://{HIDDEN}", "AWS_ENDPOINT_URL_S3: has to be of the form https://host"),
     ],
 )
 def test_a_line_that_would_be_ignored_is_named_without_its_value(config_path: Path, line: str, says: str) -> None:

@@ -18,7 +18,7 @@ input = "s3://photos-in/uploads/"
 output = "s3://photos-out/results/"
 [pools.local]
 provider = "none"
-limit = 2
+limit = 20
 """
 
 
