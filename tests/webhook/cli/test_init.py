@@ -33,7 +33,7 @@ def test_it_writes_a_configuration_and_secrets_that_are_valid(tmp_path: Path, mo
     [webhook] = read.webhook_secrets
     assert min(len(webhook), len(read.yurt_admin_token.get_secret_value())) >= 40
     assert webhook not in ended.stdout + ended.stderr
-    assert "yurt setup --yes" in ended.stdout
+    assert "setup --yes" in ended.stdout
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
