@@ -18,6 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 class TlsServer:
     """Hands on what it decrypts to a port of this machine; without one it ends each connection.
@@ -96,10 +101,18 @@ def _certified(folder: Path, authority: Path) -> Path:
     ca = (
         builder(root, root_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False)
+        .add_extension(_SIGNS_CERTIFICATES, critical=True)
         .sign(root_key, hashes.SHA256())
     )
     names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = builder(leaf, key.public_key()).add_extension(names, critical=False).sign(root_key, hashes.SHA256())
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())  # Python 3.13 wants it
+    certificate = (
+        builder(leaf, key.public_key())
+        .add_extension(names, critical=False)
+        .add_extension(issuer, critical=False)
+        .sign(root_key, hashes.SHA256())
+    )
     authority.write_bytes(ca.public_bytes(Encoding.PEM))
     chain = folder / "server.pem"
     chain.write_bytes(

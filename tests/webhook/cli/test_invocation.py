@@ -16,7 +16,9 @@ def installed(folder: Path) -> Path:
     """A script called yurt that prints how to call it."""
     folder.mkdir(parents=True)
     script = folder / "yurt"
-    script.write_text(f'#!{sys.executable}\nimport sys\nsys.path.insert(0, "{Path(__file__).parents[3]}")\n{PRINT}\n')
+    # As pip writes them: a line with #! cannot name an interpreter whose path has spaces.
+    start = f"""#!/bin/sh\n'''exec' "{sys.executable}" "$0" "$@"\n' '''\n"""
+    script.write_text(f'{start}import sys\nsys.path.insert(0, "{Path(__file__).parents[3]}")\n{PRINT}\n')
     script.chmod(0o755)
     return script
 
@@ -65,7 +67,7 @@ def test_make_in_another_folder_prints_the_whole_path(tmp_path: Path) -> None:
 
 
 def test_the_module_is_called_by_the_script_beside_its_interpreter(tmp_path: Path) -> None:
-    command = printed(f"{sys.executable} -c '{PRINT}'", tmp_path)
+    command = printed(f"'{sys.executable}' -c '{PRINT}'", tmp_path)
     assert printed(f"{command} --version", tmp_path).startswith("yurt")
 
 
