@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 PRINT = "from webhook.cli.invocation import yurt_command; print(yurt_command())"
+_SPACES = " " in sys.executable
 
 
 def installed(folder: Path) -> Path:
     """A script called yurt that prints how to call it."""
     folder.mkdir(parents=True)
     script = folder / "yurt"
-    # As pip writes them: a line with #! cannot name an interpreter whose path has spaces.
-    start = f"""#!/bin/sh\n'''exec' "{sys.executable}" "$0" "$@"\n' '''\n"""
+    start = f"#!{sys.executable}\n"
+    if _SPACES:  # as pip writes it: such a line cannot name an interpreter whose path has spaces
+        start = f"""#!/bin/sh\n'''exec' "{sys.executable}" "$0" "$@"\n' '''\n"""
     script.write_text(f'{start}import sys\nsys.path.insert(0, "{Path(__file__).parents[3]}")\n{PRINT}\n')
     script.chmod(0o755)
     return script
@@ -58,6 +60,7 @@ def test_a_script_elsewhere_is_called_by_its_whole_path(tmp_path: Path) -> None:
     assert printed(str(script), tmp_path / "here") == str(script)
 
 
+@pytest.mark.skipif(_SPACES, reason="a shell starts the script, and hides where make was called")
 def test_make_in_another_folder_prints_the_whole_path(tmp_path: Path) -> None:
     script = installed(tmp_path / "yurt" / "bin")
     (tmp_path / "yurt" / "Makefile").write_text("demo:\n\t@bin/yurt\n")
