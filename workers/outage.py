@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 
+from workers.outgoing import causes
+
 _AGAIN_SECONDS = 30.0
-_MAX_CHAIN = 20
 
 _log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class OutageLog:
 
 def advice(error: BaseException) -> str:
     """Return what to check about a request that failed."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for kind, text in (
         (socket.gaierror, "The host's name is not known here: check the spelling of YURT_URL, and this machine's DNS."),
         (ssl.SSLError, "TLS failed: does the URL begin with the right scheme, is the certificate valid for its host, "
@@ -56,13 +57,3 @@ def advice(error: BaseException) -> str:
         if any(isinstance(link, kind) for link in chain):
             return text
     return "Check YURT_URL, and whether a proxy or a load balancer in between has a control plane behind it."
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(_MAX_CHAIN):
-        if error is None:
-            return
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            yield from error.exceptions
-        error = error.__cause__ or error.__context__

@@ -24,7 +24,7 @@ def why_unreachable(error: BaseException) -> str:
 
     Only kinds of errors and OpenSSL's reasons: an exception's own text may show a presigned URL.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
                 return (
@@ -44,8 +44,8 @@ def why_unreachable(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and what led to it, the members of groups included, each once."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Return an exception, and what led to it, the members of groups included, each once."""
     waiting, seen = [error], set[int]()
     while waiting:
         each = waiting.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import asyncpg
@@ -20,6 +21,14 @@ def plain_log() -> None:
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(key_order=["event"])],
         cache_logger_on_first_use=False,
     )
+
+
+@pytest.fixture
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting from the environment of the person who runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(("YURT_", "AWS_")) or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

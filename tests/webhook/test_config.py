@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -19,11 +18,7 @@ ONE = '[pipelines.photos]\ninput = "s3://photos-in/up/"\noutput = "s3://photos-o
 Load = Callable[[str], Config]
 
 
-@pytest.fixture(autouse=True)
-def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("YURT_", "AWS_")) or name == "DATABASE_URL":
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("empty_environment")
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ is refused again and again, for ever, and everything behind it waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -39,6 +40,13 @@ class Batch:
             yield Batch(self.events[piece], self.quarantined[piece])
 
 
+class _ListedEvents(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+_decode_listed = msgspec.json.Decoder(_ListedEvents).decode
+
+
 class Source(Protocol):
     """Parses one kind of store's notifications."""
 
@@ -66,6 +74,15 @@ def read_all(source: Source, raws: Iterable[bytes]) -> Batch:
         except UnreadableEvent as error:
             batch.quarantined.append(Quarantined(source.name, str(error) or type(error).__name__, bytes(raw)))
     return batch
+
+
+def listed_events(body: bytes) -> Sequence[bytes]:
+    """Return the text of each event of ``{"events": […]}``; the body itself where it is no such list."""
+    if body.count(b'"events"') < 2:  # of two lists a strict parser would take the last
+        with contextlib.suppress(*UNREADABLE):
+            return _decode_listed(body).events
+    split = split_list(body, "events")
+    return [body] if split is None else split[0]
 
 
 def split_list(body: bytes, name: str) -> tuple[list[bytes], dict[str, str]] | None:

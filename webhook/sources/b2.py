@@ -14,7 +14,16 @@ from typing import Final
 import msgspec
 
 from webhook.events import ContentVersion, EventKind, ObjectEvent, UnreadableEvent, mark_of
-from webhook.sources import UNREADABLE, Batch, checked_bucket, checked_key, checked_size, decoded, read_all, split_list
+from webhook.sources import (
+    UNREADABLE,
+    Batch,
+    checked_bucket,
+    checked_key,
+    checked_size,
+    decoded,
+    listed_events,
+    read_all,
+)
 
 NAME: Final = "b2"
 
@@ -47,11 +56,6 @@ class _B2EventType(msgspec.Struct):
     eventType: str  # noqa: N815
 
 
-class _B2Envelope(msgspec.Struct):
-    events: list[msgspec.Raw]
-
-
-_decode_envelope = msgspec.json.Decoder(_B2Envelope).decode
 _decode_type = msgspec.json.Decoder(_B2EventType).decode
 _decode_event = msgspec.json.Decoder(_B2Event).decode
 
@@ -65,20 +69,11 @@ class B2:
 
     def parse(self, body: bytes) -> Batch:
         """Parse a request body into events and quarantine. The console's test is neither."""
-        return read_all(self, _without_tests(_events_of(body)))
+        return read_all(self, _without_tests(listed_events(body)))
 
     def event(self, raw: bytes) -> ObjectEvent:
         """Parse one event object. Raises UnreadableEvent."""
         return _event(decoded(raw, _B2Event, _decode_event))
-
-
-def _events_of(body: bytes) -> Sequence[bytes]:
-    """The text of each event; the body itself where it is no list of events, but maybe one event."""
-    if body.count(b'"events"') < 2:  # of two lists a strict parser would take the last
-        with contextlib.suppress(*UNREADABLE):
-            return _decode_envelope(body).events
-    split = split_list(body, "events")
-    return [body] if split is None else split[0]
 
 
 def _without_tests(raws: Sequence[bytes]) -> Iterator[bytes]:

@@ -9,8 +9,6 @@ Last-Modified first.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -26,15 +24,14 @@ from webhook.events import (
     plausible_modified,
 )
 from webhook.sources import (
-    UNREADABLE,
     Batch,
     checked_bucket,
     checked_etag,
     checked_key,
     checked_size,
     decoded,
+    listed_events,
     read_all,
-    split_list,
 )
 
 NAME: Final = "tigris"
@@ -64,11 +61,6 @@ class _Event(msgspec.Struct):
     eventTime: str | None = None  # noqa: N815
 
 
-class _TigrisEnvelope(msgspec.Struct):
-    events: list[msgspec.Raw]
-
-
-_decode_envelope = msgspec.json.Decoder(_TigrisEnvelope).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
@@ -81,20 +73,11 @@ class Tigris:
 
     def parse(self, body: bytes) -> Batch:
         """Parse a request body into events and quarantine."""
-        return read_all(self, _events_of(body))
+        return read_all(self, listed_events(body))
 
     def event(self, raw: bytes) -> ObjectEvent:
         """Parse one event object. Raises UnreadableEvent."""
         return _event(decoded(raw, _Event, _decode_event))
-
-
-def _events_of(body: bytes) -> Sequence[bytes]:
-    """The text of each event; the body itself where it is no list of events, but maybe one event."""
-    if body.count(b'"events"') < 2:  # of two lists a strict parser would take the last
-        with contextlib.suppress(*UNREADABLE):
-            return _decode_envelope(body).events
-    split = split_list(body, "events")
-    return [body] if split is None else split[0]
 
 
 def _event(event: _Event) -> ObjectEvent:
