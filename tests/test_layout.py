@@ -25,6 +25,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.pool_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
+    "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(
         "tests/webhook/ledger/test_ledger_settling.py", "split by subject: test_ledger_*.py"
     ),

@@ -33,10 +33,10 @@ from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
 from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
+from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
 from webhook.ledger.sweeps import Sweeps
-from webhook.ledger.transitions import Policy
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
@@ -332,4 +332,6 @@ def policy_of(config: Config, name: str) -> Policy:
         backoff_limit_seconds=pipeline.backoff_limit_seconds,
         replica_lag_seconds=pipeline.replica_lag_seconds,
         restores=pipeline.restore_days > 0,
+        lease_limit_seconds=pipeline.longest_lease_seconds,
+        second_opinion=not config.pools[pipeline.pool].is_trusted,
     )

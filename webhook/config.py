@@ -38,19 +38,17 @@ from webhook.setting_types import (
 from webhook.store_endpoint import Addressing, normalised
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
 _DAY_SECONDS = 86_400.0
 NO_PROVIDER = "none"
 """``provider`` of a pool whose machines are started by hand."""
-PROVIDERS = ("local", NO_PROVIDER)
-"""What a pool may name as its provider."""
+PROVIDERS = OWN = ("local", NO_PROVIDER)
+"""What a pool may name as its provider; ``OWN``: those whose machines are not rented."""
 MIB = 1 << 20
 GIB = 1 << 30
 
-
 RESERVED_PREFIX = ".yurt-"
 """Begins the names of Yurt's own objects in output locations: probes, and outputs that are not published yet."""
-
-
 NO_KEYS = (
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: make an access key that may read the inputs and read, "
     "write and delete the outputs, and set both in the environment or in yurt.secrets"
@@ -157,6 +155,8 @@ class Pipeline(_Section):
     """Wall time of one run of the handler, in seconds."""
     lease_seconds: Seconds = 180
     """A worker that has not renewed its lease for so long has lost it. At least the timeout."""
+    lease_spans: Annotated[float, Field(ge=1, le=1000)] = 3
+    """A lease ends after so many times ``lease_seconds``, however often it is renewed."""
     attempts: Annotated[int, Field(ge=1, le=1000)] = 5
     """Failed attempts before an object is parked."""
     store_attempts: Annotated[int, Field(ge=1, le=10_000)] = 50
@@ -210,6 +210,11 @@ class Pipeline(_Section):
         return self
 
     @property
+    def longest_lease_seconds(self) -> float:
+        """Longest life of a lease, renewed or not."""
+        return self.lease_spans * self.lease_seconds
+
+    @property
     def handler_limits(self) -> Limits:
         """Limits of one run of the handler, as they are sent to workers."""
         return Limits(
@@ -257,6 +262,8 @@ class Pool(_Section):
     """A draining machine that still holds leases after so long is slain."""
     orphan_seconds: Seconds = 600
     """A worker leaves by itself when the control plane has not answered for so long."""
+    trusted: bool | None = None
+    """Whether one machine's word is enough to park an object. By default for machines that are not rented."""
     breaker_failures: Annotated[int, Field(ge=1, le=100)] = 3
     """Failed starts in a row that stop minting."""
     breaker_seconds: Seconds = 60
@@ -277,6 +284,11 @@ class Pool(_Section):
                 "a worker that waits for work would be taken for lost"
             )
         return self
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether one machine's word is enough to park an object."""
+        return self.provider in OWN if self.trusted is None else self.trusted
 
     @property
     def is_minted(self) -> bool:
@@ -303,9 +315,6 @@ class SweepSettings(_Section):
     """Rate of each sweep, a page having 1,000 objects at most. 0: as fast as it goes."""
     at_once: Annotated[int, Field(ge=1, le=64)] = 4
     """Most sweeps that run at the same time."""
-
-
-Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class RetentionSettings(_Section):

@@ -24,6 +24,7 @@ from tests.simulation.store_clients import SimulatedObjectStore
 from tests.simulation.world import WorldSettings
 from webhook.events import EventOrder
 from webhook.ledger import transitions
+from webhook.ledger.policy import Policy
 from webhook.storage import ListingPage, StoreError
 from workers import handler_gate, transfer
 from workers.protocol import Handling
@@ -102,7 +103,7 @@ async def _ignoring_errors(work: Any) -> None:
 
 
 def _believe_first_404(
-    row: transitions.LeasedRow, _policy: transitions.Policy, _jitter: Callable[[], float]
+    row: transitions.LeasedRow, _policy: Policy, _jitter: Callable[[], float]
 ) -> transitions.NextState:
     if row.lane != "check":
         return transitions.NextState("pending", (), "check")
@@ -113,7 +114,7 @@ _without_rerun = transitions._without_rerun
 
 
 def _charge_released(
-    row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Callable[[], float]
+    row: transitions.LeasedRow, outcome: transitions.Outcome, policy: Policy, jitter: Callable[[], float]
 ) -> transitions.NextState:
     following = _without_rerun(row, outcome, policy, jitter)
     if isinstance(outcome, transitions.LeaseReleased):
@@ -153,7 +154,7 @@ def _ignore_manifests() -> Iterator[None]:
 @contextlib.contextmanager
 def _ignore_rerun() -> Iterator[None]:
     def decide(
-        row: transitions.LeasedRow, outcome: transitions.Outcome, policy: transitions.Policy, jitter: Any
+        row: transitions.LeasedRow, outcome: transitions.Outcome, policy: Policy, jitter: Any
     ) -> transitions.NextState:
         after = transitions._without_rerun(row, outcome, policy, jitter)
         return replace(after, counted=(*after.counted, "superseded")) if row.rerun_requested else after

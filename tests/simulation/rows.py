@@ -33,6 +33,8 @@ class Object:
     attempts: int = 0
     faults: int = 0
     losses: int = 0
+    returns: int = 0
+    given_up_by: int | None = None
     seen_at: int | None = None
     event_etag: str | None = None
     event_size: int | None = None
@@ -50,6 +52,7 @@ class Object:
     done_etag: str | None = None
     done_modified: datetime | None = None
     done_at: int | None = None
+    done_by: int | None = None
     published: dict[str, str] | None = None
     error: dict[str, str] | None = None
 

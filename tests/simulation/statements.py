@@ -86,6 +86,7 @@ class Tables(SweepTables):
         row.verdict = "coalesced" if waiting else "replaced" if row.state == "parked" else "accepted"
         if not leased:
             row.lane, row.attempts, row.faults, row.losses, row.error = lane, 0, 0, 0, None
+            row.returns, row.given_up_by = 0, None
             row.due_at = min(row.due_at, now) if row.state == "pending" else now
             row.state = "pending"
         row.rerun_requested, row.rerun_lane = leased, lane if leased else None
@@ -119,16 +120,20 @@ class Tables(SweepTables):
     # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _claim(
-        self, pipeline_id: int, lane: str, most: int, worker_id: int | None, lease_seconds: float, lag_seconds: float
-    ) -> Iterable[SimulatedRow]:
+        self, pipeline_id: int, lane: str, most: int, worker_id: int | None, lease_seconds: float, lag_seconds: float,
+        per_slot: int, second_opinion_seconds: float,
+    ) -> Iterable[SimulatedRow]:  # fmt: skip
         now = self.clock()
+        late = now - micros(second_opinion_seconds)
         due = [
             row
             for row in self.objects.values()
             if row.pipeline_id == pipeline_id and row.lane == lane and row.state == "pending" and row.due_at <= now
-        ]
-        if worker_id is not None and worker_id not in self.ready:
-            due = []
+            and (None in (row.given_up_by, worker_id) or row.given_up_by != worker_id or row.due_at <= late
+                 or "second-opinion" in self.without)
+        ]  # fmt: skip
+        if worker_id is not None:
+            most = self._room(worker_id, most, per_slot)
         for row, token in self._choice(due, most):
             row.state, row.worker_id, row.token, row.leased_at = "leased", worker_id, token, now
             row.deadline = now + micros(lease_seconds)
@@ -142,6 +147,15 @@ class Tables(SweepTables):
                 done_etag=None if row.publish_started else row.done_etag,
                 done_modified=row.done_modified, believed=believed,
             )  # fmt: skip
+
+    def _room(self, worker_id: int, most: int, per_slot: int) -> int:
+        """How many more leases a worker may have, ``most`` of them now. Each has one slot."""
+        if worker_id not in self.ready:
+            return 0
+        if "lease-cap" in self.without:
+            return most
+        held = sum(row.state == "leased" and row.worker_id == worker_id for row in self.objects.values())
+        return min(most, max(per_slot - held, 0))
 
     def _choice(self, due: list[Object], most: int) -> list[tuple[Object, int]]:
         """Objects to lease and their tokens. Of objects due at the same moment PostgreSQL may choose any."""
@@ -163,7 +177,8 @@ class Tables(SweepTables):
         assert row.leased_at is not None
         return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, lane=row.lane, attempts=row.attempts,
-            faults=row.faults, losses=row.losses, rerun_requested=row.rerun_requested, rerun_lane=row.rerun_lane,
+            faults=row.faults, losses=row.losses, returns=row.returns, worker_id=row.worker_id,
+            given_up_by=row.given_up_by, rerun_requested=row.rerun_requested, rerun_lane=row.rerun_lane,
             event_etag=row.event_etag,
             done_etag=row.done_etag, asked_after_seconds=(row.leased_at - row.event_at) / 1e6,
             unseen_seconds=None if row.seen_at is None else (row.leased_at - row.seen_at) / 1e6,
@@ -195,7 +210,16 @@ class Tables(SweepTables):
         return [self._lost(row) for row in mine]
 
     def _lost(self, row: Object) -> SimulatedRow:
-        return SimulatedRow(_without(self._leased(row), "key"), in_handler=self._in_handler(row))
+        assert row.deadline is not None
+        assert row.leased_at is not None
+        lasted_seconds = (row.deadline - row.leased_at) / 1e6
+        in_handler = self._in_handler(row)
+        return SimulatedRow(
+            _without(self._leased(row), "key"),
+            event_size=row.event_size,
+            lasted_seconds=lasted_seconds,
+            in_handler=in_handler,
+        )
 
     def _in_handler(self, row: Object) -> str:
         report = None if row.worker_id is None else self.handling.get(row.worker_id)
@@ -232,11 +256,15 @@ class Tables(SweepTables):
         row.attempts = min(settled["attempts"], _MOST_ATTEMPTS)
         row.faults = min(settled["faults"], _MOST_ATTEMPTS)
         row.losses = min(settled["losses"], _MOST_ATTEMPTS)
+        row.returns = min(settled.get("returns", 0), _MOST_ATTEMPTS)
+        row.given_up_by = settled.get("given_up_by")
         row.rerun_requested, row.rerun_lane, row.worker_id, row.deadline = False, None, None, None
         row.error = settled.get("error")
         row.publish_started = row.publish_started and settled.get("done_etag") is None
         if settled["seen"]:
             row.seen_at = greatest(row.seen_at, row.leased_at)
+        if forget or settled.get("done_etag") is not None:
+            row.done_by = None if forget else settled["done_by"]
         row.done_etag = None if forget else coalesce(settled.get("done_etag"), row.done_etag)
         row.done_modified = None if forget else modified or row.done_modified
         row.done_at = now if settled["finished"] else row.done_at
@@ -248,10 +276,17 @@ class Tables(SweepTables):
         else:
             row.newest_at = greatest(row.newest_at, modified)
 
-    def _extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> Iterable[SimulatedRow]:
+    def _extend(
+        self, id: int, token: int, worker_id: int | None, lease_seconds: float, limit_seconds: float, rate: float
+    ) -> Iterable[SimulatedRow]:
         if (row := self._live_lease(id, token, worker_id)) is not None:
-            row.deadline = self.clock() + micros(lease_seconds)
-            yield SimulatedRow(rerun_requested=row.rerun_requested)
+            assert row.leased_at is not None
+            now, last = self.clock(), row.leased_at + micros(limit_seconds + (row.event_size or 0) / rate)
+            if last > now or "longest-life" in self.without:
+                row.deadline = now + micros(lease_seconds)
+                if "longest-life" not in self.without:
+                    row.deadline = min(row.deadline, last)
+                yield SimulatedRow(rerun_requested=row.rerun_requested, left_seconds=(row.deadline - now) / 1e6)
 
     def _lease(self, id: int, token: int, worker_id: int | None) -> Iterable[SimulatedRow]:
         if (row := self._live_lease(id, token, worker_id)) is not None:
@@ -308,6 +343,7 @@ class Tables(SweepTables):
         for id in ids:
             row = self.by_id[id]
             row.state, row.due_at, row.attempts, row.faults = "pending", self.clock(), 0, 0
+            row.returns, row.given_up_by = 0, None
 
     def _forget(self, ids: Sequence[int]) -> None:
         for id in ids:

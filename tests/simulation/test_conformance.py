@@ -28,6 +28,7 @@ from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, 
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import ClaimedObject, Ledger, ReceivedEvents, Settlement
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
+from webhook.ledger.policy import Policy
 from webhook.ledger.sweeps import AdoptedResult, PageResult, SweepCounts, SweepOrder, Sweeps
 from webhook.ledger.transitions import (
     Failure,
@@ -35,7 +36,6 @@ from webhook.ledger.transitions import (
     LeaseReleased,
     NotFound,
     Outcome,
-    Policy,
     Present,
     Published,
     Restoring,
@@ -158,7 +158,7 @@ class Conformance(RuleBasedStateMachine):
     def use_lease(self, data: st.DataObject, what: str) -> None:
         row, holder = self.one_of_held(data)
         if what == "extend":
-            self.do(self.ledger.extend(row.id, row.token, holder, 17.25))
+            self.do(self.ledger.extend(row.id, row.token, holder, 17.25, 40.0))
         elif what == "vanish":
             self.do(self.ledger.fetch("vanish", row.id, row.token, POLICY.replica_lag_seconds, 40.0))
         else:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 import structlog
 from starlette.requests import Request
@@ -73,6 +74,8 @@ class LeaseApi:
         self._metrics = metrics
         self._auth = WorkerAuth(fleet)
         self._turns: Counter[str] = Counter()
+        self._claiming: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        """By worker. Of two claims at once neither would count the other's leases."""
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -148,14 +151,18 @@ class LeaseApi:
         live = await self._ledger.lease(_id(request), message.token, caller.id)
         if live is None or live.pipeline_id not in self._pipelines.by_id:
             raise _lost()
-        seconds = self._pipelines.by_id[live.pipeline_id][1].lease_seconds
-        superseded = await self._ledger.extend(live.id, live.token, caller.id, seconds)
-        if superseded is None:
+        pipeline = self._pipelines.by_id[live.pipeline_id][1]
+        renewed = await self._ledger.extend(
+            live.id, live.token, caller.id, pipeline.lease_seconds, pipeline.longest_lease_seconds
+        )
+        if renewed is None:
             raise _lost()
         if (handling := _handling(message.handling)) is not None:
             # Committed before the answer: the worker lets a lease on trial into its handler once it has that.
             await self._fleet.report_handling(caller.id, handling)
-        return json_response(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
+        return json_response(
+            protocol.HeartbeatResponse(lease_seconds=renewed.left_seconds, superseded=renewed.superseded)
+        )
 
     async def outputs(self, request: Request) -> Response:
         """Presign PUTs of a lease's outputs."""
@@ -181,7 +188,8 @@ class LeaseApi:
         with self._wakeups.listening(pipelines) as wakeup:
             while True:
                 wakeup.clear()  # before the claim: what becomes due during it must wake the next wait
-                leases = await self._claim(caller, pipelines, most)
+                async with self._claiming.setdefault(caller.id, asyncio.Lock()):
+                    leases = await self._claim(caller, pipelines, most)
                 remaining = deadline - time.monotonic()
                 if leases or remaining <= 0 or self._closing.is_set():
                     return leases
@@ -232,7 +240,7 @@ class LeaseApi:
         return json_response(settled)
 
     async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
-        place = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message)))
+        place = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message, caller.id)))
         if place is not None:
             with contextlib.suppress(LedgerUnavailable):  # a note for later leases, not for this one
                 await self._note_handler(caller, place[0], message)
@@ -276,24 +284,24 @@ def _handling(report: protocol.Handling | None) -> HandlingReport | None:
     return None if report is None else HandlingReport(report.number, report.tokens, report.alone)
 
 
-def _outcome(message: protocol.Settlement) -> transitions.Outcome:
+def _outcome(message: protocol.Settlement, worker_id: int) -> transitions.Outcome:
     match message:
         case protocol.Done():
-            return _result(message.fetched, message.outputs)
+            return _result(message.fetched, message.outputs, worker_id)
         case protocol.Unchanged():
-            return transitions.SameContent(_result(message.fetched, message.outputs) if message.fetched else None)
+            fetched, outputs = message.fetched, message.outputs
+            return transitions.SameContent(_result(fetched, outputs, worker_id) if fetched else None)
         case protocol.Absent():
             return transitions.NotFound()
         case protocol.Failed():
             return transitions.Failure(message.reason, message.message, message.retry, message.log)
         case protocol.Released():
-            return transitions.LeaseReleased()
+            return transitions.LeaseReleased(without_handler=bool(message.unavailable))
 
 
-def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output]) -> transitions.Published:
-    return transitions.Published(
-        fetched.etag, _believed(fetched.modified), {output.name: output.etag for output in outputs}
-    )
+def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output], worker_id: int) -> transitions.Published:
+    published = {output.name: output.etag for output in outputs}
+    return transitions.Published(fetched.etag, _believed(fetched.modified), published, worker_id)
 
 
 def _believed(modified: datetime | None) -> datetime | None:

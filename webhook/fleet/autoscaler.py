@@ -127,7 +127,7 @@ class Autoscaler:
 
     async def _abandon_one(self, machine: Machine) -> None:
         if machine.state is MachineState.READY:
-            await asyncio.wait_for(self._fleet.drain(machine.id), self._call_seconds)
+            await asyncio.wait_for(self._fleet.drain(machine.id, "abandoned"), self._call_seconds)
         if machine.id not in self._abandoned:
             self._abandoned.add(machine.id)
             hint = "configure the provider again until its machines are gone, or destroy them by hand"

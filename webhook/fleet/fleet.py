@@ -48,7 +48,7 @@ class Fleet(Protocol):
         """
         ...
 
-    async def drain(self, id: int) -> bool:
+    async def drain(self, id: int, reason: str) -> bool:
         """``ready`` becomes ``draining``: from this commit on it gets no more leases and is told to leave."""
         ...
 

@@ -147,7 +147,7 @@ class PoolLoop:
             log.warning("adopted", **machine_fields(machine), ref=instance.ref, reason="its ref was never written down")
 
     async def _drain(self, machine: Machine, reason: str) -> None:
-        if await self._calls.within(self._fleet.drain(machine.id)):
+        if await self._calls.within(self._fleet.drain(machine.id, reason)):
             log.info("draining", **machine_fields(machine), reason=reason, idle_seconds=round(machine.idle_seconds, 3))
 
     async def _slay(self, machine: Machine, reason: str, instance: Instance | None) -> None:

@@ -133,9 +133,8 @@ def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
 def wanted_machines(pool: Pool, demand: Demand, machines: Iterable[Machine]) -> int:
     """Machines for all that is pending or leased, but not for what draining machines finish by themselves."""
     # Draining machines finish what they hold: to mint others for that would pay twice.
-    draining = sum(
-        machine.leased for machine in machines if machine.state in (MachineState.DRAINING, MachineState.SLAYING)
-    )
+    leaving = (MachineState.DRAINING, MachineState.SLAYING)
+    draining = sum(min(machine.leased, pool.slots) for machine in machines if machine.state in leaving)
     objects = demand.pending + max(0, demand.leased - draining)
     return max(pool.minimum, min(pool.limit, math.ceil(objects / pool.slots)))
 

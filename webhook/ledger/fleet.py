@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
-from webhook.ledger.ledger import Ledger, storable
+from webhook.ledger.leased_rows import storable
+from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
     Demand,
     HandlingReport,
@@ -145,9 +146,9 @@ class LedgerFleet:
         """Record the provider's name for the machine, which has accepted it."""
         return await self._change("minted", id, ref)
 
-    async def drain(self, id: int) -> bool:
+    async def drain(self, id: int, reason: str) -> bool:
         """Mark a ready machine as draining: it gets no more leases."""
-        return await self._change("drain", id)
+        return await self._change("drain", id, reason, "")
 
     async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
         """Revoke the machine's tokens and take its leases back; each counts as an attempt."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,18 +18,18 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
-from webhook.events import EventKind, ObjectEvent, Quarantined, utc
+from webhook.events import EventKind, ObjectEvent, Quarantined
 from webhook.ledger.coalescing import CounterIncrements, Hint, Hints, ObjectPlace, Verdict, fold
 from webhook.ledger.database import Database
+from webhook.ledger.leased_rows import leased, settled, storable
+from webhook.ledger.policy import DEFAULT_POLICY, SLOWEST_BYTES_PER_SECOND, Policy
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import (
-    DEFAULT_POLICY,
     Lane,
     LeasedRow,
     Lost,
-    NextState,
     Outcome,
-    Policy,
+    Overdue,
     decide,
 )
 
@@ -42,6 +41,13 @@ CHANNEL = "yurt_due"
 
 SHARDS = 16
 """Rows a counter is divided into, so that replicas that count at the same time seldom wait for one row."""
+
+LEASES_PER_SLOT = 4
+"""Live leases that a worker may have for each of its slots: an agent never asks for more."""
+
+SECOND_OPINION_SECONDS = 900.0
+"""For which an object that one worker gave up waits for another one. Then the same may have it again: there may be no
+other."""
 
 MAX_RAW_BYTES = 64 * 1024
 """Most bytes of a quarantined event's text that are kept."""
@@ -106,6 +112,16 @@ class LiveLease:
     published: Mapping[str, str]
     """Output name to ETag, of the last result."""
     leased_at: datetime
+    left_seconds: float
+    """Until its deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewedLease:
+    """A lease whose deadline was moved on."""
+
+    superseded: bool
+    """Whether a newer event came."""
     left_seconds: float
     """Until its deadline."""
 
@@ -221,13 +237,14 @@ class Ledger:
     ) -> list[ClaimedObject]:
         """Claim up to ``most`` due objects of a pipeline and lane under new leases.
 
-        ``worker_id`` None claims for the control plane itself.
+        A worker gets no more than `LEASES_PER_SLOT` allow. ``worker_id`` None claims for the control plane itself.
         """
         lag_seconds = self._policies.get(pipeline_id, DEFAULT_POLICY).replica_lag_seconds
         async with self.database.connection() as connection:
             rows = await connection.fetch(
-                QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds
-            )
+                QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds,
+                LEASES_PER_SLOT, SECOND_OPINION_SECONDS,
+            )  # fmt: skip
         return [
             ClaimedObject(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
@@ -256,7 +273,7 @@ class Ledger:
                 position = row["position"] - 1
                 # A batch may hold one lease twice, when a worker sent its settlement again: the first one counts.
                 if row["id"] not in decided:
-                    decided[row["id"]] = _leased(row), settlements[position].outcome
+                    decided[row["id"]] = leased(row), settlements[position].outcome
                     places[position] = (row["pipeline_id"], row["key"])
             await self._write(connection, decided.values())
             return places
@@ -273,8 +290,16 @@ class Ledger:
 
     async def _take_back(self, connection: Connection, query: str, argument: int) -> int:
         rows = await connection.fetch(QUERIES[query], argument)
-        await self._write(connection, [(_leased(row), Lost(row["in_handler"])) for row in rows])
+        await self._write(connection, [(leased(row), self._taken_back(row)) for row in rows])
         return len(rows)
+
+    def _taken_back(self, row: asyncpg.Record) -> Outcome:
+        """How a lease ends that its worker did not settle."""
+        policy = self._policies.get(row["pipeline_id"], DEFAULT_POLICY)
+        longest_seconds = policy.longest_lease_seconds(row["event_size"] or 0)
+        if row["worker_id"] is not None and (row["lasted_seconds"] or 0.0) >= longest_seconds:
+            return Overdue()
+        return Lost(row["in_handler"])
 
     async def _write(self, connection: Connection, decided: Iterable[tuple[LeasedRow, Outcome]]) -> None:
         """Write the next states of rows that this transaction has locked."""
@@ -292,14 +317,21 @@ class Ledger:
         due = {
             row.pipeline_id for row, following in after if following.state == "pending" and not following.delay_seconds
         }
-        rows = msgspec.json.encode([_settled(row, following) for row, following in after]).decode()
+        rows = msgspec.json.encode([settled(row, following) for row, following in after]).decode()
         await connection.execute(QUERIES["settle"], *self._counted(count, due), rows)
 
-    async def extend(self, id: int, token: int, worker_id: int | None, lease_seconds: float) -> bool | None:
-        """Move a lease's deadline on. Returns whether a newer event came, or None where the lease is lost."""
+    async def extend(
+        self, id: int, token: int, worker_id: int | None, lease_seconds: float, limit_seconds: float
+    ) -> RenewedLease | None:
+        """Move a lease's deadline on, but not past ``limit_seconds`` from its beginning: more for a large object.
+
+        None: the lease is lost, or has lasted that long.
+        """
         async with self.database.connection() as connection:
-            superseded: bool | None = await connection.fetchval(QUERIES["extend"], id, token, worker_id, lease_seconds)
-        return superseded
+            row = await connection.fetchrow(
+                QUERIES["extend"], id, token, worker_id, lease_seconds, limit_seconds, float(SLOWEST_BYTES_PER_SECOND)
+            )
+        return None if row is None else RenewedLease(row["rerun_requested"], row["left_seconds"])
 
     async def lease(self, id: int, token: int, worker_id: int | None) -> LiveLease | None:
         """Return a live lease, or None where it is lost."""
@@ -380,56 +412,3 @@ def _quarantine_columns(refused: Mapping[tuple[str, bytes], tuple[Quarantined, i
         for (source, digest), (item, times) in sorted(refused.items(), key=lambda entry: entry[0])
     ]
     return tuple(list(column) for column in zip(*rows, strict=True))
-
-
-def _leased(row: asyncpg.Record) -> LeasedRow:
-    return LeasedRow(
-        row["id"], row["pipeline_id"], row["lane"], row["attempts"], row["faults"], row["losses"],
-        row["rerun_requested"], row["rerun_lane"], row["event_etag"], row["done_etag"],
-        _or(row["asked_after_seconds"], 0.0), _or(row["unseen_seconds"], math.inf), row["event_age_seconds"],
-    )  # fmt: skip
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
-
-
-def _settled(row: LeasedRow, following: NextState) -> dict[str, object]:
-    """Encode one row's next state as the statement ``settle`` reads it."""
-    fields: dict[str, object] = {
-        "id": row.id,
-        "state": following.state,
-        "lane": following.lane,
-        "delay_seconds": following.delay_seconds,
-        "restart": following.restart,
-        "attempts": following.attempts,
-        "faults": following.faults,
-        "losses": following.losses,
-        "finished": following.finished,
-        "forget": following.forget,
-        "seen": following.seen,
-    }
-    if following.error is not None:
-        error = {"reason": following.error.reason, "message": following.error.message, "log": following.error.log}
-        fields["error"] = {name: storable(text) for name, text in error.items()}
-    if following.result is not None:
-        fields["done_etag"] = storable(following.result.etag)
-        fields["done_modified"] = _moment(following.result.modified)
-        fields["published"] = {storable(name): storable(etag) for name, etag in following.result.published.items()}
-    return fields
-
-
-def _moment(moment: datetime | None) -> datetime | None:
-    """The moment in UTC, or None where PostgreSQL cannot hold it.
-
-    A worker sent it: an impossible value must not fail the other settlements of its batch.
-    """
-    try:
-        return None if moment is None else utc(moment)
-    except OverflowError:
-        return None
-
-
-def storable(text: str) -> str:
-    """Replace characters that PostgreSQL's text and jsonb cannot hold: NUL and halves of surrogate pairs."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -47,7 +47,7 @@ class Demand:
     pending: int
     """Objects due now (not those that wait for a later retry) and not leased; counted up to a cap."""
     leased: int
-    """Objects that are leased now, by machines of any state."""
+    """Objects that are leased now, by machines of any state; of each only as many as it has slots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

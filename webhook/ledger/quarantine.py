@@ -16,7 +16,8 @@ import asyncpg
 from webhook.events import UnreadableEvent
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.cursor import Cursor
-from webhook.ledger.ledger import Ledger, ReceivedEvents, storable
+from webhook.ledger.leased_rows import storable
+from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:

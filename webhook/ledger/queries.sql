@@ -32,6 +32,8 @@ on conflict (pipeline_id, key) do update set
     attempts = case when o.state = 'leased' then o.attempts else 0 end,
     faults = case when o.state = 'leased' then o.faults else 0 end,
     losses = case when o.state = 'leased' then o.losses else 0 end,
+    returns = case when o.state = 'leased' then o.returns else 0 end,
+    given_up_by = case when o.state = 'leased' then o.given_up_by end,
     error = case when o.state = 'leased' then o.error end,
     -- The worker may have read the object before this event: only another lease can tell.
     rerun_requested = o.state = 'leased',
@@ -83,7 +85,8 @@ select pg_notify('yurt_due', $5) where $5 <> '';
 
 -- name: claim
 -- Claim up to $3 due objects of one pipeline and lane, oldest first. A claim skips rows that another one has locked.
--- A read that begins $6 seconds after the last event and the last result is believed in any case.
+-- A worker has at most $7 leases for each of its slots. What it alone gave up goes to others for $8 seconds. A read that
+-- begins $6 seconds after the last event and the last result is believed in any case.
 update objects as o set
     state = 'leased',
     worker_id = $4,
@@ -94,9 +97,12 @@ update objects as o set
 where o.id = any (array(  -- not a join: for that the planner reads the whole table when it does not know $3
     select id from objects
     where pipeline_id = $1 and lane = $2 and state = 'pending' and due_at <= (select yurt_now())
-      and ($4::bigint is null or exists (select from workers where id = $4 and state = 'ready'))
+      and (coalesce(given_up_by <> $4, true) or due_at <= (select yurt_now()) - make_interval(secs => $8))
     order by due_at
-    limit $3
+    limit case when $4::bigint is null then $3::bigint else (
+        select coalesce(max(least($3, greatest($7::bigint * w.slots - l.leased, 0))), 0)
+        from workers as w, (select count(*) as leased from objects where worker_id = $4 and state = 'leased') as l
+        where w.id = $4 and w.state = 'ready') end
     for update skip locked
 ))
 returning o.id, o.token, o.key, o.attempts, o.event_etag, o.newest_at, o.publish_started,
@@ -106,8 +112,8 @@ returning o.id, o.token, o.key, o.attempts, o.event_etag, o.newest_at, o.publish
 
 -- name: lock_leased
 -- Lock the rows of the leases to be settled. Rows whose lease was lost (another token or worker) are left out.
-select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
-       o.done_etag,
+select o.id, o.pipeline_id, o.key, o.lane, o.attempts, o.faults, o.losses, o.returns, o.worker_id, o.given_up_by,
+       o.rerun_requested, o.rerun_lane, o.event_etag, o.done_etag,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
        extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
@@ -127,8 +133,9 @@ case when o.token = any (w.handling) then case when w.handling_alone then 'alone
 
 -- name: lock_expired
 -- Lock leases whose deadline has passed, longest ago first. A row that is being settled is locked, and is skipped.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
-       o.done_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.returns, o.worker_id, o.given_up_by,
+       o.rerun_requested, o.rerun_lane, o.event_etag, o.done_etag,
+       o.event_size, extract(epoch from o.deadline - o.leased_at)::float8 as lasted_seconds,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
        extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
@@ -141,8 +148,9 @@ for update of o skip locked;
 
 -- name: lock_of_worker
 -- Lock all leases of one worker.
-select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.rerun_requested, o.rerun_lane, o.event_etag,
-       o.done_etag,
+select o.id, o.pipeline_id, o.lane, o.attempts, o.faults, o.losses, o.returns, o.worker_id, o.given_up_by,
+       o.rerun_requested, o.rerun_lane, o.event_etag, o.done_etag,
+       o.event_size, extract(epoch from o.deadline - o.leased_at)::float8 as lasted_seconds,
        extract(epoch from o.leased_at - o.event_at)::float8 as asked_after_seconds,
        extract(epoch from o.leased_at - o.seen_at)::float8 as unseen_seconds,
        extract(epoch from yurt_now() - o.event_at)::float8 as event_age_seconds,
@@ -163,6 +171,8 @@ with settled as (
         attempts = least(s.attempts, 32000),
         faults = least(s.faults, 32000),
         losses = least(s.losses, 32000),
+        returns = least(coalesce(s.returns, 0), 32000),
+        given_up_by = s.given_up_by,
         rerun_requested = false, rerun_lane = null,
         worker_id = null, deadline = null,
         error = s.error,
@@ -170,6 +180,7 @@ with settled as (
         seen_at = case when s.seen then greatest(o.seen_at, o.leased_at) else o.seen_at end,
         done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
+        done_by = case when s.forget then null when s.done_etag is null then o.done_by else s.done_by end,
         done_at = case when s.finished then moment.now else o.done_at end,
         published = case when s.forget then null else coalesce(s.published, o.published) end,
         -- A key that comes back after it was gone is a new object, without the versions of the old one. Events that
@@ -184,7 +195,7 @@ with settled as (
         ordinal = case when s.forget and not s.restart then null else o.ordinal end
     from json_to_recordset($6::json) as s (  -- one document is sooner written and read than thirteen arrays
              id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int, losses int,
-             error jsonb, done_etag text, done_modified timestamptz, published jsonb, finished boolean, forget boolean,
+             returns int, given_up_by bigint, error jsonb, done_etag text, done_modified timestamptz, done_by bigint, published jsonb, finished boolean, forget boolean,
              seen boolean
          ),
          (select yurt_now() as now offset 0) as moment
@@ -196,11 +207,20 @@ with settled as (
 )
 select pg_notify('yurt_due', $5) where $5 <> '';
 
+-- fragment: longest_lease
+-- Longest life of a lease of object o.
+make_interval(secs => $5::float8 + least(coalesce(o.event_size, 0), 10000000000000) / $6::float8);
+
 -- name: extend
--- Move a live lease's deadline on. Returns whether a newer event came. No row: the lease is lost.
-update objects set deadline = yurt_now() + make_interval(secs => $4)
-where id = $1 and state = 'leased' and token = $2 and worker_id is not distinct from $3
-returning rerun_requested;
+-- Move a live lease's deadline on, but not past $5 seconds from its beginning, and one more for each $6 bytes of the
+-- object, up to 10 TB. Returns whether a newer event came, and the seconds until the deadline. No row: the lease is lost,
+-- or has lasted that long.
+update objects as o set
+    deadline = least(moment.now + make_interval(secs => $4), o.leased_at + {{longest_lease}})
+from (select yurt_now() as now offset 0) as moment
+where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
+  and o.leased_at + {{longest_lease}} > moment.now
+returning o.rerun_requested, extract(epoch from o.deadline - moment.now)::float8 as left_seconds;
 
 -- name: lease
 -- One live lease with the object's published outputs. No row: the lease is lost.
@@ -257,9 +277,16 @@ order by o.due_at desc
 limit $1;
 
 -- name: demand
--- Demand of a pool: leased objects, and due ones counted up to $2 for each pipeline.
+-- Demand of a pool: due objects, counted up to $2 for each pipeline, and leased ones: of each worker only as many as it
+-- has slots, since a machine more could not get what this one hoards.
 select
-    (select count(*) from objects where state = 'leased' and lane <> 'check' and pipeline_id = any ($1::smallint[])) as leased,
+    (
+        select coalesce(sum(least(l.leased, w.slots)), 0) from (
+            select worker_id, count(*) as leased from objects
+            where state = 'leased' and lane <> 'check' and pipeline_id = any ($1::smallint[]) and worker_id is not null
+            group by 1
+        ) as l join workers as w on w.id = l.worker_id
+    )::bigint as leased,
     coalesce((
         select sum(due.objects)
         from unnest($1::smallint[]) as p (id),
@@ -311,7 +338,7 @@ where id = $1 and state <> 'gone' returning id;
 
 -- name: drain
 -- Drain a machine: from this commit on it gets no more leases.
-update workers set state = 'draining', reason = 'idle', state_at = yurt_now()
+update workers set state = 'draining', reason = $2, suspicion = $3, state_at = yurt_now()
 where id = $1 and state = 'ready' returning id;
 
 -- name: slaying
@@ -596,7 +623,7 @@ for update of o;
 
 -- name: redrive
 -- Make parked rows that this transaction has locked due now, in the lane in which they were parked, with all attempts.
-update objects as o set state = 'pending', due_at = (select yurt_now()), attempts = 0, faults = 0
+update objects as o set state = 'pending', due_at = (select yurt_now()), attempts = 0, faults = 0, returns = 0, given_up_by = null
 where o.id = any ($1::bigint[]);
 
 -- name: forget

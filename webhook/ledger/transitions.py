@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from webhook.ledger.policy import Policy
+
 ObjectState = Literal["pending", "done", "parked", "gone"]
 Lane = Literal["work", "check", "trial"]
 """``work``: for workers. ``trial``: the same, alone in the handler. ``check``: HEAD requests of the control plane."""
@@ -37,6 +39,12 @@ class LeasedRow:
     """Faults of the store since the last change."""
     losses: int
     """Weight of the leases since the last change that were lost with their worker: `_REPORTED` or `_POSSIBLE` each."""
+    returns: int
+    """Leases since the last change that ended without a result and were not counted: given back, or held too long."""
+    worker_id: int | None
+    """The lease's worker; None: the control plane."""
+    given_up_by: int | None
+    """Worker on whose word alone the object would have been parked since the last change."""
     rerun_requested: bool
     rerun_lane: Lane | None
     event_etag: str | None
@@ -61,6 +69,8 @@ class Published:
     modified: datetime | None
     published: Mapping[str, str]
     """Output name to ETag."""
+    by: int | None = None
+    """Worker that reports it; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,16 @@ class LeaseReleased:
 
     name: ClassVar[str] = "released"
 
+    without_handler: bool = False
+    """The handler cannot run on the worker: its pipeline is paused there, and the object is not suspected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The lease lasted as long as one may, however often it was renewed, and was taken back."""
+
+    name: ClassVar[str] = "overdue"
+
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
@@ -122,7 +142,7 @@ class Lost:
     in_handler: InHandler
 
 
-Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Restoring | Lost
+Outcome = Published | SameContent | NotFound | Present | Failure | LeaseReleased | Overdue | Restoring | Lost
 
 LOST = Failure(
     "lost",
@@ -139,6 +159,25 @@ _SUSPECT = 2
 _MOST_LOSSES = 20
 """Weight from which a loss counts as an attempt without a trial: machines that end before any is made must end too."""
 
+RETURNED = Failure(
+    "returned",
+    "Worker after worker gave this object back without a result. Look for it in the logs of the workers: what do they "
+    "lack that it needs?",
+    retry=True,
+)
+"""Failure of a lease that was given back once too often."""
+
+OVERDUE = Failure(
+    "overdue",
+    "Workers held this object for as long as a lease may last and sent no result. If it is only slow to fetch, handle "
+    "or publish, raise lease_spans of its pipeline.",
+    retry=True,
+)
+"""Failure of a lease that lasted too long, once too often."""
+
+MOST_RETURNS = 20
+"""Uncounted ends of an object's leases since the last change: a further one counts as an attempt."""
+
 CONFLICTING_ANSWERS = Failure(
     "replica-behind",
     "The store says both that this object is there and that it is not. Look at the bucket, and at the store's status "
@@ -154,47 +193,6 @@ BEING_RESTORED = Failure(
 
 _STORE_FAULTS = frozenset({"store", "replica-behind"})
 """Reasons that are faults of the store, not of the object: retried many more times before the object is parked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """A pipeline's limits: attempts before parking, backoff between them, and how late the store may be."""
-
-    attempts: int
-    """Failed attempts after which the object is parked."""
-    store_attempts: int
-    """Faults of the store after which the object is parked."""
-    absent_checks: int
-    """404 answers in a row that are needed before the object is taken for gone."""
-    backoff_seconds: float
-    """Wait after the first failed attempt; doubles with each."""
-    backoff_limit_seconds: float
-    replica_lag_seconds: float = 0
-    """How far a region may lag behind the one that sent an event. 0: the store is strongly consistent."""
-    restores: bool = False
-    """Whether the control plane has archived objects restored."""
-    restore_seconds: float = 300
-    """Between two checks whether an object was restored."""
-
-    def delay_seconds(self, attempts: int, jitter: Callable[[], float]) -> float:
-        """Wait before the next attempt: exponential backoff, times a jitter from [0.5, 1.0)."""
-        # The exponent is limited, since 2.0 ** 1024 overflows and a row counts up to 32,000 attempts.
-        exponential = self.backoff_seconds * 2.0 ** min(attempts - 1, 30)
-        return min(self.backoff_limit_seconds, exponential) * (0.5 + jitter() / 2)
-
-
-DEFAULT_POLICY = Policy(
-    attempts=5,
-    store_attempts=50,
-    absent_checks=3,
-    backoff_seconds=1.0,
-    backoff_limit_seconds=300.0,
-    replica_lag_seconds=30.0,
-)
-"""For objects of a pipeline that this process's configuration does not name.
-
-Another replica's configuration may name it, or the pipeline was removed from all of them.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +216,10 @@ class NextState:
     """The store showed that the object exists."""
     losses: int = 0
     """What is suspected: see ``LeasedRow.losses``."""
+    returns: int = 0
+    """See ``LeasedRow.returns``."""
+    given_up_by: int | None = None
+    """See ``LeasedRow.given_up_by``."""
 
     @property
     def finished(self) -> bool:
@@ -236,6 +238,7 @@ def decide(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[]
 
     """
     after = _with_suspicion(row, outcome, _without_rerun(row, outcome, policy, jitter))
+    after = _with_second_opinion(row, policy, _with_returns(row, outcome, after), jitter)
     if not row.rerun_requested:
         return after
     if isinstance(outcome, Published) and row.rerun_lane == "work" and row.event_etag == outcome.etag:
@@ -252,6 +255,8 @@ def decide(row: LeasedRow, outcome: Outcome, policy: Policy, jitter: Callable[[]
         attempts=0,
         faults=0,
         losses=0,
+        returns=0,
+        given_up_by=None,
         error=None,
         restart=True,
     )
@@ -264,10 +269,12 @@ def _without_rerun(  # noqa: PLR0911 - one return for each outcome
     match outcome:
         case Published() | SameContent():
             return _after_read(row, outcome, policy)
+        case LeaseReleased(without_handler=False):
+            return _returned(row, RETURNED, policy, jitter)
         case LeaseReleased():
-            # The claim counted an attempt, but the object was not to blame: it gets that attempt back.
-            delay = policy.delay_seconds(row.attempts, jitter)
-            return NextState("pending", (), row.lane, delay, max(0, row.attempts - 1), row.faults)
+            return _uncharged(row, policy.delay_seconds(row.attempts, jitter))
+        case Overdue():
+            return _returned(row, OVERDUE, policy, jitter)
         case Present():
             # After a worker's 404 a region may still lag: another worker would get the same answer at once.
             delay = policy.delay_seconds(row.faults, jitter) if row.faults else 0
@@ -287,12 +294,43 @@ def _with_suspicion(row: LeasedRow, outcome: Outcome, after: NextState) -> NextS
     match outcome:
         case Lost():
             return after
-        case LeaseReleased():
+        case LeaseReleased() | Overdue():
             return replace(after, losses=row.losses)
         case Failure(reason=reason) if reason in _STORE_FAULTS:
             return replace(after, losses=row.losses)
         case _:
             return replace(after, lane="work") if after.lane == "trial" else after
+
+
+def _with_returns(row: LeasedRow, outcome: Outcome, after: NextState) -> NextState:
+    """Keep the count of uncounted ends until the change ends."""
+    if after.state not in ("pending", "parked") or after.finished:
+        return after
+    returned = isinstance(outcome, Overdue) or (isinstance(outcome, LeaseReleased) and not outcome.without_handler)
+    return replace(after, returns=row.returns + returned, given_up_by=row.given_up_by)
+
+
+def _with_second_opinion(row: LeasedRow, policy: Policy, after: NextState, jitter: Callable[[], float]) -> NextState:
+    """Have another worker try what would be parked on one worker's word alone."""
+    alone = row.worker_id is not None and row.given_up_by is None
+    if after.state != "parked" or not policy.second_opinion or not alone:
+        return after
+    delay = policy.delay_seconds(1, jitter)
+    return replace(after, state="pending", delay_seconds=delay, given_up_by=row.worker_id)
+
+
+def _returned(row: LeasedRow, why: Failure, policy: Policy, jitter: Callable[[], float]) -> NextState:
+    """Decide the next state after a lease without a result that says nothing about the object, unless it happens again
+    and again.
+    """
+    if row.returns >= MOST_RETURNS:
+        return _failed(row, why, policy, jitter)
+    return _uncharged(row, policy.delay_seconds(max(row.attempts, row.returns + 1), jitter))
+
+
+def _uncharged(row: LeasedRow, delay_seconds: float) -> NextState:
+    """The claim counted an attempt, but the object was not to blame: it gets that attempt back."""
+    return NextState("pending", (), row.lane, delay_seconds, max(0, row.attempts - 1), row.faults)
 
 
 def _lost(row: LeasedRow, lost: Lost, policy: Policy, jitter: Callable[[], float]) -> NextState:

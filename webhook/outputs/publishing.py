@@ -32,6 +32,14 @@ _SETTLE_FLUSH = 512
 _SETTLE_BACKLOG = 20_000
 
 
+_LeaseName = tuple[int, int, int | None]
+"""Object, fencing token and worker: a settlement that differs in one of them is of another lease."""
+
+
+def _named(settlement: Settlement) -> _LeaseName:
+    return settlement.id, settlement.token, settlement.worker_id
+
+
 class CannotPublish(Exception):
     """Nothing of this lease can be published: it is to be settled with ``outcome``."""
 
@@ -53,8 +61,8 @@ class Publishing:
         self._leftovers = Leftovers(remover)
         self._staging = Staging(store)
         self._stages = any(pipeline.unconditional == "stage" for pipeline in pipelines.all)
-        self._finishing: dict[int, asyncio.Task[ObjectPlace | None]] = {}
-        """By token: leases whose staged outputs are being published."""
+        self._finishing: dict[_LeaseName, asyncio.Task[ObjectPlace | None]] = {}
+        """Leases whose staged outputs are being published."""
         self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
             ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
         )
@@ -119,15 +127,16 @@ class Publishing:
         if not self._stages:
             return False
         lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
-        return settlement.token in self._finishing or (lease is not None and self._staging_pipeline(lease) is not None)
+        staging = lease is not None and self._staging_pipeline(lease) is not None
+        return staging or _named(settlement) in self._finishing
 
     async def _finish_once(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
-        token = settlement.token
+        name = _named(settlement)
         # Two copies side by side of one lease would race with each other.
-        if token not in self._finishing:
-            task = self._finishing[token] = asyncio.create_task(self._finish(settlement, result))
-            task.add_done_callback(lambda done: self._finished(token, done))
-        return await asyncio.shield(self._finishing[token])
+        if name not in self._finishing:
+            task = self._finishing[name] = asyncio.create_task(self._finish(settlement, result))
+            task.add_done_callback(lambda done: self._finished(name, done))
+        return await asyncio.shield(self._finishing[name])
 
     async def _finish(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
         assert settlement.worker_id is not None
@@ -150,7 +159,7 @@ class Publishing:
         _, pipeline = self._pipelines.by_id.get(lease.pipeline_id, ("", None))
         return pipeline if pipeline and pipeline.unconditional == "stage" else None
 
-    def _finished(self, token: int, task: asyncio.Task[ObjectPlace | None]) -> None:
-        del self._finishing[token]
+    def _finished(self, name: _LeaseName, task: asyncio.Task[ObjectPlace | None]) -> None:
+        del self._finishing[name]
         if not task.cancelled():
             task.exception()  # marks it as retrieved: the request that waited for it may be gone

@@ -131,7 +131,7 @@ async def what_is_gone_or_never_was_stays_so(world: FleetWorld) -> None:
     assert await world.fleet.gone(intent.id)
     for id in (intent.id, intent.id + 1_000):
         assert not await world.fleet.minted(id, "ref")
-        assert not await world.fleet.drain(id)
+        assert not await world.fleet.drain(id, "idle")
         assert not await world.fleet.gone(id)
         assert not await world.fleet.slaying(id, "idle", MachineState.READY)
     assert not await world.fleet.machines()
@@ -142,7 +142,7 @@ async def draining_ends_leases_but_not_those_held(world: FleetWorld) -> None:
     await world.upload("a", 5)
     intent = await ready(world)
     assert await world.take(intent.id, 2) == 2
-    assert await world.fleet.drain(intent.id)
+    assert await world.fleet.drain(intent.id, "idle")
     assert await world.take(intent.id, 2) == 0
     row = await machine(world, intent.id)
     assert row is not None
@@ -153,12 +153,12 @@ async def draining_ends_leases_but_not_those_held(world: FleetWorld) -> None:
 
 async def only_what_is_ready_drains(world: FleetWorld) -> None:
     intent = await intend(world)
-    assert not await world.fleet.drain(intent.id)
+    assert not await world.fleet.drain(intent.id, "idle")
     await world.fleet.minted(intent.id, "ref")
-    assert not await world.fleet.drain(intent.id)
+    assert not await world.fleet.drain(intent.id, "idle")
     await world.call_home(intent)
-    assert await world.fleet.drain(intent.id)
-    assert not await world.fleet.drain(intent.id)
+    assert await world.fleet.drain(intent.id, "idle")
+    assert not await world.fleet.drain(intent.id, "idle")
     assert await state(world, intent.id) is MachineState.DRAINING
 
 

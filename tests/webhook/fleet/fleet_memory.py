@@ -74,7 +74,7 @@ class MemoryFleet:
         self._move(id, {MachineState.INTENDED}, MachineState.BOOTING)
         return True
 
-    async def drain(self, id: int) -> bool:
+    async def drain(self, id: int, reason: str) -> bool:
         await asyncio.sleep(0)
         return self._move(id, {MachineState.READY}, MachineState.DRAINING)
 

@@ -167,7 +167,7 @@ async def test_a_draining_machine_has_until_its_deadline(tmp_path: Path) -> None
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         await it.fleet.take(row.id, 1)
-        await it.fleet.drain(row.id)
+        await it.fleet.drain(row.id, "idle")
         for _ in range(15):
             await it.turn()
         assert row.state is MachineState.DRAINING

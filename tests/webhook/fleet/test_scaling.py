@@ -246,8 +246,8 @@ def test_machines_that_are_starting_count_as_capacity() -> None:
 
 def test_machines_that_are_draining_do_not_and_need_none_for_their_own_leases() -> None:
     draining = machine(MachineState.DRAINING, leased=2)
-    assert decide(pool(), Demand(0, 2), [draining], listing(draining), MANY) == []
-    assert decide(pool(), Demand(1, 2), [draining], listing(draining), MANY) == [Mint(1, 1)]
+    assert decide(pool(), Demand(0, 1), [draining], listing(draining), MANY) == []
+    assert decide(pool(), Demand(1, 1), [draining], listing(draining), MANY) == [Mint(1, 1)]
 
 
 def test_machines_that_are_being_slain_still_count_in_the_limit() -> None:

@@ -17,7 +17,8 @@ from webhook.events import ContentVersion, EventKind, EventOrder, ObjectEvent, m
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import ClaimedObject, Ledger, ReceivedEvents, Settlement, pipeline_id
-from webhook.ledger.transitions import Failure, Lane, Outcome, Policy, Published
+from webhook.ledger.policy import Policy
+from webhook.ledger.transitions import Failure, Lane, Outcome, Published
 
 POLICY = Policy(attempts=3, store_attempts=6, absent_checks=2, backoff_seconds=10, backoff_limit_seconds=60)
 BROKEN = Failure("unreadable", "It cannot be read.", retry=True)

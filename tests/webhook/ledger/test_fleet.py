@@ -141,7 +141,7 @@ async def test_the_same_process_may_ask_again_when_the_answer_was_lost(postgres_
 async def test_a_draining_worker_that_asks_again_stays_draining(postgres_dsn: str) -> None:
     async with world(postgres_dsn) as w:
         intent, _ = await arrived(w)
-        await w.fleet.drain(intent.id)
+        await w.fleet.drain(intent.id, "idle")
         again = await w.fleet.hello(intent.token, "the-instance-0000")
         assert again is not None
         caller = await w.fleet.authenticate(again.token)

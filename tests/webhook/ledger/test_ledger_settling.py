@@ -24,7 +24,7 @@ from tests.webhook.ledger.ledger_bench import (
 from webhook.events import EventKind, EventOrder
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import Database
-from webhook.ledger.ledger import CHANNEL, Ledger, ReceivedEvents, Settlement, pipeline_id
+from webhook.ledger.ledger import CHANNEL, Ledger, ReceivedEvents, RenewedLease, Settlement, pipeline_id
 from webhook.ledger.migrations import migrate
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import (
@@ -88,7 +88,7 @@ async def test_a_claim_does_not_wait_for_one_that_is_not_committed(postgres_dsn:
         await b.record(*(event(str(n)) for n in range(5)))
         slow = await asyncpg.connect(b.dsn)
         async with slow.transaction():
-            taken = await slow.fetch(QUERIES["claim"], b.photos, "work", 2, None, 60.0, 0.0)
+            taken = await slow.fetch(QUERIES["claim"], b.photos, "work", 2, None, 60.0, 0.0, 4, 900.0)
             async with asyncio.timeout(30):
                 leases = await b.claim()
         assert {row["id"] for row in taken}.isdisjoint(lease.id for lease in leases)
@@ -173,7 +173,7 @@ async def test_who_lost_the_lease_changes_nothing(postgres_dsn: str, how: str, o
         assert await b.ledger.settle([Settlement(lease.id, token, worker or None, outcome)]) == [None]
         assert await b.row() == before
         assert await b.counted() == counted
-        assert await b.ledger.extend(lease.id, token, worker or None, 1.0) is None
+        assert await b.ledger.extend(lease.id, token, worker or None, 1.0, 9.0) is None
         assert await b.ledger.lease(lease.id, token, worker or None) is None
         assert await b.row() == before
 
@@ -229,11 +229,13 @@ async def test_a_heartbeat_extends_and_tells_of_a_newer_event(postgres_dsn: str)
         await b.record(event())
         lease = await b.take()
         await b.advance(LEASE_SECONDS - 1)
-        assert await b.ledger.extend(lease.id, lease.token, None, LEASE_SECONDS) is False
+        renewed = await b.ledger.extend(lease.id, lease.token, None, LEASE_SECONDS, 900.0)
+        assert renewed == RenewedLease(superseded=False, left_seconds=LEASE_SECONDS)
         await b.advance(LEASE_SECONDS - 1)
         assert await b.ledger.reap() == 0
         await b.record(event())
-        assert await b.ledger.extend(lease.id, lease.token, None, LEASE_SECONDS) is True
+        renewed = await b.ledger.extend(lease.id, lease.token, None, LEASE_SECONDS, 900.0)
+        assert renewed == RenewedLease(superseded=True, left_seconds=LEASE_SECONDS)
         live = await b.ledger.lease(lease.id, lease.token, None)
         assert live is not None
         assert (live.key, live.pipeline_id, live.published) == ("a.jpg", b.photos, {})
@@ -420,7 +422,7 @@ async def test_what_is_given_back_goes_to_another_with_no_attempt_counted(postgr
             lease = await b.take()
             assert lease.attempt == 1
             await b.settle(lease, LeaseReleased())
-            await b.advance(10)
+            await b.advance(await b.waits())
         assert await b.state() == ("pending", "work")
 
 

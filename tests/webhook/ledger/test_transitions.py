@@ -15,7 +15,6 @@ from webhook.ledger.transitions import (
     NextState,
     NotFound,
     Outcome,
-    Policy,
     Present,
     SameContent,
     decide,
@@ -44,6 +43,9 @@ rows = st.builds(
     attempts=st.integers(1, 8),
     faults=st.integers(0, 8),
     losses=st.integers(0, 25),
+    returns=st.integers(0, 25),
+    worker_id=st.sampled_from([None, 7, 8]),
+    given_up_by=st.sampled_from([None, 7]),
     rerun_requested=st.booleans(),
     rerun_lane=st.sampled_from(["work", "check"]),
     event_etag=st.sampled_from([None, "v1", "v2"]),
@@ -53,7 +55,8 @@ rows = st.builds(
     event_age_seconds=st.just(50.0),
 )
 LEASED = LeasedRow(
-    1, 1, "work", 1, 0, 0, rerun_requested=False, rerun_lane=None, event_etag="v1", done_etag=None,
+    1, 1, "work", 1, 0, 0, returns=0, worker_id=7, given_up_by=None,
+    rerun_requested=False, rerun_lane=None, event_etag="v1", done_etag=None,
     asked_after_seconds=0.0, unseen_seconds=0.0, event_age_seconds=1.0,
 )  # fmt: skip
 
@@ -94,17 +97,6 @@ def test_only_the_control_planes_own_checks_end_an_object(row: LeasedRow, outcom
         assert row.attempts >= POLICY.absent_checks
         assert isinstance(outcome, NotFound)
     assert (then.state == "gone") <= then.forget
-
-
-@given(st.integers(1, 40), st.floats(0, 1, exclude_max=True))
-def test_the_wait_doubles_up_to_its_limit_with_at_most_half_taken_off(attempts: int, jitter: float) -> None:
-    whole = min(POLICY.backoff_limit_seconds, POLICY.backoff_seconds * 2 ** (attempts - 1))
-    assert whole / 2 <= POLICY.delay_seconds(attempts, lambda: jitter) <= whole
-
-
-def test_the_wait_is_finite_after_any_number_of_attempts() -> None:
-    policy = Policy(9_999, 9_999, 3, backoff_seconds=1e6, backoff_limit_seconds=1e9)
-    assert policy.delay_seconds(32_000, lambda: 1.0) == 1e9
 
 
 @pytest.mark.parametrize(

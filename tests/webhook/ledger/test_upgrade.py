@@ -13,7 +13,8 @@ from tests.postgres import dsn_of
 from webhook.ledger import migrations
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger, Settlement
-from webhook.ledger.transitions import DEFAULT_POLICY, Published
+from webhook.ledger.policy import DEFAULT_POLICY
+from webhook.ledger.transitions import Published
 
 DUMP = Path(__file__).with_name("schema_4.sql")
 """What the version before this schema's first change wrote, with rows in every table and state."""
@@ -26,9 +27,9 @@ RENAMED = {
     "touched": "publish_started",
 }
 """Columns of objects since migration 0005."""
-ADDED = {"losses": 0}
+ADDED = {"losses": 0, "returns": 0, "given_up_by": None, "done_by": None}
 """Columns of objects since migration 0008, with the value of rows that were there."""
-ADDED_ELSEWHERE = ["return_hash", "unavailable"]
+ADDED_ELSEWHERE = ["return_hash", "unavailable", "suspicion"]
 """Columns of other tables since migration 0009."""
 
 Rows = dict[str, list[dict[str, object]]]

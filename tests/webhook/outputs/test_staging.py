@@ -222,3 +222,25 @@ async def test_what_dead_workers_put_aside_is_removed_with_the_next_result(
             f"{KEY}/.yurt-{dead.token + 1_000_000}/256.webp",
             f"{KEY}/b.jpg/.yurt-1/256.webp",
         }
+
+
+async def test_a_settlement_of_another_worker_learns_nothing_of_a_copy_under_way(
+    postgres_dsn: str, store: LocalStore
+) -> None:
+    async with staged(postgres_dsn, store, lease_seconds=30, timeout_seconds=1) as it:
+        worker, stranger = await it.plane.worker(), await it.plane.worker()
+        lease = await it.lease(worker)
+        etags = await it.put(worker, lease, "256.webp", "result.json")
+        copying, go_on = asyncio.Event(), asyncio.Event()
+
+        async def hold(request: Request) -> None:
+            if "x-amz-copy-source" in request.headers:
+                copying.set()
+                await go_on.wait()
+
+        it.store.before = hold
+        settling = asyncio.create_task(it.settle(worker, lease, etags))
+        await asyncio.wait_for(copying.wait(), 10)
+        assert not await it.settle(stranger, lease, etags)
+        go_on.set()
+        assert await settling
