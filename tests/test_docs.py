@@ -29,6 +29,7 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.workers import WorkersApi
 from webhook.ledger import transitions
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
@@ -271,7 +272,16 @@ def test_every_endpoint_is_documented() -> None:
     table = endpoints(
         *(
             cast("Any", part)
-            for part in (NotificationApi, LeaseApi, StatusApi, HealthApi, ParkedApi, QuarantineApi, SweepApi)
+            for part in (
+                NotificationApi,
+                LeaseApi,
+                StatusApi,
+                HealthApi,
+                ParkedApi,
+                QuarantineApi,
+                SweepApi,
+                WorkersApi,
+            )
         )
     )
     assert documented("docs/protocol.md", "endpoint") == {f"{e.method} {e.path.replace(':int', '')}" for e in table}

@@ -22,6 +22,7 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.workers import WorkersApi
 from webhook.config import Config, Secrets
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
@@ -29,6 +30,7 @@ from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
+from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
 from webhook.ledger.migrations import check_server, migrate
@@ -215,7 +217,8 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
     parked = ParkedApi(ParkedObjects(ledger), admin)
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
     sweeps = SweepApi(services.sweeps, pipelines, config.sweep, admin)
-    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps)
+    workers = WorkersApi(Distrust(ledger), admin)
+    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps, workers)
     health.document = openapi(table, version("yurt"))
     return Plane(services, Application(table), health, leases, notifications, Background(services, dsn, state))
 

@@ -152,6 +152,17 @@ def _pending_reviews(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
         )  # fmt: skip
 
 
+def _suspects(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for suspect in status.get("suspects", ()):
+        if suspect["reason"] != "distrusted":
+            yield Diagnosis(
+                f"worker {suspect['worker']}",
+                f"{suspect['label']} of pool {suspect['pool']} is {suspect['state']}: {suspect['why']}",
+                "See its log. If what it did do well is in doubt too, "
+                f"`yurt distrust {suspect['worker']}` has all of it processed again.",
+            )
+
+
 def _unaccounted(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
     wrong = {unit: number for unit, number in status["unaccounted"].items() if number}
     if wrong:
@@ -166,5 +177,6 @@ _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
     _minting,
     _nothing_leased,
     _pending_reviews,
+    _suspects,
     _unaccounted,
 )

@@ -28,6 +28,7 @@ from webhook.api.quarantine import (
 )
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
+from webhook.api.workers import DistrustedWorker, DistrustRequest, WorkersApi
 from workers import protocol
 
 Auth = Literal["none", "webhook", "once", "worker", "admin"]
@@ -61,6 +62,7 @@ def endpoints(
     parked: ParkedApi,
     quarantine: QuarantineApi,
     sweeps: SweepApi,
+    workers: WorkersApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -90,6 +92,10 @@ def endpoints(
         Endpoint(
             "POST", "/v1/invitations", admin.invite, "admin", (*held, 403),
             InvitationRequest, Invitation, 201,
+        ),
+        Endpoint(
+            "POST", "/v1/workers/{id}/distrust", workers.distrust, "admin", (*changed, 404),
+            DistrustRequest, DistrustedWorker,
         ),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,

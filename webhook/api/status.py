@@ -22,6 +22,7 @@ from webhook.metrics import CHANGES
 from webhook.outputs.conditions import Conditions
 
 _PARKED_SHOWN = 20
+_SUSPECTS_SHOWN = 20
 
 
 class HandlerPause(BaseModel):
@@ -116,6 +117,19 @@ class SenderStatus(BaseModel):
     """What was wrong with the last one that was refused."""
 
 
+class SuspectStatus(BaseModel):
+    """A worker that was drained or revoked because it is not to be trusted."""
+
+    worker: int
+    pool: str
+    label: str
+    state: str
+    reason: str
+    """``errors``: its leases fail far more often than others'. ``distrusted``: an operator revoked it."""
+    why: str
+    """In words."""
+
+
 class FailingLoopStatus(BaseModel):
     """A background loop of the replica that answers whose last turn failed. It tries again until it succeeds."""
 
@@ -152,6 +166,8 @@ class Status(BaseModel):
     """The twenty that were parked last."""
     quarantined: int
     """Number of quarantined texts."""
+    suspects: list[SuspectStatus] = []
+    """The twenty workers that were found not to be trusted last."""
     failing_loops: list[FailingLoopStatus] = []
     """What keeps the replica that answers from a part of its work."""
     unaccounted: dict[str, int]
@@ -207,6 +223,7 @@ class StatusApi:
                 senders=await self._senders(),
                 parked=await self._parked(),
                 quarantined=await self._quarantined(),
+                suspects=await self._suspects(),
                 failing_loops=[FailingLoopStatus(**asdict(failing)) for failing in self._health.failing()],
                 unaccounted=await self._unaccounted(),
             )
@@ -301,6 +318,19 @@ class StatusApi:
                 **_error_fields(row["error"]),
             )
             for row in await self._ledger.fetch("parked", _PARKED_SHOWN)
+        ]
+
+    async def _suspects(self) -> list[SuspectStatus]:
+        return [
+            SuspectStatus(
+                worker=row["id"],
+                pool=row["pool"],
+                label=row["label"],
+                state=row["state"],
+                reason=row["reason"],
+                why=row["suspicion"],
+            )
+            for row in await self._ledger.fetch("suspects", _SUSPECTS_SHOWN)
         ]
 
     async def _quarantined(self) -> int:

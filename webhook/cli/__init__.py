@@ -30,6 +30,7 @@ COMMANDS = {
     "backfill": "List the input buckets, and process objects that are new or changed.",
     "parked": "List, show, redrive or forget parked objects.",
     "quarantine": "List, show or replay events that could not be read.",
+    "distrust": "Revoke a worker, and process again everything that it reported.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
+from webhook.ledger.distrust import rework
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
@@ -150,6 +151,10 @@ class LedgerFleet:
         """Mark a ready machine as draining: it gets no more leases."""
         return await self._change("drain", id, reason, "")
 
+    async def suspect(self, id: int, why: str) -> bool:
+        """Mark a ready worker as draining, since it fails where others do not. ``why`` is for people."""
+        return await self._change("drain", id, "errors", storable(why))
+
     async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
         """Revoke the machine's tokens and take its leases back; each counts as an attempt."""
         return await self._end("slaying", id, reason, str(seen))
@@ -161,10 +166,12 @@ class LedgerFleet:
 
     async def _end(self, query: str, id: int, *arguments: object) -> bool:
         async def write(connection: Connection) -> bool:
-            changed = await connection.fetchval(QUERIES[query], id, *arguments) is not None
-            if changed:
+            row = await connection.fetchrow(QUERIES[query], id, *arguments)
+            if row is not None:
                 await self._ledger.take_back(connection, id)
-            return changed
+                if row.get("reason") == "distrusted":  # nor may a settlement that was under way stand
+                    await rework(connection, id)
+            return row is not None
 
         return await self._database.transact(write)
 

@@ -47,7 +47,7 @@ def settled(row: LeasedRow, following: NextState) -> dict[str, object]:
         fields["given_up_by"] = following.given_up_by
     if following.error is not None:
         error = {"reason": following.error.reason, "message": following.error.message, "log": following.error.log}
-        fields["error"] = {name: storable(text) for name, text in error.items()}
+        fields["error"] = {name: storable(text) for name, text in error.items()} | {"worker": row.worker_id}
     if following.result is not None:
         fields["done_etag"] = storable(following.result.etag)
         fields["done_by"] = following.result.by

@@ -348,7 +348,52 @@ where id = $1 and state = $3 and state not in ('slaying', 'gone') returning id;
 
 -- name: gone
 -- The provider's own list no longer shows the machine.
-update workers set state = 'gone', state_at = yurt_now() where id = $1 and state = 'slaying' returning id;
+update workers set state = 'gone', state_at = yurt_now() where id = $1 and state = 'slaying' returning id, reason;
+
+-- name: distrust
+-- Revoke a worker that is not to be trusted, whatever it is doing, and say why ($2).
+update workers set
+    state = 'slaying', reason = 'distrusted', suspicion = $2, token_hash = null,
+    state_at = case when state = 'slaying' then state_at else yurt_now() end
+where id = $1 and state <> 'gone' returning id;
+
+-- name: distrust_gone
+-- Note why a worker that is gone was not to be trusted.
+update workers set reason = 'distrusted', suspicion = $2 where id = $1 and state = 'gone' returning id;
+
+-- name: by_worker
+-- Objects after number $2 whose last result worker $1 reported, or that are parked on its word, by their numbers.
+select id from objects as o where {{of_worker}} and o.id > $2 order by o.id limit $3;
+
+-- fragment: of_worker
+-- Whether the last result of object o is of worker $1, or it is parked on that worker's word.
+(o.done_by = $1 or (o.state = 'parked' and (o.error ->> 'worker')::bigint = $1));
+
+-- name: lock_by_worker
+-- Lock those of the rows ($2) that are still of a worker. "begins": what becomes of it is a change of its own.
+select o.id, o.pipeline_id, o.state in ('done', 'leased') and not o.rerun_requested as begins
+from objects as o
+where {{of_worker}} and o.id = any ($2::bigint[])
+order by o.pipeline_id, o.key
+for update of o;
+
+-- name: rework
+-- Have rows that this transaction has locked processed anew: all outputs are made again ("publish_started"), also of
+-- equal content, and what the last result said of the content's age is forgotten. A leased one is processed once more
+-- after its lease.
+update objects as o set
+    state = case when o.state in ('done', 'parked') then 'pending' else o.state end,
+    lane = case when o.state = 'done' then 'work' else o.lane end,
+    due_at = case when o.state in ('done', 'parked') then (select yurt_now()) else o.due_at end,
+    attempts = case when o.state in ('done', 'parked') then 0 else o.attempts end,
+    faults = case when o.state in ('done', 'parked') then 0 else o.faults end,
+    losses = case when o.state in ('done', 'parked') then 0 else o.losses end,
+    returns = case when o.state in ('done', 'parked') then 0 else o.returns end,
+    given_up_by = case when o.state not in ('done', 'parked') then o.given_up_by end,
+    rerun_requested = o.rerun_requested or o.state = 'leased',
+    rerun_lane = case when o.state = 'leased' then 'work' else o.rerun_lane end,
+    publish_started = true, newest_at = null, done_modified = null
+where o.id = any ($1::bigint[]);
 
 -- name: hello
 -- A machine calls home with its one-time token. The same instance may again, when the answer was lost; another may not.
@@ -472,6 +517,10 @@ where id = $1;
 -- name: report_handling
 -- Note which leases are in the worker's handler.
 update workers set handling = $2, handling_alone = $3, handling_number = $4 where id = $1 and $4 > handling_number;
+
+-- name: suspects
+-- Workers that were drained or revoked because they are not to be trusted, the latest first.
+select id, pool, label, state, reason, suspicion from workers where suspicion <> '' order by state_at desc, id limit $1;
 
 -- name: workers_standing
 -- Machines that are not gone, by pool and state.

@@ -92,7 +92,8 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
 
 async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     """Make objects in several states, a worker with leases, and quarantined texts."""
-    worker = await plane.worker()
+    worker, spare = await plane.worker(), await plane.worker()
+    await plane.sql("update workers set slots = 64")  # to hold so many leases
     files = (event(f"{number}.jpg", bucket=bucket) for number in range(70))
     await plane.notify(*files, *({"bad": number} for number in range(5)))
     leases = (await worker.ask(most=60)).leases
@@ -104,7 +105,12 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
         {"webhook": WEBHOOK, "admin": ADMIN, "worker": worker.token, "once": await plane.invite()},
         held,
         fresh,
-        {"leases": [lease.id for lease in held], "parked": [lease.id for lease in given_up], "quarantine": texts},
+        {
+            "leases": [lease.id for lease in held],
+            "parked": [lease.id for lease in given_up],
+            "quarantine": texts,
+            "workers": [spare.id],
+        },
     )
 
 

@@ -146,6 +146,10 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         for pool in ("local", "gpu", None):
             check("/v1/invitations", await plane.admin("POST", "/v1/invitations", json={"pool": pool}))
         check("/v1/invitations", await http.post("/v1/invitations", json={}))
+        for number, body in ((1, {}), (4711, {}), (1, {"limit": 0})):
+            answer = await plane.admin("POST", f"/v1/workers/{number}/distrust", json=body)
+            check("/v1/workers/{id}/distrust", answer)
+        check("/v1/workers/{id}/distrust", await http.post("/v1/workers/1/distrust", json={}))
         await check_admin_calls(plane, contract, first.id)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             check(path, await http.get(path))
@@ -154,5 +158,14 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
     unseen = {
         (path, status) for path, _, status in contract.promised() - contract.seen if status not in (400, 403, 408, 503)
     }
-    long = ("workers/hello", "leases", "invitations", "parked/redrive", "parked/forget", "quarantine/replay", "sweeps")
+    long = (
+        "workers/hello",
+        "workers/{id}/distrust",
+        "leases",
+        "invitations",
+        "parked/redrive",
+        "parked/forget",
+        "quarantine/replay",
+        "sweeps",
+    )
     assert unseen == {(f"/v1/{path}", 413) for path in long} | {("/v1/invitations", 409)}

@@ -82,6 +82,7 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
 async def test_only_the_newest_parked_objects_are_shown(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         worker = await plane.worker()
+        await plane.sql("update workers set slots = 25")  # to hold so many leases
         await plane.notify(*(event(f"{number:02}.jpg") for number in range(25)))
         for lease in (await worker.ask(most=25)).leases:
             await worker.ask(most=0, settle=[failed(lease, retry=False, message=lease.key)])
