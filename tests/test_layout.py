@@ -29,6 +29,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.ledger.ledger": Cover(
         "tests/webhook/ledger/test_ledger_settling.py", "split by subject: test_ledger_*.py"
     ),
+    "webhook.ledger.track_records": Cover("tests/webhook/fleet/test_error_budget.py", "what workers are judged by"),
     "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
     "webhook.ledger.quarantine": Cover("tests/webhook/api/test_quarantine.py", "listed and replayed over HTTP"),
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),

@@ -25,6 +25,7 @@ from webhook.api.sweeps import SweepApi
 from webhook.api.workers import WorkersApi
 from webhook.config import Config, Secrets
 from webhook.fleet.autoscaler import Autoscaler
+from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
@@ -63,6 +64,7 @@ from workers.handlers.registry import options_model
 log = structlog.get_logger()
 
 _REAP_SECONDS = 1.0
+_TRACK_RECORDS_SECONDS = 5.0
 
 __all__ = ["Plane", "open_plane", "options_model"]
 
@@ -242,6 +244,7 @@ class Background:
             services.conditions.watch(),
             services.senders.run(),
             _reap(services.ledger, services.metrics, health),
+            _write_track_records(services.ledger, health),
         )
 
         async def work(stopped: asyncio.Event) -> None:
@@ -278,7 +281,7 @@ class Background:
         )
         manual_workers = ManualWorkers(services.fleet, config.pools, health)
         pruner = Pruner(services.ledger, config.retention, health=health)
-        loops = (manual_workers.run(), runner.run(), pruner.run())
+        loops = (manual_workers.run(), runner.run(), pruner.run(), ErrorBudget(services.fleet, health).run())
         try:
             await _together(loops, autoscaler.run(stopped))
         finally:
@@ -322,6 +325,14 @@ async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
                 metrics.reaped.inc(taken)
                 log.warning("leases expired", leases=taken)
         await asyncio.sleep(_REAP_SECONDS)
+
+
+async def _write_track_records(ledger: Ledger, health: LoopHealth) -> None:
+    """Write how leases ended, for ever."""
+    while True:
+        await asyncio.sleep(_TRACK_RECORDS_SECONDS)
+        with health.turn("track records"):
+            await ledger.track_records.write(ledger.database)
 
 
 def policy_of(config: Config, name: str) -> Policy:

@@ -155,6 +155,10 @@ class LedgerFleet:
         """Mark a ready worker as draining, since it fails where others do not. ``why`` is for people."""
         return await self._change("drain", id, "errors", storable(why))
 
+    async def track_records(self) -> list[asyncpg.Record]:
+        """How the latest leases of ready workers ended, by pipeline."""
+        return await self._ledger.fetch("track_records")
+
     async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
         """Revoke the machine's tokens and take its leases back; each counts as an attempt."""
         return await self._end("slaying", id, reason, str(seen))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from webhook.ledger.database import Database
 from webhook.ledger.leased_rows import leased, settled, storable
 from webhook.ledger.policy import DEFAULT_POLICY, SLOWEST_BYTES_PER_SECOND, Policy
 from webhook.ledger.queries import QUERIES
+from webhook.ledger.track_records import TrackRecords
 from webhook.ledger.transitions import (
     Lane,
     LeasedRow,
@@ -150,6 +151,8 @@ class Ledger:
         self.database = database
         self._policies = policies
         self._jitter = jitter
+        self.track_records = TrackRecords()
+        """How workers' leases ended, as far as it is not written yet."""
         self._shard = random.randrange(SHARDS) if shard is None else shard  # noqa: S311 - no secret
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,7 +304,7 @@ class Ledger:
             return Overdue()
         return Lost(row["in_handler"])
 
-    async def _write(self, connection: Connection, decided: Iterable[tuple[LeasedRow, Outcome]]) -> None:
+    async def _write(self, connection: Connection, decided: Collection[tuple[LeasedRow, Outcome]]) -> None:
         """Write the next states of rows that this transaction has locked."""
         after = [
             (row, decide(row, outcome, self._policies.get(row.pipeline_id, DEFAULT_POLICY), self._jitter))
@@ -309,6 +312,8 @@ class Ledger:
         ]
         if not after:
             return
+        for (row, following), (_, outcome) in zip(after, decided, strict=True):
+            self.track_records.note(row, outcome, following)
         count = CounterIncrements()
         for row, following in after:
             for name in following.counted:

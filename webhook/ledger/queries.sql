@@ -518,6 +518,27 @@ where id = $1;
 -- Note which leases are in the worker's handler.
 update workers set handling = $2, handling_alone = $3, handling_number = $4 where id = $1 and $4 > handling_number;
 
+-- name: report_track_records
+-- Add to how workers' leases ended: workers, pipelines, leases with a result and without. Where there are more than $5,
+-- earlier ones fade. None of a worker that is gone is kept.
+with forgotten as (
+    delete from track_records as t where not exists (
+        select from workers where id = t.worker_id and state in ('ready', 'draining')
+    ) and t.worker_id <> all ($1)
+)
+insert into track_records as t (worker_id, pipeline_id, good, bad)
+select * from unnest($1::bigint[], $2::smallint[], $3::real[], $4::real[])
+on conflict (worker_id, pipeline_id) do update set
+    good = (t.good + excluded.good) * case when t.good + t.bad > $5::real then 0.5 else 1 end,
+    bad = (t.bad + excluded.bad) * case when t.good + t.bad > $5::real then 0.5 else 1 end;
+
+-- name: track_records
+-- How the latest leases of ready workers ended, by pipeline.
+select t.worker_id, p.name as pipeline, t.good, t.bad
+from track_records as t join workers as w on w.id = t.worker_id join pipelines as p on p.id = t.pipeline_id
+where w.state = 'ready'
+order by t.worker_id, p.name;
+
 -- name: suspects
 -- Workers that were drained or revoked because they are not to be trusted, the latest first.
 select id, pool, label, state, reason, suspicion from workers where suspicion <> '' order by state_at desc, id limit $1;
