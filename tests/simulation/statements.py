@@ -205,7 +205,11 @@ class Tables(SweepTables):
             return "possible"
         if row.token in report.tokens:
             return "alone" if report.alone else "reported"
-        return "no" if report.alone else "possible"
+        on_trial = any(
+            other.state == "leased" and other.worker_id == row.worker_id and other.token in report.tokens
+            for other in self.objects.values()
+        )
+        return "no" if report.alone and (on_trial or "trial-lives" in self.without) else "possible"
 
     def _active(self, id: int, tokens: Sequence[int], alone: bool, number: int | None) -> None:
         if number is not None:

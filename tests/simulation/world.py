@@ -75,7 +75,9 @@ class WorldSettings:
     """Whether writes come in bursts within one second."""
     workers: int
     killer: str
-    """Content that mostly ends the worker whose handler it is in; empty: none does."""
+    """Content that mostly ends the worker that works on it; empty: none does."""
+    killer_stage: str
+    """Where it does: ``fetching``, ``handling`` or ``publishing``."""
 
 
 def settings_of(draws: Draws) -> WorldSettings:
@@ -120,6 +122,7 @@ def settings_of(draws: Draws) -> WorldSettings:
         crowded=draws.chance("world/crowded", 0.3),
         workers=draws.choice("world/workers", (1, 2, 2, 3)),
         killer=draws.choice("world/killer", ("", "", "A")),
+        killer_stage=draws.choice("world/killer-stage", ("fetching", "handling", "handling", "publishing")),
     )
 
 

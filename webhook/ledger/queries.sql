@@ -119,10 +119,13 @@ order by o.pipeline_id, o.key, s.position
 for update of o;
 
 -- fragment: in_handler
--- Whether a lease of worker w is in the handler, as far as the worker has reported: 'alone'; 'reported'; 'no'; 'possible':
--- it may have entered since, or there is no report.
+-- Whether a lease of worker w may have ended it, as far as the worker has reported: 'alone': it was on trial; 'reported':
+-- in the handler beside others; 'no': beside one on trial, whose lease still lives, none begins; 'possible': it may have
+-- entered since, or there is no report.
 case when o.token = any (w.handling) then case when w.handling_alone then 'alone' else 'reported' end
-     when w.handling_alone then 'no'
+     when w.handling_alone and exists (
+         select from objects as t where t.worker_id = w.id and t.state = 'leased' and t.token = any (w.handling)
+     ) then 'no'
      else 'possible' end;
 
 -- name: lock_expired
@@ -244,9 +247,14 @@ group by 1, 2;
 select p.name as pipeline, greatest(0, extract(epoch from yurt_now() - d.due_at))::float8 as seconds
 from pipelines as p,
      lateral (
-         select due_at from objects
-         where pipeline_id = p.id and lane = 'work' and state = 'pending' order by due_at limit 1
-     ) as d;
+         select min(f.due_at) as due_at
+         from unnest('{work,trial}'::lane[]) as l (lane),
+              lateral (
+                  select due_at from objects
+                  where pipeline_id = p.id and lane = l.lane and state = 'pending' order by due_at limit 1
+              ) as f
+     ) as d
+where d.due_at is not null;
 
 -- name: parked
 -- Parked objects of all pipelines, newest first.
