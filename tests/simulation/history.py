@@ -17,29 +17,37 @@ from unittest import mock
 
 import structlog
 
+import webhook.api.auth
 import webhook.api.leases
 import workers.client
 import workers.lease_task
 import workers.publish
 import workers.transfer
-from tests.simulation import plane, sweeps, worker
+from tests.simulation import hostile, plane, sweeps, worker
 from tests.simulation.bucket import Input, ResultBucket
 from tests.simulation.database import Engine, Model, SimulatedDatabase
 from tests.simulation.draws import Draws
 from tests.simulation.hub import SimulatedHub
-from tests.simulation.invariants import NO_WORK_TWICE, Invariants
+from tests.simulation.invariants import GOES_ON, NO_WORK_TWICE, Invariants
 from tests.simulation.loop import Stuck, VirtualLoop
 from tests.simulation.process import OPERATOR, SimulatedProcess
 from tests.simulation.statements import Tables
 from tests.simulation.store_clients import SimulatedBuckets
 from tests.simulation.world import EPOCH, BrokenInvariant, World, WorldSettings, settings_of
+from webhook.app import policy_of
 from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.distrust import Distrust
+from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
 
 _REST_SECONDS = 3_600.0
 """Time after the last fault within which all work has to end."""
 _REDRIVES = 5
+_BESIDE_SECONDS = 7_200.0
+"""Time after the last fault within which all work has to end beside a hostile worker."""
+_CACHED_SECONDS = 2.0
+"""After which every replica has noticed that a worker's token was revoked."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def run(choice: HistoryChoice) -> HistoryResult:
 
 
 async def _play(world: World, choice: HistoryChoice) -> None:
-    tables = Tables(lambda: world.micros, ready=set(range(1, worker.MOST_LIVES + 1)), without=choice.without)
+    tables = Tables(lambda: world.micros, ready=set(range(1, hostile.HOSTILE + 1)), without=choice.without)
     store = Input(world)
     output = ResultBucket(world)
     hub = SimulatedHub(world, store)
@@ -104,6 +112,8 @@ async def _play(world: World, choice: HistoryChoice) -> None:
         SimulatedProcess(world, f"plane-{number}", partial(plane.run, buckets=buckets, engine=engine))
     for number in range(1, world.settings.workers + 1):
         SimulatedProcess(world, f"worker-{number}", partial(worker.run, worker_id=number, buckets=buckets))
+    if world.settings.hostile:
+        SimulatedProcess(world, "hostile", partial(hostile.run, buckets=buckets))
     script = world.loop.create_task(_script(world, hub, store, engine))
     tasks = [script, world.loop.create_task(hub.run())]
     await asyncio.wait([script, world.ended()], return_when=asyncio.FIRST_COMPLETED)
@@ -121,6 +131,8 @@ async def _script(world: World, hub: SimulatedHub, store: Input, engine: Engine)
     world.draws.faults_over = True
     if world.tracing:
         world.note("— no more faults —")
+    if world.settings.hostile:
+        await _find_out(world, hub, operator, engine)
     await _rest(world, hub, operator, engine)
     if world.settings.lossy or world.settings.late_effects:
         await asyncio.sleep(world.settings.lag_seconds)
@@ -131,6 +143,34 @@ async def _script(world: World, hub: SimulatedHub, store: Input, engine: Engine)
     world.invariants.at_rest()
     if world.draws.chance("world/rebuilt", 0.15):
         await _rebuild(world, hub, operator, engine)
+
+
+async def _find_out(world: World, hub: SimulatedHub, operator: SimulatedProcess, engine: Engine) -> None:
+    """Wait until all that can be done beside a hostile worker is done. Then have an operator distrust the worker."""
+    until = world.now + _BESIDE_SECONDS
+    while not _settled(world, hub):
+        if world.now > until:
+            standing = ", ".join(f"{row.key} is {row.state}" for row in world.tables.objects.values())
+            raise BrokenInvariant(GOES_ON, f"{_BESIDE_SECONDS:.0f} s after the last fault: {standing}")
+        await world.next_step(5.0)
+    database = SimulatedDatabase(operator, engine)
+    ledger = Ledger(
+        database,
+        {plane.PIPELINE: policy_of(plane.config_of(world.settings), "photos")},
+        jitter=lambda: world.draws.unit("operator/jitter"),
+        shard=0,
+    )
+    await Distrust(ledger).distrust(hostile.HOSTILE, "It lies.")
+    await asyncio.sleep(_CACHED_SECONDS)
+    fleet = LedgerFleet(ledger, owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+    await fleet.gone(hostile.HOSTILE)
+    world.invariants.found_out()
+
+
+def _settled(world: World, hub: SimulatedHub) -> bool:
+    """Whether nothing waits for a worker or for the control plane."""
+    states = {row.state for row in world.tables.objects.values()}
+    return not (states & {"pending", "leased"}) and hub.quiet and not world.stalled
 
 
 async def _rebuild(world: World, hub: SimulatedHub, operator: SimulatedProcess, engine: Engine) -> None:
@@ -171,9 +211,8 @@ async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, eng
     until = world.now + _REST_SECONDS
     redrives = 0
     while world.now < until:
-        states = {row.state for row in world.tables.objects.values()}
-        if not (states & {"pending", "leased"}) and hub.quiet and not world.stalled:
-            if "parked" not in states:
+        if _settled(world, hub):
+            if all(row.state != "parked" for row in world.tables.objects.values()):
                 return
             redrives += 1
             if redrives > _REDRIVES:
@@ -248,7 +287,7 @@ def _deterministic(seed: int) -> Iterator[VirtualLoop]:
     for module in (workers.lease_task, workers.transfer):
         patches.enter_context(mock.patch.object(module, "require_space", return_value=None))
     patches.enter_context(mock.patch.object(workers.lease_task, "discard", return_value=None))
-    for module in (webhook.api.leases, workers.client, workers.publish, workers.lease_task):
+    for module in (webhook.api.auth, webhook.api.leases, workers.client, workers.publish, workers.lease_task):
         patches.enter_context(mock.patch.object(module, "time", SimpleNamespace(monotonic=loop.time)))
     patches.enter_context(mock.patch.object(workers.publish, "datetime", _clock(loop)))
     try:

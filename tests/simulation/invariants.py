@@ -12,8 +12,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.bounds import WorkerBounds
 from tests.simulation.bucket import Input, InputWrite, Provenance, ResultBucket, StoredResult
 from tests.simulation.hub import ANSWER_SECONDS, Announcement, SimulatedHub
+from tests.simulation.losses import WorkerLosses
 from tests.simulation.plane import PIPELINE, SimulatedPlane
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.rows import EPOCH, Object, SimulatedRow
@@ -36,7 +38,8 @@ ACKNOWLEDGED = "what is answered 2xx is committed"
 ANSWERED_IN_TIME = "a notification is answered within ten seconds"
 DELETES = "deletes are checked"
 MANIFESTS = "what a visible manifest names is there"
-CHARGED = "a lost worker costs only what was alone in its handler"
+GOES_ON = "others' work goes on beside a hostile worker"
+REPLACED = "what a worker published is replaced once it is found out"
 SWEPT = "a finished sweep has missed nothing"
 
 
@@ -70,6 +73,8 @@ class Invariants:
     """Tokens of leases whose handlers could not run."""
     partly_removed: set[int] = field(default_factory=set)
     """Tokens of manifests whose outputs were removed in part, as they should be."""
+    touched: set[str] = field(default_factory=set)
+    """Inputs of which a hostile worker has written outputs or settled leases, until it is found out."""
     late_changed: set[str] = field(default_factory=set)
     """Inputs with outputs that a given-up request has changed. They have to be right at the end only."""
     requests: dict[int, _Flush] = field(default_factory=dict)
@@ -77,19 +82,28 @@ class Invariants:
     _named: dict[int, tuple[int, int]] = field(default_factory=dict)
     _recorded: bool = False
     _dirty: bool = False
-    in_handler: dict[int, SimulatedProcess] = field(default_factory=dict)
-    """Tokens of the leases in a handler, and the process whose it is. Those of a process that died stay."""
-    was_alone: set[int] = field(default_factory=set)
-    """Tokens of leases that were alone in the handler all the time, or rightly reported to be about to enter it."""
-    agents: dict[int, SimulatedProcess] = field(default_factory=dict)
-    """Process of each worker."""
-    _expired: dict[int, int] = field(default_factory=dict)
-    """Attempts of the objects whose leases are being taken back."""
+    losses: WorkerLosses = field(default_factory=WorkerLosses)
     _swept: float | None = None
     """Start of the sweep that has just finished."""
 
+    def __post_init__(self) -> None:
+        self.bounds = WorkerBounds(self.world, self.tables)
+
+    def hostile_writes(self, worker_id: int, key: str) -> None:
+        """Observe that a hostile worker writes an output of an input, or settles it.
+
+        From now on the result may be wrong, until the worker is found out. Raises BrokenInvariant.
+        """
+        self.bounds.writes(worker_id, key)
+        self.touched.add(key)
+
+    def found_out(self) -> None:
+        """Observe that the hostile worker is revoked and all that it reported is processed again."""
+        self.touched.clear()
+
     def forget(self) -> None:
         """Forget all leases: the ledger was emptied."""
+        self.bounds.forget()
         self.live.clear()
         self.last_token.clear()
 
@@ -102,6 +116,7 @@ class Invariants:
     def statement(self, name: str, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         """Observe a statement and its rows."""
         self._dirty = True
+        self.bounds.statement(name, arguments, rows)
         watch = getattr(self, f"_on_{name}", None)
         if watch is not None:
             watch(arguments, rows)
@@ -125,24 +140,23 @@ class Invariants:
 
     def _on_lock_leased(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         ids, tokens, _ = arguments
-        self._named, self._expired = {}, {}
+        self._named = {}
+        self.losses.taking_back(())
         for row in rows:
             position = row["position"] - 1
             self._named.setdefault(row["id"], (ids[position], tokens[position]))
 
     def _on_lock_expired(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         self._named = {row["id"]: (row["id"], self.live.get(row["id"], 0)) for row in rows}
-        self._expired = {row["id"]: row["attempts"] for row in rows if row["lane"] != "check"}
+        self.losses.taking_back(rows)
+
+    _on_lock_of_worker = _on_lock_expired
 
     def _on_active(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
         worker_id, tokens, alone, _number = arguments
-        if alone and tokens and not self._beside(self.agents[worker_id]) - set(tokens):
-            self.was_alone.update(tokens)
+        self.losses.reports(worker_id, tokens, alone=alone)
 
     _on_report_handling = _on_active
-
-    def _beside(self, process: SimulatedProcess) -> set[int]:
-        return {token for token, where in self.in_handler.items() if where is process}
 
     def _on_settle(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
         for settled in json.loads(arguments[5]):
@@ -160,21 +174,12 @@ class Invariants:
                 raise BrokenInvariant(
                     NOT_CHARGED, f"{self.tables.by_id[id].key} has {settled['attempts']} attempts after token {token}"
                 )
-            self._check_charge(settled, token)
-        self._expired = {}
+            self.world.counts["charged"] += self.losses.settled(settled, self.tables.by_id[id].key, token)
+        self.losses.taking_back(())
 
     def unavailable(self, token: int) -> None:
         """Observe that a lease's handler cannot run on its worker."""
         self.without_handler.add(token)
-
-    def _check_charge(self, settled: dict[str, Any], token: int) -> None:
-        """A lease that was taken back keeps its attempt only if its object was alone in a handler."""
-        attempts = self._expired.get(settled["id"])
-        if attempts is not None and not settled["restart"] and settled["attempts"] >= attempts:
-            key = self.tables.by_id[settled["id"]].key
-            self.world.counts["charged"] += 1
-            if token not in self.was_alone:
-                raise BrokenInvariant(CHARGED, f"{key} is charged for the loss of token {token}")
 
     def _on_extend(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         if rows and self.live.get(arguments[0]) != arguments[1]:
@@ -239,17 +244,9 @@ class Invariants:
             detail = "; ".join(map(str, batch))
             world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though it was never received before: {detail}"))
 
-    def left_handler(self, token: int) -> None:
-        """Observe the end of a handler."""
-        self.in_handler.pop(token, None)
-
     def handled(self, process: SimulatedProcess, key: str, content: str, token: int) -> None:
         """Observe the start of a handler."""
-        beside = self._beside(process)
-        self.was_alone -= beside
-        if not beside:
-            self.was_alone.add(token)
-        self.in_handler[token] = process
+        self.losses.works(process, token)
         self.world.counts["handler runs"] += 1
         row = self.tables.objects.get((PIPELINE, key))
         if row is not None and row.done_etag == content and row.token == token and not row.publish_started:
@@ -274,11 +271,13 @@ class Invariants:
             self._manifests()
 
     def _replaced(self, old: StoredResult | None, new: StoredResult | None) -> None:
+        thing = new or old
+        assert thing is not None
         if self.world.tracing:
-            thing = new or old
-            assert thing is not None
             of = f"of {thing.made.content}, token {thing.token}" if thing.made else ""
             self.world.note(f"store: {thing.key} {of} is {'written' if new else 'deleted'}")
+        if thing.key.rpartition("/")[0] in self.touched:
+            return
         if self.world.given_up and _conditional(old, new):
             # An ETag names bytes. Where the same bytes came back, a condition holds for a request from long ago, too:
             # only a full sweep can find and repair its effect.
@@ -322,7 +321,7 @@ class Invariants:
         for stored in list(self.output.objects.values()):
             if not stored.key.endswith(f"/{MANIFEST}") or stored.token in self.partly_removed:
                 continue
-            if stored.made is not None and stored.made.key in self.late_changed:
+            if stored.key.rpartition("/")[0] in self.touched | self.late_changed:
                 continue
             for name, etag in _named_in(stored).items():
                 where = stored.key.removesuffix(MANIFEST) + name
@@ -338,6 +337,8 @@ class Invariants:
     def swept(self, began_at: float) -> None:
         """Check that a finished sweep knows all objects that existed when it began."""
         for key, writes in self.input.writes.items():
+            if key in self.touched:
+                continue
             newest = max(writes, key=lambda write: write.order)
             if newest.content is None or newest.at > began_at - self.world.settings.lag_seconds:
                 continue
@@ -374,6 +375,8 @@ class Invariants:
             )
         for name in (*names_of(content), MANIFEST):
             stored = self.output.objects.get(f"{key}/{name}")
+            if stored is not None and stored.made is None:
+                raise BrokenInvariant(REPLACED, f"{key} is done, but {name} is still of token {stored.token}")
             if stored is None or stored.made is None:
                 raise BrokenInvariant(NOTHING_LOST, f"{key} is {content}, but {name} is not there")
             if stored.made.content != content:

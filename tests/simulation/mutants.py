@@ -6,12 +6,14 @@ A mutant replaces private parts of the code on purpose, since guards are private
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
 import webhook.api.notifications
+import webhook.ledger.distrust
+import webhook.ledger.fleet
 import webhook.ledger.ledger
 import webhook.outputs.presigning
 import webhook.sources.s3
@@ -168,34 +170,70 @@ def _content_returns(settings: WorldSettings) -> WorldSettings:
     return replace(settings, keys=("a.jpg",), contents=("A", "B"), operations=14, stall=0.05, workers=3)
 
 
+def _lagging(settings: WorldSettings) -> WorldSettings:
+    """Worlds in which one object is often overwritten, and regions lag far behind each other."""
+    lag = replace(settings, regions=3, lag_seconds=9.0, replica_lag_seconds=10.0, payload="modified")
+    return replace(lag, keys=("a.jpg",), operations=12, killer="")
+
+
 def _killing(settings: WorldSettings) -> WorldSettings:
     """Worlds in which content often ends the worker, and several objects are at work."""
     keys = tuple(f"{letter}.jpg" for letter in "abcdef")
     return replace(settings, keys=keys, contents=("A", "B"), killer="A", workers=1, operations=30)
 
 
-@contextlib.contextmanager
-def _enter_beside_others() -> Iterator[None]:
-    gate = handler_gate.HandlerGate
+def _killing_late(settings: WorldSettings) -> WorldSettings:
+    """The same, after the handler."""
+    return replace(_killing(settings), killer_stage="publishing")
 
-    @contextlib.asynccontextmanager
-    async def alone(self: handler_gate.HandlerGate, token: int) -> AsyncIterator[None]:
+
+async def _begin_beside_others(self: handler_gate.HandlerGate, token: int, *, trial: bool) -> None:
+    await self._turnstile.acquire()
+    self._at_work.add(token)
+    if trial:
         self._on_trial = token
-        await self._turnstile.acquire()
-        yield
+    else:
+        self._turnstile.release()
 
-    def report(self: handler_gate.HandlerGate) -> Handling:
-        self._number += 1
-        on_trial = self._on_trial
-        tokens = sorted(self._inside) if on_trial is None else [on_trial]
-        return Handling(number=self._number, tokens=tokens, alone=on_trial is not None)
 
-    with mock.patch.object(gate, "alone", alone), mock.patch.object(gate, "report", report):
-        yield
+def _trial_over_after_the_handler(self: handler_gate.HandlerGate, settling: Collection[int] = ()) -> Handling:
+    self._number += 1
+    return Handling(number=self._number, tokens=sorted(self._inside), alone=self._on_trial is not None)
 
 
 def _put_seconds_with_grace(lease: Any, *_: Any) -> int:
     return int(lease.left_seconds) + 300
+
+
+def _beside(strategy: str, *, keys: int = 1, honest_after: float = 0.0) -> Callable[[WorldSettings], WorldSettings]:
+    """Worlds with a hostile worker."""
+    names = tuple(f"{letter}.jpg" for letter in "abcdefgh"[:keys])
+
+    def settle(settings: WorldSettings) -> WorldSettings:
+        operations = max(settings.operations, 2 * keys)
+        return replace(
+            settings, hostile=strategy, keys=names, operations=operations, honest_after=honest_after, workers=1
+        )
+
+    return settle
+
+
+def _one_opinion(
+    _row: transitions.LeasedRow, _policy: Policy, after: transitions.NextState, _jitter: Callable[[], float]
+) -> transitions.NextState:
+    return after
+
+
+@contextlib.contextmanager
+def _leave_results() -> Iterator[None]:
+    async def rework(*_: Any) -> tuple[int, None]:
+        return 0, None
+
+    with (
+        mock.patch.object(webhook.ledger.distrust, "rework", rework),
+        mock.patch.object(webhook.ledger.fleet, "rework", rework),
+    ):
+        yield
 
 
 def _always_true(*_: Any) -> bool:
@@ -236,6 +274,7 @@ MUTANTS = {
             "older",
             "content with an older Last-Modified than the known one is processed",
             _patched(transfer, "_behind", _always_false),
+            settle=_lagging,
         ),
         Mutant("rerun-requested", "events that come during a lease are forgotten at its end", _ignore_rerun),
         Mutant(
@@ -269,9 +308,52 @@ MUTANTS = {
         ),
         Mutant(
             "alone",
-            "a lease on trial enters the handler while others are still in it",
-            _enter_beside_others,
+            "a lease on trial begins while others of its worker are still at work",
+            _patched(handler_gate.HandlerGate, "begin", _begin_beside_others),
             settle=_killing,
+        ),
+        Mutant(
+            "trial-end",
+            "a trial is over once the handler has ended",
+            _patched(handler_gate.HandlerGate, "report", _trial_over_after_the_handler),
+            statements=frozenset({"trial-lives"}),
+            settle=_killing_late,
+        ),
+        Mutant(
+            "lease-cap",
+            "a worker gets as many leases as it asks for",
+            statements=frozenset({"lease-cap"}),
+            settle=_beside("hoard", keys=8),
+        ),
+        Mutant(
+            "longest-life",
+            "a lease lives for as long as it is renewed",
+            statements=frozenset({"longest-life"}),
+            settle=_beside("hoard"),
+        ),
+        Mutant(
+            "second-opinion",
+            "an object is parked on the word of one machine",
+            _patched(transitions, "_with_second_opinion", _one_opinion),
+            settle=_beside("fail"),
+        ),
+        Mutant(
+            "returns",
+            "an object may be given back for ever",
+            _patched(transitions, "MOST_RETURNS", 10**9),
+            settle=_beside("release", honest_after=600.0),
+        ),
+        Mutant(
+            "lease-worker",
+            "a lease is used by any worker that knows its token",
+            statements=frozenset({"worker"}),
+            settle=_beside("mixed"),
+        ),
+        Mutant(
+            "distrust",
+            "what a worker reported stands after it was found out",
+            _leave_results,
+            settle=_beside("lie"),
         ),
         Mutant(
             "deadline",
@@ -288,19 +370,20 @@ FOUND = {
     "etag-alone": 0,
     "mark-before-work": 0,
     "before-commit": 0,
-    "first-404": 40,
+    "first-404": 58,
     "trust-listing": 26,
-    "recheck": 31,
-    "older": 149,
+    "recheck": 0,
+    "older": 215,
     "rerun-requested": 0,
     "interval": 14,
     "manifests": 25,
-    "expiry": 21,
-    "publish-started": 40,
+    "expiry": 279,
+    "publish-started": 45,
     "unavailable-charged": 7,
     "in-handler": 0,
-    "alone": 8,
-    "deadline": 25,
+    "alone": 5,
+    "trial-end": 0,
+    "deadline": 1,
 }
 """Seed at which each mutant was found. Tests try it first, and then all others, since worlds may change."""
 

@@ -28,7 +28,7 @@ from webhook.config import Config, Pipeline, Pool
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
-from webhook.ledger.ledger import Ledger, ReceivedEvents
+from webhook.ledger.ledger import SECOND_OPINION_SECONDS, Ledger, ReceivedEvents
 from webhook.ledger.machines import HandlingReport
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
@@ -44,19 +44,22 @@ from webhook.sweep.deletions import DeletionChecker
 
 PIPELINE = 1
 LEASE_SECONDS = 30.0
+LEASE_SPANS = 3
 _REAP_SECONDS = 1.0
+_SECOND_OPINION_MICROS = round(SECOND_OPINION_SECONDS * 1e6)
 _POOL = "local"
 
 Answer = tuple[int, dict[str, str], bytes]
 
 
 @lru_cache(maxsize=64)
-def config(replica_lag_seconds: float, on_delete: str, absent_checks: int) -> Config:
+def config(replica_lag_seconds: float, on_delete: str, absent_checks: int, trusted: bool) -> Config:
     """A configuration with one pipeline and short times."""
     pipeline = {
         "input": f"s3://{INPUT}",
         "output": f"s3://{OUTPUT}",
         "lease_seconds": LEASE_SECONDS,
+        "lease_spans": LEASE_SPANS,
         "timeout_seconds": 20.0,
         "attempts": 3,
         "store_attempts": 200,
@@ -67,12 +70,13 @@ def config(replica_lag_seconds: float, on_delete: str, absent_checks: int) -> Co
         "on_delete": on_delete,
         "conditions": "quoted",
     }
-    return Config.model_validate({"pipelines": {"photos": pipeline}})
+    return Config.model_validate({"pipelines": {"photos": pipeline}, "pools": {_POOL: {"trusted": trusted}}})
 
 
 def config_of(settings: WorldSettings) -> Config:
     """The configuration of a world."""
-    return config(settings.replica_lag_seconds, settings.on_delete, settings.absent_checks)
+    trusted = not settings.hostile
+    return config(settings.replica_lag_seconds, settings.on_delete, settings.absent_checks, trusted)
 
 
 def pipeline_of(settings: WorldSettings) -> Pipeline:
@@ -98,6 +102,8 @@ class SimulatedFleet:
 
     async def authenticate(self, token: str) -> Caller | None:
         id, now = int(token), self._world.now
+        if id not in self._world.tables.ready:
+            return None
         retries = {pipeline: at for (worker, pipeline), at in self._world.pauses.items() if worker == id}
         paused = frozenset(pipeline for pipeline, at in retries.items() if at > now)
         return Caller(id, _POOL, f"worker-{token}", False, paused, frozenset(retries) - paused)
@@ -213,11 +219,15 @@ class SimulatedPlane:
         await until_due(self.process, lane)
 
 
-async def until_due(process: SimulatedProcess, *lanes: str) -> None:
-    """Wait until an object of one of the lanes is due. Polls that would find none are not simulated."""
+async def until_due(process: SimulatedProcess, *lanes: str, worker_id: int = 0) -> None:
+    """Wait until an object of one of the lanes is due. Polls that would find none are not simulated.
+
+    ``worker_id``: the worker that asks; what it alone gave up is due for it later.
+    """
     world = process.world
     while True:
-        due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane in lanes]
+        rows = (row for row in world.tables.objects.values() if row.state == "pending" and row.lane in lanes)
+        due = [row.due_at + (_SECOND_OPINION_MICROS if row.given_up_by == worker_id else 0) for row in rows]
         first = min(due, default=None)
         if first is not None and first <= world.micros:
             return

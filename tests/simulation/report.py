@@ -13,7 +13,7 @@ SUMMED = (
     "steps", "writes", "events", "leases", "handler runs", "kills", "stalls", "store faults", "database faults",
     "network faults", "lost answers", "dropped", "duplicate", "stale", "stale reads", "reaped", "settled late",
     "trials", "killed by a file", "charged", "sweeps",
-    "sweeps done", "pauses", "redrives", "rebuilds", "virtual seconds",
+    "hostile acts", "hostile workers revoked", "sweeps done", "pauses", "redrives", "rebuilds", "virtual seconds",
 )  # fmt: skip
 """Counts of a summary, in their order."""
 

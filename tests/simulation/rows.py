@@ -54,7 +54,7 @@ class Object:
     done_at: int | None = None
     done_by: int | None = None
     published: dict[str, str] | None = None
-    error: dict[str, str] | None = None
+    error: dict[str, Any] | None = None
 
 
 COLUMNS = tuple(item.name for item in fields(Object))

@@ -27,6 +27,8 @@ class Tables(SweepTables):
 
     ready: set[int] = field(default_factory=set)
     """Ids of the workers that may lease."""
+    revoked: set[int] = field(default_factory=set)
+    """Ids of the workers that are distrusted, and not gone yet."""
     handling: dict[int, HandlingReport] = field(default_factory=dict)
     """What is in the handler of each worker, as it has reported."""
     tally: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -193,7 +195,8 @@ class Tables(SweepTables):
             row = self.by_id.get(id)
             if row is None or row.state != "leased":
                 continue
-            if (row.token == token and row.worker_id == worker_id) or "token" in self.without:
+            same_worker = row.worker_id == worker_id or "worker" in self.without
+            if (row.token == token and same_worker) or "token" in self.without:
                 found.append((row, position))
         for row, position in sorted(found, key=lambda item: (item[0].pipeline_id, item[0].key.encode(), item[1])):
             yield SimulatedRow(self._leased(row), position=position)
@@ -229,7 +232,11 @@ class Tables(SweepTables):
             return "possible"
         if row.token in report.tokens:
             return "alone" if report.alone else "reported"
-        return "no" if report.alone else "possible"
+        on_trial = any(
+            other.state == "leased" and other.worker_id == row.worker_id and other.token in report.tokens
+            for other in self.objects.values()
+        )
+        return "no" if report.alone and (on_trial or "trial-lives" in self.without) else "possible"
 
     def _active(self, id: int, tokens: Sequence[int], alone: bool, number: int | None) -> None:
         if number is not None:
@@ -317,8 +324,49 @@ class Tables(SweepTables):
 
     def _live_lease(self, id: int, token: int, worker_id: int | None) -> Object | None:
         row = self.by_id.get(id)
-        live = row is not None and row.state == "leased" and row.token == token and row.worker_id == worker_id
-        return row if live else None
+        if row is None or row.state != "leased" or row.token != token:
+            return None
+        return row if row.worker_id == worker_id or "worker" in self.without else None
+
+    # ── workers that are found out ──────────────────────────────────────────────────────────────────────────────────
+
+    def _distrust(self, worker_id: int, _why: str) -> Iterable[SimulatedRow]:
+        if worker_id in self.ready | self.revoked:
+            self.ready.discard(worker_id)
+            self.revoked.add(worker_id)
+            yield SimulatedRow(id=worker_id)
+
+    def _gone(self, worker_id: int) -> Iterable[SimulatedRow]:
+        if worker_id in self.revoked:
+            self.revoked.discard(worker_id)
+            yield SimulatedRow(id=worker_id, reason="distrusted")
+
+    def _is_of(self, row: Object, worker_id: int) -> bool:
+        said_by = (row.error or {}).get("worker")
+        return row.done_by == worker_id or (row.state == "parked" and said_by == worker_id)
+
+    def _by_worker(self, worker_id: int, after: int, most: int) -> Iterable[SimulatedRow]:
+        mine = sorted(row.id for row in self.objects.values() if self._is_of(row, worker_id) and row.id > after)
+        return [SimulatedRow(id=id) for id in mine[:most]]
+
+    def _lock_by_worker(self, worker_id: int, ids: Sequence[int]) -> Iterable[SimulatedRow]:
+        rows = [row for row in self.objects.values() if row.id in ids and self._is_of(row, worker_id)]
+        rows.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
+        for row in rows:
+            begins = row.state in ("done", "leased") and not row.rerun_requested
+            yield SimulatedRow(id=row.id, pipeline_id=row.pipeline_id, begins=begins)
+
+    def _rework(self, ids: Sequence[int]) -> None:
+        for row in map(self.by_id.__getitem__, ids):
+            if row.state == "done":
+                row.lane = "work"
+            if row.state in ("done", "parked"):
+                row.state, row.due_at = "pending", self.clock()
+                row.attempts = row.faults = row.losses = row.returns = 0
+                row.given_up_by = None
+            if row.state == "leased":
+                row.rerun_requested, row.rerun_lane = True, "work"
+            row.publish_started = True  # no Last-Modified is in the future here
 
     # ── parked objects ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -21,6 +21,10 @@ MOST_STEPS = 60_000
 """Of one history. A world that needs more never comes to rest."""
 
 
+STRATEGIES = ("mixed", "mixed", "hoard", "release", "fail", "lie")
+"""What a hostile worker does most."""
+
+
 class BrokenInvariant(Exception):
     """A violated invariant. ``str()`` is a sentence."""
 
@@ -74,8 +78,14 @@ class WorldSettings:
     crowded: bool
     """Whether writes come in bursts within one second."""
     workers: int
+    hostile: str
+    """What a hostile worker does most: see ``tests.simulation.hostile``; empty: there is none."""
+    honest_after: float
+    """Seconds after which the other workers begin."""
     killer: str
-    """Content that mostly ends the worker whose handler it is in; empty: none does."""
+    """Content that mostly ends the worker that works on it; empty: none does."""
+    killer_stage: str
+    """Where it does: ``fetching``, ``handling`` or ``publishing``."""
 
 
 def settings_of(draws: Draws) -> WorldSettings:
@@ -92,6 +102,7 @@ def settings_of(draws: Draws) -> WorldSettings:
     lossy = draws.chance("world/lossy", 0.35)
     late_effects = draws.chance("world/late-effects", 0.25)
     store_fault = rate("store-fault", 0.15)
+    hostile = draws.choice("world/hostile", ("",) * 12 + STRATEGIES)
     return WorldSettings(
         regions=regions,
         lag_seconds=lag,
@@ -119,7 +130,10 @@ def settings_of(draws: Draws) -> WorldSettings:
         since_query=draws.chance("world/since", 0.5),
         crowded=draws.chance("world/crowded", 0.3),
         workers=draws.choice("world/workers", (1, 2, 2, 3)),
+        hostile=hostile,
+        honest_after=draws.choice("world/honest-after", (0.0, 0.0, 0.0, 300.0)) if hostile else 0.0,
         killer=draws.choice("world/killer", ("", "", "A")),
+        killer_stage=draws.choice("world/killer-stage", ("fetching", "handling", "handling", "publishing")),
     )
 
 

@@ -199,7 +199,7 @@ class LeaseApi:
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
         """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue.
 
-        An object on trial goes before the others, but one at a time: its worker handles no other meanwhile.
+        An object on trial goes before the others, and alone: its worker works on no other meanwhile.
         """
         turn = self._turns[caller.pool] % max(len(pipelines), 1)
         self._turns[caller.pool] += 1
@@ -220,7 +220,7 @@ class LeaseApi:
                     break
                 raise
             claimed += [self._messages.lease(row) for row in rows]
-            if len(claimed) >= most:
+            if len(claimed) >= most or (claimed and lane == "trial"):
                 break
         self._metrics.leased.inc(len(claimed))
         return claimed

@@ -56,7 +56,7 @@ class Distrust:
     async def _revoke(self, connection: Connection, worker_id: int, why: str) -> bool:
         if await connection.fetchval(QUERIES["distrust"], worker_id, why) is None:
             return await connection.fetchval(QUERIES["distrust_gone"], worker_id, why) is not None
-        await self._ledger.take_back(connection, worker_id)
+        await self._ledger.take_back(connection, worker_id, interrupted=True)
         return True
 
 

@@ -39,6 +39,10 @@ PAUSE_LIMIT_SECONDS = 300.0
 """Longest time between two such attempts."""
 
 
+_INTERRUPTIONS = frozenset({"drain-deadline"})
+"""Reasons for which a machine is slain that may be in the midst of its work, and well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated worker: the machine that the token of a call belongs to."""
@@ -160,19 +164,19 @@ class LedgerFleet:
         return await self._ledger.fetch("track_records")
 
     async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
-        """Revoke the machine's tokens and take its leases back; each counts as an attempt."""
-        return await self._end("slaying", id, reason, str(seen))
+        """Revoke the machine's tokens and take its leases back: what may have ended it is suspected of that."""
+        return await self._end("slaying", id, reason, str(seen), interrupted=reason in _INTERRUPTIONS)
 
     async def gone(self, id: int) -> bool:
         """Mark a machine as gone, so that it no longer counts against the pool's limit."""
         # A claim that was under way when the tokens were revoked may have committed a lease after that.
         return await self._end("gone", id)
 
-    async def _end(self, query: str, id: int, *arguments: object) -> bool:
+    async def _end(self, query: str, id: int, *arguments: object, interrupted: bool = False) -> bool:
         async def write(connection: Connection) -> bool:
             row = await connection.fetchrow(QUERIES[query], id, *arguments)
             if row is not None:
-                await self._ledger.take_back(connection, id)
+                await self._ledger.take_back(connection, id, interrupted=interrupted)
                 if row.get("reason") == "distrusted":  # nor may a settlement that was under way stand
                     await rework(connection, id)
             return row is not None

@@ -47,7 +47,8 @@ def settled(row: LeasedRow, following: NextState) -> dict[str, object]:
         fields["given_up_by"] = following.given_up_by
     if following.error is not None:
         error = {"reason": following.error.reason, "message": following.error.message, "log": following.error.log}
-        fields["error"] = {name: storable(text) for name, text in error.items()} | {"worker": row.worker_id}
+        said_by = {} if row.worker_id is None else {"worker": row.worker_id}
+        fields["error"] = {**{name: storable(text) for name, text in error.items()}, **said_by}
     if following.result is not None:
         fields["done_etag"] = storable(following.result.etag)
         fields["done_by"] = following.result.by

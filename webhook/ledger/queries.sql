@@ -125,10 +125,13 @@ order by o.pipeline_id, o.key, s.position
 for update of o;
 
 -- fragment: in_handler
--- Whether a lease of worker w is in the handler, as far as the worker has reported: 'alone'; 'reported'; 'no'; 'possible':
--- it may have entered since, or there is no report.
+-- Whether a lease of worker w may have ended it, as far as the worker has reported: 'alone': it was on trial; 'reported':
+-- in the handler beside others; 'no': beside one on trial, whose lease still lives, none begins; 'possible': it may have
+-- entered since, or there is no report.
 case when o.token = any (w.handling) then case when w.handling_alone then 'alone' else 'reported' end
-     when w.handling_alone then 'no'
+     when w.handling_alone and exists (
+         select from objects as t where t.worker_id = w.id and t.state = 'leased' and t.token = any (w.handling)
+     ) then 'no'
      else 'possible' end;
 
 -- name: lock_expired
@@ -264,9 +267,14 @@ group by 1, 2;
 select p.name as pipeline, greatest(0, extract(epoch from yurt_now() - d.due_at))::float8 as seconds
 from pipelines as p,
      lateral (
-         select due_at from objects
-         where pipeline_id = p.id and lane = 'work' and state = 'pending' order by due_at limit 1
-     ) as d;
+         select min(f.due_at) as due_at
+         from unnest('{work,trial}'::lane[]) as l (lane),
+              lateral (
+                  select due_at from objects
+                  where pipeline_id = p.id and lane = l.lane and state = 'pending' order by due_at limit 1
+              ) as f
+     ) as d
+where d.due_at is not null;
 
 -- name: parked
 -- Parked objects of all pipelines, newest first.
@@ -379,8 +387,8 @@ for update of o;
 
 -- name: rework
 -- Have rows that this transaction has locked processed anew: all outputs are made again ("publish_started"), also of
--- equal content, and what the last result said of the content's age is forgotten. A leased one is processed once more
--- after its lease.
+-- equal content. A leased one is processed once more after its lease. A Last-Modified in the future, which would make all
+-- later content look old, is not believed.
 update objects as o set
     state = case when o.state in ('done', 'parked') then 'pending' else o.state end,
     lane = case when o.state = 'done' then 'work' else o.lane end,
@@ -392,7 +400,10 @@ update objects as o set
     given_up_by = case when o.state not in ('done', 'parked') then o.given_up_by end,
     rerun_requested = o.rerun_requested or o.state = 'leased',
     rerun_lane = case when o.state = 'leased' then 'work' else o.rerun_lane end,
-    publish_started = true, newest_at = null, done_modified = null
+    publish_started = true,
+    newest_at = case when o.newest_at > moment.now then moment.now else o.newest_at end,
+    done_modified = case when o.done_modified > moment.now then moment.now else o.done_modified end
+from (select yurt_now() as now offset 0) as moment
 where o.id = any ($1::bigint[]);
 
 -- name: hello
