@@ -286,7 +286,7 @@ class Dispatcher:
             return failed(lease, "protocol", error.message, retry=True)
         except (WorkerFault, OSError) as fault:
             self._pause_after(fault)
-            return Released(id=lease.id, token=lease.token)
+            return Released(id=lease.id, token=lease.token, cause="machine")
         except Exception:
             _log.exception("agent-fault")
             return failed(lease, "agent-fault", "The worker has a fault of its own; see its log.", retry=True)
@@ -303,7 +303,7 @@ class Dispatcher:
             _log_settlement(lease, settlement)
         if isinstance(settlement, Done):
             self._faults = 0
-        elif isinstance(settlement, Released) and settlement.unavailable:
+        elif isinstance(settlement, Released) and settlement.without_handler:
             self._handlers.begin()
         self._released.discard(lease.token)
         del self._tasks[lease.token]

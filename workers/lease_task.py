@@ -97,7 +97,7 @@ class LeaseTask:
             return failed(self.lease, error.reason, error.message, retry=error.retry, log=error.log)
         except HandlerUnavailable as error:
             why = _clean(str(error))[:_UNAVAILABLE_LENGTH] or "unknown"
-            return Released(id=self.lease.id, token=self.lease.token, unavailable=why)
+            return Released(id=self.lease.id, token=self.lease.token, cause="handler", unavailable=why)
         except StoreFault as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry)
         finally:

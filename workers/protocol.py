@@ -199,14 +199,26 @@ class Failed(Message):
     """Whether another attempt can help."""
 
 
+ReleaseCause = Literal["leaving", "machine", "handler"]
+"""Why a lease is given back: the worker ends; what the worker measured of its machine forbids work (disk, memory,
+processes); the pipeline's handler cannot run there."""
+
+
 class Released(Message):
     """The worker leaves, or cannot work for a reason of its own. Counts no attempt; another worker gets the object."""
 
     outcome: Literal["released"] = "released"
     id: Id
     token: Id
+    cause: ReleaseCause = "leaving"
+    """A code, since nothing is decided by a text."""
     unavailable: Annotated[str, Field(max_length=2_000)] = ""
     """Why the pipeline's handler cannot run on this worker, whichever the object: it gets no more of them for now."""
+
+    @property
+    def without_handler(self) -> bool:
+        """Whether the handler cannot run there. Workers of earlier versions send the text alone."""
+        return self.cause == "handler" or bool(self.unavailable)
 
 
 Settlement = Annotated[Done | Unchanged | Absent | Failed | Released, Field(discriminator="outcome")]

@@ -29,6 +29,8 @@ class Tables(SweepTables):
     """Ids of the workers that may lease."""
     revoked: set[int] = field(default_factory=set)
     """Ids of the workers that are distrusted, and not gone yet."""
+    gone: set[int] = field(default_factory=set)
+    """Ids of those that are gone."""
     handling: dict[int, HandlingReport] = field(default_factory=dict)
     """What is in the handler of each worker, as it has reported."""
     tally: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -339,7 +341,11 @@ class Tables(SweepTables):
     def _gone(self, worker_id: int) -> Iterable[SimulatedRow]:
         if worker_id in self.revoked:
             self.revoked.discard(worker_id)
+            self.gone.add(worker_id)
             yield SimulatedRow(id=worker_id, reason="distrusted")
+
+    def _distrust_gone(self, worker_id: int, _why: str) -> Iterable[SimulatedRow]:
+        return [SimulatedRow(id=worker_id)] if worker_id in self.gone else []
 
     def _is_of(self, row: Object, worker_id: int) -> bool:
         said_by = (row.error or {}).get("worker")

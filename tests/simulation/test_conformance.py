@@ -26,6 +26,8 @@ from tests.simulation.rows import EPOCH
 from tests.simulation.statements import Tables
 from webhook.events import ContentVersion, EventKind, EventOrder, ListedObject, ObjectEvent, mark_of
 from webhook.ledger.database import Database
+from webhook.ledger.distrust import Distrust
+from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import ClaimedObject, Ledger, ReceivedEvents, Settlement
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
 from webhook.ledger.policy import Policy
@@ -45,9 +47,17 @@ from webhook.ledger.transitions import (
 T = TypeVar("T")
 
 PIPELINE = 1
-WORKERS = 2
+WORKERS = 3
+LIAR = 3
 POLICY = Policy(
-    attempts=2, store_attempts=3, absent_checks=2, backoff_seconds=3, backoff_limit_seconds=20, replica_lag_seconds=10
+    attempts=2,
+    store_attempts=3,
+    absent_checks=2,
+    backoff_seconds=3,
+    backoff_limit_seconds=20,
+    replica_lag_seconds=10,
+    lease_limit_seconds=40,
+    second_opinion=True,
 )
 KEYS = st.sampled_from(["a.jpg", "ä ö.jpg", "z/b.jpg"])
 ETAGS = st.sampled_from(["A", "B", None])
@@ -76,9 +86,10 @@ EVENTS = st.builds(
 )  # fmt: skip
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(
-        lambda etag, modified: Published(etag, modified, {"small.webp": f"s{etag}", "result.json": "m"}),
+        lambda etag, modified, by: Published(etag, modified, {"small.webp": f"s{etag}", "result.json": "m"}, by),
         st.sampled_from(["A", "B"]),
         MOMENTS,
+        st.sampled_from([None, LIAR]),
     ),
     st.just(SameContent()),
     st.builds(lambda etag: SameContent(Published(etag, None, {"result.json": "n"})), st.sampled_from(["A", "B"])),
@@ -139,7 +150,9 @@ class Conformance(RuleBasedStateMachine):
     def record(self, requests: list[list[ObjectEvent]]) -> None:
         self.do(self.ledger.record([ReceivedEvents([(PIPELINE, event) for event in events]) for events in requests]))
 
-    @rule(lane=st.sampled_from(["work", "work", "check"]), most=st.integers(1, 3), worker=st.sampled_from([1, 2, 9]))
+    @rule(
+        lane=st.sampled_from(["work", "work", "check"]), most=st.integers(1, 6), worker=st.sampled_from([1, 2, LIAR, 9])
+    )
     def claim(self, lane: Lane, most: int, worker: int) -> None:
         holder = worker if lane == "work" else None
         self.held += [(row, holder) for row in self.do(self.ledger.claim(PIPELINE, lane, most, holder, 30.5))]
@@ -176,6 +189,13 @@ class Conformance(RuleBasedStateMachine):
     def decide_about_parked(self, forget: bool) -> None:
         parked = ParkedObjects(self.ledger)
         self.do(parked.forget(ParkedQuery()) if forget else parked.redrive(ParkedQuery()))
+
+    @rule(after=st.integers(0, 2), gone=st.booleans())
+    def distrust(self, after: int, gone: bool) -> None:
+        self.do(Distrust(self.ledger).distrust(LIAR, "It lies.", after, 2))
+        if gone:
+            fleet = LedgerFleet(self.ledger, owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+            self.do(fleet.gone(LIAR))
 
     @rule(listed=st.lists(st.tuples(KEYS, st.sampled_from("AB"), st.integers(0, 40)), unique_by=lambda item: item[0]))
     def sweep(self, listed: list[tuple[str, str, int]]) -> None:

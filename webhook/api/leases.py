@@ -248,7 +248,7 @@ class LeaseApi:
 
     async def _note_handler(self, caller: Caller, pipeline_id: int, message: protocol.Settlement) -> None:
         """Note whether the pipeline's handler can run on the worker, where the settlement shows that."""
-        if isinstance(message, protocol.Released) and message.unavailable:
+        if isinstance(message, protocol.Released) and message.without_handler:
             log.warning(
                 "handler unavailable",
                 pipeline=self._pipelines.name_of(pipeline_id), worker=caller.id, message=message.unavailable,
@@ -296,7 +296,7 @@ def _outcome(message: protocol.Settlement, worker_id: int) -> transitions.Outcom
         case protocol.Failed():
             return transitions.Failure(message.reason, message.message, message.retry, message.log)
         case protocol.Released():
-            return transitions.LeaseReleased(without_handler=bool(message.unavailable))
+            return transitions.LeaseReleased(message.without_handler)
 
 
 def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output], worker_id: int) -> transitions.Published:
