@@ -27,6 +27,7 @@ output = "s3://photos-out/results/"
 [pools.local]
 provider = "none"
 limit = 100
+slots = 16
 silent_seconds = 3600
 """
 

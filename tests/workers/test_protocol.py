@@ -28,6 +28,7 @@ def test_a_settlements_class_follows_from_its_outcome() -> None:
     "settlement",
     [
         {"outcome": "gone", "id": 1, "token": 2},
+        {"outcome": "released", "id": 1, "token": 2, "cause": "No space left on device"},
         {"outcome": "absent", "id": 1},
         {"outcome": "absent", "id": 0, "token": 2},
         {"outcome": "absent", "id": 1, "token": 1 << 63},
