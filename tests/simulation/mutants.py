@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+import tests.simulation.plane
 import webhook.api.notifications
 import webhook.ledger.ledger
 import webhook.outputs.presigning
@@ -173,6 +174,15 @@ def _lagging(settings: WorldSettings) -> WorldSettings:
     return replace(lag, keys=("a.jpg",), operations=12, killer="")
 
 
+def _set_back(settings: WorldSettings) -> WorldSettings:
+    """Worlds in which the database's clock is set back by hours."""
+    return replace(settings, clock_back=7200.0)
+
+
+async def _follow_nothing(_database: object) -> float:
+    return 0.0
+
+
 def _killing(settings: WorldSettings) -> WorldSettings:
     """Worlds in which content often ends the worker, and several objects are at work."""
     keys = tuple(f"{letter}.jpg" for letter in "abcdef")
@@ -286,6 +296,12 @@ MUTANTS = {
             settle=_killing_late,
         ),
         Mutant(
+            "clock",
+            "moments stay as they are when the database's clock is set back",
+            _patched(tests.simulation.plane, "follow_clock", _follow_nothing),
+            settle=_set_back,
+        ),
+        Mutant(
             "deadline",
             "a notification is answered whenever the ledger answers",
             _patched(webhook.api.notifications, "ANSWER_SECONDS", 1e9),
@@ -294,7 +310,7 @@ MUTANTS = {
 }
 
 FOUND = {
-    "token": 0,
+    "token": 3,
     "condition": 25,
     "event-time": 0,
     "etag-alone": 0,
@@ -303,16 +319,17 @@ FOUND = {
     "first-404": 58,
     "trust-listing": 26,
     "recheck": 0,
-    "older": 215,
+    "older": 238,
     "rerun-requested": 0,
     "interval": 14,
     "manifests": 25,
-    "expiry": 279,
-    "publish-started": 45,
+    "expiry": 41,
+    "publish-started": 13,
     "unavailable-charged": 7,
     "in-handler": 0,
     "alone": 5,
     "trial-end": 0,
+    "clock": 1,
     "deadline": 1,
 }
 """Seed at which each mutant was found. Tests try it first, and then all others, since worlds may change."""
