@@ -71,8 +71,7 @@ class Tables(SweepTables):
         now_micros, micros_back = (now - EPOCH) // timedelta(microseconds=1), back // timedelta(microseconds=1)
         for row in self.objects.values():
             moved = [name for name in _MOVED if (at := getattr(row, name)) is not None and at > now_micros]
-            past_latest = row.deadline is not None and row.deadline > now_micros + micros_back - 10_000_000
-            if "leased_at" in moved and past_latest:
+            if "leased_at" in moved and row.deadline is not None and row.deadline > (row.leased_at or 0):
                 moved.append("deadline")
             for name in moved:
                 setattr(row, name, getattr(row, name) - micros_back)

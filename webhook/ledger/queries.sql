@@ -900,17 +900,15 @@ select latest, (select yurt_now()) as now from clock_reading for update;
 update clock_reading set latest = $1;
 
 -- name: move_objects
--- Move what lies after $1, the time now, back by $2. A lease was given before the clock was set back if that shows in its
--- own moment, and was not renewed since if its deadline is past what the clock had shown (less the time that an expired
--- one may wait to be taken back): any other has a deadline by the clock as it is now.
+-- Move what lies after $1, the time now, back by $2. A lease that was given in the future is from before the clock was set
+-- back. Its deadline is too, unless it was renewed since: then it lies before the moment at which the lease was given.
 update objects set
     due_at = case when due_at > $1 then due_at - $2::interval else due_at end,
     event_at = case when event_at > $1 then event_at - $2::interval else event_at end,
     seen_at = case when seen_at > $1 then seen_at - $2::interval else seen_at end,
     leased_at = case when leased_at > $1 then leased_at - $2::interval else leased_at end,
     done_at = case when done_at > $1 then done_at - $2::interval else done_at end,
-    deadline = case when leased_at > $1 and deadline > $1 + $2::interval - interval '10 seconds' then deadline - $2::interval
-                    else deadline end
+    deadline = case when leased_at > $1 and deadline > leased_at then deadline - $2::interval else deadline end
 where greatest(due_at, event_at, seen_at, leased_at, done_at) > $1::timestamptz;
 
 -- name: move_workers

@@ -58,11 +58,12 @@ async def test_a_lease_ends_when_it_would_have(postgres_dsn: str) -> None:
         assert await b.ledger.reap() == 1
 
 
-async def test_a_lease_that_had_just_expired_is_taken_back(postgres_dsn: str) -> None:
+@pytest.mark.parametrize("late_seconds", [1.0, 300.0])
+async def test_a_lease_that_had_expired_is_taken_back(postgres_dsn: str, late_seconds: float) -> None:
     async with observed(postgres_dsn) as b:
         await b.record(event("a.jpg"))
         await b.take()
-        await b.advance(LEASE_SECONDS + 1)
+        await b.advance(LEASE_SECONDS + late_seconds)
         await set_back(b)
         assert await b.ledger.reap() == 1
 
