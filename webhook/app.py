@@ -30,6 +30,7 @@ from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
+from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
@@ -318,9 +319,11 @@ async def _coroutine(awaitable: Awaitable[None]) -> None:
 
 
 async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
-    """Take back leases past their deadlines, for ever."""
+    """Take back leases past their deadlines, for ever, also after the clock was set back."""
     while True:
         with health.turn("expired leases", STALLED_SECONDS):
+            if back_seconds := await follow_clock(ledger.database):
+                log.warning("clock set back", seconds=round(back_seconds), hint="Let NTP keep the database's clock.")
             if taken := await ledger.reap():
                 metrics.reaped.inc(taken)
                 log.warning("leases expired", leases=taken)

@@ -10,32 +10,30 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from tests.simulation.rows import Object, SimulatedRow, coalesce, greatest, micros, moment, text_of
-from tests.simulation.sweep_statements import SweepTables
+from tests.simulation.distrust_statements import DistrustTables
+from tests.simulation.rows import EPOCH, Object, SimulatedRow, coalesce, greatest, micros, moment, text_of
 from webhook.ledger.machines import HandlingReport
 
 FIRST_TOKEN = 1_000
 _MOST_ATTEMPTS = 32_000
+_MOVED = ("due_at", "event_at", "seen_at", "leased_at", "done_at")
+"""Moments of an object that are moved when the clock is set back."""
 
 
 @dataclass
-class Tables(SweepTables):
+class Tables(DistrustTables):
     """The ledger's tables. The clock gives microseconds."""
 
-    ready: set[int] = field(default_factory=set)
-    """Ids of the workers that may lease."""
-    revoked: set[int] = field(default_factory=set)
-    """Ids of the workers that are distrusted, and not gone yet."""
-    gone: set[int] = field(default_factory=set)
-    """Ids of those that are gone."""
     handling: dict[int, HandlingReport] = field(default_factory=dict)
     """What is in the handler of each worker, as it has reported."""
     tally: Counter[tuple[int, str]] = field(default_factory=Counter)
     quarantine: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     last_token: int = FIRST_TOKEN
+    latest_reading: int = 0
+    """The latest time that the clock was seen to show, in microseconds."""
     chosen: list[tuple[int, int]] | None = None
     """Ids and tokens of the objects that PostgreSQL leased in the statement that the model executes next."""
     without: frozenset[str] = frozenset()
@@ -52,6 +50,34 @@ class Tables(SweepTables):
         for table in (self.objects, self.by_id, self.sweeps, self.tally, self.quarantine):
             table.clear()
         self.last_id = 0
+
+    # ── the clock ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _clock_behind(self) -> Iterable[SimulatedRow]:
+        return [SimulatedRow(behind_seconds=(self.latest_reading - self.clock()) / 1e6)]
+
+    def _keep_reading(self) -> None:
+        self.latest_reading = max(self.latest_reading, self.clock())
+
+    def _lock_reading(self) -> Iterable[SimulatedRow]:
+        return [SimulatedRow(latest=moment(self.latest_reading), now=moment(self.clock()))]
+
+    def _replace_reading(self, reading: datetime) -> None:
+        self.latest_reading = (reading - EPOCH) // timedelta(microseconds=1)
+
+    def _move_objects(self, now: datetime, back: timedelta) -> None:
+        now_micros, micros_back = (now - EPOCH) // timedelta(microseconds=1), back // timedelta(microseconds=1)
+        for row in self.objects.values():
+            moved = [name for name in _MOVED if (at := getattr(row, name)) is not None and at > now_micros]
+            if "leased_at" in moved and row.deadline is not None and row.deadline > (row.leased_at or 0):
+                moved.append("deadline")
+            for name in moved:
+                setattr(row, name, getattr(row, name) - micros_back)
+
+    def _move_nothing(self, now: datetime, back: timedelta) -> None:
+        """Move what the model does not have."""
+
+    _move_workers = _move_invitations = _move_senders = _move_nothing
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -329,50 +355,6 @@ class Tables(SweepTables):
         if row is None or row.state != "leased" or row.token != token:
             return None
         return row if row.worker_id == worker_id or "worker" in self.without else None
-
-    # ── workers that are found out ──────────────────────────────────────────────────────────────────────────────────
-
-    def _distrust(self, worker_id: int, _why: str) -> Iterable[SimulatedRow]:
-        if worker_id in self.ready | self.revoked:
-            self.ready.discard(worker_id)
-            self.revoked.add(worker_id)
-            yield SimulatedRow(id=worker_id)
-
-    def _gone(self, worker_id: int) -> Iterable[SimulatedRow]:
-        if worker_id in self.revoked:
-            self.revoked.discard(worker_id)
-            self.gone.add(worker_id)
-            yield SimulatedRow(id=worker_id, reason="distrusted")
-
-    def _distrust_gone(self, worker_id: int, _why: str) -> Iterable[SimulatedRow]:
-        return [SimulatedRow(id=worker_id)] if worker_id in self.gone else []
-
-    def _is_of(self, row: Object, worker_id: int) -> bool:
-        said_by = (row.error or {}).get("worker")
-        return row.done_by == worker_id or (row.state == "parked" and said_by == worker_id)
-
-    def _by_worker(self, worker_id: int, after: int, most: int) -> Iterable[SimulatedRow]:
-        mine = sorted(row.id for row in self.objects.values() if self._is_of(row, worker_id) and row.id > after)
-        return [SimulatedRow(id=id) for id in mine[:most]]
-
-    def _lock_by_worker(self, worker_id: int, ids: Sequence[int]) -> Iterable[SimulatedRow]:
-        rows = [row for row in self.objects.values() if row.id in ids and self._is_of(row, worker_id)]
-        rows.sort(key=lambda row: (row.pipeline_id, row.key.encode()))
-        for row in rows:
-            begins = row.state in ("done", "leased") and not row.rerun_requested
-            yield SimulatedRow(id=row.id, pipeline_id=row.pipeline_id, begins=begins)
-
-    def _rework(self, ids: Sequence[int]) -> None:
-        for row in map(self.by_id.__getitem__, ids):
-            if row.state == "done":
-                row.lane = "work"
-            if row.state in ("done", "parked"):
-                row.state, row.due_at = "pending", self.clock()
-                row.attempts = row.faults = row.losses = row.returns = 0
-                row.given_up_by = None
-            if row.state == "leased":
-                row.rerun_requested, row.rerun_lane = True, "work"
-            row.publish_started = True  # no Last-Modified is in the future here
 
     # ── parked objects ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -82,6 +82,8 @@ class WorldSettings:
     """What a hostile worker does most: see ``tests.simulation.hostile``; empty: there is none."""
     honest_after: float
     """Seconds after which the other workers begin."""
+    clock_back: float
+    """Seconds by which the database's clock is set back in the midst of a history; 0: it is not."""
     killer: str
     """Content that mostly ends the worker that works on it; empty: none does."""
     killer_stage: str
@@ -132,6 +134,7 @@ def settings_of(draws: Draws) -> WorldSettings:
         workers=draws.choice("world/workers", (1, 2, 2, 3)),
         hostile=hostile,
         honest_after=draws.choice("world/honest-after", (0.0, 0.0, 0.0, 300.0)) if hostile else 0.0,
+        clock_back=draws.choice("world/clock-back", (0.0, 0.0, 0.0, 30.0, 7200.0)),
         killer=draws.choice("world/killer", ("", "", "A")),
         killer_stage=draws.choice("world/killer-stage", ("fetching", "handling", "handling", "publishing")),
     )
@@ -162,6 +165,7 @@ class World:
     """Number of requests and processes that are stalled."""
     tables: Any = None
     invariants: Any = None
+    clock_back_micros: int = 0
     planes: dict[str, Any] = field(default_factory=dict)
     pauses: dict[tuple[int, int], float] = field(default_factory=dict)
     """By worker and pipeline, until when its handler is not tried there."""
@@ -176,6 +180,11 @@ class World:
     def now(self) -> float:
         """Seconds since the beginning."""
         return self.loop.time()
+
+    @property
+    def ledger_micros(self) -> int:
+        """The time by the database's clock, which may be set back."""
+        return self.micros - self.clock_back_micros
 
     @property
     def micros(self) -> int:

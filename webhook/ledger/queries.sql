@@ -982,3 +982,68 @@ from objects where pipeline_id = $1 and key = any ($2::text[]);
 -- Invalidate results whose outputs are no longer those published: the objects are processed again even if unchanged.
 update objects set publish_started = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;
+
+-- name: clock_behind
+-- Seconds by which the clock is behind the latest reading; negative as a rule.
+select extract(epoch from latest - (select yurt_now()))::float8 as behind_seconds from clock_reading;
+
+-- name: keep_reading
+-- Keep the clock's reading.
+update clock_reading set latest = greatest(latest, yurt_now());
+
+-- name: lock_reading
+-- Lock the latest reading, so that one replica moves what another does not move too.
+select latest, (select yurt_now()) as now from clock_reading for update;
+
+-- name: replace_reading
+-- Keep a reading although it is before the latest one.
+update clock_reading set latest = $1;
+
+-- name: move_objects
+-- Move what lies after $1, the time now, back by $2. A lease that was given in the future is from before the clock was set
+-- back. Its deadline is too, unless it was renewed since: then it lies before the moment at which the lease was given.
+update objects set
+    due_at = case when due_at > $1 then due_at - $2::interval else due_at end,
+    event_at = case when event_at > $1 then event_at - $2::interval else event_at end,
+    seen_at = case when seen_at > $1 then seen_at - $2::interval else seen_at end,
+    leased_at = case when leased_at > $1 then leased_at - $2::interval else leased_at end,
+    done_at = case when done_at > $1 then done_at - $2::interval else done_at end,
+    deadline = case when leased_at > $1 and deadline > leased_at then deadline - $2::interval else deadline end
+where greatest(due_at, event_at, seen_at, leased_at, done_at) > $1::timestamptz;
+
+-- name: move_workers
+-- The same for machines. What they said of handlers that cannot run is tried again.
+update workers set
+    created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+    ready_at = case when ready_at > $1 then ready_at - $2::interval else ready_at end,
+    seen_at = case when seen_at > $1 then seen_at - $2::interval else seen_at end,
+    active_at = case when active_at > $1 then active_at - $2::interval else active_at end,
+    state_at = case when state_at > $1 then state_at - $2::interval else state_at end,
+    unavailable = '{}'
+where greatest(created_at, ready_at, seen_at, active_at, state_at) > $1::timestamptz;
+
+-- name: move_sweeps
+-- The same for sweeps: an earlier start lists more, never less.
+update sweeps set
+    due_at = case when due_at > $1 then due_at - $2::interval else due_at end,
+    created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+    started_at = case when started_at > $1 then started_at - $2::interval else started_at end,
+    finished_at = case when finished_at > $1 then finished_at - $2::interval else finished_at end,
+    since = case when since > $1 then since - $2::interval else since end
+where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
+
+-- name: move_invitations
+-- The same for the moments at which invitations, pipelines and unreadable texts came to be.
+with invited as (
+    update invitations set created_at = created_at - $2::interval where created_at > $1::timestamptz
+), made as (
+    update pipelines set created_at = created_at - $2::interval where created_at > $1::timestamptz
+)
+update quarantine set received_at = received_at - $2::interval where received_at > $1::timestamptz;
+
+-- name: move_senders
+-- The same for what is said of notifications that were taken and refused.
+update senders set
+    taken_at = case when taken_at > $1 then taken_at - $2::interval else taken_at end,
+    refused_at = case when refused_at > $1 then refused_at - $2::interval else refused_at end
+where greatest(taken_at, refused_at) > $1::timestamptz;
