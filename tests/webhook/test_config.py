@@ -232,6 +232,20 @@ def test_a_worker_leaves_by_itself_only_after_the_autoscaler_would_have_slain_it
     assert Pool(minimum=1).worker_idle_seconds > 3_600
 
 
+def test_machines_that_are_rented_are_not_trusted_unless_it_is_said() -> None:
+    assert [Pool(provider=provider).is_trusted for provider in ("local", "none", "rented")] == [True, True, False]
+    assert Pool(provider="rented", trusted=True).is_trusted
+    assert not Pool(trusted=False).is_trusted
+
+
+def test_a_lease_lasts_for_a_few_spans() -> None:
+    place = "s3://inbox", "s3://outbox"
+    made = [
+        Pipeline.model_validate({"input": place[0], "output": place[1], **more}) for more in ({}, {"lease_spans": 5})
+    ]
+    assert [pipeline.longest_lease_seconds for pipeline in made] == [540, 900]
+
+
 def test_a_pool_may_be_emptied_but_not_keep_machines_then() -> None:
     assert Pool(limit=0).limit == 0
     with pytest.raises(ValidationError, match="minimum"):
