@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from webhook.api.connections import proven
 from webhook.api.http import HttpProblem
 from webhook.ledger.fleet import Caller, LedgerFleet
 
@@ -87,6 +88,7 @@ class AdminAuth:
             raise HttpProblem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
         if not self._credentials.allow(f"bearer {bearer(request)}"):
             raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
+        proven(request)
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class WorkerAuth:
         known = self._known.get(token)
         now = time.monotonic()
         if known is not None and known.until > now:
+            proven(request)
             return known.caller
         caller = await self._fleet.authenticate(token)
         if caller is None:
@@ -117,6 +120,7 @@ class WorkerAuth:
         if len(self._known) >= _MAX_CALLERS:
             self._known = {t: k for t, k in self._known.items() if k.until > now}
         self._known[token] = _KnownCaller(caller, now + _CALLER_SECONDS)
+        proven(request)
         return caller
 
     def forget(self, worker_id: int) -> None:

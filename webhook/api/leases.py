@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import WorkerAuth, bearer, unauthorized
-from webhook.api.http import HttpProblem, json_response, path_id, read_model
+from webhook.api.connections import proven
+from webhook.api.http import HELLO_BODY_BYTES, HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pool
 from webhook.events import plausible_modified
@@ -85,16 +86,16 @@ class LeaseApi:
     async def hello(self, request: Request) -> Response:
         """Exchange a one-time token, an invitation or a worker's credential for a token of all further calls."""
         one_time_token = bearer(request)
-        hello = await read_model(request, protocol.Hello)
+        if not await self._fleet.may_call_home(one_time_token):  # before the body: any client can send one
+            raise _no_admission()
+        proven(request)
+        hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
             arrival = await self._fleet.hello(one_time_token, hello.instance, returns=hello.returns)
         except PoolFull as full:
             raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:
-            raise unauthorized(
-                "this one-time token or credential is unknown, expired, revoked, or was used by another process. For a "
-                "worker that you start yourself, `yurt invite` makes another"
-            )
+            raise _no_admission()
         pool = self._pools.get(arrival.pool, Pool())
         log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
         return json_response(
@@ -307,6 +308,13 @@ def _believed(modified: datetime | None) -> datetime | None:
 def _id(request: Request) -> int:
     """The lease's number. Raises HttpProblem 404."""
     return path_id(request, HttpProblem(404, "unknown-lease", "there is no lease of that number"))
+
+
+def _no_admission() -> HttpProblem:
+    return unauthorized(
+        "this one-time token or credential is unknown, expired, revoked, or was used by another process. For a worker "
+        "that you start yourself, `yurt invite` makes another"
+    )
 
 
 def _lost() -> HttpProblem:

@@ -323,6 +323,12 @@ where id = $1 and state = $3 and state not in ('slaying', 'gone') returning id;
 -- The provider's own list no longer shows the machine.
 update workers set state = 'gone', state_at = yurt_now() where id = $1 and state = 'slaying' returning id;
 
+-- name: may_call_home
+-- Whether a token is known as one with which a worker may call home. Each part reads one index.
+select exists (select from workers where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining'))
+    or exists (select from workers where return_hash = $1 and state in ('ready', 'draining'))
+    or exists (select from invitations where once_hash = $1) as known;
+
 -- name: hello
 -- A machine calls home with its one-time token. The same instance may again, when the answer was lost; another may not.
 update workers set
@@ -369,13 +375,15 @@ with joined as (
     where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
     returning id, pool, provider, slots, label
 ), used as (
-    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+    update invitations set uses = uses - 1, used_at = yurt_now() where id = $6 and exists (select from joined)
 )
 select * from joined;
 
 -- name: prune_invitations
--- Delete invitations that cannot be used any more.
-delete from invitations where uses <= 0 or expires_at <= yurt_now();
+-- Delete invitations that cannot be used any more. Not those that were used just now: a worker whose answer was lost
+-- calls again.
+delete from invitations
+where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < yurt_now() - interval '1 hour');
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
