@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import time
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from webhook.api.connections import proven
 from webhook.api.http import HttpProblem
+from webhook.api.worker_calls import WorkerCalls
 from webhook.ledger.fleet import Caller, LedgerFleet
 
 _CALLER_SECONDS = 1.0
@@ -103,6 +105,17 @@ class WorkerAuth:
     def __init__(self, fleet: LedgerFleet) -> None:
         self._fleet = fleet
         self._known: dict[str, _KnownCaller] = {}
+        self.calls = WorkerCalls()
+
+    @contextlib.asynccontextmanager
+    async def call(self, request: Request) -> AsyncIterator[Caller]:
+        """Authenticate a worker's call and count it while it is under way.
+
+        Raises HttpProblem 401 or 429, LedgerUnavailable.
+        """
+        caller = await self.caller(request)
+        with self.calls.counted(caller.id):
+            yield caller
 
     async def caller(self, request: Request) -> Caller:
         """Return the worker that a request's token belongs to. Raises HttpProblem 401, LedgerUnavailable."""

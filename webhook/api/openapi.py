@@ -106,5 +106,6 @@ _PROBLEMS = {
     408: "The body took too long to come.",
     413: "The body is too long.",
     422: "The body is not the message that belongs here.",
+    429: "Too many calls of this worker are under way.",
     503: "The ledger is away or too much waits: send it again after Retry-After.",
 }

@@ -66,13 +66,16 @@ def endpoints(
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     body = (401, 408, 413, 422, 503)
-    held = (*body, 404, 409)
+    held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
     return [
         Endpoint("POST", hook, receiver.notify, "webhook", (400, 401, 403, 404, 408, 413, 503), gives=Receipt),
         Endpoint("GET", hook, receiver.probe, "none", (404,)),
         Endpoint("POST", "/v1/workers/hello", leases.hello, "once", body, protocol.Hello, protocol.Welcome),
-        Endpoint("POST", "/v1/leases", leases.lease, "worker", body, protocol.LeaseRequest, protocol.LeaseResponse),
+        Endpoint(
+            "POST", "/v1/leases", leases.lease, "worker", (*body, 429),
+            protocol.LeaseRequest, protocol.LeaseResponse,
+        ),
         Endpoint(
             "POST", f"{lease}/outputs", leases.outputs, "worker", held,
             protocol.OutputsRequest, protocol.OutputsResponse,
@@ -88,7 +91,7 @@ def endpoints(
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
         Endpoint(
-            "POST", "/v1/invitations", admin.invite, "admin", (*held, 403),
+            "POST", "/v1/invitations", admin.invite, "admin", (*body, 403, 404, 409),
             InvitationRequest, Invitation, 201,
         ),
         Endpoint(
