@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
 import pytest
 
@@ -23,7 +24,7 @@ async def polls(plane: RunningPlane, worker: Worker, beside: int = 0) -> list[as
     tasks = []
     for number in range(1, MAX_POLLS + 1):
         tasks.append(asyncio.create_task(leases()))
-        await until(lambda number=number: waiting(plane, number + beside))
+        await until(partial(waiting, plane, number + beside))
     return tasks
 
 
