@@ -28,6 +28,7 @@ from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
+from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
@@ -50,6 +51,7 @@ from webhook.sources.b2 import B2
 from webhook.sources.gcs import Gcs
 from webhook.sources.s3 import S3
 from webhook.sources.sns import Sns, Trust
+from webhook.sources.sns_certificates import MOST
 from webhook.sources.tigris import Tigris
 from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
@@ -195,7 +197,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         services.senders,
         body_limit_bytes=config.server.body_limit_bytes,
         backlog_events=config.server.backlog_events,
-        signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
+        signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)), LedgerCertificates(ledger, MOST))},
     )
     leases = LeaseApi(
         ledger,

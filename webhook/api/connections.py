@@ -69,6 +69,12 @@ def proven(request: Request) -> None:
         connection.prove()
 
 
+def sender(request: Request) -> str:
+    """Return what a request's address is counted as; empty behind a proxy, where all clients have the same."""
+    connection = request.scope.get(CONNECTION)
+    return "" if connection is None else connection.group
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """How many connections may be open."""

@@ -90,6 +90,11 @@ class LimitedConnection(HttpToolsProtocol):
         """Close the connection at once, whether or not the client has read all that it was sent."""
         self.transport.abort()
 
+    @property
+    def group(self) -> str:
+        """What the client's address is counted as; empty where it is not limited."""
+        return self.counted.limits.group_of(self.client[0] if self.client else "") or ""
+
     def prove(self) -> None:
         """Note that the request has shown a valid credential."""
         self.counted.proven(self)

@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import Credentials, unauthorized
-from webhook.api.connections import proven
+from webhook.api.connections import proven, sender
 from webhook.api.content_coding import DecodedTooLong, UnreadableCoding, decoded_body
 from webhook.api.http import HttpProblem, json_response, read_body, too_long
 from webhook.api.http_server import BEGAN_AT
@@ -40,7 +40,8 @@ from webhook.metrics import Metrics
 from webhook.pipelines import Pipelines
 from webhook.senders import UNKNOWN, Senders
 from webhook.sources import Batch, Source
-from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, NoSnsMessage, Sns, SnsUnavailable, UntrustedTopic
+from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, NoSnsMessage, Sns, UntrustedTopic
+from webhook.sources.sns_calls import SnsUnavailable
 
 log = structlog.get_logger()
 
@@ -214,7 +215,7 @@ class NotificationApi:
         limit_bytes = min(MAX_MESSAGE_BYTES, self._body_limit_bytes)
         try:
             sns.expect(request.headers)
-            text = await sns.open(await read_body(request, limit_bytes, left_seconds))
+            text = await sns.open(await read_body(request, limit_bytes, left_seconds), sender(request))
         except NoSnsMessage as error:
             raise HttpProblem(400, "malformed", str(error)) from None
         except UntrustedTopic as error:

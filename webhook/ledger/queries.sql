@@ -882,3 +882,17 @@ from objects where pipeline_id = $1 and key = any ($2::text[]);
 -- Invalidate results whose outputs are no longer those published: the objects are processed again even if unchanged.
 update objects set publish_started = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;
+
+-- name: certificates
+-- Certificates of SNS that have signed genuine messages, the latest first.
+select url, pem from certificates order by used_at desc, url;
+
+-- name: keep_certificate
+-- Keep a certificate that has signed a genuine message, and the latest of the others, $3 in all.
+with kept as (
+    insert into certificates (url, pem) values ($1, $2)
+    on conflict (url) do update set pem = excluded.pem, used_at = yurt_now()
+), latest as (
+    select url from certificates where url <> $1 order by used_at desc, url limit greatest($3 - 1, 0)
+)
+delete from certificates where url <> $1 and url not in (select url from latest);
