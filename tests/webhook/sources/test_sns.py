@@ -18,12 +18,9 @@ from hypothesis import strategies as st
 
 from tests.polling import until
 from tests.webhook.sources.fuzz import mutated, noise
-from tests.webhook.sources.sns_service import TODAY, TOPIC, SnsService, certificate, key, sns_service
+from tests.webhook.sources.sns_service import FORGED, TODAY, TOPIC, SnsService, certificate, key, sns_service
 from webhook.sources.sns import MAX_ANSWER_BYTES, BadSignature, NoSnsMessage, Sns, Trust, UntrustedTopic
 from webhook.sources.sns_calls import NEW_NAMES_A_MINUTE, NEW_NAMES_OF_ONE_SENDER, SnsUnavailable
-
-FORGED = b64encode(bytes(256)).decode()
-"""As long as a signature of SNS."""
 
 
 @contextlib.asynccontextmanager

@@ -9,8 +9,7 @@ import httpx
 
 from tests import postgres
 from tests.webhook.plane import RunningPlane, configured, control_plane, serving
-from tests.webhook.sources.sns_service import SnsService, certificate, sns_service
-from tests.webhook.sources.test_sns import FORGED
+from tests.webhook.sources.sns_service import FORGED, SnsService, certificate, sns_service
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.sources.sns_calls import NEW_NAMES_A_MINUTE
 from webhook.sources.sns_certificates import MOST, SnsCertificates
