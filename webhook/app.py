@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from webhook.api.auth import AdminAuth, Credentials
+from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
@@ -218,8 +219,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
     sweeps = SweepApi(services.sweeps, pipelines, config.sweep, admin)
     table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps)
+    pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
-    return Plane(services, Application(table), health, leases, notifications, Background(services, dsn, state))
+    return Plane(
+        services,
+        Application(table, pages, open_webhook=config.server.open_webhook),
+        health,
+        leases,
+        notifications,
+        Background(services, dsn, state),
+    )
 
 
 class Background:

@@ -170,7 +170,7 @@ async def test_a_client_that_does_not_read_its_answers_is_given_up(
 ) -> None:
     monkeypatch.setattr("webhook.api.http_server.WRITE_SECONDS", 0.1)
     async with control_plane(postgres_dsn) as plane:
-        asked = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 500
+        asked = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 500
         async with held(plane, 1, asked) as [reader]:  # which reads nothing until it was given up
 
             async def given_up() -> bool:
