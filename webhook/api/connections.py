@@ -15,7 +15,7 @@ finds no place gives an event up after a few tries, a worker asks again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -107,11 +107,12 @@ class ConnectionLimits:
 class _Group:
     """Connections by standing; those of one standing in the order in which they came to it."""
 
-    def __init__(self) -> None:
-        self.by_standing: dict[Standing, dict[Connection, None]] = {standing: {} for standing in Standing}
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+        self.by_standing: tuple[dict[Connection, None], ...] = tuple({} for _ in Standing)
 
     def __len__(self) -> int:
-        return sum(map(len, self.by_standing.values()))
+        return sum(map(len, self.by_standing))
 
     def worth_least(self) -> tuple[Connection, Standing] | None:
         """The connection to close first; None where all are proven."""
@@ -119,6 +120,14 @@ class _Group:
             for connection in self.by_standing[standing]:
                 return connection, standing
         return None
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What is known of one connection."""
+
+    groups: tuple[_Group, ...]
+    standing: Standing = Standing.IDLE
 
 
 class Connections:
@@ -130,9 +139,9 @@ class Connections:
         self.other_requests = 0
         """Requests under way that may not use the places kept for notifications."""
         self._refused = refused
-        self._all = _Group()
+        self._all = _Group(None)
         self._groups: dict[str, _Group] = {}
-        self._known: dict[Connection, tuple[Standing, str | None]] = {}
+        self._known: dict[Connection, _Counted] = {}
         self._logged_at = -_LOGGED_SECONDS
 
     def __len__(self) -> int:
@@ -146,8 +155,9 @@ class Connections:
             return False
         if len(self._known) >= self.limits.total and not self._make_room(self._all, "total"):
             return False
-        self._known[connection] = (Standing.IDLE, name)
-        for group in self._groups_of(name):
+        groups = (self._all,) if name is None else (self._all, self._groups.setdefault(name, _Group(name)))
+        self._known[connection] = _Counted(groups)
+        for group in groups:
             group.by_standing[Standing.IDLE][connection] = None
         return True
 
@@ -161,29 +171,27 @@ class Connections:
 
     def ended(self, connection: Connection) -> None:
         """Note that no request is under way any more."""
-        known = self._known.get(connection)
-        was_proven = known is not None and known[0] is Standing.PROVEN
+        counted = self._known.get(connection)
+        was_proven = counted is not None and counted.standing is Standing.PROVEN
         self._note(connection, Standing.KEPT if was_proven else Standing.IDLE)
 
     def _note(self, connection: Connection, standing: Standing) -> None:
-        known = self._known.get(connection)
-        if known is None or known[0] is standing:  # None: it was closed to make room
+        counted = self._known.get(connection)
+        if counted is None or counted.standing is standing:  # None: it was closed to make room
             return
-        before, name = known
-        self._known[connection] = (standing, name)
-        for group in self._groups_of(name):
-            del group.by_standing[before][connection]
+        for group in counted.groups:
+            del group.by_standing[counted.standing][connection]
             group.by_standing[standing][connection] = None
+        counted.standing = standing
 
     def left(self, connection: Connection) -> None:
         """Forget a connection that was closed, if it is known."""
-        if (known := self._known.pop(connection, None)) is None:
+        if (counted := self._known.pop(connection, None)) is None:
             return
-        standing, name = known
-        for group in self._groups_of(name):
-            del group.by_standing[standing][connection]
-        if name is not None and not self._groups[name]:
-            del self._groups[name]
+        for group in counted.groups:
+            del group.by_standing[counted.standing][connection]
+            if group.name is not None and not len(group):
+                del self._groups[group.name]
 
     def report(self, reason: Reason) -> None:
         """Count what was refused or closed, and log the first of a while."""
@@ -195,9 +203,6 @@ class Connections:
                 "connections refused", reason=reason, open=len(self._known),
                 hint="yurt_connections_refused counts them. See server.connections in docs/configuration.md",
             )  # fmt: skip
-
-    def _groups_of(self, name: str | None) -> Iterable[_Group]:
-        return (self._all,) if name is None else (self._all, self._groups.setdefault(name, _Group()))
 
     def _make_room(self, group: _Group, reason: Literal["total", "address"]) -> bool:
         found = group.worth_least()
