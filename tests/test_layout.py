@@ -31,9 +31,15 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.ledger.track_records": Cover("tests/webhook/fleet/test_error_budget.py", "what workers are judged by"),
     "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
+    "webhook.ledger.postgres_data": Cover("tests/webhook/ledger/test_postgres.py", "prepared at each start"),
+    "webhook.ledger.postgres_programs": Cover("tests/webhook/ledger/test_postgres.py", "run at each start"),
     "webhook.ledger.quarantine": Cover("tests/webhook/api/test_quarantine.py", "listed and replayed over HTTP"),
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
-    "webhook.server": Cover("tests/webhook/cli/test_serve.py", "run as `yurt serve`"),
+    "webhook.ledger.certificates": Cover(
+        "tests/webhook/sources/test_sns_certificates.py", "read after a restart of the control plane"
+    ),
+    "webhook.pipeline_places": Cover("tests/webhook/test_config.py", "circles, and a trash that is in use"),
+    "webhook.sources.sns_calls": Cover("tests/webhook/sources/test_sns.py", "the calls that messages cause"),
     "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
     "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),

@@ -5,8 +5,6 @@ Secrets come from the environment, or a file of their own. Validation names the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -24,10 +22,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from webhook.pipeline_places import refuse_loops, refuse_trash_in_use
 from webhook.setting_types import (
     BucketName,
     InstallationName,
     ListenAddress,
+    Network,
     PipelineName,
     PoolName,
     ProviderName,
@@ -109,6 +109,12 @@ class ServerSettings(_Section):
     """Most events that wait to be written: further requests are answered 503."""
     sns_topics: Annotated[tuple[Topic, ...], Field(max_length=100)] = ()
     """Amazon SNS topics whose signed messages are believed, and whose subscriptions are confirmed."""
+    connections: Annotated[int, Field(ge=64, le=1_000_000)] = 4096
+    """Most open connections; fewer where the limit of open files allows no more. Idle ones are closed first."""
+    connections_per_address: Annotated[int, Field(ge=8, le=1_000_000)] = 512
+    """Most open connections from one address, IPv6: from one /64 network. Loopback and ``proxies`` are exempt."""
+    proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
+    """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
@@ -369,46 +375,9 @@ class Config(BaseSettings):
             if pool.provider not in PROVIDERS:
                 known = ", ".join(PROVIDERS)
                 raise ValueError(f"pools.{name}.provider: there is no provider {pool.provider!r} (there are: {known})")
-        _refuse_loops(self.pipelines)
-        _refuse_trash_in_use(self.pipelines)
+        refuse_loops(self.pipelines)
+        refuse_trash_in_use(self.pipelines)
         return self
-
-
-def _refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
-    """A pipeline whose output another watches feeds it; a circle of such pipelines would never end."""
-    writers = {
-        name: [other for other, pipeline in pipelines.items() if pipeline.output.overlaps(one.input)]
-        for name, one in pipelines.items()
-    }
-    try:
-        TopologicalSorter(writers).prepare()
-    except CycleError as error:
-        raise ValueError(_loop_message(error.args[1], pipelines)) from None
-
-
-def _refuse_trash_in_use(pipelines: Mapping[str, Pipeline]) -> None:
-    """What is moved to the trash must neither be worked on nor lie among results."""
-    for name, pipeline in pipelines.items():
-        for other, used in pipelines.items() if pipeline.trash else ():
-            for kind, place in (("input", used.input), ("output", used.output)):
-                if pipeline.trash and pipeline.trash.overlaps(place):
-                    raise ValueError(
-                        f"pipelines.{name}.trash ({pipeline.trash}) overlaps pipelines.{other}.{kind} ({place}): "
-                        "use another bucket, or a prefix outside of it"
-                    )
-
-
-def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:
-    first = pipelines[circle[0]]
-    if len(circle) == 2:
-        return (
-            f"pipelines.{circle[0]}.output ({first.output}) lies in what the pipeline watches ({first.input}): every "
-            "result would be a new input, for ever. Write to another bucket, or to a prefix outside of the input's"
-        )
-    return (
-        f"pipelines.{circle[0]}.output ({first.output}) comes back to it: {' → '.join(circle)}, each watching what "
-        "the one before writes, for ever. Write one of the outputs elsewhere"
-    )
 
 
 class Secrets(BaseSettings):

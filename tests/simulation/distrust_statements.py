@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from tests.simulation.rows import Object, SimulatedRow
+from tests.simulation.rows import EPOCH, Object, SimulatedRow
 from tests.simulation.sweep_statements import SweepTables
+
+_AHEAD = timedelta(minutes=10)
 
 
 @dataclass
@@ -60,4 +63,9 @@ class DistrustTables(SweepTables):
                 row.given_up_by = None
             if row.state == "leased":
                 row.rerun_requested, row.rerun_lane = True, "work"
-            row.publish_started = True  # no Last-Modified is in the future here
+            row.publish_started = True
+            row.newest_at, row.done_modified = self._not_ahead(row.newest_at), self._not_ahead(row.done_modified)
+
+    def _not_ahead(self, modified: datetime | None) -> datetime | None:
+        now = EPOCH + timedelta(microseconds=self.clock())
+        return now if modified is not None and modified > now + _AHEAD else modified

@@ -284,6 +284,7 @@ def test_a_pipeline_that_watches_its_own_results_is_refused(loaded: Load, inputs
     ],
 )
 def test_pipelines_that_feed_each_other_in_a_circle_are_refused(loaded: Load, places: list[tuple[str, str]]) -> None:
+    """By ``pipeline_places``, as part of the whole configuration."""
     message = refused(loaded, chain(*places))
     circle = message.partition("comes back to it: ")[2].partition(",")[0].split(" → ")
     assert circle[0] == circle[-1]

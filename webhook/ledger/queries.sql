@@ -387,8 +387,8 @@ for update of o;
 
 -- name: rework
 -- Have rows that this transaction has locked processed anew: all outputs are made again ("publish_started"), also of
--- equal content. A leased one is processed once more after its lease. A Last-Modified in the future, which would make all
--- later content look old, is not believed.
+-- equal content. A leased one is processed once more after its lease. A Last-Modified far ahead, which would make all later
+-- content look old, is not believed.
 update objects as o set
     state = case when o.state in ('done', 'parked') then 'pending' else o.state end,
     lane = case when o.state = 'done' then 'work' else o.lane end,
@@ -401,10 +401,16 @@ update objects as o set
     rerun_requested = o.rerun_requested or o.state = 'leased',
     rerun_lane = case when o.state = 'leased' then 'work' else o.rerun_lane end,
     publish_started = true,
-    newest_at = case when o.newest_at > moment.now then moment.now else o.newest_at end,
-    done_modified = case when o.done_modified > moment.now then moment.now else o.done_modified end
-from (select yurt_now() as now offset 0) as moment
+    newest_at = case when o.newest_at > moment.ahead then moment.now else o.newest_at end,
+    done_modified = case when o.done_modified > moment.ahead then moment.now else o.done_modified end
+from (select now, now + interval '10 minutes' as ahead from (select yurt_now() as now offset 0) as read) as moment
 where o.id = any ($1::bigint[]);
+
+-- name: may_call_home
+-- Whether a token is known as one with which a worker may call home. Each part reads one index.
+select exists (select from workers where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining'))
+    or exists (select from workers where return_hash = $1 and state in ('ready', 'draining'))
+    or exists (select from invitations where once_hash = $1) as known;
 
 -- name: hello
 -- A machine calls home with its one-time token. The same instance may again, when the answer was lost; another may not.
@@ -452,13 +458,15 @@ with joined as (
     where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
     returning id, pool, provider, slots, label
 ), used as (
-    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+    update invitations set uses = uses - 1, used_at = yurt_now() where id = $6 and exists (select from joined)
 )
 select * from joined;
 
 -- name: prune_invitations
--- Delete invitations that cannot be used any more.
-delete from invitations where uses <= 0 or expires_at <= yurt_now();
+-- Delete invitations that cannot be used any more. Not those that were used just now: a worker whose answer was lost
+-- calls again.
+delete from invitations
+where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < yurt_now() - interval '1 hour');
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
@@ -1033,9 +1041,14 @@ update sweeps set
 where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
 
 -- name: move_invitations
--- The same for the moments at which invitations, pipelines and unreadable texts came to be.
+-- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used.
 with invited as (
-    update invitations set created_at = created_at - $2::interval where created_at > $1::timestamptz
+    update invitations set
+        created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+        used_at = case when used_at > $1 then used_at - $2::interval else used_at end
+    where greatest(created_at, used_at) > $1::timestamptz
+), signed as (
+    update certificates set used_at = used_at - $2::interval where used_at > $1::timestamptz
 ), made as (
     update pipelines set created_at = created_at - $2::interval where created_at > $1::timestamptz
 )
@@ -1047,3 +1060,17 @@ update senders set
     taken_at = case when taken_at > $1 then taken_at - $2::interval else taken_at end,
     refused_at = case when refused_at > $1 then refused_at - $2::interval else refused_at end
 where greatest(taken_at, refused_at) > $1::timestamptz;
+
+-- name: certificates
+-- Certificates of SNS that have signed genuine messages, the latest first.
+select url, pem from certificates order by used_at desc, url;
+
+-- name: keep_certificate
+-- Keep a certificate that has signed a genuine message, and the latest of the others, $3 in all.
+with kept as (
+    insert into certificates (url, pem) values ($1, $2)
+    on conflict (url) do update set pem = excluded.pem, used_at = yurt_now()
+), latest as (
+    select url from certificates where url <> $1 order by used_at desc, url limit greatest($3 - 1, 0)
+)
+delete from certificates where url <> $1 and url not in (select url from latest);
