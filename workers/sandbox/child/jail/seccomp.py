@@ -1,0 +1,159 @@
+"""Restricts a process by seccomp(2): which system calls it may make.
+
+The filter is a program for the kernel's packet filter (``<linux/bpf_common.h>``, ``<linux/seccomp.h>``) over the number
+and the arguments of each call. What it refuses fails with EPERM, as it would for want of privileges; calls that a newer
+kernel has and this list does not know fail with ENOSYS, as on an older kernel. It holds for every process started later
+and cannot be taken off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from workers.sandbox.child.jail.libc import libc
+from workers.sandbox.child.jail.policy import JailError, JailPolicy
+from workers.sandbox.child.jail.system_calls import MACHINES, Machine
+
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+
+_LOAD, _EQUAL, _GREATER_OR_EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE = 0, 4
+_X32 = 0x40000000
+"""Bit of the numbers of x86-64's second ABI, by which calls could be made past the others."""
+
+_INTERNET = (2, 10)
+"""``AF_INET``, ``AF_INET6``."""
+_UNIX = (1,)
+_CLONE_THREAD, _CLONE_NAMESPACES = 0x00010000, 0x7E020080
+"""``CLONE_NEWTIME`` | ``NEWNS`` | ``NEWCGROUP`` | ``NEWUTS`` | ``NEWIPC`` | ``NEWUSER`` | ``NEWPID`` | ``NEWNET``."""
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+"""Put characters into a terminal's input."""
+
+NEVER = (
+    # Other processes.
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
+    # The kernel's own large surfaces.
+    "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl",
+    "add_key", "request_key", "fanotify_init", "fanotify_mark", "lookup_dcookie", "modify_ldt", "uselib", "vmsplice",
+    "move_pages", "migrate_pages", "mbind", "set_mempolicy", "set_mempolicy_home_node", "seccomp", "syslog",
+    # Namespaces, mounts, and files past their paths.
+    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "open_tree_attr",
+    "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "listmount", "statmount", "name_to_handle_at",
+    "open_by_handle_at", "mknod", "mknodat",
+    # The machine.
+    "reboot", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "swapon", "swapoff",
+    "acct", "quotactl", "quotactl_fd", "settimeofday", "clock_settime", "clock_adjtime",
+    "adjtimex", "sethostname", "setdomainname", "iopl", "ioperm", "vhangup", "nfsservctl", "personality",
+    # Attributes and owners of files, which landlock does not look at.
+    "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr",
+    "removexattrat", "chown", "fchown", "lchown", "fchownat", "file_setattr",
+)  # fmt: skip
+"""System calls that no handler needs."""
+NO_PROGRAMS = (
+    "execve", "execveat", "fork", "vfork", "pidfd_open", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
+    "setpriority", "prlimit64", "sched_setscheduler", "sched_setattr", "sched_setparam", "setpgid", "setsid",
+    "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semctl", "semtimedop",
+    "mq_open", "mq_unlink", "memfd_create", "memfd_secret", "inotify_init", "inotify_init1", "inotify_add_watch",
+    "chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat", "flock",
+    "socketpair", "bind", "listen", "accept", "accept4", "connect", "sendto", "sendmsg", "sendmmsg",
+)  # fmt: skip
+"""Further ones that a handler does not need which starts no programs."""
+_SIGNALS_TO = ("kill", "tgkill", "tkill")
+
+
+@dataclass(frozen=True, slots=True)
+class _Instruction:
+    code: int
+    value: int
+    then: int = 0
+    otherwise: int = 0
+
+    def packed(self) -> bytes:
+        return struct.pack("=HBBI", self.code, self.then, self.otherwise, self.value)
+
+
+def missing() -> str:
+    """Return why there can be no filter here; empty where there can be one."""
+    if sys.platform != "linux":
+        return "seccomp is a part of Linux"
+    if platform.machine() not in MACHINES:
+        return f"the system calls of {platform.machine()} are not known"
+    # EFAULT: it would have read the filter. EINVAL: it has no filters.
+    libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, None, 0, 0)
+    return "" if ctypes.get_errno() == errno.EFAULT else "the kernel has no seccomp filters"
+
+
+def restrict(policy: JailPolicy) -> None:
+    """Restrict this process. It must have no-new-privileges. Raises JailError."""
+    if why := missing():
+        raise JailError(why)
+    program = assembled(policy, MACHINES[platform.machine()], own=os.getpid())
+    code = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: the number of instructions, and, aligned, where they are.
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
+    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(head), 0, 0) != 0:
+        raise JailError(f"seccomp refuses the filter: {os.strerror(ctypes.get_errno())}")
+
+
+def assembled(policy: JailPolicy, machine: Machine, *, own: int) -> bytes:
+    """Return the filter's instructions for a process whose id is ``own``."""
+    instructions = [
+        _Instruction(_LOAD, _ARCHITECTURE),
+        *_when(_EQUAL, machine.architecture, otherwise=_KILL),
+        _Instruction(_LOAD, _NUMBER),
+    ]
+    if machine.second_abi:
+        instructions += _when(_GREATER_OR_EQUAL, _X32, then=_ERRNO | errno.EPERM)
+    instructions += _when(_GREATER_OR_EQUAL, machine.first_unknown, then=_ERRNO | errno.ENOSYS)
+    for rule in _rules(policy, machine, own):
+        instructions += rule
+    instructions.append(_Instruction(_RETURN, _ALLOW))
+    return b"".join(instruction.packed() for instruction in instructions)
+
+
+def _rules(policy: JailPolicy, machine: Machine, own: int) -> Iterator[list[_Instruction]]:
+    for name in (*NEVER, *(() if policy.programs else NO_PROGRAMS)):
+        if (number := machine.numbers.get(name)) is not None:
+            yield _when(_EQUAL, number, then=_ERRNO | errno.EPERM)
+    # Its flags lie in memory, where no filter sees them: libraries take clone in its place.
+    yield _when(_EQUAL, machine.numbers["clone3"], then=_ERRNO | errno.ENOSYS)
+    yield _on(machine.numbers["clone"], 0, _when(_ANY_BIT, _CLONE_NAMESPACES, then=_ERRNO | errno.EPERM))
+    yield _on(machine.numbers["ioctl"], 1, _when(_EQUAL, _TIOCSTI, then=_ERRNO | errno.EPERM))
+    yield _on(machine.numbers["ioctl"], 1, _when(_EQUAL, _TIOCLINUX, then=_ERRNO | errno.EPERM))
+    yield _only(machine, "socket", _INTERNET if policy.network else ())
+    if policy.programs:
+        yield _only(machine, "socketpair", _UNIX)
+        return
+    yield _on(machine.numbers["clone"], 0, _when(_ANY_BIT, _CLONE_THREAD, otherwise=_ERRNO | errno.EPERM))
+    for name in _SIGNALS_TO:
+        yield _only(machine, name, (own,))
+
+
+def _only(machine: Machine, name: str, values: Sequence[int]) -> list[_Instruction]:
+    """Refuse a call unless its first argument is one of these."""
+    number = machine.numbers[name]
+    allowed = [_Instruction(_EQUAL, value, then=len(values) - place) for place, value in enumerate(values)]
+    return _on(number, 0, [*allowed, _Instruction(_RETURN, _ERRNO | errno.EPERM)])
+
+
+def _on(number: int, argument: int, then: list[_Instruction]) -> list[_Instruction]:
+    """Look at one argument of one call; after that the number is loaded again."""
+    # Of each argument, 64 bits, the lower half: what is compared here is an int to the kernel.
+    body = [_Instruction(_LOAD, 16 + 8 * argument), *then, _Instruction(_LOAD, _NUMBER)]
+    return [_Instruction(_EQUAL, number, otherwise=len(body)), *body]
+
+
+def _when(test: int, value: int, *, then: int | None = None, otherwise: int | None = None) -> list[_Instruction]:
+    """End the filter with a verdict where the loaded value passes the test, or where it does not."""
+    if then is not None:
+        return [_Instruction(test, value, otherwise=1), _Instruction(_RETURN, then)]
+    assert otherwise is not None
+    return [_Instruction(test, value, then=1), _Instruction(_RETURN, otherwise)]
