@@ -16,7 +16,8 @@ def apply(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> None:
     """Limit this process, and each that it starts, for good.
 
     Each process has these limits for itself; those of the whole job are the watch's (``workers.sandbox.child.watch``).
-    Processor time is in whole seconds, rounded up, and one more; over it the kernel sends SIGXCPU, and SIGKILL a second later.
+    Processor time is in whole seconds, rounded up, and one more; over it the kernel sends SIGXCPU, and SIGKILL a second
+    later.
     Memory is address space on top of what is mapped now, so that interpreter and libraries are not held against the
     job. A file that grows over ``output_bytes`` fails with EFBIG.
     """
