@@ -33,6 +33,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
     "webhook.server": Cover("tests/webhook/cli/test_serve.py", "run as `yurt serve`"),
     "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
+    "workers.sandbox.child.folder_use": Cover("tests/workers/sandbox/child/test_watch.py", "files of greedy jobs"),
+    "workers.sandbox.child.proc": Cover("tests/workers/sandbox/child/test_watch.py", "processes of greedy jobs"),
     "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from workers import manifest
 from workers.client import ControlPlaneClient
+from workers.disk_space import require_space
 from workers.handler_gate import HandlerGate
 from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
 from workers.heartbeat import Heartbeat
@@ -33,7 +34,7 @@ from workers.protocol import (
 from workers.publish import Publisher
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
-from workers.transfer import NoDownload, StoreFault, TransferClient, require_space
+from workers.transfer import NoDownload, StoreFault, TransferClient
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import errno
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +19,7 @@ import httpx
 
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
+from workers.disk_space import require_space
 from workers.headers import content_length, http_date, plain_etag, retry_after_seconds
 from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import Download, Expected, Upload, Version
@@ -30,8 +28,6 @@ from workers.retry import Backoff, NetworkFault
 MAX_UPLOAD_BYTES = 5 << 30
 """One PUT carries at most 5 GiB: S3 and Tigris alike."""
 CHUNK_BYTES = 1 << 20
-RESERVE_BYTES = 16 << 20
-"""Of disk space that is left free, for outputs and for other users of the disk."""
 _ERROR_BYTES = 64 << 10
 _ERROR_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,64})\s*</Code>")
 _ERROR_TEXT = re.compile(rb"<Message>([^<]{1,2000})")
@@ -272,12 +268,6 @@ def too_large(limit_bytes: int) -> StoreFault:
     """The error for an input over the pipeline's limit."""
     message = f"The file is larger than the {limit_bytes} bytes that this pipeline takes."
     return StoreFault(message, reason="too-large", retry=False)
-
-
-def require_space(folder: Path, size_bytes: int) -> None:
-    """Raise OSError (``ENOSPC``) unless ``size_bytes`` and ``RESERVE_BYTES`` are free on the disk of ``folder``."""
-    if shutil.disk_usage(folder).free < size_bytes + RESERVE_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 # ── moving bytes ────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,6 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from workers import transfer
 from workers.protocol import Download, Expected, Upload, Version
 from workers.retry import Backoff
 from workers.transfer import (
@@ -380,13 +379,6 @@ async def test_a_full_disk_is_no_fault_of_the_object() -> None:
         with pytest.raises(OSError) as raised:
             await fetch(script, store, Path("/dev/full"))
         assert raised.value.errno == errno.ENOSPC
-
-
-def test_space_is_checked_before_it_is_used(tmp_path: Path) -> None:
-    transfer.require_space(tmp_path, 0)
-    with pytest.raises(OSError) as raised:
-        transfer.require_space(tmp_path, 1 << 60)
-    assert raised.value.errno == errno.ENOSPC
 
 
 async def test_an_upload_sends_just_what_it_was_given(tmp_path: Path) -> None:

@@ -133,15 +133,15 @@ def _check_size(file: Path, limit_bytes: int) -> None:
 async def _measure(trial: HandlerTrial, sandbox: Any, handler: Any, job: Any) -> None:
     """Run one job, and note its time, memory, log and result. Raises what the handler's failure is."""
     async with sandbox.child() as child:
-        cpu_seconds, started_at = child.state.cpu_seconds, time.monotonic()
+        started_at = time.monotonic()
         try:
             result = await child.run(handler, job)
         finally:
             trial.wall_seconds = time.monotonic() - started_at
             trial.log = await child.printed()
-            if child.state.cpu_seconds > cpu_seconds:  # it has answered
-                trial.cpu_seconds = child.state.cpu_seconds - cpu_seconds
-                trial.peak_bytes = child.state.peak_bytes
+            if child.last is not None:
+                trial.cpu_seconds = child.last.cpu_seconds
+                trial.peak_bytes = child.last.peak_bytes
     trial.labels = dict(result.labels)
     trial.outputs = [{"name": file.name, "content_type": file.content_type} for file in result.outputs]
 

@@ -6,30 +6,37 @@ import json
 import stat
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, OutputFile, Result
 from workers.sandbox import limit_errors
-from workers.sandbox.messages import MAX_MESSAGE_LENGTH, ChildReply, ChildState, HandlerDone, OutputEntry
+from workers.sandbox.messages import MAX_MESSAGE_LENGTH, HandlerDone, JobEnd, JobOutcome, OutputEntry, TemplateReady
 
 MAX_LABELS_BYTES = 64 << 10
 """Labels as JSON: small facts for the manifest."""
 
-_REPLY = TypeAdapter(ChildReply)
-_STATE = TypeAdapter(ChildState)
+_OUTCOME: TypeAdapter[JobOutcome] = TypeAdapter(Annotated[JobOutcome, Field(discriminator="status")])
+_READY = TypeAdapter(TemplateReady)
+_END = TypeAdapter(JobEnd)
 
 
-def parse_state(body: bytes) -> ChildState:
-    """Return the state that a child sends once it is ready. Raises pydantic's ``ValidationError``."""
-    return _STATE.validate_json(body)
+def parse_ready(body: bytes) -> TemplateReady:
+    """Return what a template says once it is ready. Raises pydantic's ``ValidationError``."""
+    return _READY.validate_json(body)
 
 
-def parse_reply(body: bytes) -> ChildReply:
-    """Return a child's reply. Raises ``HandlerError`` when it breaks the schema: a handler chose the texts in it."""
+def parse_end(body: bytes) -> JobEnd:
+    """Return what a template says of a job's end. Raises pydantic's ``ValidationError``."""
+    return _END.validate_json(body)
+
+
+def parse_outcome(body: bytes) -> JobOutcome:
+    """Return a job's outcome. Raises ``HandlerError`` when it breaks the schema: a handler chose the texts in it."""
     try:
-        return _REPLY.validate_json(body)
+        return _OUTCOME.validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _invalid(f"cannot be read ({first['msg']})") from None

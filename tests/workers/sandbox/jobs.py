@@ -14,6 +14,7 @@ from workers import protocol
 from workers.handlers import HandlerError, Job, Result
 from workers.sandbox.messages import JobRequest
 from workers.sandbox.pool import Sandbox
+from workers.sandbox.process import ChildProcess
 
 ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
@@ -26,6 +27,7 @@ REQUEST = JobRequest(
     output_bytes=1 << 20,
     input="/in",
     output="/out",
+    temporary="/temporary",
     key="ü/ 😀",
     etag="e",
 )
@@ -87,8 +89,14 @@ async def run(pool: Sandbox, handler: protocol.Handler, job: Job) -> Result:
 
 
 async def pid_of(pool: Sandbox, folder: JobFolder) -> int:
-    """The process id that a handler sees in the next child."""
-    pid = (await run(pool, python("publish_pid"), folder.job())).labels["pid"]
+    """The process id that a handler sees in the next child's job."""
+    async with pool.child() as child:
+        return await pid_in(child, folder)
+
+
+async def pid_in(child: ChildProcess, folder: JobFolder) -> int:
+    """The process id that a handler sees in a job of this child."""
+    pid = (await child.run(python("publish_pid"), folder.job())).labels["pid"]
     assert isinstance(pid, int)
     return pid
 
