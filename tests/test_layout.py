@@ -29,6 +29,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
         "tests/webhook/ledger/test_ledger_settling.py", "split by subject: test_ledger_*.py"
     ),
     "webhook.ledger.machines": Cover("tests/webhook/ledger/test_fleet.py", "states that the fleet's statements set"),
+    "webhook.ledger.postgres_data": Cover("tests/webhook/ledger/test_postgres.py", "prepared at each start"),
+    "webhook.ledger.postgres_programs": Cover("tests/webhook/ledger/test_postgres.py", "run at each start"),
     "webhook.ledger.quarantine": Cover("tests/webhook/api/test_quarantine.py", "listed and replayed over HTTP"),
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
     "webhook.server": Cover("tests/webhook/cli/test_serve.py", "run as `yurt serve`"),

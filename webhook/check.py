@@ -21,7 +21,7 @@ from webhook.ledger.database import (
 from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.migrations import check_server, check_writes
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
-from webhook.ledger.postgres import PostgresUnusable, binaries
+from webhook.ledger.postgres_programs import PostgresUnusable, binaries
 from webhook.outputs.conditions import Probed, Style, probe, refusal
 from webhook.outputs.keys import new_control_key
 from webhook.state_folder import check_folders

@@ -12,6 +12,7 @@ import click
 from webhook.cli.extras import missing_parts
 from webhook.cli.options import fail
 from webhook.cli.stopping import end_on_sigterm
+from workers.private_process import close_to_others
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 and the number of SIGINT."""
@@ -81,5 +82,6 @@ def yurt() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``yurt``."""
+    close_to_others()  # before a secret is read
     end_on_sigterm()
     yurt.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="yurt")

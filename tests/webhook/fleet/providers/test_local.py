@@ -37,6 +37,15 @@ async def test_a_worker_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.M
     assert given == {"YURT_URL", "YURT_TOKEN", "YURT_LABEL", "YURT_LIFELINE"}
 
 
+async def test_what_a_worker_prints_is_for_its_user_alone(tmp_path: Path) -> None:
+    async with local_place(tmp_path) as place:
+        one = await mint(place.provider())
+        await place.running(one.label)
+        files = [path for path in (tmp_path / "workers").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".log"}
+    assert {path.stat().st_mode & 0o777 for path in files if path.exists()} == {0o600}
+
+
 async def test_a_worker_is_asked_before_it_is_killed(tmp_path: Path) -> None:
     async with local_place(tmp_path, grace_seconds=60.0) as place:
         provider = place.provider()
