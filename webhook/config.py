@@ -36,7 +36,7 @@ from webhook.setting_types import (
     Topic,
 )
 from webhook.store_endpoint import Addressing, normalised
-from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
+from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits, SandboxRules
 
 _DAY_SECONDS = 86_400.0
 NO_PROVIDER = "none"
@@ -138,6 +138,12 @@ class HandlerLimits(_Section):
     """All outputs of one object together, in bytes. One presigned PUT carries at most 5 GiB."""
 
 
+class SandboxSettings(SandboxRules):
+    """What a handler may do beside reading its input and writing its outputs, as it is written in the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class Pipeline(_Section):
     """One pipeline: input → handler → output, run on a pool."""
 
@@ -183,6 +189,8 @@ class Pipeline(_Section):
     unconditional: Literal["refuse", "stage"] = "refuse"
     """Where the output's store honours no conditions: hand out no work, or publish by way of keys of a token's own."""
     limits: HandlerLimits = HandlerLimits()
+    sandbox: SandboxSettings = SandboxSettings()
+    """What the handler may do beside its input and outputs, on Linux."""
 
     @field_validator("suffixes", mode="after")
     @classmethod

@@ -37,6 +37,17 @@ class SandboxMessage:
 
 
 @dataclass(frozen=True)
+class JailRules(SandboxMessage):
+    """What the pipeline says of the jail: see `workers.protocol.SandboxRules`."""
+
+    mode: Literal["on", "require", "off"]
+    read: list[str]
+    write: list[str]
+    network: bool
+    ports: list[int]
+
+
+@dataclass(frozen=True)
 class JobRequest(SandboxMessage):
     """One job. Paths are absolute."""
 
@@ -54,6 +65,7 @@ class JobRequest(SandboxMessage):
     """A folder for temporary files, of this job alone."""
     key: str
     etag: str
+    sandbox: JailRules
 
 
 # ── from a job's process ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +170,10 @@ def read_request(stream: BinaryIO) -> JobRequest | None:
         return None
     (size,) = HEADER.unpack(header)
     body = stream.read(size)
-    return JobRequest(**json.loads(body)) if len(body) == size else None
+    if len(body) != size:
+        return None
+    fields = json.loads(body)
+    return JobRequest(**fields | {"sandbox": JailRules(**fields["sandbox"])})
 
 
 def end_of_log(number: int) -> bytes:

@@ -27,6 +27,7 @@ from workers.sandbox.messages import (
     HandlerDone,
     HandlerFailed,
     HandlerMissing,
+    JailRules,
     JobEnd,
     JobRequest,
     SourceFile,
@@ -242,6 +243,7 @@ def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) 
         temporary=str(temporary.absolute()),
         key=job.key,
         etag=job.etag,
+        sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, Result
-from workers.sandbox.messages import JobRequest
+from workers.sandbox.messages import JailRules, JobRequest
 from workers.sandbox.pool import Sandbox
 from workers.sandbox.process import ChildProcess
 
@@ -30,6 +30,7 @@ REQUEST = JobRequest(
     temporary="/temporary",
     key="ü/ 😀",
     etag="e",
+    sandbox=JailRules(mode="on", read=[], write=[], network=False, ports=[443]),
 )
 """A request as a child gets it."""
 

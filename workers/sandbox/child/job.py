@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from workers.handlers import HandlerUnavailable, Job, Result, registry
 from workers.sandbox import messages
-from workers.sandbox.child import limits
+from workers.sandbox.child import jail, limits
 from workers.sandbox.child.classify import classify
+from workers.sandbox.child.jail import JailError
+from workers.sandbox.child.jail.handler_policy import policy_of
 from workers.sandbox.messages import HandlerDone, JobRequest, OutputEntry
 
 
@@ -58,7 +60,22 @@ def _run(request: JobRequest) -> HandlerDone:
         memory_bytes=request.memory_bytes,
         output_bytes=request.output_bytes,
     )
+    _enter_jail(request)
     return _done(_handler(request.kind)(job))
+
+
+def _enter_jail(request: JobRequest) -> None:
+    """Jail this process before it has read a byte of the input. Raises HandlerUnavailable where that is required."""
+    mode = request.sandbox.mode
+    if mode == "off" or (mode == "on" and jail.support().missing):
+        return
+    try:
+        jail.enter(policy_of(request))
+    except JailError as error:
+        raise HandlerUnavailable(
+            f"This worker cannot jail its handlers: {error}. Run it on a kernel that can, or set "
+            'sandbox.mode = "off" for the pipeline.'
+        ) from error
 
 
 def _use_temporary(folder: str) -> None:

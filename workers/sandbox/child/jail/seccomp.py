@@ -59,7 +59,7 @@ NEVER = (
 """System calls that no handler needs."""
 NO_PROGRAMS = (
     "execve", "execveat", "fork", "vfork", "pidfd_open", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
-    "setpriority", "prlimit64", "sched_setscheduler", "sched_setattr", "sched_setparam", "setpgid", "setsid",
+    "setpriority", "sched_setscheduler", "sched_setattr", "sched_setparam", "setpgid", "setsid",
     "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semctl", "semtimedop",
     "mq_open", "mq_unlink", "memfd_create", "memfd_secret", "inotify_init", "inotify_init1", "inotify_add_watch",
     "chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat", "flock",
@@ -129,6 +129,7 @@ def _rules(policy: JailPolicy, machine: Machine, own: int) -> Iterator[list[_Ins
     yield _on(machine.numbers["ioctl"], 1, _when(_EQUAL, _TIOCSTI, then=_ERRNO | errno.EPERM))
     yield _on(machine.numbers["ioctl"], 1, _when(_EQUAL, _TIOCLINUX, then=_ERRNO | errno.EPERM))
     yield _only(machine, "socket", _INTERNET if policy.network else ())
+    yield _only(machine, "prlimit64", (0, own))
     if policy.programs:
         yield _only(machine, "socketpair", _UNIX)
         return
