@@ -73,7 +73,7 @@ NEVER = (
 )  # fmt: skip
 """System calls that no handler needs."""
 NO_PROGRAMS = (
-    "execve", "execveat", "fork", "vfork", "pidfd_open", "setpriority", "ioprio_set", "prlimit64",
+    "execve", "execveat", "fork", "vfork", "pidfd_open", "setpriority", "ioprio_set",
     "sched_setscheduler", "sched_setattr", "sched_setparam", "setpgid", "setsid", "memfd_create", "memfd_secret",
     "inotify_init", "inotify_init1", "inotify_add_watch", "chmod", "fchmod", "fchmodat", "fchmodat2", "utime",
     "utimes", "futimesat", "utimensat", "flock", "socketpair", "bind", "connect", "sendto", "sendmsg", "sendmmsg",
@@ -175,7 +175,7 @@ def _of_sockets(policy: JailPolicy, machine: Machine) -> Iterator[list[_Instruct
 
 def _of_other_processes(policy: JailPolicy, machine: Machine, own: int) -> Iterator[list[_Instruction]]:
     """Refuse limits and priorities of others. A limit of no processor time ends a process as SIGKILL does."""
-    yield _only(machine, 0, (0, own))
+    yield _only(machine, "prlimit64", 0, (0, own))
     for name, argument in _OF_ITSELF.items():
         yield _only(machine, name, argument, (0, own))
     for name, values in _OF_ONE.items():
