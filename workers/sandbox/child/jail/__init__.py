@@ -52,7 +52,7 @@ def enter(policy: JailPolicy) -> None:
         raise JailError(f"the kernel refuses no-new-privileges: {os.strerror(ctypes.get_errno())}")
     _drop_capabilities()
     landlock.restrict(policy)
-    seccomp.restrict(policy)
+    seccomp.restrict(policy, landlock=landlock.version())
 
 
 def _drop_capabilities() -> None:
