@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from workers.sandbox.child.jail.libc import libc
 from workers.sandbox.child.jail.policy import JailError, JailPolicy
-from workers.sandbox.child.jail.system_calls import MACHINES, Machine
+from workers.sandbox.child.jail.system_calls import MACHINES, SystemCallTable
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -131,7 +131,7 @@ def restrict(policy: JailPolicy, *, landlock: int) -> None:
         raise JailError(f"seccomp refuses the filter: {os.strerror(ctypes.get_errno())}")
 
 
-def assembled(policy: JailPolicy, machine: Machine, *, own: int, landlock: int) -> bytes:
+def assembled(policy: JailPolicy, machine: SystemCallTable, *, own: int, landlock: int) -> bytes:
     """Return the filter's instructions for a process whose id is ``own``, beside that version of landlock."""
     instructions = [
         _Instruction(_LOAD, _ARCHITECTURE),
@@ -147,7 +147,7 @@ def assembled(policy: JailPolicy, machine: Machine, *, own: int, landlock: int) 
     return b"".join(instruction.packed() for instruction in instructions)
 
 
-def _rules(policy: JailPolicy, machine: Machine, own: int, landlock: int) -> Iterator[list[_Instruction]]:
+def _rules(policy: JailPolicy, machine: SystemCallTable, own: int, landlock: int) -> Iterator[list[_Instruction]]:
     for name in (*NEVER, *(() if policy.programs else NO_PROGRAMS)):
         yield from _never(machine, name)
     # Its flags lie in memory, where no filter sees them: libraries take clone in its place.
@@ -164,7 +164,7 @@ def _rules(policy: JailPolicy, machine: Machine, own: int, landlock: int) -> Ite
         yield from _of_signals(machine, own)
 
 
-def _of_sockets(policy: JailPolicy, machine: Machine) -> Iterator[list[_Instruction]]:
+def _of_sockets(policy: JailPolicy, machine: SystemCallTable) -> Iterator[list[_Instruction]]:
     yield _only(machine, "socket", 0, _INTERNET if policy.network else ())
     yield _only(machine, "socket", 2, _TCP_AND_UDP)
     yield _only(machine, "socketpair", 0, _UNIX)
@@ -173,7 +173,7 @@ def _of_sockets(policy: JailPolicy, machine: Machine) -> Iterator[list[_Instruct
         yield _on(machine.numbers[name], flags, _when(_ANY_BIT, _MSG_FASTOPEN, then=_REFUSED))
 
 
-def _of_other_processes(policy: JailPolicy, machine: Machine, own: int) -> Iterator[list[_Instruction]]:
+def _of_other_processes(policy: JailPolicy, machine: SystemCallTable, own: int) -> Iterator[list[_Instruction]]:
     """Refuse limits and priorities of others. A limit of no processor time ends a process as SIGKILL does."""
     yield _only(machine, "prlimit64", 0, (0, own))
     for name, argument in _OF_ITSELF.items():
@@ -184,7 +184,7 @@ def _of_other_processes(policy: JailPolicy, machine: Machine, own: int) -> Itera
         yield _only(machine, "sched_setaffinity", 0, (0, own))
 
 
-def _of_signals(machine: Machine, own: int) -> Iterator[list[_Instruction]]:
+def _of_signals(machine: SystemCallTable, own: int) -> Iterator[list[_Instruction]]:
     """Refuse signals to others, also to processes that this one starts: a filter cannot tell which these are."""
     for name in SIGNALS_OTHERWISE:
         yield from _never(machine, name)
@@ -194,14 +194,14 @@ def _of_signals(machine: Machine, own: int) -> Iterator[list[_Instruction]]:
     yield _unless(machine, "ioctl", 1, _OWNER_BY_IOCTL)
 
 
-def _never(machine: Machine, name: str) -> Iterator[list[_Instruction]]:
+def _never(machine: SystemCallTable, name: str) -> Iterator[list[_Instruction]]:
     """Refuse a call, where this kind of machine has it."""
     if (number := machine.numbers.get(name)) is not None:
         yield _when(_EQUAL, number, then=_REFUSED)
 
 
 def _only(
-    machine: Machine, name: str, argument: int, values: Sequence[int], *, mask: int | None = None
+    machine: SystemCallTable, name: str, argument: int, values: Sequence[int], *, mask: int | None = None
 ) -> list[_Instruction]:
     """Refuse a call unless the argument, or its bits in ``mask``, is one of these values."""
     masked = [] if mask is None else [_Instruction(_MASK, mask)]
@@ -209,7 +209,7 @@ def _only(
     return _on(machine.numbers[name], argument, [*masked, *allowed, _Instruction(_RETURN, _REFUSED)])
 
 
-def _unless(machine: Machine, name: str, argument: int, values: Sequence[int]) -> list[_Instruction]:
+def _unless(machine: SystemCallTable, name: str, argument: int, values: Sequence[int]) -> list[_Instruction]:
     """Refuse a call where the argument is one of these values."""
     refused = [instruction for value in values for instruction in _when(_EQUAL, value, then=_REFUSED)]
     return _on(machine.numbers[name], argument, refused)

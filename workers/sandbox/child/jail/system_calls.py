@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SystemCallTable:
     """How a kind of machine numbers its system calls."""
 
     architecture: int
@@ -27,8 +27,8 @@ def _numbered(text: str) -> Mapping[str, int]:
     return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
-MACHINES: Mapping[str, Machine] = {
-    "x86_64": Machine(
+MACHINES: Mapping[str, SystemCallTable] = {
+    "x86_64": SystemCallTable(
         architecture=0xC000003E,
         second_abi=True,
         numbers=_numbered("""
@@ -55,7 +55,7 @@ MACHINES: Mapping[str, Machine] = {
             listmount 458 setxattrat 463 removexattrat 466 open_tree_attr 467 file_setattr 469
         """),
     ),
-    "aarch64": Machine(
+    "aarch64": SystemCallTable(
         architecture=0xC00000B7,
         second_abi=False,
         numbers=_numbered("""
