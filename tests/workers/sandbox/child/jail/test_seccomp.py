@@ -20,7 +20,10 @@ from workers.sandbox.child.jail import JailPolicy, seccomp
 from workers.sandbox.child.jail.libc import libc
 from workers.sandbox.child.jail.system_calls import MACHINES
 
-pytestmark = pytest.mark.skipif(bool(seccomp.missing()), reason=seccomp.missing() or "has seccomp")
+pytestmark = [
+    pytest.mark.skipif(bool(seccomp.missing()), reason=seccomp.missing() or "has seccomp"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+]
 
 PHOTO = JailPolicy()
 PROGRAMS = JailPolicy(programs=True)
