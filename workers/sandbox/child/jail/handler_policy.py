@@ -6,7 +6,6 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 from workers.handlers.folder import handlers_folder
@@ -28,7 +27,13 @@ _NETWORK_SETTINGS = (
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _GRAPHICS = ("/dev/dri", "/dev/kfd", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-caps")
 _MOST_GRAPHICS_CARDS = 16
-_KEPT_FROM_HANDLERS = frozenset({"yurt.toml", "yurt.secrets"})
+_PREFIXES = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()} - {"/"}
+_INSTALLED = tuple(map(Path, sorted(_PREFIXES)))
+"""Where the interpreter is, and what is installed in it."""
+_CONFIGURATION, _SECRETS = "yurt.toml", ".secrets"
+"""A configuration, and the suffix of its secrets: they lie in the handlers' folder unless another is set."""
+_STATE = ("postgres", "workers", "up")
+"""What is in a control plane's state folder."""
 _MOST_ENTRIES = 10_000
 
 
@@ -63,22 +68,29 @@ def _with_rules(least: JailPolicy, request: JobRequest) -> JailPolicy:
     )
 
 
-@cache
 def _code() -> tuple[Path, ...]:
-    """The interpreter, what is installed in it, and the modules of other folders that it imports from."""
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
-    installed = [Path(prefix) for prefix in sorted(prefixes) if prefix != "/"]
-    return (*_paths(_SYSTEM), *installed, *(path for folder in _import_folders() for path in _importable(folder)))
+    """The interpreter, what is installed, and the modules of other folders that it imports from."""
+    elsewhere = [folder for folder in _import_path() if _holds_installed(folder)]
+    modules = (path for folder in _import_folders() for path in _importable(folder))
+    return (*_paths(_SYSTEM), *_INSTALLED, *elsewhere, *modules)
 
 
-@cache
 def _import_folders() -> tuple[Path, ...]:
-    """Folders of ``sys.path`` that are no part of the installation, such as a checkout."""
-    return tuple(Path(entry) for entry in sys.path if entry and not _is_installed(entry) and Path(entry).is_dir())
+    """Folders of ``sys.path`` that are no part of an installation, such as a checkout."""
+    return tuple(folder for folder in _import_path() if not _holds_installed(folder))
 
 
-def _is_installed(entry: str) -> bool:
-    return any(Path(entry).is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix))
+def _import_path() -> Iterator[Path]:
+    """Folders of ``sys.path`` outside of the interpreter's own."""
+    for entry in filter(None, sys.path):
+        folder = Path(entry)
+        if not any(folder.is_relative_to(installed) for installed in _INSTALLED) and folder.is_dir():
+            yield folder
+
+
+def _holds_installed(folder: Path) -> bool:
+    """Whether packages were installed into a folder of its own (``pip install --target``), which may hold anything."""
+    return any(folder.glob("*.dist-info"))
 
 
 def _importable(folder: Path) -> Iterator[Path]:
@@ -100,11 +112,21 @@ def _programs(request: JobRequest) -> Iterator[Path]:
 
 
 def _handlers(folder: Path) -> Iterator[Path]:
-    """A folder's entries, but for hidden ones and Yurt's own files, which hold secrets."""
+    """A folder's entries, but for hidden ones and Yurt's own files and state, which hold secrets."""
     with os.scandir(folder) as entries:
         for _, entry in zip(range(_MOST_ENTRIES), entries, strict=False):
-            if not entry.name.startswith(".") and entry.name not in _KEPT_FROM_HANDLERS:
-                yield Path(entry.path)
+            path = Path(entry.path)
+            if not (path.name.startswith(".") or path.name == _CONFIGURATION or _holds_secrets(path)):
+                yield path
+
+
+def _holds_secrets(path: Path) -> bool:
+    """Whether it is a file of secrets, or a state folder, which only its owner may enter."""
+    try:
+        private = path.is_dir() and not path.stat().st_mode & 0o077
+        return path.suffix == _SECRETS or (private and any((path / name).is_dir() for name in _STATE))
+    except OSError:  # removed meanwhile, or another user's
+        return True
 
 
 def _listed_handlers() -> tuple[Path, ...]:
