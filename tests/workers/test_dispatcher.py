@@ -20,7 +20,7 @@ from tests.workers.control_plane import (
     shell,
 )
 from tests.workers.processes import alive
-from workers import transfer
+from workers import disk_space
 from workers.dispatcher import DispatcherSettings
 from workers.lifecycle import Exit, run_agent
 from workers.protocol import Done, Released
@@ -147,7 +147,7 @@ async def test_no_lease_is_requested_in_a_pause(tmp_path: Path, monkeypatch: pyt
         gate = tmp_path / "gate"
         handled = plane.offer("handled", shell(WAIT, str(gate)))
         await in_the_handler(gate)
-        monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+        monkeypatch.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
         assert isinstance(await plane.settlement(plane.offer("a")), Released)
         since = len(plane.events)
         plane.offer("b")
@@ -160,7 +160,7 @@ async def test_no_lease_is_requested_in_a_pause(tmp_path: Path, monkeypatch: pyt
 async def test_an_agent_leaves_a_machine_that_stays_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = StubControlPlane()
     async with served(plane):
-        monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+        monkeypatch.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
         settings = Settings(plane.url, ONE_TIME_TOKEN, tmp_path)
         task = asyncio.create_task(run_agent(settings, DispatcherSettings(pause_seconds=0.01, max_faults=3)))
         leases = [plane.offer(f"k{number}") for number in range(9)]
