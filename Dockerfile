@@ -1,7 +1,8 @@
 # Two images. The last stage runs the control plane and, with `yurt worker` as its command, a worker: make image
 # The stage `worker` has only what a worker needs: make image BUILD_FLAGS=--target=worker TAG=yurt-worker
 # Builds with docker, podman or buildah.
-ARG BASE=python:3.12-slim-bookworm
+# By the digest of its index, so that no later push changes what is built. For another: BASE=… make image
+ARG BASE=python:3.12-slim-bookworm@sha256:54c85f3c47607a77f32adec749d3c81d1348bf25833671f512b26a9b6d778cb3
 
 FROM ${BASE} AS wheel
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore

@@ -30,7 +30,8 @@ from infra.cors import apply_cors, plan_cors, wanted_rules
 from infra.interrupts import Interrupts
 from infra.stack_keys import StackKeys
 from webhook.config import Config
-from webhook.fleet.providers.local import LocalProvider
+from webhook.fleet.providers.local import LocalProvider, inherited
+from webhook.private_file import private
 from workers import parent_death
 from workers.own_process import own_process
 
@@ -216,14 +217,14 @@ def _start(
 ) -> tuple[StackService, dict[str, Any]]:
     """Start ``python -m …`` and wait for the line of JSON that it prints once it listens."""
     log = folder / f"{name}.log"
-    with log.open("ab") as output:
+    with open(log, "ab", opener=private) as output:
         process = subprocess.Popen(
             own_process(*module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
             start_new_session=True,  # a Ctrl-C in the terminal reaches this process alone, which stops them in order
-            env={**_inherited(), **environment, parent_death.ENVIRONMENT: "stdin"},
+            env={**inherited(), **environment, parent_death.ENVIRONMENT: "stdin"},
         )
     service = StackService(name, process, log)
     try:
@@ -231,15 +232,6 @@ def _start(
     except BaseException:
         service.stop(interrupts)
         raise
-
-
-def _inherited() -> dict[str, str]:
-    """This process's environment without the variables of another store, database or control plane."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("YURT_", "AWS_")) and name != "DATABASE_URL"
-    }
 
 
 def _announcement(service: StackService, interrupts: Interrupts) -> dict[str, Any]:

@@ -20,10 +20,23 @@ _numbers = itertools.count(1)
 _template = "yurt_template"
 
 
+class OpenPostgres(PostgresServer):
+    """A server whose superuser logs in without a password: tests make databases and roles, and change settings."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        (self.folder / "data" / "pg_hba.conf").write_text("local all all trust\n")
+
+    def start(self) -> None:
+        super().start()
+        [host] = parse_qs(urlsplit(self.dsn).query)["host"]
+        self.dsn = f"postgresql:///postgres?host={quote(host)}&user=postgres"
+
+
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[str]:
     """Run a server with a migrated template database. Yields its DSN."""
-    running = PostgresServer(folder)
+    running = OpenPostgres(folder)
     running.start()
     try:
         asyncio.run(_make_template(running.dsn))

@@ -17,6 +17,8 @@ from webhook.config_faults import in_words
 
 OptionsModel = Callable[[str], type[BaseModel]]
 """Returns the model of a handler's options. Raises ValueError on an unknown handler."""
+_LEAST_CHARACTERS = 16
+"""Of a secret that Yurt checks. Random hexadecimal digits of that number are 64 bits."""
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -75,11 +77,28 @@ def secrets(config_path: Path) -> Secrets:
         raise ConfigError(f"{path} cannot be read: {reason_of_file(error)}") from None
     if faults := [*_secrets_faults(text)]:
         raise ConfigError(f"{path}:\n" + "\n".join(faults))
+    where = f"the environment or {path}" if text else "the environment"
     try:
-        return Secrets(_env_file=path if text else None)
+        read = Secrets(_env_file=path if text else None)
     except ValidationError as error:
-        where = f"the environment or {path}" if text else "the environment"
         raise ConfigError(f"{where}:\n{in_words(error, Secrets, name=str.upper)}") from None
+    if faults := [*_short_secrets(read)]:
+        raise ConfigError(f"{where}:\n" + "\n".join(faults))
+    return read
+
+
+def _short_secrets(read: Secrets) -> Iterator[str]:
+    """Name each secret that could be guessed. Of ``user:password`` the password alone is one."""
+    of_webhooks = [secret.partition(":")[2] or secret for secret in read.webhook_secrets]
+    for name, values in (
+        ("YURT_WEBHOOK_SECRETS", of_webhooks),
+        ("YURT_ADMIN_TOKEN", [read.yurt_admin_token.get_secret_value()]),
+    ):
+        if any(len(value) < _LEAST_CHARACTERS for value in values if value or name != "YURT_ADMIN_TOKEN"):
+            yield (
+                f"  {name}: a secret of fewer than {_LEAST_CHARACTERS} characters can be guessed: "
+                "take what `openssl rand -hex 32` prints"
+            )
 
 
 def reason_of_file(error: OSError | UnicodeDecodeError) -> str:

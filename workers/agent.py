@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from workers import parent_death
+from workers.private_process import close_to_others
 from workers.settings import Settings, SettingsError
 
 INTERRUPTED = 130
@@ -16,6 +17,7 @@ def main() -> int:
 
     Takes over the process: its signals, its logs, its event loop.
     """
+    close_to_others()
     parent_death.watch()
     try:
         return _run(Settings.take())

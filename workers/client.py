@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -99,9 +99,11 @@ class ControlPlaneClient:
         token: str,
         *,
         answer_seconds: float = ANSWER_SECONDS,
-        handling: Callable[[], Handling | None] = lambda: None,
+        handling: Callable[[Collection[int]], Handling | None] = lambda _settling: None,
     ) -> None:
-        """``handling`` gives what is in the handler now: sent with each lease request and heartbeat."""
+        """``handling`` gives what is in the handler now, but for what is being settled; sent with every request for
+        leases and every heartbeat.
+        """
         self._url = url
         self._handling = handling
         self._answer_seconds = answer_seconds
@@ -144,12 +146,13 @@ class ControlPlaneClient:
 
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
         """Send settlements and request leases; takes up to ``request.wait`` seconds."""
-        request = request.model_copy(update={"handling": self._handling()})
+        settling = {settlement.token for settlement in request.settle}
+        request = request.model_copy(update={"handling": self._handling(settling)})
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:
         """Renew a lease."""
-        request = HeartbeatRequest(token=token, handling=self._handling())
+        request = HeartbeatRequest(token=token, handling=self._handling(()))
         return await self._call(f"leases/{lease_id}/heartbeat", request, HeartbeatResponse)
 
     async def outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:

@@ -135,7 +135,7 @@ class Dispatcher:
             changed, self._handlers_changed = self._handlers_changed, False
             await first_of(
                 self._poll_once(changed),
-                self._until(lambda: self._draining or self._paused or self._handlers_changed),
+                self._until(lambda: self._draining or self._paused or self._handlers_changed or self._on_trial()),
             )
 
     async def _poll_once(self, handlers_changed: bool) -> None:
@@ -220,10 +220,15 @@ class Dispatcher:
         return self._count(Stage.HANDLING) < self._welcome.slots or not settling
 
     def _room(self) -> int:
-        """How many leases the agent can take now."""
+        """How many leases the agent can take now: none beside one on trial, where they could not begin."""
+        if self._on_trial():
+            return 0
         slots = self._welcome.slots
         ahead = len(self._tasks) - self._count(Stage.PUBLISHING)
         return max(0, min(2 * slots - ahead, 4 * slots - len(self._tasks) - len(self._unsent), MAX_LEASES))
+
+    def _on_trial(self) -> bool:
+        return any(lease_task.lease.trial for lease_task, _ in self._tasks.values())
 
     def _wait_seconds(self) -> float:
         """How long a poll may wait: no longer than until the agent would leave as idle."""

@@ -6,8 +6,8 @@ import asyncio
 import enum
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +93,7 @@ class LeaseTask:
         """
         folder = self._resources.scratch.folder(f"{self.lease.id}-{self.lease.token}")
         try:
+            await self._begin()
             return await self._perform(folder)
         except HandlerError as error:
             return failed(self.lease, error.reason, error.message, retry=error.retry, log=error.log)
@@ -104,6 +105,12 @@ class LeaseTask:
         finally:
             # Shielded: a task that is cancelled twice leaves no folder behind either.
             await asyncio.shield(asyncio.to_thread(discard, folder))
+
+    async def _begin(self) -> None:
+        await self._resources.gate.begin(self.lease.token, trial=self.lease.trial)
+        if self.lease.trial:
+            # Before it can end this worker the control plane has to know that it is alone.
+            await self._heartbeat.beat()
 
     async def _perform(self, folder: Path) -> Settlement:
         source = folder / "input"
@@ -179,23 +186,10 @@ class LeaseTask:
 
     async def _handle(self, job: Job) -> OpenedResult:
         self._enter(Stage.FETCHED)
-        async with self._resources.sandbox.child() as child, self._in_handler():
+        async with self._resources.sandbox.child() as child:
             self._enter(Stage.HANDLING)
-            with self._timed("handle"):
+            with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
                 return await child.run(self.lease.handler, job)
-
-    @asynccontextmanager
-    async def _in_handler(self) -> AsyncIterator[None]:
-        gate, token = self._resources.gate, self.lease.token
-        if not self.lease.trial:
-            async with gate.beside_others(token):
-                yield
-            return
-        async with gate.alone(token):
-            # Before the handler can end this worker the control plane has to know what is alone in it.
-            await self._heartbeat.beat()
-            yield
-        await self._heartbeat.beat()  # it has outlived the handler: what ends the worker from here on is not the object
 
     async def _publish(self, result: OpenedResult, fetched: Version) -> list[Output]:
         publisher = Publisher(

@@ -17,6 +17,7 @@ from infra.local.kept import KeptFolderError
 from infra.local.notifications import NotificationsError, NotificationTarget, patched
 from infra.local.options import TOKEN_PREFIX, Disorder, LocalOptions, Posting, token_for
 from infra.local.server import run
+from workers.private_process import close_to_others
 
 Settings = TypeVar("Settings", Disorder, Posting)
 
@@ -210,4 +211,5 @@ def _target(bucket: str, url: str, expression: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    close_to_others()  # it may hold tokens of webhooks
     command(prog_name="python -m infra.local")

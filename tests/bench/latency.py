@@ -102,7 +102,9 @@ def _manifest(s3: Any, key: str) -> Manifest:
 async def _ready_seconds(stack: Stack, folder: Path) -> float:
     """Seconds from the intent to mint the first worker until it was ready, from the ledger."""
     [sockets] = [line for line in _postmaster(folder) if line.startswith("/")]
-    connection = await asyncpg.connect(host=sockets, user="postgres", database="postgres")
+    connection = await asyncpg.connect(
+        host=sockets, user="yurt", database="postgres", passfile=str(folder / "state" / "postgres" / "password")
+    )
     seconds: float = await connection.fetchval(
         "select extract(epoch from ready_at - created_at)::float8 from workers "
         "where ready_at is not null order by id limit 1"

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tests.chaos.proxy import Address
-from webhook.ledger.postgres import PostgresServer, PostgresUnusable
+from tests.postgres import OpenPostgres
+from webhook.ledger.postgres_programs import PostgresUnusable
 from workers import parent_death
 
 SOCKET = ".s.PGSQL.5432"
@@ -38,7 +39,7 @@ class KillablePostgres:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._server = PostgresServer(folder)
+        self._server = OpenPostgres(folder)
         self._thread = ThreadPoolExecutor(1, "postgres")
 
     @property

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import httpx
@@ -45,6 +46,25 @@ def test_a_file_of_secrets_beside_the_configuration_is_not_read(config: Config, 
         status = f"{stack.url}/v1/status"
         assert httpx.get(status, headers={"authorization": f"Bearer {stack.keys.admin}"}).status_code == 200
         assert httpx.get(status, headers={"authorization": "Bearer real"}).status_code == 401
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_services_inherit_an_allow_list_and_their_logs_are_private(
+    config: Config, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GITHUB_TOKEN", "DIRECT_DATABASE_URL", "PGPASSWORD"):
+        monkeypatch.setenv(name, "of-something-else")
+    with running(config, path, path.parent / "state") as stack:
+        for service in stack.services:
+            given = Path(f"/proc/{service.process.pid}/environ")
+            if os.geteuid() == 0:
+                assert b"of-something-else" not in given.read_bytes()
+            else:
+                with pytest.raises(PermissionError):
+                    given.read_bytes()
+        logs = [*(path.parent / "state").rglob("*.log")]
+        assert {log.name for log in logs} == {"bucket.log", "control-plane.log", "server.log"}
+        assert {log.stat().st_mode & 0o777 for log in logs} == {0o600}
 
 
 def test_a_service_that_ends_is_named_with_its_log(config: Config, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class Statements:
         rows = self._engine.run(NAMES[query], *arguments)
         return rows[0][0] if rows else None
 
-    async def execute(self, query: str, *arguments: Any) -> str:
+    async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
         self._engine.run(NAMES[query], *arguments)
         return ""
 

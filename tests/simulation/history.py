@@ -37,6 +37,8 @@ from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
 
+WAITS = "nothing waits for a clock"
+_LONGEST_WAIT_SECONDS = 600.0
 _REST_SECONDS = 3_600.0
 """Time after the last fault within which all work has to end."""
 _REDRIVES = 5
@@ -90,7 +92,7 @@ def run(choice: HistoryChoice) -> HistoryResult:
 
 
 async def _play(world: World, choice: HistoryChoice) -> None:
-    tables = Tables(lambda: world.micros, ready=set(range(1, worker.MOST_LIVES + 1)), without=choice.without)
+    tables = Tables(lambda: world.ledger_micros, ready=set(range(1, worker.MOST_LIVES + 1)), without=choice.without)
     store = Input(world)
     output = ResultBucket(world)
     hub = SimulatedHub(world, store)
@@ -171,6 +173,8 @@ async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, eng
     until = world.now + _REST_SECONDS
     redrives = 0
     while world.now < until:
+        if until - world.now < _REST_SECONDS / 2:  # by then a stalled control plane has woken up
+            _check_waits(world)
         states = {row.state for row in world.tables.objects.values()}
         if not (states & {"pending", "leased"}) and hub.quiet and not world.stalled:
             if "parked" not in states:
@@ -184,6 +188,15 @@ async def _rest(world: World, hub: SimulatedHub, operator: SimulatedProcess, eng
     raise BrokenInvariant("it comes to rest", f"an hour after the last fault: {standing}")
 
 
+def _check_waits(world: World) -> None:
+    """Nothing is due, and no lease ends, later than the longest wait that there is."""
+    for row in world.tables.objects.values():
+        ends_at = {"pending": row.due_at, "leased": row.deadline}.get(row.state)
+        waits_seconds = 0 if ends_at is None else (ends_at - world.ledger_micros) / 1e6
+        if waits_seconds > _LONGEST_WAIT_SECONDS:
+            raise BrokenInvariant(WAITS, f"{row.key} is {row.state} for another {waits_seconds:.0f} s")
+
+
 async def _redrive(world: World, operator: SimulatedProcess, engine: Engine) -> None:
     world.counts["redrives"] += 1
     ledger = Ledger(SimulatedDatabase(operator, engine), {}, shard=0)
@@ -194,7 +207,10 @@ async def _redrive(world: World, operator: SimulatedProcess, engine: Engine) -> 
 async def _apps(world: World, store: Input) -> None:
     """Applications write, overwrite, delete and rename."""
     settings, draws = world.settings, world.draws
+    set_back_at = draws.below("world/clock-back-at", settings.operations) if settings.clock_back else None
     for number in range(settings.operations):
+        if number == set_back_at:
+            _set_clock_back(world)
         stream = f"app/{number}"
         gap = (
             (0.02, 0.6) if settings.crowded else draws.choice(f"{stream}/gap", ((0.05, 1.5), (1.0, 20.0), (10.0, 70.0)))
@@ -202,6 +218,15 @@ async def _apps(world: World, store: Input) -> None:
         await asyncio.sleep(draws.between(f"{stream}/wait", *gap))
         if number not in world.left_out_operations:
             _operate(world, store, stream)
+
+
+def _set_clock_back(world: World) -> None:
+    """Set the database's clock back, right after a control plane has kept its reading."""
+    world.tables.latest_reading = world.ledger_micros
+    world.clock_back_micros += round(world.settings.clock_back * 1e6)
+    world.counts["clock set back"] += 1
+    if world.tracing:
+        world.note(f"the database's clock is set back by {world.settings.clock_back:g} s")
 
 
 def _operate(world: World, store: Input, stream: str) -> None:

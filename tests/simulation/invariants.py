@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.simulation.bucket import Input, InputWrite, Provenance, ResultBucket, StoredResult
 from tests.simulation.hub import ANSWER_SECONDS, Announcement, SimulatedHub
+from tests.simulation.losses import WorkerLosses
 from tests.simulation.plane import PIPELINE, SimulatedPlane
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.rows import EPOCH, Object, SimulatedRow
@@ -36,7 +37,6 @@ ACKNOWLEDGED = "what is answered 2xx is committed"
 ANSWERED_IN_TIME = "a notification is answered within ten seconds"
 DELETES = "deletes are checked"
 MANIFESTS = "what a visible manifest names is there"
-CHARGED = "a lost worker costs only what was alone in its handler"
 SWEPT = "a finished sweep has missed nothing"
 
 
@@ -77,14 +77,7 @@ class Invariants:
     _named: dict[int, tuple[int, int]] = field(default_factory=dict)
     _recorded: bool = False
     _dirty: bool = False
-    in_handler: dict[int, SimulatedProcess] = field(default_factory=dict)
-    """Tokens of the leases in a handler, and the process whose it is. Those of a process that died stay."""
-    was_alone: set[int] = field(default_factory=set)
-    """Tokens of leases that were alone in the handler all the time, or rightly reported to be about to enter it."""
-    agents: dict[int, SimulatedProcess] = field(default_factory=dict)
-    """Process of each worker."""
-    _expired: dict[int, int] = field(default_factory=dict)
-    """Attempts of the objects whose leases are being taken back."""
+    losses: WorkerLosses = field(default_factory=WorkerLosses)
     _swept: float | None = None
     """Start of the sweep that has just finished."""
 
@@ -125,24 +118,21 @@ class Invariants:
 
     def _on_lock_leased(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         ids, tokens, _ = arguments
-        self._named, self._expired = {}, {}
+        self._named = {}
+        self.losses.taking_back(())
         for row in rows:
             position = row["position"] - 1
             self._named.setdefault(row["id"], (ids[position], tokens[position]))
 
     def _on_lock_expired(self, _arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         self._named = {row["id"]: (row["id"], self.live.get(row["id"], 0)) for row in rows}
-        self._expired = {row["id"]: row["attempts"] for row in rows if row["lane"] != "check"}
+        self.losses.taking_back(rows)
 
     def _on_active(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
         worker_id, tokens, alone, _number = arguments
-        if alone and tokens and not self._beside(self.agents[worker_id]) - set(tokens):
-            self.was_alone.update(tokens)
+        self.losses.reports(worker_id, tokens, alone=alone)
 
     _on_report_handling = _on_active
-
-    def _beside(self, process: SimulatedProcess) -> set[int]:
-        return {token for token, where in self.in_handler.items() if where is process}
 
     def _on_settle(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
         for settled in json.loads(arguments[5]):
@@ -160,21 +150,12 @@ class Invariants:
                 raise BrokenInvariant(
                     NOT_CHARGED, f"{self.tables.by_id[id].key} has {settled['attempts']} attempts after token {token}"
                 )
-            self._check_charge(settled, token)
-        self._expired = {}
+            self.world.counts["charged"] += self.losses.settled(settled, self.tables.by_id[id].key, token)
+        self.losses.taking_back(())
 
     def unavailable(self, token: int) -> None:
         """Observe that a lease's handler cannot run on its worker."""
         self.without_handler.add(token)
-
-    def _check_charge(self, settled: dict[str, Any], token: int) -> None:
-        """A lease that was taken back keeps its attempt only if its object was alone in a handler."""
-        attempts = self._expired.get(settled["id"])
-        if attempts is not None and not settled["restart"] and settled["attempts"] >= attempts:
-            key = self.tables.by_id[settled["id"]].key
-            self.world.counts["charged"] += 1
-            if token not in self.was_alone:
-                raise BrokenInvariant(CHARGED, f"{key} is charged for the loss of token {token}")
 
     def _on_extend(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         if rows and self.live.get(arguments[0]) != arguments[1]:
@@ -239,17 +220,9 @@ class Invariants:
             detail = "; ".join(map(str, batch))
             world.fail(BrokenInvariant(HINTS, f"refused as a duplicate, though it was never received before: {detail}"))
 
-    def left_handler(self, token: int) -> None:
-        """Observe the end of a handler."""
-        self.in_handler.pop(token, None)
-
     def handled(self, process: SimulatedProcess, key: str, content: str, token: int) -> None:
         """Observe the start of a handler."""
-        beside = self._beside(process)
-        self.was_alone -= beside
-        if not beside:
-            self.was_alone.add(token)
-        self.in_handler[token] = process
+        self.losses.works(process, token)
         self.world.counts["handler runs"] += 1
         row = self.tables.objects.get((PIPELINE, key))
         if row is not None and row.done_etag == content and row.token == token and not row.publish_started:

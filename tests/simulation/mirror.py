@@ -73,6 +73,7 @@ class ConformancePostgres:
         """Empty all tables and insert workers."""
         self.execute(_FRESH)
         self.execute("insert into clock values ($1)", EPOCH)
+        self.execute("update clock_reading set latest = $1", EPOCH)
         self.execute(_WORKERS, workers)
 
     def close(self) -> None:
@@ -119,7 +120,10 @@ class Mirror(Engine):
     def begin(self) -> None:
         self._names = []
         self._postgres.execute("begin")
-        self._postgres.execute("update clock set stopped_at = $1", moment(self._model.tables.clock()))
+        tables = self._model.tables
+        self._postgres.execute("update clock set stopped_at = $1", moment(tables.clock()))
+        # A clock that is set back had just been read.
+        self._postgres.execute("update clock_reading set latest = $1", moment(tables.latest_reading))
 
     def empty(self) -> None:
         self._model.empty()

@@ -6,11 +6,12 @@ A mutant replaces private parts of the code on purpose, since guards are private
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+import tests.simulation.plane
 import webhook.api.notifications
 import webhook.ledger.ledger
 import webhook.outputs.presigning
@@ -167,30 +168,44 @@ def _content_returns(settings: WorldSettings) -> WorldSettings:
     return replace(settings, keys=("a.jpg",), contents=("A", "B"), operations=14, stall=0.05, workers=3)
 
 
+def _lagging(settings: WorldSettings) -> WorldSettings:
+    """Worlds in which one object is often overwritten, and regions lag far behind each other."""
+    lag = replace(settings, regions=3, lag_seconds=9.0, replica_lag_seconds=10.0, payload="modified")
+    return replace(lag, keys=("a.jpg",), operations=12, killer="")
+
+
+def _set_back(settings: WorldSettings) -> WorldSettings:
+    """Worlds in which the database's clock is set back by hours."""
+    return replace(settings, clock_back=7200.0)
+
+
+async def _follow_nothing(_database: object) -> float:
+    return 0.0
+
+
 def _killing(settings: WorldSettings) -> WorldSettings:
     """Worlds in which content often ends the worker, and several objects are at work."""
     keys = tuple(f"{letter}.jpg" for letter in "abcdef")
     return replace(settings, keys=keys, contents=("A", "B"), killer="A", workers=1, operations=30)
 
 
-@contextlib.contextmanager
-def _enter_beside_others() -> Iterator[None]:
-    gate = handler_gate.HandlerGate
+def _killing_late(settings: WorldSettings) -> WorldSettings:
+    """The same, after the handler."""
+    return replace(_killing(settings), killer_stage="publishing")
 
-    @contextlib.asynccontextmanager
-    async def alone(self: handler_gate.HandlerGate, token: int) -> AsyncIterator[None]:
+
+async def _begin_beside_others(self: handler_gate.HandlerGate, token: int, *, trial: bool) -> None:
+    await self._turnstile.acquire()
+    self._at_work.add(token)
+    if trial:
         self._on_trial = token
-        await self._turnstile.acquire()
-        yield
+    else:
+        self._turnstile.release()
 
-    def report(self: handler_gate.HandlerGate) -> Handling:
-        self._number += 1
-        on_trial = self._on_trial
-        tokens = sorted(self._inside) if on_trial is None else [on_trial]
-        return Handling(number=self._number, tokens=tokens, alone=on_trial is not None)
 
-    with mock.patch.object(gate, "alone", alone), mock.patch.object(gate, "report", report):
-        yield
+def _trial_over_after_the_handler(self: handler_gate.HandlerGate, settling: Collection[int] = ()) -> Handling:
+    self._number += 1
+    return Handling(number=self._number, tokens=sorted(self._inside), alone=self._on_trial is not None)
 
 
 def _put_seconds_with_grace(lease: Any, *_: Any) -> int:
@@ -235,6 +250,7 @@ MUTANTS = {
             "older",
             "content with an older Last-Modified than the known one is processed",
             _patched(transfer, "_behind", _always_false),
+            settle=_lagging,
         ),
         Mutant("rerun-requested", "events that come during a lease are forgotten at its end", _ignore_rerun),
         Mutant(
@@ -268,9 +284,22 @@ MUTANTS = {
         ),
         Mutant(
             "alone",
-            "a lease on trial enters the handler while others are still in it",
-            _enter_beside_others,
+            "a lease on trial begins while others of its worker are still at work",
+            _patched(handler_gate.HandlerGate, "begin", _begin_beside_others),
             settle=_killing,
+        ),
+        Mutant(
+            "trial-end",
+            "a trial is over once the handler has ended",
+            _patched(handler_gate.HandlerGate, "report", _trial_over_after_the_handler),
+            statements=frozenset({"trial-lives"}),
+            settle=_killing_late,
+        ),
+        Mutant(
+            "clock",
+            "moments stay as they are when the database's clock is set back",
+            _patched(tests.simulation.plane, "follow_clock", _follow_nothing),
+            settle=_set_back,
         ),
         Mutant(
             "deadline",
@@ -281,25 +310,27 @@ MUTANTS = {
 }
 
 FOUND = {
-    "token": 0,
+    "token": 3,
     "condition": 25,
     "event-time": 0,
     "etag-alone": 0,
     "mark-before-work": 0,
     "before-commit": 0,
-    "first-404": 40,
+    "first-404": 58,
     "trust-listing": 26,
-    "recheck": 31,
-    "older": 149,
+    "recheck": 0,
+    "older": 238,
     "rerun-requested": 0,
     "interval": 14,
     "manifests": 25,
-    "expiry": 21,
-    "publish-started": 40,
+    "expiry": 41,
+    "publish-started": 13,
     "unavailable-charged": 7,
     "in-handler": 0,
-    "alone": 8,
-    "deadline": 25,
+    "alone": 5,
+    "trial-end": 0,
+    "clock": 1,
+    "deadline": 1,
 }
 """Seed at which each mutant was found. Tests try it first, and then all others, since worlds may change."""
 

@@ -25,6 +25,7 @@ from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
 from webhook.app import policy_of
 from webhook.config import Config, Pipeline, Pool
+from webhook.ledger.clock import NOTICED_SECONDS, follow_clock
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
@@ -184,7 +185,7 @@ class SimulatedPlane:
         """What a tick would have found: ticks are not simulated."""
         world = self.process.world
         rows = (row for row in world.tables.objects.values() if row.lane == "trial" and row.state == "pending")
-        return frozenset(row.pipeline_id for row in rows if row.due_at <= world.micros)
+        return frozenset(row.pipeline_id for row in rows if row.due_at <= world.ledger_micros)
 
     async def check(self) -> None:
         """Run the deletion checker whenever an object is due."""
@@ -200,13 +201,24 @@ class SimulatedPlane:
         while True:
             deadlines = [row.deadline or 0 for row in tables.objects.values() if row.state == "leased"]
             first = min(deadlines, default=None)
-            if first is None or first >= world.micros:
+            if first is None or first >= world.ledger_micros:
                 await world.next_step(
-                    None if first is None else max(_REAP_SECONDS, (first - world.micros) / 1e6 + 0.001)
+                    None if first is None else max(_REAP_SECONDS, (first - world.ledger_micros) / 1e6 + 0.001)
                 )
                 continue
             with contextlib.suppress(LedgerUnavailable):
                 world.counts["reaped"] += await self.ledger.reap()
+            await asyncio.sleep(_REAP_SECONDS)
+
+    async def follow_clock(self) -> None:
+        """Follow the database's clock whenever it was set back."""
+        world = self.process.world
+        while True:
+            if world.tables.latest_reading - world.ledger_micros <= NOTICED_SECONDS * 1e6:
+                await world.next_step(None)
+                continue
+            with contextlib.suppress(LedgerUnavailable):
+                await follow_clock(self.ledger.database)
             await asyncio.sleep(_REAP_SECONDS)
 
     async def _until_due(self, lane: str) -> None:
@@ -219,9 +231,9 @@ async def until_due(process: SimulatedProcess, *lanes: str) -> None:
     while True:
         due = [row.due_at for row in world.tables.objects.values() if row.state == "pending" and row.lane in lanes]
         first = min(due, default=None)
-        if first is not None and first <= world.micros:
+        if first is not None and first <= world.ledger_micros:
             return
-        await world.next_step(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+        await world.next_step(None if first is None else (first - world.ledger_micros) / 1e6 + 0.000001)
 
 
 def make_leases(plane: SimulatedPlane) -> LeaseApi:
@@ -263,7 +275,7 @@ async def run(process: SimulatedProcess, buckets: SimulatedBuckets, engine: Engi
     plane = SimulatedPlane(process, buckets, SimulatedDatabase(process, engine), engine)
     plane.database.committed = lambda: process.world.invariants.committed(plane)
     process.world.planes[process.name] = plane
-    await asyncio.gather(plane.check(), plane.reap(), sweep(plane, engine))
+    await asyncio.gather(plane.check(), plane.reap(), plane.follow_clock(), sweep(plane, engine))
 
 
 async def _respond(

@@ -21,6 +21,22 @@ _STALL_SECONDS = (5.0, 100.0)
 """Often longer than a lease."""
 
 
+_KILLS = 0.8
+"""How often a killer's content ends its worker."""
+
+
+async def meet_killer(process: SimulatedProcess, token: int, content: str, stage: str) -> None:
+    """End a worker's process, if the content under work ends workers at this stage."""
+    world = process.world
+    killer = world.settings.killer == content and world.settings.killer_stage == stage
+    if killer and process.alive and world.draws.fault(f"{process.name}/killer", _KILLS):
+        world.counts["killed by a file"] += 1
+        world.invariants.losses.kills(token)
+        process.kill()
+    if not process.alive:
+        await process.never()
+
+
 class SimulatedProcess:
     """A named process. Some time after its death it is restarted with empty memory."""
 

@@ -12,7 +12,7 @@ from tests.simulation.shrink import Shrinker
 SUMMED = (
     "steps", "writes", "events", "leases", "handler runs", "kills", "stalls", "store faults", "database faults",
     "network faults", "lost answers", "dropped", "duplicate", "stale", "stale reads", "reaped", "settled late",
-    "trials", "killed by a file", "charged", "sweeps",
+    "trials", "killed by a file", "charged", "clock set back", "sweeps",
     "sweeps done", "pauses", "redrives", "rebuilds", "virtual seconds",
 )  # fmt: skip
 """Counts of a summary, in their order."""

@@ -10,15 +10,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from tests.simulation.rows import Object, SimulatedRow, coalesce, greatest, micros, moment, text_of
+from tests.simulation.rows import EPOCH, Object, SimulatedRow, coalesce, greatest, micros, moment, text_of
 from tests.simulation.sweep_statements import SweepTables
 from webhook.ledger.machines import HandlingReport
 
 FIRST_TOKEN = 1_000
 _MOST_ATTEMPTS = 32_000
+_MOVED = ("due_at", "event_at", "seen_at", "leased_at", "done_at")
+"""Moments of an object that are moved when the clock is set back."""
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Tables(SweepTables):
     tally: Counter[tuple[int, str]] = field(default_factory=Counter)
     quarantine: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     last_token: int = FIRST_TOKEN
+    latest_reading: int = 0
+    """The latest time that the clock was seen to show, in microseconds."""
     chosen: list[tuple[int, int]] | None = None
     """Ids and tokens of the objects that PostgreSQL leased in the statement that the model executes next."""
     without: frozenset[str] = frozenset()
@@ -48,6 +52,34 @@ class Tables(SweepTables):
         for table in (self.objects, self.by_id, self.sweeps, self.tally, self.quarantine):
             table.clear()
         self.last_id = 0
+
+    # ── the clock ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _clock_behind(self) -> Iterable[SimulatedRow]:
+        return [SimulatedRow(behind_seconds=(self.latest_reading - self.clock()) / 1e6)]
+
+    def _keep_reading(self) -> None:
+        self.latest_reading = max(self.latest_reading, self.clock())
+
+    def _lock_reading(self) -> Iterable[SimulatedRow]:
+        return [SimulatedRow(latest=moment(self.latest_reading), now=moment(self.clock()))]
+
+    def _replace_reading(self, reading: datetime) -> None:
+        self.latest_reading = (reading - EPOCH) // timedelta(microseconds=1)
+
+    def _move_objects(self, now: datetime, back: timedelta) -> None:
+        now_micros, micros_back = (now - EPOCH) // timedelta(microseconds=1), back // timedelta(microseconds=1)
+        for row in self.objects.values():
+            moved = [name for name in _MOVED if (at := getattr(row, name)) is not None and at > now_micros]
+            if "leased_at" in moved and row.deadline is not None and row.deadline > (row.leased_at or 0):
+                moved.append("deadline")
+            for name in moved:
+                setattr(row, name, getattr(row, name) - micros_back)
+
+    def _move_nothing(self, now: datetime, back: timedelta) -> None:
+        """Move what the model does not have."""
+
+    _move_workers = _move_invitations = _move_senders = _move_nothing
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,7 +237,11 @@ class Tables(SweepTables):
             return "possible"
         if row.token in report.tokens:
             return "alone" if report.alone else "reported"
-        return "no" if report.alone else "possible"
+        on_trial = any(
+            other.state == "leased" and other.worker_id == row.worker_id and other.token in report.tokens
+            for other in self.objects.values()
+        )
+        return "no" if report.alone and (on_trial or "trial-lives" in self.without) else "possible"
 
     def _active(self, id: int, tokens: Sequence[int], alone: bool, number: int | None) -> None:
         if number is not None:

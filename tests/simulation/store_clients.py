@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 import webhook.storage
 from tests.simulation.bucket import INPUT, Input, InputWrite, Provenance, ResultBucket, StoredResult
 from tests.simulation.loop import Threads
-from tests.simulation.process import SimulatedProcess
+from tests.simulation.process import SimulatedProcess, meet_killer
 from tests.simulation.world import EPOCH, World
 from webhook.storage import ObjectStore
 from workers import transfer
@@ -323,9 +323,16 @@ class Http:
                 return self._put(key, body, headers, made)
             return self._get(bucket, key, headers)
 
-        yield await self._answer(
+        token = lease_token.get()
+        self._process.world.invariants.losses.works(self._process, token)
+        if made and method == "PUT":
+            await meet_killer(self._process, token, made.content, "publishing")
+        answer = await self._answer(
             f"{method} {key}", effect, lambda: admitted_at.append(self._process.world.now + _ADMISSION_SECONDS)
         )
+        if method == "GET" and bucket == INPUT and answer.status_code == 200:
+            await meet_killer(self._process, token, answer.content.decode(), "fetching")
+        yield answer
 
     async def _answer(self, what: str, effect: Callable[[], Response], admit: Callable[[], None]) -> Response:
         world = self._process.world

@@ -57,6 +57,15 @@ class SweepTables:
     sweeps: dict[int, SweepRow] = field(default_factory=dict)
     last_id: int = 0
 
+    def _move_sweeps(self, now: datetime, back: timedelta) -> None:
+        now_micros, micros_back = (now - EPOCH) // timedelta(microseconds=1), back // timedelta(microseconds=1)
+        for row in self.sweeps.values():
+            for name in ("due_at", "created_at", "started_at", "finished_at"):
+                if (at := getattr(row, name)) is not None and at > now_micros:
+                    setattr(row, name, at - micros_back)
+            if row.since is not None and row.since > now:
+                row.since -= back
+
     def _row(self, row: SweepRow) -> SimulatedRow:
         columns = SimulatedRow(asdict(row), moment=moment(self.clock()))
         for name in ("due_at", "created_at", "started_at", "finished_at"):

@@ -35,8 +35,8 @@ async def sweep(plane: SimulatedPlane, engine: Engine) -> None:
     runner, sweeps = runner_of(plane, engine)
     while True:
         first = min((row.due_at for row in world.tables.sweeps.values() if _active(row.state)), default=None)
-        if first is None or first > world.micros:
-            await world.next_step(None if first is None else (first - world.micros) / 1e6 + 0.000001)
+        if first is None or first > world.ledger_micros:
+            await world.next_step(None if first is None else (first - world.ledger_micros) / 1e6 + 0.000001)
             continue
         with contextlib.suppress(LedgerUnavailable):
             for due in await sweeps.due(list(plane.pipelines.by_id), [], 1):

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 
 from tests.simulation.plane import until_due
-from tests.simulation.process import SimulatedProcess
+from tests.simulation.process import SimulatedProcess, meet_killer
 from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_token
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
@@ -25,8 +25,6 @@ from workers.retry import Backoff
 
 _HANDLE_SECONDS = (0.1, 6.0)
 _ANSWER_FAULTS = ("refused", "request lost", "answer lost")
-_KILLS = 0.8
-"""How often a killer's content ends its worker."""
 MOST_LIVES = 90
 """Workers of one history at most, those that were restarted counted again."""
 
@@ -88,14 +86,8 @@ class SimulatedSandbox:
         content = job.input.read_bytes().decode()
         token = lease_token.get()
         world.invariants.handled(process, job.key, content, token)
-        try:
-            await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
-            if content == world.settings.killer and world.draws.fault(f"{process.name}/killer", _KILLS):
-                world.counts["killed by a file"] += 1
-                process.kill()
-                await process.never()
-        finally:  # of a lease that was lost; a process that dies runs none of this
-            world.invariants.left_handler(token)
+        await process.wait(world.draws.between(f"{process.name}/handle", *_HANDLE_SECONDS))
+        await meet_killer(process, token, content, "handling")
         if world.draws.fault(f"{process.name}/handler-missing", world.settings.handler_missing):
             world.invariants.unavailable(token)
             raise HandlerUnavailable("There is no such module.")
@@ -170,38 +162,53 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
     world.counts[process.name] += 1
     worker_id += world.settings.workers * (world.counts[process.name] - 1)
     assert worker_id <= MOST_LIVES, "more workers than the ledger has rows for"
-    world.invariants.agents[worker_id] = process
+    world.invariants.losses.agents[worker_id] = process
     control = SimulatedControlPlaneClient(process, worker_id, gate)
     resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch(), gate)  # type: ignore[arg-type]
+    # Two, since requests for leases cross each other: so do a trial and others.
+    for _ in range(2):
+        process.spawn(_work(process, control, resources))
+    await process.never()
+
+
+async def _work(
+    process: SimulatedProcess, control: SimulatedControlPlaneClient, resources: WorkerResources
+) -> NoReturn:
+    """Ask for leases and settle them, as ``workers.dispatcher`` does, without end."""
     outbox: list[Settlement] = []
     while True:
         if not outbox:
             await until_due(process, "work", "trial")
-        settling = list(outbox)
-        answer: LeaseResponse = await Backoff().retrying()(control.lease, LeaseRequest(max=2, settle=settling))
-        process.world.counts["settled late"] += sum(not settled.accepted for settled in answer.settled)
-        _note_settled(process, settling)
-        outbox.clear()
-        tasks = [process.spawn(_outcome_or_trial(process, lease, control, resources)) for lease in answer.leases]
-        for task in tasks:
-            settlement = await task
-            if settlement is not None:
-                outbox.append(settlement)
+        leases = await _exchange(process, control, resources, outbox, most=2)
+        working = [process.spawn(_outcome(process, lease, control, resources)) for lease in leases]
+        while working:
+            await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            outbox += [settlement for task in working if task.done() and (settlement := task.result())]
+            working = [task for task in working if not task.done()]
+            if working and outbox:  # a trial may wait for these
+                await _exchange(process, control, resources, outbox, most=0)
 
 
-async def _outcome_or_trial(
-    process: SimulatedProcess, lease: Lease, control: SimulatedControlPlaneClient, resources: WorkerResources
-) -> Settlement | None:
-    """Process one lease; settle one on trial at once, since it keeps the others out until then."""
-    settlement = await _outcome(process, lease, control, resources)
-    if not lease.trial:
-        return settlement
-    process.world.counts["trials"] += 1
-    if settlement is not None:
-        await Backoff().retrying()(control.lease, LeaseRequest(max=0, settle=[settlement]))
-        _note_settled(process, [settlement])
-    resources.gate.settled(lease.token)
-    return None
+async def _exchange(
+    process: SimulatedProcess,
+    control: SimulatedControlPlaneClient,
+    resources: WorkerResources,
+    outbox: list[Settlement],
+    *,
+    most: int,
+) -> list[Lease]:
+    """Send the settlements, and ask for so many leases."""
+    world = process.world
+    request = LeaseRequest(max=most, settle=list(outbox))
+    answer: LeaseResponse = await Backoff().retrying()(control.lease, request)
+    world.counts["settled late"] += sum(not settled.accepted for settled in answer.settled)
+    world.counts["trials"] += sum(lease.trial for lease in answer.leases)
+    for settlement in outbox:
+        resources.gate.settled(settlement.token)
+        if world.tracing:
+            world.note(f"{process.name} settled token {settlement.token} as {settlement.outcome}")
+    outbox.clear()
+    return answer.leases
 
 
 async def _outcome(
@@ -220,12 +227,9 @@ async def _outcome(
     except LeaseLost:
         if world.tracing:
             world.note(f"{process.name} has lost {lease.key}, token {lease.token}")
+        resources.gate.settled(lease.token)
         return None
     except Rejected as error:
         return failed(lease, "protocol", error.message, retry=True)
-
-
-def _note_settled(process: SimulatedProcess, settled: list[Settlement]) -> None:
-    if process.world.tracing:
-        for item in settled:
-            process.world.note(f"{process.name} settled token {item.token} as {item.outcome}")
+    finally:  # a process that dies runs none of this
+        world.invariants.losses.ends(lease.token)

@@ -74,8 +74,12 @@ class WorldSettings:
     crowded: bool
     """Whether writes come in bursts within one second."""
     workers: int
+    clock_back: float
+    """Seconds by which the database's clock is set back in the midst of a history; 0: it is not."""
     killer: str
-    """Content that mostly ends the worker whose handler it is in; empty: none does."""
+    """Content that mostly ends the worker that works on it; empty: none does."""
+    killer_stage: str
+    """Where it does: ``fetching``, ``handling`` or ``publishing``."""
 
 
 def settings_of(draws: Draws) -> WorldSettings:
@@ -119,7 +123,9 @@ def settings_of(draws: Draws) -> WorldSettings:
         since_query=draws.chance("world/since", 0.5),
         crowded=draws.chance("world/crowded", 0.3),
         workers=draws.choice("world/workers", (1, 2, 2, 3)),
+        clock_back=draws.choice("world/clock-back", (0.0, 0.0, 0.0, 30.0, 7200.0)),
         killer=draws.choice("world/killer", ("", "", "A")),
+        killer_stage=draws.choice("world/killer-stage", ("fetching", "handling", "handling", "publishing")),
     )
 
 
@@ -148,6 +154,7 @@ class World:
     """Number of requests and processes that are stalled."""
     tables: Any = None
     invariants: Any = None
+    clock_back_micros: int = 0
     planes: dict[str, Any] = field(default_factory=dict)
     pauses: dict[tuple[int, int], float] = field(default_factory=dict)
     """By worker and pipeline, until when its handler is not tried there."""
@@ -162,6 +169,11 @@ class World:
     def now(self) -> float:
         """Seconds since the beginning."""
         return self.loop.time()
+
+    @property
+    def ledger_micros(self) -> int:
+        """The time by the database's clock, which may be set back."""
+        return self.micros - self.clock_back_micros
 
     @property
     def micros(self) -> int:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from tests.infra.local.running import RunningBucket, running
+from tests.postgres import OpenPostgres
 from webhook.ledger.postgres import PostgresServer
 
 
@@ -58,7 +59,7 @@ def store() -> Iterator[RunningBucket]:
 @pytest.fixture(scope="session")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL of its own, to be killed. It has to be started on this thread, and ends with it."""
-    server = PostgresServer(tmp_path_factory.mktemp("mortal"))
+    server = OpenPostgres(tmp_path_factory.mktemp("mortal"))
     server.start()
     yield server
     server.stop()

@@ -29,7 +29,7 @@ from webhook.sources.sns import Trust
 from workers import protocol
 
 WEBHOOK = "hook-secret"
-ADMIN = "admin-secret"
+ADMIN = "admin-secret-of-tests"
 NOWHERE = "http://127.0.0.1:9"
 """A store's endpoint for tests that send it no request."""
 DEADLINE_SECONDS = 20.0

@@ -51,6 +51,14 @@ async def test_an_output_is_what_its_store_honours(
     assert not buckets.keys()
 
 
+@pytest.mark.parametrize(
+    ("url", "level"), [("http://yurt.example", "warning"), ("https://yurt.example", None), ("", None)]
+)
+async def test_a_public_url_without_tls(tmp_path: Any, url: str, level: str | None) -> None:
+    found = await findings(configured(server={"public_url": url}), Secrets(), tmp_path)
+    assert [finding.level for finding in found if finding.subject == "public URL"] == ([level] if level else [])
+
+
 async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:
     buckets = BucketPair.made(store)
     there = {"on_delete": "trash", "trash": f"s3://{store.new_bucket(buckets.s3)}/"}

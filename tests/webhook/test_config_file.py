@@ -35,13 +35,13 @@ def test_it_lies_beside_the_configuration(config_path: Path, monkeypatch: pytest
 def test_its_lines_are_read_and_the_environment_wins(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(
         config_path,
-        "# comment\n\nYURT_ADMIN_TOKEN=from-the-file\nexport AWS_REGION='fra'\n"
+        "# comment\n\nYURT_ADMIN_TOKEN=from-the-file-00\nexport AWS_REGION='fra'\n"
         "DATABASE_URL=postgresql://a:b#c$d@host/name\nAWS_ACCESS_KEY_ID=\n",
     )
     monkeypatch.setenv("AWS_REGION", "sin")
     monkeypatch.setenv("YURT_ADMIN_TOKEN", "")
     read = secrets(config_path)
-    assert read.yurt_admin_token.get_secret_value() == "from-the-file"  # an empty variable is not set
+    assert read.yurt_admin_token.get_secret_value() == "from-the-file-00"  # an empty variable is not set
     assert read.aws_region == "sin"
     assert read.database_url.get_secret_value() == "postgresql://a:b#c$d@host/name"
     assert read.aws_access_key_id.get_secret_value() == ""
@@ -64,6 +64,25 @@ def test_a_line_that_would_be_ignored_is_named_without_its_value(config_path: Pa
     assert says in str(caught.value)
     assert "yurt.secrets" in str(caught.value)
     assert HIDDEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "short", "long"),
+    [
+        ("YURT_ADMIN_TOKEN", "fifteen-letters", "sixteen--letters"),
+        ("YURT_WEBHOOK_SECRETS", "sixteen--letters,fifteen-letters", "sixteen--letters,other-16-letters"),
+        ("YURT_WEBHOOK_SECRETS", "a-long-user-name:fifteen-letters", "u:sixteen--letters"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused_with_the_way_to_make_one(
+    config_path: Path, variable: str, short: str, long: str
+) -> None:
+    write(config_path, f"{variable}={long}\n")
+    secrets(config_path)
+    write(config_path, f"{variable}={short}\n")
+    with pytest.raises(ConfigError, match=rf"{variable}: .* fewer than 16 .* `openssl rand -hex 32`") as caught:
+        secrets(config_path)
+    assert short not in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from tests.workers.processes import alive
 from workers import disk_space
 from workers.dispatcher import DispatcherSettings
 from workers.lifecycle import Exit, run_agent
-from workers.protocol import Done, Released
+from workers.protocol import Done, Failed, Released
 from workers.settings import Settings
 
 
@@ -116,7 +116,7 @@ async def test_a_settlement_that_is_not_understood_does_not_hold_up_others(tmp_p
         assert leases["bad"].token not in plane.settled
 
 
-async def test_a_full_disk_releases_the_lease(tmp_path: Path) -> None:
+async def test_a_file_that_fills_the_disk_by_itself_is_charged(tmp_path: Path) -> None:
     mount = 'mount -t tmpfs -o size=20m tmpfs "$YURT_WORK_DIR" && exec "$@"'
     wrapper = ("unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh")
     probe = await asyncio.create_subprocess_exec(
@@ -127,16 +127,19 @@ async def test_a_full_disk_releases_the_lease(tmp_path: Path) -> None:
     plane = StubControlPlane()
     async with served(plane), agent(plane, tmp_path, wrapper=wrapper) as process:
         lease = plane.offer("a", shell('head -c 30000000 /dev/zero > big.bin; : "$0"'))
-        assert isinstance(await plane.settlement(lease), Released)
+        settlement = await plane.settlement(lease)
+        assert isinstance(settlement, Failed)
+        assert (settlement.reason, settlement.retry) == ("disk-full", True)
+        assert isinstance(await plane.settlement(plane.offer("b")), Done)  # the machine is as it was
         process.terminate()
         code, log = await exit_of(process)
-        assert (code, "No space left on device" in log) == (Exit.LEFT, True)
+        assert (code, "worker-fault" in log) == (Exit.LEFT, False)
 
 
 async def test_work_goes_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path, settings=DispatcherSettings(pause_seconds=0.05)) as plane:
         with monkeypatch.context() as full:
-            full.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+            full.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
             assert isinstance(await plane.settlement(plane.offer("a")), Released)
         assert isinstance(await plane.settlement(plane.offer("a")), Done)
         assert len(plane.of_kind("get")) == 1  # nothing was fetched that would not have fitted
@@ -239,27 +242,29 @@ async def test_an_agent_with_work_is_no_orphan(tmp_path: Path) -> None:
         assert process.returncode is None
 
 
-async def test_a_lease_on_trial_is_handled_alone_and_that_is_reported_before_it_begins(tmp_path: Path) -> None:
+async def test_a_lease_on_trial_is_worked_alone_and_that_is_reported_before_it_begins(tmp_path: Path) -> None:
     async with running(tmp_path, StubControlPlane(slots=2)) as plane:
         gates = {key: tmp_path / key for key in ("a", "b", "c")}
         first = plane.offer("a", shell(WAIT, str(gates["a"])))
         await in_the_handler(gates["a"])
         trial = plane.offer("b", shell(WAIT, str(gates["b"])), trial=True)
-        await plane.until(lambda: plane.seen("get", "in/b"))
+        await plane.until(lambda: plane.seen("lease", "b"))
         later = plane.offer("c", shell(WAIT, str(gates["c"])))
-        assert not handler_pid(gates["b"])
         gates["a"].touch()
-        assert isinstance(await plane.settlement(first), Done)
         await in_the_handler(gates["b"])
+        assert isinstance(plane.settled[first.token], Done)
+        assert plane.events.index(("settled", "a", "done")) < plane.events.index(("get", "in/b"))
         assert (plane.handling[-1].tokens, plane.handling[-1].alone) == ([trial.token], True)
-        await plane.until(lambda: plane.seen("get", "in/c"))
-        assert not handler_pid(gates["c"])
+        # Another worker may take what waits meanwhile.
+        assert not plane.seen("lease", "c")
         gates["b"].touch()
         assert isinstance(await plane.settlement(trial), Done)
+        # What begins after it must not be taken for something beside it.
+        assert not plane.handling[-1].alone
         await in_the_handler(gates["c"])
         gates["c"].touch()
         assert isinstance(await plane.settlement(later), Done)
-        assert [report for report in plane.handling if report.alone and report.tokens not in ([], [trial.token])] == []
+        assert [report for report in plane.handling if report.alone and report.tokens != [trial.token]] == []
 
 
 async def test_a_trial_that_cannot_be_reported_does_not_begin(tmp_path: Path) -> None:

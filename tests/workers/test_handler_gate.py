@@ -1,31 +1,23 @@
-"""Who may be in the handler together, and what is reported of it."""
+"""Which leases may be at work together, and what is reported of them."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 
 from tests.polling import until
 from workers.handler_gate import HandlerGate
 
 
-class Visitor:
-    """A lease that wants to enter, and leaves when told."""
+class WorkingLease:
+    """A lease that wants to begin."""
 
-    def __init__(self, entry: AbstractAsyncContextManager[None]) -> None:
-        self.inside = False
-        self._leave = asyncio.Event()
-        self.task = asyncio.create_task(self._visit(entry))
+    def __init__(self, gate: HandlerGate, token: int, *, trial: bool = False) -> None:
+        self.begun = False
+        self.task = asyncio.create_task(self._begin(gate, token, trial=trial))
 
-    async def _visit(self, entry: AbstractAsyncContextManager[None]) -> None:
-        async with entry:
-            self.inside = True
-            await self._leave.wait()
-        self.inside = False
-
-    async def leave(self) -> None:
-        self._leave.set()
-        await self.task
+    async def _begin(self, gate: HandlerGate, token: int, *, trial: bool) -> None:
+        await gate.begin(token, trial=trial)
+        self.begun = True
 
 
 async def settle_down() -> None:
@@ -34,71 +26,81 @@ async def settle_down() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_trial_waits_for_those_inside_and_keeps_others_out_until_it_is_settled() -> None:
+def reported(gate: HandlerGate, *settling: int) -> tuple[list[int], bool]:
+    report = gate.report(settling)
+    return report.tokens, report.alone
+
+
+async def test_a_trial_waits_for_those_at_work_and_keeps_others_out_until_it_is_settled() -> None:
     gate = HandlerGate()
-    one, two = Visitor(gate.beside_others(1)), Visitor(gate.beside_others(2))
-    await until(lambda: one.inside and two.inside)
-    assert (gate.report().tokens, gate.report().alone) == ([1, 2], False)
-    trial = Visitor(gate.alone(3))
-    later = Visitor(gate.beside_others(4))
+    one, two = WorkingLease(gate, 1), WorkingLease(gate, 2)
+    await until(lambda: one.begun and two.begun)
+    trial, later = WorkingLease(gate, 3, trial=True), WorkingLease(gate, 4)
+    with gate.in_handler(1), gate.in_handler(2):
+        assert reported(gate) == ([1, 2], False)
+        gate.settled(1)
+        await settle_down()
+        assert (trial.begun, later.begun) == (False, False)
+        assert not reported(gate)[1]  # what ends the worker now is not the trial
+        gate.settled(2)
+        await until(lambda: trial.begun)
+    assert reported(gate) == ([3], True)
+    with gate.in_handler(3):
+        assert reported(gate) == ([3], True)
     await settle_down()
-    await one.leave()
-    await settle_down()
-    assert (trial.inside, later.inside) == (False, False)
-    assert (gate.report().tokens, gate.report().alone) == ([2], False)  # what ends the worker now is not the trial
-    await two.leave()
-    await until(lambda: trial.inside)
-    assert (gate.report().tokens, gate.report().alone) == ([3], True)
-    await trial.leave()
-    await settle_down()
-    assert not later.inside
-    assert (gate.report().tokens, gate.report().alone) == ([], True)  # it has outlived the handler
+    assert not later.begun
+    assert reported(gate) == ([3], True)  # a thread that the handler left behind may still end the worker
     gate.settled(3)
-    await until(lambda: later.inside)
-    assert (gate.report().tokens, gate.report().alone) == ([4], False)
-    await later.leave()
+    await until(lambda: later.begun)
+    with gate.in_handler(4):
+        assert reported(gate) == ([4], False)
+
+
+async def test_the_report_that_goes_out_with_a_settlement_leaves_it_out() -> None:
+    gate = HandlerGate()
+    await gate.begin(1, trial=True)
+    assert reported(gate, 2) == ([1], True)
+    assert reported(gate, 1) == ([], False)
+    gate.settled(1)
+    await gate.begin(2, trial=False)
+    with gate.in_handler(2):
+        assert reported(gate, 2) == ([], False)
 
 
 async def test_trials_take_turns_with_the_others() -> None:
     gate = HandlerGate()
-    first, between, second = Visitor(gate.alone(1)), Visitor(gate.beside_others(2)), Visitor(gate.alone(3))
-    await until(lambda: first.inside)
-    await first.leave()
+    first, between, second = (WorkingLease(gate, token, trial=token != 2) for token in (1, 2, 3))
+    await until(lambda: first.begun)
     gate.settled(1)
-    await until(lambda: between.inside)
-    assert not second.inside
-    await between.leave()
-    await until(lambda: second.inside)
-    await second.leave()
+    await until(lambda: between.begun)
+    await settle_down()
+    assert not second.begun
+    gate.settled(2)
+    await until(lambda: second.begun)
     gate.settled(3)
 
 
 async def test_a_trial_that_is_cancelled_while_it_waits_lets_the_others_in_again() -> None:
     gate = HandlerGate()
-    one = Visitor(gate.beside_others(1))
-    trial = Visitor(gate.alone(2))
-    later = Visitor(gate.beside_others(3))
+    await gate.begin(1, trial=False)
+    trial, later = WorkingLease(gate, 2, trial=True), WorkingLease(gate, 3)
     await settle_down()
+    assert not later.begun
     trial.task.cancel()
-    await settle_down()
-    assert not later.inside
-    gate.settled(2)  # as the dispatcher calls it for every lease that ended without a settlement
-    await until(lambda: later.inside)
-    await one.leave()
-    await later.leave()
+    await until(lambda: later.begun)
+    gate.settled(2)  # as the dispatcher says of every lease that has ended
+    assert reported(gate) == ([], False)
 
 
 async def test_a_settlement_of_another_lease_changes_nothing() -> None:
     gate = HandlerGate()
-    trial, later = Visitor(gate.alone(1)), Visitor(gate.beside_others(2))
-    await until(lambda: trial.inside)
+    trial, later = WorkingLease(gate, 1, trial=True), WorkingLease(gate, 2)
+    await until(lambda: trial.begun)
     gate.settled(2)
     await settle_down()
-    assert not later.inside
-    await trial.leave()
+    assert not later.begun
     gate.settled(1)
-    await until(lambda: later.inside)
-    await later.leave()
+    await until(lambda: later.begun)
 
 
 async def test_a_later_report_has_a_higher_number_also_after_a_restart() -> None:

@@ -35,7 +35,7 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     from webhook.config_file import load, secrets
     from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
     from webhook.ledger.migrations import LedgerTooNew
-    from webhook.ledger.postgres import PostgresUnusable
+    from webhook.ledger.postgres_programs import PostgresUnusable
     from webhook.server import run
 
     parent_death.watch()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from webhook.cli.options import config_option, fail, failing
+from webhook.cli.output import echo
 
 if TYPE_CHECKING:
     from webhook.config import Pipeline
@@ -74,7 +75,7 @@ def command(pipeline_name: str, file: Path, config_path: Path, output: Path | No
     trial = HandlerTrial(pipeline_name, str(file), pipeline.handler_limits.model_dump())
     key = key or f"{pipeline.input.prefix}{file.name}"
     asyncio.run(_run(trial, pipeline, Path(config.server.handlers), file, key, _folder(output)))
-    click.echo(json.dumps(asdict(trial)) if as_json else _shown(trial))
+    echo(json.dumps(asdict(trial)) if as_json else _shown(trial))
     if not trial.ok:
         raise SystemExit(1)
 

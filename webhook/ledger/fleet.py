@@ -37,6 +37,10 @@ PAUSE_LIMIT_SECONDS = 300.0
 """Longest time between two such attempts."""
 
 
+_INTERRUPTIONS = frozenset({"drain-deadline"})
+"""Reasons for which a machine is slain that may be in the midst of its work, and well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated worker: the machine that the token of a call belongs to."""
@@ -150,19 +154,19 @@ class LedgerFleet:
         return await self._change("drain", id)
 
     async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
-        """Revoke the machine's tokens and take its leases back; each counts as an attempt."""
-        return await self._end("slaying", id, reason, str(seen))
+        """Revoke the machine's tokens and take its leases back: what may have ended it is suspected of that."""
+        return await self._end("slaying", id, reason, str(seen), interrupted=reason in _INTERRUPTIONS)
 
     async def gone(self, id: int) -> bool:
         """Mark a machine as gone, so that it no longer counts against the pool's limit."""
         # A claim that was under way when the tokens were revoked may have committed a lease after that.
         return await self._end("gone", id)
 
-    async def _end(self, query: str, id: int, *arguments: object) -> bool:
+    async def _end(self, query: str, id: int, *arguments: object, interrupted: bool = False) -> bool:
         async def write(connection: Connection) -> bool:
             changed = await connection.fetchval(QUERIES[query], id, *arguments) is not None
             if changed:
-                await self._ledger.take_back(connection, id)
+                await self._ledger.take_back(connection, id, interrupted=interrupted)
             return changed
 
         return await self._database.transact(write)
@@ -194,6 +198,14 @@ class LedgerFleet:
     async def prune_invitations(self) -> None:
         """Delete the invitations that were used up or have expired."""
         await self._execute("prune_invitations")
+
+    async def may_call_home(self, once: str) -> bool:
+        """Whether a token is a one-time token, an invitation or a credential that is known: `hello` decides the rest.
+
+        An invitation that was used up is known for a while longer: a worker whose answer was lost calls again.
+        """
+        [row] = await self._ledger.fetch("may_call_home", _hash(once))
+        return bool(row["known"])
 
     async def hello(self, once: str, instance: str, *, returns: bool = False) -> RegisteredWorker | None:
         """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.

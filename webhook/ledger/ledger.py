@@ -265,15 +265,22 @@ class Ledger:
 
     async def reap(self, most: int = 500) -> int:
         """Take back up to ``most`` leases whose deadline has passed. Returns their number."""
-        return await self.database.transact(lambda connection: self._take_back(connection, "lock_expired", most))
 
-    async def take_back(self, connection: Connection, worker_id: int) -> int:
-        """Take back all leases of a worker in the transaction that slays it. Returns their number."""
-        return await self._take_back(connection, "lock_of_worker", worker_id)
+        async def write(connection: Connection) -> int:
+            rows = await connection.fetch(QUERIES["lock_expired"], most)
+            await self._write(connection, [(_leased(row), Lost(row["in_handler"])) for row in rows])
+            return len(rows)
 
-    async def _take_back(self, connection: Connection, query: str, argument: int) -> int:
-        rows = await connection.fetch(QUERIES[query], argument)
-        await self._write(connection, [(_leased(row), Lost(row["in_handler"])) for row in rows])
+        return await self.database.transact(write)
+
+    async def take_back(self, connection: Connection, worker_id: int, *, interrupted: bool = False) -> int:
+        """Take back all leases of a worker in the transaction that slays it. Returns their number.
+
+        ``interrupted``: the control plane ends it in the midst of its work, so no object is suspected of that.
+        """
+        rows = await connection.fetch(QUERIES["lock_of_worker"], worker_id)
+        lost = [(_leased(row), Lost("no" if interrupted else row["in_handler"])) for row in rows]
+        await self._write(connection, lost)
         return len(rows)
 
     async def _write(self, connection: Connection, decided: Iterable[tuple[LeasedRow, Outcome]]) -> None:

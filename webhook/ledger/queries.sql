@@ -119,10 +119,13 @@ order by o.pipeline_id, o.key, s.position
 for update of o;
 
 -- fragment: in_handler
--- Whether a lease of worker w is in the handler, as far as the worker has reported: 'alone'; 'reported'; 'no'; 'possible':
--- it may have entered since, or there is no report.
+-- Whether a lease of worker w may have ended it, as far as the worker has reported: 'alone': it was on trial; 'reported':
+-- in the handler beside others; 'no': beside one on trial, whose lease still lives, none begins; 'possible': it may have
+-- entered since, or there is no report.
 case when o.token = any (w.handling) then case when w.handling_alone then 'alone' else 'reported' end
-     when w.handling_alone then 'no'
+     when w.handling_alone and exists (
+         select from objects as t where t.worker_id = w.id and t.state = 'leased' and t.token = any (w.handling)
+     ) then 'no'
      else 'possible' end;
 
 -- name: lock_expired
@@ -244,9 +247,14 @@ group by 1, 2;
 select p.name as pipeline, greatest(0, extract(epoch from yurt_now() - d.due_at))::float8 as seconds
 from pipelines as p,
      lateral (
-         select due_at from objects
-         where pipeline_id = p.id and lane = 'work' and state = 'pending' order by due_at limit 1
-     ) as d;
+         select min(f.due_at) as due_at
+         from unnest('{work,trial}'::lane[]) as l (lane),
+              lateral (
+                  select due_at from objects
+                  where pipeline_id = p.id and lane = l.lane and state = 'pending' order by due_at limit 1
+              ) as f
+     ) as d
+where d.due_at is not null;
 
 -- name: parked
 -- Parked objects of all pipelines, newest first.
@@ -323,6 +331,12 @@ where id = $1 and state = $3 and state not in ('slaying', 'gone') returning id;
 -- The provider's own list no longer shows the machine.
 update workers set state = 'gone', state_at = yurt_now() where id = $1 and state = 'slaying' returning id;
 
+-- name: may_call_home
+-- Whether a token is known as one with which a worker may call home. Each part reads one index.
+select exists (select from workers where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining'))
+    or exists (select from workers where return_hash = $1 and state in ('ready', 'draining'))
+    or exists (select from invitations where once_hash = $1) as known;
+
 -- name: hello
 -- A machine calls home with its one-time token. The same instance may again, when the answer was lost; another may not.
 update workers set
@@ -369,13 +383,15 @@ with joined as (
     where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
     returning id, pool, provider, slots, label
 ), used as (
-    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+    update invitations set uses = uses - 1, used_at = yurt_now() where id = $6 and exists (select from joined)
 )
 select * from joined;
 
 -- name: prune_invitations
--- Delete invitations that cannot be used any more.
-delete from invitations where uses <= 0 or expires_at <= yurt_now();
+-- Delete invitations that cannot be used any more. Not those that were used just now: a worker whose answer was lost
+-- calls again.
+delete from invitations
+where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < yurt_now() - interval '1 hour');
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
@@ -874,3 +890,87 @@ from objects where pipeline_id = $1 and key = any ($2::text[]);
 -- Invalidate results whose outputs are no longer those published: the objects are processed again even if unchanged.
 update objects set publish_started = true
 where pipeline_id = $1 and key = any ($2::text[]) and state = 'done' and due_at < $3;
+
+-- name: clock_behind
+-- Seconds by which the clock is behind the latest reading; negative as a rule.
+select extract(epoch from latest - (select yurt_now()))::float8 as behind_seconds from clock_reading;
+
+-- name: keep_reading
+-- Keep the clock's reading.
+update clock_reading set latest = greatest(latest, yurt_now());
+
+-- name: lock_reading
+-- Lock the latest reading, so that one replica moves what another does not move too.
+select latest, (select yurt_now()) as now from clock_reading for update;
+
+-- name: replace_reading
+-- Keep a reading although it is before the latest one.
+update clock_reading set latest = $1;
+
+-- name: move_objects
+-- Move what lies after $1, the time now, back by $2. A lease that was given in the future is from before the clock was set
+-- back. Its deadline is too, unless it was renewed since: then it lies before the moment at which the lease was given.
+update objects set
+    due_at = case when due_at > $1 then due_at - $2::interval else due_at end,
+    event_at = case when event_at > $1 then event_at - $2::interval else event_at end,
+    seen_at = case when seen_at > $1 then seen_at - $2::interval else seen_at end,
+    leased_at = case when leased_at > $1 then leased_at - $2::interval else leased_at end,
+    done_at = case when done_at > $1 then done_at - $2::interval else done_at end,
+    deadline = case when leased_at > $1 and deadline > leased_at then deadline - $2::interval else deadline end
+where greatest(due_at, event_at, seen_at, leased_at, done_at) > $1::timestamptz;
+
+-- name: move_workers
+-- The same for machines. What they said of handlers that cannot run is tried again.
+update workers set
+    created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+    ready_at = case when ready_at > $1 then ready_at - $2::interval else ready_at end,
+    seen_at = case when seen_at > $1 then seen_at - $2::interval else seen_at end,
+    active_at = case when active_at > $1 then active_at - $2::interval else active_at end,
+    state_at = case when state_at > $1 then state_at - $2::interval else state_at end,
+    unavailable = '{}'
+where greatest(created_at, ready_at, seen_at, active_at, state_at) > $1::timestamptz;
+
+-- name: move_sweeps
+-- The same for sweeps: an earlier start lists more, never less.
+update sweeps set
+    due_at = case when due_at > $1 then due_at - $2::interval else due_at end,
+    created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+    started_at = case when started_at > $1 then started_at - $2::interval else started_at end,
+    finished_at = case when finished_at > $1 then finished_at - $2::interval else finished_at end,
+    since = case when since > $1 then since - $2::interval else since end
+where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
+
+-- name: move_invitations
+-- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used.
+with invited as (
+    update invitations set
+        created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+        used_at = case when used_at > $1 then used_at - $2::interval else used_at end
+    where greatest(created_at, used_at) > $1::timestamptz
+), signed as (
+    update certificates set used_at = used_at - $2::interval where used_at > $1::timestamptz
+), made as (
+    update pipelines set created_at = created_at - $2::interval where created_at > $1::timestamptz
+)
+update quarantine set received_at = received_at - $2::interval where received_at > $1::timestamptz;
+
+-- name: move_senders
+-- The same for what is said of notifications that were taken and refused.
+update senders set
+    taken_at = case when taken_at > $1 then taken_at - $2::interval else taken_at end,
+    refused_at = case when refused_at > $1 then refused_at - $2::interval else refused_at end
+where greatest(taken_at, refused_at) > $1::timestamptz;
+
+-- name: certificates
+-- Certificates of SNS that have signed genuine messages, the latest first.
+select url, pem from certificates order by used_at desc, url;
+
+-- name: keep_certificate
+-- Keep a certificate that has signed a genuine message, and the latest of the others, $3 in all.
+with kept as (
+    insert into certificates (url, pem) values ($1, $2)
+    on conflict (url) do update set pem = excluded.pem, used_at = yurt_now()
+), latest as (
+    select url from certificates where url <> $1 order by used_at desc, url limit greatest($3 - 1, 0)
+)
+delete from certificates where url <> $1 and url not in (select url from latest);

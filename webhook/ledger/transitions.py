@@ -19,9 +19,9 @@ from typing import ClassVar, Literal
 
 ObjectState = Literal["pending", "done", "parked", "gone"]
 Lane = Literal["work", "check", "trial"]
-"""``work``: for workers. ``trial``: the same, alone in the handler. ``check``: HEAD requests of the control plane."""
+"""``work``: for workers. ``trial``: the same, alone on their worker. ``check``: HEAD requests of the control plane."""
 InHandler = Literal["alone", "reported", "possible", "no"]
-"""Whether a lost lease was in the handler, as far as its worker had reported: see the statement ``in_handler``."""
+"""Whether a lost lease may have ended its worker, as far as that had reported: see the fragment ``in_handler``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,15 +298,15 @@ def _with_suspicion(row: LeasedRow, outcome: Outcome, after: NextState) -> NextS
 def _lost(row: LeasedRow, lost: Lost, policy: Policy, jitter: Callable[[], float]) -> NextState:
     """Decide the next state after the worker was lost.
 
-    Only an object that was alone in the handler is charged with an attempt: it is what ended the worker, or the machine
-    failed by itself, which does not happen at each attempt. Others that may have been in the handler are suspected, and
-    tried alone once that has happened twice or the worker had reported them.
+    Only an object that was on trial is charged with an attempt: it is what ended the worker, or the machine failed by
+    itself, which does not happen at each attempt. Others that may have ended it are suspected, and tried alone once
+    that has happened twice or the worker had reported them. What cannot have ended it is never charged.
     """
+    uncharged = max(0, row.attempts - 1)
+    if lost.in_handler == "no" and row.lane != "check":
+        return NextState("pending", (), row.lane, 0, uncharged, row.faults, losses=row.losses)
     if row.lane == "check" or lost.in_handler == "alone" or row.losses >= _MOST_LOSSES:
         return replace(_failed(row, LOST, policy, jitter), losses=row.losses)
-    uncharged = max(0, row.attempts - 1)
-    if lost.in_handler == "no":
-        return NextState("pending", (), row.lane, 0, uncharged, row.faults, losses=row.losses)
     losses = row.losses + (_REPORTED if lost.in_handler == "reported" else _POSSIBLE)
     lane: Lane = "trial" if losses >= _SUSPECT else row.lane
     delay = policy.delay_seconds(losses, jitter)

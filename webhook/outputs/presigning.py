@@ -99,7 +99,9 @@ def put_seconds(lease: LiveLease, pipeline: Pipeline) -> int:
     earlier content came back. A PUT that has begun when the URL expires has the rest of the lease to take effect.
     """
     margin_seconds = min(_EFFECT_SECONDS, pipeline.lease_seconds / 4)
-    return max(1, min(int(lease.left_seconds - margin_seconds), MAX_EXPIRES_SECONDS))
+    # Where the database's clock was set back a moment ago, more seems left than was ever granted.
+    left_seconds = min(lease.left_seconds, pipeline.lease_seconds)
+    return max(1, min(int(left_seconds - margin_seconds), MAX_EXPIRES_SECONDS))
 
 
 def get_seconds(pipeline: Pipeline) -> int:

@@ -106,6 +106,14 @@ async def test_a_pipeline_that_was_moved_or_taken_out_is_still_shown_once(postgr
             assert metrics.count('yurt_oldest_due_seconds{pipeline="photos"}') == 1
 
 
+async def test_what_waits_for_a_trial_is_shown_as_waiting(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        await plane.notify(event("a.jpg"), event("b.jpg"))
+        await plane.sql("update objects set lane = 'trial', due_at = now() - interval '1 hour' where key = 'a.jpg'")
+        photos = (await plane.admin("GET", "/v1/status")).json()["pipelines"]["photos"]
+        assert photos["oldest_due_seconds"] > 3000
+
+
 async def test_an_invitation_is_good_for_one_worker_and_counts_in_the_pools_limit(postgres_dsn: str) -> None:
     config = configured(pools={"local": Pool(provider="none", limit=2)})
     async with control_plane(postgres_dsn, config) as plane:

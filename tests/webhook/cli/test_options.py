@@ -35,8 +35,8 @@ def test_an_option_goes_before_its_variable_and_both_before_the_default(
 def test_the_admin_token_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("YURT_ADMIN_TOKEN", "s3cret")
-    assert admin_token("http://127.0.0.1:8080") == "s3cret"
+    monkeypatch.setenv("YURT_ADMIN_TOKEN", "s3cret-s3cret-s3cret")
+    assert admin_token("http://127.0.0.1:8080") == "s3cret-s3cret-s3cret"
     monkeypatch.setenv("YURT_ADMIN_TOKEN", "")
     with pytest.raises(SystemExit) as ended:
         admin_token("http://127.0.0.1:8080")

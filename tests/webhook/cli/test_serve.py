@@ -22,6 +22,13 @@ def test_no_secret_for_notifications(shell: Shell) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_secret_that_can_be_guessed(shell: Shell) -> None:
+    result = shell.yurt("serve", YURT_ADMIN_TOKEN="hunter2")
+    assert result.returncode == 2
+    assert "YURT_ADMIN_TOKEN: a secret of fewer than 16 characters can be guessed" in result.stderr
+    assert "hunter2" not in result.stderr
+
+
 def test_missing_configuration(shell: Shell) -> None:
     result = shell.yurt("serve", "--config", "nowhere.toml")
     assert result.returncode == 2

@@ -33,7 +33,7 @@ def test_status_as_tables_shows_a_key_as_it_is(shell: Shell) -> None:
 
 
 def test_wrong_admin_token(shell: Shell) -> None:
-    result = shell.yurt("status", YURT_ADMIN_TOKEN="not-the-token")
+    result = shell.yurt("status", YURT_ADMIN_TOKEN="this-is-not-the-token")
     assert result.returncode == 1
     assert "the admin token is wrong" in result.stderr
     assert "not-the-token" not in result.stderr

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from tests import postgres
+from tests.postgres import OpenPostgres
 from tests.webhook.ledger.ledger_bench import POLICY, bench, event
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import CONNECT_SECONDS, Database, LedgerUnavailable
@@ -29,7 +30,7 @@ QUICKLY_SECONDS = 2 * CONNECT_SECONDS
 def server() -> Iterator[PostgresServer]:
     """A server of this test's own, to be killed."""
     with tempfile.TemporaryDirectory(prefix="yurt-test-") as name:
-        server = PostgresServer(Path(name))
+        server = OpenPostgres(Path(name))
         server.start()
         try:
             yield server

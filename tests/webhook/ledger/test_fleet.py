@@ -247,6 +247,17 @@ async def test_slaying_is_one_transaction(postgres_dsn: str) -> None:
         assert await w.call(intent.id)
 
 
+@pytest.mark.parametrize(("reason", "losses"), [("drain-deadline", 0), ("silent", 1)])
+async def test_what_the_control_plane_interrupts_is_not_suspected(postgres_dsn: str, reason: str, losses: int) -> None:
+    async with world(postgres_dsn) as w:
+        await w.upload("a", 1)
+        intent, _ = await arrived(w)
+        assert await w.take(intent.id, 1) == 1
+        assert await w.fleet.slaying(intent.id, reason, MachineState.READY)
+        assert await w.bench.state("1.jpg") == ("pending", "work")
+        assert await w.bench.sql("select losses + 100 * attempts from objects where key = '1.jpg'") == losses
+
+
 async def test_a_pool_without_pipelines_has_nothing_to_do(postgres_dsn: str) -> None:
     async with world(postgres_dsn) as w:
         demand = await w.fleet.demand("unheard-of", 10)

@@ -193,17 +193,18 @@ def test_what_is_there_after_all_is_worked_at_once() -> None:
 # a worker that was lost
 
 
-def test_what_was_not_in_the_handler_costs_nothing() -> None:
-    then = after(Lost("no"), attempts=2, losses=1)
-    assert (then.state, then.lane, then.delay_seconds, then.attempts) == ("pending", "work", 0, 1)
-    assert (then.losses, then.error) == (1, None)
+@pytest.mark.parametrize("losses", [1, 20, 1_000])
+def test_what_cannot_have_ended_its_worker_costs_nothing(losses: int) -> None:
+    then = after(Lost("no"), attempts=POLICY.attempts, losses=losses)
+    assert (then.state, then.lane, then.delay_seconds, then.attempts) == ("pending", "work", 0, POLICY.attempts - 1)
+    assert (then.losses, then.error) == (losses, None)
 
 
 @pytest.mark.parametrize(
     ("in_handler", "losses", "lane"),
     [("reported", 0, "trial"), ("possible", 0, "work"), ("possible", 1, "trial")],
 )
-def test_what_may_have_been_in_the_handler_is_tried_alone_and_not_charged(
+def test_what_may_have_ended_its_worker_is_tried_alone_and_not_charged(
     in_handler: InHandler, losses: int, lane: str
 ) -> None:
     then = after(Lost(in_handler), attempts=3, losses=losses)
@@ -212,7 +213,7 @@ def test_what_may_have_been_in_the_handler_is_tried_alone_and_not_charged(
     assert then.delay_seconds > 0
 
 
-def test_only_what_was_alone_in_the_handler_is_charged_and_parked() -> None:
+def test_only_what_was_on_trial_is_charged_and_parked() -> None:
     first = after(Lost("alone"), lane="trial", attempts=1, losses=2)
     assert (first.state, first.lane, first.attempts, first.losses) == ("pending", "trial", 1, 2)
     last = after(Lost("alone"), lane="trial", attempts=POLICY.attempts, losses=2)
@@ -231,7 +232,7 @@ def test_machines_that_end_before_any_trial_end_too() -> None:
 
 
 @pytest.mark.parametrize("outcome", [done("v1"), SameContent(), BROKEN, NotFound()])
-def test_a_worker_that_outlives_the_handler_ends_the_suspicion(outcome: Outcome) -> None:
+def test_a_worker_that_outlives_a_trial_ends_the_suspicion(outcome: Outcome) -> None:
     then = after(outcome, lane="trial", losses=3)
     assert (then.lane != "trial", then.losses) == (True, 0)
 

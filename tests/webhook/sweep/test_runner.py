@@ -214,7 +214,7 @@ def serving(folder: Path, dsn: str, endpoint: str) -> Iterator[subprocess.Popen[
     environment = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd()), "DATABASE_URL": dsn, "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_ACCESS_KEY_ID": "tid_test", "AWS_SECRET_ACCESS_KEY": "tsec_test", "YURT_ADMIN_TOKEN": ADMIN,
-        "YURT_WEBHOOK_SECRETS": "x", parent_death.ENVIRONMENT: "stdin",
+        "YURT_WEBHOOK_SECRETS": "sixteen-characters", parent_death.ENVIRONMENT: "stdin",
     }  # fmt: skip
     with (folder / "log").open("ab") as log, subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True

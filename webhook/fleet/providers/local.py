@@ -25,7 +25,9 @@ from typing import IO
 import structlog
 
 from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, MintOrder, ProviderError, ProviderRefused
+from webhook.private_file import private
 from workers import parent_death
+from workers.outgoing import ALLOW_HTTP, sends_in_clear
 from workers.own_process import own_process
 
 log = structlog.get_logger()
@@ -34,12 +36,17 @@ INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|PYTHONUTF8"
     r"|(DY)?LD_LIBRARY_PATH|SSL_CERT_FILE|SSL_CERT_DIR|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy"
 )
-"""What a worker inherits of the environment. Everything else may be a secret."""
+"""What a process of ours inherits of the environment. Everything else may be a secret."""
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10.0
 """A process that the kernel cannot end after so long is stuck in a device."""
+
+
+def inherited() -> dict[str, str]:
+    """Return the variables of this process that one of ours may inherit: an allow-list, without any secret of ours."""
+    return {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
 
 
 class LocalProvider:
@@ -158,7 +165,7 @@ class LocalProvider:
         final = self._folder / f"{order.label}.pid"
         draft = final.with_suffix(".new")
         try:
-            with draft.open("w") as lock, self._output(order.label) as output:
+            with open(draft, "w", opener=private) as lock, self._output(order.label) as output:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 child = self._spawn(order, lock.fileno(), output)
                 self._children[order.label] = child
@@ -183,13 +190,15 @@ class LocalProvider:
 
     def _child_environment(self, order: MintOrder) -> dict[str, str]:
         return {
-            **{name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)},
+            **inherited(),
             **self._environment,
             "PYTHONUNBUFFERED": "1",
             "YURT_URL": order.url,
             "YURT_TOKEN": order.token,
             "YURT_LABEL": order.label,
             parent_death.ENVIRONMENT: "stdin",
+            # The operator wrote such a URL, and the worker is on the same machine.
+            **({ALLOW_HTTP: "1"} if sends_in_clear(order.url) else {}),
         }
 
     @contextmanager
@@ -250,7 +259,7 @@ class _WorkerLogs:
         ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in ended[self._files :]:
             path.unlink(missing_ok=True)
-        return (self._folder / f"{label}.log").open("ab")
+        return open(self._folder / f"{label}.log", "ab", opener=private)
 
     def end(self, label: str) -> str:
         """The file's path, and the end of what one worker printed. Empty where it printed nothing."""
