@@ -33,7 +33,10 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.ledger.postgres_programs": Cover("tests/webhook/ledger/test_postgres.py", "run at each start"),
     "webhook.ledger.quarantine": Cover("tests/webhook/api/test_quarantine.py", "listed and replayed over HTTP"),
     "webhook.ledger.sweeps": Cover("tests/webhook/api/test_sweeps.py", "ordered and read over HTTP"),
-    "webhook.server": Cover("tests/webhook/cli/test_serve.py", "run as `yurt serve`"),
+    "webhook.ledger.certificates": Cover(
+        "tests/webhook/sources/test_sns_certificates.py", "read after a restart of the control plane"
+    ),
+    "webhook.sources.sns_calls": Cover("tests/webhook/sources/test_sns.py", "the calls that messages cause"),
     "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
     "workers.sandbox.child.folder_use": Cover("tests/workers/sandbox/child/test_watch.py", "files of greedy jobs"),
     "workers.sandbox.child.proc": Cover("tests/workers/sandbox/child/test_watch.py", "processes of greedy jobs"),

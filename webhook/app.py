@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from webhook.api.auth import AdminAuth, Credentials
+from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
@@ -28,6 +29,7 @@ from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.providers import Provider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.leader import lead
+from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.fleet import LedgerFleet
@@ -51,6 +53,7 @@ from webhook.sources.b2 import B2
 from webhook.sources.gcs import Gcs
 from webhook.sources.s3 import S3
 from webhook.sources.sns import Sns, Trust
+from webhook.sources.sns_certificates import MOST
 from webhook.sources.tigris import Tigris
 from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
@@ -196,7 +199,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         services.senders,
         body_limit_bytes=config.server.body_limit_bytes,
         backlog_events=config.server.backlog_events,
-        signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)))},
+        signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)), LedgerCertificates(ledger, MOST))},
     )
     leases = LeaseApi(
         ledger,
@@ -217,8 +220,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
     sweeps = SweepApi(services.sweeps, pipelines, config.sweep, admin)
     table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps)
+    pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
-    return Plane(services, Application(table), health, leases, notifications, Background(services, dsn, state))
+    return Plane(
+        services,
+        Application(table, pages, open_webhook=config.server.open_webhook),
+        health,
+        leases,
+        notifications,
+        Background(services, dsn, state),
+    )
 
 
 class Background:

@@ -27,6 +27,7 @@ from webhook.outputs.keys import new_control_key
 from webhook.state_folder import check_folders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 from webhook.transfer_check import TransferFailed, lacks_bucket_host, try_transfer
+from workers.outgoing import ALLOW_HTTP, sends_in_clear
 from workers.sandbox.child import jail
 
 _TRANSFER_ADVICE = (
@@ -52,6 +53,7 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
     results = [
         _webhook(config, secrets),
         _admin(secrets),
+        *_public_url(config),
         await _database(secrets, state),
         *_folders(config, secrets, state),
         *_jail(config),
@@ -117,6 +119,18 @@ def _admin(secrets: Secrets) -> Finding:
         "YURT_ADMIN_TOKEN is not set",
         "`yurt status` and `yurt invite` need it, here and there.",
     )
+
+
+def _public_url(config: Config) -> list[Finding]:
+    url = config.server.public_url
+    if not sends_in_clear(url):
+        return []
+    return [
+        Finding(
+            "public URL", "warning", f"{url} is plain http://: tokens and the store's secret can be read on the way",
+            f"Put a proxy that terminates TLS in front and use https://. As it is, workers need {ALLOW_HTTP}=1.",
+        )
+    ]  # fmt: skip
 
 
 async def _database(secrets: Secrets, state: Path) -> Finding:

@@ -28,6 +28,7 @@ from webhook.setting_types import (
     BucketName,
     InstallationName,
     ListenAddress,
+    Network,
     PipelineName,
     PoolName,
     ProviderName,
@@ -111,6 +112,12 @@ class ServerSettings(_Section):
     """Most events that wait to be written: further requests are answered 503."""
     sns_topics: Annotated[tuple[Topic, ...], Field(max_length=100)] = ()
     """Amazon SNS topics whose signed messages are believed, and whose subscriptions are confirmed."""
+    connections: Annotated[int, Field(ge=64, le=1_000_000)] = 4096
+    """Most open connections; fewer where the limit of open files allows no more. Idle ones are closed first."""
+    connections_per_address: Annotated[int, Field(ge=8, le=1_000_000)] = 512
+    """Most open connections from one address, IPv6: from one /64 network. Loopback and ``proxies`` are exempt."""
+    proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
+    """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 

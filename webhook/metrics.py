@@ -75,6 +75,13 @@ class Metrics:
             ["source"],
             registry=self.registry,
         )
+        self.connections = Gauge("yurt_connections", "Open connections of this process", registry=self.registry)
+        self.connections_refused = Counter(
+            "yurt_connections_refused",
+            "Connections that were refused or closed to make room, and requests refused as too many, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self.leased = Counter("yurt_leases", "Leases given by this process", registry=self.registry)
         self.settled = Counter(
             "yurt_settlements",

@@ -10,18 +10,21 @@ import asyncio
 import contextlib
 import gc
 import json
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
 import uvicorn
 
-from webhook.api.http_server import HttpServer, LimitedConnection
+from webhook.api.connections import ConnectionLimits, Connections, NotificationsFirst
+from webhook.api.http_server import HttpServer, limited_by
 from webhook.app import Plane, open_plane
-from webhook.config import NO_KEYS, Config, ConfigError, Secrets
+from webhook.config import NO_KEYS, Config, ConfigError, Secrets, ServerSettings
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
@@ -33,6 +36,8 @@ log = structlog.get_logger()
 
 _KEEP_ALIVE_SECONDS = 75
 _CLOSE_SECONDS = 10
+_OTHER_FILES = 256
+"""Files of the database, the store and local workers, at least."""
 _DATABASE_SECONDS = 30.0
 
 
@@ -51,6 +56,7 @@ def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> Non
     dsn = secrets.database_url.get_secret_value()
     _check_addresses(secrets)
     check_folders(config, state, embedded=not dsn)
+    raise_file_limit(config.server.connections)
     with contextlib.ExitStack() as stack:
         if not dsn:
             dsn = stack.enter_context(embedded_postgres(state / "postgres"))
@@ -100,11 +106,17 @@ async def _serve(config: Config, secrets: Secrets, dsn: str, state: Path, announ
 
 def http_server(plane: Plane) -> uvicorn.Server:
     """Build the server of a plane's endpoints. It is started with listening sockets."""
+    metrics = plane.services.metrics
+    connections = Connections(
+        _connection_limits(plane.services.config.server),
+        lambda reason: metrics.connections_refused.labels(reason).inc(),
+    )
+    metrics.connections.set_function(lambda: len(connections))
     return HttpServer(
         uvicorn.Config(
-            plane.app,
+            NotificationsFirst(plane.app, connections),
             loop="none",
-            http=LimitedConnection,
+            http=limited_by(connections),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -115,6 +127,31 @@ def http_server(plane: Plane) -> uvicorn.Server:
             timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
     )
+
+
+def _connection_limits(settings: ServerSettings) -> ConnectionLimits:
+    """How many connections this process may hold: a quarter of its files is left for the database and the store."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = settings.connections if files == resource.RLIM_INFINITY else min(settings.connections, files * 3 // 4)
+    if most < settings.connections:
+        log.warning(
+            "fewer connections", connections=most, open_files=files,
+            hint="the limit of open files allows no more: raise it (ulimit -n, LimitNOFILE=, ulimits:)",
+        )  # fmt: skip
+    return ConnectionLimits(most, settings.connections_per_address, tuple(map(ip_network, settings.proxies)))
+
+
+def raise_file_limit(connections: int) -> None:
+    """Raise the soft limit of open files to what so many connections need, as far as the hard one allows.
+
+    No further: some programs close every number up to the limit when they start, and handlers inherit it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections * 4 // 3 + _OTHER_FILES
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft not in (resource.RLIM_INFINITY, hard) and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower one that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.asynccontextmanager

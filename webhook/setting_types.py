@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -52,6 +53,17 @@ ListenAddress = Annotated[
 PublicUrl = Annotated[
     str, _matching(r"(https?://[^\s/?#]+(/[^\s?#]*)?)?", "an http:// or https:// URL: https://yurt.example.com")
 ]
+
+
+def _network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise ValueError("has to be an IP address or a network without host bits: 10.0.0.7 or 10.0.0.0/8") from None
+    return value
+
+
+Network = Annotated[str, AfterValidator(_network)]
 Topic = Annotated[
     str,
     _matching(

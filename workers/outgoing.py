@@ -1,4 +1,4 @@
-"""What outgoing requests share: what goes past a proxy, and why a request had no response.
+"""What outgoing requests share: what goes past a proxy, what must be encrypted, and why a request had no response.
 
 ``HTTP_PROXY`` and the like are followed, but never to this machine: the local bucket and a control plane on loopback
 cannot be reached through a proxy, and ``NO_PROXY`` often does not say so.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 PAST_PROXIES: Mapping[str, None] = {
     "all://localhost": None,
@@ -17,6 +19,25 @@ PAST_PROXIES: Mapping[str, None] = {
     "all://[::1]": None,
 }
 """``mounts`` of every httpx client: requests to this machine use no proxy."""
+
+
+ALLOW_HTTP = "YURT_ALLOW_HTTP"
+"""Environment variable that allows plain HTTP to a control plane on another machine: ``1``."""
+
+
+def sends_in_clear(url: str) -> bool:
+    """Whether requests to a URL leave this machine unencrypted, so that tokens and content can be read on the way."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL, to which nothing can be sent
+        return False
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def why_unreachable(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from workers.handlers.folder import ENVIRONMENT, handlers_folder
+from workers.outgoing import ALLOW_HTTP, sends_in_clear
 
 LogFormat = Literal["json", "console"]
 
@@ -53,7 +54,7 @@ class Settings:
         token = environ.pop("YURT_TOKEN", "")
         state_dir = _folder(environ, "YURT_STATE_DIR") if environ.get("YURT_STATE_DIR") else None
         return cls(
-            url=_url(environ.get("YURT_URL", "")),
+            url=_url(environ.get("YURT_URL", ""), in_clear=_allow_http(environ.get(ALLOW_HTTP, ""))),
             token=_token(token, optional=state_dir is not None),
             work_dir=_folder(environ, "YURT_WORK_DIR"),
             state_dir=state_dir,
@@ -63,7 +64,13 @@ class Settings:
         )
 
 
-def _url(value: str) -> str:
+def _allow_http(value: str) -> bool:
+    if value not in ("", "0", "1"):
+        raise SettingsError(f"{ALLOW_HTTP} is {value[:40]!r}: set it to 1 to allow plain http://, or leave it out")
+    return value == "1"
+
+
+def _url(value: str, *, in_clear: bool) -> str:
     if not value:
         raise SettingsError("YURT_URL is missing: set it to the control plane's base URL, https://yurt.example")
     try:
@@ -75,6 +82,11 @@ def _url(value: str) -> str:
         raise SettingsError("YURT_URL is not an http:// or https:// URL: set it to the control plane's base URL")
     if parts.username is not None or parts.query or parts.fragment:
         raise SettingsError("YURT_URL carries a user, a query or a fragment: leave only scheme, host, port and path")
+    if sends_in_clear(value) and not in_clear:
+        raise SettingsError(
+            "YURT_URL is plain http:// to another machine: the token and every object could be read and changed on "
+            f"the way. Use https://, or set {ALLOW_HTTP}=1 where only machines that you trust are in between"
+        )
     return value.rstrip("/")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
 from tests.webhook.plane import configured, pipeline
 from webhook.check import Finding, findings
-from webhook.config import Secrets
+from webhook.config import Pool, Secrets
 from workers.sandbox.child import jail
 
 
@@ -61,6 +62,14 @@ async def test_whether_handlers_are_jailed_on_this_machine(tmp_path: Path) -> No
     assert await found("on") == ["ok" if jailed else "warning"]
     assert await found("require") == ["ok" if jailed else "failed"]
     assert await found("off") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "level"), [("http://yurt.example", "warning"), ("https://yurt.example", None), ("", None)]
+)
+async def test_a_public_url_without_tls(tmp_path: Any, url: str, level: str | None) -> None:
+    found = await findings(configured(server={"public_url": url}), Secrets(), tmp_path)
+    assert [finding.level for finding in found if finding.subject == "public URL"] == ([level] if level else [])
 
 
 async def test_a_trash_is_tried(store: LocalStore, tmp_path: Any) -> None:

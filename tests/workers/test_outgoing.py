@@ -13,7 +13,28 @@ import pytest
 from botocore.config import Config
 
 from tests.tls_server import TlsServer
-from workers.outgoing import PAST_PROXIES, why_unreachable
+from workers.outgoing import PAST_PROXIES, sends_in_clear, why_unreachable
+
+
+@pytest.mark.parametrize(
+    ("url", "clear"),
+    [
+        ("http://yurt.example", True),
+        ("HTTP://10.0.0.1:8080", True),
+        ("http://localhost.example", True),
+        ("http://127.0.0.1.example", True),
+        ("http://[2001:db8::1]/", True),
+        ("https://yurt.example", False),
+        ("http://127.8.9.1:8080", False),
+        ("http://[::1]:8080", False),
+        ("http://localhost:8080/yurt", False),
+        ("http://up.localhost.", False),
+        ("http://[::1", False),
+        ("", False),
+    ],
+)
+def test_which_urls_are_read_on_the_way(url: str, clear: bool) -> None:
+    assert sends_in_clear(url) is clear
 
 
 def by_httpx(url: str) -> BaseException:

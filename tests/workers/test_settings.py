@@ -40,9 +40,19 @@ def test_a_path_in_the_url_is_kept() -> None:
     assert Settings.take(GOOD | {"YURT_URL": "http://[::1]:80/yurt/"}).url == "http://[::1]:80/yurt"
 
 
+def test_plain_http_to_another_machine_has_to_be_allowed() -> None:
+    there = GOOD | {"YURT_URL": "http://control-plane:8080"}
+    with pytest.raises(SettingsError, match=r"plain http.*YURT_ALLOW_HTTP=1"):
+        Settings.take(dict(there))
+    assert Settings.take(there | {"YURT_ALLOW_HTTP": "1"}).url == "http://control-plane:8080"
+    assert Settings.take(GOOD | {"YURT_URL": "http://127.0.0.1:8080"}).url == "http://127.0.0.1:8080"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("YURT_ALLOW_HTTP", "yes"),
+        ("YURT_URL", "http://192.0.2.1:8080"),
         ("YURT_URL", ""),
         ("YURT_URL", "yurt.example"),
         ("YURT_URL", "ftp://yurt.example"),
@@ -77,7 +87,7 @@ def test_a_wrong_value_is_named_in_one_line(name: str, value: str) -> None:
 
 
 def test_the_handlers_folder_has_to_be_there(tmp_path: Path) -> None:
-    environ = {"YURT_URL": "http://yurt", "YURT_TOKEN": "t" * 20, "YURT_HANDLERS": str(tmp_path / "typo")}
+    environ = {"YURT_URL": "https://yurt", "YURT_TOKEN": "t" * 20, "YURT_HANDLERS": str(tmp_path / "typo")}
     with pytest.raises(SettingsError, match=r"YURT_HANDLERS .* is no folder"):
         Settings.take(dict(environ))
     assert Settings.take({**environ, "YURT_HANDLERS": str(tmp_path)}).handlers == tmp_path

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import time
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from webhook.api.connections import proven
 from webhook.api.http import HttpProblem
+from webhook.api.worker_calls import WorkerCalls
 from webhook.ledger.fleet import Caller, LedgerFleet
 
 _CALLER_SECONDS = 1.0
@@ -87,6 +90,7 @@ class AdminAuth:
             raise HttpProblem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
         if not self._credentials.allow(f"bearer {bearer(request)}"):
             raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
+        proven(request)
 
 
 @dataclass(slots=True)
@@ -101,6 +105,17 @@ class WorkerAuth:
     def __init__(self, fleet: LedgerFleet) -> None:
         self._fleet = fleet
         self._known: dict[str, _KnownCaller] = {}
+        self.calls = WorkerCalls()
+
+    @contextlib.asynccontextmanager
+    async def call(self, request: Request) -> AsyncIterator[Caller]:
+        """Authenticate a worker's call and count it while it is under way.
+
+        Raises HttpProblem 401 or 429, LedgerUnavailable.
+        """
+        caller = await self.caller(request)
+        with self.calls.counted(caller.id):
+            yield caller
 
     async def caller(self, request: Request) -> Caller:
         """Return the worker that a request's token belongs to. Raises HttpProblem 401, LedgerUnavailable."""
@@ -108,6 +123,7 @@ class WorkerAuth:
         known = self._known.get(token)
         now = time.monotonic()
         if known is not None and known.until > now:
+            proven(request)
             return known.caller
         caller = await self._fleet.authenticate(token)
         if caller is None:
@@ -117,6 +133,7 @@ class WorkerAuth:
         if len(self._known) >= _MAX_CALLERS:
             self._known = {t: k for t, k in self._known.items() if k.until > now}
         self._known[token] = _KnownCaller(caller, now + _CALLER_SECONDS)
+        proven(request)
         return caller
 
     def forget(self, worker_id: int) -> None:

@@ -24,6 +24,8 @@ Model = TypeVar("Model", bound=BaseModel)
 RETRY_AFTER_SECONDS = 2
 PROTOCOL_BODY_BYTES = 4 << 20
 """Largest request of a worker: 64 settlements with their logs."""
+HELLO_BODY_BYTES = 4096
+"""Largest request with which a worker calls home."""
 _NAME = re.compile(r"[a-z_]{1,32}|[0-9]{1,5}")
 """Parts of a fault's location that may be shown: fields and positions. Keys of a mapping are the sender's own text."""
 BODY_SECONDS = 30.0
@@ -116,9 +118,9 @@ def too_long(limit_bytes: int) -> HttpProblem:
     return HttpProblem(413, "too-large", f"the body is longer than {limit_bytes} bytes")
 
 
-async def read_model(request: Request, model: type[Model]) -> Model:
+async def read_model(request: Request, model: type[Model], limit_bytes: int = PROTOCOL_BODY_BYTES) -> Model:
     """Read the body as a message of the protocol. Raises HttpProblem 408, 413 or 422."""
-    body = await read_body(request, PROTOCOL_BODY_BYTES)
+    body = await read_body(request, limit_bytes)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

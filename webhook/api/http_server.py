@@ -4,8 +4,11 @@ uvicorn and httptools take a request head of any size, and wait for its end for 
 could fill the memory without a credential. Bodies have their limits in ``webhook.api.http.read_body``, where the caller
 is known.
 
+Nor has uvicorn a limit on connections that suits: `webhook.api.connections` has.
+
 The rest of a body whose request was answered early (a 401, a 413) is read and thrown away, for a while: a client that
-still sends would not see the answer if the connection were closed under it.
+still sends would not see the answer if the connection were closed under it. A client that does not read its answer is
+given up too.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import ClassVar
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from webhook.api.connections import CONNECTION, Connections
 
 MAX_HEAD_BYTES = 64 * 1024
 """Most consecutive bytes that are no body: request line and headers, or trailers and chunk extensions."""
@@ -27,6 +33,9 @@ _OFFER = (b"upgrade", b"connection", b"http2-settings")
 """Headers of a request that offers another protocol, as Java's client and ``curl --http2`` do over plain HTTP."""
 HEAD_SECONDS = 15.0
 """Time limit for a request's head, from the connection or its first byte, and for the rest of an answered body."""
+
+WRITE_SECONDS = 30.0
+"""Time limit for a client to read what it was sent, where that is more than the network takes at once."""
 
 
 class HttpServer(uvicorn.Server):
@@ -48,21 +57,64 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-class LimitedConnection(HttpToolsProtocol):
-    """Limits how large and how slow the head of a connection's request may be. For uvicorn's ``http`` setting."""
+def limited_by(connections: Connections) -> type[LimitedConnection]:
+    """Make the class of a server's connections, for uvicorn's ``http`` setting."""
+    return type("CountedConnection", (LimitedConnection,), {"counted": connections})
 
+
+class LimitedConnection(HttpToolsProtocol):
+    """Limits how large and how slow the head of a connection's request may be, and how slowly a client may read."""
+
+    counted: ClassVar[Connections]
+    """The server's open connections."""
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock: a client has connected."""
+        """Start the clock: a client has connected. Hang up where there is no place for it."""
         super().connection_made(transport)
-        self._start_timer()
+        if self.counted.admit(self, self.client[0] if self.client else ""):
+            self._start_timer()
+        else:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock: the client has gone."""
+        self.counted.left(self)
         self._stop_timer()
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close the connection at once, whether or not the client has read all that it was sent."""
+        self.transport.abort()
+
+    @property
+    def group(self) -> str:
+        """What the client's address is counted as; empty where it is not limited."""
+        return self.counted.limits.group_of(self.client[0] if self.client else "") or ""
+
+    def prove(self) -> None:
+        """Note that the request has shown a valid credential."""
+        self.counted.proven(self)
+
+    def pause_writing(self) -> None:
+        """Start the clock: the client does not read what it was sent."""
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self.abort)
+
+    def resume_writing(self) -> None:
+        """Stop the clock: the client has read."""
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that was idle for too long, though its client may not have read its last answer."""
+        self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Count bytes of a request, or of several, and refuse a head that is too long."""
@@ -102,6 +154,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._start_timer()
         super().on_message_begin()
         self.scope[BEGAN_AT] = self.loop.time()  # type: ignore[literal-required]
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
+        self.counted.begun(self)
 
     def on_headers_complete(self) -> None:
         """Stop the clock: a request's head is complete."""
@@ -123,8 +177,10 @@ class LimitedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start the clock again where a request was answered before its body had come."""
         super().on_response_complete()
-        # The rest of the body is read and dropped, but not for ever.
-        if self.cycle.response_complete and self.cycle.more_body:
+        if not self.cycle.response_complete:  # one of several requests that were sent at once
+            return
+        self.counted.ended(self)
+        if self.cycle.more_body:  # the rest of the body is read and dropped, but not for ever
             self._start_timer()
 
     def _start_timer(self) -> None:

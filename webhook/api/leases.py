@@ -18,8 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import WorkerAuth, bearer, unauthorized
-from webhook.api.http import HttpProblem, json_response, path_id, read_model
+from webhook.api.connections import proven
+from webhook.api.http import HELLO_BODY_BYTES, HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
+from webhook.api.worker_calls import LongPoll
 from webhook.config import Pool
 from webhook.events import plausible_modified
 from webhook.fleet.manual_workers import MANUAL
@@ -85,16 +87,16 @@ class LeaseApi:
     async def hello(self, request: Request) -> Response:
         """Exchange a one-time token, an invitation or a worker's credential for a token of all further calls."""
         one_time_token = bearer(request)
-        hello = await read_model(request, protocol.Hello)
+        if not await self._fleet.may_call_home(one_time_token):  # before the body: any client can send one
+            raise _no_admission()
+        proven(request)
+        hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
             arrival = await self._fleet.hello(one_time_token, hello.instance, returns=hello.returns)
         except PoolFull as full:
             raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:
-            raise unauthorized(
-                "this one-time token or credential is unknown, expired, revoked, or was used by another process. For a "
-                "worker that you start yourself, `yurt invite` makes another"
-            )
+            raise _no_admission()
         pool = self._pools.get(arrival.pool, Pool())
         log.info("worker called home", worker=arrival.id, pool=arrival.pool, label=arrival.label)
         return json_response(
@@ -112,26 +114,11 @@ class LeaseApi:
 
     async def lease(self, request: Request) -> Response:
         """Settle what is finished, and lease what is due."""
-        caller = await self._auth.caller(request)
-        message = await read_model(request, protocol.LeaseRequest)
-        # All at once, so that the ledger writes them in one transaction.
-        # Settled first: the objects that become due again by it may be leased in the same call.
-        settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
-        leases: list[protocol.Lease] = []
-        if message.max and not caller.draining:
-            if message.handlers_changed and (caller.paused or caller.trying):
-                await self._fleet.handlers_changed(caller.id)
-                self._auth.forget(caller.id)
-            # The settlements, too, may have said which handlers can run.
-            caller = await self._auth.caller(request)
-            leases = await self._wait(request, caller, message.max, message.wait)
-            if not leases:
-                # Meanwhile the worker may have been set to drain, or its token revoked.
-                caller = await self._auth.caller(request)
-        if leases or message.settle:
-            with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
-                await self._fleet.active(caller.id, _handling(message.handling))
-        return json_response(protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining))
+        async with self._auth.call(request) as caller:
+            message = await read_model(request, protocol.LeaseRequest)
+            waits = message.max > 0 and message.wait > 0
+            with self._auth.calls.polling(caller.id) if waits else contextlib.nullcontext(LongPoll()) as poll:
+                return json_response(await self._settled_and_leased(request, caller, message, poll))
 
     async def complete(self, request: Request) -> Response:
         """Settle one lease whose object was processed, or was found unchanged."""
@@ -143,9 +130,14 @@ class LeaseApi:
 
     async def heartbeat(self, request: Request) -> Response:
         """Renew a lease."""
-        caller = await self._auth.caller(request)
-        message = await read_model(request, protocol.HeartbeatRequest)
-        live = await self._ledger.lease(_id(request), message.token, caller.id)
+        async with self._auth.call(request) as caller:
+            message = await read_model(request, protocol.HeartbeatRequest)
+            return json_response(await self._renewed(caller, _id(request), message))
+
+    async def _renewed(
+        self, caller: Caller, lease_id: int, message: protocol.HeartbeatRequest
+    ) -> protocol.HeartbeatResponse:
+        live = await self._ledger.lease(lease_id, message.token, caller.id)
         if live is None or live.pipeline_id not in self._pipelines.by_id:
             raise _lost()
         seconds = self._pipelines.by_id[live.pipeline_id][1].lease_seconds
@@ -155,38 +147,69 @@ class LeaseApi:
         if (handling := _handling(message.handling)) is not None:
             # Committed before the answer: the worker lets a lease on trial into its handler once it has that.
             await self._fleet.report_handling(caller.id, handling)
-        return json_response(protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded))
+        return protocol.HeartbeatResponse(lease_seconds=seconds, superseded=superseded)
 
     async def outputs(self, request: Request) -> Response:
         """Presign PUTs of a lease's outputs."""
-        caller = await self._auth.caller(request)
-        outputs = await read_model(request, protocol.OutputsRequest)
+        async with self._auth.call(request) as caller:
+            outputs = await read_model(request, protocol.OutputsRequest)
+            return json_response(await self._presigned(caller, _id(request), outputs))
+
+    async def _presigned(
+        self, caller: Caller, lease_id: int, outputs: protocol.OutputsRequest
+    ) -> protocol.OutputsResponse:
         outputs = outputs.model_copy(update={"modified": _believed(outputs.modified)})
         try:
-            uploads = await self._publishing.uploads(_id(request), outputs, caller.id)
+            uploads = await self._publishing.uploads(lease_id, outputs, caller.id)
         except CannotPublish as refused:
-            await self._settle(Settlement(_id(request), outputs.token, caller.id, refused.outcome))
+            await self._settle(Settlement(lease_id, outputs.token, caller.id, refused.outcome))
             raise _lost() from None
         except LeaseNotLive:
             raise _lost() from None
         except StoreError as error:
             raise HttpProblem(503, "store-unavailable", str(error)) from None
-        return json_response(protocol.OutputsResponse(uploads=uploads))
+        return protocol.OutputsResponse(uploads=uploads)
 
     # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _wait(self, request: Request, caller: Caller, most: int, wait_seconds: float) -> list[protocol.Lease]:
+    async def _settled_and_leased(
+        self, request: Request, caller: Caller, message: protocol.LeaseRequest, poll: LongPoll
+    ) -> protocol.LeaseResponse:
+        # All at once, so that the ledger writes them in one transaction.
+        # Settled first: the objects that become due again by it may be leased in the same call.
+        settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
+        leases: list[protocol.Lease] = []
+        if message.max and not caller.draining:
+            if message.handlers_changed and (caller.paused or caller.trying):
+                await self._fleet.handlers_changed(caller.id)
+                self._auth.forget(caller.id)
+            # The settlements, too, may have said which handlers can run.
+            caller = await self._auth.caller(request)
+            leases = await self._wait(request, caller, message, poll)
+            if not leases:
+                # Meanwhile the worker may have been set to drain, or its token revoked.
+                caller = await self._auth.caller(request)
+        if leases or message.settle:
+            with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
+                await self._fleet.active(caller.id, _handling(message.handling))
+        return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining)
+
+    async def _wait(
+        self, request: Request, caller: Caller, message: protocol.LeaseRequest, poll: LongPoll
+    ) -> list[protocol.Lease]:
         pipelines = self._pipelines.of_pool(caller.pool)
-        deadline = time.monotonic() + wait_seconds
+        deadline = time.monotonic() + message.wait
         with self._wakeups.listening(pipelines) as wakeup:
-            while True:
+            poll.wakeup = wakeup
+            while not poll.ended:
                 wakeup.clear()  # before the claim: what becomes due during it must wake the next wait
-                leases = await self._claim(caller, pipelines, most)
+                leases = await self._claim(caller, pipelines, message.max)
                 remaining = deadline - time.monotonic()
                 if leases or remaining <= 0 or self._closing.is_set():
                     return leases
                 if not await self._wakeups.wait(wakeup, remaining) or await request.is_disconnected():
                     return []
+            return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
         """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue.
@@ -222,14 +245,14 @@ class LeaseApi:
     async def _settle_one(
         self, request: Request, model: type[protocol.CompleteRequest] | type[protocol.FailRequest]
     ) -> Response:
-        caller = await self._auth.caller(request)
-        message = await read_model(request, model)
-        if message.root.id != _id(request):
-            raise HttpProblem(422, "malformed", "the lease's id in the path and in the body differ")
-        settled = await self._settle_message(caller, message.root)
-        if not settled.accepted:
-            raise _lost()
-        return json_response(settled)
+        async with self._auth.call(request) as caller:
+            message = await read_model(request, model)
+            if message.root.id != _id(request):
+                raise HttpProblem(422, "malformed", "the lease's id in the path and in the body differ")
+            settled = await self._settle_message(caller, message.root)
+            if not settled.accepted:
+                raise _lost()
+            return json_response(settled)
 
     async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
         place = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message)))
@@ -307,6 +330,13 @@ def _believed(modified: datetime | None) -> datetime | None:
 def _id(request: Request) -> int:
     """The lease's number. Raises HttpProblem 404."""
     return path_id(request, HttpProblem(404, "unknown-lease", "there is no lease of that number"))
+
+
+def _no_admission() -> HttpProblem:
+    return unauthorized(
+        "this one-time token or credential is unknown, expired, revoked, or was used by another process. For a worker "
+        "that you start yourself, `yurt invite` makes another"
+    )
 
 
 def _lost() -> HttpProblem:

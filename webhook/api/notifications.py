@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import Credentials, unauthorized
+from webhook.api.connections import proven, sender
 from webhook.api.content_coding import DecodedTooLong, UnreadableCoding, decoded_body
 from webhook.api.http import HttpProblem, json_response, read_body, too_long
 from webhook.api.http_server import BEGAN_AT
@@ -39,7 +40,8 @@ from webhook.metrics import Metrics
 from webhook.pipelines import Pipelines
 from webhook.senders import UNKNOWN, Senders
 from webhook.sources import Batch, Source
-from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, NoSnsMessage, Sns, SnsUnavailable, UntrustedTopic
+from webhook.sources.sns import MAX_MESSAGE_BYTES, BadSignature, NoSnsMessage, Sns, UntrustedTopic
+from webhook.sources.sns_calls import SnsUnavailable
 
 log = structlog.get_logger()
 
@@ -187,6 +189,8 @@ class NotificationApi:
         if sns is not None and sns.wraps(request.headers):
             return await self._sns_body(request, sns, left_seconds)
         if self._shows_secret(request, source):
+            if self._secrets is not None:
+                proven(request)
             return await read_body(request, self._body_limit_bytes, left_seconds)
         return await self._signed_body(request, source, left_seconds)
 
@@ -202,6 +206,7 @@ class NotificationApi:
         if self._secrets is not None and source.signature_header and signature:
             body = await read_body(request, min(_MAX_SIGNED_BYTES, self._body_limit_bytes), left_seconds)
             if self._secrets.allow_signature(signature, body):
+                proven(request)
                 return body
         raise unauthorized(_what_is_wrong(request, source))
 
@@ -210,7 +215,7 @@ class NotificationApi:
         limit_bytes = min(MAX_MESSAGE_BYTES, self._body_limit_bytes)
         try:
             sns.expect(request.headers)
-            return await sns.open(await read_body(request, limit_bytes, left_seconds))
+            text = await sns.open(await read_body(request, limit_bytes, left_seconds), sender(request))
         except NoSnsMessage as error:
             raise HttpProblem(400, "malformed", str(error)) from None
         except UntrustedTopic as error:
@@ -220,6 +225,8 @@ class NotificationApi:
         except SnsUnavailable as error:
             log.warning("SNS message not judged", reason=str(error))
             raise HttpProblem(503, "sns-unavailable", f"{error}. Send it again") from None
+        proven(request)
+        return text
 
 
 def _what_is_wrong(request: Request, source: Source) -> str:

@@ -100,11 +100,12 @@ def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
 _PROBLEMS = {
     400: "The body ended early, or says to be a message of Amazon SNS and is none.",
     401: "The credential is missing, wrong or revoked.",
-    403: "Closed: no admin token is configured.",
+    403: "Closed: no admin token is configured, or the request is for or from a foreign host.",
     404: "There is nothing of that name.",
     409: "The lease is lost, or the pool is full: nothing was changed.",
     408: "The body took too long to come.",
     413: "The body is too long.",
     422: "The body is not the message that belongs here.",
+    429: "Too many calls of this worker are under way.",
     503: "The ledger is away or too much waits: send it again after Retry-After.",
 }

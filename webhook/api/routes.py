@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi
@@ -46,6 +47,13 @@ class Endpoint:
     gives: type[BaseModel] | None = None
     status: int = 200
     query: type[BaseModel] | None = None
+    silent: bool = False
+    """Whether its answer has no content."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a client without a credential learns something from it."""
+        return self.auth == "none" and not self.silent
 
     @property
     def summary(self) -> str:
@@ -66,13 +74,16 @@ def endpoints(
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     body = (401, 408, 413, 422, 503)
-    held = (*body, 404, 409)
+    held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
     return [
         Endpoint("POST", hook, receiver.notify, "webhook", (400, 401, 403, 404, 408, 413, 503), gives=Receipt),
-        Endpoint("GET", hook, receiver.probe, "none", (404,)),
+        Endpoint("GET", hook, receiver.probe, "none", (404,), silent=True),
         Endpoint("POST", "/v1/workers/hello", leases.hello, "once", body, protocol.Hello, protocol.Welcome),
-        Endpoint("POST", "/v1/leases", leases.lease, "worker", body, protocol.LeaseRequest, protocol.LeaseResponse),
+        Endpoint(
+            "POST", "/v1/leases", leases.lease, "worker", (*body, 429),
+            protocol.LeaseRequest, protocol.LeaseResponse,
+        ),
         Endpoint(
             "POST", f"{lease}/outputs", leases.outputs, "worker", held,
             protocol.OutputsRequest, protocol.OutputsResponse,
@@ -88,7 +99,7 @@ def endpoints(
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
         Endpoint(
-            "POST", "/v1/invitations", admin.invite, "admin", (*held, 403),
+            "POST", "/v1/invitations", admin.invite, "admin", (*body, 403, 404, 409),
             InvitationRequest, Invitation, 201,
         ),
         Endpoint(
@@ -109,10 +120,10 @@ def endpoints(
         Endpoint("GET", "/v1/sweeps", sweeps.list_sweeps, "admin", listed, gives=SweepPage, query=SweepFilter),
         Endpoint("GET", "/v1/sweeps/{id}", sweeps.show_sweep, "admin", shown, gives=SweepStatus),
         Endpoint("DELETE", "/v1/sweeps/{id}", sweeps.cancel_sweep, "admin", shown, gives=SweepStatus),
-        Endpoint("GET", "/healthz", health.alive, "none"),
-        Endpoint("GET", "/readyz", health.ready, "none", (503,)),
-        Endpoint("GET", "/metrics", health.metrics, "none"),
-        Endpoint("GET", "/openapi.json", health.openapi, "none"),
+        Endpoint("GET", "/healthz", health.alive, "none", (403,)),
+        Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
+        Endpoint("GET", "/metrics", health.metrics, "none", (403,)),
+        Endpoint("GET", "/openapi.json", health.openapi, "none", (403,)),
     ]  # fmt: skip
 
 
@@ -123,9 +134,17 @@ class Application:
     small notification's time.
     """
 
-    def __init__(self, table: Sequence[Endpoint]) -> None:
-        # GET answers HEAD as well.
-        self.routes = [Route(e.path, _Call(e.call), methods=[e.method], name=e.call.__name__) for e in table]
+    def __init__(self, table: Sequence[Endpoint], pages: ForeignPages, *, open_webhook: bool) -> None:
+        self.routes = [
+            # GET answers HEAD as well.
+            Route(
+                e.path,
+                _Call(e.call, pages if e.is_open or (open_webhook and e.auth == "webhook") else None),
+                methods=[e.method],
+                name=e.call.__name__,
+            )
+            for e in table
+        ]
         self._router = Router(self.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,12 +159,16 @@ class Application:
 class _Call:
     """One endpoint as an ASGI application."""
 
-    def __init__(self, call: Callable[[Request], Awaitable[Response]]) -> None:
+    def __init__(self, call: Callable[[Request], Awaitable[Response]], pages: ForeignPages | None) -> None:
         self._call = call
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
         try:
-            response = await self._call(Request(scope, receive, send))
+            if self._pages is not None:
+                self._pages.check(request)
+            response = await self._call(request)
         except Exception as error:
             response = on_problem(error)
         await response(scope, receive, send)

@@ -6,11 +6,13 @@ import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import IO, cast
 
 import click
 
 from webhook.cli.extras import missing_parts
 from webhook.cli.options import fail
+from webhook.cli.output import EscapingStream, echo
 from webhook.cli.stopping import end_on_sigterm
 from workers.private_process import close_to_others
 
@@ -81,7 +83,15 @@ def yurt() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``yurt``."""
+    """Entry point of ``yurt``. Always raises SystemExit."""
     close_to_others()  # before a secret is read
     end_on_sigterm()
-    yurt.main(args=list(sys.argv[1:] if argv is None else argv), prog_name="yurt")
+    try:
+        status = yurt.main(list(sys.argv[1:] if argv is None else argv), "yurt", standalone_mode=False)
+    except click.ClickException as error:
+        error.show(cast("IO[str]", EscapingStream()))  # it repeats what was typed
+        raise SystemExit(error.exit_code) from None
+    except click.Abort:
+        echo("Aborted!", err=True)
+        raise SystemExit(1) from None
+    raise SystemExit(status if isinstance(status, int) else 0)

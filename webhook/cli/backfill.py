@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from webhook.cli.client import ControlPlaneUnreachable, ask, call
 from webhook.cli.duration import age, duration
 from webhook.cli.options import admin_token, fail, url_option
-from webhook.cli.terminal import plain, table
+from webhook.cli.output import echo, echo_json
+from webhook.cli.terminal import EscapingConsole, plain, table
 
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0
@@ -92,7 +91,7 @@ def command(
         }
         sweeps = _order(url, token, order, detach=detach)
     if as_json:
-        click.echo(json.dumps({"sweeps": sweeps}))
+        echo_json({"sweeps": sweeps})
     else:
         _show(sweeps)
     if not listing and any(
@@ -110,7 +109,7 @@ def _order(url: str, token: str, order: Mapping[str, object], *, detach: bool) -
         if detach:
             return sweeps
         for sweep in sweeps:
-            click.echo(f"Sweep {sweep['id']} was ordered: {sweep['pipeline']} {sweep['prefix']}", err=True)
+            echo(f"Sweep {sweep['id']} was ordered: {sweep['pipeline']} {sweep['prefix']}", err=True)
         return _watch(url, token, sweeps)
 
 
@@ -123,7 +122,7 @@ def _telling_what_goes_on(ids: Sequence[int]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(_what_goes_on(ids), err=True)
+        echo(_what_goes_on(ids), err=True)
         raise
 
 
@@ -140,7 +139,7 @@ def _what_goes_on(ids: Sequence[int]) -> str:
 
 def _watch(url: str, token: str, sweeps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Show the progress of sweeps until all have ended; their final state."""
-    console = Console(stderr=True)
+    console = EscapingConsole(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {sweep["id"]: bar.add_task(_title(sweep), total=None, counts="") for sweep in sweeps}
@@ -189,7 +188,7 @@ def _show(sweeps: Sequence[dict[str, Any]]) -> None:
         cells = (str(sweep["id"]), sweep["pipeline"], sweep["prefix"], kind, sweep["state"])
         numbers = (f"{sweep[name]:,}" for name in counts)
         shown.add_row(*map(plain, cells), *numbers, f"{age(sweep['created_at'])} ago")
-    console = Console()
+    console = EscapingConsole()
     console.print(shown)
     for sweep in sweeps:
         if sweep["error"]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from webhook.check import Finding, findings
 from webhook.cli.bucket_notifications import notification_findings
 from webhook.cli.options import config_option, state_option
-from webhook.cli.terminal import finding
+from webhook.cli.terminal import EscapingConsole, finding
 from webhook.config import ConfigError
 from webhook.config_file import load, secrets
 
@@ -27,7 +27,7 @@ def command(config_path: Path, state: Path) -> None:
     """
     from webhook.app import options_model
 
-    console = Console()
+    console = EscapingConsole()
     try:
         config, credentials = load(config_path, options_model), secrets(config_path)
     except ConfigError as error:

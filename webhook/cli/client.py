@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import httpx
 
 from webhook.cli.options import fail
 from workers import tls
-from workers.outgoing import PAST_PROXIES, why_unreachable
+from workers.outgoing import ALLOW_HTTP, PAST_PROXIES, sends_in_clear, why_unreachable
 
 _TIMEOUT_SECONDS = 15.0
 
@@ -19,6 +20,11 @@ class ControlPlaneUnreachable(Exception):
 
 def ask(method: str, url: str, path: str, token: str, body: object = None) -> dict[str, Any]:
     """Send a request; the JSON object of the response. Raises ControlPlaneUnreachable."""
+    if sends_in_clear(url) and os.environ.get(ALLOW_HTTP) != "1":
+        raise ControlPlaneUnreachable(
+            f"{url} is plain http:// to another machine: the admin token could be read on the way. Use https://, or "
+            f"set {ALLOW_HTTP}=1 where only machines that you trust are in between"
+        )
     try:
         with httpx.Client(verify=tls.context(), mounts=PAST_PROXIES, timeout=_TIMEOUT_SECONDS) as client:
             headers = {"authorization": f"Bearer {token}"}

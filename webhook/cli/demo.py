@@ -11,6 +11,7 @@ import click
 from webhook.cli import INTERRUPTED
 from webhook.cli.invocation import yurt_command
 from webhook.cli.options import failing
+from webhook.cli.output import echo, echo_json
 from webhook.cli.sample import configuration, overrides
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def _run(
     setup: DemoSetup, folder: DemoFolder, interrupts: Interrupts, started_at: float, *, as_json: bool, keep: bool
 ) -> int:
     """Run the demo, show its outcome, and return the exit status."""
-    from rich.console import Console
-
     from infra.demo.progress import view
     from infra.demo.results import ResultsError
     from infra.demo.scenario import UnsuitableConfigError, run_demo
@@ -90,18 +89,19 @@ def _run(
     from infra.demo.watch import WatchError
     from infra.interrupts import Interrupted
     from infra.stack import StackError
+    from webhook.cli.terminal import EscapingConsole
 
-    console = Console(stderr=as_json)
+    console = EscapingConsole(stderr=as_json)
     try:
         with view(console, plain=as_json) as demo_view:
             outcome = run_demo(setup, demo_view, interrupts)
         interrupts.check()
     except Interrupted:
         folder.tidy()
-        click.echo("Interrupted: everything was stopped, nothing was verified, and no process is left.", err=True)
+        echo("Interrupted: everything was stopped, nothing was verified, and no process is left.", err=True)
         return INTERRUPTED
     except (StackError, UploadError, ResultsError, WatchError, UnsuitableConfigError) as error:
-        click.echo(f"yurt demo: {error}\nLogs are kept in {setup.folder}", err=True)
+        echo(f"yurt demo: {error}\nLogs are kept in {setup.folder}", err=True)
         return NOT_VERIFIED
     return _conclude(outcome, folder, console, started_at, as_json=as_json, keep=keep)
 
@@ -120,16 +120,16 @@ def _conclude(
     folder.sheet.write_text(render_sheet(outcome.inventory, report, wrong), encoding="utf-8")
     console.print(summary(report, outcome.inventory))
     for problem in wrong:
-        console.print(f"✗ {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"✗ {problem}", style="red", highlight=False, soft_wrap=True)
     if wrong or keep:
-        console.print(f"Logs and database: {folder.services}", markup=False, highlight=False)
+        console.print(f"Logs and database: {folder.services}", highlight=False)
     else:
         folder.tidy()
     console.print(_verdict(len(wrong)), style="bold red" if wrong else "bold green")
     console.print("Contact sheet, all originals and results side by side:", link(folder.sheet), soft_wrap=True)
-    console.print(_next_steps(yurt_command()), markup=False, highlight=False, soft_wrap=True)
+    console.print(_next_steps(yurt_command()), highlight=False, soft_wrap=True)
     if as_json:
-        click.echo(report.model_dump_json())
+        echo_json(report.model_dump(mode="json"))
     return NOT_VERIFIED if wrong else 0
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, url_option
-from webhook.cli.terminal import finding, plain
+from webhook.cli.output import echo_json
+from webhook.cli.terminal import EscapingConsole, finding, plain
 from webhook.diagnosis import Diagnosis, diagnose
 
 
@@ -26,7 +25,7 @@ def command(url: str, as_json: bool) -> None:
     """
     found = _found(url, admin_token(url))
     if as_json:
-        click.echo(json.dumps({"problems": [asdict(problem) for problem in found]}))
+        echo_json({"problems": [asdict(problem) for problem in found]})
     else:
         _show(found)
     raise SystemExit(1 if found else 0)
@@ -41,7 +40,7 @@ def _found(url: str, token: str) -> list[Diagnosis]:
 
 
 def _show(found: list[Diagnosis]) -> None:
-    console = Console()
+    console = EscapingConsole()
     if not found:
         console.print(
             Text.assemble(("✓", "green"), " nothing that the control plane knows keeps work from being done.")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from webhook.cli.invocation import yurt_command
 from webhook.cli.options import fail
+from webhook.cli.output import echo
 from webhook.cli.sample import configuration
 from webhook.config import Place
 
@@ -58,7 +59,7 @@ def command(folder: Path, input_url: str, output_url: str, public_url: str) -> N
         _ignore(folder)
     except OSError as error:
         fail(f"cannot write into {folder.resolve()}: {error.strerror}", status=1)
-    click.echo(_NEXT.format(config=config, secret=secret, commands=_commands(folder)))
+    echo(_NEXT.format(config=config, secret=secret, commands=_commands(folder)))
 
 
 _NEXT = """
@@ -101,9 +102,9 @@ def _write(path: Path, text: str, mode: int) -> None:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        click.echo(f"{path} exists, and is left as it is.")
+        echo(f"{path} exists, and is left as it is.")
     else:
-        click.echo(f"{path} was written.")
+        echo(f"{path} was written.")
 
 
 def _ignore(folder: Path) -> None:
@@ -115,4 +116,4 @@ def _ignore(folder: Path) -> None:
     missing = [line for line in _IGNORED if line not in text.splitlines()]
     if missing:
         path.write_text(text + ("" if text.endswith("\n") or not text else "\n") + "\n".join(missing) + "\n")
-        click.echo(f"{path} lists them.")
+        echo(f"{path} lists them.")

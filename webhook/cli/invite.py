@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from webhook.cli.duration import duration
 from webhook.cli.options import admin_token, url_option
+from webhook.cli.output import echo
 
 
 def _uses(text: str) -> int | None:
@@ -40,7 +43,8 @@ def command(url: str, pool: str, uses: int | None, expires: float | None) -> Non
 
     wanted = {"pool": pool, "uses": uses, "valid_seconds": expires}
     invitation = call("POST", url, "/v1/invitations", admin_token(url), wanted)
-    click.echo(f"export YURT_URL={url.rstrip('/')}")
-    click.echo(f"export YURT_TOKEN={invitation['token']}")
+    # Quoted: a shell evaluates these lines.
+    echo(f"export YURT_URL={shlex.quote(url.rstrip('/'))}")
+    echo(f"export YURT_TOKEN={shlex.quote(invitation['token'])}")
     label = f"   (its label is {invitation['label']})" if invitation["label"] else ""
-    click.echo(f"# then, on that machine: yurt worker{label}", err=True)
+    echo(f"# then, on that machine: yurt worker{label}", err=True)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from webhook.cli.output import echo
 from webhook.cli.running_up import running_up
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -78,7 +79,7 @@ def admin_token(url: str) -> str:
 
 def fail(message: str, status: int = USAGE) -> NoReturn:
     """End the program with one message on stderr."""
-    click.echo(f"yurt: {message}", err=True)
+    echo(f"yurt: {message}", err=True)
     raise SystemExit(status)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 
 from webhook.cli.client import call
 from webhook.cli.duration import age, duration
 from webhook.cli.options import admin_token, fail, url_option
-from webhook.cli.terminal import confirmed, facts, plain, progress, table
+from webhook.cli.output import echo, echo_json
+from webhook.cli.terminal import EscapingConsole, confirmed, facts, plain, progress, table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,11 +57,11 @@ def list_(url: str, limit: int, as_json: bool, **filters: Any) -> None:
     """List parked objects, newest first, and count them by reason."""
     page = _page(url, limit=limit, **filters)
     if as_json:
-        click.echo(json.dumps(page))
+        echo_json(page)
     elif not page["objects"]:
-        click.echo("No such object is parked." if any(filters.values()) else "No object is parked.")
+        echo("No such object is parked." if any(filters.values()) else "No object is parked.")
     else:
-        Console().print(_listed(page))
+        EscapingConsole().print(_listed(page))
 
 
 def _page(url: str, **filters: Any) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def show(url: str, which: str, as_json: bool) -> None:
     for number in [which] if which.isdecimal() else _numbers(url, which):
         parked = call("GET", url, f"/v1/parked/{number}", admin_token(url))
         if as_json:
-            click.echo(json.dumps(parked))
+            echo_json(parked)
         else:
-            Console().print(_shown(parked))
+            EscapingConsole().print(_shown(parked))
 
 
 def _numbers(url: str, key: str) -> list[int]:
@@ -145,7 +145,7 @@ def redrive(url: str, **choice: Any) -> None:
     """
     done = _move(url, "redrive", "Process {} parked objects again?", **choice)
     if done is not None:
-        click.echo(f"{_objects(done)} due again. Follow them with: yurt status")
+        echo(f"{_objects(done)} due again. Follow them with: yurt status")
 
 
 @command.command()
@@ -158,7 +158,7 @@ def forget(url: str, **choice: Any) -> None:
     """
     done = _move(url, "forget", "Give {} parked objects up for good?", **choice)
     if done is not None:
-        click.echo(f"{_objects(done)} forgotten.")
+        echo(f"{_objects(done)} forgotten.")
 
 
 def _objects(number: int) -> str:
@@ -177,7 +177,7 @@ def _move(
     path, token = f"/v1/parked/{verb}", admin_token(url)
     matching: int = call("POST", url, path, token, {**body, "dry_run": True})["objects"]
     if dry_run or not matching:
-        click.echo(f"{matching} parked objects match. Nothing was changed.")
+        echo(f"{matching} parked objects match. Nothing was changed.")
         return None
     confirmed(matching, question.format(matching), yes=yes)
     done: int = 0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 from urllib.parse import urlencode
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 
 from webhook.cli.client import call
 from webhook.cli.duration import age, duration
 from webhook.cli.options import admin_token, fail, url_option
-from webhook.cli.terminal import facts, plain, progress, table
+from webhook.cli.output import echo, echo_json
+from webhook.cli.terminal import EscapingConsole, facts, plain, progress, table
 
 _REASONS_SHOWN = 10
 
@@ -39,11 +39,11 @@ def list_(url: str, as_json: bool, **filters: Any) -> None:
     query = urlencode({name: value for name, value in filters.items() if value is not None})
     page = call("GET", url, f"/v1/quarantine?{query}", admin_token(url))
     if as_json:
-        click.echo(json.dumps(page))
+        echo_json(page)
     elif not page["items"]:
-        click.echo("Nothing of that kind is in quarantine.")
+        echo("Nothing of that kind is in quarantine.")
     else:
-        Console().print(_listed(page))
+        EscapingConsole().print(_listed(page))
 
 
 def _listed(page: dict[str, Any]) -> Group:
@@ -70,7 +70,7 @@ def show(url: str, number: int, as_json: bool) -> None:
     """Show an event, with control characters escaped."""
     item = call("GET", url, f"/v1/quarantine/{number}", admin_token(url))
     if as_json:
-        click.echo(json.dumps(item))
+        echo_json(item)
         return
     cut = ", of which only this beginning was kept: it cannot be replayed" if item["truncated"] else ""
     rows = [
@@ -85,7 +85,7 @@ def show(url: str, number: int, as_json: bool) -> None:
     else:
         text = [plain("Text:"), plain(item["raw"], lines=True)]
     # Not wrapped at the width of the terminal, so that the text can be copied.
-    Console(soft_wrap=True).print(Group(facts(rows), *text))
+    EscapingConsole(soft_wrap=True).print(Group(facts(rows), *text))
 
 
 @command.command()
@@ -131,15 +131,15 @@ def _replay(url: str, body: dict[str, Any]) -> dict[str, Any]:
 def _print(total: dict[str, Any], dry_run: bool) -> None:
     verdicts = ", ".join(f"{events} {verdict}" for verdict, events in total["verdicts"].items())
     if dry_run:
-        click.echo(f"{total['replayed']} can be read now. Nothing was changed.")
+        echo(f"{total['replayed']} can be read now. Nothing was changed.")
     else:
-        click.echo(f"{total['replayed']} replayed{f': {verdicts}' if verdicts else ''}.")
+        echo(f"{total['replayed']} replayed{f': {verdicts}' if verdicts else ''}.")
     if total["refused"]:
-        click.echo(f"{len(total['refused'])} still cannot be read:")
+        echo(f"{len(total['refused'])} still cannot be read:")
         for refused in total["refused"][:_REASONS_SHOWN]:
-            click.echo(f"  {refused['id']}: {plain(refused['reason'])}")
+            echo(f"  {refused['id']}: {plain(refused['reason'])}")
     if total["truncated"]:
-        click.echo(
+        echo(
             f"{len(total['truncated'])} cannot be read again, because only their beginnings were kept: announce "
             "their objects by hand (docs/operations.md), or find them with yurt backfill."
         )

@@ -16,6 +16,7 @@ from webhook.cli.bucket_notifications import (
     tigris_endpoint,
 )
 from webhook.cli.options import config_option, fail, failing
+from webhook.cli.output import echo
 from webhook.config import ConfigError, Secrets
 from webhook.config_file import load, secrets
 
@@ -58,13 +59,13 @@ def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, 
             _show_cors(cors_plan)
         _probe(base, credentials)
         if not yes:
-            click.echo("Nothing was changed. To set this, run the same command with --yes")
+            echo("Nothing was changed. To set this, run the same command with --yes")
             return
         for plan in plans:
             _set(plan, store)
         for cors_plan in cors_plans:
             cors.apply_cors(s3, cors_plan)
-            click.echo(f"Bucket {cors_plan.bucket}: CORS rules set, and read back as planned.")
+            echo(f"Bucket {cors_plan.bucket}: CORS rules set, and read back as planned.")
 
 
 def _probe(base: str, credentials: Secrets) -> None:
@@ -76,27 +77,27 @@ def _probe(base: str, credentials: Secrets) -> None:
             "every notification, so nothing was changed. Use the same secrets for both",
             status=1,
         )
-    click.echo(f"Control plane: {result.message}.")
+    echo(f"Control plane: {result.message}.")
     if result.outcome != "taken":
-        click.echo("  Whether it takes the store's notifications could not be tried from here: yurt check tries again.")
+        echo("  Whether it takes the store's notifications could not be tried from here: yurt check tries again.")
 
 
 def _show(plan: tigris.NotificationPlan, current: tigris.CurrentNotifications | None) -> None:
-    click.echo(f"Bucket {plan.bucket}")
+    echo(f"Bucket {plan.bucket}")
     if current is None:
-        click.echo("  now:   no notifications")
+        echo("  now:   no notifications")
     else:
-        click.echo(
+        echo(
             f"  now:   {current.url or 'no URL'}, filter {current.filter or 'none'}, auth {current.auth}, "
             f"enabled {current.enabled}"
         )
-    click.echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
+    echo(f"  then:  {json.dumps(plan.masked(), ensure_ascii=False)}")
 
 
 def _show_cors(plan: cors.CorsPlan) -> None:
-    click.echo(f"Bucket {plan.bucket}, CORS rules{' (as they are)' if plan.is_set else ''}")
+    echo(f"Bucket {plan.bucket}, CORS rules{' (as they are)' if plan.is_set else ''}")
     for line in plan.describe():
-        click.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _set(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:
@@ -107,4 +108,4 @@ def _set(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:
             f"bucket {plan.bucket}: the store took the notifications, but reads back others: {'; '.join(wrong)}",
             1,
         )
-    click.echo(f"Bucket {plan.bucket}: set, and read back as planned.")
+    echo(f"Bucket {plan.bucket}: set, and read back as planned.")

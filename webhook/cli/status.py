@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
-from webhook.cli.terminal import plain, table
+from webhook.cli.output import echo_json
+from webhook.cli.terminal import EscapingConsole, plain, table
 from webhook.diagnosis import diagnose
 
 _STATES = ("pending", "leased", "done", "parked")
@@ -46,9 +46,9 @@ def command(url: str, as_json: bool, watch: bool, interval: float) -> None:
 def _once(url: str, token: str, as_json: bool) -> None:
     status = ask("GET", url, "/v1/status", token)
     if as_json:
-        click.echo(json.dumps(status))
+        echo_json(status)
     else:
-        Console().print(render(status))
+        EscapingConsole().print(render(status))
     if any(status["unaccounted"].values()):
         raise SystemExit(1)
 
@@ -56,9 +56,9 @@ def _once(url: str, token: str, as_json: bool) -> None:
 def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
     if as_json:
         while True:
-            click.echo(json.dumps(ask("GET", url, "/v1/status", token)))
+            echo_json(ask("GET", url, "/v1/status", token))
             time.sleep(interval)
-    with Live(console=Console(), auto_refresh=False, screen=Console().is_terminal) as live:
+    with Live(console=EscapingConsole(), auto_refresh=False, screen=EscapingConsole().is_terminal) as live:
         while True:
             try:
                 shown: RenderableType = render(ask("GET", url, "/v1/status", token))

@@ -9,26 +9,42 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from webhook.cli.options import fail
+from webhook.cli.output import escaped
 
 _FEW = 10
 """Most objects that are changed without a question."""
 
 
+class EscapingConsole(Console):
+    """Console of every command: writes out what a terminal would act on or hide, whatever is printed.
+
+    A table is laid out before that: `plain` escapes the texts that are expected to hold such characters earlier.
+    """
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, highlight: bool = True) -> None:
+        # Neither markup nor emoji codes: "[link=…]" in a text would be one.
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=highlight, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render into segments, and escape the text of each. Those that steer the cursor are rich's own."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(escaped(segment.text), segment.style)
+
+
 def plain(text: str, *, lines: bool = False) -> Text:
     """Escape the characters that a terminal would act on or hide: ``\\x1b``, ``\\u202e``. No markup is read."""
-    kept = "\n\t" if lines else ""
-    return Text("".join(c if c.isprintable() or c in kept else _escaped(c) for c in text))
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return Text(escaped(text) if lines else escaped(text, ""))
 
 
 def link(path: Path) -> Text:
@@ -82,12 +98,12 @@ def confirmed(number: int, question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         fail(f"{question} There is no terminal to answer on: give --yes, or --dry-run to count them")
-    click.confirm(question, abort=True)
+    click.confirm(escaped(question), abort=True)
 
 
 def progress(title: str, total: int | None) -> tuple[Progress, TaskID]:
     """A progress bar on standard error, shown only on a terminal; and its task."""
-    console = Console(stderr=True)
+    console = EscapingConsole(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     return bar, bar.add_task(title, total=total)

@@ -15,6 +15,7 @@ import click
 
 from webhook.cli.directions import directions
 from webhook.cli.options import fail, failing, state_option
+from webhook.cli.output import echo
 from webhook.cli.running_up import LOCK, RunningUp, announced
 from webhook.cli.sample import configuration, overrides
 
@@ -80,7 +81,7 @@ def command(config_path: Path | None, state: Path, bucket_port: int, keep: bool,
             with _locked(state / "up") as folder:
                 _run(UpRun(config, path, folder, keep, bucket_port, (*_PAGES, *cors_origins)), interrupts)
         except Interrupted:
-            click.echo("Everything was stopped; no process is left.")
+            echo("Everything was stopped; no process is left.")
         except (StackError, StackKeysError) as error:
             fail(str(error), status=1)
 
@@ -114,12 +115,11 @@ class UpRun:
 
 def _run(run: UpRun, interrupts: Interrupts) -> None:
     """Run the services until the first Ctrl-C. Raises Interrupted, StackError, StackKeysError."""
-    from rich.console import Console
-
     from infra import stack
     from infra.stack_keys import kept_keys
+    from webhook.cli.terminal import EscapingConsole
 
-    console = Console(highlight=False)
+    console = EscapingConsole(highlight=False)
     console.print("Starting the bucket, the database and the control plane …")
     keys, folder = kept_keys(run.folder / "keys.json"), run.prepared()
     listen, bucket_port = run.ports()
@@ -134,7 +134,7 @@ def _run(run: UpRun, interrupts: Interrupts) -> None:
         cors_origins=run.cors_origins,
         interrupts=interrupts,
     ) as running:
-        click.echo(directions(running, next(iter(run.config.pipelines.values())), kept=run.keep))
+        echo(directions(running, next(iter(run.config.pipelines.values())), kept=run.keep))
         try:
             with announced(run.folder, RunningUp(running.url, keys.admin)):
                 _watch(running, console, interrupts)
@@ -155,7 +155,7 @@ def _watch(running: Stack, console: Console, interrupts: Interrupts) -> None:
             if live:
                 live.update(Text(line, style="bold"))
             elif line != printed:
-                click.echo(line)
+                echo(line)
             printed = line
             running.check()
             interrupts.wait(_REFRESH_SECONDS)
@@ -186,7 +186,7 @@ def _free(host: str, port: int) -> int:
         with socket.create_server((host, port), family=family):
             return port
     except OSError:
-        click.echo(f"Port {port} is in use: taking a free one.")
+        echo(f"Port {port} is in use: taking a free one.")
         return 0
 
 

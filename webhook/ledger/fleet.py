@@ -199,6 +199,14 @@ class LedgerFleet:
         """Delete the invitations that were used up or have expired."""
         await self._execute("prune_invitations")
 
+    async def may_call_home(self, once: str) -> bool:
+        """Whether a token is a one-time token, an invitation or a credential that is known: `hello` decides the rest.
+
+        An invitation that was used up is known for a while longer: a worker whose answer was lost calls again.
+        """
+        [row] = await self._ledger.fetch("may_call_home", _hash(once))
+        return bool(row["known"])
+
     async def hello(self, once: str, instance: str, *, returns: bool = False) -> RegisteredWorker | None:
         """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
 

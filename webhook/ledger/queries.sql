@@ -331,6 +331,12 @@ where id = $1 and state = $3 and state not in ('slaying', 'gone') returning id;
 -- The provider's own list no longer shows the machine.
 update workers set state = 'gone', state_at = yurt_now() where id = $1 and state = 'slaying' returning id;
 
+-- name: may_call_home
+-- Whether a token is known as one with which a worker may call home. Each part reads one index.
+select exists (select from workers where once_hash = $1 and state in ('intended', 'booting', 'ready', 'draining'))
+    or exists (select from workers where return_hash = $1 and state in ('ready', 'draining'))
+    or exists (select from invitations where once_hash = $1) as known;
+
 -- name: hello
 -- A machine calls home with its one-time token. The same instance may again, when the answer was lost; another may not.
 update workers set
@@ -377,13 +383,15 @@ with joined as (
     where (select count(*) from workers where pool = $1 and state <> 'gone') < $10
     returning id, pool, provider, slots, label
 ), used as (
-    update invitations set uses = uses - 1 where id = $6 and exists (select from joined)
+    update invitations set uses = uses - 1, used_at = yurt_now() where id = $6 and exists (select from joined)
 )
 select * from joined;
 
 -- name: prune_invitations
--- Delete invitations that cannot be used any more.
-delete from invitations where uses <= 0 or expires_at <= yurt_now();
+-- Delete invitations that cannot be used any more. Not those that were used just now: a worker whose answer was lost
+-- calls again.
+delete from invitations
+where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < yurt_now() - interval '1 hour');
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
@@ -933,9 +941,14 @@ update sweeps set
 where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
 
 -- name: move_invitations
--- The same for the moments at which invitations, pipelines and unreadable texts came to be.
+-- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used.
 with invited as (
-    update invitations set created_at = created_at - $2::interval where created_at > $1::timestamptz
+    update invitations set
+        created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+        used_at = case when used_at > $1 then used_at - $2::interval else used_at end
+    where greatest(created_at, used_at) > $1::timestamptz
+), signed as (
+    update certificates set used_at = used_at - $2::interval where used_at > $1::timestamptz
 ), made as (
     update pipelines set created_at = created_at - $2::interval where created_at > $1::timestamptz
 )
@@ -947,3 +960,17 @@ update senders set
     taken_at = case when taken_at > $1 then taken_at - $2::interval else taken_at end,
     refused_at = case when refused_at > $1 then refused_at - $2::interval else refused_at end
 where greatest(taken_at, refused_at) > $1::timestamptz;
+
+-- name: certificates
+-- Certificates of SNS that have signed genuine messages, the latest first.
+select url, pem from certificates order by used_at desc, url;
+
+-- name: keep_certificate
+-- Keep a certificate that has signed a genuine message, and the latest of the others, $3 in all.
+with kept as (
+    insert into certificates (url, pem) values ($1, $2)
+    on conflict (url) do update set pem = excluded.pem, used_at = yurt_now()
+), latest as (
+    select url from certificates where url <> $1 order by used_at desc, url limit greatest($3 - 1, 0)
+)
+delete from certificates where url <> $1 and url not in (select url from latest);

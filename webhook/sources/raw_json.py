@@ -27,8 +27,10 @@ _MAX_FAULTY_CHARACTERS = 256 * 1024
 _skip = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False).raw_decode
 """Finds the end of a value. Numbers stay text: they are not used."""
 _blank = re.compile(r"[ \t\n\r]*").match
-_tokens = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL).finditer
-"""Texts, whatever escapes they hold, and the characters that divide values."""
+_tokens = re.compile(r'"(?:[^"\\]|\\.?)*+(")?|[\[\]{},]', re.DOTALL).finditer
+"""Texts, whatever escapes they hold, and the characters that divide values. A text without an end matches too: looking
+for another one at each quote in it would take time that grows with the square of its length."""
+_dividers = re.compile(r"[\[\]{},]").finditer
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class _Document:
         """The end of a value that is no JSON, by its brackets. Raises ValueError."""
         self._faults += 1
         depth = 0
-        for token in _tokens(self._text, start, start + _MAX_FAULTY_CHARACTERS) if self._faults <= _MAX_FAULTS else ():
+        for token in self._fault_tokens(start) if self._faults <= _MAX_FAULTS else ():
             character = token[0]
             depth += (character in ("[", "{")) - (character in ("]", "}"))
             if depth < 0 or (depth == 0 and character == ","):
@@ -157,6 +159,15 @@ class _Document:
             if depth == 0 and character in ("]", "}"):
                 return token.end()
         raise ValueError(f"the value at {start} does not end")
+
+    def _fault_tokens(self, start: int) -> Iterator[re.Match[str]]:
+        """Texts and dividers of a faulty value. A quote that opens no text divides nothing, and hides nothing."""
+        end = start + _MAX_FAULTY_CHARACTERS
+        for token in _tokens(self._text, start, end):
+            if token[0].startswith('"') and token[1] is None:
+                yield from _dividers(self._text, token.start() + 1, end)
+                return
+            yield token
 
     def _more(self, closing: str) -> bool:
         if self._closed(closing):

@@ -9,11 +9,8 @@ Source: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS mess
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from base64 import b64decode
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +25,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from webhook.sources import UNREADABLE
+from webhook.sources.sns_calls import (
+    CALL_SECONDS,
+    CALLS_A_MINUTE,
+    NEW_NAMES_A_MINUTE,
+    NEW_NAMES_OF_ONE_SENDER,
+    CallBudget,
+    SnsUnavailable,
+)
+from webhook.sources.sns_certificates import UNREADABLE_CERTIFICATE, KeptCertificates, SnsCertificates
 from workers.bounded_read import BodyTooLong, read_bounded
 from workers.outgoing import PAST_PROXIES, why_unreachable
 
@@ -37,12 +43,6 @@ MAX_MESSAGE_BYTES = 2 << 20
 """Largest message: SNS allows 256 KiB of text, and JSON writes a character with up to six."""
 MAX_ANSWER_BYTES = 64 * 1024
 """Largest certificate, and largest answer to a confirmation."""
-CALL_SECONDS = 10.0
-"""Time limit for one call to SNS."""
-CALLS_A_MINUTE = 30
-"""Most calls to SNS in a minute: each sender that knows a topic can cause one. A certificate is good for months."""
-_WAITING = 8
-_CERTIFICATES = 8
 _KEY_BITS = 2048
 
 _SIGNED = {
@@ -63,10 +63,6 @@ class UntrustedTopic(Exception):
 
 class BadSignature(Exception):
     """The message is not from SNS, or was changed on the way."""
-
-
-class SnsUnavailable(Exception):
-    """SNS did not answer, so the message could not be judged. It has to be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +105,13 @@ _decode = msgspec.json.Decoder(_SnsMessage).decode
 class Sns:
     """Verifies and unwraps messages of trusted topics, and confirms subscriptions to them."""
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: Trust, kept: KeptCertificates | None = None) -> None:
+        """``kept`` is where good certificates outlive this process."""
         self._trust = trust
         self._http: httpx.AsyncClient | None = None
-        self._certificates: dict[str, x509.Certificate] = {}
-        self._calling = asyncio.Lock()
-        self._waiting = 0
-        self._called: deque[float] = deque(maxlen=CALLS_A_MINUTE)
+        self._certificates = SnsCertificates(kept)
+        self._confirmations = CallBudget(CALLS_A_MINUTE)
+        self._new_names = CallBudget(NEW_NAMES_A_MINUTE, NEW_NAMES_OF_ONE_SENDER)
 
     @staticmethod
     def wraps(headers: Mapping[str, str]) -> bool:
@@ -126,8 +122,10 @@ class Sns:
         """Refuse an untrusted topic by the request's headers, before its body is read. Raises UntrustedTopic."""
         self._trust.origin_of(headers.get("x-amz-sns-topic-arn", ""))
 
-    async def open(self, body: bytes) -> bytes | None:
+    async def open(self, body: bytes, sender: str = "") -> bytes | None:
         """Return the published text; None where the message is about the subscription.
+
+        ``sender`` is the address that it came from, empty where it cannot be told from others.
 
         Raises:
             NoSnsMessage: it is no message.
@@ -138,7 +136,7 @@ class Sns:
         """
         message = _read(body)
         origin = self._trust.origin_of(message.TopicArn)
-        await self._verify(message, origin)
+        await self._verify(message, origin, sender)
         if message.Type == "Notification":
             return message.Message.encode("utf-8", "surrogatepass")
         if message.Type == "SubscriptionConfirmation":
@@ -152,53 +150,37 @@ class Sns:
         if self._http is not None:
             await self._http.aclose()
 
-    async def _verify(self, message: _SnsMessage, origin: str) -> None:
+    async def _verify(self, message: _SnsMessage, origin: str, sender: str) -> None:
         url = message.SigningCertURL
         if not re.fullmatch(re.escape(origin) + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", url):
             raise BadSignature(f"the certificate is not one of SNS at {origin}")
-        known = self._certificates.get(url)
-        certificate = known or await self._fetch_certificate(url)
-        _check_signature(message, certificate)
-        # Cached only after the check, so that forged messages neither fill the cache nor displace a good certificate.
-        if known is None:
-            while len(self._certificates) >= _CERTIFICATES:
-                del self._certificates[next(iter(self._certificates))]
-            self._certificates[url] = certificate
-
-    async def _fetch_certificate(self, url: str) -> x509.Certificate:
-        text = await self._call(url)
-        try:
-            return x509.load_pem_x509_certificate(text)
-        except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
-            raise BadSignature("what SigningCertURL leads to is no certificate") from None
+        signature = _signature(message)  # before any call for it
+        if (known := await self._certificates.get(url)) is not None:
+            _check_signature(message, signature, known)
+            return
+        async with self._new_names.turn():
+            known = await self._certificates.get(url)  # what came before may have fetched it
+            pem = None if known else await self._call(url, self._new_names, sender)
+            _check_signature(message, signature, known or _certificate(pem or b""))
+            # Only after the check, so that forged messages neither fill the memory nor displace a good certificate.
+            if pem is not None:
+                await self._certificates.add(url, pem)
 
     async def _confirm(self, message: _SnsMessage, origin: str) -> None:
         url = message.SubscribeURL or ""
         if not re.fullmatch(re.escape(origin) + r"/\?Action=ConfirmSubscription&[A-Za-z0-9&=:%._~+-]{1,4000}", url):
             raise BadSignature(f"SubscribeURL is not a confirmation at {origin}")
-        await self._call(url)
+        async with self._confirmations.turn():
+            await self._call(url, self._confirmations)
         log.info("subscription confirmed", topic=message.TopicArn)
 
-    async def _call(self, url: str) -> bytes:
-        """GET from SNS, one at a time. Raises SnsUnavailable."""
-        if self._waiting >= _WAITING:
-            raise SnsUnavailable("too many messages wait for an answer of SNS")
-        self._waiting += 1
+    async def _call(self, url: str, budget: CallBudget, sender: str = "") -> bytes:
+        """GET from SNS in the budget's turn. Raises SnsUnavailable."""
+        budget.spend(sender)
         try:
-            # The time limit holds for the turn too: a slow SNS must not hold up requests one after the other.
-            async with asyncio.timeout(CALL_SECONDS), self._calling:
-                self._count_call()
-                return await self._get(url)
-        except (httpx.HTTPError, TimeoutError) as error:
+            return await self._get(url)
+        except httpx.HTTPError as error:
             raise SnsUnavailable(f"SNS does not answer: {why_unreachable(error)}") from None
-        finally:
-            self._waiting -= 1
-
-    def _count_call(self) -> None:
-        now = time.monotonic()
-        if len(self._called) == CALLS_A_MINUTE and now - self._called[0] < 60:
-            raise SnsUnavailable(f"SNS was called {CALLS_A_MINUTE} times in a minute")
-        self._called.append(now)
 
     async def _get(self, url: str) -> bytes:
         if self._http is None:
@@ -223,15 +205,33 @@ def _read(body: bytes) -> _SnsMessage:
     return message
 
 
-def _check_signature(message: _SnsMessage, certificate: x509.Certificate) -> None:
-    """Check that the certificate's key signed the message. Raises BadSignature."""
-    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
-        raise BadSignature("the certificate is not valid now. Is this machine's clock right?")
+def _certificate(pem: bytes) -> x509.Certificate:
+    """Read what SigningCertURL leads to. Raises BadSignature."""
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except UNREADABLE_CERTIFICATE:
+        raise BadSignature("what SigningCertURL leads to is no certificate") from None
+
+
+def _signature(message: _SnsMessage) -> bytes:
+    """Read the signature of a message. Raises BadSignature where no certificate of SNS can have made it."""
     if message.SignatureVersion not in _HASHES:
         raise BadSignature(f"unknown SignatureVersion {message.SignatureVersion[:20]!r}")
     try:
-        kind = _HASHES[message.SignatureVersion]
         signature = b64decode(message.Signature, validate=True)
+    except ValueError:
+        signature = b""
+    if len(signature) * 8 < _KEY_BITS:
+        raise BadSignature("the signature does not fit the message")
+    return signature
+
+
+def _check_signature(message: _SnsMessage, signature: bytes, certificate: x509.Certificate) -> None:
+    """Check that the certificate's key signed the message. Raises BadSignature."""
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
+        raise BadSignature("the certificate is not valid now. Is this machine's clock right?")
+    kind = _HASHES[message.SignatureVersion]
+    try:
         _key_of(certificate).verify(signature, _signed_text(message), PKCS1v15(), kind())
     except (ValueError, InvalidSignature):
         raise BadSignature("the signature does not fit the message") from None

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from workers import protocol
 from workers.disk_space import is_full_without
-from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job
 from workers.own_process import own_process
 from workers.sandbox import descendants, limit_errors, messages, replies
 from workers.sandbox.errors import WorkerFault
@@ -32,6 +32,7 @@ from workers.sandbox.messages import (
     JobRequest,
     SourceFile,
 )
+from workers.sandbox.opened import OpenedResult, output_folder
 
 _START_SECONDS = 60.0
 _OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "out of memory", "Cannot allocate memory")
@@ -109,11 +110,11 @@ class ChildProcess:
         """Whether the source files that it has imported are still as they were: else another has to take its place."""
         return all(_is_unchanged(source) for source in self._sources)
 
-    async def run(self, handler: protocol.Handler, job: Job) -> Result:
+    async def run(self, handler: protocol.Handler, job: Job) -> OpenedResult:
         """Run one job within ``handler.limits``, with ``handler.options`` as the job's options.
 
-        The result's files are regular files in ``job.output`` with valid, distinct names and content types, at most
-        ``protocol.MAX_OUTPUTS`` of them and ``output_bytes`` together.
+        The result's files are open, to be closed by the caller: regular files in ``job.output`` with valid, distinct
+        names and content types, at most ``protocol.MAX_OUTPUTS`` of them and ``output_bytes`` together.
 
         Unless the job ends by itself the process is not ``usable`` afterwards, also when the call is cancelled.
 
@@ -159,7 +160,12 @@ class ChildProcess:
         await self._process.wait()
         await self._log.aclose()
 
-    async def _run(self, handler: protocol.Handler, job: Job) -> Result:
+    async def _run(self, handler: protocol.Handler, job: Job) -> OpenedResult:
+        with output_folder(job.output) as folder:
+            outcome = await self._outcome(handler, job)
+            return self._result(outcome, folder, handler.limits.output_bytes)
+
+    async def _outcome(self, handler: protocol.Handler, job: Job) -> bytes:
         outcome, end = await self._exchange(handler, job)
         self.last = end
         self._sources += end.sources
@@ -168,7 +174,7 @@ class ChildProcess:
             raise _limit_error(end.exceeded, handler.limits)
         if not outcome:
             raise _cause_of_death(end.code, await self.printed(), handler.limits)
-        return self._result(outcome, handler, job)
+        return outcome
 
     async def _exchange(self, handler: protocol.Handler, job: Job) -> tuple[bytes, JobEnd]:
         """Return the outcome, which may be empty, and how the job ended."""
@@ -206,14 +212,14 @@ class ChildProcess:
             raise _ChildDiedError from error
 
     @staticmethod
-    def _result(body: bytes, handler: protocol.Handler, job: Job) -> Result:
+    def _result(body: bytes, folder: int, output_bytes: int) -> OpenedResult:
         match replies.parse_outcome(body):
             case HandlerMissing(message=message):
                 raise HandlerUnavailable(printable(message, MAX_MESSAGE_LENGTH))
             case HandlerFailed(reason=reason, message=message, retry=retry):
                 raise HandlerError(reason, printable(message, MAX_MESSAGE_LENGTH), retry=retry)
             case HandlerDone() as done:
-                return replies.publishable(done, job, handler.limits.output_bytes)
+                return replies.publishable(done, folder, output_bytes)
 
     async def _death_error(self, limits: protocol.Limits) -> HandlerError:
         log = await self.printed()

@@ -68,7 +68,7 @@ OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings:
 async def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(postgres_dsn: str, chunk: int) -> None:
     body = json.dumps({"events": [event("a.jpg")]}).encode()
     request = HEAD + OFFER + b"content-length: %d\r\n\r\n" % len(body) + body
-    second = b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
+    second = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n" + OFFER.replace(b"Upgrade,", b"Upgrade, close,") + b"\r\n"
     async with control_plane(postgres_dsn) as plane:
         sent = request + second  # on one connection
         answers = await plane.exchange(*(sent[start : start + chunk] for start in range(0, len(sent), chunk)))
@@ -81,7 +81,7 @@ async def test_a_chunked_body_behind_an_offer_is_read_too(postgres_dsn: str) -> 
     body = json.dumps({"events": [event("a.jpg")]}).encode()
     request = HEAD + OFFER + b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     async with control_plane(postgres_dsn) as plane:
-        closing = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        closing = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         assert b'"accepted":1' in await plane.exchange(request + closing)
 
 

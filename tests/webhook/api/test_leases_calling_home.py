@@ -65,6 +65,18 @@ async def test_an_invitation_that_has_expired_is_refused_and_removed(postgres_ds
         assert (await plane.hello(lasting, "a" * 16)).status_code == 200
 
 
+async def test_a_worker_whose_answer_was_lost_comes_in_after_its_invitation_was_used_up(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, configured(pools=ROOMY), loops=False) as plane:
+        token = await invited(plane, uses=1, valid_seconds=1000)
+        first = await arrived(plane, token, "a")
+        await ManualWorkers(plane.services.fleet, ROOMY).look()
+        assert (await arrived(plane, token, "a")).worker == first.worker
+        assert (await plane.hello(token, "c" * 16)).status_code == 401
+        await plane.sql("update invitations set used_at = used_at - interval '2 hours'")
+        await ManualWorkers(plane.services.fleet, ROOMY).look()
+        assert not await plane.sql("select from invitations")
+
+
 async def test_a_worker_that_a_person_started_stays_when_idle(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, configured(pools=ROOMY), loops=False) as plane:
         assert (await arrived(plane, await plane.invite(), "a")).idle_seconds is None

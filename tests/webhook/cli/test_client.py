@@ -89,6 +89,14 @@ def test_errors_say_what_to_do_and_show_no_token() -> None:
     assert TOKEN not in f"{closed.value} {malformed.value}"
 
 
+def test_the_admin_token_is_not_sent_in_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ControlPlaneUnreachable, match="YURT_ALLOW_HTTP=1"):
+        ask("GET", "http://yurt.invalid", "/v1/status", TOKEN)
+    monkeypatch.setenv("YURT_ALLOW_HTTP", "1")
+    with pytest.raises(ControlPlaneUnreachable, match="no control plane answers"):
+        ask("GET", "http://yurt.invalid", "/v1/status", TOKEN)
+
+
 def test_call_ends_the_program_with_the_message(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         call("POST", url, "/403", TOKEN, {"message": "the admin token is wrong"})

@@ -28,7 +28,7 @@ RENAMED = {
 """Columns of objects since migration 0005."""
 ADDED = {"losses": 0}
 """Columns of objects since migration 0008, with the value of rows that were there."""
-ADDED_ELSEWHERE = ["return_hash", "unavailable"]
+ADDED_ELSEWHERE = ["return_hash", "unavailable", "used_at"]
 """Columns of other tables since migration 0009."""
 
 Rows = dict[str, list[dict[str, object]]]

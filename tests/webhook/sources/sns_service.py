@@ -25,6 +25,8 @@ from tests.polling import until
 from webhook.sources.sns import Trust
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:uploads"
+FORGED = b64encode(bytes(256)).decode()
+"""As long as a signature of SNS."""
 TODAY = datetime.now(UTC)
 _SIGNED = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 """In the order of the alphabet, as the guide says. Each kind of message has some of them."""

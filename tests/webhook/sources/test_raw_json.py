@@ -92,3 +92,21 @@ def test_values_that_are_not_used_may_be_anything() -> None:
     )
     assert isinstance(read, dict)
     assert (read["a"], read["g"], read["c"], read["e"], read["f"]) == ("Caf\udce9", None, "\ud800", "\t", 5)
+
+
+QUOTES = '"' + '\\"' * 200_000
+
+
+@pytest.mark.parametrize(
+    "element", [QUOTES, f"x{QUOTES}", 'x"' + '"\\' * 200_000, "[x," * 200_000, '{"a" ' + QUOTES, "x" + '"' * 100_001]
+)
+def test_a_text_without_an_end_takes_time_in_proportion(element: str) -> None:
+    """With the square of its length it would take minutes: the time limit of each test ends that."""
+    envelope = take_apart(f'{{"list": [1, {element}', "list")
+    assert envelope.elements == ["1"]
+    assert envelope.rest
+
+
+def test_a_quote_that_opens_no_text_hides_nothing_after_it() -> None:
+    envelope = take_apart('{"list": [1, x" \\" [,] , 2]', "list")
+    assert envelope.elements == ["1", 'x" \\" [,]', "2"]

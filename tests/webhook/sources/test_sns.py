@@ -18,17 +18,9 @@ from hypothesis import strategies as st
 
 from tests.polling import until
 from tests.webhook.sources.fuzz import mutated, noise
-from tests.webhook.sources.sns_service import TODAY, TOPIC, SnsService, certificate, key, sns_service
-from webhook.sources.sns import (
-    CALLS_A_MINUTE,
-    MAX_ANSWER_BYTES,
-    BadSignature,
-    NoSnsMessage,
-    Sns,
-    SnsUnavailable,
-    Trust,
-    UntrustedTopic,
-)
+from tests.webhook.sources.sns_service import FORGED, TODAY, TOPIC, SnsService, certificate, key, sns_service
+from webhook.sources.sns import MAX_ANSWER_BYTES, BadSignature, NoSnsMessage, Sns, Trust, UntrustedTopic
+from webhook.sources.sns_calls import NEW_NAMES_A_MINUTE, NEW_NAMES_OF_ONE_SENDER, SnsUnavailable
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +116,7 @@ async def test_certificates_that_are_none_or_too_weak() -> None:
                 await opened_text(sns, service.notification("hello", SigningCertURL=service.serve(pem)))
         url = service.serve(certificate(weak))
         with pytest.raises(BadSignature, match="2048"):
-            await opened_text(sns, service.notification("hello", signer=weak, SigningCertURL=url))
+            await opened_text(sns, service.notification("hello", Signature=FORGED, SigningCertURL=url))
 
 
 async def test_certificates_out_of_their_time() -> None:
@@ -258,28 +250,47 @@ async def test_a_certificate_is_fetched_once() -> None:
         assert len(service.calls) == 1
 
 
-async def test_forged_messages_neither_fill_the_memory_nor_call_without_end() -> None:
+async def test_forged_messages_neither_call_without_end_nor_keep_known_certificates_from_being_used() -> None:
     async with opened() as (service, sns):
         good = service.notification("hello")
         assert await opened_text(sns, good) == b"hello"
-        for _ in range(CALLS_A_MINUTE - 1):
+        for _ in range(NEW_NAMES_A_MINUTE - 1):
             with pytest.raises(BadSignature):
-                await opened_text(sns, service.notification("hello", Signature="AAAA"))
+                await opened_text(sns, service.notification("hello", Signature=FORGED))
         with pytest.raises(SnsUnavailable, match="in a minute"):
-            await opened_text(sns, service.notification("hello", Signature="AAAA"))
-        assert len(service.calls) == CALLS_A_MINUTE
-        assert await opened_text(sns, good) == b"hello"  # whose certificate is still known
+            await opened_text(sns, service.notification("hello", Signature=FORGED))
+        assert len(service.calls) == NEW_NAMES_A_MINUTE
+        assert await opened_text(sns, good) == b"hello"
+        # A confirmation, whose signature is right, has calls of its own.
+        assert await opened_text(sns, service.confirmation(SigningCertURL=good["SigningCertURL"])) is None
+        assert len(service.calls) == NEW_NAMES_A_MINUTE + 1
 
 
-async def test_few_certificates_are_kept() -> None:
+async def test_one_sender_of_forged_messages_leaves_calls_for_others() -> None:
     async with opened() as (service, sns):
-        messages = [service.notification(str(number)) for number in range(12)]
-        for message in messages:
-            await opened_text(sns, message)
-        await opened_text(sns, messages[-1])
-        assert len(service.calls) == 12
-        await opened_text(sns, messages[0])
-        assert len(service.calls) == 13
+        for _ in range(NEW_NAMES_OF_ONE_SENDER):
+            with pytest.raises(BadSignature):
+                await sns.open(json.dumps(service.notification("hello", Signature=FORGED)).encode(), "192.0.2.1")
+        with pytest.raises(SnsUnavailable, match="one sender"):
+            await sns.open(json.dumps(service.notification("hello", Signature=FORGED)).encode(), "192.0.2.1")
+        assert len(service.calls) == NEW_NAMES_OF_ONE_SENDER
+        assert await sns.open(json.dumps(service.notification("hello")).encode(), "198.51.100.1") == b"hello"
+
+
+async def test_a_signature_that_sns_cannot_have_made_causes_no_call() -> None:
+    async with opened() as (service, sns):
+        for signature in ("", "AAAA", b64encode(bytes(255)).decode(), "!" * 400):
+            with pytest.raises(BadSignature):
+                await opened_text(sns, service.notification("hello", Signature=signature))
+        assert service.calls == []
+
+
+async def test_messages_that_come_at_once_fetch_their_certificate_once() -> None:
+    async with opened() as (service, sns):
+        url = service.serve(certificate())
+        messages = [service.notification(str(number), SigningCertURL=url) for number in range(8)]
+        await asyncio.gather(*(opened_text(sns, message) for message in messages))
+        assert len(service.calls) == 1
 
 
 async def test_few_messages_wait_for_sns_at_a_time() -> None:
@@ -325,7 +336,7 @@ MESSAGE = {
     "Message": "{}",
     "Timestamp": "2012-05-02T00:54:06.655Z",
     "SignatureVersion": "1",
-    "Signature": "AAAA",
+    "Signature": FORGED,
     "SigningCertURL": "http://127.0.0.1:9/SimpleNotificationService-1.pem",
     "Token": "1",
     "SubscribeURL": "http://127.0.0.1:9/",

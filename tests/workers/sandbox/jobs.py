@@ -86,7 +86,8 @@ class JobFolder:
 async def run(pool: Sandbox, handler: protocol.Handler, job: Job) -> Result:
     """Run one job in a child of the pool."""
     async with pool.child() as child:
-        return await child.run(handler, job)
+        with await child.run(handler, job) as result:
+            return Result(tuple(output.file for output in result.outputs), result.labels)
 
 
 async def pid_of(pool: Sandbox, folder: JobFolder) -> int:
@@ -97,7 +98,8 @@ async def pid_of(pool: Sandbox, folder: JobFolder) -> int:
 
 async def pid_in(child: ChildProcess, folder: JobFolder) -> int:
     """The process id that a handler sees in a job of this child."""
-    pid = (await child.run(python("publish_pid"), folder.job())).labels["pid"]
+    with await child.run(python("publish_pid"), folder.job()) as result:
+        pid = result.labels["pid"]
     assert isinstance(pid, int)
     return pid
 

@@ -242,6 +242,12 @@ def descriptors(job: Job) -> Result:
     return Result(outputs=(), labels={"open": found})
 
 
+def unreadable_output(job: Job) -> Result:
+    result = _text(job, "a.txt", "x")
+    (job.output / "a.txt").chmod(0)
+    return result
+
+
 def hard_limits(job: Job) -> Result:
     return Result(
         outputs=(),

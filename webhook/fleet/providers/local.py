@@ -27,6 +27,7 @@ import structlog
 from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, MintOrder, ProviderError, ProviderRefused
 from webhook.private_file import private
 from workers import parent_death
+from workers.outgoing import ALLOW_HTTP, sends_in_clear
 from workers.own_process import own_process
 
 log = structlog.get_logger()
@@ -196,6 +197,8 @@ class LocalProvider:
             "YURT_TOKEN": order.token,
             "YURT_LABEL": order.label,
             parent_death.ENVIRONMENT: "stdin",
+            # The operator wrote such a URL, and the worker is on the same machine.
+            **({ALLOW_HTTP: "1"} if sends_in_clear(order.url) else {}),
         }
 
     @contextmanager

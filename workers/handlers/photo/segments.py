@@ -13,8 +13,8 @@ _MAX_SEGMENTS = 10_000
 _COMPONENTS, _COEFFICIENTS = 5, 64
 """Where a frame's header has the number of its components, and how many coefficients a block has."""
 _MAX_JUNK = 1 << 16
-_NEXT = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
-"""A marker, and the fill bytes before it (B.1.1.2)."""
+_NEXT = re.compile(rb"(?<!\xff)\xff+[^\x00\xff]", re.DOTALL)
+"""A marker, and the fill bytes before it (B.1.1.2), from the first: else each of them would be tried."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """Pixels hold no such bytes; zeros, restart markers and fill bytes may follow a 255 in them."""
 _BETWEEN_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})

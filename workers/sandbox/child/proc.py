@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +48,15 @@ def use_of(pid: int) -> ProcessUse | None:
     return ProcessUse(pid, int(fields[1]), ticks / _TICKS, int(fields[21]) * _PAGE_BYTES)
 
 
-def share_bytes(pid: int) -> int | None:
-    """Return a process's memory where each page counts for its share of those that have it; None where unknown."""
-    with suppress(OSError, ValueError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
-        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith((b"Pss:", b"SwapPss:")))
-    return None
+def share_bytes(use: ProcessUse) -> int:
+    """Return a process's memory where each page counts for its share of those that have it; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{use.pid}/smaps_rollup").read_bytes().splitlines()
+    except (ProcessLookupError, FileNotFoundError):
+        return 0
+    except PermissionError:  # a process may hide it
+        return use.resident_bytes
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith((b"Pss:", b"SwapPss:")))
 
 
 def newest_number() -> int:

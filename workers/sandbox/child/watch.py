@@ -59,8 +59,10 @@ class JobWatch:
     def _has_too_much_memory(self, uses: list[ProcessUse]) -> bool:
         """Compare resident memory, and only where that is too much the share of each in it, which costs more to ask."""
         limit = self._request.memory_bytes + self._own_bytes
-        return sum(use.resident_bytes for use in uses) > limit and (
-            sum(proc.share_bytes(use.pid) or use.resident_bytes for use in uses) > limit
+        return sum(use.resident_bytes for use in uses) > limit and all(
+            # Twice: the share of those that are looked at later grows when one ends meanwhile.
+            sum(map(proc.share_bytes, uses)) > limit
+            for _ in range(2)
         )
 
     def _of_files(self) -> Exceeded | None:

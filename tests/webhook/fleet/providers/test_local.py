@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,13 @@ async def test_what_a_worker_prints_is_for_its_user_alone(tmp_path: Path) -> Non
         files = [path for path in (tmp_path / "workers").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".log"}
     assert {path.stat().st_mode & 0o777 for path in files if path.exists()} == {0o600}
+
+
+async def test_a_worker_may_use_plain_http_where_the_operator_wrote_it(tmp_path: Path) -> None:
+    async with local_place(tmp_path) as place:
+        wanted = replace(order(), url="http://control-plane:8080")
+        await place.provider().mint(wanted)
+        assert (await place.environment(wanted.label))["YURT_ALLOW_HTTP"] == "1"
 
 
 async def test_a_worker_is_asked_before_it_is_killed(tmp_path: Path) -> None:
