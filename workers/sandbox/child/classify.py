@@ -18,6 +18,9 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_MEMORY = ("out of memory", "failed to allocate", os.strerror(errno.ENOMEM).lower())
 _NO_THREAD = ("error creating thread", "can't start new thread")
 """GLib and Python. A thread needs memory for its stack, but the machine may also have too many threads."""
+_REFUSED = (
+    ". If the sandbox refused it: add the path to read or write, or network = true, in the pipeline's sandbox settings"
+)
 _MAX_CHAIN = 20
 """Exceptions to look at: a handler can build a chain without end."""
 
@@ -37,17 +40,23 @@ def classify(error: BaseException, request: JobRequest) -> HandlerFailed | Handl
         return _failed(limit_errors.memory(request.memory_bytes, retry=True))
     if any(_is_system_error(link, errno.EFBIG) for link in chain):
         return _failed(limit_errors.output(request.output_bytes))
-    return _of_handler(error)
+    return _of_handler(error, request)
 
 
-def _of_handler(error: BaseException) -> HandlerFailed | HandlerMissing:
+def _of_handler(error: BaseException, request: JobRequest) -> HandlerFailed | HandlerMissing:
     """Return the outcome where the system is not to blame."""
     if isinstance(error, HandlerUnavailable):
         return HandlerMissing(message=str(error)[:MAX_MESSAGE_LENGTH])
     if isinstance(error, HandlerError):
         return _failed(error)
     kind = type(error).__name__
-    return _failed(HandlerError("handler-error", f"The handler failed with {kind}: {error}", retry=True))
+    hint = _REFUSED if request.sandbox.mode != "off" and _is_refusal(error) else ""
+    return _failed(HandlerError("handler-error", f"The handler failed with {kind}: {error}{hint}", retry=True))
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the jail may have refused it: a jailed process fails as one without the rights to a file does."""
+    return any(isinstance(link, PermissionError) for link in _chain(error))
 
 
 def _failed(error: HandlerError) -> HandlerFailed:

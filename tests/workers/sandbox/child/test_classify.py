@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 import pyvips
@@ -77,3 +78,17 @@ def test_a_chain_without_end_is_bounded() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
     assert isinstance(classify(first, REQUEST), HandlerFailed)
+
+
+def refused() -> PermissionError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/models/a")
+
+
+@pytest.mark.parametrize("error", [refused(), raised_from(RuntimeError("no model"), refused())])
+def test_what_the_sandbox_may_have_refused_names_its_settings(error: BaseException) -> None:
+    jailed = classify(error, REQUEST)
+    free = classify(error, replace(REQUEST, sandbox=replace(REQUEST.sandbox, mode="off")))
+    assert isinstance(jailed, HandlerFailed)
+    assert isinstance(free, HandlerFailed)
+    assert "sandbox settings" in jailed.message
+    assert "sandbox" not in free.message
