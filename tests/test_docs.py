@@ -120,6 +120,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`pipelines.NAME`": config.Pipeline,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": config.HandlerLimits,
+    "`pipelines.NAME.sandbox`": config.SandboxSettings,
     "`pools.NAME`": config.Pool,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }

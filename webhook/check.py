@@ -28,6 +28,7 @@ from webhook.state_folder import check_folders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 from webhook.transfer_check import TransferFailed, lacks_bucket_host, try_transfer
 from workers.outgoing import ALLOW_HTTP, sends_in_clear
+from workers.sandbox.child import jail
 
 _TRANSFER_ADVICE = (
     "Workers would fail alike. For SignatureDoesNotMatch: a proxy before the store changes the Host or the path, or "
@@ -55,6 +56,7 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
         *_public_url(config),
         await _database(secrets, state),
         *_folders(config, secrets, state),
+        *_jail(config),
     ]
     if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
         missing = Finding(
@@ -71,6 +73,25 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
         return [*results, _addressing(config, store), *[finding async for finding in _buckets(config, store)]]
     finally:
         await store.aclose()
+
+
+def _jail(config: Config) -> list[Finding]:
+    """Whether handlers of this machine's workers are jailed."""
+    local = {name for name, pool in config.pools.items() if pool.provider == "local"}
+    modes = {pipeline.sandbox.mode for pipeline in config.pipelines.values() if pipeline.pool in local}
+    if not modes - {"off"}:
+        return []
+    if not (why := jail.support().missing):
+        return [Finding("sandbox", "ok", "handlers are jailed on this machine")]
+    return [
+        Finding(
+            "sandbox",
+            "failed" if "require" in modes else "warning",
+            f"handlers are not jailed on this machine: {why}",
+            "A file that takes over a decoder reaches what the worker's user reaches. Use a newer kernel, or a "
+            "container runtime that lets landlock through.",
+        )
+    ]
 
 
 def _webhook(config: Config, secrets: Secrets) -> Finding:

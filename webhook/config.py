@@ -36,7 +36,7 @@ from webhook.setting_types import (
     Topic,
 )
 from webhook.store_endpoint import Addressing, normalised
-from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
+from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits, SandboxRules
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 _DAY_SECONDS = 86_400.0
@@ -142,6 +142,12 @@ class HandlerLimits(_Section):
     """All outputs of one object together, in bytes. One presigned PUT carries at most 5 GiB."""
 
 
+class SandboxSettings(SandboxRules):
+    """What a handler may do beside reading its input and writing its outputs, as it is written in the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class Pipeline(_Section):
     """One pipeline: input → handler → output, run on a pool."""
 
@@ -189,6 +195,8 @@ class Pipeline(_Section):
     unconditional: Literal["refuse", "stage"] = "refuse"
     """Where the output's store honours no conditions: hand out no work, or publish by way of keys of a token's own."""
     limits: HandlerLimits = HandlerLimits()
+    sandbox: SandboxSettings = SandboxSettings()
+    """What the handler may do beside its input and outputs, on Linux."""
 
     @field_validator("suffixes", mode="after")
     @classmethod

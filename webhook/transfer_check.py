@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import secrets
 import socket
 import tempfile
@@ -50,9 +51,9 @@ async def _put_and_get(store: ObjectStore, bucket: str, key: str) -> None:
     client = TransferClient(_LIMITS)
     try:
         with tempfile.TemporaryDirectory(prefix="yurt-check-") as folder:
-            sent, received = Path(folder, "sent"), Path(folder, "received")
-            await asyncio.to_thread(sent.write_bytes, content)
-            await client.upload(Upload(name="check", url=put, headers=headers), sent, size_bytes=len(content))
+            received = Path(folder, "received")
+            upload = Upload(name="check", url=put, headers=headers)
+            await client.upload(upload, io.BytesIO(content), size_bytes=len(content))
             await client.download(
                 Download(url=get, headers={}), Expected(believed=True), received, limit_bytes=len(content)
             )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from workers import manifest
 from workers.client import ControlPlaneClient
+from workers.disk_space import require_space
 from workers.handler_gate import HandlerGate
-from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest
 from workers.protocol import (
@@ -31,9 +32,10 @@ from workers.protocol import (
     Version,
 )
 from workers.publish import Publisher
+from workers.sandbox.opened import OpenedResult
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
-from workers.transfer import NoDownload, StoreFault, TransferClient, require_space
+from workers.transfer import NoDownload, StoreFault, TransferClient
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000
@@ -117,9 +119,9 @@ class LeaseTask:
         if isinstance(fetched, NoDownload):
             return self._without_work(fetched)
         job = self._job(source, folder / "output", fetched)
-        result = await self._handle(job)
-        self._enter(Stage.PUBLISHING)
-        outputs = await self._publish(result, job.output, fetched, folder)
+        with await self._handle(job) as result:
+            self._enter(Stage.PUBLISHING)
+            outputs = await self._publish(result, fetched)
         return Done(
             id=self.lease.id,
             token=self.lease.token,
@@ -182,14 +184,14 @@ class LeaseTask:
             options=self.lease.handler.options,
         )
 
-    async def _handle(self, job: Job) -> Result:
+    async def _handle(self, job: Job) -> OpenedResult:
         self._enter(Stage.FETCHED)
         async with self._resources.sandbox.child() as child:
             self._enter(Stage.HANDLING)
             with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
                 return await child.run(self.lease.handler, job)
 
-    async def _publish(self, result: Result, outputs: Path, fetched: Version, folder: Path) -> list[Output]:
+    async def _publish(self, result: OpenedResult, fetched: Version) -> list[Output]:
         publisher = Publisher(
             self.lease,
             fetched,
@@ -199,7 +201,7 @@ class LeaseTask:
         )
         earlier_steps = dict(self._seconds)
         with self._timed("publish"):
-            return await publisher.publish(result, outputs, earlier_steps, folder)
+            return await publisher.publish(result, earlier_steps)
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage

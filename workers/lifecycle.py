@@ -20,6 +20,7 @@ from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
 from workers.protocol import Welcome
 from workers.retry import Backoff
+from workers.sandbox.child import jail
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch
 from workers.settings import Settings
@@ -110,6 +111,8 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     # Closed in reverse: children are dead before the folder that they wrote to is removed.
     scratch = stack.enter_context(Scratch(settings.work_dir))
     # With one slot, whose child warms up while the agent calls home and learns how many there are.
+    if why := jail.support().missing:
+        _log.warning("handlers are not jailed", reason=why)
     sandbox = Sandbox(preload=_PRELOAD, environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {})
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()

@@ -90,12 +90,31 @@ class Limits(Message):
     """All outputs of one object together."""
 
 
+SandboxPath = Annotated[str, Field(min_length=2, max_length=1_000, pattern=r"^/[^\x00]+$")]
+
+
+class SandboxRules(Message):
+    """What a handler may do beside reading its input and writing its outputs. Holds on Linux."""
+
+    mode: Literal["on", "require", "off"] = "on"
+    """``on``: jailed where the kernel can. ``require``: refused by workers whose kernel cannot. ``off``: not jailed."""
+    read: Annotated[tuple[SandboxPath, ...], Field(max_length=100)] = ()
+    """Files and folders that it may read, beside programs and libraries."""
+    write: Annotated[tuple[SandboxPath, ...], Field(max_length=100)] = ()
+    """Files and folders that it may write too."""
+    network: bool = False
+    """Whether it may use the network: DNS, and TCP to ``ports``."""
+    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(max_length=100)] = (443,)
+    """TCP ports that it may connect to, where it may use the network."""
+
+
 class Handler(Message):
     """The handler of a lease: it turns one input file into output files and labels."""
 
     kind: Literal["photo", "python", "command"]
     options: dict[str, JsonValue] = {}
     limits: Limits
+    sandbox: SandboxRules = SandboxRules()
 
 
 class Download(Message):

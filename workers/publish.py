@@ -5,22 +5,23 @@ So a reader that sees a manifest can read every output that it names.
 
 from __future__ import annotations
 
-import asyncio
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
 from workers import manifest
 from workers.client import ControlPlaneClient
 from workers.concurrency import all_of
-from workers.handlers import HandlerError, OutputFile, Result
+from workers.handlers import HandlerError
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest, Seconds
 from workers.protocol import MANIFEST, Lease, Output, OutputRequest, OutputsRequest, Upload, Version
+from workers.sandbox.opened import OpenedOutput, OpenedResult
 from workers.transfer import MAX_UPLOAD_BYTES, ConditionFailed, TransferClient, UrlExpired
 
 _MAX_CONFLICTS = 3
@@ -35,7 +36,7 @@ _USUAL_ETAG = "0" * 32
 class PendingOutput:
     """One file to upload."""
 
-    path: Path
+    content: BinaryIO
     request: OutputRequest
 
     def stored(self, etag: str) -> Output:
@@ -62,14 +63,12 @@ class Publisher:
         self._client = client
         self._transfer = transfer
 
-    async def publish(self, result: Result, folder: Path, seconds: dict[str, float], workspace: Path) -> list[Output]:
-        """Publish the result's files from ``folder``, then the manifest, and return all of them in that order.
+    async def publish(self, result: OpenedResult, seconds: dict[str, float]) -> list[Output]:
+        """Publish the result's files, then the manifest, and return all of them in that order.
 
         Args:
             result: The handler's result.
-            folder: Holds its files.
             seconds: How long the steps before took: ``fetch`` and ``handle``.
-            workspace: A folder in which the manifest can be written.
 
         Raises:
             HandlerError: the outputs cannot be published as they are.
@@ -77,7 +76,7 @@ class Publisher:
             LeaseLost, Unauthorized: stop.
         """
         started_at = time.monotonic()
-        files = _pending(result.outputs, folder)
+        files = _pending(result.outputs)
         draft = self._draft(result, files, seconds)
         last = OutputRequest(name=MANIFEST, size=len(_encode(draft)) + _SLACK_BYTES, content_type=manifest.CONTENT_TYPE)
         # One request for all, also for the manifest that is not written yet: a round trip less until the result.
@@ -91,7 +90,7 @@ class Publisher:
                 "finished_at": datetime.now(UTC),
             }
         )
-        return [*outputs, await self._upload_manifest(complete, workspace / MANIFEST, last, final)]
+        return [*outputs, await self._upload_manifest(complete, last, final)]
 
     async def _upload(self, file: PendingOutput, upload: Upload) -> Output:
         """Upload one file, with another URL or condition where that can help."""
@@ -100,7 +99,7 @@ class Publisher:
             # Before each PUT: its condition guards against other results, not against this one being too late.
             self._heartbeat.check()
             try:
-                etag = await self._transfer.upload(upload, file.path, size_bytes=file.request.size)
+                etag = await self._transfer.upload(upload, file.content, size_bytes=file.request.size)
                 return file.stored(etag)
             except ConditionFailed:
                 # Another result is there, or an earlier PUT of this one whose response was lost. The control plane
@@ -124,16 +123,16 @@ class Publisher:
         )
         return (await self._client.outputs(self._lease.id, request)).uploads
 
-    async def _upload_manifest(self, complete: Manifest, path: Path, request: OutputRequest, upload: Upload) -> Output:
+    async def _upload_manifest(self, complete: Manifest, request: OutputRequest, upload: Upload) -> Output:
         encoded = _encode(complete)
         if len(encoded) > request.size:  # a store with longer ETags than the draft allowed for
             request = request.model_copy(update={"size": len(encoded)})
             [upload] = await self._request_uploads([request])
         # Padded to the length in the URL's signature: JSON may end in white space.
-        await asyncio.to_thread(path.write_bytes, encoded.ljust(request.size))
-        return await self._upload(PendingOutput(path, request), upload)
+        content = io.BytesIO(encoded.ljust(request.size))
+        return await self._upload(PendingOutput(content, request), upload)
 
-    def _draft(self, result: Result, files: Sequence[PendingOutput], seconds: dict[str, float]) -> Manifest:
+    def _draft(self, result: OpenedResult, files: Sequence[PendingOutput], seconds: dict[str, float]) -> Manifest:
         """The manifest with stand-ins for what publishing adds to it. Raises ``HandlerError``."""
         try:
             return Manifest(
@@ -153,24 +152,21 @@ class Publisher:
             raise HandlerError("handler-error", f"The handler's labels are not JSON: {_where(error)}.") from error
 
 
-def _pending(outputs: Sequence[OutputFile], folder: Path) -> list[PendingOutput]:
-    files = [_pending_output(output, folder / output.name) for output in outputs]
-    if any(file.request.name == MANIFEST for file in files):
-        raise HandlerError("handler-error", f"The handler made an output called {MANIFEST}, the manifest's name.")
-    return files
+def _pending(outputs: Sequence[OpenedOutput]) -> list[PendingOutput]:
+    return [_pending_output(output) for output in outputs]
 
 
-def _pending_output(output: OutputFile, path: Path) -> PendingOutput:
-    size = path.stat().st_size
-    if size > MAX_UPLOAD_BYTES:
-        raise HandlerError("output-too-large", f"{output.name} exceeds the 5 GiB that one PUT carries.")
+def _pending_output(output: OpenedOutput) -> PendingOutput:
+    file = output.file
+    if output.size > MAX_UPLOAD_BYTES:
+        raise HandlerError("output-too-large", f"{file.name} exceeds the 5 GiB that one PUT carries.")
     try:
         request = OutputRequest(
-            name=output.name, size=size, content_type=output.content_type, cache_control=output.cache_control
+            name=file.name, size=output.size, content_type=file.content_type, cache_control=file.cache_control
         )
     except ValidationError as error:
         raise HandlerError("handler-error", f"An output of the handler is invalid: {_where(error)}.") from error
-    return PendingOutput(path, request)
+    return PendingOutput(output.content, request)
 
 
 def _encode(complete: Manifest) -> bytes:

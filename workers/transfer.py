@@ -1,4 +1,4 @@
-"""Downloads an input into a file and uploads outputs from files, by presigned URLs, with a limit on everything.
+"""Downloads an input into a file and uploads outputs from open files, by presigned URLs, with a limit on everything.
 
 The meaning of a store's response is decided by pure functions: `interpret_download`, `compare_with_earlier` and
 `interpret_upload`.
@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import errno
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import BinaryIO, Self
 
 import httpx
 
 from workers import tls
 from workers.bounded_read import BodyTooLong, read_bounded
+from workers.disk_space import require_space
 from workers.headers import content_length, http_date, plain_etag, retry_after_seconds
 from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import Download, Expected, Upload, Version
@@ -30,8 +28,6 @@ from workers.retry import Backoff, NetworkFault
 MAX_UPLOAD_BYTES = 5 << 30
 """One PUT carries at most 5 GiB: S3 and Tigris alike."""
 CHUNK_BYTES = 1 << 20
-RESERVE_BYTES = 16 << 20
-"""Of disk space that is left free, for outputs and for other users of the disk."""
 _ERROR_BYTES = 64 << 10
 _ERROR_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,64})\s*</Code>")
 _ERROR_TEXT = re.compile(rb"<Message>([^<]{1,2000})")
@@ -274,12 +270,6 @@ def too_large(limit_bytes: int) -> StoreFault:
     return StoreFault(message, reason="too-large", retry=False)
 
 
-def require_space(folder: Path, size_bytes: int) -> None:
-    """Raise OSError (``ENOSPC``) unless ``size_bytes`` and ``RESERVE_BYTES`` are free on the disk of ``folder``."""
-    if shutil.disk_usage(folder).free < size_bytes + RESERVE_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 # ── moving bytes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -344,15 +334,15 @@ class TransferClient:
         except (BodyTooLong, httpx.TransportError, httpx.InvalidURL, TimeoutError):
             return None
 
-    async def upload(self, target: Upload, path: Path, *, size_bytes: int) -> str:
-        """Put ``path``, which has ``size_bytes``, and return the ETag that the store gives it.
+    async def upload(self, target: Upload, content: BinaryIO, *, size_bytes: int) -> str:
+        """Put the first ``size_bytes`` of ``content``, and return the ETag that the store gives it.
 
         Raises `StoreFault`; `ConditionFailed` on a 412 and `UrlExpired` on a 403, which another URL may cure.
         """
         upload = self._limits.backoff.retrying()
         try:
             async with asyncio.timeout(self._limits.seconds(size_bytes)):
-                return await upload(self._put, target, path, size_bytes)
+                return await upload(self._put, target, content, size_bytes)
         except TimeoutError:
             raise StoreFault("An upload took too long.") from None
 
@@ -385,11 +375,11 @@ class TransferClient:
             raise StoreFault("The download ended early.", transient=True)
         return verdict.model_copy(update={"size": size})
 
-    async def _put(self, target: Upload, path: Path, size_bytes: int) -> str:
+    async def _put(self, target: Upload, content: BinaryIO, size_bytes: int) -> str:
         headers = {"Content-Length": str(size_bytes)} | target.headers
         try:
             async with self._http.stream(
-                "PUT", target.url, headers=headers, content=_chunks(path, size_bytes)
+                "PUT", target.url, headers=headers, content=_chunks(content, size_bytes)
             ) as response:
                 verdict = interpret_upload(await StoreResponse.of(response))
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -401,7 +391,7 @@ class TransferClient:
 
 async def _receive(response: httpx.Response, path: Path, limit_bytes: int) -> int:
     size = 0
-    with _open(path, "wb") as file:
+    with _open(path) as file:
         async for chunk in response.aiter_raw(CHUNK_BYTES):
             size += len(chunk)
             if size > limit_bytes:
@@ -410,16 +400,16 @@ async def _receive(response: httpx.Response, path: Path, limit_bytes: int) -> in
     return size
 
 
-async def _chunks(path: Path, size_bytes: int) -> AsyncIterator[bytes]:
+async def _chunks(content: BinaryIO, size_bytes: int) -> AsyncIterator[bytes]:
     left = size_bytes
-    with _open(path, "rb") as file:
-        while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
-            left -= len(chunk)
-            yield chunk
+    content.seek(0)  # an upload may be repeated
+    while left and (chunk := await asyncio.to_thread(content.read, min(left, CHUNK_BYTES))):
+        left -= len(chunk)
+        yield chunk
 
 
-def _open(path: Path, mode: Literal["rb", "wb"]) -> IO[bytes]:
-    return path.open(mode)
+def _open(path: Path) -> BinaryIO:
+    return path.open("wb")
 
 
 async def _error(response: httpx.Response) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
 from tests.webhook.plane import configured, pipeline
 from webhook.check import Finding, findings
-from webhook.config import Secrets
+from webhook.config import Pool, Secrets
+from workers.sandbox.child import jail
 
 
 async def findings_of(endpoint: str, buckets: BucketPair, tmp_path: Any, **more: Any) -> dict[str, Finding]:
@@ -49,6 +51,17 @@ async def test_an_output_is_what_its_store_honours(
     assert words in output.message
     assert (level == "ok") == (output.advice == "")
     assert not buckets.keys()
+
+
+async def test_whether_handlers_are_jailed_on_this_machine(tmp_path: Path) -> None:
+    async def found(mode: str) -> list[str]:
+        config = configured({"photos": pipeline(sandbox={"mode": mode})}, pools={"local": Pool()})
+        return [each.level for each in await findings(config, Secrets(), tmp_path) if each.subject == "sandbox"]
+
+    jailed = not jail.support().missing
+    assert await found("on") == ["ok" if jailed else "warning"]
+    assert await found("require") == ["ok" if jailed else "failed"]
+    assert await found("off") == []
 
 
 @pytest.mark.parametrize(

@@ -378,8 +378,8 @@ def test_an_ipv6_address_is_listened_on(loaded: Load) -> None:
 
 SECRET = {
     "DATABASE_URL": "postgresql://me:hidden-1@db/yurt",
-    "YURT_WEBHOOK_SECRETS": "hidden-2, user:hidden-3 ,,",
-    "YURT_ADMIN_TOKEN": "hidden-4",
+    "YURT_WEBHOOK_SECRETS": "hidden-2-hidden-2, user:hidden-3-hidden-3 ,,",
+    "YURT_ADMIN_TOKEN": "hidden-4-hidden-4",
     "AWS_ACCESS_KEY_ID": "hidden-5",
     "AWS_SECRET_ACCESS_KEY": "hidden-6",
     "AWS_SESSION_TOKEN": "hidden-7",
@@ -390,8 +390,8 @@ def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch: pyte
     for name, value in SECRET.items():
         monkeypatch.setenv(name, value)
     read = secrets(Path("yurt.toml"))
-    assert read.webhook_secrets == ("hidden-2", "user:hidden-3")
-    assert read.yurt_admin_token.get_secret_value() == "hidden-4"
+    assert read.webhook_secrets == ("hidden-2-hidden-2", "user:hidden-3-hidden-3")
+    assert read.yurt_admin_token.get_secret_value() == "hidden-4-hidden-4"
     for shown in (repr(read), str(read), read.model_dump_json(), f"{read.yurt_webhook_secrets}"):
         assert "hidden" not in shown
 

@@ -20,10 +20,10 @@ from tests.workers.control_plane import (
     shell,
 )
 from tests.workers.processes import alive
-from workers import transfer
+from workers import disk_space
 from workers.dispatcher import DispatcherSettings
 from workers.lifecycle import Exit, run_agent
-from workers.protocol import Done, Released
+from workers.protocol import Done, Failed, Released
 from workers.settings import Settings
 
 
@@ -116,7 +116,7 @@ async def test_a_settlement_that_is_not_understood_does_not_hold_up_others(tmp_p
         assert leases["bad"].token not in plane.settled
 
 
-async def test_a_full_disk_releases_the_lease(tmp_path: Path) -> None:
+async def test_a_file_that_fills_the_disk_by_itself_is_charged(tmp_path: Path) -> None:
     mount = 'mount -t tmpfs -o size=20m tmpfs "$YURT_WORK_DIR" && exec "$@"'
     wrapper = ("unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh")
     probe = await asyncio.create_subprocess_exec(
@@ -127,16 +127,19 @@ async def test_a_full_disk_releases_the_lease(tmp_path: Path) -> None:
     plane = StubControlPlane()
     async with served(plane), agent(plane, tmp_path, wrapper=wrapper) as process:
         lease = plane.offer("a", shell('head -c 30000000 /dev/zero > big.bin; : "$0"'))
-        assert isinstance(await plane.settlement(lease), Released)
+        settlement = await plane.settlement(lease)
+        assert isinstance(settlement, Failed)
+        assert (settlement.reason, settlement.retry) == ("disk-full", True)
+        assert isinstance(await plane.settlement(plane.offer("b")), Done)  # the machine is as it was
         process.terminate()
         code, log = await exit_of(process)
-        assert (code, "No space left on device" in log) == (Exit.LEFT, True)
+        assert (code, "worker-fault" in log) == (Exit.LEFT, False)
 
 
 async def test_work_goes_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path, settings=DispatcherSettings(pause_seconds=0.05)) as plane:
         with monkeypatch.context() as full:
-            full.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+            full.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
             assert isinstance(await plane.settlement(plane.offer("a")), Released)
         assert isinstance(await plane.settlement(plane.offer("a")), Done)
         assert len(plane.of_kind("get")) == 1  # nothing was fetched that would not have fitted
@@ -147,7 +150,7 @@ async def test_no_lease_is_requested_in_a_pause(tmp_path: Path, monkeypatch: pyt
         gate = tmp_path / "gate"
         handled = plane.offer("handled", shell(WAIT, str(gate)))
         await in_the_handler(gate)
-        monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+        monkeypatch.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
         assert isinstance(await plane.settlement(plane.offer("a")), Released)
         since = len(plane.events)
         plane.offer("b")
@@ -160,7 +163,7 @@ async def test_no_lease_is_requested_in_a_pause(tmp_path: Path, monkeypatch: pyt
 async def test_an_agent_leaves_a_machine_that_stays_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = StubControlPlane()
     async with served(plane):
-        monkeypatch.setattr(transfer, "RESERVE_BYTES", 1 << 60)
+        monkeypatch.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
         settings = Settings(plane.url, ONE_TIME_TOKEN, tmp_path)
         task = asyncio.create_task(run_agent(settings, DispatcherSettings(pause_seconds=0.01, max_faults=3)))
         leases = [plane.offer(f"k{number}") for number in range(9)]

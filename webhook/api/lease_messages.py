@@ -57,5 +57,10 @@ class LeaseMessages:
 
 def _handler(pipeline: Pipeline) -> protocol.Handler:
     return protocol.Handler.model_validate(
-        {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}
+        {
+            "kind": pipeline.handler,
+            "options": pipeline.options,
+            "limits": pipeline.handler_limits,
+            "sandbox": pipeline.sandbox,
+        }
     )

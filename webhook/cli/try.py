@@ -110,7 +110,7 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
             _check_size(file, handler.limits.input_bytes)
             shutil.copyfile(file, job.input)
             job.output.mkdir()
-            await _measure(trial, sandbox, handler, job)
+            await _measure(trial, sandbox, handler, job, folder)
             trial.ok = True
         except HandlerError as error:
             trial.reason, trial.message, trial.retry = error.reason, error.message, error.retry
@@ -121,7 +121,10 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
             trial.reason, trial.message, trial.retry = "machine", str(error), True
         finally:
             await sandbox.aclose()
-        _keep(trial, Path(scratch, "output"), folder)
+    if trial.outputs:
+        trial.folder = str(folder)
+    else:
+        await asyncio.to_thread(folder.rmdir)
 
 
 def _check_size(file: Path, limit_bytes: int) -> None:
@@ -131,31 +134,30 @@ def _check_size(file: Path, limit_bytes: int) -> None:
         raise HandlerError("too-large", f"The file has {size:,} bytes: limits.input_bytes allows {limit_bytes:,}.")
 
 
-async def _measure(trial: HandlerTrial, sandbox: Any, handler: Any, job: Any) -> None:
-    """Run one job, and note its time, memory, log and result. Raises what the handler's failure is."""
+async def _measure(trial: HandlerTrial, sandbox: Any, handler: Any, job: Any, folder: Path) -> None:
+    """Run one job, keep its outputs in ``folder``, and note its time, memory, log and result.
+
+    Raises what the handler's failure is.
+    """
     async with sandbox.child() as child:
-        cpu_seconds, started_at = child.state.cpu_seconds, time.monotonic()
+        started_at = time.monotonic()
         try:
-            result = await child.run(handler, job)
+            with await child.run(handler, job) as result:
+                trial.labels = dict(result.labels)
+                trial.outputs = [_kept(output, folder) for output in result.outputs]
         finally:
             trial.wall_seconds = time.monotonic() - started_at
             trial.log = await child.printed()
-            if child.state.cpu_seconds > cpu_seconds:  # it has answered
-                trial.cpu_seconds = child.state.cpu_seconds - cpu_seconds
-                trial.peak_bytes = child.state.peak_bytes
-    trial.labels = dict(result.labels)
-    trial.outputs = [{"name": file.name, "content_type": file.content_type} for file in result.outputs]
+            if child.last is not None:
+                trial.cpu_seconds = child.last.cpu_seconds
+                trial.peak_bytes = child.last.peak_bytes
 
 
-def _keep(trial: HandlerTrial, made: Path, folder: Path) -> None:
-    """Copy the outputs to where they stay; those of a failure are left out, as a worker does."""
-    if not trial.outputs:
-        folder.rmdir()
-        return
-    trial.folder = str(folder)
-    for output in trial.outputs:
-        shutil.copyfile(made / output["name"], folder / output["name"])
-        output["bytes"] = (folder / output["name"]).stat().st_size
+def _kept(output: Any, folder: Path) -> dict[str, Any]:
+    """Copy one output to where it stays, and return what is shown of it."""
+    with (folder / output.file.name).open("wb") as copy:
+        shutil.copyfileobj(output.content, copy)
+    return {"name": output.file.name, "content_type": output.file.content_type, "bytes": output.size}
 
 
 def _shown(trial: HandlerTrial) -> str:

@@ -11,9 +11,10 @@
         (job.output / "lines.txt").write_text(str(lines))
         return Result(outputs=(OutputFile("lines.txt", "text/plain"),), labels={"lines": lines})
 
-A handler runs in a child process of the worker, within the pipeline's limits on time, memory and outputs. The process
-is reused: it handles one file after the other, never two at once. A handler may be called again with the same content
-(after a failure, a crash or a lost lease), so it should do nothing outside ``job.output`` that must happen only once.
+Each file is handled in a process of its own, within the pipeline's limits on time, memory and outputs; the module is
+imported before, once for many files where it starts no threads and opens nothing. A handler may be called
+again with the same content (after a failure, a crash or a lost lease), so it should do nothing outside ``job.output``
+that must happen only once.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def handle(job: Job) -> Result:
     cannot be imported.
     """
     options = PythonOptions.model_validate(dict(job.options))
-    result = _function(options.function)(replace(job, options=options.options))
+    result = function(options.function)(replace(job, options=options.options))
     if result is None:
         return Result(outputs=every_file(job.output))
     if isinstance(result, Result):
@@ -64,15 +64,16 @@ def handle(job: Job) -> Result:
 
 
 @functools.cache
-def _function(name: str) -> Callable[[Job], object]:
+def function(name: str) -> Callable[[Job], object]:
+    """Import ``package.module:function``, and return the function. Raises ``HandlerUnavailable``."""
     module_name, _, attribute = name.partition(":")
     module = _imported(module_name)
-    function = getattr(module, attribute, None)
-    if not callable(function):
+    found = getattr(module, attribute, None)
+    if not callable(found):
         file = getattr(module, "__file__", None) or module_name
-        what = "there is none in it" if function is None else "it is no function"
+        what = "there is none in it" if found is None else "it is no function"
         raise HandlerUnavailable(f"The pipeline's options name the function {attribute} of {file}, but {what}.")
-    return function  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]
 
 
 def _imported(name: str) -> ModuleType:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import BaseModel, JsonValue
 
@@ -22,6 +23,15 @@ class HandlerKind:
     options: type[BaseModel]
     module: str
     """The module with its ``handle(job: Job) -> Result``."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerLoading:
+    """What of a handler can be loaded ahead of its files."""
+
+    name: str
+    """Equal for two jobs that need the same."""
+    load: Callable[[], object]
 
 
 KINDS: Mapping[str, HandlerKind] = {
@@ -49,6 +59,24 @@ def load(kind: str) -> Callable[[Job], Result]:
     """Import a handler's libraries and return its function. Raises ``ValueError`` for an unknown kind."""
     handle: Callable[[Job], Result] = importlib.import_module(_kind(kind).module).handle
     return handle
+
+
+def warm(kind: str) -> None:
+    """Import a handler's libraries, and have them set up what each file needs. Raises ``ValueError`` as ``load``."""
+    load(kind)
+    if prepare := getattr(importlib.import_module(_kind(kind).module), "warm_up", None):
+        prepare()
+
+
+def loading(kind: str, options: Mapping[str, JsonValue]) -> HandlerLoading | None:
+    """Return what can be loaded ahead for such a job; None where that is nothing, or its options are wrong."""
+    if kind != "python":
+        return HandlerLoading(kind, partial(warm, kind)) if kind in KINDS else None
+    try:
+        function = python.PythonOptions.model_validate(dict(options)).function
+    except ValueError:  # the handler itself says so
+        return None
+    return HandlerLoading(f"python {function}", partial(python.function, function))
 
 
 def _kind(kind: str) -> HandlerKind:

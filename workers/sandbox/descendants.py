@@ -25,10 +25,15 @@ def kill(leader: int) -> None:
         os.killpg(leader, signal.SIGSTOP)
     # Again until a round finds none: a process outside the group can fork between being listed and being killed.
     for _ in range(_ROUNDS):
-        if not _kill_each(_outside_group(leader)):
+        if not _kill_each(_outside_group(leader, group=leader)):
             break
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def kill_below(process: int) -> None:
+    """SIGKILL every living descendant of ``process`` that can be found. Nothing where there is no ``/proc``."""
+    _kill_each(_outside_group(process, group=-1))
 
 
 def _kill_each(processes: list[int]) -> bool:
@@ -38,13 +43,13 @@ def _kill_each(processes: list[int]) -> bool:
     return bool(processes)
 
 
-def _outside_group(leader: int) -> list[int]:
-    """Living descendants of ``leader`` in other process groups."""
+def _outside_group(leader: int, *, group: int) -> list[int]:
+    """Living descendants of ``leader`` in other process groups than ``group``."""
     if sys.platform != "linux":
         return []
     children: dict[int, list[tuple[int, bool]]] = defaultdict(list)
-    for process, state, parent, group in _processes():
-        children[parent].append((process, group != leader and state not in "ZX"))
+    for process, state, parent, its_group in _processes():
+        children[parent].append((process, its_group != group and state not in "ZX"))
     outsiders: list[int] = []
     pending = [leader]
     while pending:

@@ -13,6 +13,10 @@ _KEPT_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
 _ALWAYS = {
     # Two heaps a process, not eight a core: each maps 64 MiB, which counts against the job's address space.
     "MALLOC_ARENA_MAX": "2",
+    # A process lives for one file: memory that it gave back would be faulted in again for its next picture.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(16 << 20),
 }
 
 

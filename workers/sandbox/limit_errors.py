@@ -1,6 +1,6 @@
 """Makes the errors for a job that exceeded one of its limits. Another attempt would end the same way.
 
-Used on both sides: the child sees memory and file size run out, the agent sees the signal that ended a child.
+Used on both sides: the job's process sees memory and file size run out, the agent what the template found.
 """
 
 from __future__ import annotations
@@ -24,3 +24,19 @@ def memory(memory_bytes: int, *, retry: bool = False) -> HandlerError:
 def output(output_bytes: int) -> HandlerError:
     """Larger outputs than the limit, alone or together."""
     return HandlerError("output-too-large", f"The results are larger than {output_bytes / _MIB:,.1f} MiB together.")
+
+
+def scratch(output_bytes: int) -> HandlerError:
+    """More bytes in the job's folders at once than the limit."""
+    message = f"Handling the file wrote far more than the {output_bytes / _MIB:,.1f} MiB that its results may have."
+    return HandlerError("output-too-large", message)
+
+
+def files(most: int) -> HandlerError:
+    """More files in the job's folders at once than the limit."""
+    return HandlerError("too-many-files", f"Handling the file made more than {most:,} files at once.")
+
+
+def processes(most: int) -> HandlerError:
+    """More processes at once than the limit."""
+    return HandlerError("too-many-processes", f"Handling the file started more than {most:,} processes at once.")

@@ -19,6 +19,10 @@ MAX_FRAME_BYTES = 1 << 20
 """A request carries a key and options, a reply names and labels: no file content."""
 MAX_MESSAGE_LENGTH = 4_000
 """Characters of a failure's message."""
+MAX_PROCESSES = 128
+"""Of one job at once. Threads do not count: their memory does."""
+MAX_FILES = 10_000
+"""Files and folders in the job's folders."""
 HEADER = struct.Struct(">I")
 
 
@@ -33,11 +37,22 @@ class SandboxMessage:
 
 
 @dataclass(frozen=True)
+class JailRules(SandboxMessage):
+    """What the pipeline says of the jail: see `workers.protocol.SandboxRules`."""
+
+    mode: Literal["on", "require", "off"]
+    read: list[str]
+    write: list[str]
+    network: bool
+    ports: list[int]
+
+
+@dataclass(frozen=True)
 class JobRequest(SandboxMessage):
     """One job. Paths are absolute."""
 
     number: int
-    """Counts the child's jobs: names the end of this one's output in the log."""
+    """Counts the template's jobs: names the end of this one's output in the log."""
     kind: str
     """The handler's kind."""
     options: dict[str, JsonValue]
@@ -46,11 +61,14 @@ class JobRequest(SandboxMessage):
     output_bytes: int
     input: str
     output: str
+    temporary: str
+    """A folder for temporary files, of this job alone."""
     key: str
     etag: str
+    sandbox: JailRules
 
 
-# ── from the child ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── from a job's process ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -78,8 +96,6 @@ class HandlerFailed(SandboxMessage):
     reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9-]+$")]
     message: Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH)]
     retry: bool
-    intended: bool
-    """Whether it was the handler's own ``HandlerError``: then the child is in order and takes the next job."""
     status: Literal["failed"] = "failed"
 
 
@@ -91,20 +107,16 @@ class HandlerMissing(SandboxMessage):
     status: Literal["missing"] = "missing"
 
 
-@dataclass(frozen=True)
-class MachineFault(SandboxMessage):
-    """The machine is to blame, not the object."""
-
-    message: str
-    status: Literal["fault"] = "fault"
+JobOutcome = HandlerDone | HandlerFailed | HandlerMissing
+"""What a job's process says. A hostile file may have written it: it is believed nothing that it could not do anyway."""
 
 
-JobOutcome = HandlerDone | HandlerFailed | HandlerMissing | MachineFault
+# ── from the template process ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class SourceFile(SandboxMessage):
-    """A source file of the user's that the child has imported, as it was then."""
+    """A source file of the user's that the template has imported, as it was then."""
 
     path: str
     modified_ns: int
@@ -112,32 +124,37 @@ class SourceFile(SandboxMessage):
 
 
 @dataclass(frozen=True)
-class ChildState(SandboxMessage):
-    """The child itself: sent alone before the first job, and with each reply."""
+class TemplateReady(SandboxMessage):
+    """The template has loaded what it needs, and takes jobs."""
 
-    resident_bytes: int
-    orphans: bool
-    """Whether processes that a handler started are still running."""
-    cpu_seconds: float = 0.0
-    """Processor time so far, of the child and of the processes that it has waited for."""
-    peak_bytes: int = 0
-    """Most resident memory so far, of the child or of one of these processes."""
-    sources: list[SourceFile] = dataclasses.field(default_factory=list)
-    """Read since the last message."""
+
+Exceeded = Literal["cpu", "memory", "output", "files", "processes"]
+"""A limit that is the job's, all its processes together."""
 
 
 @dataclass(frozen=True)
-class ChildReply(SandboxMessage):
-    """The answer to one ``JobRequest``."""
+class JobEnd(SandboxMessage):
+    """A job has ended, and so has each process that it started. Follows the frame of its outcome.
 
-    outcome: Annotated[JobOutcome, Field(discriminator="status")]
-    state: ChildState
+    That frame is empty where the job's process gave none: it crashed, or exceeded a limit.
+    """
+
+    code: int
+    """Exit status of the job's process; negative for a signal."""
+    cpu_seconds: float
+    """Processor time of the job's process and of those that it has waited for."""
+    peak_bytes: int
+    """Most resident memory of one of these processes."""
+    exceeded: Exceeded | None = None
+    """Why the template has ended the job."""
+    sources: list[SourceFile] = dataclasses.field(default_factory=list)
+    """Read by the template since the last message."""
 
 
 # ── framing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encode(message: JobRequest | ChildReply | ChildState) -> bytes:
+def encode(message: SandboxMessage) -> bytes:
     """Return the frame. Raises ``ValueError`` or ``TypeError`` when the message is too long or is not JSON."""
     # NaN and infinity are not JSON: a handler's label that holds one is the handler's error, not a broken frame.
     body = json.dumps(message, default=_fields, allow_nan=False).encode()
@@ -153,7 +170,10 @@ def read_request(stream: BinaryIO) -> JobRequest | None:
         return None
     (size,) = HEADER.unpack(header)
     body = stream.read(size)
-    return JobRequest(**json.loads(body)) if len(body) == size else None
+    if len(body) != size:
+        return None
+    fields = json.loads(body)
+    return JobRequest(**fields | {"sandbox": JailRules(**fields["sandbox"])})
 
 
 def end_of_log(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A pool of warm handler processes: one child for each slot, each slot taken by one job at a time."""
+"""A pool of warm template processes: one child for each slot, each slot taken by one job at a time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Sandbox:
 
     ``preload`` names handler kinds (``photo``) whose libraries a child loads before its first job.
     ``environment`` adds variables to the children's; of the agent's own a child gets an allow-list only.
-    A child is replaced after ``jobs_per_child`` jobs, and before that when it has grown or may be out of order, or when
-    a file has changed that it imported from the handlers' folder.
+    A child is replaced when it was killed, with a job that did not end, or when a file has changed that it imported
+    from the handlers' folder.
     """
 
     def __init__(
@@ -32,13 +32,11 @@ class Sandbox:
         slots: int = 1,
         preload: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
-        jobs_per_child: int = 1_000,
     ) -> None:
-        if slots < 1 or jobs_per_child < 1:
-            raise ValueError("slots and jobs_per_child are at least 1")
+        if slots < 1:
+            raise ValueError("slots are at least 1")
         self._preload = tuple(preload)
         self._environment = scrubbed(environment or {})
-        self._jobs_per_child = jobs_per_child
         self._slots = 0
         # The only count of free slots. Each permit is a slot that no job and no warming child holds.
         self._free = asyncio.Semaphore(0)
@@ -124,7 +122,7 @@ class Sandbox:
             raise WorkerFault("the sandbox is closed")
 
     def _give_back(self, child: ChildProcess) -> None:
-        if child.usable and child.jobs < self._jobs_per_child and not self._closed:
+        if child.usable and not self._closed:
             self._idle.append(child)
         else:
             self._discard(child)

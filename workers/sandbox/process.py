@@ -1,4 +1,4 @@
-"""Starts one child process, sends it jobs and ends it: the agent's view of a child."""
+"""Starts one template process, sends it jobs and ends it: the agent's view of a child."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from workers import protocol
-from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
+from workers.disk_space import is_full_without
+from workers.handlers import HandlerError, HandlerUnavailable, Job
 from workers.own_process import own_process
 from workers.sandbox import descendants, limit_errors, messages, replies
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.log import ChildLog, printable
 from workers.sandbox.messages import (
+    MAX_FILES,
     MAX_MESSAGE_LENGTH,
-    ChildReply,
-    ChildState,
+    MAX_PROCESSES,
+    Exceeded,
     HandlerDone,
     HandlerFailed,
     HandlerMissing,
-    JobOutcome,
+    JailRules,
+    JobEnd,
     JobRequest,
-    MachineFault,
     SourceFile,
 )
+from workers.sandbox.opened import OpenedResult, output_folder
 
 _START_SECONDS = 60.0
-_MAX_GROWTH_BYTES = 512 << 20
-"""Resident memory over what the first job left (a model, a library): more is a leak."""
 _OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "out of memory", "Cannot allocate memory")
 """What C and C++ libraries print before they abort for want of memory (GLib, libstdc++)."""
 
@@ -42,7 +44,10 @@ class _ChildDiedError(Exception):
 
 
 class ChildProcess:
-    """A process that runs one job after the other. ``usable`` says whether it may be given another."""
+    """A template process, which runs each job in a fork of its own, one after the other.
+
+    ``usable`` says whether it may be given another.
+    """
 
     def __init__(self, process: Process, parent_pipe: int) -> None:
         assert process.stderr is not None
@@ -51,10 +56,9 @@ class ChildProcess:
         self._parent_pipe = parent_pipe
         self._log = ChildLog(process.stderr)
         self._in_order = False
-        self._first_resident_bytes = 0
         self._sources: list[SourceFile] = []
-        self.state = ChildState(resident_bytes=0, orphans=False)
-        """As it said last: its processor time and peak memory so far."""
+        self.last: JobEnd | None = None
+        """How the last job ended; None where it was killed from here."""
         self.jobs = 0
         """Jobs that it was given so far."""
 
@@ -85,7 +89,7 @@ class ChildProcess:
         """Wait until the process has loaded what it needs. Raises ``WorkerFault``."""
         try:
             async with asyncio.timeout(_START_SECONDS):
-                self._note(replies.parse_state(await self._receive()))
+                replies.parse_ready(await self._receive())
         except (_ChildDiedError, TimeoutError, ValidationError) as error:
             self.kill()
             raise WorkerFault(f"a handler's process did not start: {await self.printed()}") from error
@@ -98,7 +102,7 @@ class ChildProcess:
 
     @property
     def usable(self) -> bool:
-        """Idle, alive, and left in order by its last job."""
+        """Idle and alive, and all processes of its last job have ended."""
         return self._in_order and self._process.returncode is None
 
     @property
@@ -106,33 +110,36 @@ class ChildProcess:
         """Whether the source files that it has imported are still as they were: else another has to take its place."""
         return all(_is_unchanged(source) for source in self._sources)
 
-    async def run(self, handler: protocol.Handler, job: Job) -> Result:
+    async def run(self, handler: protocol.Handler, job: Job) -> OpenedResult:
         """Run one job within ``handler.limits``, with ``handler.options`` as the job's options.
 
-        The result's files are regular files in ``job.output`` with valid, distinct names and content types, at most
-        ``protocol.MAX_OUTPUTS`` of them and ``output_bytes`` together.
+        The result's files are open, to be closed by the caller: regular files in ``job.output`` with valid, distinct
+        names and content types, at most ``protocol.MAX_OUTPUTS`` of them and ``output_bytes`` together.
 
-        Unless the job ends in order the process is not ``usable`` afterwards, also when the call is cancelled.
+        Unless the job ends by itself the process is not ``usable`` afterwards, also when the call is cancelled.
 
         Raises:
             HandlerError: the job failed. ``reason`` is the handler's own, or
                 ``timeout`` or ``crashed`` (retry);
                 ``handler-error`` (retry): an exception that the handler did not intend, or an invalid result;
-                ``cpu-limit``, ``memory-limit``, ``output-too-large`` or ``too-many-outputs`` (no retry).
+                ``disk-full`` (retry): the handler says so, and the disk is not;
+                ``cpu-limit``, ``memory-limit``, ``output-too-large``, ``too-many-outputs``, ``too-many-files`` or
+                ``too-many-processes`` (no retry).
                 ``log`` is the end of what the handler printed, with its traceback, at most 16,000 characters.
             HandlerUnavailable: the handler's module or program is missing or broken, whichever the object.
-            WorkerFault: this worker is to blame, not the object: its disk is full.
+            WorkerFault: this worker is to blame, not the object: its disk is full, as measured here, and not by the
+                job's own files.
         """
         # Until a reply says otherwise: a cancelled job leaves its handler running.
         self._in_order = False
         self.jobs += 1
+        self.last = None
         self._log.clear()
         try:
-            reply = await self._exchange(handler, job)
-            self._note(reply.state)
-            self._check_order(reply)
-            return self._result(reply.outcome, handler, job)
+            return await self._run(handler, job)
         except HandlerError as error:
+            if await asyncio.to_thread(is_full_without, job.output.parent):
+                raise WorkerFault("this worker's disk is full") from error
             error.log = error.log or await self.printed()
             raise
 
@@ -153,20 +160,38 @@ class ChildProcess:
         await self._process.wait()
         await self._log.aclose()
 
-    async def _exchange(self, handler: protocol.Handler, job: Job) -> ChildReply:
+    async def _run(self, handler: protocol.Handler, job: Job) -> OpenedResult:
+        with output_folder(job.output) as folder:
+            outcome = await self._outcome(handler, job)
+            return self._result(outcome, folder, handler.limits.output_bytes)
+
+    async def _outcome(self, handler: protocol.Handler, job: Job) -> bytes:
+        outcome, end = await self._exchange(handler, job)
+        self.last = end
+        self._sources += end.sources
+        self._in_order = True
+        if end.exceeded:
+            raise _limit_error(end.exceeded, handler.limits)
+        if not outcome:
+            raise _cause_of_death(end.code, await self.printed(), handler.limits)
+        return outcome
+
+    async def _exchange(self, handler: protocol.Handler, job: Job) -> tuple[bytes, JobEnd]:
+        """Return the outcome, which may be empty, and how the job ended."""
         wall_seconds = handler.limits.wall_seconds
+        temporary = job.output.with_name("temporary")
+        temporary.mkdir(mode=0o700, exist_ok=True)
         try:
             async with asyncio.timeout(wall_seconds):
-                await self._send(messages.encode(_request(self.jobs, handler, job)))
-                body = await self._receive()
+                await self._send(messages.encode(_request(self.jobs, handler, job, temporary)))
+                return await self._receive(), replies.parse_end(await self._receive())
         except TimeoutError:
             self.kill()
             message = f"Handling the file did not end within {wall_seconds:g} s."
             raise HandlerError("timeout", message, retry=True, log=await self.printed()) from None
-        except _ChildDiedError:
+        except (_ChildDiedError, ValidationError):
             self.kill()
             raise await self._death_error(handler.limits) from None
-        return replies.parse_reply(body)
 
     async def _send(self, frame: bytes) -> None:
         assert self._process.stdin is not None
@@ -186,30 +211,15 @@ class ChildProcess:
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise _ChildDiedError from error
 
-    def _note(self, state: ChildState) -> None:
-        self.state = state
-        self._sources += state.sources
-
-    def _check_order(self, reply: ChildReply) -> None:
-        """Decide whether the process may be given another job, and kill it if not.
-
-        Before the outputs are checked: an orphaned process could change them after the check.
-        """
-        resident_bytes = reply.state.resident_bytes
-        self._first_resident_bytes = self._first_resident_bytes or resident_bytes
-        grown = resident_bytes > self._first_resident_bytes + _MAX_GROWTH_BYTES
-        self._in_order = _ended_in_order(reply.outcome) and not reply.state.orphans and not grown
-        if not self._in_order:
-            self.kill()
-
-    def _result(self, outcome: JobOutcome, handler: protocol.Handler, job: Job) -> Result:
-        if isinstance(outcome, MachineFault):
-            raise WorkerFault(printable(outcome.message, MAX_MESSAGE_LENGTH))
-        if isinstance(outcome, HandlerMissing):
-            raise HandlerUnavailable(printable(outcome.message, MAX_MESSAGE_LENGTH))
-        if isinstance(outcome, HandlerFailed):
-            raise HandlerError(outcome.reason, printable(outcome.message, MAX_MESSAGE_LENGTH), retry=outcome.retry)
-        return replies.publishable(outcome, job, handler.limits.output_bytes)
+    @staticmethod
+    def _result(body: bytes, folder: int, output_bytes: int) -> OpenedResult:
+        match replies.parse_outcome(body):
+            case HandlerMissing(message=message):
+                raise HandlerUnavailable(printable(message, MAX_MESSAGE_LENGTH))
+            case HandlerFailed(reason=reason, message=message, retry=retry):
+                raise HandlerError(reason, printable(message, MAX_MESSAGE_LENGTH), retry=retry)
+            case HandlerDone() as done:
+                return replies.publishable(done, folder, output_bytes)
 
     async def _death_error(self, limits: protocol.Limits) -> HandlerError:
         log = await self.printed()
@@ -226,11 +236,7 @@ def _is_unchanged(source: SourceFile) -> bool:
     return (status.st_mtime_ns, status.st_size) == (source.modified_ns, source.size)
 
 
-def _ended_in_order(outcome: JobOutcome) -> bool:
-    return isinstance(outcome, HandlerDone) or (isinstance(outcome, HandlerFailed) and outcome.intended)
-
-
-def _request(number: int, handler: protocol.Handler, job: Job) -> JobRequest:
+def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) -> JobRequest:
     return JobRequest(
         number=number,
         kind=handler.kind,
@@ -240,9 +246,25 @@ def _request(number: int, handler: protocol.Handler, job: Job) -> JobRequest:
         output_bytes=handler.limits.output_bytes,
         input=str(job.input.absolute()),
         output=str(job.output.absolute()),
+        temporary=str(temporary.absolute()),
         key=job.key,
         etag=job.etag,
+        sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),
     )
+
+
+def _limit_error(exceeded: Exceeded, limits: protocol.Limits) -> HandlerError:
+    match exceeded:
+        case "cpu":
+            return limit_errors.cpu(limits.cpu_seconds)
+        case "memory":
+            return limit_errors.memory(limits.memory_bytes)
+        case "output":
+            return limit_errors.scratch(limits.output_bytes)
+        case "files":
+            return limit_errors.files(MAX_FILES)
+        case "processes":
+            return limit_errors.processes(MAX_PROCESSES)
 
 
 def _cause_of_death(code: int, log: str, limits: protocol.Limits) -> HandlerError:

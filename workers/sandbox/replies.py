@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections import Counter
-from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from workers import protocol
-from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.handlers import HandlerError, OutputFile
 from workers.sandbox import limit_errors
-from workers.sandbox.messages import MAX_MESSAGE_LENGTH, ChildReply, ChildState, HandlerDone, OutputEntry
+from workers.sandbox.messages import MAX_MESSAGE_LENGTH, HandlerDone, JobEnd, JobOutcome, OutputEntry, TemplateReady
+from workers.sandbox.opened import NotPublishableError, OpenedResult, open_all
 
 MAX_LABELS_BYTES = 64 << 10
 """Labels as JSON: small facts for the manifest."""
 
-_REPLY = TypeAdapter(ChildReply)
-_STATE = TypeAdapter(ChildState)
+_OUTCOME: TypeAdapter[JobOutcome] = TypeAdapter(Annotated[JobOutcome, Field(discriminator="status")])
+_READY = TypeAdapter(TemplateReady)
+_END = TypeAdapter(JobEnd)
 
 
-def parse_state(body: bytes) -> ChildState:
-    """Return the state that a child sends once it is ready. Raises pydantic's ``ValidationError``."""
-    return _STATE.validate_json(body)
+def parse_ready(body: bytes) -> TemplateReady:
+    """Return what a template says once it is ready. Raises pydantic's ``ValidationError``."""
+    return _READY.validate_json(body)
 
 
-def parse_reply(body: bytes) -> ChildReply:
-    """Return a child's reply. Raises ``HandlerError`` when it breaks the schema: a handler chose the texts in it."""
+def parse_end(body: bytes) -> JobEnd:
+    """Return what a template says of a job's end. Raises pydantic's ``ValidationError``."""
+    return _END.validate_json(body)
+
+
+def parse_outcome(body: bytes) -> JobOutcome:
+    """Return a job's outcome. Raises ``HandlerError`` when it breaks the schema: a handler chose the texts in it."""
     try:
-        return _REPLY.validate_json(body)
+        return _OUTCOME.validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _invalid(f"cannot be read ({first['msg']})") from None
 
 
-def publishable(done: HandlerDone, job: Job, output_bytes: int) -> Result:
-    """Return the handler's result if all of it may be published.
+def publishable(done: HandlerDone, folder: int, output_bytes: int) -> OpenedResult:
+    """Open the handler's outputs in ``folder``, a descriptor, if all of them may be published.
 
     Raises ``HandlerError`` for too many, too large, repeated or misnamed outputs, outputs that are no plain files in
-    ``job.output``, and labels over ``MAX_LABELS_BYTES``.
+    the folder, and labels over ``MAX_LABELS_BYTES``.
     """
     if len(done.outputs) > protocol.MAX_OUTPUTS:
         raise HandlerError(
@@ -51,28 +57,26 @@ def publishable(done: HandlerDone, job: Job, output_bytes: int) -> Result:
         raise _invalid(f"names {repeated[0]!r} twice")
     if len(json.dumps(done.labels)) > MAX_LABELS_BYTES:
         raise _invalid(f"has labels of more than {MAX_LABELS_BYTES:,} bytes")
-    if sum(_size(entry, job.output) for entry in done.outputs) > output_bytes:
-        raise limit_errors.output(output_bytes)
-    outputs = tuple(OutputFile(entry.name, entry.content_type, entry.cache_control) for entry in done.outputs)
-    return Result(outputs=outputs, labels=done.labels)
+    for entry in done.outputs:
+        _check_publishable(entry)
+    return _opened(done, folder, output_bytes)
 
 
-def _size(entry: OutputEntry, folder: Path) -> int:
-    """Size in bytes of one valid output. Raises ``HandlerError`` for an invalid one."""
-    if entry.name == protocol.MANIFEST:
-        raise _invalid(f"names {protocol.MANIFEST}, which is the manifest's own name")
-    _check_publishable(entry)
+def _opened(done: HandlerDone, folder: int, output_bytes: int) -> OpenedResult:
+    files = [OutputFile(entry.name, entry.content_type, entry.cache_control) for entry in done.outputs]
     try:
-        # lstat: a link would publish a file from anywhere on the machine.
-        status = (folder / entry.name).lstat()
-    except FileNotFoundError:
-        raise _invalid(f"names {entry.name}, which is not in the output folder") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise _invalid(f"names {entry.name}, which is a folder, a link or a device: only plain files are published")
-    return status.st_size
+        result = OpenedResult(open_all(files, folder), done.labels)
+    except NotPublishableError as error:
+        raise _invalid(f"names {error}") from None
+    if sum(output.size for output in result.outputs) > output_bytes:
+        result.close()
+        raise limit_errors.output(output_bytes)
+    return result
 
 
 def _check_publishable(entry: OutputEntry) -> None:
+    if entry.name == protocol.MANIFEST:
+        raise _invalid(f"names {protocol.MANIFEST}, which is the manifest's own name")
     # The protocol's own rules, applied before anything is uploaded: the name ends up in a path and a URL.
     try:
         protocol.OutputRequest(

@@ -12,8 +12,9 @@ from pydantic import JsonValue
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, Result
-from workers.sandbox.messages import JobRequest
+from workers.sandbox.messages import JailRules, JobRequest
 from workers.sandbox.pool import Sandbox
+from workers.sandbox.process import ChildProcess
 
 ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
@@ -26,8 +27,10 @@ REQUEST = JobRequest(
     output_bytes=1 << 20,
     input="/in",
     output="/out",
+    temporary="/temporary",
     key="ü/ 😀",
     etag="e",
+    sandbox=JailRules(mode="on", read=[], write=[], network=False, ports=[443]),
 )
 """A request as a child gets it."""
 
@@ -83,12 +86,20 @@ class JobFolder:
 async def run(pool: Sandbox, handler: protocol.Handler, job: Job) -> Result:
     """Run one job in a child of the pool."""
     async with pool.child() as child:
-        return await child.run(handler, job)
+        with await child.run(handler, job) as result:
+            return Result(tuple(output.file for output in result.outputs), result.labels)
 
 
 async def pid_of(pool: Sandbox, folder: JobFolder) -> int:
-    """The process id that a handler sees in the next child."""
-    pid = (await run(pool, python("publish_pid"), folder.job())).labels["pid"]
+    """The process id that a handler sees in the next child's job."""
+    async with pool.child() as child:
+        return await pid_in(child, folder)
+
+
+async def pid_in(child: ChildProcess, folder: JobFolder) -> int:
+    """The process id that a handler sees in a job of this child."""
+    with await child.run(python("publish_pid"), folder.job()) as result:
+        pid = result.labels["pid"]
     assert isinstance(pid, int)
     return pid
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from pydantic import JsonValue
 
@@ -104,7 +108,9 @@ def fill_disk(job: Job) -> Result:
 
 
 def fill_disk_as_libvips(job: Job) -> Result:
-    raise RuntimeError("unable to call webpsave\n  unix error: No space left on device\n")
+    import pyvips
+
+    raise pyvips.Error("unable to call webpsave", "unix error: No space left on device\n")
 
 
 def one_large_file(job: Job) -> Result:
@@ -208,6 +214,56 @@ def lose_lock(job: Job) -> Result:
     (job.output / "pid").write_text(str(os.getpid()))
     ctypes.PyDLL(None).sleep(3_600)
     raise AssertionError
+
+
+def leave_temporary_file(job: Job) -> Result:
+    """Leave temporary files behind: one of this process and one of a program."""
+    descriptor, own = tempfile.mkstemp()
+    os.close(descriptor)
+    program = subprocess.run(["mktemp"], check=True, capture_output=True, text=True).stdout.strip()
+    return Result(outputs=(), labels={"own": own, "program": program})
+
+
+def leave_thread_and_program(job: Job) -> Result:
+    threading.Thread(target=time.sleep, args=(3_600,)).start()
+    program = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    return Result(outputs=(), labels={"pid": os.getpid(), "program": program.pid})
+
+
+def descriptors(job: Job) -> Result:
+    """Tell which descriptors are open."""
+    found: list[JsonValue] = []
+    for number in range(256):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return Result(outputs=(), labels={"open": found})
+
+
+def unreadable_output(job: Job) -> Result:
+    result = _text(job, "a.txt", "x")
+    (job.output / "a.txt").chmod(0)
+    return result
+
+
+def hard_limits(job: Job) -> Result:
+    return Result(
+        outputs=(),
+        labels={
+            "cpu": resource.getrlimit(resource.RLIMIT_CPU)[1],
+            "size": resource.getrlimit(resource.RLIMIT_FSIZE)[1],
+        },
+    )
+
+
+def scribble(job: Job) -> Result:
+    """Write what is no frame into every descriptor."""
+    for number in range(3, 32):
+        with suppress(OSError):
+            os.write(number, b"\xff" * 1_000)
+    return Result(outputs=())
 
 
 NOT_A_FUNCTION: Callable[[], None] | int = 5

@@ -11,14 +11,10 @@ from workers.sandbox import messages
 from workers.sandbox.messages import (
     HEADER,
     MAX_FRAME_BYTES,
-    ChildReply,
-    ChildState,
     HandlerDone,
     OutputEntry,
 )
-from workers.sandbox.replies import parse_reply
-
-STATE = ChildState(resident_bytes=1, orphans=False)
+from workers.sandbox.replies import parse_outcome
 
 
 def test_a_request_arrives_as_it_was_sent() -> None:
@@ -33,13 +29,12 @@ def test_a_pipe_that_ends_within_a_request_is_closed(cut: int) -> None:
     assert messages.read_request(io.BytesIO(messages.encode(REQUEST)[:cut])) is None
 
 
-def test_a_reply_arrives_as_it_was_sent() -> None:
+def test_an_outcome_arrives_as_it_was_sent() -> None:
     done = HandlerDone([OutputEntry("a.txt", "text/plain", "")], {"width": 3})
-    reply = ChildReply(done, STATE)
-    assert parse_reply(messages.encode(reply)[HEADER.size :]) == reply
+    assert parse_outcome(messages.encode(done)[HEADER.size :]) == done
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, "x" * MAX_FRAME_BYTES])
 def test_labels_that_are_not_json_or_too_long_are_refused(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
-        messages.encode(ChildReply(HandlerDone([], {"label": value}), STATE))  # type: ignore[dict-item]
+        messages.encode(HandlerDone([], {"label": value}))  # type: ignore[dict-item]

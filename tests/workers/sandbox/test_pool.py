@@ -11,16 +11,19 @@ import pytest
 
 from tests.polling import until
 from tests.workers.processes import alive
-from tests.workers.sandbox.jobs import JobFolder, pid_of, python, run, sandbox
+from tests.workers.sandbox.jobs import JobFolder, pid_in, pid_of, python, run, sandbox
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.pool import Sandbox
 
 
-async def test_a_warm_child_serves_many_jobs(folder: JobFolder) -> None:
+async def test_a_warm_child_serves_many_jobs_each_in_a_process_of_its_own(folder: JobFolder) -> None:
     async with sandbox() as pool:
-        first = await pid_of(pool, folder)
-        assert first != os.getpid()
-        assert await pid_of(pool, folder) == first
+        async with pool.child() as first:
+            pids = [await pid_in(first, folder) for _ in range(3)]
+        assert len({os.getpid(), first.pid, *pids}) == 5
+        assert not any(alive(pid) for pid in pids)
+        async with pool.child() as second:
+            assert second is first
 
 
 async def test_the_child_used_last_is_the_next_to_be_used() -> None:
@@ -38,13 +41,6 @@ async def test_a_slot_has_one_child_that_is_started_before_the_first_job() -> No
             children = {first, second}
         async with pool.child() as third, pool.child() as fourth:
             assert {third, fourth} == children
-
-
-async def test_a_child_is_replaced_after_its_share_of_jobs(folder: JobFolder) -> None:
-    async with sandbox(jobs_per_child=2) as pool:
-        pids = [await pid_of(pool, folder) for _ in range(4)]
-        assert pids[0] == pids[1] != pids[2] == pids[3]
-        await until(lambda: not alive(pids[0]))
 
 
 async def test_as_many_jobs_run_at_once_as_there_are_slots(folder: JobFolder) -> None:
@@ -82,15 +78,16 @@ async def test_a_child_that_died_while_idle_is_replaced() -> None:
 
 async def test_cancelling_kills_the_child(folder: JobFolder) -> None:
     async with sandbox() as pool:
-        pid = await pid_of(pool, folder)
+        async with pool.child() as child:
+            pass
         job = folder.job()
         task = asyncio.create_task(run(pool, python("hang"), job))
         await until((job.output / "started").exists)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await until(lambda: not alive(pid))
-        assert await pid_of(pool, folder) != pid
+        await until(lambda: not alive(child.pid))
+        assert await pid_of(pool, folder)
 
 
 async def test_closing_ends_busy_and_idle_children_and_blames_no_object(folder: JobFolder) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from tests.workers.sandbox.jobs import JobFolder, failure, python, sandbox
 from workers.handlers import HandlerError
-from workers.sandbox.messages import ChildReply, ChildState, HandlerFailed
-from workers.sandbox.replies import parse_reply, parse_state
+from workers.sandbox.messages import HandlerFailed, JobEnd, TemplateReady
+from workers.sandbox.replies import parse_end, parse_outcome, parse_ready
 
 
 @pytest.mark.parametrize(
@@ -35,20 +34,15 @@ async def test_names_and_types_are_checked(
     assert message in error.message
 
 
-GOOD: dict[str, Any] = {
-    "outcome": {"status": "failed", "reason": "unreadable", "message": "No.", "retry": False, "intended": True},
-    "state": {"resident_bytes": 5, "orphans": False},
-}
+GOOD = {"status": "failed", "reason": "unreadable", "message": "No.", "retry": False}
 
 
-def reply(**outcome: object) -> bytes:
-    return json.dumps({**GOOD, "outcome": {**GOOD["outcome"], **outcome}}).encode()
+def outcome(**changed: object) -> bytes:
+    return json.dumps({**GOOD, **changed}).encode()
 
 
-def test_a_valid_reply() -> None:
-    assert parse_reply(reply()) == ChildReply(
-        HandlerFailed("unreadable", "No.", retry=False, intended=True), ChildState(5, orphans=False)
-    )
+def test_a_valid_outcome() -> None:
+    assert parse_outcome(outcome()) == HandlerFailed("unreadable", "No.", retry=False)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +55,15 @@ def test_a_valid_reply() -> None:
         {"unknown": "field"},
     ],
 )
-def test_a_reply_that_breaks_the_schema_is_the_handlers_error(changed: dict[str, object]) -> None:
+def test_an_outcome_that_breaks_the_schema_is_the_handlers_error(changed: dict[str, object]) -> None:
     with pytest.raises(HandlerError, match="cannot be read") as raised:
-        parse_reply(reply(**changed))
+        parse_outcome(outcome(**changed))
     assert (raised.value.reason, raised.value.retry) == ("handler-error", True)
 
 
-def test_a_state_that_breaks_the_schema_is_refused() -> None:
-    assert parse_state(b'{"resident_bytes": 5, "orphans": false}') == ChildState(5, orphans=False)
-    with pytest.raises(ValidationError):
-        parse_state(b'{"resident_bytes": "5", "orphans": false}')
+def test_what_a_template_says_is_checked_too() -> None:
+    assert parse_ready(b"{}") == TemplateReady()
+    assert parse_end(b'{"code": -9, "cpu_seconds": 0.5, "peak_bytes": 5}') == JobEnd(-9, 0.5, 5)
+    for broken in (b'{"code": "0", "cpu_seconds": 0.5, "peak_bytes": 5}', b"{}"):
+        with pytest.raises(ValidationError):
+            parse_end(broken)

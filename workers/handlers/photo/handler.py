@@ -21,6 +21,28 @@ _PLACEHOLDER_SIDE = 48
 """Pixels: enough for the lowest seven frequencies and the dominant colour, in about 2 ms."""
 
 
+_OPERATIONS = (
+    "autorot",
+    "bandjoin_const",
+    "cast",
+    "colourspace",
+    "copy",
+    "icc_transform",
+    "ifthenelse",
+    "jpegload_source",
+    "pngload_source",
+    "resize",
+    "thumbnail_image",
+    "webpsave",
+)
+
+
+def warm_up() -> None:
+    """Have libvips describe the usual operations once, before the fork for each file. Starts no thread."""
+    for name in _OPERATIONS:
+        pyvips.Introspect.get(name)
+
+
 def handle(job: Job) -> Result:
     """Make ``{size}.webp`` for each size and ``metadata.json``, whose small facts are the labels too.
 

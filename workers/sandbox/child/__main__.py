@@ -1,4 +1,7 @@
-"""The child process: ``python -m workers.sandbox.child PARENT_PIPE [KIND …]``.
+"""The template process: ``python -m workers.sandbox.child PARENT_PIPE [KIND …]``.
+
+It loads the handlers, and forks a process for each file, which ends with that file: threads, timers, changed modules
+and temporary files of one file never meet the next. Nothing of a file is ever read in this process.
 
 ``PARENT_PIPE`` is the number of the file descriptor whose other end closes when the agent ends; each ``KIND`` names a
 handler to load before the first job. Requests come on standard input and replies go to standard output, both moved out
@@ -8,21 +11,19 @@ of a handler's reach first: what a handler prints goes to standard error.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import sys
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO
 
-from workers.handlers import HandlerUnavailable, Job, Result, registry
+from workers.handlers import registry
 from workers.handlers.folder import handlers_folder
 from workers.sandbox import messages
 from workers.sandbox.child import limits, orphans, parent_death
-from workers.sandbox.child.classify import classify
+from workers.sandbox.child.job_process import JobProcess
+from workers.sandbox.child.preload import Preloaded
 from workers.sandbox.child.source_files import SourceFiles
-from workers.sandbox.messages import ChildReply, ChildState, HandlerDone, JobRequest, OutputEntry
+from workers.sandbox.messages import JobEnd, JobRequest, SourceFile, TemplateReady
 
 
 def main(parent_pipe: str, *kinds: str) -> None:
@@ -33,82 +34,70 @@ def main(parent_pipe: str, *kinds: str) -> None:
     limits.no_core_dumps()
     faulthandler.enable()
     for kind in kinds:
-        registry.load(kind)
+        registry.warm(kind)
     # After Yurt's own modules are loaded: none of them is looked for in the user's folder.
     sources = SourceFiles(folder) if (folder := handlers_folder()) else None
     if sources:
         sources.install()
-    replies.write(messages.encode(_state(sources)))
-    while (request := messages.read_request(requests)) is not None:
-        replies.write(_reply(request, sources))
+    Template(requests, replies, int(parent_pipe), sources).serve()
+
+
+class Template:
+    """Forks a process for each job, ahead of its request, so that none waits for the fork."""
+
+    def __init__(self, requests: BinaryIO, replies: BinaryIO, parent_pipe: int, sources: SourceFiles | None) -> None:
+        self._requests = requests
+        self._replies = replies
+        # What a job's process must not hold: it could answer for later jobs, or outlive the agent.
+        self._own = (requests.fileno(), replies.fileno(), parent_pipe)
+        self._sources = sources
+        self._preloaded = Preloaded(self._own)
+
+    def serve(self) -> None:
+        """Serve jobs until the agent closes the pipe."""
+        self._send(messages.encode(TemplateReady()))
+        process = self._fork()
+        while (request := messages.read_request(self._requests)) is not None:
+            if self._preloaded.add(request):
+                process.kill()
+                orphans.end()
+                process = self._fork()
+            self._send(self._run(process, request))
+            process = self._fork()
+        process.kill()
+
+    def _fork(self) -> JobProcess:
+        # What is alive now stays so: a collection in a job would only write to, and so copy, each page of it.
+        gc.freeze()
+        return JobProcess.fork(self._own)
+
+    def _run(self, process: JobProcess, request: JobRequest) -> bytes:
+        """Run one job, end all its processes, and return both frames of the reply."""
+        outcome, exceeded = process.run(request)
+        code, used = process.end()
+        orphans.end()
+        os.write(2, messages.end_of_log(request.number))
+        return outcome + messages.encode(
+            JobEnd(code, limits.cpu_seconds(used), limits.peak_bytes(used), exceeded, self._take_sources())
+        )
+
+    def _send(self, frames: bytes) -> None:
+        self._replies.write(frames)
+        self._replies.flush()
+
+    def _take_sources(self) -> list[SourceFile]:
+        return self._sources.take() if self._sources else []
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     requests = os.fdopen(os.dup(0), "rb")
-    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    replies = os.fdopen(os.dup(1), "wb")
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.dup2(2, 1)
     os.close(empty)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what was printed survives a crash
     return requests, replies
-
-
-def _reply(request: JobRequest, sources: SourceFiles | None) -> bytes:
-    try:
-        done = _run(request)
-        # Encoded inside the try: labels that are not JSON are the handler's error.
-        frame = messages.encode(ChildReply(done, _state(sources)))
-    except BaseException as error:  # SystemExit and KeyboardInterrupt too: a handler must not end the child
-        traceback.print_exc()
-        frame = messages.encode(ChildReply(classify(error, request), _state(sources)))
-    _end_log(request.number)
-    return frame
-
-
-def _run(request: JobRequest) -> HandlerDone:
-    job = Job(
-        input=Path(request.input),
-        output=Path(request.output),
-        key=request.key,
-        etag=request.etag,
-        options=request.options,
-    )
-    with limits.applied(
-        cpu_seconds=request.cpu_seconds,
-        memory_bytes=request.memory_bytes,
-        output_bytes=request.output_bytes,
-    ):
-        return _done(_handler(request.kind)(job))
-
-
-def _handler(kind: str) -> Callable[[Job], Result]:
-    try:
-        return registry.load(kind)
-    except ImportError as error:
-        raise HandlerUnavailable(f"The handler {kind} cannot be loaded: {error}. Is Yurt installed whole?") from error
-
-
-def _done(result: Result) -> HandlerDone:
-    outputs = [OutputEntry(file.name, file.content_type, file.cache_control) for file in result.outputs]
-    return HandlerDone(outputs, dict(result.labels))
-
-
-def _state(sources: SourceFiles | None) -> ChildState:
-    return ChildState(
-        resident_bytes=limits.resident_bytes(),
-        orphans=orphans.are_running(),
-        cpu_seconds=limits.cpu_seconds(),
-        peak_bytes=limits.peak_bytes(),
-        sources=sources.take() if sources else [],
-    )
-
-
-def _end_log(number: int) -> None:
-    with suppress(Exception):  # a handler may have replaced them by anything
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os.write(2, messages.end_of_log(number))
 
 
 if __name__ == "__main__":

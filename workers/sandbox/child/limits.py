@@ -1,4 +1,4 @@
-"""Sets the kernel's limits for one job, in a process that is reused.
+"""Sets the kernel's limits for one job, in a process of its own.
 
 Where a system has no such limit (macOS does not enforce ``RLIMIT_AS``) the others still hold, and the agent's
 wall clock always does.
@@ -9,30 +9,22 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
-@contextmanager
-def applied(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> Iterator[None]:
-    """Limit this process, and each that it starts, for the time of one job.
+def apply(*, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> None:
+    """Limit this process, and each that it starts, for good.
 
-    Processor time counts from now, in whole seconds rounded up; over it the kernel sends SIGXCPU. Memory is
-    address space on top of what is mapped now, so that interpreter and libraries are not held against the
-    job; what the allocator has kept from earlier jobs (128 MiB at most) comes for free. A file that grows
-    over ``output_bytes`` fails with EFBIG.
+    Each process has these limits for itself; those of the whole job are the watch's (``workers.sandbox.child.watch``).
+    Processor time is in whole seconds, rounded up, and one more; over it the kernel sends SIGXCPU, and SIGKILL a second
+    later.
+    Memory is address space on top of what is mapped now, so that interpreter and libraries are not held against the
+    job. A file that grows over ``output_bytes`` fails with EFBIG.
     """
-    # The kernel counts processor time from the start of the process, of which earlier jobs have used some.
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _soft(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu_seconds))
-    _soft(resource.RLIMIT_FSIZE, output_bytes)
-    _soft(resource.RLIMIT_AS, mapped_bytes() + memory_bytes)
-    try:
-        yield
-    finally:
-        for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU):
-            _soft(limit, resource.RLIM_INFINITY)
+    seconds = math.ceil(cpu_seconds) + 1  # the kernel counts in ticks, the watch exactly
+    _limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+    _limit(resource.RLIMIT_FSIZE, output_bytes, output_bytes)
+    _limit(resource.RLIMIT_AS, mapped_bytes() + memory_bytes, mapped_bytes() + memory_bytes)
 
 
 def no_core_dumps() -> None:
@@ -46,22 +38,18 @@ def mapped_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process in bytes; its peak where the system reports no more (macOS)."""
-    return _statm(1) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Resident memory of this process in bytes; 0 where the system does not report it."""
+    return _statm(1)
 
 
-def cpu_seconds() -> float:
-    """Processor time of this process and of those that it started and has waited for."""
-    return sum(
-        used.ru_utime + used.ru_stime
-        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
+def cpu_seconds(used: resource.struct_rusage) -> float:
+    """Processor time in seconds."""
+    return used.ru_utime + used.ru_stime
 
 
-def peak_bytes() -> int:
-    """Most resident memory so far: of this process, or of one that it started and has waited for."""
-    peak = max(resource.getrusage(which).ru_maxrss for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): KiB, on macOS bytes
+def peak_bytes(used: resource.struct_rusage) -> int:
+    """Most resident memory in bytes."""
+    return used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024  # getrusage(2): KiB, on macOS bytes
 
 
 def _statm(field: int) -> int:
@@ -70,13 +58,13 @@ def _statm(field: int) -> int:
     return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
 
 
-def _soft(limit: int, value: int) -> None:
-    """Move the soft limit only: the hard one could never be raised again."""
-    _, hard = resource.getrlimit(limit)
-    if hard != resource.RLIM_INFINITY and (value == resource.RLIM_INFINITY or value > hard):
-        value = hard
+def _limit(limit: int, soft: int, hard: int) -> None:
+    """Lower both limits: a handler that could raise the soft one again would not be limited by it."""
+    _, most = resource.getrlimit(limit)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
     try:
-        resource.setrlimit(limit, (value, hard))
+        resource.setrlimit(limit, (soft, hard))
     except (ValueError, OSError):
         if sys.platform == "linux":  # elsewhere a limit that cannot be set is one that the system does not have
             raise

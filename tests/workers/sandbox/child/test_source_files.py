@@ -56,10 +56,10 @@ def same_second(path: Path) -> Iterator[None]:
     os.utime(path, ns=(before, before + 1000))
 
 
-async def test_an_edit_is_used_by_the_next_job_and_nothing_else_replaces_the_child(
+async def test_an_edit_is_used_by_the_next_job_and_without_one_a_module_is_imported_once(
     folder: JobFolder, own: Path
 ) -> None:
-    (own / "tables.py").write_text(labelled("__import__('os').getpid()"))
+    (own / "tables.py").write_text(labelled("NUMBER", "import random\nNUMBER = random.random()\n"))
     async with beside(own) as pool:
         first = await value_of(pool, folder)
         assert await value_of(pool, folder) == first

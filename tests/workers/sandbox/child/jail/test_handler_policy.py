@@ -1,0 +1,109 @@
+"""Which files each kind of handler gets, and what of the handlers' folder stays closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from tests.workers.sandbox.child.jail.jailed import outcome
+from tests.workers.sandbox.jobs import REQUEST
+from workers.handlers.folder import ENVIRONMENT
+from workers.sandbox.child import jail
+from workers.sandbox.child.jail.handler_policy import policy_of
+from workers.sandbox.messages import JailRules, JobRequest
+
+pytestmark = [
+    pytest.mark.skipif(bool(jail.support().missing), reason=jail.support().missing or "has a jail"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+]
+
+
+def request_of(kind: str, folder: Path, *, options: dict[str, JsonValue] | None = None, **rules: object) -> JobRequest:
+    """A job whose files lie in that folder."""
+    allowed: dict[str, object] = {"mode": "on", "read": [], "write": [], "network": False, "ports": [443], **rules}
+    for name in ("output", "temporary"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "input").write_text("input")
+    return replace(
+        REQUEST,
+        kind=kind,
+        options=options or {},
+        input=str(folder / "input"),
+        output=str(folder / "output"),
+        temporary=str(folder / "temporary"),
+        sandbox=JailRules(**allowed),  # type: ignore[arg-type]
+    )
+
+
+def done(request: JobRequest, act: Callable[[], object]) -> bool:
+    return outcome(policy_of(request), act) == "done"
+
+
+@pytest.mark.parametrize("kind", ["photo", "python", "command"])
+def test_a_job_reads_its_input_and_writes_into_its_folders(kind: str, tmp_path: Path) -> None:
+    request = request_of(kind, tmp_path)
+    assert done(request, (tmp_path / "input").read_text)
+    assert done(request, lambda: (tmp_path / "output" / "a").write_text("x"))
+    assert done(request, lambda: (tmp_path / "temporary" / "a").write_text("x"))
+    assert not done(request, lambda: (tmp_path / "input").write_text("x"))
+    assert not done(request, lambda: (tmp_path / "a").write_text("x"))
+
+
+def test_a_pipeline_adds_what_is_read_and_written(tmp_path: Path) -> None:
+    (models := tmp_path / "models").mkdir()
+    (models / "weights").write_text("w")
+    reads = request_of("python", tmp_path, read=[str(models)])
+    assert done(reads, (models / "weights").read_text)
+    assert not done(reads, lambda: (models / "weights").write_text("x"))
+    assert done(request_of("python", tmp_path, write=[str(models)]), lambda: (models / "cache").write_text("x"))
+    assert not done(request_of("photo", tmp_path, read=[str(models)]), (models / "weights").read_text)
+
+
+@pytest.fixture
+def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A handlers' folder that is the configuration's too."""
+    (folder := tmp_path / "project").mkdir()
+    for name in ("resize.py", "yurt.toml", "yurt.secrets", "production.secrets", ".env", "settings.toml"):
+        (folder / name).write_text("x")
+    (folder / "state" / "postgres").mkdir(parents=True)
+    (folder / "state").chmod(0o700)
+    (folder / "package").mkdir(mode=0o700)
+    for path in (folder / "state" / "postgres" / "password", folder / "package" / "module.py"):
+        path.write_text("x")
+    monkeypatch.setenv(ENVIRONMENT, str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["resize.py", "settings.toml", "package/module.py"])
+def test_a_handler_reads_the_handlers_folder(name: str, handlers: Path, tmp_path: Path) -> None:
+    assert done(request_of("python", tmp_path), (handlers / name).read_text)
+    assert done(request_of("python", tmp_path), lambda: list(handlers.iterdir()))
+    assert not done(request_of("photo", tmp_path), (handlers / name).read_text)
+
+
+@pytest.mark.parametrize("name", ["yurt.toml", "yurt.secrets", "production.secrets", ".env", "state/postgres/password"])
+def test_secrets_and_state_in_the_handlers_folder_stay_closed(name: str, handlers: Path, tmp_path: Path) -> None:
+    for kind in ("python", "command"):
+        assert not done(request_of(kind, tmp_path), (handlers / name).read_text)
+
+
+def test_a_folder_that_packages_were_installed_into_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / "installed").mkdir()
+    (folder / "thing.libs").mkdir()
+    (folder / "thing.libs" / "lib.so.1").write_text("x")
+    monkeypatch.syspath_prepend(folder)
+    assert not done(request_of("python", tmp_path), (folder / "thing.libs" / "lib.so.1").read_text)
+    (folder / "thing-1.0.dist-info").mkdir()
+    assert done(request_of("python", tmp_path), (folder / "thing.libs" / "lib.so.1").read_text)
+
+
+def test_a_command_may_run_a_program_that_its_options_name(tmp_path: Path) -> None:
+    (program := tmp_path / "program").write_text("x")
+    assert done(request_of("command", tmp_path, options={"argv": [str(program), "{input}"]}), program.read_text)
+    assert not done(request_of("command", tmp_path, options={"argv": ["ls", "{input}"]}), program.read_text)
