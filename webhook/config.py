@@ -182,6 +182,9 @@ class Pipeline(_Section):
     """How the output's store has ``If-Match``: found out by trying, or taken as given."""
     unconditional: Literal["refuse", "stage"] = "refuse"
     """Where the output's store honours no conditions: hand out no work, or publish by way of keys of a token's own."""
+    unsigned_headers: Literal["refuse", "stage", "trust"] = "refuse"
+    """Where the output's store takes headers that a presigned PUT does not sign: hand out no work, or publish by way of
+    keys of a token's own; no work in either case where it takes copies. ``trust``: it is not tried."""
     limits: HandlerLimits = HandlerLimits()
 
     @field_validator("suffixes", mode="after")
@@ -208,6 +211,11 @@ class Pipeline(_Section):
         if self.conditions == "none" and self.unconditional == "refuse":
             raise ValueError('conditions = "none" needs unconditional = "stage": as it is, no work would be handed out')
         return self
+
+    @property
+    def may_stage(self) -> bool:
+        """Whether outputs may be written under keys of a token's own, for the control plane to copy."""
+        return "stage" in (self.unconditional, self.unsigned_headers)
 
     @property
     def handler_limits(self) -> Limits:
@@ -423,6 +431,10 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
+    yurt_publish_access_key_id: SecretStr = SecretStr("")
+    """``YURT_PUBLISH_ACCESS_KEY_ID``: signs the PUTs of workers. It may write outputs, and need read nothing."""
+    yurt_publish_secret_access_key: SecretStr = SecretStr("")
+    """``YURT_PUBLISH_SECRET_ACCESS_KEY``."""
     aws_endpoint_url_s3: Annotated[
         str,
         AfterValidator(normalised),
@@ -433,6 +445,14 @@ class Secrets(BaseSettings):
     """``YURT_S3_ADDRESSING``: whether a bucket's name stands in the store's host (``virtual``) or path (``path``)."""
     aws_region: str = "auto"
     """``AWS_REGION``."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if bool(self.yurt_publish_access_key_id.get_secret_value()) != bool(
+            self.yurt_publish_secret_access_key.get_secret_value()
+        ):
+            raise ValueError("set YURT_PUBLISH_ACCESS_KEY_ID and YURT_PUBLISH_SECRET_ACCESS_KEY both, or neither")
+        return self
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:

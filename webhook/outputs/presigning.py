@@ -57,7 +57,7 @@ async def _upload(store: ObjectStore, outputs: LeaseOutputs, output: OutputReque
     }
     if output.cache_control:
         headers["cache-control"] = output.cache_control
-    url = store.presigner.url(
+    url = store.put_presigner.url(
         "PUT", pipeline.output.bucket, key, expires_seconds=put_seconds(lease, pipeline), headers=headers
     )
     return Upload(name=output.name, url=url, headers=headers)

@@ -52,7 +52,7 @@ class Publishing:
         self._conditions = conditions
         self._leftovers = Leftovers(remover)
         self._staging = Staging(store)
-        self._stages = any(pipeline.unconditional == "stage" for pipeline in pipelines.all)
+        self._stages = any(pipeline.may_stage for pipeline in pipelines.all)
         self._finishing: dict[int, asyncio.Task[ObjectPlace | None]] = {}
         """By token: leases whose staged outputs are being published."""
         self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
@@ -80,7 +80,7 @@ class Publishing:
             raise LeaseNotLive
         pipeline = self._pipelines.by_id[lease.pipeline_id][1]
         style = await self._conditions.style(pipeline)
-        if style is Style.NONE and pipeline.unconditional == "refuse":
+        if self._conditions.refusal(pipeline) or (style is Style.NONE and not pipeline.may_stage):
             raise CannotPublish(LeaseReleased())
         # Noted before a URL exists: after that the worker may settle at any moment.
         self._leftovers.note(lease, pipeline, [output.name for output in request.outputs])
@@ -148,7 +148,7 @@ class Publishing:
     def _staging_pipeline(self, lease: LiveLease) -> Pipeline | None:
         """The lease's pipeline, if its outputs may be staged."""
         _, pipeline = self._pipelines.by_id.get(lease.pipeline_id, ("", None))
-        return pipeline if pipeline and pipeline.unconditional == "stage" else None
+        return pipeline if pipeline and pipeline.may_stage else None
 
     def _finished(self, token: int, task: asyncio.Task[ObjectPlace | None]) -> None:
         del self._finishing[token]
