@@ -230,7 +230,7 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     subject = f"output {place}"
     try:
         probed = await probe(store, place)
-        taken = await unsigned_headers.probe(store, place)
+        taken = (await unsigned_headers.probe(store, place)).taken
         await try_transfer(store, place)
     except StoreError as error:
         advice = "The keys must be allowed to read, write and delete there."

@@ -5,8 +5,7 @@ Secrets come from the environment, or a file of their own. Validation names the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -24,8 +23,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from webhook.content_types import allowed
+from webhook.pipeline_places import refuse_conflicts
 from webhook.setting_types import (
     BucketName,
+    ContentType,
     InstallationName,
     ListenAddress,
     PipelineName,
@@ -185,6 +187,8 @@ class Pipeline(_Section):
     unsigned_headers: Literal["refuse", "stage", "trust"] = "refuse"
     """Where the output's store takes headers that a presigned PUT does not sign: hand out no work, or publish by way of
     keys of a token's own; no work in either case where it takes copies. ``trust``: it is not tried."""
+    content_types: Annotated[tuple[ContentType, ...], Field(min_length=1, max_length=100)] | None = None
+    """Content types that outputs may have, ``image/*`` for all of a kind; by default what the handler makes."""
     limits: HandlerLimits = HandlerLimits()
 
     @field_validator("suffixes", mode="after")
@@ -211,6 +215,11 @@ class Pipeline(_Section):
         if self.conditions == "none" and self.unconditional == "refuse":
             raise ValueError('conditions = "none" needs unconditional = "stage": as it is, no work would be handed out')
         return self
+
+    @property
+    def allowed_content_types(self) -> Sequence[str]:
+        """Content types that outputs may have, the manifest aside."""
+        return allowed(self.handler, self.content_types)
 
     @property
     def may_stage(self) -> bool:
@@ -368,46 +377,8 @@ class Config(BaseSettings):
             if pool.provider not in PROVIDERS:
                 known = ", ".join(PROVIDERS)
                 raise ValueError(f"pools.{name}.provider: there is no provider {pool.provider!r} (there are: {known})")
-        _refuse_loops(self.pipelines)
-        _refuse_trash_in_use(self.pipelines)
+        refuse_conflicts(self.pipelines)
         return self
-
-
-def _refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
-    """A pipeline whose output another watches feeds it; a circle of such pipelines would never end."""
-    writers = {
-        name: [other for other, pipeline in pipelines.items() if pipeline.output.overlaps(one.input)]
-        for name, one in pipelines.items()
-    }
-    try:
-        TopologicalSorter(writers).prepare()
-    except CycleError as error:
-        raise ValueError(_loop_message(error.args[1], pipelines)) from None
-
-
-def _refuse_trash_in_use(pipelines: Mapping[str, Pipeline]) -> None:
-    """What is moved to the trash must neither be worked on nor lie among results."""
-    for name, pipeline in pipelines.items():
-        for other, used in pipelines.items() if pipeline.trash else ():
-            for kind, place in (("input", used.input), ("output", used.output)):
-                if pipeline.trash and pipeline.trash.overlaps(place):
-                    raise ValueError(
-                        f"pipelines.{name}.trash ({pipeline.trash}) overlaps pipelines.{other}.{kind} ({place}): "
-                        "use another bucket, or a prefix outside of it"
-                    )
-
-
-def _loop_message(circle: list[str], pipelines: Mapping[str, Pipeline]) -> str:
-    first = pipelines[circle[0]]
-    if len(circle) == 2:
-        return (
-            f"pipelines.{circle[0]}.output ({first.output}) lies in what the pipeline watches ({first.input}): every "
-            "result would be a new input, for ever. Write to another bucket, or to a prefix outside of the input's"
-        )
-    return (
-        f"pipelines.{circle[0]}.output ({first.output}) comes back to it: {' → '.join(circle)}, each watching what "
-        "the one before writes, for ever. Write one of the outputs elsewhere"
-    )
 
 
 class Secrets(BaseSettings):

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workers import manifest
-from workers.client import ControlPlaneClient
+from workers.client import ControlPlaneClient, OutputsRefused
 from workers.concurrency import all_of
 from workers.handlers import HandlerError, OutputFile, Result
 from workers.heartbeat import Heartbeat
@@ -122,7 +122,10 @@ class Publisher:
             modified=self._fetched.modified,
             outputs=list(outputs),
         )
-        return (await self._client.outputs(self._lease.id, request)).uploads
+        try:
+            return (await self._client.outputs(self._lease.id, request)).uploads
+        except OutputsRefused as refused:
+            raise HandlerError(refused.reason, refused.message) from None
 
     async def _upload_manifest(self, complete: Manifest, path: Path, request: OutputRequest, upload: Upload) -> Output:
         encoded = _encode(complete)

@@ -92,6 +92,8 @@ class Signatures:
         self._check_time(call, claim)
         if "host" not in claim.signed_headers:
             raise _denied("The Host header has to be signed.")
+        if any(sum(given == name for given, _ in call.headers) > 1 for name in claim.signed_headers):
+            raise RefusedError(403, "SignatureDoesNotMatch", "A header that is signed is given more than once.")
         self._check_signature(claim, _text_to_sign(call, claim))
         _check_payload(call, claim.payload)
         self._check_rights(call, claim.access_key)

@@ -151,7 +151,7 @@ class SimulatedObjectStore(ObjectStore):
         self._threads: Any = Threads(process)
         self._client: Any = Client(process, buckets)
 
-    async def put_presigned(self, bucket: str, key: str, content: bytes, unsigned: Any) -> int:
+    async def put_presigned(self, bucket: str, key: str, content: bytes, unsigned: Any, length: Any = None) -> int:
         """The simulated store refuses what is not signed."""
         return 403
 

@@ -35,6 +35,7 @@ from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.fencing import LeaseNotLive
 from webhook.outputs.publishing import CannotPublish, Publishing
+from webhook.outputs.requested import OutputsRefused
 from webhook.pipelines import Pipelines
 from webhook.storage import StoreError
 from workers import protocol
@@ -169,6 +170,8 @@ class LeaseApi:
             raise _lost() from None
         except LeaseNotLive:
             raise _lost() from None
+        except OutputsRefused as refused:
+            return json_response(protocol.RefusedOutputs(error=refused.reason, message=str(refused)), 422)
         except StoreError as error:
             raise HttpProblem(503, "store-unavailable", str(error)) from None
         return json_response(protocol.OutputsResponse(uploads=uploads))

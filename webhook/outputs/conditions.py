@@ -87,6 +87,10 @@ class Conditions:
             return ""
         return "" if known.style is not Style.NONE else refusal(pipeline.output, known)
 
+    def fixes_length(self, pipeline: Pipeline) -> bool:
+        """Whether no output can be longer than announced, as far as is known."""
+        return self._headers.fixes_length(pipeline)
+
     async def watch(self) -> None:
         """Probe what is taken unsigned at the start, and the locations of refused pipelines anew, for ever."""
         while True:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import enum
 import secrets
+from dataclasses import dataclass
 
 import structlog
 
@@ -36,6 +37,15 @@ class Taken(enum.StrEnum):
     """Also ``x-amz-copy-source``: a presigned PUT reads what the key can read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looseness:
+    """What a presigned PUT leaves to its holder."""
+
+    taken: Taken
+    fixes_length: bool
+    """Whether the signed length is the only one that is taken. Otherwise what was stored is looked at when settling."""
+
+
 class UnsignedHeaders:
     """What the store of each output location takes unsigned. Close with ``aclose``."""
 
@@ -47,12 +57,17 @@ class UnsignedHeaders:
         """What is taken at a pipeline's output. Raises StoreError where the probe fails."""
         if pipeline.unsigned_headers == "trust":
             return Taken.NOTHING
-        return await self._probes.found(pipeline.output)
+        return (await self._probes.found(pipeline.output)).taken
+
+    def fixes_length(self, pipeline: Pipeline) -> bool:
+        """Whether no output can be longer than announced, as far as is known."""
+        found = self._probes.known(pipeline.output)
+        return found is None or found.fixes_length
 
     def refusal(self, pipeline: Pipeline) -> str:
         """Why no work of a pipeline may be handed out, and what to do; empty where it may, or not probed yet."""
         found = None if pipeline.unsigned_headers == "trust" else self._probes.known(pipeline.output)
-        return refusal(pipeline, found) if found else ""
+        return refusal(pipeline, found.taken) if found else ""
 
     def is_known(self, place: Place) -> bool:
         """Whether a location was probed."""
@@ -66,10 +81,10 @@ class UnsignedHeaders:
         """Cancel the probes that are under way."""
         await self._probes.aclose()
 
-    async def _probe(self, place: Place) -> Taken:
+    async def _probe(self, place: Place) -> Looseness:
         found = await probe(self._store, place)
-        if found is not Taken.NOTHING:
-            log.error("unsigned headers are taken", output=str(place), taken=str(found))
+        if found.taken is not Taken.NOTHING:
+            log.error("unsigned headers are taken", output=str(place), taken=str(found.taken))
         return found
 
 
@@ -90,21 +105,19 @@ def refusal(pipeline: Pipeline, taken: Taken) -> str:
     return ""
 
 
-async def probe(store: ObjectStore, place: Place) -> Taken:
-    """Try both on new objects, which are deleted afterwards. Raises StoreError."""
-    trial = _Trial(store, place)
+async def probe(store: ObjectStore, place: Place) -> Looseness:
+    """Try all on new objects, which are deleted afterwards. Raises StoreError."""
+    trial = _UnsignedTrial(store, place)
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            if await trial.copies():
-                return Taken.COPIES
-            return Taken.HEADERS if await trial.keeps_headers() else Taken.NOTHING
+            return Looseness(await trial.taken(), not await trial.keeps_other_length())
     except TimeoutError:
         raise StoreError(f"trying unsigned headers at {place} took too long", retry=True) from None
     finally:
         await trial.remove()
 
 
-class _Trial:
+class _UnsignedTrial:
     """Objects on which unsigned headers are tried."""
 
     def __init__(self, store: ObjectStore, place: Place) -> None:
@@ -112,6 +125,12 @@ class _Trial:
         self._bucket = place.bucket
         self._source, self._target = new_control_key(place), new_control_key(place)
         self._content = f"Yurt tries what this bucket takes unsigned: {secrets.token_hex(8)}\n".encode()
+
+    async def taken(self) -> Taken:
+        """What is taken of headers that are not signed."""
+        if await self.copies():
+            return Taken.COPIES
+        return Taken.HEADERS if await self.keeps_headers() else Taken.NOTHING
 
     async def copies(self) -> bool:
         """Whether a presigned PUT of nothing becomes a copy of an object that was not named by the URL."""
@@ -122,6 +141,15 @@ class _Trial:
             return False
         found = await self._store.read(self._bucket, self._target, len(self._content))
         return found is not None and found[0] == self._content
+
+    async def keeps_other_length(self) -> bool:
+        """Whether more is stored than the signed length allows."""
+        length = len(self._content)
+        status = await self._store.put_presigned(self._bucket, self._target, self._content * 2, {}, length)
+        if status >= 400:
+            return False
+        head = await self._store.head(self._bucket, self._target, consistent=True)
+        return head is not None and head.size > length
 
     async def keeps_headers(self) -> bool:
         """Whether a header that was not signed is stored."""

@@ -234,14 +234,15 @@ class ObjectStore:
             raise PreconditionFailed(key) from None
         return response["ETag"].strip('"')
 
-    async def put_presigned(self, bucket: str, key: str, content: bytes, unsigned: Mapping[str, str]) -> int:
+    async def put_presigned(
+        self, bucket: str, key: str, content: bytes, unsigned: Mapping[str, str], length: int | None = None
+    ) -> int:
         """PUT an object by a presigned URL as workers have it, with headers added that it does not sign.
 
-        Returns the status, below 500. Raises StoreError.
+        ``length`` is signed in place of the content's own. Returns the status, below 500. Raises StoreError.
         """
-        url = self.put_presigner.url(
-            "PUT", bucket, key, expires_seconds=_PUT_SECONDS, headers={"content-length": str(len(content))}
-        )
+        signed = {"content-length": str(len(content) if length is None else length)}
+        url = self.put_presigner.url("PUT", bucket, key, expires_seconds=_PUT_SECONDS, headers=signed)
         try:
             async with httpx.AsyncClient(verify=tls.context(), mounts=PAST_PROXIES, timeout=_PUT_SECONDS) as client:
                 answer = await client.put(url, content=content, headers=dict(unsigned))
