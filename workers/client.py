@@ -88,7 +88,7 @@ class Rejected(ControlPlaneFault):
         super().__init__(message, transient=False)
 
 
-class OutputsRefused(ControlPlaneFault):
+class OutputsNotAllowed(ControlPlaneFault):
     """The pipeline does not allow outputs of such a type, size or number. ``reason`` is the control plane's code."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -229,7 +229,7 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
         problem = Problem.model_validate_json(content)
         explanation = problem.message[:500]
         if problem.error in OUTPUTS_REFUSED:
-            return OutputsRefused(problem.error, explanation)
+            return OutputsNotAllowed(problem.error, explanation)
     except ValidationError:
         explanation = _WEB_PAGE if content.lstrip()[:1] == b"<" else _NO_EXPLANATION
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}

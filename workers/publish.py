@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workers import manifest
-from workers.client import ControlPlaneClient, OutputsRefused
+from workers.client import ControlPlaneClient, OutputsNotAllowed
 from workers.concurrency import all_of
 from workers.handlers import HandlerError, OutputFile, Result
 from workers.heartbeat import Heartbeat
@@ -124,7 +124,7 @@ class Publisher:
         )
         try:
             return (await self._client.outputs(self._lease.id, request)).uploads
-        except OutputsRefused as refused:
+        except OutputsNotAllowed as refused:
             raise HandlerError(refused.reason, refused.message) from None
 
     async def _upload_manifest(self, complete: Manifest, path: Path, request: OutputRequest, upload: Upload) -> Output:
