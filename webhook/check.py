@@ -230,8 +230,8 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     subject = f"output {place}"
     try:
         probed = await probe(store, place)
-        taken = (await unsigned_headers.probe(store, place)).taken
         await try_transfer(store, place)
+        taken = (await unsigned_headers.probe(store, place)).taken
     except StoreError as error:
         advice = "The keys must be allowed to read, write and delete there."
         return Finding(subject, "failed", str(error), await _advice(store, place.bucket, advice))

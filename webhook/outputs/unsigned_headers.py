@@ -9,7 +9,6 @@ what becomes of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import secrets
 from dataclasses import dataclass
@@ -134,8 +133,9 @@ class _UnsignedTrial:
 
     async def copies(self) -> bool:
         """Whether a presigned PUT of nothing becomes a copy of an object that was not named by the URL."""
-        with contextlib.suppress(PreconditionFailed):  # the answer of a first attempt was lost
-            await self._store.put_new(self._bucket, self._source, self._content)
+        status = await self._store.put_presigned(self._bucket, self._source, self._content, {})
+        if status >= 400:
+            raise StoreError(f"the store refuses a presigned PUT ({status}): may the key write outputs?", retry=False)
         status = await self._put(b"", {"x-amz-copy-source": f"/{self._bucket}/{self._source}"})
         if status >= 400:
             return False
