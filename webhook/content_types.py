@@ -46,4 +46,4 @@ def allowed(handler: str, configured: Sequence[str] | None) -> Sequence[str]:
 def is_allowed(content_type: str, allowed: Sequence[str]) -> bool:
     """Whether a content type is one of these; its parameters, a charset say, do not count."""
     essence = content_type.partition(";")[0].strip().lower()
-    return essence in allowed or f"{essence.partition('/')[0]}/*" in allowed
+    return bool({essence, f"{essence.partition('/')[0]}/*", "*/*"} & {*allowed})

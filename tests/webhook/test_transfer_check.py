@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,7 +69,8 @@ def store_test(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("store_test")
 async def test_a_store_without_a_name_for_each_bucket() -> None:
     # On another address than loopback, where the local bucket takes every Host.
-    with running("--listen", "0.0.0.0") as store:
+    with running("--listen", "0.0.0.0") as listening:
+        store = replace(listening, endpoint=listening.endpoint.replace("0.0.0.0", "127.0.0.1"))
         buckets = BucketPair.made(store)
         endpoint = f"http://store.test:{urlsplit(store.endpoint).port}"
         by_path = ObjectStore(endpoint, "auto", KEYS)
