@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.infra.local.running import KEYS, PUBLISH_KEY, PUBLISH_SECRET, running
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
@@ -314,3 +316,40 @@ async def test_a_result_of_newer_content_is_not_replaced_while_a_region_may_be_b
         if not may:
             status = (await plane.http.get("/v1/status", headers={"authorization": f"Bearer {ADMIN}"})).json()
             assert status["pipelines"]["photos"]["objects"] == {"pending": 1}
+
+
+async def test_workers_upload_by_a_key_that_reads_nothing(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    key: dict[str, Any] = {"yurt_publish_access_key_id": PUBLISH_KEY, "yurt_publish_secret_access_key": PUBLISH_SECRET}
+    config = buckets.configured(unsigned_headers="refuse")
+    async with control_plane(postgres_dsn, config, store=store.endpoint, **key) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        [upload] = await worker.uploads(lease, "a.webp")
+        assert PUBLISH_KEY in upload.url
+        assert PUBLISH_KEY not in lease.input.url
+        assert (await sent(upload)).status_code == 200
+
+
+async def test_where_lengths_are_not_fixed_what_lies_there_is_looked_at(postgres_dsn: str) -> None:
+    """A bucket that knows no secret key computes no signature, so it takes another length than was signed."""
+    with running(environment=dict.fromkeys(KEYS, "")) as loose:
+        buckets = BucketPair.made(loose)
+        config = buckets.configured(unsigned_headers="refuse", limits={"output_bytes": 10})
+        async with control_plane(postgres_dsn, config, store=loose.endpoint) as plane:
+            worker = await plane.worker()
+            for key, body, state in (("a.jpg", b"hello", "done"), ("b.jpg", b"more than 10 bytes", "parked")):
+                await plane.notify(event(key, bucket=buckets.inputs))
+                lease = await worker.lease()
+                [upload] = await worker.uploads(lease, "a.webp")
+                etag = (await sent(upload, body)).headers["etag"].strip('"')
+                [settled] = (await worker.ask(most=0, settle=[done(lease, {"a.webp": etag})])).settled
+                assert settled.accepted is (state == "done")
+                [row] = await plane.sql("select state::text as state from objects where key = $1", key)
+                assert row["state"] == state
+
+            async def removed() -> bool:
+                return buckets.keys() == {"a.jpg/a.webp"}
+
+            await until(removed)
