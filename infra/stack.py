@@ -111,7 +111,9 @@ class Stack:
             region_name="auto",
             aws_access_key_id=self.keys.access_key,
             aws_secret_access_key=self.keys.secret_key,
-            config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}),
+            config=BotoConfig(
+                signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}
+            ),
         )
 
     def check(self) -> None:
@@ -151,7 +153,7 @@ def running(
             "bucket",
             ["infra.local", "--port", str(bucket_port), *(f"--bucket={name}" for name in buckets), *bucket_options],
             folder,
-            {},
+            _bucket_environment(keys),
             interrupts,
         )
         stack.callback(bucket.stop, interrupts)
@@ -174,6 +176,10 @@ def running(
         running_stack = Stack(bucket_announced["endpoint"], plane_announced["url"], folder, keys, (bucket, plane))
         _allow_pages(config, running_stack.s3(), cors_origins)
         yield running_stack
+
+
+def _bucket_environment(keys: StackKeys) -> dict[str, str]:
+    return {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
 
 
 def _plane_environment(keys: StackKeys, endpoint: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from tests.simulation.mutants import FOUND, MUTANTS
-from webhook import cli, config, config_file
+from webhook import cli, config, config_file, handler_settings
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
@@ -119,8 +119,8 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`retention`": config.RetentionSettings,
     "`pipelines.NAME`": config.Pipeline,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
-    "`pipelines.NAME.limits`": config.HandlerLimits,
-    "`pipelines.NAME.sandbox`": config.SandboxSettings,
+    "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
+    "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
     "`pools.NAME`": config.Pool,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }
@@ -347,7 +347,8 @@ def _metrics() -> dict[str, set[str]]:
 
 def test_every_reason_is_documented() -> None:
     """Codes that parked objects show."""
-    coded = r'(?:HandlerError|Failure|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"|\breason(?:: str =|=) ?"([a-z-]+)"'
+    raised = r'(?:HandlerError|OutputsRefused|Failure|[Ff]ailed)\(\s*(?:lease, )?"([a-z-]+)"'
+    coded = raised + r'|\breason(?:: str =|=) ?"([a-z-]+)"'
     # In webhook/fleet/ the reasons are those to slay a machine.
     places = [path for path in SOURCES if not {"fleet", "infra"} & set(path.relative_to(ROOT).parts)]
     assert documented("docs/handlers.md", "reason") == {

@@ -38,7 +38,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.ledger.certificates": Cover(
         "tests/webhook/sources/test_sns_certificates.py", "read after a restart of the control plane"
     ),
-    "webhook.pipeline_places": Cover("tests/webhook/test_config.py", "circles, and a trash that is in use"),
     "webhook.sources.sns_calls": Cover("tests/webhook/sources/test_sns.py", "the calls that messages cause"),
     "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
     "workers.sandbox.child.folder_use": Cover("tests/workers/sandbox/child/test_watch.py", "files of greedy jobs"),

@@ -22,6 +22,7 @@ from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.migrations import check_server, check_writes
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres_programs import PostgresUnusable, binaries
+from webhook.outputs import unsigned_headers
 from webhook.outputs.conditions import Probed, Style, probe, refusal
 from webhook.outputs.keys import new_control_key
 from webhook.state_folder import check_folders
@@ -34,6 +35,7 @@ _TRANSFER_ADVICE = (
     "Workers would fail alike. For SignatureDoesNotMatch: a proxy before the store changes the Host or the path, or "
     "the secret key is wrong. If the store takes buckets in its host's name only, set YURT_S3_ADDRESSING=virtual."
 )
+_NO_WORK = "As it is, Yurt hands out no work for it."
 _CLOCK_SECONDS = 3.0
 """Difference of clocks that is not reported: HTTP gives whole seconds."""
 
@@ -264,11 +266,22 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     try:
         probed = await probe(store, place)
         await try_transfer(store, place)
+        taken = (await unsigned_headers.probe(store, place)).taken
     except StoreError as error:
         advice = "The keys must be allowed to read, write and delete there."
         return Finding(subject, "failed", str(error), await _advice(store, place.bucket, advice))
     except TransferFailed as error:
         return Finding(subject, "failed", str(error), await _advice(store, place.bucket, _TRANSFER_ADVICE))
+    refused = next(filter(None, (unsigned_headers.refusal(pipeline, taken) for pipeline in pipelines)), "")
+    if refused:
+        return Finding(subject, "failed", refused, _NO_WORK)
+    return await _conditions(pipelines, probed, store)
+
+
+async def _conditions(pipelines: Sequence[Pipeline], probed: Probed, store: ObjectStore) -> Finding:
+    """Compare the conditions that an output location's store honours with the configuration."""
+    place = pipelines[0].output
+    subject = f"output {place}"
     given = {pipeline.conditions for pipeline in pipelines} - {"probe", "none", str(probed.style)}
     if given:
         return Finding(
@@ -279,7 +292,7 @@ async def _output(pipelines: Sequence[Pipeline], store: ObjectStore) -> Finding:
     if probed.style is not Style.NONE:
         return Finding(subject, "ok", f"can be written, and conditions are honoured: {probed.explanation}")
     if any(pipeline.unconditional == "refuse" for pipeline in pipelines):
-        return Finding(subject, "failed", refusal(place, probed), "As it is, Yurt hands out no work for it.")
+        return Finding(subject, "failed", refusal(place, probed), _NO_WORK)
     return await _staging(place, probed, store)
 
 

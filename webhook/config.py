@@ -5,6 +5,7 @@ Secrets come from the environment, or a file of their own. Validation names the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -22,9 +23,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
-from webhook.pipeline_places import refuse_loops, refuse_trash_in_use
+from webhook.content_types import allowed
+from webhook.handler_settings import HandlerLimits, SandboxSettings
+from webhook.pipeline_places import refuse_conflicts
 from webhook.setting_types import (
     BucketName,
+    ContentType,
     InstallationName,
     ListenAddress,
     Network,
@@ -36,7 +40,7 @@ from webhook.setting_types import (
     Topic,
 )
 from webhook.store_endpoint import Addressing, normalised
-from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits, SandboxRules
+from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 _DAY_SECONDS = 86_400.0
@@ -45,7 +49,6 @@ NO_PROVIDER = "none"
 PROVIDERS = OWN = ("local", NO_PROVIDER)
 """What a pool may name as its provider; ``OWN``: those whose machines are not rented."""
 MIB = 1 << 20
-GIB = 1 << 30
 
 RESERVED_PREFIX = ".yurt-"
 """Begins the names of Yurt's own objects in output locations: probes, and outputs that are not published yet."""
@@ -129,25 +132,6 @@ class ServerSettings(_Section):
         return int(self.listen.rpartition(":")[2])
 
 
-class HandlerLimits(_Section):
-    """Limits of one run of a handler."""
-
-    cpu_seconds: Seconds | None = None
-    """CPU time in seconds; by default the pipeline's timeout."""
-    memory_bytes: Annotated[int, Field(ge=64 * MIB, le=1024 * GIB)] = 2 * GIB
-    """Address space of the handler's process, in bytes."""
-    input_bytes: Annotated[int, Field(ge=1, le=5 * 1024 * GIB)] = 512 * MIB
-    """Largest input, in bytes."""
-    output_bytes: Annotated[int, Field(ge=1, le=5 * GIB)] = 512 * MIB
-    """All outputs of one object together, in bytes. One presigned PUT carries at most 5 GiB."""
-
-
-class SandboxSettings(SandboxRules):
-    """What a handler may do beside reading its input and writing its outputs, as it is written in the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Pipeline(_Section):
     """One pipeline: input → handler → output, run on a pool."""
 
@@ -194,6 +178,11 @@ class Pipeline(_Section):
     """How the output's store has ``If-Match``: found out by trying, or taken as given."""
     unconditional: Literal["refuse", "stage"] = "refuse"
     """Where the output's store honours no conditions: hand out no work, or publish by way of keys of a token's own."""
+    unsigned_headers: Literal["refuse", "stage", "trust"] = "refuse"
+    """Where the output's store takes headers that a presigned PUT does not sign: hand out no work, or publish by way of
+    keys of a token's own; no work in either case where it takes copies. ``trust``: it is not tried."""
+    content_types: Annotated[tuple[ContentType, ...], Field(min_length=1, max_length=100)] | None = None
+    """Content types that outputs may have, ``image/*`` for all of a kind; by default what the handler makes."""
     limits: HandlerLimits = HandlerLimits()
     sandbox: SandboxSettings = SandboxSettings()
     """What the handler may do beside its input and outputs, on Linux."""
@@ -227,6 +216,16 @@ class Pipeline(_Section):
     def longest_lease_seconds(self) -> float:
         """Longest life of a lease, renewed or not."""
         return self.lease_spans * self.lease_seconds
+
+    @property
+    def allowed_content_types(self) -> Sequence[str]:
+        """Content types that outputs may have, the manifest aside."""
+        return allowed(self.handler, self.content_types)
+
+    @property
+    def may_stage(self) -> bool:
+        """Whether outputs may be written under keys of a token's own, for the control plane to copy."""
+        return "stage" in (self.unconditional, self.unsigned_headers)
 
     @property
     def handler_limits(self) -> Limits:
@@ -383,8 +382,7 @@ class Config(BaseSettings):
             if pool.provider not in PROVIDERS:
                 known = ", ".join(PROVIDERS)
                 raise ValueError(f"pools.{name}.provider: there is no provider {pool.provider!r} (there are: {known})")
-        refuse_loops(self.pipelines)
-        refuse_trash_in_use(self.pipelines)
+        refuse_conflicts(self.pipelines)
         return self
 
 
@@ -409,6 +407,10 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
+    yurt_publish_access_key_id: SecretStr = SecretStr("")
+    """``YURT_PUBLISH_ACCESS_KEY_ID``: signs the PUTs of workers. It may write outputs, and need read nothing."""
+    yurt_publish_secret_access_key: SecretStr = SecretStr("")
+    """``YURT_PUBLISH_SECRET_ACCESS_KEY``."""
     aws_endpoint_url_s3: Annotated[
         str,
         AfterValidator(normalised),
@@ -419,6 +421,14 @@ class Secrets(BaseSettings):
     """``YURT_S3_ADDRESSING``: whether a bucket's name stands in the store's host (``virtual``) or path (``path``)."""
     aws_region: str = "auto"
     """``AWS_REGION``."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if bool(self.yurt_publish_access_key_id.get_secret_value()) != bool(
+            self.yurt_publish_secret_access_key.get_secret_value()
+        ):
+            raise ValueError("set YURT_PUBLISH_ACCESS_KEY_ID and YURT_PUBLISH_SECRET_ACCESS_KEY both, or neither")
+        return self
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:

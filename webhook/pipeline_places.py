@@ -1,17 +1,37 @@
-"""Refuses pipelines whose inputs, outputs and trash lie where they must not: in each other."""
+"""Refuses pipelines whose places feed or overwrite each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from webhook.config import Pipeline
 
 
-def refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
-    """Refuse pipelines that feed each other in a circle, which would never end. Raises ValueError."""
+def refuse_conflicts(pipelines: Mapping[str, Pipeline]) -> None:
+    """Raise ValueError where pipelines feed each other in a circle, or write into each other's places."""
+    _refuse_loops(pipelines)
+    _refuse_trash_in_use(pipelines)
+    _refuse_shared_outputs(pipelines)
+
+
+def _refuse_shared_outputs(pipelines: Mapping[str, Pipeline]) -> None:
+    """The workers of one pool must not reach the results of another."""
+    for (name, one), (other, two) in combinations(pipelines.items(), 2):
+        if one.pool != two.pool and one.output.overlaps(two.output):
+            raise ValueError(
+                f"pipelines.{name}.output ({one.output}) and pipelines.{other}.output ({two.output}) overlap, and the "
+                f"two run on different pools ({one.pool}, {two.pool}): workers of the one could replace results of the "
+                "other. Write one of them to another bucket, or to a prefix outside of the other's; or run both on one "
+                "pool"
+            )
+
+
+def _refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
+    """A pipeline whose output another watches feeds it; a circle of such pipelines would never end."""
     writers = {
         name: [other for other, pipeline in pipelines.items() if pipeline.output.overlaps(one.input)]
         for name, one in pipelines.items()
@@ -22,8 +42,8 @@ def refuse_loops(pipelines: Mapping[str, Pipeline]) -> None:
         raise ValueError(_loop_message(error.args[1], pipelines)) from None
 
 
-def refuse_trash_in_use(pipelines: Mapping[str, Pipeline]) -> None:
-    """Refuse a trash among inputs or results: what lies there must not be processed. Raises ValueError."""
+def _refuse_trash_in_use(pipelines: Mapping[str, Pipeline]) -> None:
+    """What is moved to the trash must neither be worked on nor lie among results."""
     for name, pipeline in pipelines.items():
         for other, used in pipelines.items() if pipeline.trash else ():
             for kind, place in (("input", used.input), ("output", used.output)):

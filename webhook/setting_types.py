@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+ContentType = Annotated[str, Field(max_length=100, pattern=r"^([a-z0-9.+-]+/([a-z0-9.+-]+|\*)|\*/\*)$")]
+"""``type/subtype`` in lower case, ``type/*`` or ``*/*``."""
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 

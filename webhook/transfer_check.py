@@ -46,7 +46,9 @@ async def try_transfer(store: ObjectStore, place: Place) -> None:
 async def _put_and_get(store: ObjectStore, bucket: str, key: str) -> None:
     content = f"yurt check {secrets.token_hex(8)}\n".encode()
     headers = {"content-type": "text/plain", "x-amz-meta-yurt-check": "1"}
-    put = store.presigner.url("PUT", bucket, key, expires_seconds=_SECONDS, headers=headers)
+    put = store.put_presigner.url(
+        "PUT", bucket, key, expires_seconds=_SECONDS, headers={**headers, "content-length": str(len(content))}
+    )
     get = store.presigner.url("GET", bucket, key, expires_seconds=_SECONDS)
     client = TransferClient(_LIMITS)
     try:

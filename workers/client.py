@@ -27,6 +27,7 @@ from workers.headers import retry_after_seconds
 from workers.outage import OutageLog
 from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import (
+    OUTPUTS_REFUSED,
     Handling,
     HeartbeatRequest,
     HeartbeatResponse,
@@ -85,6 +86,14 @@ class Rejected(ControlPlaneFault):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, transient=False)
+
+
+class OutputsNotAllowed(ControlPlaneFault):
+    """The pipeline does not allow outputs of such a type, size or number. ``reason`` is the control plane's code."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message, transient=False)
+        self.reason = reason
 
 
 class ControlPlaneClient:
@@ -217,7 +226,10 @@ class ControlPlaneClient:
 
 def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     try:
-        explanation = Problem.model_validate_json(content).message[:500]
+        problem = Problem.model_validate_json(content)
+        explanation = problem.message[:500]
+        if problem.error in OUTPUTS_REFUSED:
+            return OutputsNotAllowed(problem.error, explanation)
     except ValidationError:
         explanation = _WEB_PAGE if content.lstrip()[:1] == b"<" else _NO_EXPLANATION
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}

@@ -355,3 +355,14 @@ class Problem(Message):
     """A short code: ``lease-lost``, ``unauthorized`` …"""
     message: str
     """What happened, and what to do next."""
+
+
+OUTPUTS_REFUSED = frozenset({"content-type", "output-too-large", "too-many-outputs"})
+"""Codes with which outputs are refused: the object fails with the same reason."""
+
+
+class RefusedOutputs(Problem):
+    """The response to ``OutputsRequest`` where the pipeline does not allow such outputs. The lease goes on."""
+
+    uploads: Annotated[list[Upload], Field(max_length=0)] = []
+    """Empty: nothing was signed."""

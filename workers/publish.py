@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from workers import manifest
-from workers.client import ControlPlaneClient
+from workers.client import ControlPlaneClient, OutputsNotAllowed
 from workers.concurrency import all_of
 from workers.handlers import HandlerError
 from workers.heartbeat import Heartbeat
@@ -121,7 +121,10 @@ class Publisher:
             modified=self._fetched.modified,
             outputs=list(outputs),
         )
-        return (await self._client.outputs(self._lease.id, request)).uploads
+        try:
+            return (await self._client.outputs(self._lease.id, request)).uploads
+        except OutputsNotAllowed as refused:
+            raise HandlerError(refused.reason, refused.message) from None
 
     async def _upload_manifest(self, complete: Manifest, request: OutputRequest, upload: Upload) -> Output:
         encoded = _encode(complete)

@@ -17,6 +17,7 @@ from infra.local.kept import KeptFolderError
 from infra.local.notifications import NotificationsError, NotificationTarget, patched
 from infra.local.options import TOKEN_PREFIX, Disorder, LocalOptions, Posting, token_for
 from infra.local.server import run
+from infra.local.signatures import AcceptedKeys
 from workers.private_process import close_to_others
 
 Settings = TypeVar("Settings", Disorder, Posting)
@@ -83,7 +84,9 @@ def _retries(text: str) -> int | None:
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    epilog=f"Webhooks are called with the bearer token in ${TOKEN_PREFIX}_<BUCKET> (upper case, _ for every other "
+    epilog="The keys in $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY are accepted, and for writing alone those in "
+    "$YURT_PUBLISH_ACCESS_KEY_ID and $YURT_PUBLISH_SECRET_ACCESS_KEY. Without any, requests have to be signed, by any "
+    f"key. Webhooks are called with the bearer token in ${TOKEN_PREFIX}_<BUCKET> (upper case, _ for every other "
     f"character) or ${TOKEN_PREFIX}, and without credentials where neither is set. A webhook can also be set while the "
     "bucket runs, as on Tigris: PATCH /{bucket}. Below /_yurt/, for this machine alone: GET stats; "
     "POST flush?deadline=SECONDS; GET, POST and DELETE faults. Disorder is the same for the same --seed and the same "
@@ -95,7 +98,7 @@ def _retries(text: str) -> int | None:
     type=_address,
     default=_OPTIONS.listen,
     metavar="ADDRESS",
-    help="Anyone who reaches this address may read and write: there is no access control.",
+    help="On another address than loopback, set keys: see below.",
 )
 @click.option("--bucket", "buckets", type=_bucket, multiple=True, metavar="NAME", help="Make this bucket; repeatable.")
 @click.option(
@@ -170,6 +173,7 @@ def options_of(given: Mapping[str, Any]) -> LocalOptions:
     return LocalOptions(
         buckets=tuple(dict.fromkeys(given["buckets"])),
         notify=_targets(given["buckets"], dict(given["urls"]), dict(given["filters"])),
+        keys=AcceptedKeys.from_environment(),
         listen=given["listen"],
         port=given["port"],
         max_body_bytes=given["max_body_bytes"],

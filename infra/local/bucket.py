@@ -13,17 +13,18 @@ import json
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import IO, Any, TypeVar
 
 from pydantic import ValidationError
 
-from infra.local.cors import PREFLIGHT, cors_headers, preflight_answer
+from infra.local.cors import PREFLIGHT, allows_page, cors_headers, preflight_answer
 from infra.local.exchange import BucketResponse, Call, RefusedError, call_of, error, header_lines, json_answer
 from infra.local.faults import Faults, InjectedFault
 from infra.local.hub import NotificationHub
 from infra.local.notifications import MAX_PATCH_BYTES, NotificationsError, patched
-from infra.local.store import LocalStore
+from infra.local.signatures import AcceptedKeys, Signatures, require_all_signed
+from infra.local.store import LocalStore, form_fields
+from webhook.store_endpoint import is_loopback
 
 ADMIN = "/_yurt/"
 """Path of the administration. No bucket can have such a name."""
@@ -45,8 +46,18 @@ class DisconnectedError(Exception):
 class LocalBucket:
     """Answers HTTP requests. To be closed; the caller closes the store and the hub."""
 
-    def __init__(self, store: LocalStore, hub: NotificationHub, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        store: LocalStore,
+        hub: NotificationHub,
+        max_body_bytes: int,
+        keys: AcceptedKeys | None = None,
+        *,
+        on_loopback: bool = True,
+    ) -> None:
         self.store = store
+        self._signatures = Signatures(keys or AcceptedKeys())
+        self._on_loopback = on_loopback
         self.hub = hub
         self.faults = Faults()
         self._max_body_bytes = max_body_bytes
@@ -72,6 +83,8 @@ class LocalBucket:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> BucketResponse:
+        if self._on_loopback and not _names_loopback(scope):
+            raise RefusedError(403, "AccessDenied", "The Host of a request has to be this machine's loopback.")
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as body:
             size_bytes = await self._read(scope, receive, body)
             if scope["path"].startswith(ADMIN):
@@ -79,12 +92,15 @@ class LocalBucket:
             call = call_of(scope, body, size_bytes)
             if call.method == PREFLIGHT and call.bucket:
                 return preflight_answer(call, await self._in_thread(self.store.cors_rules, call))
+            if call.header("origin") and not allows_page(call, await self._in_thread(self.store.cors_rules, call)):
+                raise RefusedError(403, "AccessForbidden", "No CORS rule of this bucket allows this Origin.")
+            signed_headers = self._signed_headers(call)
             if call.bucket and not call.key:
                 if call.method == "PATCH":
                     return self._set_notifications(call)
                 if call.method == "GET" and "metadata" in call.query:
                     return self._metadata(call)
-            return await self._s3(call)
+            return await self._s3(call, signed_headers)
 
     async def _read(self, scope: Scope, receive: Receive, body: IO[bytes]) -> int:
         """Read the whole body; its size in bytes. Raises RefusedError, DisconnectedError."""
@@ -119,10 +135,16 @@ class LocalBucket:
 
     # ── S3 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _s3(self, call: Call) -> BucketResponse:
-        if call.has_expired(datetime.now(UTC)):
-            return error(403, "AccessDenied", "Request has expired")
+    def _signed_headers(self, call: Call) -> tuple[str, ...]:
+        if call.is_form:
+            self._signatures.check_form(form_fields(call))
+            return ()
+        return self._signatures.check(call)
+
+    async def _s3(self, call: Call, signed_headers: tuple[str, ...]) -> BucketResponse:
         fault = self.faults.take(call)
+        if fault is None or fault.effect != "unsigned-headers":
+            require_all_signed(call, signed_headers)
         if fault is None:
             return await self._in_thread(self._carry_out, call)
         await asyncio.sleep(fault.delay_seconds)
@@ -178,8 +200,6 @@ class LocalBucket:
     def _check_settings_call(self, call: Call) -> None:
         if not self.store.holds(call.bucket):
             raise RefusedError(404, "NoSuchBucket", "The specified bucket does not exist.")
-        if not (call.header("authorization") or "").startswith("AWS4-HMAC-SHA256 "):
-            raise RefusedError(403, "AccessDenied", "Settings need a signed request (AWS Signature Version 4).")
 
     # ── /_yurt/ ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,6 +244,12 @@ class LocalBucket:
         except ValueError as full:
             return json_answer({"error": str(full)}, 409)
         return json_answer(self.faults.listed(), 201)
+
+
+def _names_loopback(scope: Mapping[str, Any]) -> bool:
+    """Whether the Host is this machine. A page's own name that resolves to loopback is none (DNS rebinding)."""
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    return len(hosts) == 1 and is_loopback(f"http://{hosts[0]}")
 
 
 def _is_local(scope: Mapping[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """Decides by a bucket's CORS rules what a browser is told, as S3 documents it.
 
 The first rule that matches decides. A preflight has to match in its origin, its method and every header that it names;
-an actual request in its origin and method. A request that matches none is carried out, without the headers by which a
-browser lets its page read the answer.
+an actual request in its origin and method. Unlike S3, a request of a page that no rule allows is refused: any page in
+a browser on this machine could otherwise post a form to the local bucket.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ def preflight_answer(call: Call, rules: Sequence[CorsRule]) -> BucketResponse:
     if rule.max_age_seconds is not None:
         headers["access-control-max-age"] = str(rule.max_age_seconds)
     return BucketResponse(200, headers)
+
+
+def allows_page(call: Call, rules: Sequence[CorsRule]) -> bool:
+    """Whether a rule allows a request of the page that its Origin names."""
+    return _first(rules, call.header("origin") or "", call.method, ()) is not None
 
 
 def cors_headers(call: Call, rules: Sequence[CorsRule]) -> dict[str, str]:

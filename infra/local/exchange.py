@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
@@ -53,16 +52,11 @@ class Call:
         """The decoded query."""
         return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=1_000)
 
-    def has_expired(self, now: datetime) -> bool:
-        """Whether the URL is presigned and has expired. Signatures are not verified."""
-        signed, seconds = self.query.get("X-Amz-Date"), self.query.get("X-Amz-Expires")
-        if not signed or not seconds:
-            return False
-        try:
-            signed_at = datetime.strptime(signed[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            return now > signed_at + timedelta(seconds=int(seconds[0]))
-        except (ValueError, OverflowError):
-            return False
+    @property
+    def is_form(self) -> bool:
+        """Whether it is an upload by a browser's form, which is signed in a field."""
+        kind = self.header("content-type") or ""
+        return self.method == "POST" and not self.key and kind.startswith("multipart/form-data")
 
     @property
     def is_listing(self) -> bool:

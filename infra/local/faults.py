@@ -40,10 +40,11 @@ class InjectedFault(BaseModel):
     """Delay of the response."""
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     """Status of the response. None: the real response, after the delay."""
-    effect: Literal["none", "done", "stale", "empty"] = "none"
+    effect: Literal["none", "done", "stale", "empty", "unsigned-headers"] = "none"
     """What the request does in spite of the fault. ``none``: with a status, nothing. ``done``: the request is carried
     out, and only its response is lost. ``stale``: a read returns the content before the first overwrite since the fault
-    was set. ``empty``: a listing ends here, as if there were no more objects."""
+    was set. ``empty``: a listing ends here, as if there were no more objects. ``unsigned-headers``: a request with
+    ``x-amz-*`` headers that are not signed is carried out, as by Ceph and MinIO."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -51,6 +52,8 @@ class InjectedFault(BaseModel):
             raise ValueError("effect done: needs the status that the lost answer is replaced with")
         if self.effect == "stale" and (self.status is not None or self.method not in ("GET", "HEAD")):
             raise ValueError("effect stale: is for method GET or HEAD, without a status")
+        if self.effect == "unsigned-headers" and self.status is not None:
+            raise ValueError("effect unsigned-headers: is without a status")
         if self.effect == "empty" and (self.status is not None or not self.listing):
             raise ValueError("effect empty: is for listing, without a status")
         return self

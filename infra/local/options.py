@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.notifications import NotificationTarget
+from infra.local.signatures import AcceptedKeys
 
 TOKEN_PREFIX = "YURT_NOTIFY_TOKEN"  # noqa: S105 - the name of a variable
 """Variable with the bearer token of every webhook. ``…_PHOTOS_IN`` is for the bucket ``photos-in`` alone."""
@@ -58,6 +59,8 @@ class LocalOptions:
     buckets: tuple[str, ...] = ()
     notify: dict[str, NotificationTarget] = field(default_factory=dict)
     """Webhooks, by bucket."""
+    keys: AcceptedKeys = field(default_factory=AcceptedKeys)
+    """Who may use the bucket."""
     listen: str = "127.0.0.1"
     port: int = 0
     """0: any free port."""

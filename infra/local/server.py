@@ -88,6 +88,8 @@ def _bucket(options: LocalOptions) -> LocalBucket:
         LocalStore(options.buckets, KeptObjects(options.folder) if options.folder else None),
         hub,
         options.max_body_bytes,
+        options.keys,
+        on_loopback=ipaddress.ip_address(options.listen).is_loopback,
     )
     for name, notifications in options.notify.items():
         hub.configure(name, notifications)

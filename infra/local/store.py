@@ -316,6 +316,14 @@ def _deleted_keys(call: Call) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
+def form_fields(call: Call) -> dict[str, str]:
+    """The fields of a browser's form, without its file."""
+    with _MotoRequest(_environ(call)) as request:  # closes the file's own temporary file
+        fields = request.form.to_dict()
+    call.body.seek(0)
+    return fields
+
+
 def _form_keys(call: Call) -> list[str]:
     with _MotoRequest(_environ(call)) as request:  # closes the file's own temporary file
         key, file = request.form.get("key"), request.files.get("file")

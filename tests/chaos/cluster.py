@@ -119,7 +119,7 @@ class Cluster:
     async def _start_bucket(self, front: str) -> None:
         url = f"{front}/v1/notifications/tigris"
         module = ("infra.local", f"--bucket={INPUT}", f"--bucket={OUTPUT}", f"--notify={INPUT}={url}", *_disorder())
-        environment = {**_inherited(), "YURT_NOTIFY_TOKEN": self.keys.webhook}
+        environment = {**_inherited(), "YURT_NOTIFY_TOKEN": self.keys.webhook, **self._store_keys}
         self.bucket = RestartedService("bucket", (*module, f"--seed={self._seed}"), self.folder, environment)
         self._stack.push_async_callback(self._stop, self.bucket)
         await self.bucket.start()
@@ -132,11 +132,14 @@ class Cluster:
         self._stack.push_async_callback(self._stop, replica)
         await replica.start()
 
+    @property
+    def _store_keys(self) -> dict[str, str]:
+        return {"AWS_ACCESS_KEY_ID": self.keys.access_key, "AWS_SECRET_ACCESS_KEY": self.keys.secret_key}
+
     def _secrets(self, store: str) -> dict[str, str]:
         return {
             "DATABASE_URL": f"postgresql:///postgres?host={quote(self._sockets)}&user=postgres",
-            "AWS_ACCESS_KEY_ID": self.keys.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.keys.secret_key,
+            **self._store_keys,
             "AWS_ENDPOINT_URL_S3": store,
             "AWS_REGION": "auto",
             "YURT_WEBHOOK_SECRETS": self.keys.webhook,

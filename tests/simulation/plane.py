@@ -70,6 +70,7 @@ def config(replica_lag_seconds: float, on_delete: str, absent_checks: int, trust
         "replica_lag_seconds": replica_lag_seconds,
         "on_delete": on_delete,
         "conditions": "quoted",
+        "unsigned_headers": "trust",
     }
     return Config.model_validate({"pipelines": {"photos": pipeline}, "pools": {_POOL: {"trusted": trusted}}})
 

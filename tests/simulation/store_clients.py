@@ -147,8 +147,13 @@ class SimulatedObjectStore(ObjectStore):
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
         self.presigner: Any = SimulatedPresigner(process.world)
+        self.put_presigner: Any = self.presigner
         self._threads: Any = Threads(process)
         self._client: Any = Client(process, buckets)
+
+    async def put_presigned(self, bucket: str, key: str, content: bytes, unsigned: Any, length: Any = None) -> int:
+        """The simulated store refuses what is not signed."""
+        return 403
 
     async def _call(self, call: Callable[[], T]) -> T:
         """Send the call as a simulated request; the real method translates its errors."""

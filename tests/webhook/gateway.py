@@ -8,12 +8,18 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import parse_qsl, quote, urlencode
 
 import httpx
 import uvicorn
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from tests.infra.local.running import ACCESS_KEY, SECRET_KEY
 
 Kind = Literal["ceph", "deaf", "lenient", "refusing", "plain"]
 """``ceph``: as 16.2 (a quoted If-Match never holds, an unquoted one does; copies and deletes know no condition).
@@ -21,6 +27,7 @@ Kind = Literal["ceph", "deaf", "lenient", "refusing", "plain"]
 taken. ``refusing``: conditions are answered 501."""
 
 _CONDITIONS = ("if-match", "if-none-match", "x-amz-copy-source-if-match")
+_SIGNATURE = ("x-amz-date", "x-amz-content-sha256", "x-amz-security-token")
 _HOPS = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "host")
 
 
@@ -62,8 +69,7 @@ class Gateway:
         headers = {name: value for name, value in request.headers.items() if name not in {*_HOPS, *self.drops}}
         if request.method in ("PUT", "DELETE") and (refused := self._bend(request, headers)) is not None:
             return refused
-        path = request.scope["raw_path"].decode()
-        url = f"{self.behind}{path}?{request.scope['query_string'].decode()}".rstrip("?")
+        url, headers = _signed_anew(request, self.behind, headers, body)
         upstream = await self.http.request(request.method, url, content=body, headers=headers)
         kept = {name: value for name, value in upstream.headers.items() if name not in _HOPS[:3]}
         return Response(upstream.content, upstream.status_code, kept)
@@ -84,6 +90,20 @@ class Gateway:
                 return _error(412, "PreconditionFailed")
             headers["if-match"] = f'"{etag}"'
         return None
+
+
+def _signed_anew(request: Request, behind: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, str]]:
+    """URL and headers of a request to the bucket behind, which signs those headers that the client has signed."""
+    pairs = parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)
+    given = dict(pairs)
+    said = given.get("X-Amz-SignedHeaders") or headers.pop("authorization", "").partition("SignedHeaders=")[2]
+    names = set(said.partition(",")[0].split(";"))
+    query = urlencode([(name, value) for name, value in pairs if not name.startswith("X-Amz-")], quote_via=quote)
+    url = f"{behind}{request.scope['raw_path'].decode()}?{query}".rstrip("?")
+    again = {name: value for name, value in headers.items() if name in names and name not in _SIGNATURE}
+    signing = AWSRequest(request.method, url, data=body, headers=again)
+    S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", "auto").add_auth(signing)
+    return url, {**{n: v for n, v in headers.items() if n not in _SIGNATURE}, **dict(signing.headers.items())}
 
 
 def _error(status: int, code: str) -> Response:

@@ -383,6 +383,8 @@ SECRET = {
     "AWS_ACCESS_KEY_ID": "hidden-5",
     "AWS_SECRET_ACCESS_KEY": "hidden-6",
     "AWS_SESSION_TOKEN": "hidden-7",
+    "YURT_PUBLISH_ACCESS_KEY_ID": "hidden-8",
+    "YURT_PUBLISH_SECRET_ACCESS_KEY": "hidden-9",
 }
 
 
@@ -402,6 +404,15 @@ def test_a_wrong_endpoint_is_refused_without_showing_anything(endpoint: str, mon
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with pytest.raises(ConfigError, match="the environment:\n  AWS_ENDPOINT_URL_S3: ") as caught:
+        secrets(Path("yurt.toml"))
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["YURT_PUBLISH_ACCESS_KEY_ID", "YURT_PUBLISH_SECRET_ACCESS_KEY"])
+def test_half_of_a_key_for_publishing_is_refused(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**SECRET, missing: ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="both, or neither") as caught:
         secrets(Path("yurt.toml"))
     assert "hidden" not in str(caught.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import pytest
 from starlette.requests import Request
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.infra.local.running import running
 from tests.tls_server import TlsServer
 from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import gateway
@@ -65,20 +67,23 @@ def store_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("store_test")
-async def test_a_store_without_a_name_for_each_bucket(store: LocalStore) -> None:
-    buckets = BucketPair.made(store)
-    endpoint = f"http://store.test:{urlsplit(store.endpoint).port}"
-    by_path = ObjectStore(endpoint, "auto", KEYS)
-    await try_transfer(by_path, Place(bucket=buckets.outputs))
-    assert not await lacks_bucket_host(by_path, buckets.outputs)
-    by_host = ObjectStore(endpoint, "auto", KEYS, addressing="virtual", attempts=1)
-    with pytest.raises(StoreError, match="does not resolve"):
-        await by_host.check_bucket(buckets.outputs)
-    assert await lacks_bucket_host(by_host, buckets.outputs)
-    nowhere = ObjectStore("http://nowhere.test", "auto", KEYS, addressing="virtual")
-    assert not await lacks_bucket_host(nowhere, buckets.outputs)
-    for client in (by_path, by_host, nowhere):
-        await client.aclose()
+async def test_a_store_without_a_name_for_each_bucket() -> None:
+    # On another address than loopback, where the local bucket takes every Host.
+    with running("--listen", "0.0.0.0") as listening:
+        store = replace(listening, endpoint=listening.endpoint.replace("0.0.0.0", "127.0.0.1"))
+        buckets = BucketPair.made(store)
+        endpoint = f"http://store.test:{urlsplit(store.endpoint).port}"
+        by_path = ObjectStore(endpoint, "auto", KEYS)
+        await try_transfer(by_path, Place(bucket=buckets.outputs))
+        assert not await lacks_bucket_host(by_path, buckets.outputs)
+        by_host = ObjectStore(endpoint, "auto", KEYS, addressing="virtual", attempts=1)
+        with pytest.raises(StoreError, match="does not resolve"):
+            await by_host.check_bucket(buckets.outputs)
+        assert await lacks_bucket_host(by_host, buckets.outputs)
+        nowhere = ObjectStore("http://nowhere.test", "auto", KEYS, addressing="virtual")
+        assert not await lacks_bucket_host(nowhere, buckets.outputs)
+        for client in (by_path, by_host, nowhere):
+            await client.aclose()
 
 
 async def test_one_variable_has_both_sides_trust_a_private_authority(

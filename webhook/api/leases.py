@@ -38,6 +38,7 @@ from webhook.metrics import Metrics
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.fencing import LeaseNotLive
 from webhook.outputs.publishing import CannotPublish, Publishing
+from webhook.outputs.requested import OutputsRefused
 from webhook.pipelines import Pipelines
 from webhook.storage import StoreError
 from workers import protocol
@@ -158,11 +159,9 @@ class LeaseApi:
         """Presign PUTs of a lease's outputs."""
         async with self._auth.call(request) as caller:
             outputs = await read_model(request, protocol.OutputsRequest)
-            return json_response(await self._presigned(caller, _id(request), outputs))
+            return await self._presigned(caller, _id(request), outputs)
 
-    async def _presigned(
-        self, caller: Caller, lease_id: int, outputs: protocol.OutputsRequest
-    ) -> protocol.OutputsResponse:
+    async def _presigned(self, caller: Caller, lease_id: int, outputs: protocol.OutputsRequest) -> Response:
         outputs = outputs.model_copy(update={"modified": _believed(outputs.modified)})
         try:
             uploads = await self._publishing.uploads(lease_id, outputs, caller.id)
@@ -171,9 +170,11 @@ class LeaseApi:
             raise _lost() from None
         except LeaseNotLive:
             raise _lost() from None
+        except OutputsRefused as refused:
+            return json_response(protocol.RefusedOutputs(error=refused.reason, message=str(refused)), 422)
         except StoreError as error:
             raise HttpProblem(503, "store-unavailable", str(error)) from None
-        return protocol.OutputsResponse(uploads=uploads)
+        return json_response(protocol.OutputsResponse(uploads=uploads))
 
     # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

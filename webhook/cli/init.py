@@ -29,6 +29,9 @@ YURT_ADMIN_TOKEN={admin}
 # An access key that may read the inputs, and read, write and delete the outputs.
 AWS_ACCESS_KEY_ID=
 AWS_SECRET_ACCESS_KEY=
+# A key that may write the outputs and read nothing, for the uploads of workers: see docs/keys.md.
+# YURT_PUBLISH_ACCESS_KEY_ID=
+# YURT_PUBLISH_SECRET_ACCESS_KEY=
 # The store; without it Tigris, https://t3.storage.dev.
 # AWS_ENDPOINT_URL_S3=
 # AWS_REGION=auto

@@ -17,6 +17,8 @@ import structlog
 from webhook.config import Pipeline, Place
 from webhook.loops import LoopHealth
 from webhook.outputs.keys import new_control_key
+from webhook.outputs.probing import PlaceProbes
+from webhook.outputs.unsigned_headers import Taken, UnsignedHeaders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError
 
 log = structlog.get_logger()
@@ -55,64 +57,73 @@ class Probed:
 
 
 class Conditions:
-    """The conditions that the store of each output location honours: probed once, when first needed."""
+    """What the store of each output location honours and refuses, and so whether and how workers publish there."""
 
     def __init__(self, pipelines: Iterable[Pipeline], store: ObjectStore, health: LoopHealth | None = None) -> None:
         self._pipelines = tuple(pipelines)
         self._health = health or LoopHealth()
         self._store = store
-        self._known: dict[str, Probed] = {}
-        self._probing: dict[str, asyncio.Task[Probed]] = {}
+        self._headers = UnsignedHeaders(store)
+        self._probes = PlaceProbes(self._probe)
 
     async def style(self, pipeline: Pipeline) -> Style:
-        """How conditions are written at the pipeline's output. Raises StoreError where the probe fails."""
+        """How conditions are written at the pipeline's output; NONE: outputs are staged.
+
+        Raises StoreError where a probe fails.
+        """
+        taken = await self._headers.taken(pipeline)
+        if taken is Taken.HEADERS and pipeline.unsigned_headers == "stage":
+            return Style.NONE
         if pipeline.conditions != "probe":
             return Style(pipeline.conditions)
-        known = self._known.get(str(pipeline.output))
-        return (known or await self._probed(pipeline.output)).style
+        return (await self._probes.found(pipeline.output)).style
 
     def refusal(self, pipeline: Pipeline) -> str:
         """Why no work of a pipeline may be handed out, and what to do; empty where it may, or not probed yet."""
-        known = self._known.get(str(pipeline.output))
+        if refused := self._headers.refusal(pipeline):
+            return refused
+        known = self._probes.known(pipeline.output)
         if pipeline.unconditional == "stage" or pipeline.conditions != "probe" or known is None:
             return ""
         return "" if known.style is not Style.NONE else refusal(pipeline.output, known)
 
+    def fixes_length(self, pipeline: Pipeline) -> bool:
+        """Whether no output can be longer than announced, as far as is known."""
+        return self._headers.fixes_length(pipeline)
+
     async def watch(self) -> None:
-        """Probe the locations of refused pipelines anew now and then, for ever."""
+        """Probe what is taken unsigned at the start, and the locations of refused pipelines anew, for ever."""
         while True:
+            with self._health.turn("conditions"):
+                await self.probe_unsigned()
             await asyncio.sleep(AGAIN_SECONDS)
             with self._health.turn("conditions"):
                 await self.probe_refused_again()
 
+    async def probe_unsigned(self) -> None:
+        """Probe what is taken unsigned at each location where that is not known."""
+        tried = {str(p.output): p.output for p in self._pipelines if p.unsigned_headers != "trust"}
+        for place in tried.values():
+            if not self._headers.is_known(place):
+                with contextlib.suppress(StoreError):  # tried again later, and before any URL is signed
+                    await self._headers.probe(place)
+
     async def probe_refused_again(self) -> None:
         """Probe the locations of refused pipelines anew."""
-        for place in {str(p.output): p.output for p in self._pipelines if self.refusal(p)}.values():
+        for pipeline in {str(p.output): p for p in self._pipelines if self.refusal(p)}.values():
             with contextlib.suppress(StoreError):  # the earlier result stays
-                await self._probed(place)
+                if self._headers.refusal(pipeline):
+                    await self._headers.probe(pipeline.output)
+                else:
+                    await self._probes.again(pipeline.output)
 
     async def aclose(self) -> None:
         """Cancel the probes that are under way."""
-        for task in [*self._probing.values()]:
-            task.cancel()
-        await asyncio.gather(*self._probing.values(), return_exceptions=True)
-
-    async def _probed(self, place: Place) -> Probed:
-        """The result of one probe that all requests share, and that goes on where one of them is cancelled."""
-        name = str(place)
-        if name not in self._probing:
-            task = self._probing[name] = asyncio.create_task(self._probe(place))
-            task.add_done_callback(lambda done: self._probe_ended(name, done))
-        return await asyncio.shield(self._probing[name])
-
-    def _probe_ended(self, name: str, task: asyncio.Task[Probed]) -> None:
-        del self._probing[name]
-        if not task.cancelled():
-            task.exception()  # marks it as retrieved: the request that waited for it may be gone
+        await self._probes.aclose()
+        await self._headers.aclose()
 
     async def _probe(self, place: Place) -> Probed:
-        before, found = self._known.get(str(place)), await probe(self._store, place)
-        self._known[str(place)] = found
+        before, found = self._probes.known(place), await probe(self._store, place)
         if found.style is not Style.NONE:
             log.info("conditions are honoured", output=str(place), style=str(found.style))
         elif before is None or before.style is not Style.NONE:

@@ -22,6 +22,20 @@ class ReplicaBehind(Exception):
     """There is a result of newer content than what was fetched: a region of the input's store is behind."""
 
 
+class AnotherPipelines(Exception):
+    """An output of another pipeline is there: two pipelines have the same output place."""
+
+
+def require_own(head: ObjectHead, pipeline: str) -> None:
+    """Check that an output is of the pipeline with this name, or names none. Raises AnotherPipelines."""
+    other = keys.pipeline_of(head.metadata)
+    if other not in ("", pipeline):
+        raise AnotherPipelines(
+            f"An output of the pipeline {other} lies where that of {pipeline} belongs: give the two pipelines outputs "
+            "of their own."
+        )
+
+
 def require_replaceable(
     head: ObjectHead, lease: LiveLease, pipeline: Pipeline, etag: str, modified: datetime | None
 ) -> None:

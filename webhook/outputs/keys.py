@@ -27,6 +27,8 @@ _INPUT_ETAG = "yurt-input-etag"
 """Metadata of an output: ETag of the input that it was made from."""
 _INPUT_MODIFIED = "yurt-input-modified"
 """Metadata of an output: Last-Modified of that input, ISO 8601."""
+_PIPELINE = "yurt-pipeline"
+"""Metadata of an output: the name of its pipeline."""
 _TOKEN_DIGITS = 19
 """A fencing token is below 2⁶³."""
 _PROBE = "probe"
@@ -124,12 +126,21 @@ def _token_in(segment: str) -> int:
 # ── metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def metadata_headers(token: int, etag: str, modified: datetime | None) -> dict[str, str]:
-    """Headers that record on an output under which token, and from which content of the input, it was made."""
-    headers = {f"x-amz-meta-{_TOKEN}": str(token), f"x-amz-meta-{_INPUT_ETAG}": _visible(etag)}
+def metadata_headers(pipeline: str, token: int, etag: str, modified: datetime | None) -> dict[str, str]:
+    """Headers that record on an output by which pipeline, under which token and from which content it was made."""
+    headers = {
+        f"x-amz-meta-{_PIPELINE}": pipeline,
+        f"x-amz-meta-{_TOKEN}": str(token),
+        f"x-amz-meta-{_INPUT_ETAG}": _visible(etag),
+    }
     if modified:
         headers[f"x-amz-meta-{_INPUT_MODIFIED}"] = modified.isoformat()
     return headers
+
+
+def pipeline_of(metadata: Mapping[str, str]) -> str:
+    """The name of the pipeline that made an output; empty: it names none."""
+    return metadata.get(_PIPELINE, "")
 
 
 def token_of(metadata: Mapping[str, str]) -> int:

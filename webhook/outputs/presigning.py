@@ -16,13 +16,16 @@ from webhook.config import Pipeline
 from webhook.ledger.ledger import LiveLease
 from webhook.outputs import keys
 from webhook.outputs.conditions import Style
-from webhook.outputs.fencing import require_replaceable
+from webhook.outputs.fencing import require_own, require_replaceable
 from webhook.storage import ObjectStore
 from webhook.storage.presign import MAX_EXPIRES_SECONDS
 from workers.protocol import OutputRequest, OutputsRequest, Upload
 
 log = structlog.get_logger()
 
+_FIXED = {"content-disposition": "inline", "content-encoding": "identity"}
+"""Signed as they are by default: no store refuses them where they are not signed, and they change what a browser does
+with an output."""
 _GET_GRACE_SECONDS = 300
 """A presigned GET outlives its lease by this, so that the lease and not the URL decides when work must stop."""
 _EFFECT_SECONDS = 20.0
@@ -34,6 +37,8 @@ class LeaseOutputs:
     """What one live lease publishes, and how its output location takes conditions."""
 
     lease: LiveLease
+    name: str
+    """The pipeline's."""
     pipeline: Pipeline
     style: Style
     request: OutputsRequest
@@ -52,14 +57,17 @@ async def _upload(store: ObjectStore, outputs: LeaseOutputs, output: OutputReque
     key = _key(outputs, output.name)
     headers = {
         "content-type": output.content_type,
-        **keys.metadata_headers(lease.token, request.etag, request.modified),
+        **_FIXED,
+        **keys.metadata_headers(outputs.name, lease.token, request.etag, request.modified),
         **await _condition(store, outputs, output, key),
     }
     if output.cache_control:
         headers["cache-control"] = output.cache_control
-    url = store.presigner.url(
-        "PUT", pipeline.output.bucket, key, expires_seconds=put_seconds(lease, pipeline), headers=headers
-    )
+    # HTTP clients set the length themselves, so it is signed and not named: another one than announced is refused.
+    url = store.put_presigner.url(
+        "PUT", pipeline.output.bucket, key, expires_seconds=put_seconds(lease, pipeline),
+        headers={**headers, "content-length": str(output.size)},
+    )  # fmt: skip
     return Upload(name=output.name, url=url, headers=headers)
 
 
@@ -86,6 +94,7 @@ async def _replaceable_etag(store: ObjectStore, outputs: LeaseOutputs, key: str)
     head = await store.head(outputs.pipeline.output.bucket, key)
     if head is None:
         return None
+    require_own(head, outputs.name)
     require_replaceable(head, outputs.lease, outputs.pipeline, outputs.request.etag, outputs.request.modified)
     if not keys.token_of(head.metadata):
         log.warning("output of another program replaced", key=key, modified=head.modified.isoformat())

@@ -16,14 +16,16 @@ from webhook.config import Pipeline
 from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.ledger import Ledger, LiveLease, Settlement
 from webhook.ledger.transitions import Failure, LeaseReleased, Published
+from webhook.outputs import keys
 from webhook.outputs.conditions import Conditions, Style
-from webhook.outputs.fencing import LeaseNotLive, ReplicaBehind
+from webhook.outputs.fencing import AnotherPipelines, LeaseNotLive, ReplicaBehind
 from webhook.outputs.keys import KeyTooLong
 from webhook.outputs.presigning import LeaseOutputs, presign
 from webhook.outputs.removal import Leftovers, Remover
+from webhook.outputs.requested import OutputsRefused, RequestedOutputs, check_sizes
 from webhook.outputs.staging import HOLD_SECONDS, Staging
 from webhook.pipelines import Pipelines
-from webhook.storage import ObjectStore
+from webhook.storage import ObjectStore, StoreError
 from workers.protocol import OutputsRequest, Upload
 
 log = structlog.get_logger()
@@ -59,8 +61,9 @@ class Publishing:
         self._store = store
         self._conditions = conditions
         self._leftovers = Leftovers(remover)
+        self._requested = RequestedOutputs()
         self._staging = Staging(store)
-        self._stages = any(pipeline.unconditional == "stage" for pipeline in pipelines.all)
+        self._stages = any(pipeline.may_stage for pipeline in pipelines.all)
         self._finishing: dict[_LeaseName, asyncio.Task[ObjectPlace | None]] = {}
         """Leases whose staged outputs are being published."""
         self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
@@ -79,6 +82,7 @@ class Publishing:
         Raises:
             LeaseNotLive: the lease has ended.
             CannotPublish: the lease has to be settled without a result.
+            OutputsRefused: the pipeline does not allow such outputs; the lease goes on.
             StoreError, LedgerUnavailable: the worker asks again.
 
         """
@@ -86,16 +90,19 @@ class Publishing:
         # A pipeline may have been taken out of the configuration while a worker had its object.
         if lease is None or lease.pipeline_id not in self._pipelines.by_id:
             raise LeaseNotLive
-        pipeline = self._pipelines.by_id[lease.pipeline_id][1]
+        name, pipeline = self._pipelines.by_id[lease.pipeline_id]
+        self._requested.add(pipeline, request)
         style = await self._conditions.style(pipeline)
-        if style is Style.NONE and pipeline.unconditional == "refuse":
+        if self._conditions.refusal(pipeline) or (style is Style.NONE and not pipeline.may_stage):
             raise CannotPublish(LeaseReleased())
         # Noted before a URL exists: after that the worker may settle at any moment.
         self._leftovers.note(lease, pipeline, [output.name for output in request.outputs])
         try:
-            return await presign(self._store, LeaseOutputs(lease, pipeline, style, request))
+            return await presign(self._store, LeaseOutputs(lease, name, pipeline, style, request))
         except KeyTooLong as error:
             raise CannotPublish(Failure("key-too-long", str(error), retry=False)) from None
+        except AnotherPipelines as error:
+            raise CannotPublish(Failure("output-taken", str(error), retry=False)) from None
         except ReplicaBehind as error:
             raise CannotPublish(Failure("replica-behind", str(error), retry=True)) from None
 
@@ -107,9 +114,12 @@ class Publishing:
 
         Raises LedgerUnavailable, Overloaded.
         """
+        self._requested.forget(settlement.token)
         result = settlement.outcome
         if not isinstance(result, Published):
             return await self._settler.submit(settlement)
+        if not self._lengths_are_fixed() and await self._is_oversized(settlement, result):
+            return None
         if await self._is_staged(settlement):
             place = await self._finish_once(settlement, result)
         else:
@@ -118,6 +128,44 @@ class Publishing:
         if place is not None:
             self._leftovers.remove(settlement.token, result.published)
         return place
+
+    # ── stores that take another length than was signed ──────────────────────────────────────────────────────────────
+
+    def _lengths_are_fixed(self) -> bool:
+        return all(self._conditions.fixes_length(pipeline) for pipeline in self._pipelines.all)
+
+    async def _is_oversized(self, settlement: Settlement, result: Published) -> bool:
+        """Whether a lease stored more than its pipeline allows. Then its object has failed, and what it stored goes."""
+        lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
+        if lease is None or lease.pipeline_id not in self._pipelines.by_id:
+            return False
+        pipeline = self._pipelines.by_id[lease.pipeline_id][1]
+        try:
+            await self._check_stored(lease, pipeline, result)
+        except OutputsRefused as refused:
+            outcome = Failure(refused.reason, str(refused), retry=False)
+            await self._settler.submit(Settlement(lease.id, lease.token, settlement.worker_id, outcome))
+            self._leftovers.remove_own(pipeline, lease.key, [*result.published], lease.token)
+            return True
+        except StoreError as error:
+            outcome = Failure("store", f"The outputs could not be looked at: {error}.", retry=True)
+            await self._settler.submit(Settlement(lease.id, lease.token, settlement.worker_id, outcome))
+            return True
+        return False
+
+    async def _check_stored(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> None:
+        """Raises OutputsRefused, StoreError."""
+        if self._conditions.fixes_length(pipeline):
+            return
+        staged = await self._conditions.style(pipeline) is Style.NONE
+        full = {
+            name: keys.staged_key(pipeline, lease.key, lease.token, name)
+            if staged
+            else keys.output_key(pipeline, lease.key, name)
+            for name in result.published
+        }
+        heads = await asyncio.gather(*(self._store.head(pipeline.output.bucket, key) for key in full.values()))
+        check_sizes(pipeline, {name: head.size for name, head in zip(full, heads, strict=True) if head})
 
     # ── staged outputs ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,7 +193,7 @@ class Publishing:
         pipeline = self._staging_pipeline(lease) if lease else None
         if lease is None or pipeline is None:
             return None
-        outcome = await self._staging.publish(lease, pipeline, result)
+        outcome = await self._staging.publish(lease, self._pipelines.name_of(lease.pipeline_id), pipeline, result)
         # A failure is settled too: the object is tried again with backoff, not after the whole hold.
         place = await self._settler.submit(Settlement(lease.id, lease.token, None, outcome))
         if isinstance(outcome, Failure):
@@ -157,7 +205,7 @@ class Publishing:
     def _staging_pipeline(self, lease: LiveLease) -> Pipeline | None:
         """The lease's pipeline, if its outputs may be staged."""
         _, pipeline = self._pipelines.by_id.get(lease.pipeline_id, ("", None))
-        return pipeline if pipeline and pipeline.unconditional == "stage" else None
+        return pipeline if pipeline and pipeline.may_stage else None
 
     def _finished(self, name: _LeaseName, task: asyncio.Task[ObjectPlace | None]) -> None:
         del self._finishing[name]

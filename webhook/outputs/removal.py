@@ -59,15 +59,20 @@ class Remover:
         # The manifest goes first, as it came last: an app that sees it can read everything that it names.
         await self._remove(pipeline, key, MANIFEST, published.get(MANIFEST), token)
         await _all(self._remove(pipeline, key, name, published.get(name), token) for name in sorted(names))
-        if pipeline.unconditional == "stage":
+        if pipeline.may_stage:
             await self.remove_staged(pipeline, key)
 
     async def remove_leftovers(self, pipeline: Pipeline, key: str, leftovers: Mapping[str, str], token: int) -> None:
         """Remove outputs (name to ETag) that the result with this fencing token does not have.
 
-        A newer result may have them: then the output carries a later token, or another ETag, and stays.
+        The lease that published it has ended: what it wrote and did not name goes too. A newer result may have them:
+        then the output carries a later token, or another ETag, and stays.
         """
         await _all(self._remove_leftover(pipeline, key, *item, token) for item in leftovers.items())
+
+    async def remove_own(self, pipeline: Pipeline, key: str, names: Iterable[str], token: int) -> None:
+        """Remove the outputs of these names that were written under this token."""
+        await _all(self._remove_own(pipeline, keys.output_key(pipeline, key, name), token) for name in names)
 
     async def remove_staged(self, pipeline: Pipeline, key: str, below: int | None = None) -> int:
         """Remove staged outputs of one input, all of them or those of tokens below one. Returns how many."""
@@ -115,10 +120,15 @@ class Remover:
         except keys.KeyTooLong:
             log.warning("output left alone: its key in the trash would be too long", key=key, output=name)
 
+    async def _remove_own(self, pipeline: Pipeline, full: str, token: int) -> None:
+        head = await self._store.head(pipeline.output.bucket, full)
+        if head is not None and keys.token_of(head.metadata) == token:
+            await self.discard(pipeline, full, head.etag)
+
     async def _remove_leftover(self, pipeline: Pipeline, key: str, name: str, etag: str, token: int) -> None:
         source = keys.output_key(pipeline, key, name)
         head = await self._store.head(pipeline.output.bucket, source)
-        if head is None or head.etag != etag or keys.token_of(head.metadata) >= token:
+        if head is None or head.etag != etag or keys.token_of(head.metadata) > token:
             return
         try:
             await self._store.delete(pipeline.output.bucket, source, etag)
@@ -175,6 +185,10 @@ class Leftovers:
     def remove_staged(self, pipeline: Pipeline, key: str, token: int) -> None:
         """Start to remove what was staged under this token or an earlier one."""
         self._start(self._remover.remove_staged(pipeline, key, below=token + 1))
+
+    def remove_own(self, pipeline: Pipeline, key: str, names: Iterable[str], token: int) -> None:
+        """Start to remove what was published under this token, and must not be."""
+        self._start(self._remover.remove_own(pipeline, key, names, token))
 
     async def aclose(self) -> None:
         """Wait for the removals that are under way: each is bounded in time."""

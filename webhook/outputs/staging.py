@@ -18,7 +18,7 @@ from webhook.config import Pipeline
 from webhook.ledger.ledger import LiveLease
 from webhook.ledger.transitions import Failure, Published
 from webhook.outputs import keys
-from webhook.outputs.fencing import LeaseNotLive, ReplicaBehind, require_replaceable
+from webhook.outputs.fencing import AnotherPipelines, LeaseNotLive, ReplicaBehind, require_own, require_replaceable
 from webhook.storage import ObjectHead, ObjectStore, PreconditionFailed, StoreError
 from workers.protocol import MANIFEST
 
@@ -35,16 +35,18 @@ class Staging:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    async def publish(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> Published | Failure:
+    async def publish(self, lease: LiveLease, name: str, pipeline: Pipeline, result: Published) -> Published | Failure:
         """Publish the staged outputs of a lease that the control plane holds. Returns the outcome to settle it with.
 
         ``result`` names the staged outputs with their ETags; the outcome names the published ones with theirs.
         """
         try:
             async with asyncio.timeout(COPY_SECONDS):
-                return replace(result, published=await self._copy_all(lease, pipeline, result))
+                return replace(result, published=await self._copy_all(lease, name, pipeline, result))
         except LeaseNotLive:
             return Failure("store", "A result with a later token is there already.", retry=True)
+        except AnotherPipelines as error:
+            return Failure("output-taken", str(error), retry=False)
         except ReplicaBehind as error:
             return Failure("replica-behind", str(error), retry=True)
         except (StoreError, PreconditionFailed) as error:
@@ -52,12 +54,15 @@ class Staging:
         except TimeoutError:
             return Failure("store", "Publishing the outputs took too long.", retry=True)
 
-    async def _copy_all(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> dict[str, str]:
+    async def _copy_all(
+        self, lease: LiveLease, pipeline_name: str, pipeline: Pipeline, result: Published
+    ) -> dict[str, str]:
         """Look at all that is published before anything is written, and copy the manifest after everything else."""
         copies = [_Copy(self._store, pipeline, lease, name, etag) for name, etag in result.published.items()]
         # All are checked before any is copied: half of a result is worse than none.
         for head in await asyncio.gather(*(copy.published() for copy in copies)):
             if head:
+                require_own(head, pipeline_name)
                 require_replaceable(head, lease, pipeline, result.etag, result.modified)
         await asyncio.gather(*(copy.make() for copy in copies if copy.name != MANIFEST))
         await asyncio.gather(*(copy.make() for copy in copies if copy.name == MANIFEST))

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import boto3
+import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
@@ -23,7 +24,8 @@ from webhook.config import ConfigError, Secrets
 from webhook.events import ListedObject
 from webhook.storage.presign import Presigner, SigningKeys
 from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised
-from workers.outgoing import why_unreachable
+from workers import tls
+from workers.outgoing import PAST_PROXIES, why_unreachable
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
@@ -40,6 +42,8 @@ _ATTEMPTS = 3
 _CONNECT_SECONDS = 5.0
 _MOST_PAGES = 10
 """Most pages of one listing of children: deeper keys are folded into common prefixes, but these may be very many."""
+_PUT_SECONDS = 20
+_TRANSIENT = frozenset({408, 429})
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects have to be restored before a GET. ``GLACIER_IR`` needs no restore."""
 
@@ -92,12 +96,15 @@ class ObjectStore:
         region: str,
         credentials: SigningKeys,
         *,
+        publisher: SigningKeys | None = None,
         addressing: Addressing = "auto",
         answer_seconds: float = 10,
         attempts: int = _ATTEMPTS,
     ) -> None:
         endpoint = normalised(endpoint)
         self.presigner = Presigner(endpoint, region, credentials, addressing)
+        self.put_presigner = Presigner(endpoint, region, publisher or credentials, addressing)
+        """Signs the PUTs that workers get."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._client: S3Client = boto3.client(
             "s3",
@@ -227,6 +234,24 @@ class ObjectStore:
             raise PreconditionFailed(key) from None
         return response["ETag"].strip('"')
 
+    async def put_presigned(
+        self, bucket: str, key: str, content: bytes, unsigned: Mapping[str, str], length: int | None = None
+    ) -> int:
+        """PUT an object by a presigned URL as workers have it, with headers added that it does not sign.
+
+        ``length`` is signed in place of the content's own. Returns the status, below 500. Raises StoreError.
+        """
+        signed = {"content-length": str(len(content) if length is None else length)}
+        url = self.put_presigner.url("PUT", bucket, key, expires_seconds=_PUT_SECONDS, headers=signed)
+        try:
+            async with httpx.AsyncClient(verify=tls.context(), mounts=PAST_PROXIES, timeout=_PUT_SECONDS) as client:
+                answer = await client.put(url, content=content, headers=dict(unsigned))
+        except httpx.HTTPError as error:
+            raise StoreError(f"the store does not answer: {why_unreachable(error)}", retry=True) from None
+        if answer.status_code >= 500 or answer.status_code in _TRANSIENT:
+            raise StoreError(f"the store answered a presigned PUT {answer.status_code}", retry=True)
+        return answer.status_code
+
     async def delete(self, bucket: str, key: str, etag: str) -> None:
         """Delete an object if it still has this ETag ("": any). Does nothing where the object is missing.
 
@@ -318,8 +343,17 @@ def open_store(secrets: Secrets) -> ObjectStore:
         secrets.aws_secret_access_key.get_secret_value(),
         secrets.aws_session_token.get_secret_value() or None,
     )
+    publisher = SigningKeys(
+        secrets.yurt_publish_access_key_id.get_secret_value(), secrets.yurt_publish_secret_access_key.get_secret_value()
+    )
     try:
-        return ObjectStore(secrets.aws_endpoint_url_s3, secrets.aws_region, keys, addressing=secrets.yurt_s3_addressing)
+        return ObjectStore(
+            secrets.aws_endpoint_url_s3,
+            secrets.aws_region,
+            keys,
+            publisher=publisher if publisher.access_key else None,
+            addressing=secrets.yurt_s3_addressing,
+        )
     except ProfileNotFound:
         raise ConfigError(
             "AWS_PROFILE names a profile that does not exist: unset it, since no profile is used"

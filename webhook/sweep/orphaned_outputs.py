@@ -143,15 +143,15 @@ class OrphanedOutputs:
         for name, etag in results.names.items() if known.published else ():
             if name not in known.published:
                 head = await self._head(pipeline.output.bucket, keys.output_key(pipeline, key, name))
-                # Only under an older token: a later lease may be publishing this output just now.
-                if head and head.etag == etag and 0 < keys.token_of(head.metadata) < known.token:
+                # Not under a later token: that lease may be publishing this output just now.
+                if head and head.etag == etag and 0 < keys.token_of(head.metadata) <= known.token:
                     leftovers[name] = etag
-        staged = {token for token in results.staged if token < known.token}
+        staged = {token for token in results.staged if token <= known.token}
         if self._remover is None or sweep.order.dry_run:
             return len(leftovers) + len(staged)
         if leftovers:
             await self._remover.remove_leftovers(pipeline, key, leftovers, known.token)
-        below = await self._remover.remove_staged(pipeline, key, known.token) if staged else 0
+        below = await self._remover.remove_staged(pipeline, key, known.token + 1) if staged else 0
         return len(leftovers) + below
 
     async def _discard_probes(self, sweep: Sweep, pipeline: Pipeline, objects: Sequence[ListedObject]) -> int:

@@ -20,9 +20,18 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from types_boto3_s3.client import S3Client
 
+from webhook.storage.presign import Presigner, SigningKeys
 from workers.parent_death import ENVIRONMENT
 
 ACCESS_KEY, SECRET_KEY = "tid_test", "tsec_test"
+PUBLISH_KEY, PUBLISH_SECRET = "tid_publish", "tsec_publish"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "YURT_PUBLISH_ACCESS_KEY_ID": PUBLISH_KEY,
+    "YURT_PUBLISH_SECRET_ACCESS_KEY": PUBLISH_SECRET,
+}
+"""Of the bucket: one that may do everything, and one that may only write."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,11 @@ class RunningBucket:
             "s3",
             endpoint_url=self.endpoint,
             region_name="auto",
-            config=Config(retries={"total_max_attempts": 1}, request_checksum_calculation="when_required"),
+            config=Config(
+                signature_version="s3v4",
+                retries={"total_max_attempts": 1},
+                request_checksum_calculation="when_required",
+            ),
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
         )
@@ -57,6 +70,11 @@ class RunningBucket:
         request = AWSRequest(method, self.endpoint + path, data=content)
         S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", "auto").add_auth(request)
         return self.http.request(method, self.endpoint + path, content=content, headers=dict(request.headers.items()))
+
+    def url(self, method: str, bucket: str, key: str = "", **headers: str) -> str:
+        """A presigned URL. ``headers`` are signed with it."""
+        keys = SigningKeys(ACCESS_KEY, SECRET_KEY)
+        return Presigner(self.endpoint, "auto", keys).url(method, bucket, key, expires_seconds=60, headers=headers)
 
     def stats(self) -> dict[str, Any]:
         return dict(self.http.get(f"{self.endpoint}/_yurt/stats").json())
@@ -80,7 +98,7 @@ def running(*arguments: str, environment: Mapping[str, str] | None = None) -> It
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {}), ENVIRONMENT: "stdin"},
+        env={**os.environ, **KEYS, **(environment or {}), ENVIRONMENT: "stdin"},
     )
     with process:
         try:

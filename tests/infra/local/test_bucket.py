@@ -26,6 +26,7 @@ from infra.local.payload import Change
 from infra.local.store import LocalStore
 from tests.infra.local.running import RunningBucket, running
 from tests.infra.receiver import RecordingReceiver
+from webhook.storage.presign import Presigner, SigningKeys
 
 MIB = 1024 * 1024
 
@@ -234,8 +235,10 @@ async def test_requests_take_turns() -> None:
     store, hub = OneAtATime(("photos-in",)), NotificationHub(Disorder(), Posting())
     bucket = LocalBucket(store, hub, 1_000)
     try:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(bucket), base_url="http://127.0.0.1") as client:
-            answers = await asyncio.gather(*(client.put(f"/photos-in/{n}", content=b"hello") for n in range(20)))
+        signer = Presigner("http://127.0.0.1", "auto", SigningKeys("any", "any"))
+        urls = [signer.url("PUT", "photos-in", str(number), expires_seconds=60) for number in range(20)]
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(bucket)) as client:
+            answers = await asyncio.gather(*(client.put(url, content=b"hello") for url in urls))
     finally:
         bucket.close()
         store.close()
@@ -411,6 +414,39 @@ def test_no_answer_invites_other_origins(local: RunningBucket, s3: S3Client) -> 
     s3.put_object(Bucket=bucket, Key="a", Body=b"hello")
     url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"})
     assert "access-control-allow-origin" not in local.http.get(url, headers={"origin": "https://example.com"}).headers
+
+
+@pytest.mark.parametrize("host", ["evil.example:9000", "127.0.0.1.evil.example", "169.254.169.254", "[fe80::1]", ""])
+def test_a_name_that_only_resolves_to_this_machine_is_refused(local: RunningBucket, host: str) -> None:
+    for path in ("/photos-in/a", "/_yurt/stats"):
+        answer = local.http.get(f"{local.endpoint}{path}", headers={"host": host})
+        assert (answer.status_code, "loopback" in answer.text) == (403, True)
+
+
+def test_a_form_that_a_foreign_page_posts_stores_nothing(local: RunningBucket, s3: S3Client) -> None:
+    bucket = local.new_bucket(s3)
+    signed = s3.generate_presigned_post(bucket, "c")["fields"]
+    for origin, fields in (
+        ("https://evil.example", signed),
+        ("null", signed),
+        ("", {"key": "c"}),
+        ("", {**signed, "policy": "e30="}),
+    ):
+        page = {"origin": origin} if origin else {}
+        files = {"file": b"hello"}
+        assert local.http.post(f"{local.endpoint}/{bucket}", data=fields, files=files, headers=page).status_code == 403
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_an_unsigned_header_is_refused_unless_a_fault_has_it_taken(local: RunningBucket, s3: S3Client) -> None:
+    bucket = local.new_bucket(s3)
+    s3.put_object(Bucket=bucket, Key="private", Body=b"secret")
+    url, copying = local.url("PUT", bucket, "mine"), {"x-amz-copy-source": f"/{bucket}/private"}
+    assert local.http.put(url, headers=copying).status_code == 403
+    local.fault(method="PUT", bucket=bucket, effect="unsigned-headers")
+    assert local.http.put(url, headers=copying).status_code == 200
+    assert s3.get_object(Bucket=bucket, Key="mine")["Body"].read() == b"secret"
+    assert local.http.put(url, headers=copying).status_code == 403
 
 
 def test_an_error_is_worded_as_s3_words_it(local: RunningBucket) -> None:

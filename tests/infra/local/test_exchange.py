@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -47,19 +47,6 @@ def test_only_a_get_of_a_bucket_with_list_type_is_a_listing() -> None:
     assert not call("list-type=2").is_listing
     assert not call("list-type=2", method="PUT", path="/photos-in").is_listing
     assert not call("", path="/photos-in").is_listing
-
-
-def test_a_presigned_url_expires() -> None:
-    presigned = call("X-Amz-Date=20260601T120000Z&X-Amz-Expires=60")
-    assert not presigned.has_expired(SIGNED_AT + timedelta(seconds=60))
-    assert presigned.has_expired(SIGNED_AT + timedelta(seconds=61))
-    for query in (
-        "",
-        "X-Amz-Expires=60",
-        "X-Amz-Date=soon&X-Amz-Expires=60",
-        "X-Amz-Date=20260601T120000Z&X-Amz-Expires=x",
-    ):
-        assert not call(query).has_expired(SIGNED_AT + timedelta(days=1))
 
 
 def test_an_error_is_the_xml_of_s3_with_its_text_escaped() -> None:

@@ -46,7 +46,7 @@ def test_it_stops_in_spite_of_a_hanging_request_and_a_hanging_webhook() -> None:
         receiver.wait(lambda receiver: len(receiver.posts) == 1)
         local.fault(delay_seconds=60)
         with pytest.raises(httpx.ReadTimeout):
-            local.http.get(f"{local.endpoint}/photos-in/a", timeout=0.2)
+            local.http.get(local.url("GET", "photos-in", "a"), timeout=0.2)
         local.process.terminate()
         assert local.process.wait(10) == 0
 

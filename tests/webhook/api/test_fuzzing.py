@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.infra.local.running import SECRET_KEY
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
@@ -37,7 +38,7 @@ EXAMPLES = 8
 """An operation."""
 HANG_SECONDS = 15.0
 LONGEST_POLL_SECONDS = 30
-STORE_SECRET = "tsec_that-must-not-be-shown"
+STORE_SECRET = SECRET_KEY
 CHECKS = [
     status_code_conformance,
     content_type_conformance,
@@ -77,7 +78,11 @@ class KnownSecrets:
 async def test_answers_are_those_of_the_document(postgres_dsn: str, store: LocalStore, mode: GenerationMode) -> None:
     buckets = BucketPair.made(store)
     async with control_plane(
-        postgres_dsn, buckets.configured(), store=store.endpoint, loops=False, aws_secret_access_key=STORE_SECRET
+        postgres_dsn,
+        buckets.configured(content_types=["*/*"]),
+        store=store.endpoint,
+        loops=False,
+        aws_secret_access_key=STORE_SECRET,
     ) as plane:
         document = (await plane.http.get("/openapi.json")).json()
         known = await prepared(plane, buckets.inputs)

@@ -167,7 +167,7 @@ async def test_pipelines_of_a_pool_take_turns(postgres_dsn: str) -> None:
         {
             "long": pipeline("long-queue", pool="ours"),
             "short": pipeline("short-queue", pool="ours"),
-            "other": pipeline("other-queue", pool="theirs"),
+            "other": pipeline("other-queue", "other-outbox", pool="theirs"),
         },
         pools=pools,
     )

@@ -128,7 +128,11 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         held = await plane.worker()
         await plane.notify(event("d.jpg"), event("e.jpg"))
         first, second = (await held.ask(most=2)).leases
-        outputs = {"token": first.token, "etag": "x", "outputs": [{"name": "a", "size": 1, "content_type": "a/b"}]}
+        outputs = {
+            "token": first.token,
+            "etag": "x",
+            "outputs": [{"name": "a", "size": 1, "content_type": "image/webp"}],
+        }
         bodies: dict[str, Any] = {"outputs": outputs, "heartbeat": {"token": first.token}, "complete": done(first)}
         for call, body in bodies.items():
             check(f"{one}/{call}", await held.post(f"leases/{first.id}/{call}", body))

@@ -58,7 +58,7 @@ def test_a_probe_is_told_from_everything_else() -> None:
 
 @given(tokens, st.text('!~ \né"a1', max_size=10), st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)))
 def test_what_is_recorded_on_an_output_is_read_back(token: int, etag: str, modified: datetime) -> None:
-    headers = keys.metadata_headers(token, etag, modified)
+    headers = keys.metadata_headers("photos", token, etag, modified)
     assert all(value and value.isascii() and value.isprintable() for value in headers.values())
     metadata = {name.removeprefix("x-amz-meta-"): value for name, value in headers.items()}
     assert keys.token_of(metadata) == token

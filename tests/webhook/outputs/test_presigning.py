@@ -57,12 +57,15 @@ async def test_the_condition_is_what_the_store_honours(
         modified=datetime(2026, 5, 15, tzinfo=UTC),
         outputs=[OutputRequest(name="a.webp", size=1, content_type="image/webp", cache_control="max-age=60")],
     )
-    [upload] = await presign(store, LeaseOutputs(lease(180, published), pipeline(), style, request))
+    [upload] = await presign(store, LeaseOutputs(lease(180, published), "photos", pipeline(), style, request))
     await store.aclose()
     assert f"/outs/{key}?" in upload.url
     assert upload.headers == {
         "content-type": "image/webp",
         "cache-control": "max-age=60",
+        "content-disposition": "inline",
+        "content-encoding": "identity",
+        "x-amz-meta-yurt-pipeline": "photos",
         "x-amz-meta-yurt-token": "40",
         "x-amz-meta-yurt-input-etag": "fetched",
         "x-amz-meta-yurt-input-modified": "2026-05-15T00:00:00+00:00",

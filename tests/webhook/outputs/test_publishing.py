@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.infra.local.running import KEYS, PUBLISH_KEY, PUBLISH_SECRET, running
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.polling import until
 from tests.webhook.buckets import BucketPair, sent
@@ -31,6 +33,9 @@ async def test_an_output_is_new_or_replaces_what_the_last_result_put_there(
             "content-type": "text/plain",
             "cache-control": "max-age=300",
             "if-none-match": "*",
+            "content-disposition": "inline",
+            "content-encoding": "identity",
+            "x-amz-meta-yurt-pipeline": "photos",
             "x-amz-meta-yurt-token": str(lease.token),
             "x-amz-meta-yurt-input-etag": "abc",
         }
@@ -40,7 +45,7 @@ async def test_an_output_is_new_or_replaces_what_the_last_result_put_there(
         etag = first.headers["etag"].strip('"')
         said = buckets.s3.head_object(Bucket=buckets.outputs, Key="a b.jpg/256.webp")
         assert (said["ContentType"], said["CacheControl"]) == ("text/plain", "max-age=300")
-        assert said["Metadata"] == {"yurt-token": str(lease.token), "yurt-input-etag": "abc"}
+        assert said["Metadata"] == {"yurt-pipeline": "photos", "yurt-token": str(lease.token), "yurt-input-etag": "abc"}
         outputs = [{"name": "256.webp", "etag": etag, "size": 5, "content_type": "text/plain"}]
         done = {"outcome": "done", "id": lease.id, "token": lease.token, "fetched": {"etag": "abc"}, "outputs": outputs}
         await worker.ask(most=0, settle=[done])
@@ -56,7 +61,6 @@ async def test_an_output_is_new_or_replaces_what_the_last_result_put_there(
 
 
 async def test_every_header_is_signed(postgres_dsn: str, store: LocalStore) -> None:
-    """The local store checks no signatures; that the list of signed headers is complete is what binds a real one."""
     buckets = BucketPair.made(store)
     async with control_plane(postgres_dsn, buckets.configured(lease_seconds=200), store=store.endpoint) as plane:
         worker = await plane.worker()
@@ -65,9 +69,52 @@ async def test_every_header_is_signed(postgres_dsn: str, store: LocalStore) -> N
         for conflict in (False, True):
             [upload] = await worker.uploads(lease, "a.webp", cache_control="no-store", conflict=conflict)
             query = parse_qs(urlsplit(upload.url).query)
-            assert query["X-Amz-SignedHeaders"][0].split(";") == sorted({"host", *upload.headers})
+            assert query["X-Amz-SignedHeaders"][0].split(";") == sorted({"host", "content-length", *upload.headers})
             assert 160 <= int(query["X-Amz-Expires"][0]) <= 180, "not as long as the lease"
             assert "tsec_test" not in upload.url
+            assert (await sent(upload, b"more than announced")).status_code == 403
+            assert (await sent(upload, b"less")).status_code == 403
+            for loose in ("x-amz-acl", "x-amz-copy-source", "x-amz-tagging", "content-disposition", "content-encoding"):
+                assert (await sent(upload, b"hello", **{loose: "x"})).status_code == 403, loose
+
+
+async def test_what_the_pipeline_does_not_make_is_refused_before_it_is_uploaded(
+    postgres_dsn: str, store: LocalStore
+) -> None:
+    buckets = BucketPair.made(store)
+    config = buckets.configured(limits={"output_bytes": 1000})
+    async with control_plane(postgres_dsn, config, store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+
+        async def refused(*outputs: tuple[str, int, str]) -> str:
+            wanted = [{"name": name, "size": size, "content_type": kind} for name, size, kind in outputs]
+            body = {"token": lease.token, "etag": "abc", "outputs": wanted}
+            answer = await worker.post(f"leases/{lease.id}/outputs", body)
+            assert bool(answer.json()["uploads"]) is (answer.status_code == 200)
+            return str(answer.json().get("error", ""))
+
+        assert await refused(("a.webp", 5, "text/html")) == "content-type"
+        assert await refused(("a.webp", 1001, "image/webp")) == "output-too-large"
+        assert await refused(("result.json", 3 << 20, "application/json")) == "output-too-large"
+        assert await refused(("a.webp", 999, "image/webp"), ("result.json", 1000, "application/json")) == ""
+        assert await refused(("b.webp", 2, "image/webp")) == "output-too-large"  # with what was asked for before
+        assert await refused(("a.webp", 900, "image/webp"), ("b.webp", 1, "image/webp")) == ""
+        assert await refused(*((f"{number}.webp", 0, "image/webp") for number in range(63))) == "too-many-outputs"
+        assert await refused(*((f"{number}.webp", 0, "image/webp") for number in range(62))) == ""
+
+
+async def test_an_output_of_another_pipeline_is_not_replaced(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    async with control_plane(postgres_dsn, buckets.configured(), store=store.endpoint) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        buckets.put("a.jpg/a.webp", b"theirs", {"yurt-token": "1", "yurt-pipeline": "others"})
+        assert (await worker.outputs(lease, "a.webp", conflict=True)).status_code == 409
+        [row] = await plane.sql("select state::text, error->>'reason' as reason from objects")
+        assert (row["state"], row["reason"]) == ("parked", "output-taken")
 
 
 async def test_older_work_in_the_way_is_replaced(postgres_dsn: str, store: LocalStore) -> None:
@@ -143,10 +190,10 @@ async def test_a_store_that_wants_etags_without_quotes_gets_them(postgres_dsn: s
         query = parse_qs(urlsplit(upload.url).query)
         assert "if-match" in query["X-Amz-SignedHeaders"][0].split(";")
         assert (await sent(upload, b"newer")).status_code == 200
-        assert (await sent(upload, b"newest")).status_code == 412
+        assert (await sent(upload, b"final")).status_code == 412
         [upload] = await worker.uploads(again, "a.webp", conflict=True)
-        assert (await sent(upload, b"newest")).status_code == 200
-        assert buckets.s3.get_object(Bucket=buckets.outputs, Key="a.jpg/a.webp")["Body"].read() == b"newest"
+        assert (await sent(upload, b"final")).status_code == 200
+        assert buckets.s3.get_object(Bucket=buckets.outputs, Key="a.jpg/a.webp")["Body"].read() == b"final"
 
 
 async def test_no_work_is_handed_out_where_nothing_keeps_a_slow_worker_from_overwriting(
@@ -186,7 +233,7 @@ async def test_outputs_that_a_new_result_does_not_have_are_removed(postgres_dsn:
             lease = await worker.lease()
             etags = {}
             for upload in await worker.uploads(lease, *names):
-                etags[upload.name] = (await sent(upload, b"same")).headers["etag"].strip('"')
+                etags[upload.name] = (await sent(upload, b"alike")).headers["etag"].strip('"')
             if "512.webp" not in names:
                 buckets.put("a.jpg/1600.webp", b"edited by hand")
                 buckets.put("a.jpg/2000.webp", b"same", {"yurt-token": str(lease.token + 1)})  # a newer result's
@@ -269,3 +316,40 @@ async def test_a_result_of_newer_content_is_not_replaced_while_a_region_may_be_b
         if not may:
             status = (await plane.http.get("/v1/status", headers={"authorization": f"Bearer {ADMIN}"})).json()
             assert status["pipelines"]["photos"]["objects"] == {"pending": 1}
+
+
+async def test_workers_upload_by_a_key_that_reads_nothing(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    key: dict[str, Any] = {"yurt_publish_access_key_id": PUBLISH_KEY, "yurt_publish_secret_access_key": PUBLISH_SECRET}
+    config = buckets.configured(unsigned_headers="refuse")
+    async with control_plane(postgres_dsn, config, store=store.endpoint, **key) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg", bucket=buckets.inputs))
+        lease = await worker.lease()
+        [upload] = await worker.uploads(lease, "a.webp")
+        assert PUBLISH_KEY in upload.url
+        assert PUBLISH_KEY not in lease.input.url
+        assert (await sent(upload)).status_code == 200
+
+
+async def test_where_lengths_are_not_fixed_what_lies_there_is_looked_at(postgres_dsn: str) -> None:
+    """A bucket that knows no secret key computes no signature, so it takes another length than was signed."""
+    with running(environment=dict.fromkeys(KEYS, "")) as loose:
+        buckets = BucketPair.made(loose)
+        config = buckets.configured(unsigned_headers="refuse", limits={"output_bytes": 10})
+        async with control_plane(postgres_dsn, config, store=loose.endpoint) as plane:
+            worker = await plane.worker()
+            for key, body, state in (("a.jpg", b"hello", "done"), ("b.jpg", b"more than 10 bytes", "parked")):
+                await plane.notify(event(key, bucket=buckets.inputs))
+                lease = await worker.lease()
+                [upload] = await worker.uploads(lease, "a.webp")
+                etag = (await sent(upload, body)).headers["etag"].strip('"')
+                [settled] = (await worker.ask(most=0, settle=[done(lease, {"a.webp": etag})])).settled
+                assert settled.accepted is (state == "done")
+                [row] = await plane.sql("select state::text as state from objects where key = $1", key)
+                assert row["state"] == state
+
+            async def removed() -> bool:
+                return buckets.keys() == {"a.jpg/a.webp"}
+
+            await until(removed)

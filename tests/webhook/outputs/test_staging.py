@@ -84,7 +84,7 @@ async def test_outputs_are_put_aside_and_published_when_the_lease_is_settled(
         assert await it.settle(worker, lease, etags)
         said = it.buckets.s3.head_object(Bucket=it.buckets.outputs, Key=f"{KEY}/256.webp")
         assert (said["ContentType"], said["CacheControl"]) == ("text/plain", "max-age=300")
-        assert said["Metadata"] == {"yurt-token": str(lease.token), "yurt-input-etag": "abc"}
+        assert said["Metadata"] == {"yurt-pipeline": "photos", "yurt-token": str(lease.token), "yurt-input-etag": "abc"}
         row = await it.row()
         assert (row["state"], row["done_etag"]) == ("done", "abc")
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from webhook.storage import ObjectStore
 from webhook.storage.presign import SigningKeys
 
-KEYS = SigningKeys("tid_test", "tsec_secret", "session_secret")
+KEYS = SigningKeys("tid_test", "tsec_test", "session_secret")
 
 
 @contextlib.asynccontextmanager

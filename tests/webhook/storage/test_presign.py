@@ -24,7 +24,7 @@ from webhook.storage import presign
 from webhook.storage.presign import MAX_EXPIRES_SECONDS, Presigner, SigningKeys
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
-KEYS = SigningKeys("tid_test", "tsec_test/+=")
+KEYS = SigningKeys("tid_test", "tsec_test")
 PLAIN = Presigner("http://127.0.0.1:9000", "auto", KEYS)
 HOSTED = Presigner("https://t3.storage.dev", "auto", KEYS)
 

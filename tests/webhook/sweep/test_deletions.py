@@ -332,7 +332,7 @@ async def test_what_a_rename_brings_is_worked_though_it_is_older(postgres_dsn: s
         lease = await worker.lease()
         assert lease.expected.believed  # the lag has passed: each read is believed
         [upload] = await worker.uploads(lease, "256.webp")
-        assert (await sent(upload, b"renamed")).status_code == 200
+        assert (await sent(upload, b"moved")).status_code == 200
 
 
 async def test_a_transition_is_no_work(postgres_dsn: str, store: LocalStore) -> None:

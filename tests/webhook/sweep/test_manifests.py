@@ -148,13 +148,16 @@ async def test_an_output_that_the_last_result_does_not_have_is_removed(postgres_
     async with swept(postgres_dsn, store) as it:
         await worked(it, "a.jpg")
         it.buckets.put("a.jpg/former.txt", metadata={"yurt-token": "5"})
+        [row] = await it.plane.sql("select token from objects")
+        it.buckets.put("a.jpg/not-named.txt", metadata={"yurt-token": str(row["token"])})
+        it.buckets.put(f"a.jpg/.yurt-{row['token']}/out.txt", metadata={"yurt-token": str(row["token"])})
         it.buckets.put("a.jpg/later.txt", metadata={"yurt-token": str(2**62)})
         it.buckets.put("a.jpg/of-somebody-else.txt")
         it.buckets.put("a.jpg/.yurt-5/out.txt", metadata={"yurt-token": "5"})
         kept = {"a.jpg/out.txt", "a.jpg/result.json", "a.jpg/later.txt", "a.jpg/of-somebody-else.txt"}
-        assert (await it.sweep("full", dry_run=True)).counts.removed == 2
-        assert len(it.outputs) == 6
-        assert (await it.sweep("full")).counts.removed == 2
+        assert (await it.sweep("full", dry_run=True)).counts.removed == 4
+        assert len(it.outputs) == 8
+        assert (await it.sweep("full")).counts.removed == 4
         assert it.outputs == kept
 
 
