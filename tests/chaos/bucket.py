@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 import httpx
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from tests.chaos.cluster import ClusterKeys
 from webhook.storage.presign import Presigner, SigningKeys
@@ -34,6 +38,7 @@ class FaultyBucket:
     def __init__(self, endpoint: str, keys: ClusterKeys) -> None:
         self._number = 0
         self._endpoint = endpoint
+        self._signer = S3SigV4Auth(Credentials(keys.access_key, keys.secret_key), "s3", "auto")
         self._presigner = Presigner(endpoint, "auto", SigningKeys(keys.access_key, keys.secret_key))
         limits = httpx.Limits(max_connections=50, max_keepalive_connections=50)
         self._http = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False, limits=limits)
@@ -70,7 +75,9 @@ class FaultyBucket:
         after = ""
         while True:
             query = {"list-type": "2", "start-after": after}
-            response = await self._http.get(f"{self._endpoint}/{bucket}", params=query)
+            listing = AWSRequest("GET", f"{self._endpoint}/{bucket}?{urlencode(query, quote_via=quote)}")
+            self._signer.add_auth(listing)
+            response = await self._http.get(str(listing.url), headers=dict(listing.headers.items()))
             response.raise_for_status()
             page = ElementTree.fromstring(response.content)
             found = [item.text or "" for item in page.iter(f"{_XML}Key")]
