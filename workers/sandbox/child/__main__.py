@@ -20,6 +20,7 @@ from workers.handlers import registry
 from workers.handlers.folder import handlers_folder
 from workers.sandbox import messages
 from workers.sandbox.child import limits, orphans, parent_death
+from workers.sandbox.child.jail import handler_policy
 from workers.sandbox.child.job_process import JobProcess
 from workers.sandbox.child.preload import Preloaded
 from workers.sandbox.child.source_files import SourceFiles
@@ -39,6 +40,7 @@ def main(parent_pipe: str, *kinds: str) -> None:
     sources = SourceFiles(folder) if (folder := handlers_folder()) else None
     if sources:
         sources.install()
+    handler_policy.prepare()
     Template(requests, replies, int(parent_pipe), sources).serve()
 
 

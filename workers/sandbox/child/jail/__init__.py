@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import struct
 import sys
 from dataclasses import dataclass
+from functools import cache
 
 from workers.sandbox.child.jail import landlock, seccomp
 from workers.sandbox.child.jail.libc import libc
 from workers.sandbox.child.jail.policy import JailError, JailPolicy
 
-__all__ = ["JailError", "JailPolicy", "JailSupport", "enter", "support"]
+__all__ = ["JailError", "JailPolicy", "JailSupport", "enter", "prepare", "support"]
 
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _MOST_CAPABILITIES = 64
@@ -34,6 +36,7 @@ class JailSupport:
     """Why there is no jail; empty where there is one."""
 
 
+@cache
 def support() -> JailSupport:
     """Return what this machine has, without jailing anything."""
     if sys.platform != "linux":
@@ -44,6 +47,13 @@ def support() -> JailSupport:
     return JailSupport(known, seccomp.missing())
 
 
+def prepare() -> None:
+    """Compute what the jails of all processes share: in the template, once, before it forks them."""
+    if not support().missing:
+        for programs, network in ((False, False), (True, False), (True, True)):
+            seccomp.fixed(platform.machine(), support().landlock, programs=programs, network=network)
+
+
 def enter(policy: JailPolicy) -> None:
     """Jail this process, which has one thread, for good. Raises JailError where that cannot be had."""
     if why := support().missing:
@@ -52,7 +62,7 @@ def enter(policy: JailPolicy) -> None:
         raise JailError(f"the kernel refuses no-new-privileges: {os.strerror(ctypes.get_errno())}")
     _drop_capabilities()
     landlock.restrict(policy)
-    seccomp.restrict(policy, landlock=landlock.version())
+    seccomp.restrict(policy, landlock=support().landlock)
 
 
 def _drop_capabilities() -> None:

@@ -6,9 +6,11 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from workers.handlers.folder import handlers_folder
+from workers.sandbox.child import jail
 from workers.sandbox.child.jail.policy import JailPolicy
 from workers.sandbox.messages import JobRequest
 
@@ -68,6 +70,13 @@ def _with_rules(least: JailPolicy, request: JobRequest) -> JailPolicy:
     )
 
 
+def prepare() -> None:
+    """Look up what the jails of all processes share: in the template, once, before it forks them."""
+    jail.prepare()
+    _code()
+
+
+@cache
 def _code() -> tuple[Path, ...]:
     """The interpreter, what is installed, and the modules of other folders that it imports from."""
     elsewhere = [folder for folder in _import_path() if _holds_installed(folder)]
@@ -75,6 +84,7 @@ def _code() -> tuple[Path, ...]:
     return (*_paths(_SYSTEM), *_INSTALLED, *elsewhere, *modules)
 
 
+@cache
 def _import_folders() -> tuple[Path, ...]:
     """Folders of ``sys.path`` that are no part of an installation, such as a checkout."""
     return tuple(folder for folder in _import_path() if not _holds_installed(folder))

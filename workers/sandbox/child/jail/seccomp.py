@@ -14,8 +14,9 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from workers.sandbox.child.jail.libc import libc
 from workers.sandbox.child.jail.policy import JailError, JailPolicy
@@ -121,9 +122,7 @@ def restrict(policy: JailPolicy, *, landlock: int) -> None:
 
     ``landlock`` is the version that holds beside it: what an older one leaves open is refused here.
     """
-    if why := missing():
-        raise JailError(why)
-    program = assembled(policy, MACHINES[platform.machine()], own=os.getpid(), landlock=landlock)
+    program = assembled(policy, platform.machine(), own=os.getpid(), landlock=landlock)
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: the number of instructions, and, aligned, where they are.
     head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
@@ -131,41 +130,59 @@ def restrict(policy: JailPolicy, *, landlock: int) -> None:
         raise JailError(f"seccomp refuses the filter: {os.strerror(ctypes.get_errno())}")
 
 
-def assembled(policy: JailPolicy, machine: SystemCallTable, *, own: int, landlock: int) -> bytes:
+def assembled(policy: JailPolicy, machine: str, *, own: int, landlock: int) -> bytes:
     """Return the filter's instructions for a process whose id is ``own``, beside that version of landlock."""
-    instructions = [
+    of_own = _of_own(policy, MACHINES[machine], own, landlock)
+    return (
+        fixed(machine, landlock, programs=policy.programs, network=policy.network)
+        + b"".join(_packed(of_own))
+        + _Instruction(_RETURN, _ALLOW).packed()
+    )
+
+
+@cache
+def fixed(machine: str, landlock: int, *, programs: bool, network: bool) -> bytes:
+    """Return the filter's beginning, which is the same for every process. Kept: a template asks before it forks."""
+    table = MACHINES[machine]
+    head = [
         _Instruction(_LOAD, _ARCHITECTURE),
-        *_when(_EQUAL, machine.architecture, otherwise=_KILL),
+        *_when(_EQUAL, table.architecture, otherwise=_KILL),
         _Instruction(_LOAD, _NUMBER),
     ]
-    if machine.second_abi:
-        instructions += _when(_GREATER_OR_EQUAL, _X32, then=_REFUSED)
-    instructions += _when(_GREATER_OR_EQUAL, machine.first_unknown, then=_ERRNO | errno.ENOSYS)
-    for rule in _rules(policy, machine, own, landlock):
-        instructions += rule
-    instructions.append(_Instruction(_RETURN, _ALLOW))
-    return b"".join(instruction.packed() for instruction in instructions)
+    if table.second_abi:
+        head += _when(_GREATER_OR_EQUAL, _X32, then=_REFUSED)
+    head += _when(_GREATER_OR_EQUAL, table.first_unknown, then=_ERRNO | errno.ENOSYS)
+    return b"".join(_packed([head, *_rules(table, landlock, programs=programs, network=network)]))
 
 
-def _rules(policy: JailPolicy, machine: SystemCallTable, own: int, landlock: int) -> Iterator[list[_Instruction]]:
-    for name in (*NEVER, *(() if policy.programs else NO_PROGRAMS)):
+def _packed(rules: Iterable[list[_Instruction]]) -> Iterator[bytes]:
+    for rule in rules:
+        for instruction in rule:
+            yield instruction.packed()
+
+
+def _rules(machine: SystemCallTable, landlock: int, *, programs: bool, network: bool) -> Iterator[list[_Instruction]]:
+    for name in (*NEVER, *(() if programs else NO_PROGRAMS)):
         yield from _never(machine, name)
     # Its flags lie in memory, where no filter sees them: libraries take clone in its place.
     yield _when(_EQUAL, machine.numbers["clone3"], then=_ERRNO | errno.ENOSYS)
     yield _on(machine.numbers["clone"], 0, _when(_ANY_BIT, _CLONE_NAMESPACES, then=_REFUSED))
     yield _unless(machine, "ioctl", 1, (_TIOCSTI, _TIOCLINUX))
-    yield from _of_sockets(policy, machine)
-    yield from _of_other_processes(policy, machine, own)
-    if not policy.programs:
+    yield from _of_sockets(machine, network=network)
+    if not programs:
         yield _on(machine.numbers["clone"], 0, _when(_ANY_BIT, _CLONE_THREAD, otherwise=_REFUSED))
     if landlock < _FIRST_TRUNCATE:
         yield from _never(machine, "truncate")
+
+
+def _of_own(policy: JailPolicy, machine: SystemCallTable, own: int, landlock: int) -> Iterator[list[_Instruction]]:
+    yield from _of_other_processes(policy, machine, own)
     if landlock < _FIRST_SCOPES or not policy.programs:
         yield from _of_signals(machine, own)
 
 
-def _of_sockets(policy: JailPolicy, machine: SystemCallTable) -> Iterator[list[_Instruction]]:
-    yield _only(machine, "socket", 0, _INTERNET if policy.network else ())
+def _of_sockets(machine: SystemCallTable, *, network: bool) -> Iterator[list[_Instruction]]:
+    yield _only(machine, "socket", 0, _INTERNET if network else ())
     yield _only(machine, "socket", 2, _TCP_AND_UDP)
     yield _only(machine, "socketpair", 0, _UNIX)
     yield _only(machine, "socketpair", 1, _CONNECTED, mask=_SOCKET_TYPE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 from pydantic import JsonValue
 
 from tests.workers.sandbox.child.jail.jailed import outcome
-from tests.workers.sandbox.jobs import REQUEST
+from tests.workers.sandbox.jobs import REQUEST, ROOT
 from workers.handlers.folder import ENVIRONMENT
 from workers.sandbox.child import jail
 from workers.sandbox.child.jail.handler_policy import policy_of
@@ -91,16 +94,27 @@ def test_secrets_and_state_in_the_handlers_folder_stay_closed(name: str, handler
         assert not done(request_of(kind, tmp_path), (handlers / name).read_text)
 
 
-def test_a_folder_that_packages_were_installed_into_is_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder := tmp_path / "installed").mkdir()
-    (folder / "thing.libs").mkdir()
-    (folder / "thing.libs" / "lib.so.1").write_text("x")
-    monkeypatch.syspath_prepend(folder)
-    assert not done(request_of("python", tmp_path), (folder / "thing.libs" / "lib.so.1").read_text)
-    (folder / "thing-1.0.dist-info").mkdir()
-    assert done(request_of("python", tmp_path), (folder / "thing.libs" / "lib.so.1").read_text)
+_PRINT = """
+from tests.workers.sandbox.jobs import REQUEST
+from workers.sandbox.child.jail.handler_policy import policy_of
+print(*policy_of(REQUEST).executable, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_folder_that_packages_were_installed_into_is_read_whole(installed: bool, tmp_path: Path) -> None:
+    (tmp_path / "thing.libs").mkdir()
+    (tmp_path / "module.py").write_text("x")
+    if installed:
+        (tmp_path / "thing-1.0.dist-info").mkdir()
+    # In a process of its own: what the jails of a process share is looked up once.
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    printed = subprocess.run(
+        [sys.executable, "-c", _PRINT], env=environment, capture_output=True, text=True, check=True
+    )
+    allowed = printed.stdout.splitlines()
+    assert (str(tmp_path) in allowed) == installed
+    assert (str(tmp_path / "module.py") in allowed) == (not installed)
 
 
 def test_a_command_may_run_a_program_that_its_options_name(tmp_path: Path) -> None:

@@ -150,5 +150,5 @@ def test_every_named_call_has_a_number_on_some_machine() -> None:
 @pytest.mark.parametrize("policy", [*BOTH, NETWORK])
 @pytest.mark.parametrize("version", [_OLD, _NEW])
 def test_the_filter_is_made_for_every_machine(name: str, policy: JailPolicy, version: int) -> None:
-    program = seccomp.assembled(policy, MACHINES[name], own=1, landlock=version)
+    program = seccomp.assembled(policy, name, own=1, landlock=version)
     assert 0 < len(program) // 8 < 4_096
