@@ -16,12 +16,13 @@ from tests.simulation.store_clients import SimulatedBuckets, WorkerStore, lease_
 from workers.client import ControlPlaneClient, LeaseLost, Rejected
 from workers.concurrency import first_of
 from workers.handler_gate import HandlerGate
-from workers.handlers import HandlerError, HandlerUnavailable, Job, OutputFile, Result
+from workers.handlers import HandlerError, HandlerUnavailable, Job, OutputFile
 from workers.heartbeat import Heartbeat
 from workers.lease_task import LeaseTask, WorkerResources, failed
 from workers.outage import OutageLog
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
+from workers.sandbox.opened import OpenedOutput, OpenedResult
 
 _HANDLE_SECONDS = (0.1, 6.0)
 _ANSWER_FAULTS = ("refused", "request lost", "answer lost")
@@ -80,7 +81,7 @@ class SimulatedSandbox:
     async def child(self) -> AsyncIterator[SimulatedSandbox]:
         yield self
 
-    async def run(self, _handler: object, job: Job) -> Result:
+    async def run(self, _handler: object, job: Job) -> OpenedResult:
         process = self._process
         world = process.world
         content = job.input.read_bytes().decode()
@@ -96,9 +97,11 @@ class SimulatedSandbox:
             raise HandlerError("unreadable", "It cannot be read.", retry=retry)
         # Not every content has the same outputs.
         names = ("large.webp", "small.webp") if content != "C" else ("small.webp",)
-        for name in names:
-            (job.output / name).write_bytes(f"{name} of {content}".encode())
-        return Result(tuple(OutputFile(name, "image/webp") for name in names), {"content": content})
+        return OpenedResult(tuple(_opened(name, f"{name} of {content}") for name in names), {"content": content})
+
+
+def _opened(name: str, text: str) -> OpenedOutput:
+    return OpenedOutput(OutputFile(name, "image/webp"), io.BytesIO(text.encode()), len(text))
 
 
 class _SilentOutage(OutageLog):
@@ -167,9 +170,7 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
     control = SimulatedControlPlaneClient(process, worker_id, gate)
     resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch(), gate)  # type: ignore[arg-type]
     # Two, since requests for leases cross each other: so do a trial and others.
-    for _ in range(2):
-        process.spawn(_work(process, worker_id, control, resources))
-    await process.never()
+    await asyncio.gather(*(process.spawn(_work(process, worker_id, control, resources)) for _ in range(2)))
 
 
 async def _work(
