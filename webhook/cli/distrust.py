@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from webhook.cli.options import admin_token, fail, url_option
+from webhook.cli.output import echo
 
 
 @click.command()
@@ -26,7 +27,7 @@ def command(url: str, worker: int, why: str | None, yes: bool) -> None:
     body: dict[str, Any] = {"why": why} if why else {}
     objects = _distrusted(url, token, worker, body)
     again = "1 object is" if objects == 1 else f"{objects} objects are"
-    click.echo(f"Worker {worker} is revoked; {again} processed again. Follow them with: yurt status")
+    echo(f"Worker {worker} is revoked; {again} processed again. Follow them with: yurt status")
 
 
 def _ask(worker: int) -> None:

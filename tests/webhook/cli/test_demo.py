@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,11 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_waits_for_no_worker(tmp_path: Path) -> None:
-    with yurt("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)}) as demo:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        yurt("demo", cwd=tmp_path, environment={"TMPDIR": temporary}) as demo,
+    ):
+        Path(temporary).chmod(0o711)  # where this is root, PostgreSQL is not
         demo.until_printed(r"leased [1-9]")
         demo.process.send_signal(signal.SIGINT)
         demo.until_printed("stopping")

@@ -24,6 +24,7 @@ options = { function = "killer:work" }
 attempts = 2
 backoff_seconds = 0.1
 replica_lag_seconds = 0
+sandbox = { mode = "off" }
 [pools.local]
 limit = 1
 slots = 2
