@@ -62,7 +62,7 @@ Event = tuple[str | int, ...]
 
 
 def shell(script: str, *arguments: str, limits: Limits = LIMITS) -> Handler:
-    """Runs ``script`` with the input's path as ``$0`` in the output folder; not jailed: it tells tests how far it is."""
+    """Runs ``script`` with the input's path as ``$0`` in the output folder; not jailed: it tells tests its state."""
     argv: list[JsonValue] = ["/bin/sh", "-ec", script, "{input}", *arguments]
     return Handler(kind="command", options={"argv": argv}, limits=limits, sandbox=SandboxRules(mode="off"))
 
