@@ -40,8 +40,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.sources.sns_calls": Cover("tests/webhook/sources/test_sns.py", "the calls that messages cause"),
     "webhook.sweep.listing": Cover("tests/webhook/sweep/test_sweeper.py", "pages of every sweep"),
-    "workers.sandbox.child.folder_use": Cover("tests/workers/sandbox/child/test_watch.py", "files of greedy jobs"),
-    "workers.sandbox.child.proc": Cover("tests/workers/sandbox/child/test_watch.py", "processes of greedy jobs"),
+    "workers.folder_use": Cover("tests/workers/sandbox/child/test_watch.py", "files of greedy jobs"),
+    "workers.sandbox.proc": Cover("tests/workers/sandbox/child/test_watch.py", "processes of greedy jobs"),
     "workers.sandbox.child.jail.libc": Cover("tests/workers/sandbox/child/jail/test_seccomp.py", "one name"),
     "workers.sandbox.child.jail.policy": Cover("tests/workers/sandbox/child/jail/test_landlock.py", "one dataclass"),
     "workers.sandbox.child.jail.system_calls": Cover(

@@ -6,11 +6,13 @@ import errno
 import os
 from pathlib import Path
 
+from workers.folder_use import FolderUse
+from workers.sandbox.messages import MAX_FILES
+
 RESERVE_BYTES = 16 << 20
 """Of disk space that is left free, for outputs and for other users of the disk."""
 RESERVE_FILES = 100
 """Of inodes, likewise."""
-_BLOCK_BYTES = 512
 
 
 def require_space(folder: Path, size_bytes: int) -> None:
@@ -23,8 +25,9 @@ def is_full_without(folder: Path) -> bool:
     """Whether the disk is full, and would be if nothing lay in ``folder``: then what fills it is not the job there."""
     if not _lacks_space(folder, 0):
         return False
-    files, used_bytes = _use(folder)
-    return _lacks_space(folder, -used_bytes, -files)
+    use = FolderUse(MAX_FILES)
+    use.add(folder)
+    return _lacks_space(folder, -use.bytes, -use.files)
 
 
 def _lacks_space(folder: Path, size_bytes: int, files: int = 0) -> bool:
@@ -32,10 +35,3 @@ def _lacks_space(folder: Path, size_bytes: int, files: int = 0) -> bool:
     # A file system without a number of inodes of its own (btrfs) reports 0 of 0.
     few_files = system.f_files > 0 and system.f_favail < RESERVE_FILES + files
     return few_files or system.f_bavail * system.f_frsize < RESERVE_BYTES + size_bytes
-
-
-def _use(folder: Path) -> tuple[int, int]:
-    """Files below ``folder``, and the bytes that they take on the disk."""
-    paths = [Path(parent, name) for parent, folders, names in os.walk(folder) for name in (*folders, *names)]
-    blocks = [path.lstat().st_blocks for path in paths]
-    return len(paths), sum(blocks) * _BLOCK_BYTES

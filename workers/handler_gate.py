@@ -65,11 +65,11 @@ class HandlerGate:
             self._turnstile.release()
 
     def report(self, settling: Collection[int] = ()) -> Handling:
-        """Return what may end this worker now. Leases whose settlement goes out with the report are left out.
+        """Return what may end this worker now: the trial, unless its settlement goes out with the report.
 
-        Else what begins after a trial would be taken for something beside it.
+        Else what begins after it would be taken for something beside it.
         """
         self._number += 1
         if self._on_trial is not None and self._on_trial not in settling:
             return Handling(number=self._number, tokens=[self._on_trial], alone=True)
-        return Handling(number=self._number, tokens=sorted(self._inside.difference(settling)))
+        return Handling(number=self._number, tokens=sorted(self._inside))

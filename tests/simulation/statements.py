@@ -77,7 +77,7 @@ class Tables(DistrustTables):
     def _move_nothing(self, now: datetime, back: timedelta) -> None:
         """Move what the model does not have."""
 
-    _move_workers = _move_invitations = _move_senders = _move_nothing
+    _move_workers = _move_remaining = _move_senders = _move_nothing
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -56,15 +56,11 @@ async def test_a_trial_waits_for_those_at_work_and_keeps_others_out_until_it_is_
         assert reported(gate) == ([4], False)
 
 
-async def test_the_report_that_goes_out_with_a_settlement_leaves_it_out() -> None:
+async def test_the_report_that_goes_out_with_the_settlement_of_a_trial_ends_it() -> None:
     gate = HandlerGate()
     await gate.begin(1, trial=True)
     assert reported(gate, 2) == ([1], True)
     assert reported(gate, 1) == ([], False)
-    gate.settled(1)
-    await gate.begin(2, trial=False)
-    with gate.in_handler(2):
-        assert reported(gate, 2) == ([], False)
 
 
 async def test_trials_take_turns_with_the_others() -> None:

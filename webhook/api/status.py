@@ -321,17 +321,8 @@ class StatusApi:
         ]
 
     async def _suspects(self) -> list[SuspectStatus]:
-        return [
-            SuspectStatus(
-                worker=row["id"],
-                pool=row["pool"],
-                label=row["label"],
-                state=row["state"],
-                reason=row["reason"],
-                why=row["suspicion"],
-            )
-            for row in await self._ledger.fetch("suspects", _SUSPECTS_SHOWN)
-        ]
+        rows = await self._ledger.fetch("suspects", _SUSPECTS_SHOWN)
+        return [SuspectStatus.model_validate(dict(row)) for row in rows]
 
     async def _quarantined(self) -> int:
         [row] = await self._ledger.fetch("quarantined")

@@ -25,7 +25,7 @@ _KEPT_SECONDS = 5.0
 """Between two readings that are written down."""
 _MOVE_SECONDS = 300.0
 """For one table: it is read whole, since no index knows all moments."""
-_MOVED = ("move_objects", "move_workers", "move_sweeps", "move_invitations", "move_senders")
+_MOVED = ("move_objects", "move_workers", "move_sweeps", "move_remaining", "move_senders")
 
 
 async def follow_clock(database: Database) -> float:

@@ -560,7 +560,7 @@ order by t.worker_id, p.name;
 
 -- name: suspects
 -- Workers that were drained or revoked because they are not to be trusted, the latest first.
-select id, pool, label, state, reason, suspicion from workers where suspicion <> '' order by state_at desc, id limit $1;
+select id as worker, pool, label, state::text, reason, suspicion as why from workers where suspicion <> '' order by state_at desc, id limit $1;
 
 -- name: workers_standing
 -- Machines that are not gone, by pool and state.
@@ -1040,7 +1040,7 @@ update sweeps set
     since = case when since > $1 then since - $2::interval else since end
 where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
 
--- name: move_invitations
+-- name: move_remaining
 -- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used.
 with invited as (
     update invitations set

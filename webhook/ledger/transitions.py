@@ -290,7 +290,7 @@ def _without_rerun(  # noqa: PLR0911 - one return for each outcome
 
 
 def _with_suspicion(row: LeasedRow, outcome: Outcome, after: NextState) -> NextState:
-    """Keep what is suspected of an object until its worker has outlived the handler."""
+    """Keep what is suspected of an object until a worker has outlived it."""
     match outcome:
         case Lost():
             return after
@@ -340,15 +340,13 @@ def _lost(row: LeasedRow, lost: Lost, policy: Policy, jitter: Callable[[], float
     itself, which does not happen at each attempt. Others that may have ended it are suspected, and tried alone once
     that has happened twice or the worker had reported them. What cannot have ended it is never charged.
     """
-    uncharged = max(0, row.attempts - 1)
     if lost.in_handler == "no" and row.lane != "check":
-        return NextState("pending", (), row.lane, 0, uncharged, row.faults, losses=row.losses)
+        return replace(_uncharged(row, 0), losses=row.losses)
     if row.lane == "check" or lost.in_handler == "alone" or row.losses >= _MOST_LOSSES:
         return replace(_failed(row, LOST, policy, jitter), losses=row.losses)
     losses = row.losses + (_REPORTED if lost.in_handler == "reported" else _POSSIBLE)
     lane: Lane = "trial" if losses >= _SUSPECT else row.lane
-    delay = policy.delay_seconds(losses, jitter)
-    return NextState("pending", (), lane, delay, uncharged, row.faults, LOST, losses=losses)
+    return replace(_uncharged(row, policy.delay_seconds(losses, jitter)), lane=lane, error=LOST, losses=losses)
 
 
 def _after_read(row: LeasedRow, outcome: Published | SameContent, policy: Policy) -> NextState:

@@ -8,7 +8,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+
+from workers.sandbox import proc
 
 _ROUNDS = 20
 """Enough for processes that do not fork faster than they are found."""
@@ -49,7 +50,7 @@ def _outside_group(leader: int, *, group: int) -> list[int]:
         return []
     children: dict[int, list[tuple[int, bool]]] = defaultdict(list)
     for process, state, parent, its_group in _processes():
-        children[parent].append((process, its_group != group and state not in "ZX"))
+        children[parent].append((process, its_group != group and state not in proc.ENDED))
     outsiders: list[int] = []
     pending = [leader]
     while pending:
@@ -60,11 +61,9 @@ def _outside_group(leader: int, *, group: int) -> list[int]:
     return outsiders
 
 
-def _processes() -> Iterator[tuple[int, str, int, int]]:
-    """Number, state, parent and group of each process; see proc(5)."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                # The name in parentheses may hold anything, closing parentheses too.
-                state, parent, group, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-                yield int(entry.name), state, int(parent), int(group)
+def _processes() -> Iterator[tuple[int, bytes, int, int]]:
+    """Pid, state, parent and group of each process."""
+    for pid in proc.every_pid():
+        if fields := proc.fields_of(pid):
+            state, parent, group, *_ = fields
+            yield pid, state, int(parent), int(group)

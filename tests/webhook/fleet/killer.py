@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 from workers.handlers import Job
+from workers.sandbox.proc import use_of
 
 
 def _parent_of(pid: int) -> int:
     """The agent is the parent of the template, which is the parent of each job's process."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    template = use_of(pid)
+    assert template is not None
+    return template.parent
 
 
 def work(job: Job) -> None:

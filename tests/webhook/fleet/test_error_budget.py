@@ -63,8 +63,8 @@ async def test_how_leases_end_is_counted_and_the_suspect_is_drained(postgres_dsn
         await b.ledger.track_records.write(b.database)
         await ErrorBudget(fleet).look()
         [suspect] = await b.ledger.fetch("suspects", 20)
-        assert (suspect["id"], suspect["state"], suspect["reason"]) == (bad, "draining", "errors")
-        assert suspect["suspicion"].startswith("100% of its last 40 objects of photos came to no result, and 0% of")
+        assert (suspect["worker"], suspect["state"], suspect["reason"]) == (bad, "draining", "errors")
+        assert suspect["why"].startswith("100% of its last 40 objects of photos came to no result, and 0% of")
         assert not await b.claim(worker=bad)
 
 

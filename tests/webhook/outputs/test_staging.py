@@ -58,6 +58,19 @@ class Staged:
         return (await self.plane.objects())[KEY]
 
 
+def hold_copies(store: Gateway) -> tuple[asyncio.Event, asyncio.Event]:
+    """Hold all copies. The first event says that one has come, the second lets them go on."""
+    copying, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: Request) -> None:
+        if "x-amz-copy-source" in request.headers:
+            copying.set()
+            await go_on.wait()
+
+    store.before = hold
+    return copying, go_on
+
+
 @contextlib.asynccontextmanager
 async def staged(postgres_dsn: str, store: LocalStore, **more: Any) -> AsyncIterator[Staged]:
     buckets = BucketPair.made(store)
@@ -115,14 +128,7 @@ async def test_nobody_gets_the_object_while_it_is_copied(postgres_dsn: str, stor
         worker = await it.plane.worker()
         lease = await it.lease(worker)
         etags = await it.put(worker, lease, "256.webp", "result.json")
-        copying, go_on = asyncio.Event(), asyncio.Event()
-
-        async def hold(request: Request) -> None:
-            if "x-amz-copy-source" in request.headers:
-                copying.set()
-                await go_on.wait()
-
-        it.store.before = hold
+        copying, go_on = hold_copies(it.store)
         settling = [asyncio.create_task(it.settle(worker, lease, etags)) for _ in range(2)]
         await asyncio.wait_for(copying.wait(), 10)
         assert await it.plane.services.fleet.slaying(worker.id, "silent", "ready")  # type: ignore[arg-type]
@@ -231,14 +237,7 @@ async def test_a_settlement_of_another_worker_learns_nothing_of_a_copy_under_way
         worker, stranger = await it.plane.worker(), await it.plane.worker()
         lease = await it.lease(worker)
         etags = await it.put(worker, lease, "256.webp", "result.json")
-        copying, go_on = asyncio.Event(), asyncio.Event()
-
-        async def hold(request: Request) -> None:
-            if "x-amz-copy-source" in request.headers:
-                copying.set()
-                await go_on.wait()
-
-        it.store.before = hold
+        copying, go_on = hold_copies(it.store)
         settling = asyncio.create_task(it.settle(worker, lease, etags))
         await asyncio.wait_for(copying.wait(), 10)
         assert not await it.settle(stranger, lease, etags)

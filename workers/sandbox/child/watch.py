@@ -5,13 +5,14 @@ Linux only: elsewhere the limits of each process still hold, and the agent's wal
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 
-from workers.sandbox.child import proc
-from workers.sandbox.child.folder_use import FolderUse
-from workers.sandbox.child.proc import ProcessUse
+from workers.folder_use import FolderUse
+from workers.sandbox import proc
+from workers.sandbox.child import limits
 from workers.sandbox.messages import MAX_FILES, MAX_PROCESSES, Exceeded, JobRequest
 
 SCRATCH_FACTOR = 2
@@ -30,10 +31,10 @@ class JobWatch:
     def __init__(self, pid: int, request: JobRequest) -> None:
         self._request = request
         self._members = {pid}
-        self._template = proc.own_number()
+        self._template = os.getpid()
         self._newest = pid
         self._looks = 0
-        self._own_bytes = proc.resident_bytes()
+        self._own_bytes = limits.resident_bytes()
         self.seconds = _SECONDS
         """Time until the next look: longer where one takes long."""
 
@@ -56,7 +57,7 @@ class JobWatch:
             return "cpu"
         return "memory" if self._has_too_much_memory(uses) else None
 
-    def _has_too_much_memory(self, uses: list[ProcessUse]) -> bool:
+    def _has_too_much_memory(self, uses: list[proc.ProcessUse]) -> bool:
         """Compare resident memory, and only where that is too much the share of each in it, which costs more to ask."""
         limit = self._request.memory_bytes + self._own_bytes
         return sum(use.resident_bytes for use in uses) > limit and all(
@@ -78,20 +79,20 @@ class JobWatch:
     def _find_members(self) -> None:
         """Add the job's processes that were started since the last look.
 
-        Numbers are given in order, so that only those since then need a look. One whose parent has ended is below the
+        Pids are given in order, so that only those since then need a look. One whose parent has ended is below the
         template, which adopts it.
         """
         parents = {pid: use.parent for pid in self._new() if (use := proc.use_of(pid))}
         known = 0
-        while known != len(self._members):  # again: numbers start anew, so a child may have a lower one
+        while known != len(self._members):  # again: pids start anew, so a child may have a lower one
             known = len(self._members)
             self._members |= {
                 pid for pid, parent in parents.items() if parent in self._members or parent == self._template
             }
 
     def _new(self) -> range | list[int]:
-        before, self._newest = self._newest, proc.newest_number()
+        before, self._newest = self._newest, proc.newest_pid()
         self._looks += 1
         if self._looks % _ALL_AGAIN == 0 or not 0 <= self._newest - before <= _MAX_NEW:
-            return proc.every_number()
+            return proc.every_pid()
         return range(before + 1, self._newest + 1)

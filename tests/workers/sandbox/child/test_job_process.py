@@ -8,7 +8,7 @@ import signal
 from tests.polling import until
 from tests.workers.processes import alive
 from tests.workers.sandbox.jobs import JobFolder, failure, pid_of, python, sandbox
-from workers.sandbox.child import proc
+from workers.sandbox import proc
 
 
 async def test_what_a_handler_writes_into_its_pipe_is_its_own_error(folder: JobFolder) -> None:

@@ -10,7 +10,7 @@ from tests.polling import until
 from tests.workers.processes import alive
 from tests.workers.sandbox.jobs import MIB, JobFolder, failure, limits, pid_of, run, sandbox
 from workers import protocol
-from workers.sandbox.child import proc
+from workers.sandbox import proc
 
 
 def greedy(name: str, **changed: float) -> protocol.Handler:

@@ -146,7 +146,7 @@ def _listed_handlers() -> tuple[Path, ...]:
 
 def _graphics() -> tuple[Path, ...]:
     cards = (f"/dev/nvidia{number}" for number in range(_MOST_GRAPHICS_CARDS))
-    return tuple(path for path in _paths((*_GRAPHICS, *cards)) if path.exists())
+    return _paths((*_GRAPHICS, *cards))
 
 
 def _paths(names: Iterable[str]) -> tuple[Path, ...]:

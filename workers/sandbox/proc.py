@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.sandbox.child import limits
-
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+ENDED = (b"Z", b"X")
+"""States of a process that has ended and was not waited for yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +24,20 @@ class ProcessUse:
     """Memory that it shares with others counts whole."""
 
 
-def own_number() -> int:
-    """Return the number of this process."""
-    return os.getpid()
-
-
-def resident_bytes() -> int:
-    """Return this process's resident memory; 0 where the system does not report it."""
-    return limits.resident_bytes()
-
-
-def use_of(pid: int) -> ProcessUse | None:
-    """Return what a process uses; None when it has ended."""
+def fields_of(pid: int) -> list[bytes] | None:
+    """Return a process's fields of ``/proc/PID/stat`` from its state on, the third; None when it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
     # The name in parentheses may hold anything, closing parentheses too.
-    fields = text.rpartition(b")")[2].split()
-    if fields[0] in b"ZX":
+    return text.rpartition(b")")[2].split() or None
+
+
+def use_of(pid: int) -> ProcessUse | None:
+    """Return what a process uses; None when it has ended."""
+    fields = fields_of(pid)
+    if fields is None or fields[0] in ENDED:
         return None
     ticks = sum(map(int, fields[11:15]))
     return ProcessUse(pid, int(fields[1]), ticks / _TICKS, int(fields[21]) * _PAGE_BYTES)
@@ -59,11 +54,11 @@ def share_bytes(use: ProcessUse) -> int:
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith((b"Pss:", b"SwapPss:")))
 
 
-def newest_number() -> int:
-    """Return the number that was given to a process or thread last."""
+def newest_pid() -> int:
+    """Return the pid that was given to a process or thread last."""
     return int(Path("/proc/loadavg").read_bytes().split()[4])
 
 
-def every_number() -> list[int]:
-    """Return the numbers of all processes."""
+def every_pid() -> list[int]:
+    """Return the pids of all processes."""
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
