@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from workers import protocol
 from workers.handlers import HandlerError, Job, Result
+from workers.sandbox import proc
 from workers.sandbox.messages import JailRules, JobRequest
 from workers.sandbox.pool import Sandbox
 from workers.sandbox.process import ChildProcess
@@ -109,3 +110,8 @@ async def failure(pool: Sandbox, handler: protocol.Handler, job: Job) -> Handler
     with pytest.raises(HandlerError) as raised:
         await run(pool, handler, job)
     return raised.value
+
+
+def children_of(pid: int) -> list[int]:
+    """Pids of the living children of a process."""
+    return [use.pid for each in proc.every_pid() if (use := proc.use_of(each)) and use.parent == pid]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.polling import until
 from tests.workers.processes import alive
-from tests.workers.sandbox.jobs import MIB, JobFolder, failure, limits, pid_of, run, sandbox
+from tests.workers.sandbox.jobs import MIB, JobFolder, children_of, failure, limits, pid_of, run, sandbox
 from workers import protocol
 from workers.sandbox import proc
 
@@ -31,12 +31,12 @@ def greedy(name: str, **changed: float) -> protocol.Handler:
     ],
 )
 async def test_the_limits_are_the_jobs(folder: JobFolder, name: str, reason: str, changed: dict[str, float]) -> None:
-    before = set(proc.every_number())
+    before = set(proc.every_pid())
     async with sandbox() as pool:
         error = await failure(pool, greedy(name, **changed), folder.job())
         assert (error.reason, error.retry) == (reason, False), (error.message, error.log)
         async with pool.child() as child:
-            left = [pid for pid in _below(child.pid) if pid not in before]
+            left = [pid for pid in children_of(child.pid) if pid not in before]
         assert len(left) <= 1  # the process that waits for the next job
         assert await pid_of(pool, folder)
     await until(lambda: not any(alive(pid) for pid in left))
@@ -45,10 +45,6 @@ async def test_the_limits_are_the_jobs(folder: JobFolder, name: str, reason: str
 async def test_shared_memory_is_counted_once(folder: JobFolder) -> None:
     async with sandbox() as pool:
         await run(pool, greedy("shared_memory", memory_bytes=150 * MIB), folder.job())
-
-
-def _below(pid: int) -> list[int]:
-    return [use.pid for number in proc.every_number() if (use := proc.use_of(number)) and use.parent == pid]
 
 
 async def test_temporary_files_are_the_jobs_own(folder: JobFolder) -> None:
