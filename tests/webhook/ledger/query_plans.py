@@ -9,7 +9,8 @@ from typing import Any
 
 import asyncpg
 
-from tests.webhook.ledger.ledger_bench import bench
+from tests.postgres import database
+from webhook.ledger.ledger import pipeline_id
 from webhook.ledger.queries import QUERIES
 
 ROWS = 50_000
@@ -32,17 +33,18 @@ MODES = ("force_custom_plan", "force_generic_plan")
 
 @contextlib.asynccontextmanager
 async def filled(dsn: str) -> AsyncIterator[tuple[int, asyncpg.Connection]]:
-    """A pipeline's number, and a connection to a table that was never analyzed."""
-    async with bench(dsn) as b:
-        connection = await asyncpg.connect(b.dsn)
+    """A pipeline's number, and a connection to a table that was never analyzed: in a database of its own, since what
+    PostgreSQL has found out about a table outlives the rows.
+    """
+    async with database(dsn) as (connected, own):
+        number = await pipeline_id(connected, "photos", "photos-in")
+        connection = await asyncpg.connect(own)
         try:
             # Else the server analyzes it by itself when it finds the time, in the midst of the plans.
             await connection.execute("alter table objects set (autovacuum_enabled = off)")
-            await connection.execute(_FILL, b.photos, ROWS)
-            yield b.photos, connection
-            await connection.execute("truncate objects")
+            await connection.execute(_FILL, number, ROWS)
+            yield number, connection
         finally:
-            await connection.execute("alter table objects reset (autovacuum_enabled)")
             await connection.close()
 
 
