@@ -347,7 +347,7 @@ class Tables(DistrustTables):
         assert row.deadline is not None
         return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, token=row.token, published=text_of(row.published),
-            leased_at=moment(row.leased_at), left_seconds=(row.deadline - self.clock()) / 1e6,
+            held_seconds=(self.clock() - (row.leased_at or 0)) / 1e6, left_seconds=(row.deadline - self.clock()) / 1e6,
         )  # fmt: skip
 
     def _live_lease(self, id: int, token: int, worker_id: int | None) -> Object | None:

@@ -183,7 +183,8 @@ class Client:
     def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         stored = self._stored(Bucket, Key)
         head = {"ETag": f'"{_etag(stored)}"', "LastModified": http_seconds(stored.at), "ContentLength": 1}
-        return {**head, "Metadata": _metadata(stored)}
+        date = format_datetime(http_seconds(self._process.world.now), usegmt=True)
+        return {**head, "Metadata": _metadata(stored), "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         stored = self._stored(Bucket, Key)

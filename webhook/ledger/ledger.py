@@ -112,7 +112,8 @@ class LiveLease:
     key: str
     published: Mapping[str, str]
     """Output name to ETag, of the last result."""
-    leased_at: datetime
+    held_seconds: float
+    """Since it was handed out, by the database's clock."""
     left_seconds: float
     """Until its deadline."""
 
@@ -371,7 +372,7 @@ class Ledger:
             return None
         return LiveLease(
             row["id"], row["token"], row["pipeline_id"], row["key"], json.loads(row["published"] or "{}"),
-            row["leased_at"], row["left_seconds"],
+            row["held_seconds"], row["left_seconds"],
         )  # fmt: skip
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -227,7 +227,8 @@ returning o.rerun_requested, extract(epoch from o.deadline - moment.now)::float8
 
 -- name: lease
 -- One live lease with the object's published outputs. No row: the lease is lost.
-select o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
+select o.id, o.pipeline_id, o.key, o.token, o.published,
+       extract(epoch from yurt_now() - o.leased_at)::float8 as held_seconds,
        extract(epoch from o.deadline - yurt_now())::float8 as left_seconds
 from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
@@ -236,7 +237,8 @@ where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not d
 -- The same for a lease that begins to publish: until a lease settles, the outputs may be a mixture of two results.
 update objects as o set publish_started = true
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
-returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
+returning o.id, o.pipeline_id, o.key, o.token, o.published,
+          extract(epoch from yurt_now() - o.leased_at)::float8 as held_seconds,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
 -- name: pipeline
@@ -969,7 +971,8 @@ select count(*) as pruned from pruned;
 -- lease any more. No row: the lease is lost.
 update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
 where o.id = $1 and o.state = 'leased' and o.lane <> 'check' and o.token = $2 and o.worker_id = $3
-returning o.id, o.pipeline_id, o.key, o.token, o.published, o.leased_at,
+returning o.id, o.pipeline_id, o.key, o.token, o.published,
+          extract(epoch from yurt_now() - o.leased_at)::float8 as held_seconds,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
 -- name: vanish

@@ -6,7 +6,7 @@ content, which a lease has in hand when a region of the input's store served a c
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from webhook.config import Pipeline
 from webhook.ledger.ledger import LiveLease
@@ -68,5 +68,6 @@ def _is_recent(head: ObjectHead, lease: LiveLease, pipeline: Pipeline) -> bool:
 
     After that time what was fetched is the truth, though its Last-Modified is older: a rename may keep an old one.
     """
+    # Ages, each by a clock of its own: a database whose clock is behind the store's would find every output young.
     lag_seconds = pipeline.replica_lag_seconds
-    return lag_seconds > 0 and head.modified + timedelta(seconds=lag_seconds) > lease.leased_at
+    return lag_seconds > 0 and head.age_seconds - max(0.0, lease.held_seconds) < lag_seconds

@@ -70,6 +70,8 @@ class ObjectHead:
 
     etag: str
     modified: datetime
+    age_seconds: float
+    """Since it was written, by the store's own clock: that of the database may show another time."""
     size: int
     """Bytes."""
     metadata: Mapping[str, str]
@@ -144,6 +146,7 @@ class ObjectStore:
         return ObjectHead(
             response.get("ETag", "").strip('"'),
             response["LastModified"],
+            (_answered_at(response) - response["LastModified"]).total_seconds(),
             response["ContentLength"],
             metadata,
             archived=_is_archived(response),
@@ -388,6 +391,14 @@ def _since(moment: datetime | None) -> Mapping[str, str]:
     if moment is None:
         return {}
     return {"X-Tigris-Query": f'WHERE `Last-Modified` > "{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"'}
+
+
+def _answered_at(response: HeadObjectOutputTypeDef) -> datetime:
+    """The store's clock when it answered. Every HTTP server with a clock sends ``Date``: RFC 9110, 6.6.1."""
+    try:
+        return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
 
 
 def _is_archived(response: HeadObjectOutputTypeDef) -> bool:

@@ -11,9 +11,8 @@ from webhook.ledger.ledger import LiveLease
 from webhook.outputs.fencing import LeaseNotLive, ReplicaBehind, require_replaceable
 from webhook.storage import ObjectHead
 
-LEASED_AT = datetime(2026, 5, 15, 10, 30, tzinfo=UTC)
-LEASE = LiveLease(1, 40, 1, "a.jpg", {}, LEASED_AT, 60)
-FETCHED = LEASED_AT - timedelta(minutes=10)
+LEASE = LiveLease(1, 40, 1, "a.jpg", {}, 120, 60)
+FETCHED = datetime(2026, 5, 15, 10, 20, tzinfo=UTC)
 
 
 def pipeline(replica_lag_seconds: float = 30) -> Pipeline:
@@ -27,7 +26,7 @@ def head(token: int | None, modified: str = "", *, etag: str = "other", age_seco
     metadata = {} if token is None else {"yurt-token": str(token), "yurt-input-etag": etag}
     if modified:
         metadata["yurt-input-modified"] = modified
-    return ObjectHead("w1", LEASED_AT - timedelta(seconds=age_seconds), 1, metadata)
+    return ObjectHead("w1", FETCHED, LEASE.held_seconds + age_seconds, 1, metadata)
 
 
 def moment(seconds: int) -> str:

@@ -22,7 +22,7 @@ def pipeline(lease_seconds: float = 180) -> Pipeline:
 
 
 def lease(left_seconds: float, published: dict[str, str] | None = None) -> LiveLease:
-    return LiveLease(1, 40, 1, "a.jpg", published or {}, datetime.now(UTC), left_seconds)
+    return LiveLease(1, 40, 1, "a.jpg", published or {}, 0, left_seconds)
 
 
 @pytest.mark.parametrize(

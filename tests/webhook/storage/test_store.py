@@ -195,7 +195,7 @@ class GoStore:
                     b"HTTP/1.1 204 No Content\r\n\r\n"
                     if delete
                     else b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nEtag: "e"\r\nX-Amz-Meta-Yurt-Token: 17\r\n'
-                    b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n"
+                    b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nDate: Wed, 21 Oct 2015 07:30:05 GMT\r\n\r\n"
                 )
         self.left.set()
 
@@ -207,6 +207,7 @@ async def test_header_names_have_no_case_and_deletes_carry_their_condition() -> 
         found = await it.head("photos", "a.jpg")
         assert found is not None
         assert (found.etag, dict(found.metadata)) == ("e", {"yurt-token": "17"})
+        assert found.age_seconds == 125, "by the store's clock, whatever ours shows"
         await it.delete("photos", "a.jpg", "e")
         assert b'\r\nIf-Match: "e"\r\n' in go.asked[-1]
         assert b"\r\nX-Amz-Security-Token: session_secret\r\n" in go.asked[-1]
