@@ -34,6 +34,8 @@ from webhook.ledger import transitions
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
+from webhook.pool_settings import Pool
+from webhook.provider_settings import LocalSettings
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
@@ -121,7 +123,8 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
-    "`pools.NAME`": config.Pool,
+    "`pools.NAME`": Pool,
+    "`providers.NAME` of the kind `local`": LocalSettings,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }
 

@@ -28,8 +28,7 @@ from webhook.config import Config, Secrets
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
-from webhook.fleet.providers import Provider
-from webhook.fleet.providers.local import LocalProvider
+from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
@@ -62,7 +61,6 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
-from workers.handlers.folder import ENVIRONMENT
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -233,15 +231,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         health,
         leases,
         notifications,
-        Background(services, dsn, state),
+        Background(services, secrets, dsn, state),
     )
 
 
 class Background:
     """Everything that one control plane does beside requests."""
 
-    def __init__(self, services: Services, dsn: str, state: Path) -> None:
+    def __init__(self, services: Services, secrets: Secrets, dsn: str, state: Path) -> None:
         self._services = services
+        self._secrets = secrets
         self._dsn = dsn
         self._state = state
 
@@ -277,11 +276,7 @@ class Background:
             done_days=config.retention.done_days,
             health=health,
         )
-        providers: dict[str, Provider] = {
-            "local": LocalProvider(
-                config.server.name, self._state / "workers", environment={ENVIRONMENT: config.server.handlers}
-            ),
-        }
+        providers = make_providers(config, self._secrets, self._state)
         autoscaler = Autoscaler(
             services.fleet,
             {name: pool for name, pool in config.pools.items() if pool.is_minted},
@@ -361,5 +356,5 @@ def policy_of(config: Config, name: str) -> Policy:
         replica_lag_seconds=pipeline.replica_lag_seconds,
         restores=pipeline.restore_days > 0,
         lease_limit_seconds=pipeline.longest_lease_seconds,
-        second_opinion=not config.pools[pipeline.pool].is_trusted,
+        second_opinion=not config.is_trusted(pipeline.pool),
     )

@@ -79,7 +79,7 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
 
 def _jail(config: Config) -> list[Finding]:
     """Whether handlers of this machine's workers are jailed."""
-    local = {name for name, pool in config.pools.items() if pool.provider == "local"}
+    local = {name for name in config.pools if config.mints_here(name)}
     modes = {pipeline.sandbox.mode for pipeline in config.pipelines.values() if pipeline.pool in local}
     if not modes - {"off"}:
         return []

@@ -26,6 +26,8 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 from webhook.content_types import allowed
 from webhook.handler_settings import HandlerLimits, SandboxSettings
 from webhook.pipeline_places import refuse_conflicts
+from webhook.pool_settings import NO_PROVIDER, Pool
+from webhook.provider_settings import LocalSettings, ProviderSettings
 from webhook.setting_types import (
     BucketName,
     ContentType,
@@ -40,14 +42,9 @@ from webhook.setting_types import (
     Topic,
 )
 from webhook.store_endpoint import Addressing, normalised
-from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS, Limits
+from workers.protocol import Limits
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
-_DAY_SECONDS = 86_400.0
-NO_PROVIDER = "none"
-"""``provider`` of a pool whose machines are started by hand."""
-PROVIDERS = OWN = ("local", NO_PROVIDER)
-"""What a pool may name as its provider; ``OWN``: those whose machines are not rented."""
 MIB = 1 << 20
 
 RESERVED_PREFIX = ".yurt-"
@@ -252,71 +249,6 @@ class Pipeline(_Section):
         )
 
 
-class Pool(_Section):
-    """Machines of one kind: their provider, how many there may be, and time limits for each step of their lives."""
-
-    provider: ProviderName = "local"
-    """Mints the machines: ``local``, processes beside the control plane; or ``none``: only workers that you start."""
-    limit: Annotated[int, Field(ge=0, le=1000)] = 20
-    """Machines at most: those that boot, and those that are being slain, included. 0 empties the pool."""
-    minimum: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Machines to keep without any work."""
-    slots: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 2
-    """Objects that one machine handles at once."""
-    idle_seconds: Seconds = 300
-    """A surplus machine that had no lease for so long is drained and slain."""
-    mint_seconds: Seconds = 30
-    """A provider that has not accepted an order after so long has failed."""
-    boot_seconds: Seconds = 60
-    """A machine that has not called home so long after its intent is slain, and another minted."""
-    silent_seconds: Seconds = 120
-    """A machine that has not called for so long is lost: it is slain."""
-    drain_seconds: Seconds = 900
-    """A draining machine that still holds leases after so long is slain."""
-    orphan_seconds: Seconds = 600
-    """A worker leaves by itself when the control plane has not answered for so long."""
-    trusted: bool | None = None
-    """Whether one machine's word is enough to park an object. By default for machines that are not rented."""
-    breaker_failures: Annotated[int, Field(ge=1, le=100)] = 3
-    """Failed starts in a row that stop minting."""
-    breaker_seconds: Seconds = 60
-    """Minting stops for so long; then one machine is tried."""
-
-    @model_validator(mode="after")
-    def _related(self) -> Self:
-        if self.minimum > self.limit:
-            raise ValueError(f"minimum ({self.minimum}) may not be more than limit ({self.limit})")
-        if self.boot_seconds <= self.mint_seconds:
-            raise ValueError(
-                f"boot_seconds ({self.boot_seconds:g}) must be more than mint_seconds ({self.mint_seconds:g}), "
-                "which the provider alone may take to accept the order"
-            )
-        if self.silent_seconds <= MAX_WAIT_SECONDS:
-            raise ValueError(
-                f"silent_seconds ({self.silent_seconds:g}) must be more than {MAX_WAIT_SECONDS:g}, the longest poll: "
-                "a worker that waits for work would be taken for lost"
-            )
-        return self
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether one machine's word is enough to park an object."""
-        return self.provider in OWN if self.trusted is None else self.trusted
-
-    @property
-    def is_minted(self) -> bool:
-        """Whether a provider mints the machines; otherwise only workers that a person starts join."""
-        return self.provider != NO_PROVIDER
-
-    @property
-    def worker_idle_seconds(self) -> float:
-        """After how long without a lease a worker leaves by itself.
-
-        Longer than the autoscaler waits, which decides as long as it runs; a day where some machines are always kept.
-        """
-        return _DAY_SECONDS if self.minimum else 2 * self.idle_seconds + 60
-
-
 class SweepSettings(_Section):
     """Intervals and rate of sweeps."""
 
@@ -359,6 +291,8 @@ class Config(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     pipelines: Annotated[dict[PipelineName, Pipeline], Field(min_length=1, max_length=1000)]
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
+    providers: Annotated[dict[ProviderName, ProviderSettings], Field(max_length=50)] = {}
+    """Where machines are minted, beside ``local``, which is always there."""
 
     @classmethod
     def settings_customise_sources(
@@ -378,12 +312,32 @@ class Config(BaseSettings):
             if pipeline.pool not in self.pools:
                 known = ", ".join(self.pools) or "none"
                 raise ValueError(f"pipelines.{name}.pool: there is no pool {pipeline.pool!r} (there are: {known})")
+        if NO_PROVIDER in self.providers:
+            raise ValueError(f"providers.{NO_PROVIDER}: that name says that a pool has no provider: choose another")
         for name, pool in self.pools.items():
-            if pool.provider not in PROVIDERS:
-                known = ", ".join(PROVIDERS)
-                raise ValueError(f"pools.{name}.provider: there is no provider {pool.provider!r} (there are: {known})")
+            for provider in pool.provider_names:
+                if provider not in self.all_providers:
+                    known = ", ".join((*self.all_providers, NO_PROVIDER))
+                    field = "providers" if pool.providers else "provider"
+                    raise ValueError(f"pools.{name}.{field}: there is no provider {provider!r} (there are: {known})")
         refuse_conflicts(self.pipelines)
         return self
+
+    @property
+    def all_providers(self) -> dict[str, ProviderSettings]:
+        """The settings of each provider that a pool may name."""
+        return {"local": LocalSettings(), **self.providers}
+
+    def mints_here(self, pool: str) -> bool:
+        """Whether some machines of a pool are processes beside the control plane."""
+        names = self.pools[pool].provider_names
+        return any(isinstance(self.all_providers[name], LocalSettings) for name in names)
+
+    def is_trusted(self, pool: str) -> bool:
+        """Whether one machine's word is enough to park an object of a pool: by default where no machine is rented."""
+        trusted = self.pools[pool].trusted
+        rented = any(self.all_providers[name].rented for name in self.pools[pool].provider_names)
+        return not rented if trusted is None else trusted
 
 
 class Secrets(BaseSettings):
@@ -407,6 +361,16 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
+    vast_api_key: SecretStr = SecretStr("")
+    """``VAST_API_KEY``: the account at Vast.ai, for providers of the kind ``vast``."""
+    fly_api_token: SecretStr = SecretStr("")
+    """``FLY_API_TOKEN``: may create and destroy machines of one app at Fly, for the kind ``fly``."""
+    runpod_api_key: SecretStr = SecretStr("")
+    """``RUNPOD_API_KEY``: the account at RunPod, for the kind ``runpod``."""
+    yurt_registry_username: str = ""
+    """``YURT_REGISTRY_USERNAME``: at the registry of the workers' image, where it is private."""
+    yurt_registry_password: SecretStr = SecretStr("")
+    """``YURT_REGISTRY_PASSWORD``. Providers hand it to the hosts: a token that may only pull that image."""
     yurt_publish_access_key_id: SecretStr = SecretStr("")
     """``YURT_PUBLISH_ACCESS_KEY_ID``: signs the PUTs of workers. It may write outputs, and need read nothing."""
     yurt_publish_secret_access_key: SecretStr = SecretStr("")

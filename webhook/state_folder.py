@@ -7,7 +7,7 @@ import pwd
 import tempfile
 from pathlib import Path
 
-from webhook.config import NO_PROVIDER, Config, ConfigError
+from webhook.config import Config, ConfigError
 
 
 def check_folders(config: Config, state: Path, *, embedded: bool) -> None:
@@ -15,7 +15,7 @@ def check_folders(config: Config, state: Path, *, embedded: bool) -> None:
 
     Without an embedded database and without a pool of local workers, nothing is written.
     """
-    local = any(pool.provider != NO_PROVIDER and pool.limit for pool in config.pools.values())
+    local = any(pool.limit and config.mints_here(name) for name, pool in config.pools.items())
     if not (embedded or local):
         return
     try:

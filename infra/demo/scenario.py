@@ -205,7 +205,7 @@ def _worker_limit() -> int:
 def photo_pipeline(config: Config) -> str:
     """Name of the pipeline that the demo runs on. Raises UnsuitableConfigError."""
     for name, pipeline in config.pipelines.items():
-        if pipeline.handler == "photo" and config.pools[pipeline.pool].provider == "local":
+        if pipeline.handler == "photo" and config.mints_here(pipeline.pool):
             return name
     raise UnsuitableConfigError('the demo needs a pipeline with handler = "photo" on a pool with provider = "local"')
 

@@ -24,7 +24,7 @@ from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
 from webhook.app import policy_of
-from webhook.config import Config, Pipeline, Pool
+from webhook.config import Config, Pipeline
 from webhook.ledger.clock import NOTICED_SECONDS, follow_clock
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
@@ -37,6 +37,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.pool_settings import Pool
 from webhook.senders import Senders
 from webhook.sources import Batch
 from webhook.sources.s3 import S3

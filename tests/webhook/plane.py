@@ -22,8 +22,9 @@ from pydantic import BaseModel, SecretStr
 from tests import postgres
 from tests.polling import until
 from webhook.app import Plane, Services, open_plane
-from webhook.config import Config, Pool, Secrets
+from webhook.config import Config, Secrets
 from webhook.ledger.postgres import PostgresServer
+from webhook.pool_settings import Pool
 from webhook.server import http_server
 from webhook.sources.sns import Trust
 from workers import protocol

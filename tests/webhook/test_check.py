@@ -16,7 +16,8 @@ from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
 from tests.webhook.plane import configured, pipeline
 from webhook.check import Finding, findings
-from webhook.config import Pool, Secrets
+from webhook.config import Secrets
+from webhook.pool_settings import Pool
 from workers.sandbox.child import jail
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Pipeline, Pool, Secrets
+from webhook.config import Config, ConfigError, Pipeline, Secrets
 from webhook.config_file import load, secrets
+from webhook.pool_settings import Pool
 from workers.handlers.registry import options_model
 
 SAMPLE = Path(__file__).parents[2] / "yurt.toml"
@@ -232,10 +233,10 @@ def test_a_worker_leaves_by_itself_only_after_the_autoscaler_would_have_slain_it
     assert Pool(minimum=1).worker_idle_seconds > 3_600
 
 
-def test_machines_that_are_rented_are_not_trusted_unless_it_is_said() -> None:
-    assert [Pool(provider=provider).is_trusted for provider in ("local", "none", "rented")] == [True, True, False]
-    assert Pool(provider="rented", trusted=True).is_trusted
-    assert not Pool(trusted=False).is_trusted
+def test_machines_that_are_rented_are_not_trusted_unless_it_is_said(loaded: Load) -> None:
+    pools = {"here": Pool(), "by-hand": Pool(provider="none"), "doubted": Pool(trusted=False)}
+    found = loaded(ONE).model_copy(update={"pools": pools})
+    assert [found.is_trusted(name) for name in pools] == [True, True, False]
 
 
 def test_a_lease_lasts_for_a_few_spans() -> None:

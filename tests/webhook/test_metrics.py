@@ -11,7 +11,7 @@ from tests.polling import until
 from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline
 from tests.webhook.settlements import done, failed
 from webhook import metrics
-from webhook.config import Pool
+from webhook.pool_settings import Pool
 
 
 class Scrape:

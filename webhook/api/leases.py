@@ -23,7 +23,6 @@ from webhook.api.connections import proven
 from webhook.api.http import HELLO_BODY_BYTES, HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.worker_calls import LongPoll
-from webhook.config import Pool
 from webhook.events import plausible_modified
 from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger import transitions
@@ -40,6 +39,7 @@ from webhook.outputs.fencing import LeaseNotLive
 from webhook.outputs.publishing import CannotPublish, Publishing
 from webhook.outputs.requested import OutputsRefused
 from webhook.pipelines import Pipelines
+from webhook.pool_settings import Pool
 from webhook.storage import StoreError
 from workers import protocol
 

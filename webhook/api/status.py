@@ -282,7 +282,7 @@ class StatusApi:
 
     async def _pools(self) -> dict[str, PoolStatus]:
         pools = {
-            name: PoolStatus(limit=pool.limit, minted_by=pool.provider if pool.is_minted else None)
+            name: PoolStatus(limit=pool.limit, minted_by=", ".join(pool.provider_names) or None)
             for name, pool in self._config.pools.items()
         }
         for row in await self._ledger.fetch("workers_standing"):

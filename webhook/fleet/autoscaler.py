@@ -18,7 +18,6 @@ from dataclasses import asdict
 
 import structlog
 
-from webhook.config import Pool
 from webhook.fleet.activity import PoolActivity, ProviderActivity, logged_failure, machine_fields
 from webhook.fleet.fleet import Fleet
 from webhook.fleet.provider_calls import ProviderCalls
@@ -26,6 +25,7 @@ from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.providers import Provider
 from webhook.ledger.machines import Machine, MachineState, PoolReport
 from webhook.loops import STALLED_SECONDS, LoopHealth
+from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Autoscaler:
         manual: str = "",
         health: LoopHealth | None = None,
     ) -> None:
-        if unknown := sorted({pool.provider for pool in pools.values()} - set(providers)):
+        if unknown := sorted({name for pool in pools.values() for name in pool.provider_names} - set(providers)):
             raise ValueError(f"pools name providers that are not configured: {', '.join(unknown)}")
         self._fleet = fleet
         self._health = health or LoopHealth()

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import structlog
 
-from webhook.config import Pool
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.machines import Machine, MachineState
 from webhook.loops import STALLED_SECONDS, LoopHealth
+from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 

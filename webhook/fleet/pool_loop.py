@@ -8,7 +8,6 @@ from dataclasses import asdict
 
 import structlog
 
-from webhook.config import Pool
 from webhook.fleet.activity import PoolActivity, error_fields, logged_failure, machine_fields, reason_of
 from webhook.fleet.breaker import Breaker
 from webhook.fleet.provider_calls import ProviderCalls
@@ -26,6 +25,7 @@ from webhook.fleet.scaling import (
     decide,
 )
 from webhook.ledger.machines import Demand, Intent, Machine, MachineState
+from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 
@@ -95,7 +95,7 @@ class PoolLoop:
     async def _mint(self, demand: Demand, wanted: int) -> None:
         settings = self._settings
         with logged_failure("minting failed", pool=self._name):
-            intent = await self._calls.within(self._fleet.intend(self._name, settings.provider, settings.limit))
+            intent = await self._calls.within(self._fleet.intend(self._name, self._calls.name, settings.limit))
             if intent is None:
                 log.info("not minted", pool=self._name, reason="limit", limit=settings.limit)
                 return
@@ -108,7 +108,8 @@ class PoolLoop:
 
     async def _order(self, intent: Intent) -> str | None:
         try:
-            ref = await self._calls.mint(intent, self._name, self._settings.mint_seconds)
+            [offer, *_] = await self._calls.offers()
+            ref = await self._calls.mint(intent, self._name, offer, self._settings.mint_seconds)
         except Exception as error:
             await self._mint_failed(intent, error)
             return None

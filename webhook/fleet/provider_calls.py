@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from webhook.fleet.fleet import Fleet
-from webhook.fleet.providers import Instance, MintOrder, Provider
+from webhook.fleet.providers import Instance, MintOrder, Offer, Provider
 from webhook.ledger.machines import Intent
 
 ASK_AGAIN_SECONDS = 10.0
@@ -47,6 +47,8 @@ class ProviderCalls:
         self._call_seconds = call_seconds
         self._asked_at: dict[str, float] = {}
         """When the provider was last asked to destroy a machine, by label."""
+        self._offers: list[Offer] = []
+        self._offered_at: float | None = None
 
     @property
     def lag_seconds(self) -> float:
@@ -65,9 +67,21 @@ class ProviderCalls:
         self._asked_at = {label: at for label, at in self._asked_at.items() if label in listed}
         return instances
 
-    async def mint(self, intent: Intent, pool: str, mint_seconds: float) -> str:
+    async def offers(self) -> Sequence[Offer]:
+        """What the provider would rent out, asked for no more often than its offers stay good. Raises ProviderError."""
+        if self._offered_at is None or self.clock() - self._offered_at >= self._provider.offer_seconds:
+            self._offers = list(await self.within(self._provider.offers()))
+            self._offered_at = self.clock()
+        return self._offers
+
+    def withdraw(self, offer: Offer) -> None:
+        """Do not take an offer again before the provider is asked anew: it was taken, or did not keep its word."""
+        if offer.id:
+            self._offers = [other for other in self._offers if other.id != offer.id]
+
+    async def mint(self, intent: Intent, pool: str, offer: Offer, mint_seconds: float) -> str:
         """Order the intended machine. Returns the provider's name for it. Raises ProviderError."""
-        order = MintOrder(intent.label, pool, self._url, intent.token)
+        order = MintOrder(intent.label, pool, offer, self._url, intent.token)
         return await asyncio.wait_for(self._provider.mint(order), mint_seconds)
 
     async def boot_log(self, label: str) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from webhook.config import Pool
 from webhook.fleet.activity import PoolActivity, ProviderActivity, error_fields, logged_failure, reason_of
 from webhook.fleet.pool_loop import PoolLoop
 from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import Listing, with_silence_heard
 from webhook.ledger.machines import Machine
+from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class ProviderLoop:
         self._pools = {
             name: PoolLoop(name, pool, calls, activities[name])
             for name, pool in pools.items()
-            if pool.provider == calls.name
+            if calls.name in pool.provider_names
         }
         self._listening_since: float | None = None
 

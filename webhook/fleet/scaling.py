@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from webhook.config import Pool
 from webhook.fleet.providers import Instance
 from webhook.ledger.machines import Demand, Machine, MachineState
+from webhook.pool_settings import Pool
 
 STARTING = frozenset({MachineState.INTENDED, MachineState.BOOTING})
 """States of machines that will call home."""

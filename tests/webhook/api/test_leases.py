@@ -16,8 +16,8 @@ from tests.polling import until
 from tests.webhook.long_polls import listening, polling
 from tests.webhook.plane import Worker, configured, control_plane, event, killed, pipeline, serving
 from tests.webhook.settlements import ETAG, done, failed
-from webhook.config import Pool
 from webhook.ledger.postgres import PostgresServer
+from webhook.pool_settings import Pool
 from workers import protocol
 
 # ── calling home ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from tests.webhook.plane import RunningPlane, Worker, configured, control_plane, event
-from webhook.config import Pool
 from webhook.fleet.manual_workers import ManualWorkers
+from webhook.pool_settings import Pool
 from workers import protocol
 
 ROOMY = {"local": Pool(provider="none", limit=3)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.webhook.plane import ADMIN, WEBHOOK, configured, control_plane, event, pipeline, serving
 from tests.webhook.settlements import done, failed
-from webhook.config import Pool
+from webhook.pool_settings import Pool
 
 
 async def test_status_and_invitations_are_behind_the_admin_token(postgres_dsn: str) -> None:

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,24 @@ from tests.polling import until
 from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
 from tests.webhook.fleet.providers.contract import labels, mint
 from tests.webhook.fleet.providers.local_place import LocalPlace, is_there, local_place, runs
-from webhook.config import Pool
 from webhook.fleet import autoscaler as module
 from webhook.fleet.activity import PoolActivity
 from webhook.fleet.autoscaler import Autoscaler
-from webhook.fleet.providers import Instance, MintOrder, Provider, ProviderBusy, ProviderError, ProviderRefused
+from webhook.fleet.providers import (
+    Instance,
+    MintOrder,
+    Offer,
+    Provider,
+    ProviderBusy,
+    ProviderError,
+    ProviderFinding,
+    ProviderRefused,
+)
 from webhook.ledger.machines import Machine, MachineState
+from webhook.pool_settings import Pool
 
 URL = "http://127.0.0.1:1"
+OFFER = Offer("", Decimal(0))
 
 
 def pool(**fields: Any) -> Pool:
@@ -221,7 +232,7 @@ async def test_a_crash_between_mint_and_its_record_adopts_the_machine(tmp_path: 
     async with local_fleet(tmp_path, limit=1) as it:
         intent = await it.fleet.intend("a", "local", 1)
         assert intent
-        ref = await it.provider.mint(MintOrder(intent.label, "a", URL, intent.token))
+        ref = await it.provider.mint(MintOrder(intent.label, "a", OFFER, URL, intent.token))
         await it.fleet.upload("a", 1)
         (row,) = await it.ready()
         assert (row.id, row.ref) == (intent.id, ref)
@@ -271,6 +282,7 @@ class Cloud:
     """A provider somewhere else, which does what the test sets."""
 
     lag_seconds: float = 0.0
+    offer_seconds: float = 60.0
     there: dict[str, Instance] = field(default_factory=dict)
     slain: list[str] = field(default_factory=list)
     most: int = 0
@@ -300,6 +312,12 @@ class Cloud:
 
     async def boot_log(self, label: str) -> str:
         return f"/logs/{label}.log\nno route to host"
+
+    async def offers(self) -> Sequence[Offer]:
+        return [OFFER]
+
+    async def check(self) -> Sequence[ProviderFinding]:
+        return []
 
     async def aclose(self) -> None: ...
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.webhook.plane import RunningPlane, configured, control_plane, event
-from webhook.config import Pool
 from webhook.fleet.manual_workers import ManualWorkers
+from webhook.pool_settings import Pool
 
 POOLS = {"local": Pool(provider="none", silent_seconds=60)}
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pytest
 
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet.provider_calls import ASK_AGAIN_SECONDS, ProviderCalls
-from webhook.fleet.providers import Instance, MintOrder
+from webhook.fleet.providers import Instance, MintOrder, Offer, ProviderFinding
 from webhook.ledger.machines import Intent
 
 ONE = Instance("yurt-a-1", "ref-1")
+OFFER, OTHER_OFFER = Offer("7", Decimal("0.2")), Offer("8", Decimal("0.3"))
 
 
 @dataclass
@@ -25,6 +27,16 @@ class RecordingProvider:
     orders: list[MintOrder] = field(default_factory=list)
     hangs: bool = False
     lag_seconds: float = 3.0
+    offer_seconds: float = 60.0
+    asked_for_offers: int = 0
+
+    async def offers(self) -> Sequence[Offer]:
+        await self._answer()
+        self.asked_for_offers += 1
+        return [OFFER, OTHER_OFFER]
+
+    async def check(self) -> Sequence[ProviderFinding]:
+        return []
 
     async def mint(self, order: MintOrder) -> str:
         await self._answer()
@@ -76,8 +88,28 @@ async def test_a_machine_that_is_listed_no_more_is_forgotten() -> None:
 
 async def test_an_order_carries_label_token_and_url() -> None:
     provider = RecordingProvider()
-    assert await calls(provider, MemoryFleet()).mint(Intent(1, "yurt-a-1", "once"), "a", 1.0) == "ref"
-    assert provider.orders == [MintOrder("yurt-a-1", "a", "http://here", "once")]
+    assert await calls(provider, MemoryFleet()).mint(Intent(1, "yurt-a-1", "once"), "a", OFFER, 1.0) == "ref"
+    assert provider.orders == [MintOrder("yurt-a-1", "a", OFFER, "http://here", "once")]
+
+
+async def test_offers_are_asked_for_again_once_they_are_old() -> None:
+    provider, fleet = RecordingProvider(), MemoryFleet()
+    it = calls(provider, fleet)
+    assert list(await it.offers()) == list(await it.offers()) == [OFFER, OTHER_OFFER]
+    assert provider.asked_for_offers == 1
+    await fleet.advance(provider.offer_seconds)
+    await it.offers()
+    assert provider.asked_for_offers == 2
+
+
+async def test_an_offer_that_was_taken_is_not_shown_again_before_the_next_answer() -> None:
+    provider, fleet = RecordingProvider(), MemoryFleet()
+    it = calls(provider, fleet)
+    await it.offers()
+    it.withdraw(OFFER)
+    assert list(await it.offers()) == [OTHER_OFFER]
+    await fleet.advance(provider.offer_seconds)
+    assert list(await it.offers()) == [OFFER, OTHER_OFFER]
 
 
 async def test_a_provider_that_hangs_is_given_up() -> None:
@@ -87,4 +119,4 @@ async def test_a_provider_that_hangs_is_given_up() -> None:
     with pytest.raises(TimeoutError):
         await it.slay(ONE)
     with pytest.raises(TimeoutError):
-        await it.mint(Intent(1, "yurt-a-1", "once"), "a", 0.01)
+        await it.mint(Intent(1, "yurt-a-1", "once"), "a", OFFER, 0.01)

@@ -11,9 +11,9 @@ from rich.console import Console
 from tests.polling import until
 from tests.webhook.plane import configured, control_plane, event, serving
 from webhook.cli.status import render
-from webhook.config import Pool
 from webhook.fleet.providers import MintOrder, ProviderRefused
 from webhook.fleet.providers.local import LocalProvider
+from webhook.pool_settings import Pool
 
 
 async def refuses(_provider: LocalProvider, _order: MintOrder) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from webhook.config import Pool
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import (
     STARTING,
@@ -21,6 +20,7 @@ from webhook.fleet.scaling import (
     with_silence_heard,
 )
 from webhook.ledger.machines import Demand, Machine, MachineState
+from webhook.pool_settings import Pool
 
 MANY = 1_000
 SECONDS = st.sampled_from([0.0, 1.0, 20.0, 40.0, 90.0, 150.0, 400.0, 2_000.0])

@@ -1,4 +1,4 @@
-"""Providers mint and slay machines: the interface that each implements, and its errors.
+"""Providers offer, mint, list and slay machines: the interface that each implements, and its errors.
 
 ``tests/webhook/fleet/providers/contract.py`` holds each of them to what is written here.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol
 
 BOOT_LOG_CHARACTERS = 2_000
@@ -43,6 +44,32 @@ class ProviderRefused(ProviderError):
         super().__init__(message, retry=False, hint=hint)
 
 
+class OfferGone(ProviderError):
+    """Another customer was faster, or the offer was withdrawn. No failed start: the next offer is taken at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One machine that a provider would rent out now. Prices in US dollars, exact."""
+
+    id: str
+    """The provider's own name for it. Empty where it rents out machines of a kind, not single ones."""
+    usd_per_hour: Decimal
+    """Machine and disk, from the order until it is gone."""
+    usd_once: Decimal = Decimal(0)
+    """What it costs once: traffic of the image and of models' weights."""
+    machine: str = ""
+    """The provider's name for the physical machine: avoided for a while where it did not boot. Empty: not known."""
+    host: str = ""
+    """The provider's name for who runs the machine. Empty: not known."""
+    description: str = ""
+    """For people, in a few words: ``1× RTX 3090, 24 GB, SE``."""
+
+    def real_usd_per_hour(self, hours: Decimal) -> Decimal:
+        """The price of an hour, what is paid once included, where the machine lives for so many hours."""
+        return self.usd_per_hour + self.usd_once / hours
+
+
 @dataclass(frozen=True, slots=True)
 class MintOrder:
     """One machine to mint."""
@@ -50,6 +77,8 @@ class MintOrder:
     label: str
     """Unique for ever; begins with the owner's name and a hyphen."""
     pool: str
+    offer: Offer
+    """The offer to take, as the provider made it."""
     url: str
     """Where it finds the control plane."""
     token: str = field(repr=False)
@@ -64,7 +93,21 @@ class Instance:
     ref: str
     """The provider's own name for it."""
     running: bool = True
-    """False: it has ended for good and is only still there. True while it starts."""
+    """False: it has ended for good, or is in a state that never gets well. True while it starts."""
+    usd_per_hour: Decimal | None = None
+    """What it costs now, machine and disk, where the provider says so: it may have changed the price."""
+    status: str = ""
+    """The provider's own word for its state, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFinding:
+    """One thing that was found out about a provider before it is used, for ``yurt check``."""
+
+    ok: bool
+    message: str
+    hint: str = ""
+    """What to do about it."""
 
 
 class Provider(Protocol):
@@ -78,6 +121,23 @@ class Provider(Protocol):
         """How long its list may miss what it minted or show what it has slain. 0: the list is the truth."""
         ...
 
+    @property
+    def offer_seconds(self) -> float:
+        """How long its offers are good for: so long they are not asked for again."""
+        ...
+
+    async def offers(self) -> Sequence[Offer]:
+        """What it would rent out now that fits its settings, in the order in which it is to be taken.
+
+        At most 100. Empty: it has no room. A machine whose price is not known is not offered: it would be rented
+        without a limit.
+
+        Raises:
+            ProviderBusy, ProviderRefused, ProviderError: as `mint`.
+
+        """
+        ...
+
     async def mint(self, order: MintOrder) -> str:
         """Ask for one machine that runs a worker with the order's URL, token and label; give its ref.
 
@@ -85,6 +145,7 @@ class Provider(Protocol):
         machine that exists afterwards carries the label and shows in a later list.
 
         Raises:
+            OfferGone: another offer may be had at once.
             ProviderBusy: no room, or too many calls; later perhaps.
             ProviderRefused: not until a person does something.
             ProviderError: anything else.
@@ -124,6 +185,10 @@ class Provider(Protocol):
             ProviderError: it did not answer.
 
         """
+        ...
+
+    async def check(self) -> Sequence[ProviderFinding]:
+        """Whether it can be used: is the key good, what may it do, is the image there. Mints nothing. Never raises."""
         ...
 
     async def aclose(self) -> None:

@@ -19,12 +19,21 @@ import sys
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
 import structlog
 
-from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, MintOrder, ProviderError, ProviderRefused
+from webhook.fleet.providers import (
+    BOOT_LOG_CHARACTERS,
+    Instance,
+    MintOrder,
+    Offer,
+    ProviderError,
+    ProviderFinding,
+    ProviderRefused,
+)
 from webhook.private_file import private
 from workers import parent_death
 from workers.outgoing import ALLOW_HTTP, sends_in_clear
@@ -62,10 +71,12 @@ class LocalProvider:
         log_files: Logs of ended workers to keep.
         grace_seconds: From SIGTERM to SIGKILL.
         close_seconds: The same when the provider is closed: workers then finish what they handle.
+        usd_per_hour: What one worker costs.
 
     """
 
     lag_seconds = 0.0
+    offer_seconds = 3600.0
 
     def __init__(
         self,
@@ -79,6 +90,7 @@ class LocalProvider:
         log_files: int = 40,
         grace_seconds: float = 5.0,
         close_seconds: float = 20.0,
+        usd_per_hour: Decimal = Decimal(0),
     ) -> None:
         self._owner = owner
         self._folder = folder
@@ -89,6 +101,15 @@ class LocalProvider:
         self._close_seconds = close_seconds
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._closed = False
+        self._offer = Offer("", usd_per_hour, description="a process on this machine")
+
+    async def offers(self) -> Sequence[Offer]:
+        """One offer, of which there are as many machines as are wanted. See `Provider.offers`."""
+        return [self._offer]
+
+    async def check(self) -> Sequence[ProviderFinding]:
+        """Nothing that could be wrong before a worker is started. See `Provider.check`."""
+        return [ProviderFinding(ok=True, message="workers are processes on this machine")]
 
     async def mint(self, order: MintOrder) -> str:
         """Start one process; its number is the ref. See `Provider.mint`."""

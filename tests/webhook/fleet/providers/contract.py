@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import pytest
 
-from webhook.fleet.providers import Instance, MintOrder, Provider, ProviderError
+from webhook.fleet.providers import Instance, MintOrder, Offer, Provider, ProviderError
 from webhook.ledger.machines import new_label
 
 OWNER = "yurt"
@@ -34,12 +35,21 @@ class MachinePlace(Protocol):
         """The machine dies without a word."""
 
 
-def order(owner: str = OWNER) -> MintOrder:
-    return MintOrder(new_label(owner, "photos"), "photos", "http://127.0.0.1:8080", "t0ken-" + "0123456789" * 3)
+TOKEN = "t0ken-" + "0123456789" * 3
+
+
+def order(owner: str = OWNER, offer: Offer | None = None) -> MintOrder:
+    offer = offer or Offer("", Decimal(0))
+    return MintOrder(new_label(owner, "photos"), "photos", offer, "http://127.0.0.1:8080", TOKEN)
+
+
+async def order_for(provider: Provider, owner: str = OWNER) -> MintOrder:
+    """An order of the provider's first offer."""
+    return order(owner, (await provider.offers())[0])
 
 
 async def mint(provider: Provider, owner: str = OWNER) -> Instance:
-    wanted = order(owner)
+    wanted = await order_for(provider, owner)
     return Instance(wanted.label, await provider.mint(wanted))
 
 
@@ -65,21 +75,23 @@ async def what_is_minted_is_listed_with_its_ref(place: MachinePlace) -> None:
     provider = place.provider()
     minted = await mint(provider)
     await listed(provider, {minted.label}, running=True)
-    assert list(await provider.list()) == [minted]
+    assert [(one.label, one.ref) for one in await provider.list()] == [(minted.label, minted.ref)]
     assert minted.ref
 
 
 async def the_worker_is_told_where_and_with_what_to_call_home(place: MachinePlace) -> None:
-    wanted = order()
-    await place.provider().mint(wanted)
+    provider = place.provider()
+    wanted = await order_for(provider)
+    await provider.mint(wanted)
     environment = await place.environment(wanted.label)
     received = (environment["YURT_URL"], environment["YURT_TOKEN"], environment["YURT_LABEL"])
     assert received == (wanted.url, wanted.token, wanted.label)
 
 
 async def the_token_is_in_no_argument(place: MachinePlace) -> None:
-    wanted = order()
-    await place.provider().mint(wanted)
+    provider = place.provider()
+    wanted = await order_for(provider)
+    await provider.mint(wanted)
     assert wanted.token not in " ".join(await place.argv(wanted.label))
     assert wanted.token not in repr(wanted)
 
@@ -121,9 +133,10 @@ async def others_machines_are_not_listed(place: MachinePlace) -> None:
 
 
 async def a_label_of_another_owner_is_refused(place: MachinePlace) -> None:
-    wanted = order(OTHER)
+    provider = place.provider()
+    wanted = await order_for(provider, OTHER)
     with pytest.raises(ProviderError):
-        await place.provider().mint(wanted)
+        await provider.mint(wanted)
     assert not await place.exists(wanted.label)
 
 
@@ -147,12 +160,27 @@ async def many_are_minted_at_once(place: MachinePlace) -> None:
 
 
 async def a_mint_that_was_cancelled_leaves_nothing_unlisted(place: MachinePlace) -> None:
-    provider, wanted = place.provider(), order()
+    provider = place.provider()
+    wanted = await order_for(provider)
     minting = asyncio.create_task(provider.mint(wanted))
     await asyncio.sleep(0)
     minting.cancel()
     await asyncio.gather(minting, return_exceptions=True)
     await listed(provider, {wanted.label} if await place.exists(wanted.label) else set())
+
+
+async def what_is_offered_has_a_price(place: MachinePlace) -> None:
+    provider = place.provider()
+    offers = await provider.offers()
+    assert offers
+    assert all(offer.usd_per_hour >= 0 and offer.usd_once >= 0 for offer in offers)
+    assert provider.offer_seconds > 0
+
+
+async def a_provider_that_can_be_used_says_so(place: MachinePlace) -> None:
+    findings = await place.provider().check()
+    assert findings
+    assert all(finding.ok and finding.message for finding in findings)
 
 
 Check = Callable[[MachinePlace], Awaitable[None]]
@@ -170,4 +198,6 @@ CHECKS: tuple[Check, ...] = (
     a_machine_that_died_does_not_run,
     many_are_minted_at_once,
     a_mint_that_was_cancelled_leaves_nothing_unlisted,
+    what_is_offered_has_a_price,
+    a_provider_that_can_be_used_says_so,
 )

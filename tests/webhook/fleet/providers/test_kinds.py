@@ -1,0 +1,28 @@
+"""The providers that a configuration names are made from their settings."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from webhook.config import Config, Secrets
+from webhook.fleet.providers.kinds import make_providers
+from webhook.provider_settings import LocalSettings, ProviderSettings
+
+
+def configured(**providers: ProviderSettings) -> Config:
+    pipeline = {"input": "s3://ups/", "output": "s3://outs/"}
+    return Config.model_validate({"pipelines": {"photos": pipeline}, "providers": providers})
+
+
+async def test_the_local_provider_is_there_without_being_named(tmp_path: Path) -> None:
+    providers = make_providers(configured(), Secrets(), tmp_path)
+    assert set(providers) == {"local"}
+
+
+async def test_each_provider_has_machines_of_its_own_and_its_price(tmp_path: Path) -> None:
+    providers = make_providers(configured(dear=LocalSettings(usd_per_hour=Decimal("0.3"))), Secrets(), tmp_path)
+    [offer] = await providers["dear"].offers()
+    assert offer.usd_per_hour == Decimal("0.3")
+    [offer] = await providers["local"].offers()
+    assert offer.usd_per_hour == 0

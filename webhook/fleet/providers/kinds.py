@@ -1,0 +1,47 @@
+"""Makes the providers that the configuration names: from the settings of each kind, its own class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webhook.config import Config, Secrets
+from webhook.fleet.providers.local import LocalProvider
+from webhook.provider_settings import LocalSettings, ProviderSettings
+from workers.handlers.folder import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from webhook.fleet.providers import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderContext:
+    """What providers need beside their settings."""
+
+    owner: str
+    """Name of this installation, with which the labels of its machines begin."""
+    secrets: Secrets
+    state: Path
+    """Folder of this control plane."""
+    handlers: str
+    """Folder of the user's handlers on this machine."""
+
+
+def make_providers(config: Config, secrets: Secrets, state: Path) -> dict[str, Provider]:
+    """Make every provider that the configuration defines, by name. Raises ConfigError where a key is missing."""
+    context = ProviderContext(config.server.name, secrets, state, config.server.handlers)
+    return {name: _made(name, settings, context) for name, settings in config.all_providers.items()}
+
+
+def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Provider:
+    match settings:
+        case LocalSettings():
+            # A folder of its own: a provider lists whatever lies in its folder.
+            folder = context.state / ("workers" if name == "local" else f"workers-{name}")
+            return LocalProvider(
+                context.owner,
+                folder,
+                environment={ENVIRONMENT: context.handlers},
+                usd_per_hour=settings.usd_per_hour,
+            )

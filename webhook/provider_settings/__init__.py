@@ -1,0 +1,14 @@
+"""Settings of providers, ``[providers.NAME]`` in ``yurt.toml``: one module a kind, told apart by ``kind``.
+
+Keys and passwords are no settings: they come from the environment alone (``webhook.config.Secrets``).
+"""
+
+from __future__ import annotations
+
+from webhook.provider_settings.base import BaseProviderSettings
+from webhook.provider_settings.local import LocalSettings
+
+ProviderSettings = LocalSettings
+"""Settings of one provider, of any kind."""
+
+__all__ = ["BaseProviderSettings", "LocalSettings", "ProviderSettings"]
