@@ -284,6 +284,7 @@ class Background:
             url=url,
             tick_seconds=config.server.autoscale_seconds,
             manual=MANUAL,
+            budget_usd_per_day=config.server.budget_usd_per_day,
             health=health,
         )
         manual_workers = ManualWorkers(services.fleet, config.pools, health)

@@ -28,6 +28,7 @@ from webhook.handler_settings import HandlerLimits, SandboxSettings
 from webhook.pipeline_places import refuse_conflicts
 from webhook.pool_settings import NO_PROVIDER, Pool
 from webhook.provider_settings import LocalSettings, ProviderSettings
+from webhook.provider_settings.base import Usd
 from webhook.setting_types import (
     BucketName,
     ContentType,
@@ -113,6 +114,8 @@ class ServerSettings(_Section):
     """Most open connections; fewer where the limit of open files allows no more. Idle ones are closed first."""
     connections_per_address: Annotated[int, Field(ge=8, le=1_000_000)] = 512
     """Most open connections from one address, IPv6: from one /64 network. Loopback and ``proxies`` are exempt."""
+    budget_usd_per_day: Usd | None = None
+    """Most that all pools together may spend in one day (UTC), in US dollars."""
     proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import math
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from webhook.ledger.machines import SLAYING_SECONDS
+from webhook.provider_settings.base import Usd
 from webhook.setting_types import ProviderName, Seconds
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS
 
@@ -24,6 +27,14 @@ class Pool(BaseModel):
     of ``[providers.NAME]``."""
     providers: Annotated[tuple[ProviderName, ...], Field(max_length=10)] = ()
     """Several, in place of ``provider``: the next one is asked where one has no machine."""
+    choose: Literal["first", "cheapest"] = "first"
+    """Which offer is taken: of the first provider that has one, or the cheapest of all."""
+    max_usd_per_hour: Usd | None = None
+    """Most that one machine may cost, in US dollars an hour, what is paid once included."""
+    budget_usd_per_day: Usd | None = None
+    """Most that the pool may spend in one day (UTC), in US dollars."""
+    life_hours: Annotated[float, Field(gt=0, le=1000)] = 1
+    """How long a machine is expected to live: what is paid once is spread over it, to compare prices."""
     limit: Annotated[int, Field(ge=0, le=1000)] = 20
     """Machines at most: those that boot, and those that are being slain, included. 0 empties the pool."""
     minimum: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -72,6 +83,11 @@ class Pool(BaseModel):
                 "a worker that waits for work would be taken for lost"
             )
         return self
+
+    @property
+    def reserve_seconds(self) -> int:
+        """The longest time for which a machine may still cost once it has to go, or the control plane is lost."""
+        return math.ceil(max(self.drain_seconds, self.boot_seconds + self.orphan_seconds)) + SLAYING_SECONDS
 
     @property
     def provider_names(self) -> tuple[str, ...]:

@@ -66,6 +66,9 @@ class DistrustTables(SweepTables):
             row.publish_started = True
             row.newest_at, row.done_modified = self._not_ahead(row.newest_at), self._not_ahead(row.done_modified)
 
+    def _accrue(self, id: int | None) -> None:
+        """Machines of the model cost nothing."""
+
     def _not_ahead(self, modified: datetime | None) -> datetime | None:
         now = EPOCH + timedelta(microseconds=self.clock())
         return now if modified is not None and modified > now + _AHEAD else modified

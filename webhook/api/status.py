@@ -16,6 +16,7 @@ from webhook.config import Config
 from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.machines import NotIntended
 from webhook.ledger.sweeps import COUNTED
 from webhook.loops import LoopHealth
 from webhook.metrics import CHANGES
@@ -245,7 +246,7 @@ class StatusApi:
             )
         # One worker within a day: its place in the pool is kept for it.
         intent = await self._fleet.intend(invitation.pool, MANUAL, pool.limit)
-        if intent is None:
+        if isinstance(intent, NotIntended):
             raise HttpProblem(
                 409, "pool-full", f"the pool has {pool.limit} machines, its limit, those that boot included"
             )

@@ -39,11 +39,15 @@ class PoolActivity:
     """Machines that the provider no longer lists, by the reason they were slain for."""
     breaker: BreakerState = "closed"
     frozen: bool = False
-    """The provider's list fails or cannot be true: nothing is minted, nothing taken for gone."""
+    """Of every provider of it the list fails or cannot be true: nothing is minted, nothing taken for gone."""
+    not_minted: str = ""
+    """Why nothing is minted though there is work."""
 
     def report_since(self, failed: int) -> PoolReport:
         """What to report, where ``failed`` failures were reported before."""
-        return PoolReport(self.breaker, self.frozen, self.failed - failed, self.last_failure, self.last_boot_log)
+        return PoolReport(
+            self.breaker, self.frozen, self.failed - failed, self.last_failure, self.last_boot_log, self.not_minted
+        )
 
 
 @dataclass(slots=True)

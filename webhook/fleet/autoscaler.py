@@ -2,8 +2,9 @@
 
 Each provider has a loop of its own (`webhook.fleet.provider_loop`), so that one that hangs holds up no other. A turn of
 it asks the provider for its list, then the ledger for its rows, in this order: all that the list shows was intended
-before, so a label without a row is an unknown machine. Then `decide` turns what is known of each pool into actions
-(`webhook.fleet.pool_loop`), which are carried out all at once, each with a deadline.
+before, so a label without a row is an unknown machine. Then it looks after each machine there
+(`webhook.fleet.pool_at_provider`). Each pool has a loop too (`webhook.fleet.pool_loop`): it compares the work with the
+machines at all providers, takes offers (`webhook.fleet.market`) and lets surplus machines go. All calls have deadlines.
 
 Nothing remembered here matters after a crash: rows and labels are the memory. Only the breakers start closed. How
 minting goes is written to the ledger (`Fleet.report`), so that every replica can show it.
@@ -15,12 +16,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from decimal import Decimal
+from functools import partial
 
 import structlog
 
 from webhook.fleet.activity import PoolActivity, ProviderActivity, logged_failure, machine_fields
 from webhook.fleet.fleet import Fleet
-from webhook.fleet.provider_calls import ProviderCalls
+from webhook.fleet.pool_loop import PoolLoop, ProviderOfPool
+from webhook.fleet.provider_calls import ProviderCalls, within
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.providers import Provider
 from webhook.ledger.machines import Machine, MachineState, PoolReport
@@ -29,6 +33,8 @@ from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 
+_ACCRUE_SECONDS = 10.0
+"""Between two additions of what machines cost."""
 STOP_SECONDS = 5.0
 """What is under way may take so long to end when the autoscaler stops. A crash would do no harm either."""
 
@@ -44,6 +50,7 @@ class Autoscaler:
         tick_seconds: Between the turns of one provider.
         call_seconds: A call to ledger or provider is given up after so long; to mint, see the pool.
         manual: Provider of machines that people start and end: left alone.
+        budget_usd_per_day: What all pools together may spend in one day (UTC), in US dollars; None: no limit.
         health: Notes a turn that does not end.
         clock: Seconds that only grow.
 
@@ -63,6 +70,7 @@ class Autoscaler:
         call_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         manual: str = "",
+        budget_usd_per_day: Decimal | None = None,
         health: LoopHealth | None = None,
     ) -> None:
         if unknown := sorted({name for pool in pools.values() for name in pool.provider_names} - set(providers)):
@@ -73,24 +81,39 @@ class Autoscaler:
         self._call_seconds = call_seconds
         self._abandoned: set[int] = set()
         self._manual = manual
+        self._clock = clock
+        self._accrue_at = clock()
         self.pools = {name: PoolActivity() for name in pools}
         """By name. A pool that is no longer configured is added when a machine of it is met."""
         self.providers = {name: ProviderActivity() for name in providers}
         """By name."""
         self._reporter = _Reporter(fleet, self.pools, self.providers, call_seconds)
-        self._loops = [
-            ProviderLoop(
-                ProviderCalls(name, provider, fleet, url=url, call_seconds=call_seconds, clock=clock),
-                self.providers[name],
-                pools,
-                self.pools,
-            )
+        self._calls = {
+            name: ProviderCalls(name, provider, fleet, url=url, call_seconds=call_seconds, clock=clock)
             for name, provider in providers.items()
-        ]
+        }
+        self._provider_loops = {
+            name: ProviderLoop(calls, self.providers[name], pools, self.pools) for name, calls in self._calls.items()
+        }
+        self._pool_loops = {
+            name: PoolLoop(
+                name,
+                pool,
+                fleet,
+                [self._of(provider, name) for provider in pool.provider_names],
+                self.pools[name],
+                call_seconds=call_seconds,
+                all_usd_per_day=budget_usd_per_day,
+            )
+            for name, pool in pools.items()
+        }
+
+    def _of(self, provider: str, pool: str) -> ProviderOfPool:
+        return ProviderOfPool(self._calls[provider], self._provider_loops[provider].machines_of(pool))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until ``stop`` is set. Errors of ledger and providers are logged and do not end it."""
-        loops = [asyncio.create_task(self._loop(turn, stop)) for turn in self._turns()]
+        loops = [asyncio.create_task(self._loop(turn, stop)) for turns in self._turns() for turn in turns]
         try:
             await stop.wait()
             await asyncio.wait(loops, timeout=STOP_SECONDS)
@@ -98,16 +121,46 @@ class Autoscaler:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+            self.close()
+
+    def close(self) -> None:
+        """Give up what providers were asked for and have not answered."""
+        for pool in self._pool_loops.values():
+            pool.close()
+        for calls in self._calls.values():
+            calls.close()
 
     async def tick(self) -> None:
-        """One turn of every provider, and then one of the report."""
+        """One turn of every provider and of every pool, what they ordered included, and one of the report."""
         # The report last, so that it shows what this tick did.
         *turns, report = self._turns()
-        await asyncio.gather(*(turn() for turn in turns))
-        await report()
+        for turn in turns:
+            await asyncio.gather(*(each() for each in turn))
+        await asyncio.gather(*(loop.ordered() for loop in self._pool_loops.values()))
+        await asyncio.gather(*(each() for each in report))
 
-    def _turns(self) -> list[Callable[[], Awaitable[None]]]:
-        return [*(loop.turn for loop in self._loops), self._abandon, self._reporter.turn]
+    def _turns(self) -> list[list[Callable[[], Awaitable[None]]]]:
+        """What is done again and again, in the order in which one depends on the other."""
+        pools = [partial(self._scale, name) for name in self._pool_loops]
+        return [
+            [*(loop.turn for loop in self._provider_loops.values()), self._look_for_strays],
+            [*pools, self._accrue],
+            [self._reporter.turn],
+        ]
+
+    async def _scale(self, name: str) -> None:
+        with logged_failure("turn failed", pool=name):
+            machines = await within(self._fleet.machines(), self._call_seconds)
+            await self._pool_loops[name].turn(
+                [machine for machine in machines if machine.pool == name and machine.provider != self._manual]
+            )
+
+    async def _accrue(self) -> None:
+        if self._clock() < self._accrue_at:
+            return
+        with logged_failure("costs not counted"):
+            await within(self._fleet.accrue(), self._call_seconds)
+            self._accrue_at = self._clock() + _ACCRUE_SECONDS
 
     async def _loop(self, turn: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -118,16 +171,20 @@ class Autoscaler:
             except TimeoutError:
                 continue
 
-    async def _abandon(self) -> None:
-        """Drain machines of a provider that is no longer configured: nothing here can slay them."""
-        with logged_failure("looking for abandoned machines failed"):
-            for machine in await asyncio.wait_for(self._fleet.machines(), self._call_seconds):
-                if machine.provider not in self.providers and machine.provider != self._manual:
+    async def _look_for_strays(self) -> None:
+        """Drain machines whose provider or pool is no longer configured."""
+        with logged_failure("looking for stray machines failed"):
+            for machine in await within(self._fleet.machines(), self._call_seconds):
+                if machine.provider == self._manual:
+                    continue
+                if machine.provider not in self.providers:  # nothing here can slay it
                     await self._abandon_one(machine)
+                elif machine.pool not in self._pool_loops and machine.state is MachineState.READY:
+                    await within(self._fleet.drain(machine.id, "limit"), self._call_seconds)
 
     async def _abandon_one(self, machine: Machine) -> None:
         if machine.state is MachineState.READY:
-            await asyncio.wait_for(self._fleet.drain(machine.id, "abandoned"), self._call_seconds)
+            await within(self._fleet.drain(machine.id, "abandoned"), self._call_seconds)
         if machine.id not in self._abandoned:
             self._abandoned.add(machine.id)
             hint = "configure the provider again until its machines are gone, or destroy them by hand"

@@ -6,10 +6,22 @@ implementation to what is written here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport
+from webhook.ledger.machines import (
+    Budget,
+    Demand,
+    Intent,
+    Machine,
+    MachineState,
+    NotIntended,
+    PoolReport,
+    ProviderReport,
+    SpendingToday,
+    Terms,
+)
 
 
 class Fleet(Protocol):
@@ -32,17 +44,41 @@ class Fleet(Protocol):
         """
         ...
 
-    async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
+    async def intend(
+        self, pool: str, provider: str, limit: int, terms: Terms = ..., budget: Budget = ...
+    ) -> Intent | NotIntended:
         """Write the intent to mint one machine, labelled by :func:`new_label`. Committed when this returns.
 
-        None, and nothing written, where ``pool`` has ``limit`` machines that are not gone, of any
-        provider and state. Counted in the same transaction under a lock of the pool: no number of callers
-        exceeds it.
+        Nothing is written where ``pool`` has ``limit`` machines that are not gone, of any provider and state, nor where
+        what was spent today, what all machines can still cost, and what the new one can, exceed ``budget``. Decided in
+        the same transaction under a lock: no number of callers exceeds either.
         """
+        ...
+
+    async def spending_today(self, pool: str) -> SpendingToday:
+        """What was spent today (UTC) up to now, and what machines can still cost: of ``pool``, and of all."""
+        ...
+
+    async def accrue(self) -> None:
+        """Add what machines have cost since the last call to what was spent. To be called now and then."""
+        ...
+
+    async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
+        """Note that a machine costs something else from now on. Returns whether it is another price than before."""
+        ...
+
+    async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
+        """Rent the physical machine, whose name has to be known, no more for so long."""
+        ...
+
+    async def avoided(self, provider: str) -> Collection[str]:
+        """Physical machines of a provider that are not to be rented now."""
         ...
 
     async def minted(self, id: int, ref: str) -> bool:
         """Remember the provider's name for it; ``intended`` becomes ``booting``, other states but gone stay.
+
+        The provider has taken the order: what it costs is counted from the intent on.
 
         A machine may call home before this is called, and is then ready already.
         """

@@ -13,7 +13,15 @@ from webhook.ledger.machines import Intent
 ASK_AGAIN_SECONDS = 10.0
 """A provider that agreed to destroy a machine and still lists it is asked again after so long."""
 
+OFFERS_AGAIN_SECONDS = 15.0
+"""A provider that made no offer because of an error is asked again after so long."""
+
 T = TypeVar("T")
+
+
+async def within(call: Awaitable[T], seconds: float) -> T:
+    """Give up a call to the ledger or a provider after a while. Raises TimeoutError."""
+    return await asyncio.wait_for(call, seconds)
 
 
 class ProviderCalls:
@@ -47,8 +55,9 @@ class ProviderCalls:
         self._call_seconds = call_seconds
         self._asked_at: dict[str, float] = {}
         """When the provider was last asked to destroy a machine, by label."""
-        self._offers: list[Offer] = []
-        self._offered_at: float | None = None
+        self._offers: asyncio.Future[dict[Offer, None]] | None = None
+        """What it offered last, or is being asked for. Shared: a caller that gives up does not end the call."""
+        self._offers_until = 0.0
 
     @property
     def lag_seconds(self) -> float:
@@ -57,7 +66,7 @@ class ProviderCalls:
 
     async def within(self, call: Awaitable[T]) -> T:
         """Give up a call to the ledger or the provider after a while."""
-        return await asyncio.wait_for(call, self._call_seconds)
+        return await within(call, self._call_seconds)
 
     async def list(self) -> Sequence[Instance]:
         """Everything that the provider lists for this installation. Raises ProviderError."""
@@ -69,15 +78,26 @@ class ProviderCalls:
 
     async def offers(self) -> Sequence[Offer]:
         """What the provider would rent out, asked for no more often than its offers stay good. Raises ProviderError."""
-        if self._offered_at is None or self.clock() - self._offered_at >= self._provider.offer_seconds:
-            self._offers = list(await self.within(self._provider.offers()))
-            self._offered_at = self.clock()
-        return self._offers
+        if self._offers is None or (self._offers.done() and self.clock() >= self._offers_until):
+            self._offers = asyncio.ensure_future(self._ask_for_offers())
+            self._offers.add_done_callback(_retrieve)
+        return tuple(await asyncio.shield(self._offers))
+
+    async def _ask_for_offers(self) -> dict[Offer, None]:
+        self._offers_until = self.clock() + OFFERS_AGAIN_SECONDS
+        offers = await self.within(self._provider.offers())
+        self._offers_until = self.clock() + self._provider.offer_seconds
+        return dict.fromkeys(offers)
 
     def withdraw(self, offer: Offer) -> None:
         """Do not take an offer again before the provider is asked anew: it was taken, or did not keep its word."""
-        if offer.id:
-            self._offers = [other for other in self._offers if other.id != offer.id]
+        if offer.id and self._offers and self._offers.done() and not self._offers.exception():
+            self._offers.result().pop(offer, None)
+
+    def close(self) -> None:
+        """Give up what is being asked for."""
+        if self._offers is not None:
+            self._offers.cancel()
 
     async def mint(self, intent: Intent, pool: str, offer: Offer, mint_seconds: float) -> str:
         """Order the intended machine. Returns the provider's name for it. Raises ProviderError."""
@@ -100,3 +120,9 @@ class ProviderCalls:
         await self.within(self._provider.slay(instance))
         self._asked_at[instance.label] = self.clock()
         return True
+
+
+def _retrieve(done: asyncio.Future[dict[Offer, None]]) -> None:
+    """Mark an error as seen: every caller may have given up before it came."""
+    if not done.cancelled():
+        done.exception()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from webhook.fleet.activity import PoolActivity, ProviderActivity, error_fields, logged_failure, reason_of
-from webhook.fleet.pool_loop import PoolLoop
+from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import Listing, with_silence_heard
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class ProviderLoop:
-    """One provider: its list, and the pools that have machines there."""
+    """One provider: its list, and the machines of all pools there."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class ProviderLoop:
         self._activity = activity
         self._activities = activities
         self._pools = {
-            name: PoolLoop(name, pool, calls, activities[name])
+            name: PoolAtProvider(name, pool, calls, activities[name])
             for name, pool in pools.items()
             if calls.name in pool.provider_names
         }
@@ -53,7 +53,7 @@ class ProviderLoop:
                     mine.setdefault(machine.pool, []).append(machine)
             await asyncio.gather(
                 self._slay_unknown(instances or (), {machine.label for machine in machines}),
-                *(self._pool(name).turn(rows, listing) for name, rows in mine.items()),
+                *(self.machines_of(name).look_after(rows, listing) for name, rows in mine.items()),
             )
 
     async def _machines(self) -> list[Machine]:
@@ -83,11 +83,11 @@ class ProviderLoop:
             return None
         return Listing({i.label: i for i in instances}, age_seconds, self._calls.lag_seconds)
 
-    def _pool(self, name: str) -> PoolLoop:
-        """The pool, or for one that is not configured here any more one that only empties."""
+    def machines_of(self, name: str) -> PoolAtProvider:
+        """A pool's machines here, also of one that is not configured here any more."""
         if name not in self._pools:
             activity = self._activities.setdefault(name, PoolActivity())
-            self._pools[name] = PoolLoop(name, Pool(provider=self._calls.name, limit=0), self._calls, activity)
+            self._pools[name] = PoolAtProvider(name, Pool(limit=0), self._calls, activity)
         return self._pools[name]
 
     async def _slay_unknown(self, instances: Iterable[Instance], known: set[str]) -> None:

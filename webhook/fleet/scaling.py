@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from webhook.fleet.providers import Instance
 from webhook.ledger.machines import Demand, Machine, MachineState
 from webhook.pool_settings import Pool
 
+EDGE_SECONDS = 120
+"""Where the budget lasts for less, nothing is minted and idle machines leave."""
+DRAIN_SECONDS = 30
+"""Where it lasts for less, all machines are drained: the time in which the autoscaler surely looks again."""
 STARTING = frozenset({MachineState.INTENDED, MachineState.BOOTING})
 """States of machines that will call home."""
 
@@ -40,14 +45,6 @@ class Listing:
         """
         silent = self.lag_seconds == 0 or machine.state in STARTING or machine.silent_seconds > self.lag_seconds
         return self.lacks(machine) and silent
-
-
-@dataclass(frozen=True, slots=True)
-class Mint:
-    """Mint so many machines, to have as many as are wanted."""
-
-    count: int
-    wanted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +79,53 @@ class MarkGone:
     machine: Machine
 
 
-Action = Mint | Adopt | Drain | Slay | MarkGone
+@dataclass(frozen=True, slots=True)
+class Reprice:
+    """The provider shows another price than the ledger."""
+
+    machine: Machine
+    usd_per_hour: Decimal
 
 
-def decide(
-    pool: Pool, demand: Demand, machines: Sequence[Machine], listing: Listing | None, allowance: int
-) -> list[Action]:
-    """What to do about one pool's machines at one provider.
+Action = Adopt | Slay | MarkGone | Reprice
+"""What is done about a single machine, whatever the others of its pool are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What a pool may still spend. Amounts in US dollars."""
+
+    left: Decimal | None = None
+    """Of the day's budget, once all that machines can still cost is taken off; None: there is no budget."""
+
+    def lasts(self, machines: Iterable[Machine], seconds: int) -> bool:
+        """Whether it is enough for so long, if all of these machines go on."""
+        if self.left is None:
+            return True
+        return self.left >= sum((m.usd_per_hour for m in machines), Decimal(0)) * seconds / 3600
+
+
+NO_BUDGET = Money()
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many machines a pool gets more, and which it has to let go."""
+
+    mint: int
+    wanted: int
+    drains: Sequence[Drain]
+    at_budget: bool
+    """Whether more are not minted since the budget is spent."""
+
+
+def look_after(pool: Pool, machines: Sequence[Machine], listing: Listing | None) -> list[Action]:
+    """What to do about each of a pool's machines at one provider.
 
     Args:
         pool: Its settings.
-        demand: What there is to do.
-        machines: All of the pool's that are not gone.
+        machines: All of the pool's at that provider that are not gone.
         listing: None where the provider did not answer.
-        allowance: Machines that the breaker lets be minted.
 
     """
     believed = credible_listing(pool, machines, listing)
@@ -103,21 +133,33 @@ def decide(
     slain = [_slay(machine, reason, listing) for machine, reason in _to_slay(pool, machines, believed)]
     condemned = {action.machine.id for action in slain}
     left = [machine for machine in machines if machine.id not in condemned]
-    starting = [machine for machine in left if machine.state in STARTING]
-    ready = [machine for machine in left if machine.state is MachineState.READY]
+    return [*slain, *_gone(machines, believed), *_adopted(left, listing), *_repriced(left, listing)]
+
+
+def scale(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money = NO_BUDGET) -> Scaling:
+    """How many machines a pool needs more, and which have to go.
+
+    Args:
+        pool: Its settings.
+        demand: What there is to do.
+        machines: All of the pool's that are not gone, at all providers.
+        money: What it may still spend today.
+
+    """
+    starting = [machine for machine in machines if machine.state in STARTING]
+    ready = [m for m in machines if m.state is MachineState.READY and m.provider in pool.provider_names]
+    moved = [m for m in machines if m.state is MachineState.READY and m.provider not in pool.provider_names]
     # All machines count, those to be slain too: their leases go back to the queue only once they are slain.
     wanted = wanted_machines(pool, demand, machines)
-    # Without a list it is not known what exists, so nothing is minted. Machines that are being slain still cost money:
-    # they count in the limit until they are gone.
-    room = 0 if believed is None else min(allowance, pool.limit - len(machines))
-    mint = min(wanted - len(starting) - len(ready), room)
-    return [
-        *slain,
-        *_gone(machines, believed),
-        *_adopted(left, listing),
-        *_drained(pool, ready, len(starting), wanted),
-        *([Mint(mint, wanted)] if mint > 0 else []),
-    ]
+    # Machines that are being slain still cost money: they count in the limit until they are gone.
+    missing = max(0, min(wanted - len(starting) - len(ready), pool.limit - len(machines)))
+    at_budget = not money.lasts([*starting, *ready], EDGE_SECONDS)
+    return Scaling(
+        mint=0 if at_budget else missing,
+        wanted=wanted,
+        drains=[*(Drain(m, "moved") for m in moved), *_drained(pool, ready, len(starting), wanted, money)],
+        at_budget=at_budget and missing > 0,
+    )
 
 
 def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
@@ -222,10 +264,28 @@ def _adopted(machines: Iterable[Machine], listing: Listing | None) -> list[Adopt
     ]
 
 
-def _drained(pool: Pool, ready: Sequence[Machine], starting: int, wanted: int) -> list[Drain]:
-    """Surplus machines that have long been idle, and what exceeds the limit; at most half of all at once."""
-    # The least busy and longest idle first: these end soonest and interrupt nothing.
-    order = sorted(ready, key=lambda machine: (machine.leased, -machine.idle_seconds, machine.id))
+def _repriced(machines: Iterable[Machine], listing: Listing | None) -> list[Reprice]:
+    shown = listing.instances if listing else {}
+    return [
+        Reprice(machine, price)
+        for machine in machines
+        if machine.label in shown
+        and (price := shown[machine.label].usd_per_hour) is not None
+        and price != machine.usd_per_hour
+    ]
+
+
+def _drained(pool: Pool, ready: Sequence[Machine], starting: int, wanted: int, money: Money) -> list[Drain]:
+    """Surplus machines that have long been idle, and what exceeds the limit; at most half of all at once.
+
+    Where the budget ends: idle machines at its edge, and then all, while there is money left to finish their work.
+    """
+    # The least busy, the dearest and the longest idle first: these end soonest and interrupt nothing.
+    order = sorted(ready, key=lambda m: (m.leased, -m.usd_per_hour, -m.idle_seconds, m.id))
+    if not money.lasts(ready, DRAIN_SECONDS):
+        return [Drain(machine, "budget") for machine in order]
+    if not money.lasts(ready, EDGE_SECONDS):
+        return [Drain(machine, "budget") for machine in order if machine.leased == 0]
     surplus, excess = max(0, len(ready) - wanted), max(0, len(ready) + starting - pool.limit)
     idle = [m for m in order if m.leased == 0 and m.idle_seconds >= pool.idle_seconds][:surplus]
     over = [machine for machine in order if machine not in idle][: max(0, excess - len(idle))]

@@ -10,24 +10,32 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
+from webhook.ledger.costs import FREE, UNLIMITED, accrue, affords, reprice, spend_once, spending_today
 from webhook.ledger.distrust import rework
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
+    Budget,
     Demand,
     HandlingReport,
     Intent,
     Machine,
     MachineState,
+    NotIntended,
     PoolReport,
     ProviderReport,
+    SpendingToday,
+    Terms,
     new_label,
 )
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     import asyncpg
 
     from webhook.ledger.database import Connection
@@ -130,26 +138,58 @@ class LedgerFleet:
         rows = await self._ledger.fetch("machines")
         return [Machine(**{**row, "state": MachineState(row["state"])}) for row in rows]
 
-    async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
-        """Write the intent to mint one machine, or None where the pool is full."""
+    async def intend(
+        self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
+    ) -> Intent | NotIntended:
+        """Write the intent to mint one machine, unless the pool is full or the day's budget could be exceeded."""
         label = new_label(self._owner, pool)
         token = secrets.token_urlsafe(32)
 
-        async def write(connection: Connection) -> int | None:
+        async def write(connection: Connection) -> int | NotIntended:
+            if not await affords(connection, pool, terms, budget):
+                return NotIntended.BUDGET
             # Without the lock two replicas could count the same machines and both mint the last one of the limit.
             await connection.execute(QUERIES["lock_pool"], pool)
-            slots = self._slots.get(pool, 1)
             id: int | None = await connection.fetchval(
-                QUERIES["intend"], pool, provider, label, slots, _hash(token), limit
-            )
-            return id
+                QUERIES["intend"], pool, provider, label, self._slots.get(pool, 1), _hash(token), limit,
+                storable(terms.offer), storable(terms.machine), storable(terms.host),
+                terms.usd_per_hour, terms.usd_once, terms.reserve_seconds,
+            )  # fmt: skip
+            return NotIntended.LIMIT if id is None else id
 
         id = await self._database.transact(write)
-        return None if id is None else Intent(id=id, label=label, token=token)
+        return id if isinstance(id, NotIntended) else Intent(id=id, label=label, token=token)
+
+    async def spending_today(self, pool: str) -> SpendingToday:
+        """What was spent today (UTC) up to now, and what machines can still cost: of a pool, and of all."""
+        return await self._database.transact(partial(spending_today, pool=pool))
+
+    async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
+        """Note that a machine costs something else from now on."""
+        return await self._database.transact(partial(reprice, id=id, usd_per_hour=usd_per_hour))
+
+    async def accrue(self) -> None:
+        """Add what machines have cost since the last call to what was spent."""
+        await self._database.transact(accrue)
+
+    async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
+        """Rent a physical machine, whose name has to be known, no more for so long."""
+        await self._execute("avoid", machine.provider, storable(machine.machine), machine.host, reason, seconds)
+
+    async def avoided(self, provider: str) -> frozenset[str]:
+        """Physical machines of a provider that are not to be rented now."""
+        return frozenset(row["machine"] for row in await self._ledger.fetch("avoided", provider))
 
     async def minted(self, id: int, ref: str) -> bool:
         """Record the provider's name for the machine, which has accepted it."""
-        return await self._change("minted", id, ref)
+
+        async def write(connection: Connection) -> bool:
+            row = await connection.fetchrow(QUERIES["minted"], id, storable(ref))
+            if row is not None and row["first"]:
+                await spend_once(connection, row["pool"], row["provider"], row["usd_once"])
+            return row is not None
+
+        return await self._database.transact(write)
 
     async def drain(self, id: int, reason: str) -> bool:
         """Mark a ready machine as draining: it gets no more leases."""
@@ -174,6 +214,8 @@ class LedgerFleet:
 
     async def _end(self, query: str, id: int, *arguments: object, interrupted: bool = False) -> bool:
         async def write(connection: Connection) -> bool:
+            if query == "gone":
+                await accrue(connection, id)  # the last time: it costs nothing from now on
             row = await connection.fetchrow(QUERIES[query], id, *arguments)
             if row is not None:
                 await self._ledger.take_back(connection, id, interrupted=interrupted)

@@ -17,8 +17,11 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
+SLAYING_SECONDS = 300
+"""A provider that was asked to destroy a machine may take so long until it costs nothing any more."""
 _OWNER = re.compile(r"[a-z0-9]{1,16}")
 _POOL = re.compile(r"[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?")
 
@@ -73,6 +76,63 @@ class Machine:
     """Since its last authenticated call, or else since the intent."""
     reason: str | None = None
     """Why it is being slain."""
+    machine: str = ""
+    """The provider's name for the physical machine; empty: not known."""
+    host: str = ""
+    """The provider's name for who runs it; empty: not known."""
+    usd_per_hour: Decimal = Decimal(0)
+    """What it costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a machine is rented at, and where. Amounts in US dollars, exact."""
+
+    usd_per_hour: Decimal = Decimal(0)
+    """Machine and disk."""
+    usd_once: Decimal = Decimal(0)
+    """What is paid once: traffic."""
+    reserve_seconds: int = 0
+    """The longest time for which it may still cost once it has been decided that it has to go."""
+    offer: str = ""
+    machine: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be spent in one day (UTC), in US dollars; None: no limit."""
+
+    pool_usd: Decimal | None = None
+    """By the pool."""
+    all_usd: Decimal | None = None
+    """By all pools together."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingToday:
+    """What was spent today (UTC) and what is bound to be, in US dollars: by one pool, and by all."""
+
+    pool_spent: Decimal
+    all_spent: Decimal
+    pool_bound: Decimal
+    """What its machines have cost beside that, and the most that they still can if all of them had to go now."""
+    all_bound: Decimal
+
+    def left(self, budget: Budget) -> Decimal | None:
+        """What may still be bound; below 0: too much is. None: there is no budget."""
+        pool = None if budget.pool_usd is None else budget.pool_usd - self.pool_spent - self.pool_bound
+        all_pools = None if budget.all_usd is None else budget.all_usd - self.all_spent - self.all_bound
+        return min((left for left in (pool, all_pools) if left is not None), default=None)
+
+
+class NotIntended(StrEnum):
+    """Why no intent was written."""
+
+    LIMIT = "limit"
+    """The pool has as many machines as its limit allows."""
+    BUDGET = "budget"
+    """The machine could cost more than the day's budget has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +189,8 @@ class PoolReport:
     """Why the last start failed."""
     last_boot_log: str = ""
     """Where the last machine that did not call home has its log, and the log's end."""
+    not_minted: str = ""
+    """Why nothing is minted though there is work; empty: it is, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)

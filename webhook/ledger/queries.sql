@@ -312,8 +312,8 @@ select
 
 -- name: intend
 -- Write the intent to mint one machine, unless its pool is full. The caller holds the pool's advisory lock.
-insert into workers (pool, provider, label, state, slots, once_hash)
-select $1, $2, $3, 'intended', $4, $5
+insert into workers (pool, provider, label, state, slots, once_hash, offer, machine, host, usd_per_hour, usd_once, reserve_seconds)
+select $1, $2, $3, 'intended', $4, $5, $7, $8, $9, $10, $11, $12
 where (select count(*) from workers where pool = $1 and state <> 'gone') < $6
 returning id;
 
@@ -321,9 +321,101 @@ returning id;
 -- Take the pool's advisory lock: replicas write its intents one at a time, so that the limit holds.
 select pg_advisory_xact_lock(hashtextextended('yurt pool ' || $1, 0));
 
+-- name: lock_budget
+-- Take the advisory lock of all budgets: replicas decide one at a time about what may still be spent.
+select pg_advisory_xact_lock(hashtextextended('yurt budget', 0));
+
+-- name: accrue
+-- Add to "spending" what machines have cost since they were last looked at, by the day on which it was spent. What the
+-- provider has not taken the order for has cost nothing. Once a machine is ready, its slots that hold leases now count as
+-- work of their pipelines, and the others as idle.
+with moment as (
+    select now, now at time zone 'utc' as utc from (select yurt_now() as now offset 0) as read
+), since as (
+    select id, costed_at from workers, moment
+    where state <> 'gone' and ref is not null and usd_per_hour > 0 and costed_at < moment.now
+      and ($1::bigint is null or id = $1)
+    order by id for update of workers
+), costed as (
+    update workers as w set costed_at = moment.now from since, moment where w.id = since.id
+    returning w.id, w.pool, w.provider, w.slots, w.usd_per_hour as usd,
+              since.costed_at at time zone 'utc' as begins, w.ready_at at time zone 'utc' as ready
+), days as (
+    select c.*, day, greatest(c.begins, day) as day_begins, least(m.utc, day + interval '1 day') as day_ends
+    from costed as c, moment as m, generate_series(date_trunc('day', c.begins), m.utc, interval '1 day') as day
+), held as (
+    select o.worker_id, p.name as pipeline, count(*)::numeric as leases, sum(count(*)) over (partition by o.worker_id) as of
+    from objects as o join pipelines as p on p.id = o.pipeline_id
+    where o.state = 'leased' and o.worker_id in (select id from costed) group by 1, 2
+), shares as (
+    select worker_id, 'work' as phase, pipeline, leases / greatest(of, slots) as share
+    from held join costed on costed.id = held.worker_id
+    union all
+    select id, 'idle', '', greatest(0, 1 - coalesce((select sum(leases) from held where worker_id = id), 0) / slots) from costed
+), phases as (
+    select day, pool, provider, 'boot' as phase, '' as pipeline, usd, least(day_ends, coalesce(ready, day_ends)) - day_begins as lasted
+    from days
+    union all
+    select day, pool, provider, s.phase, s.pipeline, usd * s.share, day_ends - greatest(day_begins, ready)
+    from days join shares as s on s.worker_id = days.id where ready is not null
+)
+insert into spending as s (day, pool, provider, phase, pipeline, usd)
+select day::date, pool, provider, phase, pipeline, sum(usd * extract(epoch from lasted)) / 3600
+from phases where lasted > interval '0' and usd > 0 group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+on conflict (day, pool, provider, phase, pipeline) do update set usd = s.usd + excluded.usd;
+
+-- name: spend_once
+-- Add what a machine costs once, when the provider has taken the order.
+insert into spending as s (day, pool, provider, phase, pipeline, usd)
+select (yurt_now() at time zone 'utc')::date, $1, $2, 'once', '', $3
+on conflict (day, pool, provider, phase, pipeline) do update set usd = s.usd + excluded.usd;
+
+-- name: spending_today
+-- What was spent today (UTC), and the most that machines which are not gone can still cost once they have to go: of one
+-- pool, and of all. One that is being slain costs for $2 seconds at least, however long that has taken.
+with moment as (
+    select now, date_trunc('day', now at time zone 'utc') as today from (select yurt_now() as now offset 0) as read
+), machines as (
+    select w.pool, case when w.ref is null then w.usd_once else 0 end + w.usd_per_hour * (
+        greatest(extract(epoch from m.now - greatest(w.costed_at, m.today at time zone 'utc')), 0)
+        + case w.state
+            when 'slaying' then $2::int
+            when 'draining' then greatest(w.reserve_seconds - extract(epoch from m.now - w.state_at), $2::int)
+            else w.reserve_seconds end
+    ) / 3600 as usd
+    from workers as w, moment as m where w.state <> 'gone' and w.usd_per_hour + w.usd_once > 0
+)
+select coalesce((select sum(usd) from spending, moment where day = today::date and pool = $1), 0) as pool_spent,
+       coalesce((select sum(usd) from spending, moment where day = today::date), 0) as all_spent,
+       coalesce((select sum(usd) from machines where pool = $1), 0) as pool_bound,
+       coalesce((select sum(usd) from machines), 0) as all_bound;
+
+-- name: reprice
+-- Note that a machine costs something else from now on. What it has cost so far was added to "spending" before.
+update workers set usd_per_hour = $2 where id = $1 and state <> 'gone' and usd_per_hour <> $2 returning id;
+
+-- name: avoid
+-- Rent a machine no more for $5 seconds.
+insert into avoided_machines (provider, machine, host, reason, until)
+select $1, $2, $3, $4, yurt_now() + make_interval(secs => $5)
+on conflict (provider, machine) do update set host = excluded.host, reason = excluded.reason, until = excluded.until;
+
+-- name: avoided
+-- Machines of a provider that are not to be rented now.
+select machine from avoided_machines where provider = $1 and until > yurt_now() order by machine limit 1000;
+
+-- name: forget_avoided
+-- Forget machines that may be rented again.
+delete from avoided_machines where until <= yurt_now();
+
+-- name: spending
+-- What was spent from one day to another, by day, pool, provider, phase and pipeline.
+select day, pool, provider, phase, pipeline, usd from spending
+where day between $1 and $2 order by day, pool, provider, phase, pipeline limit $3;
+
 -- name: machines
 -- Every machine that is not gone, with the leases it holds.
-select w.id, w.label, w.pool, w.provider, w.ref, w.state, nullif(w.reason, '') as reason,
+select w.id, w.label, w.pool, w.provider, w.ref, w.state, nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour,
        extract(epoch from n.now - w.created_at)::float8 as age_seconds,
        extract(epoch from n.now - w.state_at)::float8 as state_seconds,
        coalesce(l.leased, 0) as leased,
@@ -339,12 +431,14 @@ where w.state <> 'gone'
 order by w.id;
 
 -- name: minted
--- The provider took the order and named the machine.
-update workers set
+-- The provider took the order and named the machine. "first": it had not been noted before.
+with old as (select id, ref from workers where id = $1 and state <> 'gone' for update)
+update workers as w set
     ref = $2,
-    state = case state when 'intended' then 'booting' else state end,
-    state_at = case state when 'intended' then yurt_now() else state_at end
-where id = $1 and state <> 'gone' returning id;
+    state = case w.state when 'intended' then 'booting' else w.state end,
+    state_at = case w.state when 'intended' then yurt_now() else w.state_at end
+from old where w.id = old.id
+returning old.ref is null as first, w.pool, w.provider, w.usd_once;
 
 -- name: drain
 -- Drain a machine: from this commit on it gets no more leases.
@@ -571,11 +665,12 @@ select pool, state, count(*) as machines from workers where state <> 'gone' grou
 -- name: report_pools
 -- How minting goes, of all pools that are minted for: states as they are, failed starts on top of the earlier ones.
 with others as (
-    update pool_reports set breaker = 'closed', frozen = false where pool <> all ($1)
+    update pool_reports set breaker = 'closed', frozen = false, not_minted = '' where pool <> all ($1)
 )
-insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure, last_boot_log)
-select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[], $6::text[])
+insert into pool_reports as p (pool, breaker, frozen, failed_starts, last_failure, last_boot_log, not_minted)
+select * from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::text[], $6::text[], $7::text[])
 on conflict (pool) do update set
+    not_minted = excluded.not_minted,
     breaker = excluded.breaker,
     frozen = excluded.frozen,
     failed_starts = p.failed_starts + excluded.failed_starts,
@@ -593,7 +688,7 @@ on conflict (provider) do update set
 
 -- name: pool_reports
 -- How minting goes, by pool.
-select pool, breaker, frozen, failed_starts, last_failure, last_boot_log from pool_reports order by pool;
+select pool, breaker, frozen, failed_starts, last_failure, last_boot_log, not_minted from pool_reports order by pool;
 
 -- name: provider_reports
 -- How providers answer.
@@ -1030,8 +1125,9 @@ update workers set
     seen_at = case when seen_at > $1 then seen_at - $2::interval else seen_at end,
     active_at = case when active_at > $1 then active_at - $2::interval else active_at end,
     state_at = case when state_at > $1 then state_at - $2::interval else state_at end,
+    costed_at = case when costed_at > $1 then costed_at - $2::interval else costed_at end,
     unavailable = '{}'
-where greatest(created_at, ready_at, seen_at, active_at, state_at) > $1::timestamptz;
+where greatest(created_at, ready_at, seen_at, active_at, state_at, costed_at) > $1::timestamptz;
 
 -- name: move_sweeps
 -- The same for sweeps: an earlier start lists more, never less.

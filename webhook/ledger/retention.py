@@ -82,6 +82,7 @@ class Pruner:
             ("sweeps", "prune_sweeps", kept.sweeps_days),
         ):
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0
+        await self._ledger.fetch("forget_avoided")
         return pruned
 
     async def _objects(self, pause_seconds: float) -> int:

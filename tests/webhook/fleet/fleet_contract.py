@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Protocol
 
 import pytest
 
 from webhook.fleet.fleet import Fleet
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport
+from webhook.ledger.machines import (
+    SLAYING_SECONDS,
+    Budget,
+    Demand,
+    Intent,
+    Machine,
+    MachineState,
+    NotIntended,
+    PoolReport,
+    ProviderReport,
+    Terms,
+)
 
 
 class FleetWorld(Protocol):
@@ -43,7 +55,7 @@ class FleetWorld(Protocol):
 
 async def intend(world: FleetWorld, pool: str = "a", limit: int = 20) -> Intent:
     intent = await world.fleet.intend(pool, "local", limit)
-    assert intent is not None
+    assert isinstance(intent, Intent)
     return intent
 
 
@@ -83,7 +95,7 @@ async def labels_and_tokens_are_unique_and_tokens_not_shown(world: FleetWorld) -
 
 async def the_limit_holds_for_callers_at_once(world: FleetWorld) -> None:
     answers = await asyncio.gather(*(world.fleet.intend("a", "local", 3) for _ in range(12)))
-    assert sum(answer is not None for answer in answers) == 3
+    assert sum(isinstance(answer, Intent) for answer in answers) == 3
     assert len(await world.fleet.machines()) == 3
 
 
@@ -91,19 +103,19 @@ async def the_limit_counts_all_that_is_not_gone_of_all_providers(world: FleetWor
     slain = await intend(world)
     await ready(world)
     assert await world.fleet.slaying(slain.id, "idle", MachineState.INTENDED)
-    assert await world.fleet.intend("a", "elsewhere", 2) is None
+    assert await world.fleet.intend("a", "elsewhere", 2) is NotIntended.LIMIT
     assert await world.fleet.gone(slain.id)
-    assert await world.fleet.intend("a", "elsewhere", 2) is not None
+    assert isinstance(await world.fleet.intend("a", "elsewhere", 2), Intent)
 
 
 async def the_limit_is_the_pools_own(world: FleetWorld) -> None:
     await intend(world, "a", 1)
-    assert await world.fleet.intend("b", "local", 1) is not None
-    assert await world.fleet.intend("a", "local", 1) is None
+    assert isinstance(await world.fleet.intend("b", "local", 1), Intent)
+    assert await world.fleet.intend("a", "local", 1) is NotIntended.LIMIT
 
 
 async def a_limit_of_0_mints_nothing(world: FleetWorld) -> None:
-    assert await world.fleet.intend("a", "local", 0) is None
+    assert await world.fleet.intend("a", "local", 0) is NotIntended.LIMIT
     assert not await world.fleet.machines()
 
 
@@ -284,6 +296,125 @@ async def a_pool_that_is_no_longer_reported_counts_as_closed(world: FleetWorld) 
     assert pools == {"a": PoolReport("closed", False, 3, "x"), "b": PoolReport()}
 
 
+HOUR = 3_600
+TERMS = Terms(usd_per_hour=Decimal(1), usd_once=Decimal("0.5"), reserve_seconds=1_800, offer="7", machine="m", host="h")
+"""The most that such a machine can cost once it has to go at once is 1 $."""
+
+
+async def rent(world: FleetWorld, budget: Budget, pool: str = "a", terms: Terms = TERMS) -> Intent | NotIntended:
+    return await world.fleet.intend(pool, "market", 20, terms, budget)
+
+
+async def rented(world: FleetWorld, pool: str = "a", terms: Terms = TERMS) -> Intent:
+    intent = await rent(world, Budget(), pool, terms)
+    assert isinstance(intent, Intent)
+    assert await world.fleet.minted(intent.id, f"ref-{intent.id}")
+    return intent
+
+
+async def what_a_machine_costs_is_known(world: FleetWorld) -> None:
+    row = await machine(world, (await rented(world)).id)
+    assert row is not None
+    assert (row.machine, row.host, row.usd_per_hour) == ("m", "h", Decimal(1))
+
+
+async def cost_is_counted_from_the_intent_until_it_is_gone(world: FleetWorld) -> None:
+    intent = await rented(world)
+    await world.advance(HOUR)
+    await world.fleet.accrue()
+    spending = await world.fleet.spending_today("a")
+    assert spending.pool_spent == pytest.approx(Decimal("1.5"), abs=Decimal("0.01"))
+    await world.fleet.slaying(intent.id, "idle", MachineState.BOOTING)
+    await world.advance(HOUR)
+    assert await world.fleet.gone(intent.id)
+    await world.advance(HOUR)
+    await world.fleet.accrue()
+    spending = await world.fleet.spending_today("a")
+    assert spending.pool_spent == pytest.approx(Decimal("2.5"), abs=Decimal("0.01"))
+    assert spending.pool_bound == 0
+    assert spending.all_spent == spending.pool_spent
+    assert (await world.fleet.spending_today("b")).pool_spent == 0
+
+
+async def an_order_that_was_not_taken_costs_nothing(world: FleetWorld) -> None:
+    intent = await rent(world, Budget())
+    assert isinstance(intent, Intent)
+    await world.advance(HOUR)
+    await world.fleet.slaying(intent.id, "provider-busy", MachineState.INTENDED)
+    await world.fleet.gone(intent.id)
+    spending = await world.fleet.spending_today("a")
+    assert spending.pool_spent == spending.pool_bound == 0
+
+
+async def what_is_paid_once_is_counted_once(world: FleetWorld) -> None:
+    intent = await rented(world, terms=Terms(usd_once=Decimal("0.5")))
+    await world.fleet.minted(intent.id, "the same again")
+    assert (await world.fleet.spending_today("a")).pool_spent == Decimal("0.5")
+
+
+async def a_new_price_holds_from_then_on(world: FleetWorld) -> None:
+    intent = await rented(world, terms=Terms(usd_per_hour=Decimal(1)))
+    await world.advance(HOUR)
+    assert await world.fleet.reprice(intent.id, Decimal(3))
+    assert not await world.fleet.reprice(intent.id, Decimal(3))
+    await world.advance(HOUR)
+    await world.fleet.accrue()
+    assert (await world.fleet.spending_today("a")).pool_spent == pytest.approx(Decimal(4), abs=Decimal("0.01"))
+
+
+async def a_budget_holds_for_callers_at_once(world: FleetWorld) -> None:
+    answers = await asyncio.gather(*(rent(world, Budget(pool_usd=Decimal("3.2"))) for _ in range(9)))
+    assert sum(isinstance(answer, Intent) for answer in answers) == 3
+    assert {answer for answer in answers if not isinstance(answer, Intent)} == {NotIntended.BUDGET}
+
+
+async def the_budget_of_all_pools_counts_all(world: FleetWorld) -> None:
+    budget = Budget(all_usd=Decimal("2.2"))
+    assert isinstance(await rent(world, budget, "a"), Intent)
+    assert isinstance(await rent(world, budget, "b"), Intent)
+    assert await rent(world, budget, "a") is NotIntended.BUDGET
+    assert isinstance(await rent(world, Budget(pool_usd=Decimal("2.2")), "a"), Intent)
+
+
+async def what_was_spent_is_not_there_any_more(world: FleetWorld) -> None:
+    budget = Budget(pool_usd=Decimal("3.3"))
+    intent = await rented(world)
+    await world.fleet.slaying(intent.id, "idle", MachineState.BOOTING)
+    await world.advance(2 * HOUR)
+    await world.fleet.gone(intent.id)
+    assert await rent(world, budget) is NotIntended.BUDGET
+    assert isinstance(await rent(world, Budget(pool_usd=Decimal("3.6"))), Intent)
+
+
+async def a_machine_that_leaves_is_bound_to_cost_less(world: FleetWorld) -> None:
+    terms = Terms(usd_per_hour=Decimal(1), reserve_seconds=HOUR)
+    intent = await rented(world, terms=terms)
+    await world.call_home(intent)
+    await world.fleet.drain(intent.id, "idle")
+    await world.fleet.accrue()
+    assert (await world.fleet.spending_today("a")).pool_bound == pytest.approx(Decimal(1), abs=Decimal("0.01"))
+    await world.advance(HOUR / 2)
+    await world.fleet.accrue()
+    assert (await world.fleet.spending_today("a")).pool_bound == pytest.approx(Decimal("0.5"), abs=Decimal("0.01"))
+    await world.advance(HOUR)
+    await world.fleet.accrue()
+    least = Decimal(SLAYING_SECONDS) / HOUR
+    assert (await world.fleet.spending_today("a")).pool_bound == pytest.approx(least, abs=Decimal("0.01"))
+
+
+async def a_machine_that_did_not_boot_is_avoided_for_a_while(world: FleetWorld) -> None:
+    row = await machine(world, (await rented(world)).id)
+    assert row is not None
+    assert await world.fleet.avoided("market") == frozenset()
+    await world.fleet.avoid(row, "boot-deadline", HOUR)
+    await world.fleet.avoid(row, "exited", 2 * HOUR)
+    await world.advance(HOUR + 60)
+    assert await world.fleet.avoided("market") == {"m"}
+    assert await world.fleet.avoided("another") == frozenset()
+    await world.advance(HOUR)
+    assert await world.fleet.avoided("market") == frozenset()
+
+
 Check = Callable[[FleetWorld], Awaitable[None]]
 
 CHECKS: tuple[Check, ...] = (
@@ -308,4 +439,14 @@ CHECKS: tuple[Check, ...] = (
     any_call_ends_silence_but_only_work_ends_idleness,
     reports_show_states_as_they_are_and_counts_that_only_grow,
     a_pool_that_is_no_longer_reported_counts_as_closed,
+    what_a_machine_costs_is_known,
+    cost_is_counted_from_the_intent_until_it_is_gone,
+    an_order_that_was_not_taken_costs_nothing,
+    what_is_paid_once_is_counted_once,
+    a_new_price_holds_from_then_on,
+    a_budget_holds_for_callers_at_once,
+    the_budget_of_all_pools_counts_all,
+    what_was_spent_is_not_there_any_more,
+    a_machine_that_leaves_is_bound_to_cost_less,
+    a_machine_that_did_not_boot_is_avoided_for_a_while,
 )

@@ -7,8 +7,23 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, PoolReport, ProviderReport, new_label
+from webhook.ledger.costs import FREE, UNLIMITED, reserve_usd
+from webhook.ledger.machines import (
+    SLAYING_SECONDS,
+    Budget,
+    Demand,
+    Intent,
+    Machine,
+    MachineState,
+    NotIntended,
+    PoolReport,
+    ProviderReport,
+    SpendingToday,
+    Terms,
+    new_label,
+)
 
 
 @dataclass
@@ -26,6 +41,8 @@ class MachineRow:
     state: MachineState = MachineState.INTENDED
     leased: int = 0
     reason: str | None = None
+    terms: Terms = FREE
+    costed: float = 0.0
 
 
 @dataclass
@@ -39,6 +56,10 @@ class MemoryFleet:
     """Most machines of one pool that were ever not gone at once."""
     pool_reports: dict[str, PoolReport] = field(default_factory=dict)
     provider_reports: dict[str, ProviderReport] = field(default_factory=dict)
+    spent: dict[str, Decimal] = field(default_factory=dict)
+    """US dollars, by pool. It is one day for ever."""
+    avoiding: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Provider and machine, and until when it is not rented."""
 
     @property
     def fleet(self) -> MemoryFleet:
@@ -55,21 +76,80 @@ class MemoryFleet:
         await asyncio.sleep(0)
         return [self._machine(row) for row in self.rows.values() if row.state is not MachineState.GONE]
 
-    async def intend(self, pool: str, provider: str, limit: int) -> Intent | None:
+    async def intend(
+        self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
+    ) -> Intent | NotIntended:
         await asyncio.sleep(0)
+        left = self._spending(pool).left(budget)
+        if left is not None and left < reserve_usd(terms):
+            return NotIntended.BUDGET
         count = sum(row.pool == pool and row.state is not MachineState.GONE for row in self.rows.values())
         if count >= limit:
-            return None
+            return NotIntended.LIMIT
         self.most = max(self.most, count + 1)
         id, token, label = len(self.rows) + 1, secrets.token_urlsafe(24), new_label("yurt", pool)
-        self.rows[id] = MachineRow(id, label, pool, provider, token, self.now, self.now, self.now)
+        now = self.now
+        self.rows[id] = MachineRow(id, label, pool, provider, token, now, now, now, terms=terms, costed=now)
         return Intent(id, label, token)
+
+    async def spending_today(self, pool: str) -> SpendingToday:
+        await asyncio.sleep(0)
+        return self._spending(pool)
+
+    def _spending(self, pool: str) -> SpendingToday:
+        alive = [row for row in self.rows.values() if row.state is not MachineState.GONE]
+        mine = [self._bound(row) for row in alive if row.pool == pool]
+        return SpendingToday(
+            self.spent.get(pool, Decimal(0)), sum(self.spent.values(), Decimal(0)),
+            sum(mine, Decimal(0)), sum(map(self._bound, alive), Decimal(0)),
+        )  # fmt: skip
+
+    def _bound(self, row: MachineRow) -> Decimal:
+        seconds: float = row.terms.reserve_seconds
+        if row.state is MachineState.DRAINING:
+            seconds = max(seconds - (self.now - row.since), SLAYING_SECONDS)
+        if row.state is MachineState.SLAYING:
+            seconds = SLAYING_SECONDS
+        once = row.terms.usd_once if row.ref is None else Decimal(0)
+        return once + row.terms.usd_per_hour * Decimal(seconds + self.now - row.costed) / 3600
+
+    def _spend(self, pool: str, usd: Decimal) -> None:
+        self.spent[pool] = self.spent.get(pool, Decimal(0)) + usd
+
+    async def accrue(self) -> None:
+        await asyncio.sleep(0)
+        for row in self.rows.values():
+            self._accrue(row)
+
+    def _accrue(self, row: MachineRow) -> None:
+        if row.ref is not None and row.state is not MachineState.GONE:
+            self._spend(row.pool, row.terms.usd_per_hour * Decimal(self.now - row.costed) / 3600)
+            row.costed = self.now
+
+    async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
+        await asyncio.sleep(0)
+        row = self.rows[id]
+        if row.state is MachineState.GONE or row.terms.usd_per_hour == usd_per_hour:
+            return False
+        self._accrue(row)
+        row.terms = replace(row.terms, usd_per_hour=usd_per_hour)
+        return True
+
+    async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.avoiding[machine.provider, machine.machine] = self.now + seconds
+
+    async def avoided(self, provider: str) -> frozenset[str]:
+        await asyncio.sleep(0)
+        return frozenset(m for (name, m), until in self.avoiding.items() if name == provider and until > self.now)
 
     async def minted(self, id: int, ref: str) -> bool:
         await asyncio.sleep(0)
         row = self.rows.get(id)
         if row is None or row.state is MachineState.GONE:
             return False
+        if row.ref is None:
+            self._spend(row.pool, row.terms.usd_once)
         row.ref = ref
         self._move(id, {MachineState.INTENDED}, MachineState.BOOTING)
         return True
@@ -89,6 +169,8 @@ class MemoryFleet:
 
     async def gone(self, id: int) -> bool:
         await asyncio.sleep(0)
+        if row := self.rows.get(id):
+            self._accrue(row)
         return self._move(id, {MachineState.SLAYING}, MachineState.GONE)
 
     async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:
@@ -135,6 +217,9 @@ class MemoryFleet:
             idle_seconds=0 if row.worked is None or row.leased else self.now - row.worked,
             silent_seconds=self.now - row.heard,
             reason=row.reason,
+            machine=row.terms.machine,
+            host=row.terms.host,
+            usd_per_hour=row.terms.usd_per_hour,
         )
 
     # what happens around it

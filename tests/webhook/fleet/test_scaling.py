@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -13,10 +14,12 @@ from webhook.fleet.scaling import (
     Drain,
     Listing,
     MarkGone,
-    Mint,
+    Money,
+    Reprice,
     Slay,
     credible_listing,
-    decide,
+    look_after,
+    scale,
     with_silence_heard,
 )
 from webhook.ledger.machines import Demand, Machine, MachineState
@@ -81,15 +84,36 @@ def scenes(draw: st.DrawFn) -> tuple[Pool, Demand, list[Machine], Listing | None
 Scene = tuple[Pool, Demand, list[Machine], Listing | None]
 
 
-def minted(actions: list[Action]) -> int:
+@dataclass(frozen=True)
+class Mint:
+    """So many machines are ordered, to have as many as are wanted."""
+
+    count: int
+    wanted: int
+
+
+Done = Action | Drain | Mint
+
+
+def decide(pool: Pool, demand: Demand, machines: list[Machine], listing: Listing | None, allowance: int) -> list[Done]:
+    """A turn of the only provider and then one of the pool, as the autoscaler takes them."""
+    actions = look_after(pool, machines, listing)
+    dying = {action.machine.id for action in actions if isinstance(action, Slay)}
+    after = [replace(m, state=MachineState.SLAYING, leased=0) if m.id in dying else m for m in machines]
+    scaling = scale(pool, demand, after)
+    count = 0 if credible_listing(pool, machines, listing) is None else min(scaling.mint, allowance)
+    return [*actions, *scaling.drains, *([Mint(count, scaling.wanted)] if count else [])]
+
+
+def minted(actions: list[Done]) -> int:
     return sum(action.count for action in actions if isinstance(action, Mint))
 
 
-def drained(actions: list[Action]) -> list[Drain]:
+def drained(actions: list[Done]) -> list[Drain]:
     return [action for action in actions if isinstance(action, Drain)]
 
 
-def slain(actions: list[Action]) -> list[Slay]:
+def slain(actions: list[Done]) -> list[Slay]:
     return [action for action in actions if isinstance(action, Slay)]
 
 
@@ -208,12 +232,13 @@ def test_more_demand_never_mints_less_or_drains_more(scene: Scene, more: int) ->
     assert slain(after) == slain(before)
 
 
-def machine(state: MachineState, id: int = 1, **fields: float) -> Machine:
+def machine(state: MachineState, id: int = 1, provider: str = "p", usd: str = "0", **fields: float) -> Machine:
     return Machine(
         id=id,
         label=f"l{id}",
         pool="a",
-        provider="p",
+        provider=provider,
+        usd_per_hour=Decimal(usd),
         ref=f"r{id}",
         state=state,
         age_seconds=fields.get("age_seconds", 10.0),
@@ -298,7 +323,7 @@ def test_a_machine_that_calls_is_there_although_the_list_lacks_it() -> None:
     assert [(action.machine.id, action.reason) for action in slain(actions)] == [(2, "vanished")]
 
 
-def test_an_empty_list_is_credible_listingd_once_all_are_silent() -> None:
+def test_an_empty_list_is_believed_once_all_are_silent() -> None:
     lives, silent = machine(MachineState.READY, state_seconds=100), machine(MachineState.READY, silent_seconds=121)
     empty = listing(lag_seconds=5.0)
     assert credible_listing(pool(), [lives, silent], empty) is None
@@ -307,7 +332,7 @@ def test_an_empty_list_is_credible_listingd_once_all_are_silent() -> None:
     assert credible_listing(pool(), [], empty) is empty
 
 
-def test_an_empty_list_that_is_the_truth_is_credible_listingd_at_once() -> None:
+def test_an_empty_list_that_is_the_truth_is_believed_at_once() -> None:
     killed = machine(MachineState.READY)
     assert [action.reason for action in slain(decide(pool(), Demand(0, 0), [killed], listing(), MANY))] == ["vanished"]
 
@@ -318,3 +343,57 @@ def test_silence_is_counted_only_while_somebody_listens() -> None:
     assert with_silence_heard(ready, 5).age_seconds == ready.age_seconds
     assert with_silence_heard(booting, 5).age_seconds == 5
     assert with_silence_heard(ready, 5_000) == ready
+
+
+def test_machines_of_a_provider_that_the_pool_has_left_are_drained_and_replaced() -> None:
+    moved, stays = machine(MachineState.READY, 1, "old", leased=1), machine(MachineState.READY, 2, leased=1)
+    scaling = scale(pool(), Demand(0, 2), [moved, stays])
+    assert list(scaling.drains) == [Drain(moved, "moved")]
+    assert scaling.mint == 1
+
+
+def test_the_dearest_goes_before_the_longest_idle() -> None:
+    cheap = machine(MachineState.READY, 1, usd="0.1", idle_seconds=900)
+    dear = machine(MachineState.READY, 2, usd="0.2", idle_seconds=400)
+    [drain] = scale(pool(), Demand(0, 0), [cheap, dear]).drains
+    assert drain.machine is dear
+
+
+def test_a_price_that_the_provider_changed_is_noted() -> None:
+    one = machine(MachineState.READY, usd="0.1")
+    shown = Listing({"l1": Instance("l1", "r1", usd_per_hour=Decimal("0.3"))}, 0.0, 0.0)
+    assert look_after(pool(), [one], shown) == [Reprice(one, Decimal("0.3"))]
+    assert look_after(pool(), [replace(one, usd_per_hour=Decimal("0.3"))], shown) == []
+
+
+BUSY = machine(MachineState.READY, 1, usd="3.6", leased=1)
+IDLE = machine(MachineState.READY, 2, usd="3.6")
+"""Each costs a tenth of a cent a second."""
+
+
+def test_while_there_is_money_machines_are_minted() -> None:
+    scaling = scale(pool(), Demand(9, 0), [BUSY, IDLE], Money(Decimal("0.25")))
+    assert (scaling.mint, list(scaling.drains), scaling.at_budget) == (7, [], False)
+
+
+def test_at_the_edge_of_the_budget_nothing_is_minted_and_what_is_idle_leaves() -> None:
+    scaling = scale(pool(), Demand(9, 0), [BUSY, IDLE], Money(Decimal("0.23")))
+    assert (scaling.mint, list(scaling.drains), scaling.at_budget) == (0, [Drain(IDLE, "budget")], True)
+
+
+def test_before_the_budget_is_spent_all_machines_are_drained() -> None:
+    scaling = scale(pool(), Demand(9, 0), [BUSY, IDLE], Money(Decimal("0.05")))
+    assert scaling.mint == 0
+    assert list(scaling.drains) == [Drain(IDLE, "budget"), Drain(BUSY, "budget")]
+
+
+def test_a_minimum_costs_no_more_than_the_budget() -> None:
+    scaling = scale(pool(minimum=2), Demand(0, 0), [], Money(Decimal(-1)))
+    assert scaling.mint == 0
+    assert scaling.at_budget
+
+
+def test_machines_that_cost_nothing_need_no_money() -> None:
+    free = machine(MachineState.READY, leased=1)
+    scaling = scale(pool(), Demand(1, 1), [free], Money(Decimal(0)))
+    assert (scaling.mint, list(scaling.drains)) == (1, [])

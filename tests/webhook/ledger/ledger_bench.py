@@ -195,6 +195,8 @@ async def _emptied(dsn: str) -> str:
     connection = await asyncpg.connect(own)
     try:
         for table in (
+            "avoided_machines",
+            "spending",
             "pool_reports",
             "provider_reports",
             "objects",

@@ -77,7 +77,7 @@ async def world(dsn: str) -> AsyncIterator[LedgerWorld]:
 
 async def intended(w: LedgerWorld, pool: str = "a") -> Intent:
     intent = await w.fleet.intend(pool, "local", 20)
-    assert intent is not None
+    assert isinstance(intent, Intent)
     return intent
 
 
@@ -101,7 +101,7 @@ async def test_no_number_of_replicas_exceeds_the_limit(postgres_dsn: str) -> Non
             LedgerFleet(w.bench.replica(), owner="yurt", pipelines=lambda _: [], slots={}, limits={}) for _ in range(3)
         ]
         answers = await asyncio.gather(*(replicas[n % 3].intend("a", "local", 7) for n in range(30)))
-        assert sum(answer is not None for answer in answers) == 7
+        assert sum(isinstance(answer, Intent) for answer in answers) == 7
         assert len(await w.fleet.machines()) == 7
 
 

@@ -1,0 +1,73 @@
+"""The best offer is taken, at its real price, and what is not taken has a reason."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from webhook.fleet.market import ProviderOffers, rated, takeable, why_none
+from webhook.fleet.providers import Offer
+from webhook.pool_settings import Pool
+
+
+def offer(id: str, usd: str, *, once: str = "0", machine: str = "") -> Offer:
+    return Offer(id, Decimal(usd), Decimal(once), machine)
+
+
+HOME = ProviderOffers("home", [offer("", "0.5")])
+VAST = ProviderOffers("vast", [offer("1", "0.2", once="0.6"), offer("2", "0.3"), offer("3", "0.9")])
+
+
+def pool(**settings: Any) -> Pool:
+    return Pool.model_validate({"providers": ["home", "vast"], **settings})
+
+
+def taken(settings: Pool, *sources: ProviderOffers, most: int = 4) -> list[str]:
+    return [f"{one.provider} {one.offer.id}".strip() for one in islice(takeable(settings, sources), most)]
+
+
+def test_the_first_provider_is_taken_as_long_as_it_has_machines() -> None:
+    assert taken(pool(), HOME, VAST) == ["home"] * 4
+    assert taken(pool(), ProviderOffers("home", HOME.offers, allowance=1), VAST) == [
+        "home",
+        "vast 1",
+        "vast 2",
+        "vast 3",
+    ]
+
+
+def test_the_cheapest_is_the_one_whose_real_price_is_least() -> None:
+    assert taken(pool(choose="cheapest"), HOME, VAST) == ["vast 2", "home", "home", "home"]
+    assert taken(pool(choose="cheapest", life_hours=10), HOME, VAST)[0] == "vast 1", "traffic is spread over ten hours"
+
+
+def test_what_is_too_dear_is_not_taken() -> None:
+    settings = pool(max_usd_per_hour="0.4")
+    assert taken(settings, HOME, VAST) == ["vast 2"]
+    assert why_none(settings, [HOME]) == "home: dearer than max_usd_per_hour (0.4)"
+
+
+def test_a_machine_that_did_not_boot_is_passed_over_and_not_its_whole_provider() -> None:
+    bad = ProviderOffers("vast", [offer("1", "0.1", machine="m1"), offer("2", "0.2", machine="m2")], avoided={"m1"})
+    assert taken(pool(), bad) == ["vast 2"]
+    assert why_none(pool(), [ProviderOffers("vast", bad.offers[:1], avoided={"m1"})]) == (
+        "vast: did not boot within the last day"
+    )
+
+
+def test_each_single_offer_is_taken_once_and_a_kind_as_often_as_it_is_wanted() -> None:
+    assert taken(pool(), VAST, most=9) == ["vast 1", "vast 2", "vast 3"]
+    assert taken(pool(), ProviderOffers("home", HOME.offers, allowance=2), most=9) == ["home", "home"]
+
+
+def test_a_provider_that_is_not_asked_says_why() -> None:
+    away = ProviderOffers("home", [], unavailable="is busy")
+    assert why_none(pool(), [away, ProviderOffers("vast", [])]) == "home: is busy; vast: no room"
+    assert taken(pool(), away, VAST)[0] == "vast 1"
+
+
+def test_a_rated_offer_reads_as_a_line_of_a_log() -> None:
+    first, *_, last = rated(pool(max_usd_per_hour="0.8"), [VAST])
+    assert str(first) == "vast 1 at 0.8000 $/h"
+    assert str(last) == "vast 3 at 0.9000 $/h: dearer than max_usd_per_hour (0.8)"

@@ -1,0 +1,215 @@
+"""A pool with several providers: each is asked by itself, and no money is spent beyond the budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from tests.webhook.fleet.cloud_fleet import URL, Cloud, fails, hangs
+from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet import pool_loop
+from webhook.fleet.autoscaler import Autoscaler
+from webhook.fleet.providers import Offer, OfferGone, ProviderBusy, ProviderRefused
+from webhook.ledger.machines import MachineState
+from webhook.pool_settings import Pool
+
+SETTINGS = {"providers": ["home", "market"], "limit": 9, "slots": 1, "boot_seconds": 300}
+
+
+class TwoProviders:
+    """An autoscaler over two providers. A second of the ledger's clock passes with each turn."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.home, self.market = Cloud(), Cloud()
+        self.fleet = MemoryFleet()
+        self.start(**settings)
+
+    def start(self, *, budget: Decimal | None = None, **settings: Any) -> None:
+        self.autoscaler = Autoscaler(
+            self.fleet,
+            {"a": Pool.model_validate({**SETTINGS, **settings})},
+            {"home": self.home, "market": self.market},
+            url=URL,
+            tick_seconds=0.01,
+            clock=lambda: self.fleet.now,
+            budget_usd_per_day=budget,
+        )
+
+    @property
+    def not_minted(self) -> str:
+        return self.autoscaler.pools["a"].not_minted
+
+    @property
+    def there(self) -> tuple[int, int]:
+        return len(self.home.there), len(self.market.there)
+
+    async def turns(self, count: int, seconds: float = 1) -> None:
+        for _ in range(count):
+            await self.autoscaler.tick()
+            await self.fleet.advance(seconds)
+
+    def call_home(self) -> None:
+        for row in self.fleet.rows.values():
+            self.fleet.hello(row.label, row.token)
+
+
+def offering(*offers: Offer) -> Any:
+    async def offers_now() -> Sequence[Offer]:
+        return offers
+
+    return offers_now
+
+
+async def test_the_next_provider_is_asked_where_one_has_no_room() -> None:
+    it = TwoProviders()
+    it.home.on_offers = offering()
+    await it.fleet.upload("a", 3)
+    await it.turns(2)
+    assert it.there == (0, 3)
+
+
+async def test_a_provider_that_hangs_delays_no_other(monkeypatch: Any) -> None:
+    monkeypatch.setattr(pool_loop, "OFFERS_SECONDS", 0.05)
+    it = TwoProviders()
+
+    async def never() -> Sequence[Offer]:
+        await hangs()
+        return []
+
+    it.home.on_offers = never
+    await it.fleet.upload("a", 3)
+    async with asyncio.timeout(10):
+        await it.turns(2)
+    assert it.there == (0, 3)
+    it.autoscaler.close()
+
+
+async def test_a_provider_that_has_no_room_any_more_is_left_alone_and_the_next_one_asked() -> None:
+    it = TwoProviders()
+    it.home.on_mint = lambda: fails(ProviderBusy("full", retry_seconds=60))
+    await it.fleet.upload("a", 2)
+    await it.turns(6)
+    assert it.there == (0, 2)
+    assert len(it.home.orders) == 2, "once for each machine that was wanted, and not again at each turn"
+
+
+async def test_a_key_that_is_refused_stops_orders_there_and_nowhere_else() -> None:
+    it = TwoProviders()
+
+    async def refuses() -> Sequence[Offer]:
+        raise ProviderRefused("the key is not good", hint="set another one")
+
+    it.home.on_offers = refuses
+    await it.fleet.upload("a", 2)
+    await it.turns(3)
+    assert it.there == (0, 2)
+    assert "the key is not good" in it.autoscaler.pools["a"].last_failure
+
+
+async def test_after_a_lost_race_the_next_offer_is_taken_and_nothing_counts_as_failed() -> None:
+    it = TwoProviders(providers=["market"])
+    first, second = Offer("1", Decimal("0.1")), Offer("2", Decimal("0.2"))
+    it.market.on_offers = offering(first, second)
+
+    async def lost() -> None:
+        if it.market.orders[-1].offer == first:
+            raise OfferGone("another customer was faster")
+
+    it.market.on_mint = lost
+    await it.fleet.upload("a", 1)
+    await it.turns(3)
+    assert [order.offer.id for order in it.market.orders] == ["1", "2"]
+    assert it.autoscaler.pools["a"].failed == 0
+    assert it.fleet.alive(MachineState.BOOTING)[0].terms.usd_per_hour == Decimal("0.2")
+
+
+async def test_a_machine_that_did_not_boot_is_not_rented_again() -> None:
+    it = TwoProviders(providers=["market"], boot_seconds=40, mint_seconds=10, breaker_seconds=1)
+    it.market.on_offers = offering(
+        Offer("1", Decimal("0.1"), machine="bad"), Offer("2", Decimal("0.2"), machine="good")
+    )
+    it.market.offer_seconds = 1.0
+    await it.fleet.upload("a", 1)
+    await it.turns(60)
+    assert [order.offer.machine for order in it.market.orders] == ["bad", "good"]
+
+
+async def test_the_choice_and_what_was_not_taken_are_one_line_of_the_log() -> None:
+    it = TwoProviders(choose="cheapest", max_usd_per_hour="0.5")
+    it.home.on_offers = offering(Offer("", Decimal("0.3")))
+    it.market.on_offers = offering(Offer("1", Decimal("0.2")), Offer("2", Decimal("0.7")))
+    await it.fleet.upload("a", 1)
+    with capture_logs() as logs:
+        await it.turns(1)
+    [line] = [log for log in logs if log["event"] == "minting"]
+    assert line["offer"] == "market 1 at 0.2000 $/h"
+    assert line["not_taken"] == ["home at 0.3000 $/h", "market 2 at 0.7000 $/h: dearer than max_usd_per_hour (0.5)"]
+
+
+async def test_why_nothing_is_minted_is_said_once_and_shown() -> None:
+    it = TwoProviders(max_usd_per_hour="0.1")
+    it.home.on_offers = offering(Offer("", Decimal("0.3")))
+    it.market.on_offers = offering()
+    await it.fleet.upload("a", 1)
+    with capture_logs() as logs:
+        await it.turns(5)
+    assert it.not_minted == "home: dearer than max_usd_per_hour (0.1); market: no room"
+    assert [log["event"] for log in logs].count("nothing minted") == 1
+    it.start()
+    await it.turns(1)
+    assert not it.not_minted
+
+
+async def test_the_pool_moves_to_another_provider_with_one_line() -> None:
+    it = TwoProviders(providers=["home"])
+    await it.fleet.upload("a", 2)
+    await it.turns(1)
+    it.call_home()
+    for row in it.fleet.alive(MachineState.READY):
+        await it.fleet.take(row.id, 1)
+    it.start(providers=["market"])
+    await it.turns(2)
+    assert it.there == (2, 2)
+    assert len(it.fleet.alive(MachineState.DRAINING)) == 2, "what they do is finished"
+    for row in it.fleet.alive(MachineState.DRAINING):
+        await it.fleet.settle(row.id)
+    await it.turns(2)
+    assert it.there == (0, 2)
+
+
+HOURLY = Offer("", Decimal("3.6"))
+"""A tenth of a cent a second."""
+
+
+async def test_no_more_machines_than_the_budget_carries() -> None:
+    it = TwoProviders(providers=["home"], budget_usd_per_day="4", drain_seconds=900, orphan_seconds=600)
+    it.home.on_offers = offering(HOURLY)
+    await it.fleet.upload("a", 9)
+    await it.turns(3)
+    assert len(it.home.there) == 3, "each may cost 1.2 $ until it is gone"
+    assert it.not_minted == "the budget of the day is spent"
+
+
+async def test_the_budget_is_never_exceeded_and_machines_leave_in_time() -> None:
+    it = TwoProviders(providers=["home"], budget=Decimal(4), limit=2)
+    it.home.on_offers = offering(HOURLY)
+    await it.fleet.upload("a", 1_000)
+    spent = Decimal(0)
+    for _ in range(400):
+        await it.autoscaler.tick()
+        spent += len(it.home.there) * Decimal("0.01")
+        await it.fleet.advance(10)
+        for row in it.fleet.rows.values():
+            if row.state in (MachineState.READY, MachineState.DRAINING):
+                await it.fleet.call(row.id)
+        it.call_home()
+        for row in it.fleet.alive(MachineState.READY):
+            await it.fleet.take(row.id, 1 - row.leased)
+        for row in it.fleet.alive(MachineState.DRAINING):
+            await it.fleet.settle(row.id)
+    assert not it.home.there
+    assert Decimal("1.5") < spent <= 4, "used, and not exceeded"

@@ -1,0 +1,100 @@
+"""Chooses which offer of which provider a pool takes next, and says why the others were not taken. Pure.
+
+Offers are compared at their real price: machine, disk, and what is paid once, spread over the time for which a machine
+is expected to live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from webhook.fleet.providers import Offer
+from webhook.pool_settings import Pool
+
+MOST_TOLD = 3
+"""Offers that a log line names beside the one that was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOffers:
+    """What one provider offers a pool now."""
+
+    provider: str
+    offers: Sequence[Offer]
+    allowance: int = 1_000_000
+    """Machines that may be ordered there now."""
+    avoided: Collection[str] = ()
+    """Names of physical machines that did not boot."""
+    unavailable: str = ""
+    """Why it is not asked; empty: it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedOffer:
+    """An offer with its real price, and why it is not taken."""
+
+    provider: str
+    offer: Offer
+    real_usd_per_hour: Decimal
+    refused: str = ""
+    """Empty: it may be taken."""
+
+    def __str__(self) -> str:
+        """Describe it in a few words, for a log line."""
+        name = f"{self.provider} {self.offer.id}".strip()
+        return f"{name} at {self.real_usd_per_hour:.4f} $/h" + (f": {self.refused}" if self.refused else "")
+
+
+def rated(pool: Pool, sources: Iterable[ProviderOffers]) -> list[RatedOffer]:
+    """Rate every offer, in the order in which they are to be taken; those that may not be taken last."""
+    found = [_rated(pool, source, offer) for source in sources for offer in source.offers]
+    if pool.choose == "cheapest":
+        found.sort(key=lambda one: one.real_usd_per_hour)
+    return sorted(found, key=lambda one: one.refused != "")  # stable: the order stays within both
+
+
+def takeable(pool: Pool, sources: Sequence[ProviderOffers]) -> Iterator[RatedOffer]:
+    """The offers to take, one after the other: each single one once, and of each provider as many as it is allowed."""
+    allowed = {source.provider: source.allowance for source in sources}
+    waiting = [one for one in rated(pool, sources) if not one.refused]
+    while waiting:
+        one = waiting[0]
+        if allowed[one.provider] <= 0:
+            waiting = [other for other in waiting if other.provider != one.provider]
+            continue
+        allowed[one.provider] -= 1
+        if one.offer.id:  # else there are as many as are wanted
+            waiting.pop(0)
+        yield one
+
+
+def why_none(pool: Pool, sources: Sequence[ProviderOffers]) -> str:
+    """Why a pool can take no offer now, for people. Empty: it can."""
+    found = rated(pool, sources)
+    if any(not one.refused for one in found):
+        return "; ".join(f"{s.provider}: {s.unavailable}" for s in sources if s.unavailable)
+    return "; ".join(_why(source, [one for one in found if one.provider == source.provider]) for source in sources)
+
+
+def _why(source: ProviderOffers, found: Sequence[RatedOffer]) -> str:
+    if source.unavailable:
+        return f"{source.provider}: {source.unavailable}"
+    if not found:
+        return f"{source.provider}: no room"
+    cheapest = min(found, key=lambda one: one.real_usd_per_hour)
+    return f"{source.provider}: {cheapest.refused}"
+
+
+def _rated(pool: Pool, source: ProviderOffers, offer: Offer) -> RatedOffer:
+    real = offer.real_usd_per_hour(Decimal(str(pool.life_hours)))
+    return RatedOffer(source.provider, offer, real, _refusal(pool, source, offer, real))
+
+
+def _refusal(pool: Pool, source: ProviderOffers, offer: Offer, real: Decimal) -> str:
+    if pool.max_usd_per_hour is not None and real > pool.max_usd_per_hour:
+        return f"dearer than max_usd_per_hour ({pool.max_usd_per_hour})"
+    if offer.machine and offer.machine in source.avoided:
+        return "did not boot within the last day"
+    return source.unavailable

@@ -1,0 +1,70 @@
+"""Counts what machines cost, and decides whether another one may be rented within the day's budget.
+
+A machine costs from its intent until the provider's list no longer shows it. What it has cost is added to the table
+``spending`` by the day (UTC) on which it was spent, now and then, and always before its price changes or it is gone.
+All amounts are exact: PostgreSQL's ``numeric`` and Python's ``Decimal``, never a float.
+
+What may still be spent is decided in the transaction that writes the intent, from the ledger alone::
+
+    spent today + the most that all machines that live can still cost + the same of the new one ≤ budget
+
+The most that a machine can still cost is its price over its ``reserve_seconds``: the time until it is gone at the
+latest once it has to go, also where the control plane is lost in that very moment. So a crash, a second replica or a
+provider that destroys slowly cannot exceed the budget.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from webhook.ledger.machines import SLAYING_SECONDS, Budget, SpendingToday, Terms
+from webhook.ledger.queries import QUERIES
+
+if TYPE_CHECKING:
+    from webhook.ledger.database import Connection
+
+FREE = Terms()
+UNLIMITED = Budget()
+_HOUR_SECONDS = Decimal(3600)
+
+
+async def affords(connection: Connection, pool: str, terms: Terms, budget: Budget) -> bool:
+    """Whether one more machine at these terms can be had within the budget.
+
+    Holds the lock of all budgets until the transaction ends: the intent has to be written in it.
+    """
+    if budget == UNLIMITED:
+        return True
+    await connection.execute(QUERIES["lock_budget"])
+    left = (await spending_today(connection, pool)).left(budget)
+    return left is None or left >= reserve_usd(terms)
+
+
+def reserve_usd(terms: Terms) -> Decimal:
+    """The most that a machine costs if it has to go as soon as it is ordered, in US dollars."""
+    return terms.usd_once + terms.usd_per_hour * terms.reserve_seconds / _HOUR_SECONDS
+
+
+async def spending_today(connection: Connection, pool: str) -> SpendingToday:
+    """What was spent today (UTC), and what machines can still cost. Writes nothing: each intent asks."""
+    row = await connection.fetchrow(QUERIES["spending_today"], pool, SLAYING_SECONDS)
+    assert row is not None, "aggregates have one row"
+    return SpendingToday(**row)
+
+
+async def spend_once(connection: Connection, pool: str, provider: str, usd: Decimal) -> None:
+    """Add what is paid once for a machine, in US dollars."""
+    if usd > 0:
+        await connection.execute(QUERIES["spend_once"], pool, provider, usd)
+
+
+async def reprice(connection: Connection, id: int, usd_per_hour: Decimal) -> bool:
+    """Change the price of a machine, from now on. Returns whether it is another one."""
+    await accrue(connection, id)
+    return await connection.fetchval(QUERIES["reprice"], id, usd_per_hour) is not None
+
+
+async def accrue(connection: Connection, id: int | None = None) -> None:
+    """Add what machines (or one of them) have cost since the last time to what was spent."""
+    await connection.execute(QUERIES["accrue"], id)
