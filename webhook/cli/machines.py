@@ -44,7 +44,9 @@ def list_(url: str, as_json: bool, **query: Any) -> None:
         echo_json(page)
     elif not page["machines"]:
         echo(
-            "There is no such machine." if any(query[n] for n in ("pool", "provider", "state")) else "No machine lives."
+            "There is no such machine."
+            if any(query[n] for n in ("pool", "provider", "state"))
+            else "There is no machine."
         )
     else:
         EscapingConsole().print(_listed(page))

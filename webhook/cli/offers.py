@@ -108,10 +108,8 @@ def render(name: str, pool: Pool, sources: Sequence[ProviderOffers]) -> Renderab
 
 def _table(name: str, pool: Pool, offers: Sequence[RatedOffer]) -> RenderableType:
     numbers = ("$/h", "once $", "real $/h")
-    shown = table(
-        f"Offers to pool {name}, in the order in which they are taken", "provider", "offer", *numbers, "what", "not taken",
-        numbers=numbers,
-    )  # fmt: skip
+    title = f"Offers to pool {name}, in the order in which they are taken"
+    shown = table(title, "provider", "offer", *numbers, "what", "not taken because", numbers=numbers)
     for one in offers[:_SHOWN]:
         prices = (one.offer.usd_per_hour, one.offer.usd_once, one.real_usd_per_hour)
         texts = (plain(one.offer.description or one.offer.machine), plain(one.refused))

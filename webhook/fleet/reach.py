@@ -1,4 +1,4 @@
-"""Finds pools whose machines could not reach the control plane, since they are rented and its URL is this machine's own."""
+"""Finds rented machines that could not call home: the control plane's URL is this machine's own."""
 
 from __future__ import annotations
 

@@ -12,23 +12,13 @@ import httpx
 import pytest
 
 from tests.polling import until
+from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import RunningPlane, configured, control_plane, event
 from webhook.config import Config
 from webhook.fleet import provider_set
 from webhook.fleet.providers import ProviderRefused
 from webhook.fleet.providers.local import LocalProvider
-from webhook.ledger.machines import Intent, Terms
 from webhook.pool_settings import Pool
-
-
-async def intended(plane: RunningPlane, provider: str = "local", ref: str = "r-1") -> Intent:
-    """A machine that a provider has accepted."""
-    terms = Terms(Decimal("0.36"), Decimal("0.02"), 600, offer="o-7", machine="m-7", host="h-7")
-    intent = await plane.services.fleet.intend("local", provider, 20, terms)
-    assert isinstance(intent, Intent)
-    if ref:
-        await plane.services.fleet.minted(intent.id, ref)
-    return intent
 
 
 async def shown(plane: RunningPlane, id: int) -> dict[str, Any]:
