@@ -291,7 +291,7 @@ class SimulatedDay:
                     self.dearer += self._unbounded(machine) / 60
 
     def _unbounded(self, machine: RentedMachine) -> Decimal:
-        """What a machine costs an hour beyond what the ledger could know: it has become dearer, or cannot end itself."""
+        """What a machine costs an hour beyond what the ledger knows: it became dearer, or cannot end itself."""
         if machine.exited and not self.up:
             return machine.usd_per_hour
         return max(Decimal(0), machine.usd_per_hour - machine.priced[0][1])
