@@ -5,10 +5,15 @@ Keys and passwords are no settings: they come from the environment alone (``webh
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from webhook.provider_settings.base import BaseProviderSettings
+from webhook.provider_settings.docker import DockerSettings
 from webhook.provider_settings.local import LocalSettings
 
-ProviderSettings = LocalSettings
+ProviderSettings = Annotated[LocalSettings | DockerSettings, Field(discriminator="kind")]
 """Settings of one provider, of any kind."""
 
-__all__ = ["BaseProviderSettings", "LocalSettings", "ProviderSettings"]
+__all__ = ["BaseProviderSettings", "DockerSettings", "LocalSettings", "ProviderSettings"]
