@@ -24,6 +24,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
     "webhook.fleet.pool_at_provider": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
+    "webhook.provider_settings.exec": Cover(
+        "tests/webhook/fleet/providers/test_exec.py", "what the exec provider is made of"
+    ),
     "webhook.provider_settings.local": Cover(
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),

@@ -5,10 +5,18 @@ Keys and passwords are no settings: they come from the environment alone (``webh
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from webhook.provider_settings.base import BaseProviderSettings
+from webhook.provider_settings.exec import ExecSettings
 from webhook.provider_settings.local import LocalSettings
 
-ProviderSettings = LocalSettings
+ProviderSettings = Annotated[
+    LocalSettings | ExecSettings,
+    Field(discriminator="kind"),
+]
 """Settings of one provider, of any kind."""
 
-__all__ = ["BaseProviderSettings", "LocalSettings", "ProviderSettings"]
+__all__ = ["BaseProviderSettings", "ExecSettings", "LocalSettings", "ProviderSettings"]

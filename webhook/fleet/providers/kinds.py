@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webhook.config import Config, Secrets
+from webhook.fleet.providers.exec import ExecProvider
 from webhook.fleet.providers.local import LocalProvider
-from webhook.provider_settings import LocalSettings, ProviderSettings
+from webhook.provider_settings import ExecSettings, LocalSettings, ProviderSettings
 from workers.handlers.folder import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -45,3 +46,5 @@ def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Pr
                 environment={ENVIRONMENT: context.handlers},
                 usd_per_hour=settings.usd_per_hour,
             )
+        case ExecSettings():
+            return ExecProvider(context.owner, name, settings)
