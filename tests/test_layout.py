@@ -27,6 +27,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.provider_settings.exec": Cover(
         "tests/webhook/fleet/providers/test_exec.py", "what the exec provider is made of"
     ),
+    "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
     "webhook.provider_settings.local": Cover(
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),

@@ -11,12 +11,13 @@ from pydantic import Field
 
 from webhook.provider_settings.base import BaseProviderSettings
 from webhook.provider_settings.exec import ExecSettings
+from webhook.provider_settings.fly import FlySettings
 from webhook.provider_settings.local import LocalSettings
 
 ProviderSettings = Annotated[
-    LocalSettings | ExecSettings,
+    LocalSettings | ExecSettings | FlySettings,
     Field(discriminator="kind"),
 ]
 """Settings of one provider, of any kind."""
 
-__all__ = ["BaseProviderSettings", "ExecSettings", "LocalSettings", "ProviderSettings"]
+__all__ = ["BaseProviderSettings", "ExecSettings", "FlySettings", "LocalSettings", "ProviderSettings"]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from webhook.fleet.providers import ProviderRefused
+from webhook.store_endpoint import is_loopback
+
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 def is_local_only(url: str) -> bool:
     """Whether only this machine itself can reach a URL."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback or ip_address(host).is_unspecified
-    except ValueError:
-        return False
+    return is_loopback(url) or urlsplit(url).hostname in _ALL_ADDRESSES
 
 
 def refuse_unreachable(url: str) -> None:

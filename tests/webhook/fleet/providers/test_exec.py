@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ async def test_a_variable_that_is_not_set_is_found(scene: Scene) -> None:
 
 async def test_a_rented_machine_is_not_minted_where_it_could_not_call_home(scene: Scene) -> None:
     with pytest.raises(ProviderRefused, match="cannot reach the control plane at http://127") as caught:
-        await scene.provider(rented=True).mint(order())
+        await scene.provider(rented=True).mint(replace(order(), url="http://127.0.0.1:8080"))
     assert "server.public_url" in caught.value.hint
     assert not scene.seen_in.exists()
 
