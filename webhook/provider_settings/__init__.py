@@ -13,11 +13,12 @@ from webhook.provider_settings.base import BaseProviderSettings
 from webhook.provider_settings.exec import ExecSettings
 from webhook.provider_settings.fly import FlySettings
 from webhook.provider_settings.local import LocalSettings
+from webhook.provider_settings.runpod import RunpodSettings
 
 ProviderSettings = Annotated[
-    LocalSettings | ExecSettings | FlySettings,
+    LocalSettings | ExecSettings | FlySettings | RunpodSettings,
     Field(discriminator="kind"),
 ]
 """Settings of one provider, of any kind."""
 
-__all__ = ["BaseProviderSettings", "ExecSettings", "FlySettings", "LocalSettings", "ProviderSettings"]
+__all__ = ["BaseProviderSettings", "ExecSettings", "FlySettings", "LocalSettings", "ProviderSettings", "RunpodSettings"]

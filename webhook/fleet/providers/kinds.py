@@ -12,7 +12,8 @@ from webhook.config import Config, ConfigError, Secrets
 from webhook.fleet.providers.exec import ExecProvider
 from webhook.fleet.providers.fly import FlyProvider
 from webhook.fleet.providers.local import LocalProvider
-from webhook.provider_settings import ExecSettings, FlySettings, LocalSettings, ProviderSettings
+from webhook.fleet.providers.runpod import RunpodProvider
+from webhook.provider_settings import ExecSettings, FlySettings, LocalSettings, ProviderSettings, RunpodSettings
 from workers.handlers.folder import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Pr
             return ExecProvider(context.owner, name, settings)
         case FlySettings():
             return FlyProvider(context.owner, settings, _key(name, "FLY_API_TOKEN", context.secrets.fly_api_token))
+        case RunpodSettings():
+            return RunpodProvider(context.owner, settings, _key(name, "RUNPOD_API_KEY", context.secrets.runpod_api_key))
 
 
 def _key(name: str, variable: str, secret: SecretStr) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+Deed = Literal["pass", "answer", "lose", "hang", "cut"]
+
 
 @dataclass(frozen=True)
 class ApiRequest:
@@ -37,8 +39,9 @@ class ApiFault:
     """What happens to the next request of a method."""
 
     method: str
-    deed: Literal["answer", "lose", "hang", "cut"]
-    """``lose``: the effect, and no answer. ``cut``: the effect, and half an answer. The others have no effect."""
+    deed: Deed
+    """``pass``: nothing. ``lose``: the effect, and no answer. ``cut``: the effect, and half an answer. The other two
+    have no effect."""
     reply: Reply = field(default_factory=lambda: Reply(500, text="upstream connect error"))
 
 
@@ -60,7 +63,7 @@ class FakeApi:
     def handle(self, request: ApiRequest) -> Reply:
         raise NotImplementedError
 
-    def fault(self, method: str, deed: Literal["answer", "lose", "hang", "cut"], reply: Reply | None = None) -> None:
+    def fault(self, method: str, deed: Deed, reply: Reply | None = None) -> None:
         self.faults.append(ApiFault(method, deed, reply) if reply else ApiFault(method, deed))
 
     @asynccontextmanager
@@ -121,7 +124,7 @@ def _written(reply: Reply) -> bytes:
 
 
 def expect(value: Any, **types: Any) -> None:
-    """An object with these fields, each of its type, and no others; a field in parentheses of type None is optional."""
+    """An object with these fields, each of its type, and no others. A type in brackets: the field may be missing."""
     if not isinstance(value, dict) or not set(value) <= set(types):
         raise Wrong(f"unknown fields: {sorted(set(value) - set(types))}")
     for name, kind in types.items():
