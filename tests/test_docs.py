@@ -35,7 +35,7 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
 from webhook.pool_settings import Pool
-from webhook.provider_settings import DockerSettings, LocalSettings
+from webhook.provider_settings import DockerSettings, ExecSettings, FlySettings, LocalSettings, RunpodSettings
 from webhook.provider_settings.docker import MountSettings
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
@@ -128,6 +128,9 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`providers.NAME` of the kind `local`": LocalSettings,
     "`providers.NAME` of the kind `docker`": DockerSettings,
     "`providers.NAME.mounts` of the kind `docker`": MountSettings,
+    "`providers.NAME` of the kind `exec`": ExecSettings,
+    "`providers.NAME` of the kind `fly`": FlySettings,
+    "`providers.NAME` of the kind `runpod`": RunpodSettings,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }
 

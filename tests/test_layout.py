@@ -24,9 +24,14 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
     "webhook.fleet.pool_at_provider": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
+    "webhook.provider_settings.exec": Cover(
+        "tests/webhook/fleet/providers/test_exec.py", "what the exec provider is made of"
+    ),
+    "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
     "webhook.provider_settings.local": Cover(
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),
+    "webhook.provider_settings.runpod": Cover("tests/webhook/fleet/providers/test_runpod.py", "what its pods are like"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

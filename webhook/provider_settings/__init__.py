@@ -11,9 +11,23 @@ from pydantic import Field
 
 from webhook.provider_settings.base import BaseProviderSettings
 from webhook.provider_settings.docker import DockerSettings
+from webhook.provider_settings.exec import ExecSettings
+from webhook.provider_settings.fly import FlySettings
 from webhook.provider_settings.local import LocalSettings
+from webhook.provider_settings.runpod import RunpodSettings
 
-ProviderSettings = Annotated[LocalSettings | DockerSettings, Field(discriminator="kind")]
+ProviderSettings = Annotated[
+    LocalSettings | DockerSettings | ExecSettings | FlySettings | RunpodSettings,
+    Field(discriminator="kind"),
+]
 """Settings of one provider, of any kind."""
 
-__all__ = ["BaseProviderSettings", "DockerSettings", "LocalSettings", "ProviderSettings"]
+__all__ = [
+    "BaseProviderSettings",
+    "DockerSettings",
+    "ExecSettings",
+    "FlySettings",
+    "LocalSettings",
+    "ProviderSettings",
+    "RunpodSettings",
+]
