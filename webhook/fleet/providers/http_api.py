@@ -38,7 +38,7 @@ _KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
-    """An answer, whatever its status."""
+    """An answer of any status."""
 
     api: str
     """Whose it is, for people: ``Vast.ai``."""
@@ -128,7 +128,7 @@ class JsonApi:
         query: Mapping[str, str] | None = None,
         secrets: Iterable[str] = (),
     ) -> ApiAnswer:
-        """Make one call and return its answer, whatever its status.
+        """Make one call and return its answer, of any status.
 
         Args:
             method: Of HTTP.
