@@ -21,8 +21,10 @@ from pydantic_core import PydanticUndefined
 
 from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
+from webhook.api.costs import CostApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
+from webhook.api.machines import MachineApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.parked import ParkedApi
 from webhook.api.quarantine import QuarantineApi
@@ -291,6 +293,8 @@ def test_every_endpoint_is_documented() -> None:
                 QuarantineApi,
                 SweepApi,
                 WorkersApi,
+                MachineApi,
+                CostApi,
             )
         )
     )

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
 import structlog
 
 from webhook.api.auth import AdminAuth, Credentials
+from webhook.api.costs import CostApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
+from webhook.api.machines import MachineApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
@@ -28,6 +31,7 @@ from webhook.config import Config, Secrets
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
+from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.certificates import LedgerCertificates
@@ -86,6 +90,7 @@ class Services:
     sweeps: Sweeps
     wakeups: Wakeups
     senders: Senders
+    providers: ProviderSet
     metrics: Metrics
     health: LoopHealth
 
@@ -157,11 +162,15 @@ async def open_plane(
         ledger = Ledger(database, {number: policy_of(config, name) for number, (name, _) in by_id.items()})
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
-        services = _services(config, ledger, Pipelines(by_id), store)
-        yield _plane(services, secrets, direct, state, trust)
+        providers = ProviderSet(lambda: make_providers(config, secrets, state))
+        stack.push_async_callback(providers.aclose)
+        services = _services(config, ledger, Pipelines(by_id), store, providers)
+        yield _plane(services, secrets, direct, trust)
 
 
-def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore) -> Services:
+def _services(
+    config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
+) -> Services:
     health = LoopHealth()
     conditions = Conditions(pipelines.all, store, health)
     fleet = LedgerFleet(
@@ -171,7 +180,7 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         slots={name: pool.slots for name, pool in config.pools.items()},
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
-    remover, metrics = Remover(store, pipelines.all), Metrics(health)
+    remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
     return Services(
         config=config,
         ledger=ledger,
@@ -184,12 +193,13 @@ def _services(config: Config, ledger: Ledger, pipelines: Pipelines, store: Objec
         sweeps=Sweeps(ledger),
         wakeups=Wakeups(health),
         senders=Senders(ledger, metrics, health),
+        providers=providers,
         metrics=metrics,
         health=health,
     )
 
 
-def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: Trust | None) -> Plane:
+def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) -> Plane:
     config, ledger, pipelines = services.config, services.ledger, services.pipelines
     sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs(), B2())}
     notifications = NotificationApi(
@@ -222,7 +232,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
     sweeps = SweepApi(services.sweeps, pipelines, config.sweep, admin)
     workers = WorkersApi(Distrust(ledger), admin)
-    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps, workers)
+    machines = MachineApi(ledger, services.fleet, services.providers, admin)
+    costs = CostApi(ledger, admin)
+    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs)
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
     return Plane(
@@ -231,18 +243,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, state: Path, trust: T
         health,
         leases,
         notifications,
-        Background(services, secrets, dsn, state),
+        Background(services, dsn),
     )
 
 
 class Background:
     """Everything that one control plane does beside requests."""
 
-    def __init__(self, services: Services, secrets: Secrets, dsn: str, state: Path) -> None:
+    def __init__(self, services: Services, dsn: str) -> None:
         self._services = services
-        self._secrets = secrets
         self._dsn = dsn
-        self._state = state
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
         """Run the loops of every replica, and those of the leader while this replica leads, until ``stop`` is set."""
@@ -276,11 +286,10 @@ class Background:
             done_days=config.retention.done_days,
             health=health,
         )
-        providers = make_providers(config, self._secrets, self._state)
         autoscaler = Autoscaler(
             services.fleet,
             {name: pool for name, pool in config.pools.items() if pool.is_minted},
-            providers,
+            services.providers.by_name,
             url=url,
             tick_seconds=config.server.autoscale_seconds,
             manual=MANUAL,
@@ -293,8 +302,7 @@ class Background:
         try:
             await _together(loops, autoscaler.run(stopped))
         finally:
-            for provider in providers.values():
-                await provider.aclose()
+            await services.providers.renew()
 
 
 async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
@@ -343,6 +351,14 @@ async def _write_track_records(ledger: Ledger, health: LoopHealth) -> None:
         await asyncio.sleep(_TRACK_RECORDS_SECONDS)
         with health.turn("track records"):
             await ledger.track_records.write(ledger.database)
+
+
+def budgets_of(config: Config) -> dict[str, Decimal | None]:
+    """What each pool may spend in one day (UTC), in US dollars; None: no limit. Of all together under the name ""."""
+    return {
+        "": config.server.budget_usd_per_day,
+        **{name: pool.budget_usd_per_day for name, pool in config.pools.items()},
+    }
 
 
 def policy_of(config: Config, name: str) -> Policy:

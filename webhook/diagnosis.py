@@ -109,6 +109,38 @@ def _minting(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
             )
 
 
+_NOT_MINTED_ADVICE = (
+    (
+        "budget",
+        "Raise budget_usd_per_day of the pool, or of [server], or wait until midnight UTC. "
+        "`yurt costs` shows what it was spent on.",
+    ),
+    ("dearer", "Raise max_usd_per_hour, or add another provider: `yurt offers {pool}` shows the prices."),
+    ("did not boot", "These machines are avoided for a day. Add another provider, or widen the search."),
+    (
+        "makes no offer",
+        "Mend the provider's key or settings: `yurt check` tries them, `yurt offers {pool}` asks again.",
+    ),
+    ("did not start there", "See why with `yurt machines list`, and their logs with `yurt machines logs`."),
+    ("list of machines", "Mend the provider's access: `yurt check` tries it."),
+    ("no room", "Wait, widen the provider's search, or add another provider: `yurt offers {pool}` asks it."),
+    ("busy", "It is asked again by itself."),
+)
+"""Advice by what the reason holds, the one that helps most first: a reason names all providers of the pool."""
+
+
+def _not_minted(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for name, pool in status["pools"].items():
+        if why := pool.get("not_minted"):
+            advice = next((text for word, text in _NOT_MINTED_ADVICE if word in why), "`yurt offers {pool}` asks it.")
+            yield Diagnosis(f"pool {name}", f"nothing is minted: {why}{_spent(pool)}", advice.format(pool=name))
+
+
+def _spent(pool: Mapping[str, Any]) -> str:
+    budget = pool.get("budget_usd_per_day")
+    return f" ({pool['spent_today_usd']} of {budget} US dollars spent today)" if budget is not None else ""
+
+
 def _nothing_leased(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
     """Objects that are due, of which none is leased."""
     for name, pipeline in status["pipelines"].items():
@@ -130,6 +162,8 @@ def _why_no_lease(name: str, pool: Mapping[str, Any]) -> str:
         return f"Pool {name} has workers that take nothing: see their logs. Do they reach the store?"
     if any(machines.get(state) for state in _STARTING):
         return f"Machines of pool {name} start, but have not called home: can they reach server.public_url?"
+    if pool.get("not_minted"):
+        return f"Nothing is minted for pool {name}: see above."
     if pool["limit"] == 0:
         return f"pools.{name}.limit is 0: raise it."
     if not pool.get("minted_by", True):
@@ -189,6 +223,7 @@ _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
     _refused_pipelines,
     _unavailable_handlers,
     _minting,
+    _not_minted,
     _nothing_leased,
     _pending_reviews,
     _suspects,

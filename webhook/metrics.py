@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,6 +20,8 @@ from webhook.loops import LoopHealth
 EVENTS = ("received", "accepted", "coalesced", "duplicate", "stale", "ignored", "quarantined")
 CHANGES = ("done", "unchanged", "superseded", "gone", "forgotten")
 
+Rows = Iterable[tuple[str | float | Decimal, ...]]
+"""Of each sample its labels and its value."""
 STANDING_SECONDS = 15.0
 """Counting rows by state reads the whole table: not at every scrape."""
 
@@ -39,8 +42,12 @@ class LedgerSnapshot:
     """Pool, state, machines."""
     fleet: list[tuple[str, int, int]] = field(default_factory=list)
     """Pool, machines ever minted, of these slain."""
-    pool_reports: list[tuple[str, str, bool, int]] = field(default_factory=list)
-    """Pool, state of its breaker, whether it is frozen, starts that ever failed."""
+    pool_reports: list[tuple[str, str, bool, int, bool]] = field(default_factory=list)
+    """Pool, state of its breaker, whether it is frozen, starts that ever failed, whether work waits for a machine."""
+    spent: list[tuple[str, str, str, Decimal]] = field(default_factory=list)
+    """Pool, provider, phase, US dollars that were ever spent."""
+    spent_today: dict[str, Decimal] = field(default_factory=dict)
+    """US dollars by pool."""
     provider_reports: list[tuple[str, int, int]] = field(default_factory=list)
     """Provider, lists that ever failed, unknown machines ever slain."""
     sweeps: list[tuple[str, str, float]] = field(default_factory=list)
@@ -52,7 +59,9 @@ class LedgerSnapshot:
 class Metrics:
     """Holds the metrics of one process and the last snapshot of the ledger."""
 
-    def __init__(self, health: LoopHealth | None = None) -> None:
+    def __init__(self, health: LoopHealth | None = None, budgets: Mapping[str, Decimal | None] | None = None) -> None:
+        """``budgets``: what each pool may spend in one day, in US dollars; None: no limit."""
+        self.budgets = budgets or {}
         self.registry = CollectorRegistry()
         self.snapshot = LedgerSnapshot()
         self._standing_until = 0.0
@@ -108,8 +117,11 @@ class Metrics:
         now.workers = [(r["pool"], r["state"], r["machines"]) for r in await ledger.fetch("workers_standing")]
         now.fleet = [(r["pool"], r["minted"], r["slain"]) for r in await ledger.fetch("minted_ever")]
         now.pool_reports = [
-            (r["pool"], r["breaker"], r["frozen"], r["failed_starts"]) for r in await ledger.fetch("pool_reports")
+            (r["pool"], r["breaker"], r["frozen"], r["failed_starts"], bool(r["not_minted"]))
+            for r in await ledger.fetch("pool_reports")
         ]
+        now.spent = [(r["pool"], r["provider"], r["phase"], r["usd"]) for r in await ledger.fetch("spent_ever")]
+        now.spent_today = {r["pool"]: r["spent_today_usd"] for r in await ledger.fetch("spending_by_pool")}
         now.provider_reports = [
             (r["provider"], r["list_failures"], r["unknown_slain"]) for r in await ledger.fetch("provider_reports")
         ]
@@ -172,6 +184,7 @@ class _LedgerCollector:
             "yurt_workers_slain", "Machines that are gone again", ("pool",), [(pool, n) for pool, _, n in now.fleet]
         )
         yield from _fleet_metrics(now)
+        yield from _money_metrics(now, self._metrics.budgets)
         events, changes = now.unaccounted
         yield _gauge(
             "yurt_unaccounted",
@@ -188,19 +201,25 @@ def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
         "yurt_breaker_open",
         "1 while failed starts keep machines from being minted, or all but one",
         ("pool",),
-        [(pool, float(breaker != "closed")) for pool, breaker, _, _ in pools],
+        [(pool, float(breaker != "closed")) for pool, breaker, *_ in pools],
     )
     yield _gauge(
         "yurt_pool_frozen",
         "1 while the provider's list fails or cannot be true, so that nothing is minted",
         ("pool",),
-        [(pool, float(frozen)) for pool, _, frozen, _ in pools],
+        [(pool, float(frozen)) for pool, _, frozen, *_ in pools],
     )
     yield _counter(
         "yurt_failed_starts",
         "Machines that were not accepted or did not call home in time",
         ("pool",),
-        [(pool, failed) for pool, _, _, failed in pools],
+        [(pool, failed) for pool, _, _, failed, _ in pools],
+    )
+    yield _gauge(
+        "yurt_pool_not_minted",
+        "1 while work waits and no machine can be minted for it",
+        ("pool",),
+        [(pool, float(waits)) for pool, *_, waits in pools],
     )
     yield _counter(
         "yurt_provider_list_failures",
@@ -216,6 +235,21 @@ def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
     )
 
 
+def _money_metrics(now: LedgerSnapshot, budgets: Mapping[str, Decimal | None]) -> Iterator[Metric]:
+    """Make metrics of what machines cost, and what they may. Floating point, as Prometheus has nothing else."""
+    yield _counter(
+        "yurt_spent_usd", "US dollars that machines have cost, by phase", ("pool", "provider", "phase"), now.spent
+    )
+    today = {**dict.fromkeys(filter(None, budgets), Decimal(0)), **now.spent_today}
+    yield _gauge("yurt_spent_today_usd", "US dollars spent today (UTC)", ("pool",), [*today.items()])
+    yield _gauge(
+        "yurt_budget_usd",
+        "US dollars that may be spent in one day (UTC); without a pool: by all together",
+        ("pool",),
+        [(pool, usd) for pool, usd in budgets.items() if usd is not None],
+    )
+
+
 def _longest(rows: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     """Keep the longest time of each pipeline: one that was moved to another bucket has a row for each bucket."""
     longest: dict[str, float] = {}
@@ -228,15 +262,15 @@ def _named(totals: Iterable[tuple[str, str, int]], names: tuple[str, ...]) -> li
     return [row for row in totals if row[1] in names]
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> Metric:
+def _counter(name: str, text: str, labels: tuple[str, ...], rows: Rows) -> Metric:
     return _filled(CounterMetricFamily(name, text, labels=labels), rows)
 
 
-def _gauge(name: str, text: str, labels: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> Metric:
+def _gauge(name: str, text: str, labels: tuple[str, ...], rows: Rows) -> Metric:
     return _filled(GaugeMetricFamily(name, text, labels=labels), rows)
 
 
-def _filled(family: CounterMetricFamily | GaugeMetricFamily, rows: Iterable[tuple[str | float, ...]]) -> Metric:
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, rows: Rows) -> Metric:
     for *labels, value in rows:
         family.add_metric([str(label) for label in labels], float(value))
     return family

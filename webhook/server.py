@@ -25,6 +25,7 @@ from webhook.api.connections import ConnectionLimits, Connections, Notifications
 from webhook.api.http_server import HttpServer, limited_by
 from webhook.app import Plane, open_plane
 from webhook.config import NO_KEYS, Config, ConfigError, Secrets, ServerSettings
+from webhook.fleet.reach import refuse_out_of_reach
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
@@ -53,6 +54,7 @@ def run(config: Config, secrets: Secrets, state: Path, *, announce: bool) -> Non
         )
     if not (secrets.aws_access_key_id.get_secret_value() and secrets.aws_secret_access_key.get_secret_value()):
         raise ConfigError(NO_KEYS)
+    refuse_out_of_reach(config)
     dsn = secrets.database_url.get_secret_value()
     _check_addresses(secrets)
     check_folders(config, state, embedded=not dsn)

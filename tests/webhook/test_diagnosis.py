@@ -36,6 +36,7 @@ def sender(taken: float | None = None, refused: float | None = None, error: str 
     return {"taken_seconds": taken, "refused": 3, "refused_seconds": refused, "error": error, "message": message}
 
 
+SPENT = {"spent_today_usd": "2.5", "budget_usd_per_day": "2.5"}
 WAITING = {"photos": pipeline({"pending": 4}, due=300)}
 
 
@@ -56,6 +57,39 @@ def test_where_all_goes_well_nothing_is_said(quiet: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("bad", "subject", "says", "advises"),
     [
+        (
+            status(pools={"local": pool(not_minted="the budget of the day is spent", **SPENT)}),
+            "pool local",
+            "nothing is minted: the budget of the day is spent (2.5 of 2.5 US dollars spent today)",
+            "wait until midnight UTC",
+        ),
+        (status(pools={"local": pool(not_minted="home: no room")}), "pool local", "no room", "yurt offers local"),
+        (
+            status(pools={"local": pool(not_minted="a: dearer than max_usd_per_hour (1); b: no room")}),
+            "pool local",
+            "dearer",
+            "Raise max_usd_per_hour",
+        ),
+        (
+            status(pools={"local": pool(not_minted="a: makes no offer: the key is refused")}),
+            "pool local",
+            "key",
+            "yurt check",
+        ),
+        (status(pools={"local": pool(not_minted="a: did not boot within the last day")}), "pool local", "", "a day"),
+        (
+            status(pools={"local": pool(not_minted="a: machines did not start there")}),
+            "pool local",
+            "",
+            "machines logs",
+        ),
+        (
+            status(pools={"local": pool(not_minted="a: its list of machines fails or cannot be true")}),
+            "pool local",
+            "",
+            "yurt check",
+        ),
+        (status(pools={"local": pool(not_minted="a: is busy")}), "pool local", "", "by itself"),
         (status(senders={"tigris": sender(refused=2)}), "source tigris", "3 so far", "yurt setup --yes"),
         (status(senders={"s3": sender(taken=9, refused=2, error="too-large")}), "source s3", "", "body_limit_bytes"),
         (status(senders={"s3": sender(refused=2, error="new-code")}), "source s3", "", "log of the control plane"),

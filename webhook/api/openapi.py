@@ -62,7 +62,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": schema_of[endpoint.takes]}},
         }
-    elif endpoint.method == "POST":
+    elif endpoint.auth == "webhook" and endpoint.method == "POST":
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
     return operation
 
@@ -102,10 +102,10 @@ _PROBLEMS = {
     401: "The credential is missing, wrong or revoked.",
     403: "Closed: no admin token is configured, or the request is for or from a foreign host.",
     404: "There is nothing of that name.",
-    409: "The lease is lost, or the pool is full: nothing was changed.",
+    409: "The lease is lost, the pool is full, or the machine is in another state: nothing was changed.",
     408: "The body took too long to come.",
     413: "The body is too long.",
     422: "The body is not the message that belongs here.",
     429: "Too many calls of this worker are under way.",
-    503: "The ledger is away or too much waits: send it again after Retry-After.",
+    503: "The ledger or a provider is away, or too much waits: send it again after Retry-After.",
 }

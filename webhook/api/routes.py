@@ -13,10 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from webhook.api.costs import CostApi, CostFilter, Costs
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi
+from webhook.api.machines import MachineApi, MachineFilter, MachineLog, MachinePage, MachineStatus
 from webhook.api.notifications import NotificationApi, Receipt
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
 from webhook.api.quarantine import (
@@ -71,10 +73,13 @@ def endpoints(
     quarantine: QuarantineApi,
     sweeps: SweepApi,
     workers: WorkersApi,
+    machines: MachineApi,
+    costs: CostApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
+    machine = "/v1/machines/{id}"
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
@@ -108,6 +113,12 @@ def endpoints(
             "POST", "/v1/workers/{id}/distrust", workers.distrust, "admin", (*changed, 404),
             DistrustRequest, DistrustedWorker,
         ),
+        Endpoint("GET", "/v1/machines", machines.machines, "admin", listed, gives=MachinePage, query=MachineFilter),
+        Endpoint("GET", machine, machines.machine, "admin", shown, gives=MachineStatus),
+        Endpoint("GET", f"{machine}/log", machines.machine_log, "admin", (*shown, 409), gives=MachineLog),
+        Endpoint("POST", f"{machine}/drain", machines.drain_machine, "admin", (*shown, 409), gives=MachineStatus),
+        Endpoint("POST", f"{machine}/slay", machines.slay_machine, "admin", (*shown, 409), gives=MachineStatus),
+        Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -21,6 +22,7 @@ from webhook.ledger.sweeps import COUNTED
 from webhook.loops import LoopHealth
 from webhook.metrics import CHANGES
 from webhook.outputs.conditions import Conditions
+from webhook.usd import ExactUsd
 
 _PARKED_SHOWN = 20
 _SUSPECTS_SHOWN = 20
@@ -101,6 +103,14 @@ class PoolStatus(BaseModel):
     """Where the last machine that did not call home has its log, and the log's end."""
     unjailed: UnjailedWorkers | None = None
     """Workers that run handlers without a jail; null where none does that a pipeline wants jailed."""
+    not_minted: str = ""
+    """Why nothing is minted though there is work; empty: it is, or there is none."""
+    spent_today_usd: ExactUsd = Decimal(0)
+    """Since midnight UTC."""
+    budget_usd_per_day: ExactUsd | None = None
+    """Most that may be spent in one day (UTC); null: no limit."""
+    usd_per_hour: ExactUsd = Decimal(0)
+    """Price of an hour of all machines that are not gone."""
 
 
 class ProviderStatus(BaseModel):
@@ -171,6 +181,10 @@ class Status(BaseModel):
     unrouted: dict[str, int]
     """Events that no pipeline watches, or that could not be read."""
     pools: dict[str, PoolStatus]
+    spent_today_usd: ExactUsd = Decimal(0)
+    """By all pools, since midnight UTC."""
+    budget_usd_per_day: ExactUsd | None = None
+    """Most that all pools together may spend in one day (UTC); null: no limit."""
     providers: dict[str, ProviderStatus]
     senders: dict[str, SenderStatus]
     """Notifications, by source."""
@@ -226,11 +240,14 @@ class StatusApi:
     async def status(self, request: Request) -> Response:
         """Report the state of pipelines, pools and providers."""
         self._auth.require(request)
+        pools = await self._pools()
         return json_response(
             Status(
                 pipelines=await self._pipelines(),
                 unrouted=await self._unrouted(),
-                pools=await self._pools(),
+                pools=pools,
+                spent_today_usd=sum((pool.spent_today_usd for pool in pools.values()), start=Decimal(0)),
+                budget_usd_per_day=self._config.server.budget_usd_per_day,
                 providers=await self._providers(),
                 senders=await self._senders(),
                 parked=await self._parked(),
@@ -294,7 +311,11 @@ class StatusApi:
 
     async def _pools(self) -> dict[str, PoolStatus]:
         pools = {
-            name: PoolStatus(limit=pool.limit, minted_by=", ".join(pool.provider_names) or None)
+            name: PoolStatus(
+                limit=pool.limit,
+                minted_by=", ".join(pool.provider_names) or None,
+                budget_usd_per_day=pool.budget_usd_per_day,
+            )
             for name, pool in self._config.pools.items()
         }
         for row in await self._ledger.fetch("workers_standing"):
@@ -311,7 +332,10 @@ class StatusApi:
                 status = pools[row["pool"]]
                 status.breaker, status.frozen = row["breaker"], row["frozen"]
                 status.failed_starts, status.last_failure = row["failed_starts"], row["last_failure"]
-                status.last_boot_log = row["last_boot_log"]
+                status.last_boot_log, status.not_minted = row["last_boot_log"], row["not_minted"]
+        for row in await self._ledger.fetch("spending_by_pool"):
+            status = pools.setdefault(row["pool"], PoolStatus(limit=0))
+            status.spent_today_usd, status.usd_per_hour = row["spent_today_usd"], row["usd_per_hour"]
         return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:

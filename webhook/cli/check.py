@@ -15,6 +15,7 @@ from webhook.cli.options import config_option, state_option
 from webhook.cli.terminal import EscapingConsole, finding
 from webhook.config import ConfigError
 from webhook.config_file import load, secrets
+from webhook.provider_check import provider_findings
 
 
 @click.command()
@@ -38,7 +39,11 @@ def command(config_path: Path, state: Path) -> None:
         Finding("configuration", "ok", f"{config_path}: {len(config.pipelines)} pipelines, {len(config.pools)} pools"),
     )
     failed = False
-    checks = (asyncio.run(findings(config, credentials, state)), notification_findings(config, credentials))
+    checks = (
+        asyncio.run(findings(config, credentials, state)),
+        asyncio.run(provider_findings(config, credentials)),
+        notification_findings(config, credentials),
+    )
     for found in itertools.chain.from_iterable(checks):
         _print(console, found)
         failed |= found.level == "failed"

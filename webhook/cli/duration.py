@@ -1,4 +1,4 @@
-"""Parses durations such as ``2h``, and formats ages."""
+"""Parses durations such as ``2h``, and formats ages and lengths of time."""
 
 from __future__ import annotations
 
@@ -22,5 +22,10 @@ def duration(text: str) -> float:
 def age(moment: str) -> str:
     """Format how long ago a moment in ISO 8601 was, in the largest whole unit: ``3 h``."""
     seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    return span(seconds)
+
+
+def span(seconds: float) -> str:
+    """Format a length of time in the largest whole unit: ``3 h``."""
     unit = next((unit for unit in "dhm" if seconds >= _UNITS[unit]), "s")
     return f"{int(seconds // _UNITS[unit])} {unit}"

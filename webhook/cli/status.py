@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from webhook.diagnosis import Diagnosis, diagnose
 _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
 """States that have a column only where there is something in it: a terminal is 80 characters wide."""
+_MONEY = ("spent today", "budget a day", "price of an hour")
 _MACHINES = ("starting", "ready", "draining", "slaying")
 
 
@@ -71,6 +73,8 @@ def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
 def render(status: dict[str, Any]) -> RenderableType:
     """The status as tables."""
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
+    if money := _money(status):
+        parts.append(money)
     if status["parked"]:
         parts.append(_parked(status))
     parts += map(_line, diagnose(status))
@@ -108,6 +112,24 @@ def _pools(status: dict[str, Any]) -> Table:
         machines = (str(known.get(state, 0)) for state in _MACHINES)
         shown.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
     return shown
+
+
+def _money(status: dict[str, Any]) -> Table | None:
+    """What pools spend, where any costs anything or has a budget."""
+    shown = table("Money in US dollars (UTC)", "pool", *_MONEY, numbers=_MONEY)
+    for name, pool in status["pools"].items():
+        _add_money(shown, name, pool, Decimal(pool.get("usd_per_hour", 0)))
+    if shown.row_count > 1 or status.get("budget_usd_per_day") is not None:
+        prices = (Decimal(pool.get("usd_per_hour", 0)) for pool in status["pools"].values())
+        _add_money(shown, "all pools", status, sum(prices, start=Decimal(0)))
+    return shown if shown.row_count else None
+
+
+def _add_money(shown: Table, name: str, of: dict[str, Any], usd_per_hour: Decimal) -> None:
+    spent, budget = Decimal(of.get("spent_today_usd", 0)), of.get("budget_usd_per_day")
+    if spent or usd_per_hour or budget is not None:
+        left = "–" if budget is None else f"{Decimal(budget):.2f}"
+        shown.add_row(Text(name), f"{spent:.4f}", left, f"{usd_per_hour:.4f}")
 
 
 def _parked(status: dict[str, Any]) -> Text:

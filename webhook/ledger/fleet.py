@@ -47,7 +47,9 @@ PAUSE_LIMIT_SECONDS = 300.0
 """Longest time between two such attempts."""
 
 
-_INTERRUPTIONS = frozenset({"drain-deadline"})
+OPERATOR = "operator"
+"""Reason for which a machine is drained or slain that a person wants to be rid of."""
+_INTERRUPTIONS = frozenset({"drain-deadline", OPERATOR})
 """Reasons for which a machine is slain that may be in the midst of its work, and well."""
 
 

@@ -337,7 +337,10 @@ with moment as (
       and ($1::bigint is null or id = $1)
     order by id for update of workers
 ), costed as (
-    update workers as w set costed_at = moment.now from since, moment where w.id = since.id
+    update workers as w set
+        costed_at = moment.now,
+        usd_spent = w.usd_spent + w.usd_per_hour * extract(epoch from moment.now - since.costed_at) / 3600
+    from since, moment where w.id = since.id
     returning w.id, w.pool, w.provider, w.slots, w.usd_per_hour as usd,
               since.costed_at at time zone 'utc' as begins, w.ready_at at time zone 'utc' as ready
 ), days as (
@@ -413,6 +416,56 @@ delete from avoided_machines where until <= yurt_now();
 select day, pool, provider, phase, pipeline, usd from spending
 where day between $1 and $2 order by day, pool, provider, phase, pipeline limit $3;
 
+-- name: cost_days
+-- From which day to which (UTC) costs are asked for; null: the thirty days up to today.
+select coalesce($1::date, least($2::date, today) - 29) as since, coalesce($2::date, greatest($1::date, today)) as until
+from (select (yurt_now() at time zone 'utc')::date as today) as moment;
+
+-- name: spent_ever
+-- What was spent ever, by pool, provider and phase: for metrics.
+select pool, provider, phase, sum(usd) as usd from spending group by 1, 2, 3 order by 1, 2, 3;
+
+-- name: spending_by_pool
+-- By pool, what was spent today (UTC), and the price of an hour of all its machines that are not gone.
+select pool, coalesce(sum(spent), 0) as spent_today_usd, coalesce(sum(price), 0) as usd_per_hour
+from (
+    select pool, usd as spent, null::numeric as price from spending
+    where day = (select (yurt_now() at time zone 'utc')::date)
+    union all
+    select pool, null, usd_per_hour from workers where state <> 'gone'
+) as today
+group by 1 order by 1;
+
+-- fragment: machine_details
+-- Machines w with all that operators are shown of them.
+select w.id, w.label, w.pool, w.provider, coalesce(w.ref, '') as ref, w.state, w.reason, w.suspicion, w.offer, w.machine,
+       w.host, w.slots, w.usd_per_hour, w.usd_once,
+       w.usd_spent + case when w.state = 'gone' or w.ref is null then 0
+           else w.usd_per_hour * greatest(extract(epoch from n.now - w.costed_at), 0) / 3600 end as usd_spent,
+       extract(epoch from case w.state when 'gone' then w.state_at else n.now end - w.created_at)::float8 as age_seconds,
+       extract(epoch from n.now - w.state_at)::float8 as state_seconds,
+       coalesce(l.leases, 0) as leases,
+       case when l.leases > 0 or w.ready_at is null or w.state in ('slaying', 'gone') then 0
+            else extract(epoch from n.now - greatest(w.ready_at, w.active_at)) end::float8 as idle_seconds,
+       extract(epoch from n.now - w.seen_at)::float8 as silent_seconds
+from workers as w
+cross join (select yurt_now() as now) as n
+left join (
+    select worker_id, count(*) as leases from objects where state = 'leased' and worker_id is not null group by 1
+) as l on l.worker_id = w.id;
+
+-- name: machine_page
+-- Machines, the newest first: of a pool, a provider, a state (null: any; of states any but gone), before number $4.
+{{machine_details}}
+where ($1::text is null or w.pool = $1) and ($2::text is null or w.provider = $2)
+  and ($3::text = w.state or ($3 is null and w.state <> 'gone')) and ($4::bigint is null or w.id < $4)
+order by w.id desc limit $5;
+
+-- name: machine
+-- One machine.
+{{machine_details}}
+where w.id = $1;
+
 -- name: machines
 -- Every machine that is not gone, with the leases it holds.
 select w.id, w.label, w.pool, w.provider, w.ref, w.state, nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour,
@@ -435,6 +488,7 @@ order by w.id;
 with old as (select id, ref from workers where id = $1 and state <> 'gone' for update)
 update workers as w set
     ref = $2,
+    usd_spent = w.usd_spent + case when old.ref is null then w.usd_once else 0 end,
     state = case w.state when 'intended' then 'booting' else w.state end,
     state_at = case w.state when 'intended' then yurt_now() else w.state_at end
 from old where w.id = old.id

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from webhook.cli.duration import age, duration
+from webhook.cli.duration import age, duration, span
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 )
 def test_an_age_is_in_its_largest_whole_unit(ago: timedelta, shown: str) -> None:
     assert age((datetime.now(UTC) - ago).isoformat()) == shown
+
+
+def test_a_length_of_time_is_in_its_largest_whole_unit() -> None:
+    assert [span(seconds) for seconds in (0.4, 61, 7_300)] == ["0 s", "1 m", "2 h"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from typing import Any
 
 import httpx
+from rich.console import Console
 
 from tests.webhook.cli.shell import Shell
+from webhook.cli.status import render
 
 
 def test_status_as_json(shell: Shell) -> None:
@@ -49,3 +53,35 @@ def test_no_control_plane_at_this_url(shell: Shell) -> None:
     result = shell.yurt("status", YURT_URL="http://127.0.0.1:1")
     assert result.returncode == 1
     assert "no control plane answers at http://127.0.0.1:1" in result.stderr
+
+
+MONEY = {"spent_today_usd": "0.75", "budget_usd_per_day": "2.5", "usd_per_hour": "0.3", "not_minted": ""}
+
+
+def shown(pools: dict[str, dict[str, Any]], **more: object) -> str:
+    """The text of a status with these pools."""
+    standing = {"limit": 1, "minted": 0, "slain": 0, "breaker": "closed", "frozen": False, "last_failure": ""}
+    status: dict[str, Any] = {
+        "pipelines": {}, "unrouted": {}, "providers": {}, "parked": [], "quarantined": 0, "unaccounted": {}, **more,
+        "pools": {name: {**standing, "machines": {}, **pool} for name, pool in pools.items()},
+    }  # fmt: skip
+    file = io.StringIO()
+    Console(width=160, file=file).print(render(status))
+    return file.getvalue()
+
+
+def test_what_pools_spend_is_shown_with_the_sum_and_why_nothing_is_minted() -> None:
+    text = shown(
+        {"a": {**MONEY, "not_minted": "the budget of the day is spent"}, "b": {**MONEY, "budget_usd_per_day": None}},
+        spent_today_usd="1.5",
+        budget_usd_per_day="9",
+    )
+    rows = [line.split() for line in text.splitlines()]
+    assert ["a", "0.7500", "2.50", "0.3000"] in rows
+    assert ["b", "0.7500", "–", "0.3000"] in rows
+    assert ["all", "pools", "1.5000", "9.00", "0.6000"] in rows
+    assert "pool a: nothing is minted: the budget of the day is spent (0.75 of 2.5 US dollars spent today)" in text
+
+
+def test_where_nothing_costs_anything_no_money_is_shown() -> None:
+    assert "Money" not in shown({"a": {}})

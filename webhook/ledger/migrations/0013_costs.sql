@@ -6,6 +6,7 @@ alter table workers
     add column host text not null default '',             -- the provider's name for who runs it
     add column usd_per_hour numeric not null default 0,   -- machine and disk, now
     add column usd_once numeric not null default 0,       -- paid once, when the provider has taken the order
+    add column usd_spent numeric not null default 0,      -- by this machine, up to costed_at
     add column reserve_seconds int not null default 0,    -- the longest that it may cost after it was decided that it has to go
     add column costed_at timestamptz not null default yurt_now();  -- up to when its cost is in "spending"
 

@@ -1,0 +1,217 @@
+"""What people are told of machines, and what they may do with them, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.polling import until
+from tests.webhook.ordered_machines import intended
+from tests.webhook.plane import RunningPlane, configured, control_plane, event
+from webhook.config import Config
+from webhook.fleet import provider_set
+from webhook.fleet.providers import ProviderRefused
+from webhook.fleet.providers.local import LocalProvider
+from webhook.pool_settings import Pool
+
+
+async def shown(plane: RunningPlane, id: int) -> dict[str, Any]:
+    response = await plane.admin("GET", f"/v1/machines/{id}")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+def problem(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]
+
+
+async def test_a_list_has_pages_and_leaves_out_what_is_gone(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        ids = [(await intended(plane)).id for _ in range(5)]
+        await plane.sql("update workers set state = 'gone' where id = $1", ids[1])
+        first = (await plane.admin("GET", "/v1/machines?limit=3")).json()
+        assert [machine["id"] for machine in first["machines"]] == [ids[4], ids[3], ids[2]]
+        second = (await plane.admin("GET", f"/v1/machines?limit=3&after={first['next']}")).json()
+        assert ([machine["id"] for machine in second["machines"]], second["next"]) == ([ids[0]], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("state=gone", [0]),
+        ("state=ready", [2]),
+        ("provider=home", [1]),
+        ("pool=local", [1, 2]),
+        ("pool=other", []),
+    ],
+)
+async def test_a_list_by_filters(postgres_dsn: str, query: str, expected: list[int]) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        ids = [(await intended(plane)).id, (await intended(plane, "home")).id, (await plane.worker()).id]
+        await plane.sql("update workers set state = 'gone' where id = $1", ids[0])
+        found = (await plane.admin("GET", f"/v1/machines?{query}")).json()["machines"]
+        assert sorted(machine["id"] for machine in found) == [ids[n] for n in expected]
+
+
+async def test_everything_about_one_machine(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        intent = await intended(plane)
+        await plane.hello(intent.token)
+        await plane.sql("update workers set costed_at = costed_at - interval '1 hour' where id = $1", intent.id)
+        machine = await shown(plane, intent.id)
+        assert Decimal("0.38") <= Decimal(machine.pop("usd_spent")) < Decimal("0.39"), "once and an hour"
+        assert all(0 <= machine.pop(f"{name}_seconds") < 20 for name in ("age", "state", "idle", "silent"))
+        assert machine == {
+            "id": intent.id, "label": intent.label, "pool": "local", "provider": "local", "ref": "r-1",
+            "state": "ready", "reason": "", "suspicion": "", "offer": "o-7", "machine": "m-7", "host": "h-7",
+            "slots": 2, "leases": 0, "usd_per_hour": "0.36", "usd_once": "0.02",
+        }  # fmt: skip
+
+
+async def test_what_a_machine_has_cost_is_what_was_spent(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        intent = await intended(plane)
+        await plane.sql("update workers set costed_at = costed_at - interval '1 hour' where id = $1", intent.id)
+        await plane.services.fleet.reprice(intent.id, Decimal("3.6"))
+        await plane.sql("update workers set costed_at = costed_at - interval '10 minutes' where id = $1", intent.id)
+        await plane.admin("POST", f"/v1/machines/{intent.id}/slay")
+        await plane.services.fleet.gone(intent.id)
+        machine = await shown(plane, intent.id)
+        total = (await plane.admin("GET", "/v1/costs")).json()["total_usd"]
+        assert abs(Decimal(machine["usd_spent"]) - Decimal(total)) < Decimal("1E-15")
+        assert Decimal(total) >= Decimal("0.98"), "0.02 once, 0.36 in the first hour, 0.60 in ten minutes"
+
+
+async def test_an_order_that_was_not_confirmed_has_cost_nothing(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        intent = await intended(plane, ref="")
+        await plane.sql("update workers set costed_at = costed_at - interval '1 hour' where id = $1", intent.id)
+        machine = await shown(plane, intent.id)
+        assert (machine["ref"], machine["usd_spent"], machine["silent_seconds"]) == ("", "0", None)
+
+
+async def test_a_machine_that_drains_finishes_its_lease_and_gets_no_other(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg"), event("b.jpg"))
+        lease = await worker.lease()
+        response = await plane.admin("POST", f"/v1/machines/{worker.id}/drain")
+        assert response.status_code == 200, response.text
+        assert [response.json()[name] for name in ("state", "reason", "leases")] == ["draining", "operator", 1]
+        assert (await worker.post(f"leases/{lease.id}/heartbeat", {"token": lease.token})).status_code == 200
+        again = await plane.admin("POST", f"/v1/machines/{worker.id}/drain")
+        assert (again.status_code, again.json()["state"]) == (200, "draining")
+        [row] = await plane.sql("select state from objects where key = 'a.jpg'")
+        assert row["state"] == "leased"
+
+
+async def test_a_machine_that_is_slain_loses_its_token_and_its_leases_and_they_are_not_suspected(
+    postgres_dsn: str,
+) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg"))
+        lease = await worker.lease()
+        response = await plane.admin("POST", f"/v1/machines/{worker.id}/slay")
+        assert response.status_code == 200, response.text
+        assert [response.json()[name] for name in ("state", "reason", "leases")] == ["slaying", "operator", 0]
+        heartbeat = await worker.post(f"leases/{lease.id}/heartbeat", {"token": lease.token})
+        assert heartbeat.status_code in (401, 409), "its token is revoked, or remembered for a second, without a lease"
+        row = (await plane.objects())["a.jpg"]
+        assert (row["state"], row["attempts"], row["losses"]) == ("pending", 0, 0)
+        again = await plane.admin("POST", f"/v1/machines/{worker.id}/slay")
+        assert (again.status_code, again.json()["state"]) == (200, "slaying")
+
+
+async def test_what_cannot_be_done_is_told(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        intent = await intended(plane)
+        assert problem(await plane.admin("POST", f"/v1/machines/{intent.id}/drain")) == (409, "not-ready")
+        await plane.sql("update workers set state = 'gone' where id = $1", intent.id)
+        for verb in ("drain", "slay"):
+            assert problem(await plane.admin("POST", f"/v1/machines/{intent.id}/{verb}")) == (409, "machine-gone")
+        for number in (intent.id + 1, 0, "x", 2**63):
+            assert problem(await plane.admin("GET", f"/v1/machines/{number}")) == (404, "unknown-machine")
+            assert problem(await plane.admin("POST", f"/v1/machines/{number}/slay")) == (404, "unknown-machine")
+
+
+@contextlib.asynccontextmanager
+async def minting(dsn: str) -> AsyncIterator[tuple[RunningPlane, dict[str, Any]]]:
+    """A control plane with one worker of its own, which is ready."""
+    config = configured(pools={"local": Pool(minimum=1)})
+    async with control_plane(dsn, config) as plane:
+
+        async def ready() -> dict[str, Any] | None:
+            machines = (await plane.admin("GET", "/v1/machines?state=ready")).json()["machines"]
+            return machines[0] if machines else None
+
+        await until(ready)
+        yield plane, await ready() or {}
+
+
+async def test_the_provider_destroys_what_is_slain_and_gives_the_log_of_what_lives(postgres_dsn: str) -> None:
+    async with minting(postgres_dsn) as (plane, machine):
+        path = f"/v1/machines/{machine['id']}"
+        log = (await plane.admin("GET", f"{path}/log")).json()["log"]
+        assert f"{machine['label']}.log" in log.splitlines()[0]
+        await plane.admin("POST", f"{path}/slay")
+
+        async def gone() -> bool:
+            return bool((await shown(plane, machine["id"]))["state"] == "gone")
+
+        await until(gone)
+
+
+async def refuses(_provider: LocalProvider, _label: str) -> str:
+    raise ProviderRefused("the key is refused", hint="make another")
+
+
+async def hangs(_provider: LocalProvider, _label: str) -> str:
+    return await asyncio.Future()
+
+
+async def breaks(_provider: LocalProvider, _label: str) -> str:
+    raise RuntimeError("the client is closed")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (refuses, "the key is refused (make another)"),
+        (hangs, "did not answer within 0.05 s"),
+        (breaks, "the client is closed"),
+    ],
+)
+async def test_a_provider_that_gives_no_log(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, fault: Any, says: str
+) -> None:
+    monkeypatch.setattr(LocalProvider, "boot_log", fault)
+    monkeypatch.setattr(provider_set, "LOG_SECONDS", 0.05)
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        response = await plane.admin("GET", f"/v1/machines/{(await intended(plane)).id}/log")
+        assert problem(response) == (503, "provider-unavailable")
+        assert says in response.json()["message"]
+
+
+async def test_machines_without_a_log(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        known = await intended(plane)
+        assert (await plane.admin("GET", f"/v1/machines/{known.id}/log")).json() == {"log": ""}
+        former = await intended(plane, "former")
+        response = await plane.admin("GET", f"/v1/machines/{former.id}/log")
+        assert problem(response) == (503, "provider-unavailable")
+        assert "no provider former in the configuration" in response.json()["message"]
+        by_hand = await plane.worker()
+        assert problem(await plane.admin("GET", f"/v1/machines/{by_hand.id}/log")) == (409, "no-provider")
+
+
+async def test_providers_are_made_when_the_configuration_names_them(postgres_dsn: str) -> None:
+    config = Config.model_validate({**configured().model_dump(), "providers": {"home": {"kind": "local"}}})
+    async with control_plane(postgres_dsn, config, loops=False) as plane:
+        assert set(plane.services.providers.by_name) == {"local", "home"}

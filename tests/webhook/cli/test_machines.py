@@ -1,0 +1,67 @@
+"""``yurt machines`` against a running control plane."""
+
+from __future__ import annotations
+
+import json
+
+from tests.webhook.cli.operator import yurt
+from tests.webhook.ordered_machines import intended
+from tests.webhook.plane import control_plane, event
+
+
+async def test_a_list_shows_state_price_and_cost(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        assert (await yurt(plane, "machines", "list")).stdout == "There is no machine.\n"
+        await intended(plane)
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg"))
+        await worker.lease()
+        rows = [line.split() for line in (await yurt(plane, "machines", "list")).stdout.splitlines()]
+        [booting] = [row for row in rows if "booting" in row]
+        assert booting[:4] == ["1", "local", "local", "booting"]
+        assert booting[-3] == "0.3600"
+        assert booting[-2].startswith("0.02")
+        assert booting[-1] == "h-7"
+        [ready] = [row for row in rows if "ready" in row]
+        assert ready[-4:-2] == ["–", "1"], "it has a lease, so it is not idle"
+        assert (await yurt(plane, "machines", "list", "--pool", "x")).stdout == "There is no such machine.\n"
+        page = json.loads((await yurt(plane, "machines", "list", "--json", "--limit", "1")).stdout)
+        assert ([machine["id"] for machine in page["machines"]], page["next"]) == ([2], 2)
+
+
+async def test_one_machine_in_full_and_its_log(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        intent = await intended(plane)
+        result = await yurt(plane, "machines", "show", str(intent.id))
+        assert result.returncode == 0, result.stderr
+        for text in (intent.label, "booting for", "h-7", "m-7", "o-7", "none yet", "0.36 $/h, and 0.02 $ once"):
+            assert text in result.stdout
+        assert json.loads((await yurt(plane, "machines", "show", "--json", "1")).stdout)["label"] == intent.label
+        assert "has no log of it" in (await yurt(plane, "machines", "logs", "1")).stdout
+        assert json.loads((await yurt(plane, "machines", "logs", "--json", "1")).stdout) == {"log": ""}
+
+
+async def test_draining_and_slaying(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.notify(event("a.jpg"))
+        await worker.lease()
+        drained = await yurt(plane, "machines", "drain", str(worker.id))
+        assert "Machine 1 of pool local is draining: it finishes 1 leases." in drained.stdout
+        asked = await yurt(plane, "machines", "slay", str(worker.id))
+        assert asked.returncode != 0
+        assert "which holds 1 leases? There is no terminal to answer on: give --yes" in asked.stderr
+        [row] = await plane.sql("select state from workers")
+        assert row["state"] == "draining"
+        slain = await yurt(plane, "machines", "slay", str(worker.id), "--yes")
+        assert "is being slain" in slain.stdout
+        again = json.loads((await yurt(plane, "machines", "slay", "1", "--yes", "--json")).stdout)
+        assert again["state"] == "slaying"
+
+
+async def test_an_unknown_machine_is_told(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        for argv in (("show", "7"), ("drain", "7"), ("slay", "7", "--yes"), ("slay", "7"), ("logs", "7")):
+            result = await yurt(plane, "machines", *argv)
+            assert result.returncode == 1
+            assert "there is no machine of that number" in result.stderr

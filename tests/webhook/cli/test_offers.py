@@ -1,0 +1,96 @@
+"""``yurt offers`` shows what would be rented, and why the rest would not. It rents nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from rich.console import Console
+
+from webhook.cli.offers import as_dict, render
+from webhook.fleet.market import ProviderOffers
+from webhook.fleet.providers import Offer
+from webhook.pool_settings import Pool
+
+CONFIG = """
+[pipelines.photos]
+input = "s3://photos-in/"
+output = "s3://photos-out/"
+pool = "gpu"
+[providers.cheap]
+kind = "local"
+usd_per_hour = 0.03
+[providers.dear]
+kind = "local"
+usd_per_hour = 0.9
+[pools.gpu]
+providers = ["dear", "cheap"]
+max_usd_per_hour = 0.5
+[pools.none]
+providers = ["dear"]
+max_usd_per_hour = 0.5
+[pools.hand]
+provider = "none"
+"""
+
+
+def offers(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    (folder / "yurt.toml").write_text(CONFIG)
+    environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"}
+    command = [sys.executable, "-m", "webhook", "offers", *argv]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_would_be_taken_comes_first(tmp_path: Path) -> None:
+    result = offers(tmp_path, "gpu")
+    assert result.returncode == 0, result.stderr
+    cheap, dear = (line for line in result.stdout.splitlines() if line.startswith(("cheap", "dear")))
+    assert cheap.split()[:5] == ["cheap", "any", "0.0300", "0.0000", "0.0300"]
+    assert "dearer than max_usd_per_hour (0.5)" in dear
+    assert [path.name for path in tmp_path.iterdir()] == ["yurt.toml"], "it leaves nothing behind"
+
+
+def test_as_json(tmp_path: Path) -> None:
+    answer = json.loads(offers(tmp_path, "gpu", "--json").stdout)
+    assert [(one["provider"], one["real_usd_per_hour"], bool(one["refused"])) for one in answer["offers"]] == [
+        ("cheap", "0.03", False), ("dear", "0.9", True),
+    ]  # fmt: skip
+    assert (answer["pool"], answer["errors"], answer["why_none"]) == ("gpu", {}, "")
+
+
+def test_no_offer_that_could_be_taken(tmp_path: Path) -> None:
+    result = offers(tmp_path, "none")
+    assert result.returncode == 1
+    assert "Nothing would be rented for pool none: dear: dearer than max_usd_per_hour (0.5)" in result.stdout
+
+
+def test_pools_that_cannot_be_asked(tmp_path: Path) -> None:
+    for pool, says in (("x", "there are: gpu, none, hand"), ("hand", "people start its workers")):
+        result = offers(tmp_path, pool)
+        assert result.returncode == 2
+        assert says in result.stderr
+
+
+def test_the_error_of_one_provider_stands_beside_the_offers_of_others() -> None:
+    gpu = Offer("o-1", Decimal("0.2"), Decimal("0.1"), "m-1", "h-1", "1× RTX 3090")
+    sources = [
+        ProviderOffers("a", (), unavailable="makes no offer: the key is refused"),
+        ProviderOffers("b", [gpu]),
+        ProviderOffers("c", ()),
+    ]
+    pool = Pool(providers=("a", "b", "c"), life_hours=2)
+    console = Console(width=160, file=io.StringIO())
+    console.print(render("gpu", pool, sources))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "0.2500" in shown, "0.2 an hour, and 0.1 once over two hours"
+    for text in ("1× RTX 3090", "provider a: makes no offer: the key is refused", "provider c: no room"):
+        assert text in shown
+    assert "Nothing would be rented" not in shown
+    answer = as_dict("gpu", pool, sources)
+    assert answer["errors"] == {"a": "makes no offer: the key is refused"}
+    assert answer["why_none"] == ""

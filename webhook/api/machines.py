@@ -1,0 +1,181 @@
+"""Lists, shows, drains and slays machines, and fetches their logs from providers. Behind the admin token."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.api.auth import AdminAuth
+from webhook.api.filters import Number, Text
+from webhook.api.http import HttpProblem, json_response, path_id, read_query
+from webhook.fleet.manual_workers import MANUAL
+from webhook.fleet.provider_set import ProviderSet
+from webhook.fleet.providers import ProviderError
+from webhook.ledger.fleet import OPERATOR, LedgerFleet
+from webhook.ledger.ledger import Ledger
+from webhook.ledger.machines import MachineState
+from webhook.usd import ExactUsd
+
+log = structlog.get_logger()
+
+MAX_PAGE = 1_000
+"""Machines that one call lists."""
+_TRIES = 5
+"""A machine that keeps changing its state while it is judged is judged again so often."""
+_DRAINING = (MachineState.DRAINING, MachineState.SLAYING)
+
+
+class MachineFilter(BaseModel):
+    """Selects the machines to list: by default all that are not gone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pool: Text | None = None
+    provider: Text | None = None
+    state: MachineState | None = None
+    after: Number | None = None
+    """``next`` of the previous page."""
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+
+
+class MachineStatus(BaseModel):
+    """One machine, as the ledger knows it."""
+
+    id: int
+    label: str
+    pool: str
+    provider: str
+    ref: str
+    """The provider's own name for it; empty: it has not confirmed the order."""
+    state: MachineState
+    reason: str
+    """Why it is draining, being slain or gone."""
+    suspicion: str
+    """Why it is not trusted, in words."""
+    offer: str
+    machine: str
+    """The provider's name for the physical machine; empty: not known."""
+    host: str
+    """The provider's name for who runs it; empty: not known."""
+    slots: int
+    """Objects that it handles at once."""
+    leases: int
+    """Objects that it handles now."""
+    age_seconds: float
+    """Since its intent; of one that is gone, until then."""
+    state_seconds: float
+    """Since it came into its present state."""
+    idle_seconds: float
+    """Since its last lease ended, or it called home. 0 while it holds one."""
+    silent_seconds: float | None
+    """Since its last call; null: it has made none."""
+    usd_per_hour: ExactUsd
+    usd_once: ExactUsd
+    """Paid once, when the provider took the order."""
+    usd_spent: ExactUsd
+    """What it has cost up to now."""
+
+
+class MachinePage(BaseModel):
+    """One page of machines, the newest first."""
+
+    machines: list[MachineStatus]
+    next: int | None
+    """``after`` of the next page. Null: this is the last."""
+
+
+class MachineLog(BaseModel):
+    """The end of what a machine printed."""
+
+    log: str
+    """Behind a line that says where it is; empty: the provider knows of none."""
+
+
+class MachineApi:
+    """Endpoints for machines."""
+
+    def __init__(self, ledger: Ledger, fleet: LedgerFleet, providers: ProviderSet, auth: AdminAuth) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._providers = providers
+        self._auth = auth
+
+    async def machines(self, request: Request) -> Response:
+        """List machines, the newest first: all that are not gone, or those of a state."""
+        self._auth.require(request)
+        query = read_query(request, MachineFilter)
+        rows = await self._ledger.fetch(
+            "machine_page", query.pool, query.provider, query.state, query.after, query.limit
+        )
+        machines = [MachineStatus.model_validate(dict(row)) for row in rows]
+        return json_response(
+            MachinePage(machines=machines, next=machines[-1].id if len(machines) == query.limit else None)
+        )
+
+    async def machine(self, request: Request) -> Response:
+        """Show one machine."""
+        return json_response(await self._asked(request))
+
+    async def drain_machine(self, request: Request) -> Response:
+        """Give a machine no more leases; it finishes those that it has, and is slain then."""
+        machine = await self._asked(request)
+        if await self._fleet.drain(machine.id, OPERATOR):
+            log.info("draining", label=machine.label, pool=machine.pool, reason=OPERATOR)
+        machine = await self._found(machine.id)
+        if machine.state not in _DRAINING:
+            raise _not_drained(machine)
+        return json_response(machine)
+
+    async def slay_machine(self, request: Request) -> Response:
+        """Revoke a machine's token, take its leases back, and have its provider destroy it."""
+        machine = await self._asked(request)
+        for _ in range(_TRIES):
+            if machine.state is MachineState.GONE:
+                raise _gone()
+            if machine.state is MachineState.SLAYING:
+                return json_response(machine)
+            if await self._fleet.slaying(machine.id, OPERATOR, machine.state):
+                log.info("slaying", label=machine.label, pool=machine.pool, reason=OPERATOR, leased=machine.leases)
+            machine = await self._found(machine.id)
+        raise HttpProblem(409, "machine-changed", "its state changes all the time: ask again")
+
+    async def machine_log(self, request: Request) -> Response:
+        """Fetch the end of what a machine printed, from its provider."""
+        machine = await self._asked(request)
+        if machine.provider == MANUAL:
+            raise HttpProblem(409, "no-provider", "a person started it: its log is where that person runs it")
+        try:
+            return json_response(MachineLog(log=await self._providers.log(machine.provider, machine.label)))
+        except ProviderError as error:
+            raise HttpProblem(503, "provider-unavailable", f"the log cannot be had: {error}") from None
+
+    async def _asked(self, request: Request) -> MachineStatus:
+        """The machine that the path names. Raises HttpProblem 401, 403 or 404."""
+        self._auth.require(request)
+        return await self._found(path_id(request, _unknown()))
+
+    async def _found(self, id: int) -> MachineStatus:
+        rows: list[Any] = await self._ledger.fetch("machine", id)
+        if not rows:
+            raise _unknown()
+        return MachineStatus.model_validate(dict(rows[0]))
+
+
+def _unknown() -> HttpProblem:
+    return HttpProblem(404, "unknown-machine", "there is no machine of that number, or it was pruned")
+
+
+def _gone() -> HttpProblem:
+    return HttpProblem(409, "machine-gone", "it is gone already: nothing was changed")
+
+
+def _not_drained(machine: MachineStatus) -> HttpProblem:
+    if machine.state is MachineState.GONE:
+        return _gone()
+    return HttpProblem(
+        409, "not-ready", "it has not called home, so it has no lease to finish: slay it, or wait until it is ready"
+    )

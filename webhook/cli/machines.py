@@ -1,0 +1,166 @@
+"""``yurt machines``: lists, shows, drains and slays machines, and shows their logs."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+from rich.console import Group, RenderableType
+
+from webhook.cli.client import call
+from webhook.cli.duration import span
+from webhook.cli.options import admin_token, fail, url_option
+from webhook.cli.output import echo, echo_json
+from webhook.cli.terminal import EscapingConsole, facts, plain, table
+
+_STATES = ("intended", "booting", "ready", "draining", "slaying", "gone")
+_json_option = click.option("--json", "as_json", is_flag=True, help="The answer of the control plane as JSON.")
+_number = click.argument("number", type=click.IntRange(min=1))
+
+
+@click.group()
+def command() -> None:
+    """List, show, drain or slay machines, and show their logs.
+
+    Machines have numbers, which logs and `yurt status` show too.
+    """
+
+
+@command.command("list")
+@url_option
+@click.option("--pool", help="Only machines of this pool.")
+@click.option("--provider", help="Only machines of this provider.")
+@click.option("--state", type=click.Choice(_STATES), help="Only machines in this state; by default all but gone.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Machines shown.")
+@_json_option
+def list_(url: str, as_json: bool, **query: Any) -> None:
+    """List machines, newest first."""
+    given = urlencode({name: value for name, value in query.items() if value is not None})
+    page = call("GET", url, f"/v1/machines?{given}", admin_token(url))
+    if as_json:
+        echo_json(page)
+    elif not page["machines"]:
+        echo(
+            "There is no such machine."
+            if any(query[n] for n in ("pool", "provider", "state"))
+            else "There is no machine."
+        )
+    else:
+        EscapingConsole().print(_listed(page))
+
+
+def _listed(page: dict[str, Any]) -> RenderableType:
+    numbers = ("number", "age", "idle", "leases", "$/h", "cost")
+    shown = table("Machines", "number", "pool", "provider", "state", *numbers[1:], "host", numbers=numbers)
+    for machine in page["machines"]:
+        shown.add_row(
+            str(machine["id"]),
+            *(plain(machine[name]) for name in ("pool", "provider", "state")),
+            span(machine["age_seconds"]),
+            "–" if machine["leases"] or not machine["idle_seconds"] else span(machine["idle_seconds"]),
+            str(machine["leases"]),
+            *_prices(machine),
+            plain(machine["host"]),
+        )
+    if page["next"] is not None:
+        shown.caption = "There are more: see --limit."
+    return shown
+
+
+def _prices(machine: dict[str, Any]) -> tuple[str, str]:
+    return f"{Decimal(machine['usd_per_hour']):.4f}", f"{Decimal(machine['usd_spent']):.4f}"
+
+
+@command.command()
+@url_option
+@_number
+@_json_option
+def show(url: str, number: int, as_json: bool) -> None:
+    """Show everything about one machine."""
+    machine = call("GET", url, f"/v1/machines/{number}", admin_token(url))
+    if as_json:
+        echo_json(machine)
+    else:
+        EscapingConsole().print(_shown(machine))
+
+
+def _shown(machine: dict[str, Any]) -> RenderableType:
+    silent = machine["silent_seconds"]
+    rows = [
+        ("number", str(machine["id"])),
+        ("label", machine["label"]),
+        ("pool", machine["pool"]),
+        ("provider", machine["provider"]),
+        ("its name there", machine["ref"] or "the order is not confirmed"),
+        ("state", f"{machine['state']} for {span(machine['state_seconds'])}"),
+        ("reason", machine["reason"]),
+        ("suspicion", machine["suspicion"]),
+        ("host", machine["host"]),
+        ("machine", machine["machine"]),
+        ("offer", machine["offer"]),
+        ("age", span(machine["age_seconds"])),
+        ("last call", "none yet" if silent is None else f"{span(silent)} ago"),
+        ("leases", f"{machine['leases']} in {machine['slots']} slots"),
+        ("idle", span(machine["idle_seconds"]) if machine["idle_seconds"] else ""),
+        ("price", f"{machine['usd_per_hour']} $/h, and {machine['usd_once']} $ once"),
+        ("cost so far", f"{machine['usd_spent']} $"),
+    ]
+    return Group(facts(rows), plain(f"Its log: yurt machines logs {machine['id']}"))
+
+
+@command.command()
+@url_option
+@_number
+@_json_option
+def drain(url: str, number: int, as_json: bool) -> None:
+    """Give a machine no more leases; it is slain once it has finished those that it has.
+
+    Nothing is interrupted before drain_seconds of its pool. Where work waits, another machine is minted.
+    """
+    machine = call("POST", url, f"/v1/machines/{number}/drain", admin_token(url))
+    leases = f"finishes {machine['leases']} leases" if machine["leases"] else "has no lease"
+    _answer(machine, f"Machine {number} of pool {machine['pool']} is {machine['state']}: it {leases}.", as_json)
+
+
+@command.command()
+@url_option
+@_number
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_json_option
+def slay(url: str, number: int, yes: bool, as_json: bool) -> None:
+    """Destroy a machine now: its leases are taken back, and its objects are processed again elsewhere."""
+    token = admin_token(url)
+    if not yes:
+        _ask(call("GET", url, f"/v1/machines/{number}", token))
+    machine = call("POST", url, f"/v1/machines/{number}/slay", token)
+    _answer(machine, f"Machine {number} of pool {machine['pool']} is being slain by its provider.", as_json)
+
+
+def _ask(machine: dict[str, Any]) -> None:
+    question = f"Slay machine {machine['id']} of pool {machine['pool']}, which holds {machine['leases']} leases?"
+    if not sys.stdin.isatty():
+        fail(f"{question} There is no terminal to answer on: give --yes, or see yurt machines drain")
+    click.confirm(question, abort=True)
+
+
+def _answer(machine: dict[str, Any], sentence: str, as_json: bool) -> None:
+    if as_json:
+        echo_json(machine)
+    else:
+        echo(f"{sentence} Follow it with: yurt machines show {machine['id']}")
+
+
+@command.command()
+@url_option
+@_number
+@_json_option
+def logs(url: str, number: int, as_json: bool) -> None:
+    """Show the end of what a machine printed, asked of its provider."""
+    answer = call("GET", url, f"/v1/machines/{number}/log", admin_token(url))
+    if as_json:
+        echo_json(answer)
+    else:
+        echo(answer["log"] or "Its provider has no log of it: it printed nothing, or is gone for long.")

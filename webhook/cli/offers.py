@@ -1,0 +1,119 @@
+"""``yurt offers``: shows what a pool would rent now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+
+from webhook.cli.options import config_option, fail, failing
+from webhook.cli.output import echo_json
+from webhook.cli.terminal import EscapingConsole, finding, plain, table
+from webhook.config import Config, ConfigError, Secrets
+from webhook.config_file import load, secrets
+from webhook.fleet.market import ProviderOffers, RatedOffer, rated, why_none
+from webhook.fleet.open_providers import ask_for_offers, open_providers
+from webhook.pool_settings import Pool
+from webhook.usd import exact
+
+_SHOWN = 20
+
+
+@click.command()
+@config_option
+@click.argument("pool")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with all offers.")
+def command(config_path: Path, pool: str, as_json: bool) -> None:
+    """Show what a pool would rent now, at which real price, and why the others are not taken. Rents nothing.
+
+    Asks the providers themselves, with the configuration and the keys of this machine. Machines that a control plane
+    avoids since they did not boot are not known here. Exit status 1 where no offer could be taken.
+    """
+    from webhook.app import options_model
+
+    with failing(ConfigError):
+        config = load(config_path, options_model)
+        settings = _settings(config, pool)
+        sources = asyncio.run(_ask(config, secrets(config_path), settings))
+    offers = rated(settings, sources)
+    taken = next((offer for offer in offers if not offer.refused), None)
+    if as_json:
+        echo_json(as_dict(pool, settings, sources))
+    else:
+        EscapingConsole().print(render(pool, settings, sources))
+    raise SystemExit(0 if taken else 1)
+
+
+def _settings(config: Config, name: str) -> Pool:
+    pool = config.pools.get(name)
+    if pool is None:
+        fail(f"there is no pool {name!r}; there are: {', '.join(config.pools)}")
+    if not pool.is_minted:
+        fail(f'pool {name} has provider = "none": people start its workers, and nothing is rented')
+    return pool
+
+
+async def _ask(config: Config, keys: Secrets, pool: Pool) -> list[ProviderOffers]:
+    async with open_providers(config, keys) as providers:
+        return await ask_for_offers(pool.provider_names, providers)
+
+
+def as_dict(name: str, pool: Pool, sources: Sequence[ProviderOffers]) -> dict[str, Any]:
+    """All offers in the order in which they would be taken, and the errors of providers, for JSON."""
+    return {
+        "pool": name,
+        "offers": [_offer(offer) for offer in rated(pool, sources)],
+        "errors": {source.provider: source.unavailable for source in sources if source.unavailable},
+        "why_none": "" if _taken(pool, sources) else why_none(pool, sources),
+    }
+
+
+def _offer(one: RatedOffer) -> dict[str, str]:
+    return {
+        "provider": one.provider,
+        "id": one.offer.id,
+        "description": one.offer.description,
+        "machine": one.offer.machine,
+        "host": one.offer.host,
+        "usd_per_hour": exact(one.offer.usd_per_hour),
+        "usd_once": exact(one.offer.usd_once),
+        "real_usd_per_hour": exact(one.real_usd_per_hour),
+        "refused": one.refused,
+    }
+
+
+def _taken(pool: Pool, sources: Sequence[ProviderOffers]) -> bool:
+    return any(not one.refused for one in rated(pool, sources))
+
+
+def render(name: str, pool: Pool, sources: Sequence[ProviderOffers]) -> RenderableType:
+    """The offers as a table, and what keeps providers from making one."""
+    parts: list[RenderableType] = []
+    offers = rated(pool, sources)
+    if offers:
+        parts.append(_table(name, pool, offers))
+    for source in sources:
+        if source.unavailable:
+            parts.append(finding("failed", f"provider {source.provider}", source.unavailable))
+        elif not source.offers:
+            parts.append(finding("warning", f"provider {source.provider}", "no room: it offers nothing now"))
+    if not _taken(pool, sources):
+        parts.append(plain(f"Nothing would be rented for pool {name}: {why_none(pool, sources)}"))
+    return Group(*parts)
+
+
+def _table(name: str, pool: Pool, offers: Sequence[RatedOffer]) -> RenderableType:
+    numbers = ("$/h", "once $", "real $/h")
+    title = f"Offers to pool {name}, in the order in which they are taken"
+    shown = table(title, "provider", "offer", *numbers, "what", "not taken because", numbers=numbers)
+    for one in offers[:_SHOWN]:
+        prices = (one.offer.usd_per_hour, one.offer.usd_once, one.real_usd_per_hour)
+        texts = (plain(one.offer.description or one.offer.machine), plain(one.refused))
+        shown.add_row(plain(one.provider), plain(one.offer.id or "any"), *(f"{usd:.4f}" for usd in prices), *texts)
+    more = f"{len(offers) - _SHOWN} more with --json. " if len(offers) > _SHOWN else ""
+    shown.caption = f"{more}real: what is paid once spread over life_hours ({pool.life_hours:g})"
+    return shown

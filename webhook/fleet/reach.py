@@ -1,0 +1,44 @@
+"""Finds rented machines that could not call home: the control plane's URL is this machine's own."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from webhook.config import Config, ConfigError
+
+ADVICE = "Set server.public_url to the https:// URL by which other machines reach this control plane."
+
+
+def out_of_reach(config: Config) -> str:
+    """Say which provider's machines could not call home, and why. Empty: all can."""
+    url = config.server.public_url
+    if url and not _is_own(urlsplit(url).hostname or ""):
+        return ""
+    elsewhere = (
+        (pool, provider)
+        for pool, settings in config.pools.items()
+        for provider in settings.provider_names
+        if not config.all_providers[provider].same_machine
+    )
+    for pool, provider in elsewhere:
+        what = f"{url} is this machine's own address" if url else "server.public_url is not set"
+        return f"machines of pool {pool} at provider {provider} could not call home: {what}"
+    return ""
+
+
+def refuse_out_of_reach(config: Config) -> None:
+    """Raise ConfigError where machines that were rented could not call home: each would cost until it is given up."""
+    if why := out_of_reach(config):
+        raise ConfigError(f"{why}. {ADVICE}")
+
+
+def _is_own(host: str) -> bool:
+    host = host.rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
