@@ -117,7 +117,12 @@ def _problems_of_cover() -> Iterator[str]:
 def test_folders_of_tests_mirror_the_packages() -> None:
     """A folder of tests mirrors a package, so that a module's test file is found without a search."""
     packages = {source.path.parent.relative_to(ROOT).as_posix() for source in sources(*PRODUCTION)}
-    mirrors = {f"tests/{package}" for package in packages} | {"tests", "tests/simulation", "tests/chaos"}
+    mirrors = {f"tests/{package}" for package in packages} | {
+        "tests",
+        "tests/simulation",
+        "tests/simulation/fleet",
+        "tests/chaos",
+    }
     assert sorted(_test_folders() - mirrors) == []
 
 
@@ -168,6 +173,7 @@ IMPORTED_TESTS: Mapping[str, str] = {}
 
 PRIVATE: Mapping[str, str] = {
     "tests/simulation/mutants.py": "a mutant replaces one private guard of the code, and nothing else",
+    "tests/simulation/fleet/mutants.py": "the same",
     "tests/simulation/history.py: _log_destroy_pending": "asyncio has no public way to drop a pending task silently",
     "tests/test_docs.py: _labelnames": "prometheus_client does not show the labels of a metric without samples",
 }

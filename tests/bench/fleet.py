@@ -76,7 +76,7 @@ async def _turns(fleet: LedgerFleet) -> BenchFigure:
 
 # ── traces ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-Rule = Callable[["Replay"], int]
+Rule = Callable[["TraceReplay"], int]
 """How many machines there should be now, those that start included."""
 
 
@@ -90,7 +90,7 @@ class ReplayedMachine:
 
 
 @dataclass
-class Replay:
+class TraceReplay:
     """One trace played through one rule, in steps of two seconds: waits of objects, and the cost in machine hours."""
 
     boot_seconds: float
@@ -111,7 +111,7 @@ class Replay:
     def work(self) -> int:
         return len(self.queue) + sum(m.busy_until > self.now for m in self.machines)
 
-    def run(self, arrivals: Sequence[int], rule: Rule) -> Replay:
+    def run(self, arrivals: Sequence[int], rule: Rule) -> TraceReplay:
         """Play a trace to its end, and until all is done."""
         for count in [*arrivals, *[0] * 2_000]:
             self.queue += [self.now] * count
@@ -144,7 +144,7 @@ class Replay:
 def _ours(idle_seconds: float) -> Rule:
     pool = Pool.model_validate({"provider": "p", "limit": 20, "slots": 1, "idle_seconds": idle_seconds})
 
-    def rule(replay: Replay) -> int:
+    def rule(replay: TraceReplay) -> int:
         machines = [
             Machine(
                 id=n, label=str(n), pool="a", provider="p", ref="r",
@@ -162,13 +162,13 @@ def _ours(idle_seconds: float) -> Rule:
     return rule
 
 
-def _beam(replay: Replay) -> int:
+def _beam(replay: TraceReplay) -> int:
     """Beam: as many as tasks in flight; a container goes once it has been idle for its keep-warm time, ten seconds."""
     warm = sum(m.busy_until > replay.now or replay.now - m.idle_since < 10 for m in replay.machines)
     return min(20, max(replay.work, warm))
 
 
-def _keda(replay: Replay) -> int:
+def _keda(replay: TraceReplay) -> int:
     """KEDA, strategy "accurate": polls every 30 s, one job for each waiting object; a job ends with its object."""
     if int(replay.now) % 30:
         return max(len(replay.machines) - _idle(replay), 0)
@@ -176,13 +176,13 @@ def _keda(replay: Replay) -> int:
     return min(20, len(replay.machines) - _idle(replay) + max(0, len(replay.queue) - starting))
 
 
-def _idle(replay: Replay) -> int:
+def _idle(replay: TraceReplay) -> int:
     return (
         sum(m.busy_until <= replay.now and m.idle_since < replay.now for m in replay.ready) if not replay.queue else 0
     )
 
 
-def _knative(replay: Replay) -> int:
+def _knative(replay: TraceReplay) -> int:
     """Knative: mean of 60 s over 70 % of a machine, and of 6 s in panic, which lasts for 60 s and lets nothing go."""
     stable = math.ceil(_mean(replay.history[-30:]) / 0.7)
     panic = math.ceil(_mean(replay.history[-3:]) / 0.7)
@@ -220,15 +220,15 @@ def _traces() -> list[BenchFigure]:
     rows = []
     for trace, arrivals in traces().items():
         for boot in _BOOTS:
-            peers = {name: Replay(boot).run(arrivals, rule) for name, rule in RULES.items()}
+            peers = {name: TraceReplay(boot).run(arrivals, rule) for name, rule in RULES.items()}
             best = min(peers, key=lambda name: (peers[name].p95(), peers[name].machine_seconds))
             rows.append(_beside(trace, boot, arrivals, best, peers[best]))
     return rows
 
 
-def _beside(trace: str, boot: int, arrivals: Sequence[int], name: str, best: Replay) -> BenchFigure:
+def _beside(trace: str, boot: int, arrivals: Sequence[int], name: str, best: TraceReplay) -> BenchFigure:
     """Our cheapest setting of ``idle_seconds`` whose wait is no longer than the best peer's, beside that peer."""
-    ours = [Replay(boot).run(arrivals, _ours(idle)) for idle in (1, 10, 30, 60, 120, 300, 600, 1800)]
+    ours = [TraceReplay(boot).run(arrivals, _ours(idle)) for idle in (1, 10, 30, 60, 120, 300, 600, 1800)]
     as_good = [one for one in ours if one.p95() <= best.p95() + _STEP_SECONDS] or [min(ours, key=lambda one: one.p95())]
     cheapest = min(as_good, key=lambda one: one.machine_seconds)
     what = f"{trace}, boot {boot} s: machine hours (p95 wait {cheapest.p95():.0f} s) ÷ {name} ({best.p95():.0f} s)"

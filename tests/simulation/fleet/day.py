@@ -30,7 +30,7 @@ _FAULTS_END = 0.8
 LOADS = ("sinusoid", "bursts", "trickle", "on and off")
 
 
-class SimulatedFleet(MemoryFleet):
+class RentedFleet(MemoryFleet):
     """The fleet in memory by the day's clock, each call of which the control plane may not survive."""
 
     def __init__(self, day: SimulatedDay) -> None:
@@ -86,6 +86,8 @@ class SimulatedDay:
     loop: VirtualLoop = field(default_factory=VirtualLoop)
     up: bool = False
     """Whether the control plane runs."""
+    down_since: float = 0.0
+    """When the control plane went down last."""
     counts: Counter[str] = field(default_factory=Counter)
     failure: BrokenInvariant | None = None
     dearer: Decimal = Decimal(0)
@@ -108,7 +110,7 @@ class SimulatedDay:
             "slots": draws.choice("day/slots", (1, 4)), "boot_seconds": 2 * self.boot_seconds + 60, "idle_seconds": 300,
             "budget_usd_per_day": draws.choice("day/budget", (None, price * limit, 6 * price * limit)),
         })  # fmt: skip
-        self.fleet = SimulatedFleet(self)
+        self.fleet = RentedFleet(self)
         self.invariants = FleetInvariants(self)
         self.markets = {
             name: SimulatedMarket(
@@ -127,13 +129,18 @@ class SimulatedDay:
         return self.loop.time()
 
     @property
+    def minute_usd(self) -> Decimal:
+        """What all machines cost within a minute."""
+        return sum((m.usd_per_hour for one in self.markets.values() for m in one.machines.values()), Decimal(0)) / 60
+
+    @property
     def budget(self) -> Budget:
         return Budget(self.pool.budget_usd_per_day)
 
     def affords_one(self) -> bool:
         """Whether the budget carries another machine of the dearest offer, with something to spare."""
         dearest = max(market.usd_per_hour for market in self.markets.values()) + Decimal("0.08")
-        left = self.fleet._spending("a").left(self.budget)
+        left = self.fleet.spending("a").left(self.budget)
         needed = reserve_usd(Terms(dearest, reserve_seconds=self.pool.reserve_seconds))
         return left is None or left > needed + dearest / 10
 
@@ -170,7 +177,7 @@ class SimulatedDay:
             ticking = self.loop.create_task(self._tick())
             crashed = self.loop.create_task(self._crashed.wait())
             await asyncio.wait((ticking, crashed), return_when=asyncio.FIRST_COMPLETED)
-            self.up = False
+            self.up, self.down_since = False, self.now
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await ticking

@@ -40,7 +40,6 @@ class FleetInvariants:
     objects: deque[tuple[float, int]] = field(default_factory=deque)
     """How much work there was, in the last minute."""
     failed_boots: dict[tuple[str, str], float] = field(default_factory=dict)
-    orphaned_since: float | None = None
 
     def check(self) -> None:
         """Check everything. Raises BrokenInvariant."""
@@ -63,7 +62,9 @@ class FleetInvariants:
             return
         today = int(self.day.now // 86_400)
         charged = sum((market.charged(today) for market in self.day.markets.values()), Decimal(0))
-        if charged > budget + self.day.dearer:
+        # What no ledger could know is noted once a minute.
+        unsure = self.day.dearer and self.day.dearer + self.day.minute_usd
+        if charged > budget + unsure:
             raise BrokenInvariant(BUDGET, f"{charged:.4f} $ of {budget} $ on day {today}")
 
     def _unknown(self) -> None:
@@ -79,13 +80,9 @@ class FleetInvariants:
                     raise BrokenInvariant(KNOWN, f"{label} at {market.name}")
 
     def _orphans(self) -> None:
-        if self.day.up:
-            self.orphaned_since = None
-            return
-        if self.orphaned_since is None:
-            self.orphaned_since = self.day.now
         pool = self.day.pool
-        if self.day.now - self.orphaned_since > pool.boot_seconds + pool.orphan_seconds + 60:
+        longest_seconds = pool.boot_seconds + pool.orphan_seconds + 60
+        if not self.day.up and self.day.now - self.day.down_since > longest_seconds:
             working = [m.ref for market in self.day.markets.values() for m in market.alive if m.boots and not m.exited]
             if working:
                 raise BrokenInvariant(ORPHANS, f"{', '.join(working)} go on")

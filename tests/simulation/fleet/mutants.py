@@ -14,7 +14,7 @@ from unittest import mock
 import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
 import webhook.fleet.scaling
-from tests.simulation.fleet.day import SimulatedDay, SimulatedFleet, run
+from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
@@ -38,23 +38,23 @@ def _patched(target: object, name: str, new: Any) -> Callable[[], contextlib.Abs
 
 @contextlib.contextmanager
 def _row_after_the_order() -> Iterator[None]:
-    intend, minted = SimulatedFleet.intend, SimulatedFleet.minted
+    intend, minted = RentedFleet.intend, RentedFleet.minted
     hidden: dict[int, Any] = {}
 
-    async def intend_unwritten(self: SimulatedFleet, *what: Any) -> Intent | NotIntended:
+    async def intend_unwritten(self: RentedFleet, *what: Any) -> Intent | NotIntended:
         intent = await intend(self, *what)
         if isinstance(intent, Intent):
             hidden[intent.id] = self.rows.pop(intent.id)
         return intent
 
-    async def minted_written(self: SimulatedFleet, id: int, ref: str) -> bool:
+    async def minted_written(self: RentedFleet, id: int, ref: str) -> bool:
         if id in hidden:
             self.rows[id] = hidden.pop(id)
         return await minted(self, id, ref)
 
     with (
-        mock.patch.object(SimulatedFleet, "intend", intend_unwritten),
-        mock.patch.object(SimulatedFleet, "minted", minted_written),
+        mock.patch.object(RentedFleet, "intend", intend_unwritten),
+        mock.patch.object(RentedFleet, "minted", minted_written),
     ):
         yield
 

@@ -11,7 +11,7 @@ from tests.simulation.fleet.__main__ import MUTANT_DAYS
 from tests.simulation.fleet.day import LOADS, SimulatedDay, run
 from tests.simulation.fleet.mutants import FLEET_FOUND, FLEET_MUTANTS, first_found
 
-DAYS = 100
+DAYS = 40
 _CHUNK = 5
 
 

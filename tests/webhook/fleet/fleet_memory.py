@@ -84,7 +84,7 @@ class MemoryFleet:
         self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
     ) -> Intent | NotIntended:
         await asyncio.sleep(0)
-        left = self._spending(pool).left(budget)
+        left = self.spending(pool).left(budget)
         if left is not None and left < reserve_usd(terms):
             return NotIntended.BUDGET
         there = sum(row.pool == pool and row.state is not MachineState.GONE for row in self.rows.values())
@@ -98,9 +98,9 @@ class MemoryFleet:
 
     async def spending_today(self, pool: str) -> SpendingToday:
         await asyncio.sleep(0)
-        return self._spending(pool)
+        return self.spending(pool)
 
-    def _spending(self, pool: str) -> SpendingToday:
+    def spending(self, pool: str) -> SpendingToday:
         alive = [row for row in self.rows.values() if row.state is not MachineState.GONE]
         mine = [self._bound(row) for row in alive if row.pool == pool]
         today = [(pool_of, usd) for (day, pool_of), usd in self.spent.items() if day == self._day]
