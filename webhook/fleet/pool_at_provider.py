@@ -112,7 +112,8 @@ class PoolAtProvider:
         # The breaker limits orders under way too.
         self._starting.add(intent.id)
         # Taken now: no order beside this one is to ask for the same.
-        self._calls.withdraw(offer)
+        if offer.is_single:
+            self._calls.withdraw(offer)
         return self._order(intent, offer)
 
     async def _order(self, intent: Intent, offer: Offer) -> None:
@@ -120,6 +121,8 @@ class PoolAtProvider:
             try:
                 ref = await self._calls.mint(intent, self._name, offer, self._settings.mint_seconds)
             except Exception as error:
+                if isinstance(error, OfferGone):
+                    self._calls.withdraw(offer)
                 await self._not_minted(intent, error)
                 return
             self._activity.minted += 1

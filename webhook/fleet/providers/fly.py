@@ -14,6 +14,7 @@ from webhook.fleet.providers import (
     Instance,
     MintOrder,
     Offer,
+    OfferGone,
     ProviderBusy,
     ProviderError,
     ProviderFinding,
@@ -71,9 +72,9 @@ class FlyProvider:
     async def offers(self) -> Sequence[Offer]:
         """One offer a region, at the settings' price: Fly has no list of what is free. See `Provider.offers`."""
         price, size = self._settings.usd_per_hour, self._size()
-        return [Offer(region, price, description=f"{size}, {region}") for region in self._settings.regions] or [
-            Offer("", price, description=size)
-        ]
+        return [
+            Offer(region, price, description=f"{size}, {region}", many=True) for region in self._settings.regions
+        ] or [Offer("", price, description=size)]
 
     async def mint(self, order: MintOrder) -> str:
         """Create a machine, which starts at once; its id is the ref. See `Provider.mint`."""
@@ -84,7 +85,8 @@ class FlyProvider:
         answer = await self._api.call("POST", self._path, body=self._creation(order), secrets=(order.token,))
         if answer.status == _NO_ROOM:
             where = f"in {order.offer.id}" if order.offer.id else "in any region"
-            raise ProviderBusy(f"Fly has no room {where} for {self._size()}: {answer.text}")
+            full = f"Fly has no room {where} for {self._size()}: {answer.text}"
+            raise OfferGone(full) if order.offer.id else ProviderBusy(full)
         if not answer.ok:
             raise answer.error("cannot create a machine")
         return _id_of(answer, answer.value)

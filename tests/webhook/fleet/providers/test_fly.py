@@ -12,7 +12,7 @@ import pytest
 from tests.webhook.fleet.providers.contract import CHECKS, TOKEN, Check, labels, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.fly_cloud import FlyMachine, fly_place
-from webhook.fleet.providers import Instance, Offer, ProviderBusy, ProviderError, ProviderRefused
+from webhook.fleet.providers import Instance, Offer, OfferGone, ProviderBusy, ProviderError, ProviderRefused
 from webhook.provider_settings.fly import FlySettings
 
 
@@ -50,10 +50,10 @@ async def test_a_creation_whose_answer_was_lost_is_listed_and_made_once(deed: An
         assert len(place.cloud.machines) == 1
 
 
-async def test_a_region_without_room_is_busy() -> None:
+async def test_of_a_region_without_room_the_offer_is_gone() -> None:
     async with fly_place() as place:
         place.cloud.full = {"ams"}
-        with pytest.raises(ProviderBusy, match="no room in ams"):
+        with pytest.raises(OfferGone, match="no room in ams"):
             await place.provider().mint(order(offer=Offer("ams", Decimal(1))))
 
 
