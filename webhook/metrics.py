@@ -23,7 +23,7 @@ CHANGES = ("done", "unchanged", "superseded", "gone", "forgotten")
 Rows = Iterable[tuple[str | float | Decimal, ...]]
 """Of each sample its labels and its value."""
 STANDING_SECONDS = 15.0
-"""Counting rows by state reads the whole table: not at every scrape."""
+"""Counting rows by state, and adding up what was ever spent, reads whole tables: not at every scrape."""
 
 
 @dataclass(slots=True)
@@ -120,13 +120,13 @@ class Metrics:
             (r["pool"], r["breaker"], r["frozen"], r["failed_starts"], bool(r["not_minted"]))
             for r in await ledger.fetch("pool_reports")
         ]
-        now.spent = [(r["pool"], r["provider"], r["phase"], r["usd"]) for r in await ledger.fetch("spent_ever")]
         now.spent_today = {r["pool"]: r["spent_today_usd"] for r in await ledger.fetch("spending_by_pool")}
         now.provider_reports = [
             (r["provider"], r["list_failures"], r["unknown_slain"]) for r in await ledger.fetch("provider_reports")
         ]
         now.sweeps = [(r["pipeline"], r["kind"], r["moment"]) for r in await ledger.fetch("sweeps_good")]
         if time.monotonic() >= self._standing_until:
+            now.spent = [(r["pool"], r["provider"], r["phase"], r["usd"]) for r in await ledger.fetch("spent_ever")]
             now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]
             [row] = await ledger.fetch("balance")
             now.unaccounted = (row["events"], row["changes"])

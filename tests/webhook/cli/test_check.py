@@ -71,3 +71,12 @@ def test_the_way_of_a_notification_is_tried(shell: Shell) -> None:
     other = shell.yurt("check", "--config", "public.toml", YURT_WEBHOOK_SECRETS="a secret of another time")
     assert other.returncode == 1
     assert "does not take this secret" in " ".join(other.stdout.split())
+
+
+def test_each_provider_of_a_pool_is_asked(shell: Shell) -> None:
+    pools = CONFIG.replace('provider = "none"', 'provider = "here"\nmax_usd_per_hour = 0.6\nbudget_usd_per_day = 0.1')
+    (shell.folder / "here.toml").write_text(f'{pools}\n[providers.here]\nkind = "local"\n')
+    result = shell.yurt("check", "--config", "here.toml", COLUMNS="200")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "✓ provider here: workers are processes on this machine" in result.stdout
+    assert "! pool local: pools.local.budget_usd_per_day (0.1) is less than a machine" in result.stdout

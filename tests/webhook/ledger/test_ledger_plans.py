@@ -35,6 +35,8 @@ async def test_all_that_is_asked_again_and_again_reads_an_index(postgres_dsn: st
                 ({"objects_due"}, "oldest"),
                 ({"objects_parked"}, "parked", "20"),
                 ({"objects_leased"}, "machines"),
+                ({"objects_leased"}, "machine_page", "null", "null", "null", "null", "100"),
+                ({"objects_leased"}, "machine", "1"),
             ]
             for indexes, name, *arguments in asked:
                 assert reads(await plan(connection, mode, name, *arguments)) == indexes, (name, mode)
