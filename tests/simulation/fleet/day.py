@@ -299,7 +299,7 @@ class SimulatedDay:
 
     def _unbounded(self, machine: RentedMachine) -> Decimal:
         """What a machine costs an hour beyond what the ledger knows: it became dearer, or cannot end itself."""
-        if machine.exited and not self.up:
+        if not self.up and (machine.exited or not machine.boots):
             return machine.usd_per_hour
         return max(Decimal(0), machine.usd_per_hour - machine.priced[0][1])
 
@@ -308,6 +308,8 @@ class SimulatedDay:
         for work in (self.run_plane(), self.run_load(), self.run_prices()):
             self.spawn(work)
         end = hours * 3600
+        if self.draws.chance("day/stray", 0.3):
+            self.later(self.draws.between("day/stray-at", 0, end), self.markets["market"].add_stray)
         try:
             while self.now < end and self.failure is None:
                 await asyncio.sleep(10)

@@ -52,7 +52,7 @@ class FleetInvariants:
 
     def _limit(self) -> None:
         rows = [row for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE]
-        there = sum(len(market.alive) for market in self.day.markets.values())
+        there = sum(not machine.stray for market in self.day.markets.values() for machine in market.alive)
         if max(len(rows), there) > self.day.pool.limit:
             raise BrokenInvariant(LIMIT, f"{len(rows)} rows, {there} machines, limit {self.day.pool.limit}")
 

@@ -17,6 +17,7 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderFinding,
 )
+from webhook.ledger.machines import new_label
 
 if TYPE_CHECKING:
     from tests.simulation.fleet.day import SimulatedDay
@@ -37,6 +38,8 @@ class RentedMachine:
     """False: it never calls home."""
     self_destroys: bool
     ended: float | None = None
+    stray: bool = False
+    """The ledger never knew it: it was restored from a backup, say."""
     exited: bool = False
     """Its worker has ended; it is there, and is paid for."""
     priced: list[tuple[float, Decimal]] = field(default_factory=list)
@@ -150,7 +153,7 @@ class SimulatedMarket:
     def charged(self, day: int) -> Decimal:
         """The provider's own books: what machines cost on one day."""
         begins = day * DAY_SECONDS
-        today = (m for m in self.machines.values() if m.ended is None or m.ended > begins)
+        today = (m for m in self.machines.values() if not m.stray and (m.ended is None or m.ended > begins))
         return sum((self._charged(machine, day) for machine in today), Decimal(0))
 
     def _charged(self, machine: RentedMachine, day: int) -> Decimal:
@@ -160,6 +163,16 @@ class SimulatedMarket:
             seconds = min(end, (day + 1) * DAY_SECONDS) - max(begins, day * DAY_SECONDS)
             total += price * Decimal(max(0.0, seconds)) / 3600
         return total
+
+    def add_stray(self) -> None:
+        """Have a machine of this installation that its ledger does not know."""
+        offer = Offer("", self.usd_per_hour, machine="0")
+        order = MintOrder(new_label("yurt", "a"), "a", offer, "http://yurt", "forgotten")
+        stray = RentedMachine(
+            order, f"{self.name}-stray", self.day.now, self.usd_per_hour, boots=False, self_destroys=False, stray=True,
+            priced=[(self.day.now, self.usd_per_hour)],
+        )  # fmt: skip
+        self.machines[stray.ref] = stray
 
     def _make(self, order: MintOrder) -> RentedMachine:
         ref = f"{self.name}{len(self.machines)}"
