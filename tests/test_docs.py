@@ -37,7 +37,8 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
 from webhook.pool_settings import Pool
-from webhook.provider_settings import LocalSettings
+from webhook.provider_settings import DockerSettings, ExecSettings, FlySettings, LocalSettings, RunpodSettings
+from webhook.provider_settings.docker import MountSettings
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
@@ -127,6 +128,11 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
     "`pools.NAME`": Pool,
     "`providers.NAME` of the kind `local`": LocalSettings,
+    "`providers.NAME` of the kind `docker`": DockerSettings,
+    "`providers.NAME.mounts` of the kind `docker`": MountSettings,
+    "`providers.NAME` of the kind `exec`": ExecSettings,
+    "`providers.NAME` of the kind `fly`": FlySettings,
+    "`providers.NAME` of the kind `runpod`": RunpodSettings,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }
 

@@ -24,9 +24,14 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
     "webhook.fleet.pool_at_provider": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
+    "webhook.provider_settings.exec": Cover(
+        "tests/webhook/fleet/providers/test_exec.py", "what the exec provider is made of"
+    ),
+    "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
     "webhook.provider_settings.local": Cover(
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),
+    "webhook.provider_settings.runpod": Cover("tests/webhook/fleet/providers/test_runpod.py", "what its pods are like"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(
@@ -112,7 +117,12 @@ def _problems_of_cover() -> Iterator[str]:
 def test_folders_of_tests_mirror_the_packages() -> None:
     """A folder of tests mirrors a package, so that a module's test file is found without a search."""
     packages = {source.path.parent.relative_to(ROOT).as_posix() for source in sources(*PRODUCTION)}
-    mirrors = {f"tests/{package}" for package in packages} | {"tests", "tests/simulation", "tests/chaos"}
+    mirrors = {f"tests/{package}" for package in packages} | {
+        "tests",
+        "tests/simulation",
+        "tests/simulation/fleet",
+        "tests/chaos",
+    }
     assert sorted(_test_folders() - mirrors) == []
 
 
@@ -163,6 +173,7 @@ IMPORTED_TESTS: Mapping[str, str] = {}
 
 PRIVATE: Mapping[str, str] = {
     "tests/simulation/mutants.py": "a mutant replaces one private guard of the code, and nothing else",
+    "tests/simulation/fleet/mutants.py": "the same",
     "tests/simulation/history.py: _log_destroy_pending": "asyncio has no public way to drop a pending task silently",
     "tests/test_docs.py: _labelnames": "prometheus_client does not show the labels of a metric without samples",
 }

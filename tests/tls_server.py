@@ -27,14 +27,19 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 class TlsServer:
     """Hands on what it decrypts to a port of this machine; without one it ends each connection.
 
-    ``authority`` is the file of the authority's certificate. ``plain_port`` takes connections and speaks no TLS.
+    ``authority`` is the file of the authority's certificate, ``certificate`` the one of the server's own with its key.
+    Where it ``asks_clients``, they need a certificate of the same authority. ``plain_port`` speaks no TLS.
     """
 
-    def __init__(self, folder: Path, behind: int = 0) -> None:
+    def __init__(self, folder: Path, behind: int = 0, *, asks_clients: bool = False) -> None:
         self.authority = folder / "authority.pem"
         self._behind = behind
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(_certified(folder, self.authority))
+        self.certificate = _certified(folder, self.authority)
+        self._context.load_cert_chain(self.certificate)
+        if asks_clients:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(self.authority)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._plain = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"

@@ -39,6 +39,8 @@ class Diagnosis:
     """What to do next."""
     detail: str = ""
     """Several lines to look at, such as the end of a log."""
+    warning: bool = False
+    """Whether work goes on all the same."""
 
 
 def diagnose(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
@@ -186,6 +188,18 @@ def _pending_reviews(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
         )  # fmt: skip
 
 
+def _unjailed(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for name, pool in status["pools"].items():
+        if unjailed := pool.get("unjailed"):
+            yield Diagnosis(
+                f"pool {name}",
+                f"{unjailed['workers']} of its workers run handlers without a jail: {unjailed['why']}",
+                "A file that takes over a decoder reaches what the worker's user reaches. docs/sandbox.md says what a "
+                'jail needs. sandbox.mode = "require" keeps a pipeline off such workers, "off" ends this warning.',
+                warning=True,
+            )
+
+
 def _suspects(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
     for suspect in status.get("suspects", ()):
         if suspect["reason"] != "distrusted":
@@ -213,5 +227,6 @@ _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
     _nothing_leased,
     _pending_reviews,
     _suspects,
+    _unjailed,
     _unaccounted,
 )

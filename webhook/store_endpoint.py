@@ -66,7 +66,7 @@ def normalised(endpoint: str) -> str:
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine, by its host's name or address."""
     try:
-        host = httpx.URL(url).host
+        host = httpx.URL(url).host.rstrip(".")
     except (httpx.InvalidURL, UnicodeError, ValueError):
         return False
     if host == "localhost" or host.endswith(".localhost"):

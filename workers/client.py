@@ -27,6 +27,7 @@ from workers.headers import retry_after_seconds
 from workers.outage import OutageLog
 from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import (
+    MAX_UNJAILED,
     OUTPUTS_REFUSED,
     Handling,
     HeartbeatRequest,
@@ -140,14 +141,16 @@ class ControlPlaneClient:
         """Call with this bearer token from now on."""
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    async def hello(self, instance: str, *, returns: bool = False) -> Welcome:
+    async def hello(self, instance: str, *, returns: bool = False, unjailed: str = "") -> Welcome:
         """Exchange the one-time token, invitation or credential for the token that is used from then on.
 
-        ``returns`` asks for a credential, with which a later process comes back as the same worker. Raises
-        `Unauthorized` when another process has used the one-time token.
+        ``returns`` asks for a credential, with which a later process comes back as the same worker. ``unjailed`` says
+        why this machine cannot jail its handlers. Raises `Unauthorized` when another process has used the one-time
+        token.
         """
+        hello = Hello(instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED])
         try:
-            welcome = await self._call("workers/hello", Hello(instance=instance, returns=returns), Welcome)
+            welcome = await self._call("workers/hello", hello, Welcome)
         except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process
             raise Unauthorized(taken.message) from taken
         self.use(welcome.token)

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from enum import IntEnum
+from functools import partial
 
 import structlog
 
@@ -110,9 +111,9 @@ async def run_agent(settings: Settings, dispatching: DispatcherSettings | None =
 async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerResources:
     # Closed in reverse: children are dead before the folder that they wrote to is removed.
     scratch = stack.enter_context(Scratch(settings.work_dir))
-    # With one slot, whose child warms up while the agent calls home and learns how many there are.
     if why := jail.support().missing:
         _log.warning("handlers are not jailed", reason=why)
+    # With one slot, whose child warms up while the agent calls home and learns how many there are.
     sandbox = Sandbox(preload=_PRELOAD, environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {})
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()
@@ -143,7 +144,8 @@ async def _hello(client: ControlPlaneClient, tokens: Sequence[str], *, returns: 
         # The same instance with each repetition: the control plane refuses a second process with the token.
         instance = secrets.token_urlsafe(24)
         try:
-            welcome: Welcome = await Backoff().retrying()(client.hello, instance, returns=returns)
+            hello = partial(client.hello, instance, returns=returns, unjailed=jail.support().missing)
+            welcome: Welcome = await Backoff().retrying()(hello)
             return welcome
         except Unauthorized as error:
             refused = error

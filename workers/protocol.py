@@ -27,6 +27,8 @@ ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
+MAX_UNJAILED = 200
+"""Characters of ``Hello.unjailed``."""
 
 
 class Message(BaseModel):
@@ -57,6 +59,8 @@ class Hello(Message):
     version: int = VERSION
     returns: bool = False
     """Whether the worker keeps a credential, with which a later process of it comes back."""
+    unjailed: Annotated[str, Field(max_length=MAX_UNJAILED)] = ""
+    """Why this machine cannot jail its handlers, for people; empty where it can."""
 
 
 class Welcome(Message):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import latency, ledger, photos, sweep
+from tests.bench import fleet, latency, ledger, photos, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
@@ -18,6 +18,7 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "photos": photos.measure,
     "latency": latency.measure,
     "sweep": sweep.measure,
+    "fleet": fleet.measure,
 }
 
 

@@ -62,6 +62,10 @@ class WorkerBounds:
 
     _on_publishing = _on_lease
 
+    def _on_seal(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
+        self._on_lease(arguments, rows)
+        self._holders |= {row["token"]: None for row in rows}
+
     def _on_extend(self, arguments: tuple[Any, ...], rows: list[SimulatedRow]) -> None:
         self._on_lease(arguments, rows)
         row = self.tables.by_id.get(arguments[0])

@@ -276,13 +276,13 @@ class Invariants:
         if self.world.tracing:
             of = f"of {thing.made.content}, token {thing.token}" if thing.made else ""
             self.world.note(f"store: {thing.key} {of} is {'written' if new else 'deleted'}")
-        if thing.key.rpartition("/")[0] in self.touched:
-            return
         if self.world.given_up and _conditional(old, new):
             # An ETag names bytes. Where the same bytes came back, a condition holds for a request from long ago, too:
             # only a full sweep can find and repair its effect.
             self.world.counts["late effects"] += 1
             self.late_changed.update(item.made.key for item in (old, new) if item and item.made)
+            return
+        if thing.key.rpartition("/")[0] in self.touched:
             return
         if new is None and old is not None and old.made is not None:
             self._deleted(old, old.made)

@@ -5,6 +5,7 @@ A mutant replaces private parts of the code on purpose, since guards are private
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,9 @@ from tests.simulation.store_clients import SimulatedObjectStore
 from tests.simulation.world import WorldSettings
 from webhook.events import EventOrder
 from webhook.ledger import transitions
+from webhook.ledger.ledger import Settlement
 from webhook.ledger.policy import Policy
+from webhook.outputs.publishing import Publishing
 from webhook.storage import ListingPage, StoreError
 from workers import handler_gate, transfer
 from workers.protocol import Handling
@@ -246,6 +249,22 @@ def _leave_results() -> Iterator[None]:
         yield
 
 
+async def _settle_first(self: Publishing, settlement: Settlement) -> Any:
+    place = await self._settler.submit(settlement)
+    if place is not None and isinstance(settlement.outcome, transitions.Published):
+        removal = self._leftovers.remove(settlement.token, settlement.outcome.published)
+        asyncio.get_running_loop().create_task(removal)
+    return place
+
+
+def _leaving_over(settings: WorldSettings) -> WorldSettings:
+    """Worlds in which contents alternate that have an output more or less, and nothing fails but the store."""
+    sound = replace(settings, kill=0.0, stall=0.0, database_fault=0.0, network_fault=0.0, handler_fault=0.0)
+    sound = replace(sound, regions=1, lag_seconds=0.0, handler_missing=0.0, killer="", hostile="", late_effects=False)
+    sound = replace(sound, replica_lag_seconds=0.0, lossy=False, duplicate=0.0, late=0.0, drop=0.0, batch=1)
+    return replace(sound, keys=("a.jpg",), contents=("A", "C"), operations=40, crowded=False, store_fault=0.25)
+
+
 def _always_true(*_: Any) -> bool:
     return True
 
@@ -298,6 +317,12 @@ MUTANTS = {
             "presigned PUTs outlive the lease by five minutes",
             _patched(webhook.outputs.presigning, "put_seconds", _put_seconds_with_grace),
             settle=_content_returns,
+        ),
+        Mutant(
+            "leftovers",
+            "outputs that a new result does not have are removed after it is settled",
+            _patched(Publishing, "settle", _settle_first),
+            settle=_leaving_over,
         ),
         Mutant(
             "publish-started",
@@ -381,7 +406,7 @@ MUTANTS = {
 
 FOUND = {
     "token": 3,
-    "condition": 272,
+    "condition": 246,
     "event-time": 0,
     "etag-alone": 0,
     "mark-before-work": 0,
@@ -389,11 +414,12 @@ FOUND = {
     "first-404": 58,
     "trust-listing": 26,
     "recheck": 31,
-    "older": 181,
+    "older": 238,
     "rerun-requested": 8,
     "interval": 14,
     "manifests": 25,
-    "expiry": 45,
+    "expiry": 52,
+    "leftovers": 127,
     "publish-started": 40,
     "unavailable-charged": 7,
     "in-handler": 0,

@@ -332,6 +332,13 @@ class Tables(DistrustTables):
             row.publish_started = "publish-started" not in self.without
             yield self._lease_row(row)
 
+    def _seal(self, id: int, token: int, worker_id: int, hold_seconds: float) -> Iterable[SimulatedRow]:
+        row = self._live_lease(id, token, worker_id)
+        if row is not None and row.lane != "check":
+            row.worker_id = None
+            row.deadline = greatest(row.deadline, self.clock() + micros(hold_seconds))
+            yield self._lease_row(row)
+
     def _vanish(self, id: int, token: int, lag_seconds: float, hold_seconds: float) -> Iterable[SimulatedRow]:
         row = self.by_id.get(id)
         if row is None or (row.state, row.lane, row.token) != ("leased", "check", token):

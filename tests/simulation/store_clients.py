@@ -26,6 +26,7 @@ from tests.simulation.loop import Threads
 from tests.simulation.process import SimulatedProcess, meet_killer
 from tests.simulation.world import EPOCH, World
 from webhook.storage import ObjectStore
+from webhook.storage.late_effects import ANSWER_SECONDS, EFFECT_SECONDS
 from workers import transfer
 
 T = TypeVar("T")
@@ -39,8 +40,8 @@ _UPLOAD_FAULTS = (*_FAULTS, "slow", "slow", "slow")
 _PAGE = 2
 """Most objects in one page of a listing: few, so that listings have several pages."""
 _CLIENT_SECONDS = 20.0
-"""Time after which a client gives a request up."""
-_LATE_SECONDS = (1.0, _CLIENT_SECONDS)
+"""Time after which a worker gives a request up."""
+_LATE_SECONDS = (1.0, EFFECT_SECONDS)
 _VERY_LATE_SECONDS = (1.0, 120.0)
 """In worlds where a request may take effect long after its sender gave it up."""
 _ADMISSION_SECONDS = 0.02
@@ -72,11 +73,17 @@ class SimulatedBuckets:
         return stored if stored is not None and stored.content is not None else None
 
     async def request(
-        self, process: SimulatedProcess, what: str, effect: Callable[[], T], admit: Callable[[], None] = lambda: None
+        self,
+        process: SimulatedProcess,
+        what: str,
+        effect: Callable[[], T],
+        admit: Callable[[], None] = lambda: None,
+        client_seconds: float = _CLIENT_SECONDS,
     ) -> T:
         """Send one request. Raises ServiceUnavailable, or TimeoutError without an answer: it may still take effect.
 
-        ``admit`` is called when the request begins to arrive; a slow upload takes effect long after.
+        ``admit`` is called when the request begins to arrive; a slow upload takes effect long after. The client waits
+        for an answer for ``client_seconds``.
         """
         world, settings = self.world, self.world.settings
         rate = max(settings.store_fault, settings.listing_fault) if what == "list" else settings.store_fault
@@ -98,13 +105,15 @@ class SimulatedBuckets:
             world.note(f"{process.name}: {what}: the store's fault: {kind}")
         if kind == "slow":
             admit()
-        await self._fault(process, kind, effect)
+        await self._fault(process, kind, effect, client_seconds)
         await process.hop()
         if kind == "refused":
             raise ServiceUnavailable
         raise TimeoutError
 
-    async def _fault(self, process: SimulatedProcess, kind: str, effect: Callable[[], Any]) -> None:
+    async def _fault(
+        self, process: SimulatedProcess, kind: str, effect: Callable[[], Any], client_seconds: float
+    ) -> None:
         world = self.world
         if kind == "refused":
             await asyncio.sleep(0.01)
@@ -116,11 +125,11 @@ class SimulatedBuckets:
             span = _VERY_LATE_SECONDS if world.settings.late_effects else _LATE_SECONDS
             late = world.draws.between(f"{process.name}/late", *span)
             process.send(lambda: self._arrive_late(effect, late), late)
-        await asyncio.sleep(_CLIENT_SECONDS)
+        await asyncio.sleep(client_seconds)
 
     def _arrive_late(self, effect: Callable[[], Any], seconds: float) -> None:
         self.world.stalled -= 1
-        self.world.given_up = seconds > _CLIENT_SECONDS
+        self.world.given_up = seconds > EFFECT_SECONDS
         effect()
 
 
@@ -146,6 +155,7 @@ class SimulatedObjectStore(ObjectStore):
     """The control plane's real store, with the network below boto3's client simulated."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
+        self._effect_seconds = EFFECT_SECONDS
         self.presigner: Any = SimulatedPresigner(process.world)
         self.put_presigner: Any = self.presigner
         self._threads: Any = Threads(process)
@@ -155,7 +165,7 @@ class SimulatedObjectStore(ObjectStore):
         """The simulated store refuses what is not signed."""
         return 403
 
-    async def _call(self, call: Callable[[], T]) -> T:
+    async def _call(self, call: Callable[[], T], *, changes: bool = False) -> T:
         """Send the call as a simulated request; the real method translates its errors."""
         process: SimulatedProcess = self._threads.process
         buckets: SimulatedBuckets = self._client.buckets
@@ -163,14 +173,14 @@ class SimulatedObjectStore(ObjectStore):
         async def request() -> T:
             what = getattr(getattr(call, "func", None), "__name__", "call").lstrip("_")
             try:
-                return await buckets.request(process, what, call)
+                return await buckets.request(process, what, call, client_seconds=ANSWER_SECONDS)
             except ServiceUnavailable:
                 raise ClientError(_error_fields(503, "SlowDown"), what) from None
             except TimeoutError:
                 raise ReadTimeoutError(endpoint_url="") from None
 
         self._threads.request = request
-        return await super()._call(call)
+        return await super()._call(call, changes=changes)
 
 
 class Client:

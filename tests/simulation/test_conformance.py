@@ -167,11 +167,14 @@ class Conformance(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), what=st.sampled_from(["extend", "lease", "publishing", "publishing", "vanish"]))
+    @rule(data=st.data(), what=st.sampled_from(["extend", "lease", "publishing", "publishing", "vanish", "seal"]))
     def use_lease(self, data: st.DataObject, what: str) -> None:
         row, holder = self.one_of_held(data)
         if what == "extend":
             self.do(self.ledger.extend(row.id, row.token, holder, 17.25, 40.0))
+        elif what == "seal":
+            if holder is not None and self.do(self.ledger.seal(row.id, row.token, holder, 40.0)):
+                self.held.append((row, None))
         elif what == "vanish":
             self.do(self.ledger.fetch("vanish", row.id, row.token, POLICY.replica_lag_seconds, 40.0))
         else:

@@ -171,10 +171,10 @@ class RunningPlane:
         assert response.status_code == 201, response.text
         return str(response.json()["token"])
 
-    async def hello(self, once: str, instance: str = "instance-of-a-test") -> httpx.Response:
+    async def hello(self, once: str, instance: str = "instance-of-a-test", **fields: object) -> httpx.Response:
         """Exchange a one-time token for a worker's token."""
         return await self.http.post(
-            "/v1/workers/hello", json={"instance": instance}, headers={"authorization": f"Bearer {once}"}
+            "/v1/workers/hello", json={"instance": instance, **fields}, headers={"authorization": f"Bearer {once}"}
         )
 
     async def worker(self, pool: str = "local") -> Worker:

@@ -135,3 +135,12 @@ def test_the_end_of_the_last_boots_log_is_shown() -> None:
     [found] = diagnose(status(pools={"local": pool(breaker="open", last_failure="boot-timeout", last_boot_log=log)}))
     assert found.detail == log
     assert "follows" in found.advice
+    assert not found.warning
+
+
+def test_workers_without_a_jail_are_a_warning() -> None:
+    [found] = diagnose(status(pools={"local": pool(unjailed={"workers": 2, "why": "a jail needs Linux"})}))
+    assert found.subject == "pool local"
+    assert found.sentence == "2 of its workers run handlers without a jail: a jail needs Linux"
+    assert "docs/sandbox.md" in found.advice
+    assert found.warning

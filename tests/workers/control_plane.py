@@ -95,6 +95,7 @@ class StubControlPlane:
         self.misunderstood: set[int] = set()
         """Tokens of settlements that make the whole request malformed."""
         self.handling: list[Handling] = []
+        self.unjailed = ""
         """Reports of what is in the handler."""
         self.gives_up_after = math.inf
         """Seconds after which a proxy in between answers a long poll with 504."""
@@ -196,6 +197,7 @@ class StubControlPlane:
         hello = Hello.model_validate_json(await request.body())
         returning = _bearer(request) == CREDENTIAL
         self._event("hello", "credential" if returning else "once")
+        self.unjailed = hello.unjailed
         if returning and self.credential_revoked:
             return _problem(401, "unauthorized", "the credential was revoked")
         if returning:  # the process before is over

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ async def test_the_control_plane_drains(tmp_path: Path) -> None:
         gate.touch()
         assert isinstance(await plane.settlement(lease), Done)
         assert (await exit_of(process))[0] == Exit.LEFT
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is a part of Linux")
+async def test_an_agent_whose_kernel_cannot_jail_says_so(tmp_path: Path) -> None:
+    plane = StubControlPlane()
+    wrapper = (sys.executable, str(Path(__file__).with_name("without_landlock.py")))
+    async with served(plane), agent(plane, tmp_path, wrapper=wrapper) as process:
+        assert isinstance(await plane.settlement(plane.offer("a")), Done)
+        assert "the kernel has no landlock" in plane.unjailed
+        process.terminate()
+        code, log = await exit_of(process)
+        assert (code, "handlers are not jailed" in log) == (Exit.LEFT, True)
 
 
 async def test_an_idle_agent_leaves(tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ class LeaseApi:
         proven(request)
         hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
-            arrival = await self._fleet.hello(one_time_token, hello.instance, returns=hello.returns)
+            arrival = await self._fleet.hello(
+                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed
+            )
         except PoolFull as full:
             raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:

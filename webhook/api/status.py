@@ -70,6 +70,15 @@ class PipelineStatus(BaseModel):
         return self.changes if name in CHANGES else self.events
 
 
+class UnjailedWorkers(BaseModel):
+    """Workers of a pool whose machines cannot jail handlers."""
+
+    workers: int
+    """Number of them."""
+    why: str
+    """What one of them said."""
+
+
 class PoolStatus(BaseModel):
     """Counts of one pool's machines, and whether it mints."""
 
@@ -92,6 +101,8 @@ class PoolStatus(BaseModel):
     """Why the last start failed."""
     last_boot_log: str = ""
     """Where the last machine that did not call home has its log, and the log's end."""
+    unjailed: UnjailedWorkers | None = None
+    """Workers that run handlers without a jail; null where none does that a pipeline wants jailed."""
     not_minted: str = ""
     """Why nothing is minted though there is work; empty: it is, or there is none."""
     spent_today_usd: ExactUsd = Decimal(0)
@@ -312,6 +323,10 @@ class StatusApi:
         for row in await self._ledger.fetch("minted_ever"):
             status = pools.setdefault(row["pool"], PoolStatus(limit=0))
             status.minted, status.slain = row["minted"], row["slain"]
+        jailing = {pipeline.pool for pipeline in self._config.pipelines.values() if pipeline.sandbox.mode == "on"}
+        for row in await self._ledger.fetch("unjailed_workers"):
+            if row["pool"] in pools and row["pool"] in jailing:
+                pools[row["pool"]].unjailed = UnjailedWorkers(workers=row["workers"], why=row["why"])
         for row in await self._ledger.fetch("pool_reports"):
             if row["pool"] in pools:
                 status = pools[row["pool"]]

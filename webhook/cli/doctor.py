@@ -28,7 +28,7 @@ def command(url: str, as_json: bool) -> None:
         echo_json({"problems": [asdict(problem) for problem in found]})
     else:
         _show(found)
-    raise SystemExit(1 if found else 0)
+    raise SystemExit(0 if all(problem.warning for problem in found) else 1)
 
 
 def _found(url: str, token: str) -> list[Diagnosis]:
@@ -41,12 +41,14 @@ def _found(url: str, token: str) -> list[Diagnosis]:
 
 def _show(found: list[Diagnosis]) -> None:
     console = EscapingConsole()
-    if not found:
+    if all(problem.warning for problem in found):
         console.print(
             Text.assemble(("✓", "green"), " nothing that the control plane knows keeps work from being done.")
         )
         console.print("  If files arrive and nothing happens, no notification reaches it: `yurt check` tries the way.")
     for problem in found:
-        console.print(finding("failed", problem.subject, problem.sentence, problem.advice))
+        console.print(
+            finding("warning" if problem.warning else "failed", problem.subject, problem.sentence, problem.advice)
+        )
         for line in problem.detail.splitlines():
             console.print(Text.assemble("  │ ", plain(line)), style="dim", soft_wrap=True)

@@ -16,7 +16,7 @@ from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo_json
 from webhook.cli.terminal import EscapingConsole, plain, table
-from webhook.diagnosis import diagnose
+from webhook.diagnosis import Diagnosis, diagnose
 
 _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
@@ -77,8 +77,12 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts.append(money)
     if status["parked"]:
         parts.append(_parked(status))
-    parts += [Text(f"{p.subject}: {p.sentence}. {p.advice}", style="red") for p in diagnose(status)]
+    parts += map(_line, diagnose(status))
     return Group(*parts)
+
+
+def _line(found: Diagnosis) -> Text:
+    return Text(f"{found.subject}: {found.sentence}. {found.advice}", style="yellow" if found.warning else "red")
 
 
 def _pipelines(status: dict[str, Any]) -> Table:

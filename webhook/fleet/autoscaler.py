@@ -130,13 +130,14 @@ class Autoscaler:
         for calls in self._calls.values():
             calls.close()
 
-    async def tick(self) -> None:
-        """One turn of every provider and of every pool, what they ordered included, and one of the report."""
+    async def tick(self, *, orders: bool = True) -> None:
+        """Take one turn of every provider, of every pool and of the report; ``orders``: wait for what was ordered."""
         # The report last, so that it shows what this tick did.
         *turns, report = self._turns()
         for turn in turns:
             await asyncio.gather(*(each() for each in turn))
-        await asyncio.gather(*(loop.ordered() for loop in self._pool_loops.values()))
+        if orders:
+            await asyncio.gather(*(loop.ordered() for loop in self._pool_loops.values()))
         await asyncio.gather(*(each() for each in report))
 
     def _turns(self) -> list[list[Callable[[], Awaitable[None]]]]:

@@ -65,7 +65,7 @@ def takeable(pool: Pool, sources: Sequence[ProviderOffers]) -> Iterator[RatedOff
             waiting = [other for other in waiting if other.provider != one.provider]
             continue
         allowed[one.provider] -= 1
-        if one.offer.id:  # else there are as many as are wanted
+        if one.offer.is_single:  # else there are as many as are wanted
             waiting.pop(0)
         yield one
 

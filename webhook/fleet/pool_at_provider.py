@@ -47,6 +47,7 @@ class PoolAtProvider:
         # Machines that were starting at the last turn: those that are ready at the next one have just called home.
         self._starting: set[int] = set()
         self._believed_at: float | None = None
+        self._began = calls.clock()
         self.frozen = False
         """The provider's list fails or cannot be true: nothing is minted, nothing taken for gone."""
 
@@ -111,7 +112,8 @@ class PoolAtProvider:
         # The breaker limits orders under way too.
         self._starting.add(intent.id)
         # Taken now: no order beside this one is to ask for the same.
-        self._calls.withdraw(offer)
+        if offer.is_single:
+            self._calls.withdraw(offer)
         return self._order(intent, offer)
 
     async def _order(self, intent: Intent, offer: Offer) -> None:
@@ -119,6 +121,8 @@ class PoolAtProvider:
             try:
                 ref = await self._calls.mint(intent, self._name, offer, self._settings.mint_seconds)
             except Exception as error:
+                if isinstance(error, OfferGone):
+                    self._calls.withdraw(offer)
                 await self._not_minted(intent, error)
                 return
             self._activity.minted += 1
@@ -189,11 +193,16 @@ class PoolAtProvider:
     async def _start_failed(self, machine: Machine, reason: str) -> None:
         self._starting.discard(machine.id)
         self._count_failure(machine.label, reason)
-        if machine.machine:
+        if machine.machine and self._is_to_blame(machine, reason):
             with logged_failure("not avoided", label=machine.label):
                 await self._calls.within(self._fleet.avoid(machine, reason, AVOID_SECONDS))
         with logged_failure("no boot log", label=machine.label):
             self._activity.last_boot_log = await self._calls.boot_log(machine.label)
+
+    def _is_to_blame(self, machine: Machine, reason: str) -> bool:
+        """Whether a start failed by the machine, and not because this control plane was away meanwhile."""
+        heard_seconds = self._calls.clock() - self._began
+        return reason == "boot-deadline" or (reason == "exited" and machine.age_seconds < heard_seconds)
 
     async def _mark_gone(self, machine: Machine) -> None:
         if not await self._calls.within(self._fleet.gone(machine.id)):

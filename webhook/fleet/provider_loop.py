@@ -38,6 +38,7 @@ class ProviderLoop:
             if calls.name in pool.provider_names
         }
         self._listening_since: float | None = None
+        self._empty_since: float | None = None
 
     async def turn(self) -> None:
         """Look at everything once, and do what is to be done."""
@@ -79,9 +80,14 @@ class ProviderLoop:
             return None
 
     def _listing(self, instances: Sequence[Instance] | None, age_seconds: float) -> Listing | None:
+        if instances is None or instances:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = self._calls.clock()
         if instances is None:
             return None
-        return Listing({i.label: i for i in instances}, age_seconds, self._calls.lag_seconds)
+        empty_seconds = 0.0 if self._empty_since is None else self._calls.clock() - self._empty_since
+        return Listing({i.label: i for i in instances}, age_seconds, self._calls.lag_seconds, empty_seconds)
 
     def machines_of(self, name: str) -> PoolAtProvider:
         """A pool's machines here, also of one that is not configured here any more."""

@@ -11,6 +11,8 @@ from webhook.fleet.providers import Instance
 from webhook.ledger.machines import Demand, Machine, MachineState
 from webhook.pool_settings import Pool
 
+EMPTY_SECONDS = 20.0
+"""A list that lags is believed to be empty once it has been for so long."""
 EDGE_SECONDS = 120
 """Where the budget lasts for less, nothing is minted and idle machines leave."""
 DRAIN_SECONDS = 30
@@ -29,6 +31,13 @@ class Listing:
     """Since it was asked for, when the rows were read."""
     lag_seconds: float
     """See `Provider.lag_seconds`."""
+    empty_seconds: float = math.inf
+    """How long it has been empty, as far as it was asked for."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what it lacks is gone: a provider may return an empty list, and a moment later the truth."""
+        return bool(self.instances) or self.lag_seconds == 0 or self.empty_seconds >= EMPTY_SECONDS
 
     def covers(self, machine: Machine) -> bool:
         """Whether it must show what ``machine`` became when it came into its present state."""
@@ -248,7 +257,7 @@ def _slay(machine: Machine, reason: str, listing: Listing | None) -> Slay:
 
 
 def _gone(machines: Iterable[Machine], listing: Listing | None) -> list[MarkGone]:
-    if listing is None:
+    if listing is None or not listing.is_settled:
         return []
     return [
         MarkGone(machine) for machine in machines if machine.state is MachineState.SLAYING and listing.lacks(machine)

@@ -263,36 +263,47 @@ class LedgerFleet:
         [row] = await self._ledger.fetch("may_call_home", _hash(once))
         return bool(row["known"])
 
-    async def hello(self, once: str, instance: str, *, returns: bool = False) -> RegisteredWorker | None:
+    async def hello(
+        self, once: str, instance: str, *, returns: bool = False, unjailed: str = ""
+    ) -> RegisteredWorker | None:
         """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
 
         A process with a worker's credential takes the worker over: the token of the process before is worth nothing
         from then on, and its leases are taken back as those of a lost worker. ``returns`` asks for such a credential.
+        ``unjailed`` is why the worker's machine cannot jail handlers.
 
         None: unknown, used by another process, or revoked. Raises PoolFull.
         """
         token, credential = secrets.token_urlsafe(32), secrets.token_urlsafe(32) if returns else ""
         caller = _Arrival(once, instance, _hash(token), _hash(credential) if returns else None)
 
-        async def write(connection: Connection) -> tuple[asyncpg.Record | None, str]:
-            for known in (once, caller.of_invitation):
-                row = await connection.fetchrow(
-                    QUERIES["hello"], _hash(known), instance, caller.token_hash, caller.return_hash
-                )
-                if row is not None:
-                    return row, credential
-            row = await connection.fetchrow(QUERIES["come_back"], _hash(once), instance, caller.token_hash)
-            if row is None:
-                return await self._join(connection, caller), credential
-            if row["restarted"]:
-                await self._ledger.take_back(connection, row["id"])  # charged by what the process before reported
-                await connection.execute(QUERIES["new_life"], row["id"])
-            return row, once
+        async def write(connection: Connection) -> tuple[asyncpg.Record | None, bool]:
+            row, came_back = await self._arrive(connection, caller)
+            if row is not None:
+                await connection.execute(QUERIES["report_jail"], row["id"], storable(unjailed))
+            return row, came_back
 
-        row, kept = await self._database.transact(write)
+        row, came_back = await self._database.transact(write)
         if row is None:
             return None
+        kept = once if came_back else credential
         return RegisteredWorker(row["id"], row["pool"], row["provider"], row["slots"], row["label"], token, kept)
+
+    async def _arrive(self, connection: Connection, arrival: _Arrival) -> tuple[asyncpg.Record | None, bool]:
+        """Find or make the arrival's worker; return it, and whether it came back by its credential. Raises PoolFull."""
+        for known in (arrival.once, arrival.of_invitation):
+            row = await connection.fetchrow(
+                QUERIES["hello"], _hash(known), arrival.instance, arrival.token_hash, arrival.return_hash
+            )
+            if row is not None:
+                return row, False
+        row = await connection.fetchrow(QUERIES["come_back"], _hash(arrival.once), arrival.instance, arrival.token_hash)
+        if row is None:
+            return await self._join(connection, arrival), False
+        if row["restarted"]:
+            await self._ledger.take_back(connection, row["id"])  # charged by what the process before reported
+            await connection.execute(QUERIES["new_life"], row["id"])
+        return row, True
 
     async def _join(self, connection: Connection, arrival: _Arrival) -> asyncpg.Record | None:
         """Let a worker join by an invitation. Raises PoolFull."""

@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,8 @@ class Settlement:
     token: int
     worker_id: int | None
     outcome: Outcome
+    by: int | None = None
+    """Worker from which the control plane took the lease over: the outcome counts as that worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,9 @@ class Ledger:
                 position = row["position"] - 1
                 # A batch may hold one lease twice, when a worker sent its settlement again: the first one counts.
                 if row["id"] not in decided:
-                    decided[row["id"]] = leased(row), settlements[position].outcome
+                    settlement = settlements[position]
+                    held = replace(leased(row), worker_id=settlement.worker_id or settlement.by)
+                    decided[row["id"]] = held, settlement.outcome
                     places[position] = (row["pipeline_id"], row["key"])
             await self._write(connection, decided.values())
             return places

@@ -583,6 +583,10 @@ from (
 where w.id = before.id
 returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
 
+-- name: report_jail
+-- Why a worker's machine cannot jail handlers ($2); empty: it can.
+update workers set unjailed = $2 where id = $1 and unjailed <> $2;
+
 -- name: new_life
 -- A worker's new process has nothing in its handler, and counts its reports of that from the beginning.
 update workers set handling = default, handling_alone = default, handling_number = default where id = $1;
@@ -715,6 +719,11 @@ select id as worker, pool, label, state::text, reason, suspicion as why from wor
 -- name: workers_standing
 -- Machines that are not gone, by pool and state.
 select pool, state, count(*) as machines from workers where state <> 'gone' group by 1, 2;
+
+-- name: unjailed_workers
+-- Working machines that cannot jail handlers, by pool, and why one of them cannot.
+select pool, count(*) as workers, min(unjailed) as why from workers
+where unjailed <> '' and state in ('ready', 'draining') group by 1;
 
 -- name: report_pools
 -- How minting goes, of all pools that are minted for: states as they are, failed starts on top of the earlier ones.

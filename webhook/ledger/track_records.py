@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from webhook.ledger.queries import QUERIES
-from webhook.ledger.transitions import LeasedRow, LeaseReleased, NextState, Outcome, Present, Published, Restoring
+from webhook.ledger.transitions import LeasedRow, LeaseReleased, NextState, Outcome, Present, Restoring
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Database
@@ -29,8 +29,6 @@ class TrackRecords:
     def note(self, row: LeasedRow, outcome: Outcome, following: NextState) -> None:
         """Note how a worker's lease ended."""
         worker_id = row.worker_id
-        if worker_id is None and isinstance(outcome, Published):
-            worker_id = outcome.by  # the control plane took the lease over to publish
         if worker_id is None or isinstance(outcome, Present | Restoring):
             return
         if isinstance(outcome, LeaseReleased) and outcome.without_handler:

@@ -18,6 +18,7 @@ from webhook.outputs import keys
 from webhook.outputs.conditions import Style
 from webhook.outputs.fencing import require_own, require_replaceable
 from webhook.storage import ObjectStore
+from webhook.storage.late_effects import EFFECT_SECONDS
 from webhook.storage.presign import MAX_EXPIRES_SECONDS
 from workers.protocol import OutputRequest, OutputsRequest, Upload
 
@@ -28,8 +29,6 @@ _FIXED = {"content-disposition": "inline", "content-encoding": "identity"}
 with an output."""
 _GET_GRACE_SECONDS = 300
 """A presigned GET outlives its lease by this, so that the lease and not the URL decides when work must stop."""
-_EFFECT_SECONDS = 20.0
-"""Within this a store carries out a PUT that it has begun to take in, or drops it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def put_seconds(lease: LiveLease, pipeline: Pipeline) -> int:
     The same bytes have the same ETag, so a worker that wakes up after its lease would find its ``If-Match`` true where
     earlier content came back. A PUT that has begun when the URL expires has the rest of the lease to take effect.
     """
-    margin_seconds = min(_EFFECT_SECONDS, pipeline.lease_seconds / 4)
+    margin_seconds = min(EFFECT_SECONDS, pipeline.lease_seconds / 4)
     # Where the database's clock was set back a moment ago, more seems left than was ever granted.
     left_seconds = min(lease.left_seconds, pipeline.lease_seconds)
     return max(1, min(int(left_seconds - margin_seconds), MAX_EXPIRES_SECONDS))

@@ -3,6 +3,9 @@
 The one service that decides what may be written to an output location. Where the store honours conditions, workers
 write under stable keys and settling only records the result. Where it does not, workers write staged outputs, and a
 lease is settled once the control plane has copied these to their stable keys (``webhook.outputs.staging``).
+
+Whatever the control plane itself changes among an object's outputs, it changes while it holds the object's lease: no
+other lease can publish until none of its requests can take effect any more.
 """
 
 from __future__ import annotations
@@ -21,17 +24,22 @@ from webhook.outputs.conditions import Conditions, Style
 from webhook.outputs.fencing import AnotherPipelines, LeaseNotLive, ReplicaBehind
 from webhook.outputs.keys import KeyTooLong
 from webhook.outputs.presigning import LeaseOutputs, presign
-from webhook.outputs.removal import Leftovers, Remover
+from webhook.outputs.removal import REMOVE_SECONDS, Leftovers, Remover
 from webhook.outputs.requested import OutputsRefused, RequestedOutputs, check_sizes
-from webhook.outputs.staging import HOLD_SECONDS, Staging
+from webhook.outputs.staging import COPY_SECONDS, Staging
 from webhook.pipelines import Pipelines
 from webhook.storage import ObjectStore, StoreError
+from webhook.storage.late_effects import ABANDONED_SECONDS
 from workers.protocol import OutputsRequest, Upload
 
 log = structlog.get_logger()
 
 _SETTLE_FLUSH = 512
 _SETTLE_BACKLOG = 20_000
+_SETTLE_SECONDS = 20.0
+"""More than a settlement takes."""
+_HOLD_SECONDS = COPY_SECONDS + REMOVE_SECONDS + ABANDONED_SECONDS + _SETTLE_SECONDS
+"""For which the control plane holds an object: copies, removals, and one abandoned call of theirs."""
 
 
 _LeaseName = tuple[int, int, int | None]
@@ -65,7 +73,7 @@ class Publishing:
         self._staging = Staging(store)
         self._stages = any(pipeline.may_stage for pipeline in pipelines.all)
         self._finishing: dict[_LeaseName, asyncio.Task[ObjectPlace | None]] = {}
-        """Leases whose staged outputs are being published."""
+        """Leases that the control plane holds, to change outputs before it settles them."""
         self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
             ledger.settle, largest=_SETTLE_FLUSH, backlog=_SETTLE_BACKLOG
         )
@@ -107,7 +115,7 @@ class Publishing:
             raise CannotPublish(Failure("replica-behind", str(error), retry=True)) from None
 
     async def settle(self, settlement: Settlement) -> ObjectPlace | None:
-        """Settle a lease and remove the outputs that its result no longer has. Returns the object.
+        """Settle a lease, and before that remove the outputs that its result no longer has. Returns the object.
 
         None: the lease was lost, or its staged outputs could not be published; no result was recorded. A worker that
         repeats a settlement, since the answer was lost, waits for the one that is under way.
@@ -118,40 +126,25 @@ class Publishing:
         result = settlement.outcome
         if not isinstance(result, Published):
             return await self._settler.submit(settlement)
-        if not self._lengths_are_fixed() and await self._is_oversized(settlement, result):
-            return None
-        if await self._is_staged(settlement):
-            place = await self._finish_once(settlement, result)
-        else:
-            place = await self._settler.submit(settlement)
-        # Only now: a lease that was lost must not remove what the result of another one has.
-        if place is not None:
-            self._leftovers.remove(settlement.token, result.published)
-        return place
+        changes = self._leftovers.any(settlement.token, result.published) or await self._is_to_be_finished(settlement)
+        # Looked at last: another request with the same settlement may have begun meanwhile.
+        if changes or _named(settlement) in self._finishing:
+            return await self._finish_once(settlement, result)
+        return await self._settler.submit(settlement)
+
+    async def _is_to_be_finished(self, settlement: Settlement) -> bool:
+        """Whether a live lease is of a pipeline whose outputs are staged, or have to be looked at."""
+        # Almost every installation: no question to the ledger for each settlement.
+        if not self._stages and self._lengths_are_fixed():
+            return False
+        lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
+        pipeline = self._pipeline(lease)
+        return pipeline is not None and (pipeline.may_stage or not self._conditions.fixes_length(pipeline))
 
     # ── stores that take another length than was signed ──────────────────────────────────────────────────────────────
 
     def _lengths_are_fixed(self) -> bool:
         return all(self._conditions.fixes_length(pipeline) for pipeline in self._pipelines.all)
-
-    async def _is_oversized(self, settlement: Settlement, result: Published) -> bool:
-        """Whether a lease stored more than its pipeline allows. Then its object has failed, and what it stored goes."""
-        lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
-        if lease is None or lease.pipeline_id not in self._pipelines.by_id:
-            return False
-        pipeline = self._pipelines.by_id[lease.pipeline_id][1]
-        try:
-            await self._check_stored(lease, pipeline, result)
-        except OutputsRefused as refused:
-            outcome = Failure(refused.reason, str(refused), retry=False)
-            await self._settler.submit(Settlement(lease.id, lease.token, settlement.worker_id, outcome))
-            self._leftovers.remove_own(pipeline, lease.key, [*result.published], lease.token)
-            return True
-        except StoreError as error:
-            outcome = Failure("store", f"The outputs could not be looked at: {error}.", retry=True)
-            await self._settler.submit(Settlement(lease.id, lease.token, settlement.worker_id, outcome))
-            return True
-        return False
 
     async def _check_stored(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> None:
         """Raises OutputsRefused, StoreError."""
@@ -167,16 +160,7 @@ class Publishing:
         heads = await asyncio.gather(*(self._store.head(pipeline.output.bucket, key) for key in full.values()))
         check_sizes(pipeline, {name: head.size for name, head in zip(full, heads, strict=True) if head})
 
-    # ── staged outputs ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _is_staged(self, settlement: Settlement) -> bool:
-        """Whether a live lease, or one that is just being finished, is of a pipeline whose outputs may be staged."""
-        # Almost every installation: no question to the ledger for each settlement.
-        if not self._stages:
-            return False
-        lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
-        staging = lease is not None and self._staging_pipeline(lease) is not None
-        return staging or _named(settlement) in self._finishing
+    # ── what is changed before a lease is settled ────────────────────────────────────────────────────────────────────
 
     async def _finish_once(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
         name = _named(settlement)
@@ -188,24 +172,39 @@ class Publishing:
 
     async def _finish(self, settlement: Settlement, result: Published) -> ObjectPlace | None:
         assert settlement.worker_id is not None
-        # From here on no worker holds the lease, so what is copied cannot be overwritten meanwhile.
-        lease = await self._ledger.seal(settlement.id, settlement.token, settlement.worker_id, HOLD_SECONDS)
-        pipeline = self._staging_pipeline(lease) if lease else None
+        # From here on no worker holds the lease, so nothing is published that a copy or a removal could hit.
+        lease = await self._ledger.seal(settlement.id, settlement.token, settlement.worker_id, _HOLD_SECONDS)
+        pipeline = self._pipeline(lease)
         if lease is None or pipeline is None:
             return None
-        outcome = await self._staging.publish(lease, self._pipelines.name_of(lease.pipeline_id), pipeline, result)
+        outcome = await self._published(lease, pipeline, result)
+        if isinstance(outcome, Published):
+            await self._leftovers.remove(lease.token, outcome.published)
         # A failure is settled too: the object is tried again with backoff, not after the whole hold.
-        place = await self._settler.submit(Settlement(lease.id, lease.token, None, outcome))
+        place = await self._settler.submit(Settlement(lease.id, lease.token, None, outcome, settlement.worker_id))
         if isinstance(outcome, Failure):
             log.warning("outputs not published", key=lease.key, lease=lease.id, token=lease.token, why=outcome.message)
             return None
-        self._leftovers.remove_staged(pipeline, lease.key, lease.token)
+        if pipeline.may_stage:
+            self._leftovers.remove_staged(pipeline, lease.key, lease.token)
         return place
 
-    def _staging_pipeline(self, lease: LiveLease) -> Pipeline | None:
-        """The lease's pipeline, if its outputs may be staged."""
-        _, pipeline = self._pipelines.by_id.get(lease.pipeline_id, ("", None))
-        return pipeline if pipeline and pipeline.may_stage else None
+    async def _published(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> Published | Failure:
+        """Check and copy what a lease has stored. Returns the outcome to settle it with."""
+        try:
+            await self._check_stored(lease, pipeline, result)
+        except OutputsRefused as refused:
+            await self._leftovers.remove_own(pipeline, lease.key, [*result.published], lease.token)
+            return Failure(refused.reason, str(refused), retry=False)
+        except StoreError as error:
+            return Failure("store", f"The outputs could not be looked at: {error}.", retry=True)
+        if not pipeline.may_stage:
+            return result
+        return await self._staging.publish(lease, self._pipelines.name_of(lease.pipeline_id), pipeline, result)
+
+    def _pipeline(self, lease: LiveLease | None) -> Pipeline | None:
+        """The lease's pipeline. None: the lease has ended, or the pipeline was taken out of the configuration."""
+        return self._pipelines.by_id.get(lease.pipeline_id, ("", None))[1] if lease else None
 
     def _finished(self, name: _LeaseName, task: asyncio.Task[ObjectPlace | None]) -> None:
         del self._finishing[name]

@@ -17,6 +17,7 @@ from webhook.config import Pipeline
 from webhook.ledger.ledger import LiveLease
 from webhook.outputs import keys
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError
+from webhook.storage.late_effects import bounded
 from workers.protocol import MANIFEST
 
 log = structlog.get_logger()
@@ -27,7 +28,8 @@ _MOST_NOTED = 10_000
 """Leases whose leftover outputs one process remembers."""
 _MOST_TASKS = 64
 """Removals under way in the background."""
-_TASK_SECONDS = 30.0
+REMOVE_SECONDS = 60.0
+"""For the removals of one object that are not waited for longer."""
 
 
 class Remover:
@@ -60,13 +62,13 @@ class Remover:
         await self._remove(pipeline, key, MANIFEST, published.get(MANIFEST), token)
         await _all(self._remove(pipeline, key, name, published.get(name), token) for name in sorted(names))
         if pipeline.may_stage:
-            await self.remove_staged(pipeline, key)
+            await self.remove_staged(pipeline, key, below=token)
 
     async def remove_leftovers(self, pipeline: Pipeline, key: str, leftovers: Mapping[str, str], token: int) -> None:
         """Remove outputs (name to ETag) that the result with this fencing token does not have.
 
-        The lease that published it has ended: what it wrote and did not name goes too. A newer result may have them:
-        then the output carries a later token, or another ETag, and stays.
+        What its lease wrote and did not name goes too. A newer result may have them: then the output carries a later
+        token, or another ETag, and stays. No worker may hold the object's lease meanwhile.
         """
         await _all(self._remove_leftover(pipeline, key, *item, token) for item in leftovers.items())
 
@@ -74,15 +76,14 @@ class Remover:
         """Remove the outputs of these names that were written under this token."""
         await _all(self._remove_own(pipeline, keys.output_key(pipeline, key, name), token) for name in names)
 
-    async def remove_staged(self, pipeline: Pipeline, key: str, below: int | None = None) -> int:
-        """Remove staged outputs of one input, all of them or those of tokens below one. Returns how many."""
+    async def remove_staged(self, pipeline: Pipeline, key: str, below: int) -> int:
+        """Remove staged outputs of one input, of tokens below this one. Returns how many.
+
+        No lease has to guard that: their keys hold the tokens of leases that have ended.
+        """
         page = await self._store.list_page(pipeline.output.bucket, keys.staged_prefix(pipeline, key))
         parsed = [(item.key, keys.parse(pipeline, item.key)) for item in page.objects]
-        staged = [
-            full
-            for full, output in parsed
-            if output and output.token and output.input_key == key and (below is None or output.token < below)
-        ]
+        staged = [full for full, output in parsed if output and output.input_key == key and 0 < output.token < below]
         await _all(self._store.delete(pipeline.output.bucket, full, "") for full in staged)
         return len(staged)
 
@@ -148,10 +149,10 @@ class _Former:
 
 
 class Leftovers:
-    """Outputs that an object's new result no longer has: noted when a lease asks where to publish, removed afterwards.
+    """Outputs that an object's new result no longer has: noted when a lease asks where to publish, removed with it.
 
-    Removed in the background, and remembered in this process only, for a bounded number of leases. The next full sweep
-    finds those that were forgotten.
+    Remembered in this process only, for a bounded number of leases. The next full sweep finds those that were
+    forgotten.
     """
 
     def __init__(self, remover: Remover) -> None:
@@ -172,23 +173,27 @@ class Leftovers:
                 del self._former[next(iter(self._former))]
             self._former[lease.token] = _Former(pipeline, lease.key, left)
 
-    def remove(self, token: int, kept: Iterable[str]) -> None:
-        """Start to remove what a settled lease left over, whose result has outputs of these names."""
+    def any(self, token: int, kept: Iterable[str]) -> bool:
+        """Whether a lease leaves any over, whose result has outputs of these names."""
+        former = self._former.get(token)
+        return former is not None and bool(former.outputs.keys() - set(kept))
+
+    async def remove(self, token: int, kept: Iterable[str]) -> None:
+        """Remove what a lease leaves over, whose result has outputs of these names. The caller holds the lease."""
         former = self._former.pop(token, None)
         if former is None:
             return
         names = set(kept)
         left = {name: etag for name, etag in former.outputs.items() if name not in names}
-        if left:
-            self._start(self._remover.remove_leftovers(former.pipeline, former.key, left, token))
+        await _logged(self._remover.remove_leftovers(former.pipeline, former.key, left, token))
+
+    async def remove_own(self, pipeline: Pipeline, key: str, names: Iterable[str], token: int) -> None:
+        """Remove what was published under this token, and must not be. The caller holds the lease."""
+        await _logged(self._remover.remove_own(pipeline, key, names, token))
 
     def remove_staged(self, pipeline: Pipeline, key: str, token: int) -> None:
         """Start to remove what was staged under this token or an earlier one."""
         self._start(self._remover.remove_staged(pipeline, key, below=token + 1))
-
-    def remove_own(self, pipeline: Pipeline, key: str, names: Iterable[str], token: int) -> None:
-        """Start to remove what was published under this token, and must not be."""
-        self._start(self._remover.remove_own(pipeline, key, names, token))
 
     async def aclose(self) -> None:
         """Wait for the removals that are under way: each is bounded in time."""
@@ -205,9 +210,9 @@ class Leftovers:
 
 
 async def _logged(removal: Coroutine[None, None, object]) -> None:
-    """Log a removal's failure instead of raising it: no caller waits, and the next full sweep repeats it."""
+    """Log a removal's failure instead of raising it: a result stands without it, and the next full sweep repeats it."""
     try:
-        async with asyncio.timeout(_TASK_SECONDS):
+        async with bounded(REMOVE_SECONDS):
             await removal
     except (StoreError, PreconditionFailed, TimeoutError) as error:
         log.warning("outputs of no use left behind", error=str(error) or "it took too long")

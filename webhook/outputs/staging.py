@@ -5,8 +5,9 @@ lease writes. When it is done, the control plane takes the lease over, so that n
 what is published is older, and copies: the manifest last. A worker whose lease has ended can neither settle nor
 overwrite.
 
-What remains: a copy that the store takes in, answers late or never, and carries out after the lease has ended. Then an
-older output lies under a stable key; it carries its older token, by which the next full sweep finds it.
+What remains: a copy that the store carries out after the lease has ended, so later than is assumed
+(``webhook.storage.late_effects``). Then an older output lies under a stable key; it carries its older token, by which
+the next full sweep finds it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,11 @@ from webhook.ledger.transitions import Failure, Published
 from webhook.outputs import keys
 from webhook.outputs.fencing import AnotherPipelines, LeaseNotLive, ReplicaBehind, require_own, require_replaceable
 from webhook.storage import ObjectHead, ObjectStore, PreconditionFailed, StoreError
+from webhook.storage.late_effects import bounded
 from workers.protocol import MANIFEST
 
 COPY_SECONDS = 60.0
 """For all copies of one object."""
-HOLD_SECONDS = 180.0
-"""For which the control plane holds the object. More than the copies may take, by as much as one abandoned call can
-still be under way: three attempts, each with its time to connect and to answer."""
 
 
 class Staging:
@@ -41,7 +40,7 @@ class Staging:
         ``result`` names the staged outputs with their ETags; the outcome names the published ones with theirs.
         """
         try:
-            async with asyncio.timeout(COPY_SECONDS):
+            async with bounded(COPY_SECONDS):
                 return replace(result, published=await self._copy_all(lease, name, pipeline, result))
         except LeaseNotLive:
             return Failure("store", "A result with a later token is there already.", retry=True)

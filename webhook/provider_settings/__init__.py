@@ -5,10 +5,29 @@ Keys and passwords are no settings: they come from the environment alone (``webh
 
 from __future__ import annotations
 
-from webhook.provider_settings.base import BaseProviderSettings
-from webhook.provider_settings.local import LocalSettings
+from typing import Annotated
 
-ProviderSettings = LocalSettings
+from pydantic import Field
+
+from webhook.provider_settings.base import BaseProviderSettings
+from webhook.provider_settings.docker import DockerSettings
+from webhook.provider_settings.exec import ExecSettings
+from webhook.provider_settings.fly import FlySettings
+from webhook.provider_settings.local import LocalSettings
+from webhook.provider_settings.runpod import RunpodSettings
+
+ProviderSettings = Annotated[
+    LocalSettings | DockerSettings | ExecSettings | FlySettings | RunpodSettings,
+    Field(discriminator="kind"),
+]
 """Settings of one provider, of any kind."""
 
-__all__ = ["BaseProviderSettings", "LocalSettings", "ProviderSettings"]
+__all__ = [
+    "BaseProviderSettings",
+    "DockerSettings",
+    "ExecSettings",
+    "FlySettings",
+    "LocalSettings",
+    "ProviderSettings",
+    "RunpodSettings",
+]

@@ -45,5 +45,8 @@ class BaseProviderSettings(BaseModel):
 
     rented: ClassVar[bool] = True
     """Whether the machines are other people's: then one machine's word is not enough to park an object."""
-    same_machine: ClassVar[bool] = False
-    """Whether its machines reach a control plane that listens on loopback."""
+
+    @property
+    def same_machine(self) -> bool:
+        """Whether its machines reach a control plane that listens on loopback."""
+        return False

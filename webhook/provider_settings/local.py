@@ -12,8 +12,12 @@ class LocalSettings(BaseProviderSettings):
     """Processes beside the control plane. The provider named ``local`` is there without any settings."""
 
     rented: ClassVar[bool] = False
-    same_machine: ClassVar[bool] = True
 
     kind: Literal["local"] = "local"
     usd_per_hour: Usd = Decimal(0)
     """What one worker costs, for budgets and ``yurt costs``; 0: nothing."""
+
+    @property
+    def same_machine(self) -> bool:
+        """They do: they are processes of this machine."""
+        return True

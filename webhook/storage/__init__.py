@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from webhook.config import ConfigError, Secrets
 from webhook.events import ListedObject
+from webhook.storage.late_effects import ANSWER_SECONDS, ATTEMPTS, CONNECT_SECONDS, EFFECT_SECONDS, outlasted
 from webhook.storage.presign import Presigner, SigningKeys
 from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised
 from workers import tls
@@ -38,8 +39,6 @@ CONSISTENT = "x-tigris-consistent"
 """Header that asks Tigris for a strong read. Documented until 2026-02, and still sent by others since."""
 
 _THREADS = 16
-_ATTEMPTS = 3
-_CONNECT_SECONDS = 5.0
 _MOST_PAGES = 10
 """Most pages of one listing of children: deeper keys are folded into common prefixes, but these may be very many."""
 _PUT_SECONDS = 20
@@ -100,14 +99,16 @@ class ObjectStore:
         *,
         publisher: SigningKeys | None = None,
         addressing: Addressing = "auto",
-        answer_seconds: float = 10,
-        attempts: int = _ATTEMPTS,
+        answer_seconds: float = ANSWER_SECONDS,
+        attempts: int = ATTEMPTS,
+        effect_seconds: float = EFFECT_SECONDS,
     ) -> None:
         endpoint = normalised(endpoint)
         self.presigner = Presigner(endpoint, region, credentials, addressing)
         self.put_presigner = Presigner(endpoint, region, publisher or credentials, addressing)
         """Signs the PUTs that workers get."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._effect_seconds = effect_seconds
         self._client: S3Client = boto3.client(
             "s3",
             endpoint_url=endpoint,
@@ -119,7 +120,7 @@ class ObjectStore:
             verify=os.environ.get("SSL_CERT_FILE") or None,
             config=Config(
                 signature_version="s3v4",
-                connect_timeout=_CONNECT_SECONDS,
+                connect_timeout=CONNECT_SECONDS,
                 read_timeout=answer_seconds,
                 retries={"total_max_attempts": attempts, "mode": "standard"},
                 max_pool_connections=_THREADS,
@@ -190,7 +191,8 @@ class ObjectStore:
     async def copy(self, bucket: str, key: str, to_bucket: str, to_key: str, etag: str) -> str:
         """Copy an object with its metadata if it still has this ETag. Returns the copy's ETag.
 
-        Raises PreconditionFailed, also where the object is gone, and StoreError.
+        Ends once it cannot take effect any more. Raises PreconditionFailed, also where the object is gone, and
+        StoreError.
         """
         copy = partial(
             self._client.copy_object,
@@ -201,7 +203,7 @@ class ObjectStore:
             MetadataDirective="COPY",
         )
         try:
-            response = await self._call(copy)
+            response = await self._call(copy, changes=True)
         except _Missing:
             raise PreconditionFailed(key) from None
         return response["CopyObjectResult"]["ETag"].strip('"')
@@ -258,7 +260,7 @@ class ObjectStore:
     async def delete(self, bucket: str, key: str, etag: str) -> None:
         """Delete an object if it still has this ETag ("": any). Does nothing where the object is missing.
 
-        Raises PreconditionFailed, StoreError.
+        Ends once it cannot take effect any more. Raises PreconditionFailed, StoreError.
         """
         head = await self.head(bucket, key)
         if head is None:
@@ -268,7 +270,7 @@ class ObjectStore:
             raise PreconditionFailed(key)
         delete = partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or head.etag}"')
         with contextlib.suppress(_Missing):  # deleted by another client since the HEAD request
-            await self._call(delete)
+            await self._call(delete, changes=True)
 
     async def check_bucket(self, bucket: str) -> None:
         """Check that the bucket exists and can be listed. Raises StoreError."""
@@ -325,9 +327,10 @@ class ObjectStore:
         listed = _listed(response)
         return ListingPage(listed, listed[-1].key if listed else "", response.get("IsTruncated", False))
 
-    async def _call(self, call: Callable[[], Answer]) -> Answer:
+    async def _call(self, call: Callable[[], Answer], *, changes: bool = False) -> Answer:
+        sent = asyncio.get_running_loop().run_in_executor(self._threads, call)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            return await (outlasted(sent, self._effect_seconds) if changes else sent)
         except ClientError as error:
             raise _translated(error) from None
         except BotoCoreError as error:

@@ -22,6 +22,7 @@ from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.storage import ObjectStore, StoreError
+from webhook.storage.late_effects import ABANDONED_SECONDS
 
 log = structlog.get_logger()
 
@@ -29,10 +30,11 @@ _LEASE_SECONDS = 30.0
 """Lease of one check: after a crash of the control plane the object waits for so long."""
 _REQUEST_SECONDS = 20.0
 """Timeout of all requests to the store for one check. Below the lease."""
-_HOLD_SECONDS = 90.0
-"""Lease of an object whose outputs are being removed, so that no worker publishes new ones meanwhile."""
-_REMOVE_SECONDS = 30.0
+_REMOVE_SECONDS = 60.0
 """Timeout of the removal. The next check removes what is left."""
+_HOLD_SECONDS = _REMOVE_SECONDS + ABANDONED_SECONDS
+"""Lease of an object whose outputs are being removed, so that no worker publishes new ones while a request may still
+remove them."""
 _BATCH = 16
 _POLL_SECONDS = 0.5
 

@@ -17,6 +17,9 @@ _ALWAYS = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(16 << 20),
+    # Heaps in pages of 2 MiB where the kernel offers them (transparent huge pages): one fault in place of 512, in each
+    # process anew. A C library that does not know it ignores it.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
 

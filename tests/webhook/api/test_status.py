@@ -65,6 +65,7 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         "failed_starts": 0,
         "last_failure": "",
         "last_boot_log": "",
+        "unjailed": None,
     }
     assert body["pools"] == {
         "local": {"limit": 7, "machines": {"ready": 1}, **minting},
@@ -141,3 +142,42 @@ async def test_an_invitation_to_nowhere_is_refused(postgres_dsn: str) -> None:
         for body in bodies:
             assert (await plane.admin("POST", "/v1/invitations", json=body)).status_code == 422
         assert not await plane.sql("select from workers")
+
+
+JAILS = {
+    "photos": pipeline(),
+    "trusted": pipeline("trusted", "trusted-out", pool="gpu", sandbox={"mode": "off"}),
+    "strict": pipeline("strict", "strict-out", pool="strict", sandbox={"mode": "require"}),
+}
+
+
+async def test_status_counts_workers_that_run_handlers_without_a_jail(postgres_dsn: str) -> None:
+    config = configured(JAILS, pools={name: Pool(provider="none") for name in ("local", "gpu", "strict")})
+
+    async def unjailed(pool: str = "local") -> object:
+        return (await plane.admin("GET", "/v1/status")).json()["pools"][pool]["unjailed"]
+
+    async with control_plane(postgres_dsn, config, loops=False) as plane:
+        await plane.worker()  # as one of an older version, which does not say
+        assert await unjailed() is None
+        why, token = "an old\0 kernel", await plane.invite("local")
+        for name in ("local", "gpu", "strict"):
+            assert (await plane.hello(await plane.invite(name), unjailed=why)).status_code == 200
+        assert (await plane.hello(token, unjailed=why)).status_code == 200
+        assert await unjailed() == {"workers": 2, "why": "an old\N{REPLACEMENT CHARACTER} kernel"}
+        assert await unjailed("gpu") is None  # its only pipeline wants no jail
+        assert await unjailed("strict") is None  # no worker of its runs a handler without one
+        assert (await plane.hello(token)).status_code == 200  # the same process, with another word
+        assert await unjailed() == {"workers": 1, "why": "an old\N{REPLACEMENT CHARACTER} kernel"}
+        await plane.sql("update workers set state = 'gone'")
+        assert await unjailed() is None
+        assert (await plane.hello(await plane.invite("local"), unjailed="x" * 201)).status_code == 422
+
+
+async def test_a_worker_that_comes_back_says_anew_whether_it_jails(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        welcome = (await plane.hello(await plane.invite("local"), returns=True, unjailed="an old kernel")).json()
+        assert (await plane.admin("GET", "/v1/status")).json()["pools"]["local"]["unjailed"]["workers"] == 1
+        back = (await plane.hello(welcome["credential"], instance="after-its-new-kernel")).json()
+        assert back["worker"] == welcome["worker"]
+        assert (await plane.admin("GET", "/v1/status")).json()["pools"]["local"]["unjailed"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 
@@ -30,6 +31,22 @@ def test_refused_notifications_are_told_until_one_is_taken(shell: Shell) -> None
     assert "notifications of source s3" in " ".join(shell.yurt("check").stdout.split())
     assert notify(shell, shell.stack.keys.webhook) == 200
     wait_until(lambda: "notifications of source s3" not in subjects(shell))
+
+
+def test_a_worker_without_a_jail_is_a_warning_that_fails_nothing(shell: Shell) -> None:
+    token = re.findall(r"YURT_TOKEN=(\S+)", shell.yurt("invite").stdout)[0]
+
+    def call_home(why: str) -> None:
+        hello = {"instance": "instance-of-a-test", "unjailed": why}
+        url, headers = f"{shell.stack.url}/v1/workers/hello", {"authorization": f"Bearer {token}"}
+        assert httpx.post(url, json=hello, headers=headers).status_code == 200
+
+    call_home("an old \x1b[2Jkernel")
+    result = shell.yurt("doctor")
+    assert (result.returncode, "an old \\x1b[2Jkernel" in result.stdout) == (0, True), result.stdout
+    assert "without a jail: an old \\x1b[2Jkernel" in " ".join(shell.yurt("status").stdout.split())
+    call_home("")
+    assert "pool local" not in subjects(shell)
 
 
 def test_without_a_control_plane_it_says_what_to_look_at(shell: Shell) -> None:

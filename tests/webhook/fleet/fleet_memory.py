@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import count
 
 from webhook.ledger.costs import FREE, UNLIMITED, reserve_usd
 from webhook.ledger.machines import (
@@ -24,6 +25,8 @@ from webhook.ledger.machines import (
     Terms,
     new_label,
 )
+
+_DAY_SECONDS = 86_400.0
 
 
 @dataclass
@@ -56,8 +59,9 @@ class MemoryFleet:
     """Most machines of one pool that were ever not gone at once."""
     pool_reports: dict[str, PoolReport] = field(default_factory=dict)
     provider_reports: dict[str, ProviderReport] = field(default_factory=dict)
-    spent: dict[str, Decimal] = field(default_factory=dict)
-    """US dollars, by pool. It is one day for ever."""
+    spent: dict[tuple[int, str], Decimal] = field(default_factory=dict)
+    """US dollars, by day and pool."""
+    ids: Iterator[int] = field(default_factory=lambda: count(1))
     avoiding: dict[tuple[str, str], float] = field(default_factory=dict)
     """Provider and machine, and until when it is not rented."""
 
@@ -80,29 +84,36 @@ class MemoryFleet:
         self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
     ) -> Intent | NotIntended:
         await asyncio.sleep(0)
-        left = self._spending(pool).left(budget)
+        left = self.spending(pool).left(budget)
         if left is not None and left < reserve_usd(terms):
             return NotIntended.BUDGET
-        count = sum(row.pool == pool and row.state is not MachineState.GONE for row in self.rows.values())
-        if count >= limit:
+        there = sum(row.pool == pool and row.state is not MachineState.GONE for row in self.rows.values())
+        if there >= limit:
             return NotIntended.LIMIT
-        self.most = max(self.most, count + 1)
-        id, token, label = len(self.rows) + 1, secrets.token_urlsafe(24), new_label("yurt", pool)
+        self.most = max(self.most, there + 1)
+        id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool)
         now = self.now
         self.rows[id] = MachineRow(id, label, pool, provider, token, now, now, now, terms=terms, costed=now)
         return Intent(id, label, token)
 
     async def spending_today(self, pool: str) -> SpendingToday:
         await asyncio.sleep(0)
-        return self._spending(pool)
+        return self.spending(pool)
 
-    def _spending(self, pool: str) -> SpendingToday:
+    def spending(self, pool: str) -> SpendingToday:
         alive = [row for row in self.rows.values() if row.state is not MachineState.GONE]
         mine = [self._bound(row) for row in alive if row.pool == pool]
+        today = [(pool_of, usd) for (day, pool_of), usd in self.spent.items() if day == self._day]
         return SpendingToday(
-            self.spent.get(pool, Decimal(0)), sum(self.spent.values(), Decimal(0)),
-            sum(mine, Decimal(0)), sum(map(self._bound, alive), Decimal(0)),
-        )  # fmt: skip
+            sum((usd for pool_of, usd in today if pool_of == pool), Decimal(0)),
+            sum((usd for _, usd in today), Decimal(0)),
+            sum(mine, Decimal(0)),
+            sum(map(self._bound, alive), Decimal(0)),
+        )
+
+    @property
+    def _day(self) -> int:
+        return int(self.now // _DAY_SECONDS)
 
     def _bound(self, row: MachineRow) -> Decimal:
         seconds: float = row.terms.reserve_seconds
@@ -111,10 +122,11 @@ class MemoryFleet:
         if row.state is MachineState.SLAYING:
             seconds = SLAYING_SECONDS
         once = row.terms.usd_once if row.ref is None else Decimal(0)
-        return once + row.terms.usd_per_hour * Decimal(seconds + self.now - row.costed) / 3600
+        uncounted = self.now - max(row.costed, self._day * _DAY_SECONDS)
+        return once + row.terms.usd_per_hour * Decimal(seconds + uncounted) / 3600
 
-    def _spend(self, pool: str, usd: Decimal) -> None:
-        self.spent[pool] = self.spent.get(pool, Decimal(0)) + usd
+    def _spend(self, day: int, pool: str, usd: Decimal) -> None:
+        self.spent[day, pool] = self.spent.get((day, pool), Decimal(0)) + usd
 
     async def accrue(self) -> None:
         await asyncio.sleep(0)
@@ -123,8 +135,11 @@ class MemoryFleet:
 
     def _accrue(self, row: MachineRow) -> None:
         if row.ref is not None and row.state is not MachineState.GONE:
-            self._spend(row.pool, row.terms.usd_per_hour * Decimal(self.now - row.costed) / 3600)
-            row.costed = self.now
+            while row.costed < self.now:
+                day = int(row.costed // _DAY_SECONDS)
+                until = min(self.now, (day + 1) * _DAY_SECONDS)
+                self._spend(day, row.pool, row.terms.usd_per_hour * Decimal(until - row.costed) / 3600)
+                row.costed = until
 
     async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
         await asyncio.sleep(0)
@@ -149,7 +164,7 @@ class MemoryFleet:
         if row is None or row.state is MachineState.GONE:
             return False
         if row.ref is None:
-            self._spend(row.pool, row.terms.usd_once)
+            self._spend(self._day, row.pool, row.terms.usd_once)
         row.ref = ref
         self._move(id, {MachineState.INTENDED}, MachineState.BOOTING)
         return True

@@ -61,6 +61,11 @@ def test_each_single_offer_is_taken_once_and_a_kind_as_often_as_it_is_wanted() -
     assert taken(pool(), ProviderOffers("home", HOME.offers, allowance=2), most=9) == ["home", "home"]
 
 
+def test_a_region_has_as_many_machines_as_are_wanted() -> None:
+    regions = ProviderOffers("fly", [Offer("ams", Decimal(1), many=True), Offer("fra", Decimal(1), many=True)])
+    assert taken(pool(), regions, most=3) == ["fly ams"] * 3
+
+
 def test_a_provider_that_is_not_asked_says_why() -> None:
     away = ProviderOffers("home", [], unavailable="is busy")
     assert why_none(pool(), [away, ProviderOffers("vast", [])]) == "home: is busy; vast: no room"

@@ -127,6 +127,22 @@ async def test_after_a_lost_race_the_next_offer_is_taken_and_nothing_counts_as_f
     assert it.fleet.alive(MachineState.BOOTING)[0].terms.usd_per_hour == Decimal("0.2")
 
 
+async def test_where_a_region_is_full_the_next_one_is_taken() -> None:
+    it = TwoProviders(providers=["market"])
+    full, free = Offer("ams", Decimal(1), many=True), Offer("fra", Decimal(1), many=True)
+    it.market.on_offers = offering(full, free)
+
+    async def no_room() -> None:
+        if it.market.orders[-1].offer == full:
+            raise OfferGone("no room in ams")
+
+    it.market.on_mint = no_room
+    await it.fleet.upload("a", 2)
+    await it.turns(3)
+    assert len(it.market.there) == 2
+    assert [order.offer.id for order in it.market.orders][-2:] == ["fra", "fra"]
+
+
 async def test_a_machine_that_did_not_boot_is_not_rented_again() -> None:
     it = TwoProviders(providers=["market"], boot_seconds=40, mint_seconds=10, breaker_seconds=1)
     it.market.on_offers = offering(

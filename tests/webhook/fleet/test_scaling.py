@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import (
+    EMPTY_SECONDS,
     STARTING,
     Action,
     Adopt,
@@ -330,6 +331,13 @@ def test_an_empty_list_is_believed_once_all_are_silent() -> None:
     assert credible_listing(pool(), [silent], empty) is empty
     assert credible_listing(pool(), [machine(MachineState.SLAYING)], empty) is empty
     assert credible_listing(pool(), [], empty) is empty
+
+
+def test_an_empty_list_that_may_lag_ends_nothing_before_it_has_been_empty_for_a_while() -> None:
+    dying = machine(MachineState.SLAYING, state_seconds=100)
+    asked = Listing({}, 0.0, lag_seconds=5.0, empty_seconds=EMPTY_SECONDS - 1)
+    assert not any(isinstance(action, MarkGone) for action in look_after(pool(), [dying], asked))
+    assert look_after(pool(), [dying], replace(asked, empty_seconds=EMPTY_SECONDS)) == [MarkGone(dying)]
 
 
 def test_an_empty_list_that_is_the_truth_is_believed_at_once() -> None:

@@ -57,4 +57,3 @@ async def test_staged_outputs_go_by_token_and_of_one_input_only(store: RunningBu
             buckets.put(key)
         assert await remover.remove_staged(one, KEY, below=8) == 2
         assert buckets.keys() == {f"{KEY}/.yurt-8/a", f"{KEY}/.yurt-x/a", f"{KEY}/a"}
-        assert await remover.remove_staged(one, KEY) == 1

@@ -64,6 +64,13 @@ class Offer:
     """The provider's name for who runs the machine. Empty: not known."""
     description: str = ""
     """For people, in a few words: ``1× RTX 3090, 24 GB, SE``."""
+    many: bool = False
+    """Whether there are as many such machines as are wanted, as in a region; always so without an id."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one machine, which can be taken once."""
+        return bool(self.id) and not self.many
 
     def real_usd_per_hour(self, hours: Decimal) -> Decimal:
         """The price of an hour, what is paid once included, where the machine lives for so many hours."""

@@ -6,9 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webhook.config import Config, Secrets
+from pydantic import SecretStr
+
+from webhook.config import Config, ConfigError, Secrets
+from webhook.fleet.providers.docker import DockerProvider
+from webhook.fleet.providers.exec import ExecProvider
+from webhook.fleet.providers.fly import FlyProvider
 from webhook.fleet.providers.local import LocalProvider
-from webhook.provider_settings import LocalSettings, ProviderSettings
+from webhook.fleet.providers.runpod import RunpodProvider
+from webhook.provider_settings import (
+    DockerSettings,
+    ExecSettings,
+    FlySettings,
+    LocalSettings,
+    ProviderSettings,
+    RunpodSettings,
+)
 from workers.handlers.folder import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -37,7 +50,7 @@ def make_providers(config: Config, secrets: Secrets, state: Path) -> dict[str, P
 def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Provider:
     match settings:
         case LocalSettings():
-            # A folder of its own: a provider lists whatever lies in its folder.
+            # A folder of its own: a provider lists everything that lies in its folder.
             folder = context.state / ("workers" if name == "local" else f"workers-{name}")
             return LocalProvider(
                 context.owner,
@@ -45,3 +58,18 @@ def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Pr
                 environment={ENVIRONMENT: context.handlers},
                 usd_per_hour=settings.usd_per_hour,
             )
+        case DockerSettings():
+            return DockerProvider(context.owner, settings, context.secrets)
+        case ExecSettings():
+            return ExecProvider(context.owner, name, settings)
+        case FlySettings():
+            return FlyProvider(context.owner, settings, _key(name, "FLY_API_TOKEN", context.secrets.fly_api_token))
+        case RunpodSettings():
+            return RunpodProvider(context.owner, settings, _key(name, "RUNPOD_API_KEY", context.secrets.runpod_api_key))
+
+
+def _key(name: str, variable: str, secret: SecretStr) -> str:
+    """The account's key. Raises ConfigError where it is not set."""
+    if key := secret.get_secret_value():
+        return key
+    raise ConfigError(f"providers.{name}: its key is missing: set {variable} in the environment or in yurt.secrets")

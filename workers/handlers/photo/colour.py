@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 
 _COARSE = bytes(value & 0xE0 for value in range(256))
 _VISIBLE = 128
@@ -19,7 +20,8 @@ def dominant(rgba: bytes) -> str:
     if not pixels:
         return "#000000"
     cells = Counter((_COARSE[r], _COARSE[g], _COARSE[b]) for r, g, b, _ in pixels)
-    (cell, count) = cells.most_common(1)[0]
+    # Not most_common: it imports a module, in the process of each file.
+    cell, count = max(cells.items(), key=itemgetter(1))
     inside = [pixel for pixel in pixels if (_COARSE[pixel[0]], _COARSE[pixel[1]], _COARSE[pixel[2]]) == cell]
     red, green, blue = (round(sum(pixel[band] for pixel in inside) / count) for band in range(3))
     return f"#{red:02x}{green:02x}{blue:02x}"

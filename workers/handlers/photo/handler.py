@@ -40,7 +40,8 @@ _OPERATIONS = (
 def warm_up() -> None:
     """Have libvips describe the usual operations once, before the fork for each file. Starts no thread."""
     for name in _OPERATIONS:
-        pyvips.Introspect.get(name)
+        # pyvips makes this text, which nothing reads, from the description when an operation is called first.
+        pyvips.Operation.generate_docstring(name)
 
 
 def handle(job: Job) -> Result:

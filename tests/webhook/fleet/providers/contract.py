@@ -40,7 +40,7 @@ TOKEN = "t0ken-" + "0123456789" * 3
 
 def order(owner: str = OWNER, offer: Offer | None = None) -> MintOrder:
     offer = offer or Offer("", Decimal(0))
-    return MintOrder(new_label(owner, "photos"), "photos", offer, "http://127.0.0.1:8080", TOKEN)
+    return MintOrder(new_label(owner, "photos"), "photos", offer, "https://yurt.example.com", TOKEN)
 
 
 async def order_for(provider: Provider, owner: str = OWNER) -> MintOrder:

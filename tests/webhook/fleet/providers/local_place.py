@@ -21,17 +21,10 @@ STUB = (sys.executable, str(Path(__file__).with_name("stub_worker.py")))
 
 
 @dataclass
-class LocalPlace:
-    folder: Path
-    deeds: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    made: list[LocalProvider] = field(default_factory=list)
+class StubWorkers:
+    """Stub workers of this machine, whatever started them."""
 
-    def provider(self, owner: str = OWNER) -> LocalProvider:
-        environment = {"STUB_FOLDER": str(self.folder / "started"), "STUB_DEEDS": self.deeds}
-        options = {"argv": STUB, "environment": environment, "grace_seconds": 3.0, **self.options}
-        self.made.append(LocalProvider(owner, self.folder / "workers", **options))
-        return self.made[-1]
+    folder: Path
 
     def start_of(self, label: str) -> dict[str, Any] | None:
         path = self.folder / "started" / f"{label}.json"
@@ -52,6 +45,19 @@ class LocalPlace:
 
     async def exists(self, label: str) -> bool:
         return any(_label_of(process) == label for process in Path("/proc").glob("[0-9]*"))
+
+
+@dataclass
+class LocalPlace(StubWorkers):
+    deeds: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    made: list[LocalProvider] = field(default_factory=list)
+
+    def provider(self, owner: str = OWNER) -> LocalProvider:
+        environment = {"STUB_FOLDER": str(self.folder / "started"), "STUB_DEEDS": self.deeds}
+        options = {"argv": STUB, "environment": environment, "grace_seconds": 3.0, **self.options}
+        self.made.append(LocalProvider(owner, self.folder / "workers", **options))
+        return self.made[-1]
 
     async def kill(self, instance: Instance) -> None:
         os.kill(int(instance.ref), signal.SIGKILL)

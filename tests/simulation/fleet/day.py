@@ -1,0 +1,341 @@
+"""One simulated day: load, machines, providers, and a control plane that crashes between any two calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import structlog
+
+from tests.simulation.draws import Draws
+from tests.simulation.fleet.invariants import FleetInvariants
+from tests.simulation.fleet.market import RentedMachine, SimulatedMarket
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.world import BrokenInvariant
+from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
+from webhook.fleet.autoscaler import Autoscaler
+from webhook.ledger.costs import reserve_usd
+from webhook.ledger.machines import Budget, Intent, MachineState, NotIntended, Terms
+from webhook.pool_settings import Pool
+
+_FAULTS_END = 0.8
+"""The last part of a day is without faults: what they left behind must come right."""
+LOADS = ("sinusoid", "bursts", "trickle", "on and off")
+
+
+class RentedFleet(MemoryFleet):
+    """The fleet in memory by the day's clock, each call of which the control plane may not survive."""
+
+    def __init__(self, day: SimulatedDay) -> None:
+        self.day = day
+        super().__init__()
+
+    @property
+    def now(self) -> float:
+        return self.day.now
+
+    @now.setter
+    def now(self, _: float) -> None:
+        """It is set by the day."""
+
+    async def machines(self) -> Any:
+        await self.day.hop("ledger/machines")
+        return await super().machines()
+
+    async def intend(self, pool: str, provider: str, limit: int, *terms: Any) -> Intent | NotIntended:
+        await self.day.hop("ledger/intend")
+        intent = await super().intend(pool, provider, limit, *terms)
+        if isinstance(intent, Intent):
+            self.day.counts["intents"] += 1
+            self.day.invariants.intended()
+        await self.day.hop("ledger/intended")
+        return intent
+
+    async def minted(self, id: int, ref: str) -> bool:
+        await self.day.hop("ledger/minted")
+        return await super().minted(id, ref)
+
+    async def drain(self, id: int, reason: str) -> bool:
+        await self.day.hop("ledger/drain")
+        return await super().drain(id, reason)
+
+    async def slaying(self, id: int, reason: str, seen: MachineState) -> bool:
+        await self.day.hop("ledger/slaying")
+        if id in self.rows and self.rows[id].state is seen:
+            self.day.invariants.slain(id, reason, seen)
+        return await super().slaying(id, reason, seen)
+
+    async def gone(self, id: int) -> bool:
+        await self.day.hop("ledger/gone")
+        return await super().gone(id)
+
+
+@dataclass
+class SimulatedDay:
+    """State of one day."""
+
+    seed: int
+    draws: Draws = field(init=False)
+    loop: VirtualLoop = field(default_factory=VirtualLoop)
+    up: bool = False
+    """Whether the control plane runs."""
+    down_since: float = 0.0
+    """When the control plane went down last."""
+    counts: Counter[str] = field(default_factory=Counter)
+    failure: BrokenInvariant | None = None
+    dearer: Decimal = Decimal(0)
+    """What providers charged beyond what the ledger could know."""
+    slowest_turn: float = 0.0
+    workers_orphan: bool = True
+    """Whether workers that have lost the control plane end themselves; not so in a mutant."""
+
+    def __post_init__(self) -> None:
+        draws = self.draws = Draws(self.seed)
+        self.load = draws.choice("day/load", LOADS)
+        self.boot_seconds = draws.choice("day/boot", (2.0, 60.0, 300.0))
+        self.service_seconds = draws.choice("day/service", (3.0, 30.0, 240.0))
+        self.crash = draws.choice("day/crash", (0.0, 0.0005, 0.003))
+        limit = draws.choice("day/limit", (1, 3, 8))
+        price = draws.choice("day/price", (Decimal("0.2"), Decimal("1.5")))
+        self.pool = Pool.model_validate({
+            "providers": ["home", "market"], "choose": draws.choice("day/choose", ("first", "cheapest")),
+            "limit": limit,
+            "slots": draws.choice("day/slots", (1, 4)), "boot_seconds": 2 * self.boot_seconds + 60, "idle_seconds": 300,
+            "budget_usd_per_day": draws.choice("day/budget", (None, price * limit, 6 * price * limit)),
+        })  # fmt: skip
+        self.fleet = RentedFleet(self)
+        self.invariants = FleetInvariants(self)
+        self.markets = {
+            name: SimulatedMarket(
+                self, name, lag_seconds=draws.choice(f"{name}/lag", (0.0, 5.0, 30.0)),
+                fault=draws.choice(f"{name}/fault", (0.0, 0.02, 0.2)),
+                capacity=draws.choice(f"{name}/room", (0, 2, 50)),
+                usd_per_hour=price, bad_machines=draws.choice(f"{name}/bad", (0, 0, 2)),
+            )
+            for name in ("home", "market")
+        }  # fmt: skip
+        self._crashed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def now(self) -> float:
+        return self.loop.time()
+
+    @property
+    def minute_usd(self) -> Decimal:
+        """What all machines cost within a minute."""
+        return sum((m.usd_per_hour for one in self.markets.values() for m in one.machines.values()), Decimal(0)) / 60
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.pool.budget_usd_per_day)
+
+    def affords_one(self) -> bool:
+        """Whether the budget carries another machine of the dearest offer, with something to spare."""
+        dearest = max(market.usd_per_hour for market in self.markets.values()) + Decimal("0.08")
+        left = self.fleet.spending("a").left(self.budget)
+        needed = reserve_usd(Terms(dearest, reserve_seconds=self.pool.reserve_seconds))
+        return left is None or left > needed + dearest / 10
+
+    def fail(self, broken: BrokenInvariant) -> None:
+        """End the day with a violation."""
+        if self.failure is None:
+            self.failure = broken
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the rest."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def later(self, seconds: float, do: Callable[[], object]) -> None:
+        """Do something after a while."""
+        self.loop.call_later(seconds, do)
+
+    async def hop(self, where: str) -> None:
+        """A call of the control plane on its way. It may not survive it."""
+        await asyncio.sleep(0)
+        if self.up and self.draws.fault(f"crash/{where}", self.crash):
+            self.counts["crashes"] += 1
+            self._crashed.set()
+            await asyncio.Event().wait()
+
+    # ── the control plane ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run_plane(self) -> NoReturn:
+        """Start the control plane again and again."""
+        while True:
+            self.up = True
+            self._crashed.clear()
+            ticking = self.loop.create_task(self._tick())
+            crashed = self.loop.create_task(self._crashed.wait())
+            await asyncio.wait((ticking, crashed), return_when=asyncio.FIRST_COMPLETED)
+            self.up, self.down_since = False, self.now
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+            away = (1.0, 60.0, 60.0, 3_000.0)
+            await asyncio.sleep(self.draws.choice("plane/away", away))
+
+    async def _tick(self) -> NoReturn:
+        autoscaler = Autoscaler(
+            self.fleet, {"a": self.pool}, self.markets, url="http://yurt", clock=lambda: self.now, call_seconds=10
+        )
+        try:
+            while True:
+                began = self.now
+                await autoscaler.tick(orders=False)
+                self.slowest_turn = max(self.slowest_turn, self.now - began)
+                await asyncio.sleep(self._pause())
+        finally:
+            autoscaler.close()
+
+    def _pause(self) -> float:
+        """Look often where something goes on: days are long."""
+        states = self.fleet.states()
+        there = sum(len(market.alive) for market in self.markets.values())
+        moving = (MachineState.INTENDED, MachineState.BOOTING, MachineState.DRAINING, MachineState.SLAYING)
+        if there != states[MachineState.READY] or any(states[state] for state in moving):
+            return 4.0
+        if self.fleet.pending["a"]:
+            return 10.0
+        return 20.0 if there else 45.0
+
+    # ── machines ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def boot(self, market: SimulatedMarket, machine: RentedMachine) -> None:
+        """Let a machine boot, and its worker work."""
+        self.counts["machines"] += 1
+        if machine.boots:
+            self.spawn(self._worker(market, machine))
+
+    async def _worker(self, market: SimulatedMarket, machine: RentedMachine) -> None:
+        await asyncio.sleep(self.boot_seconds * self.draws.between("boot", 0.5, 1.5))
+        answered = idle_since = self.now
+        row: MachineRow | None = None
+        while machine.ended is None:
+            if self.up:
+                answered = self.now
+                if row is None:
+                    if not self.fleet.hello(machine.order.label, machine.order.token):
+                        break
+                    row = next(r for r in self.fleet.rows.values() if r.label == machine.order.label)
+                worked = await self._work(row)
+                if worked is None:
+                    break
+                idle_since = self.now if worked else idle_since
+            if self.now - answered > self.pool.orphan_seconds and self.workers_orphan:
+                break
+            if self.now - idle_since > self.pool.worker_idle_seconds:
+                break
+            await asyncio.sleep(15)
+        self._leave(market, machine)
+
+    async def _work(self, row: MachineRow) -> bool | None:
+        """Take leases and settle them. None: the worker has to leave."""
+        if not await self.fleet.call(row.id):
+            return None
+        taken = await self.fleet.take(row.id, self.pool.slots)
+        if not taken:
+            return None if row.state is MachineState.DRAINING else False
+        for _ in range(math.ceil(self.service_seconds / 15)):
+            await asyncio.sleep(min(15.0, self.service_seconds))
+            if self.up and not await self.fleet.call(row.id):
+                return None
+            if self.now - row.heard > self.pool.orphan_seconds and self.workers_orphan:
+                return None
+        while not self.up:
+            await asyncio.sleep(15)
+            if self.now - row.heard > self.pool.orphan_seconds and self.workers_orphan:
+                return None
+        if await self.fleet.call(row.id):
+            self.counts["objects"] += taken
+            await self.fleet.settle(row.id)
+        return True
+
+    def _leave(self, market: SimulatedMarket, machine: RentedMachine) -> None:
+        machine.exited = True
+        if machine.self_destroys:
+            market.end(machine.ref)
+
+    # ── load ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run_load(self) -> NoReturn:
+        """Upload objects."""
+        while True:
+            await asyncio.sleep(60)
+            self.fleet.pending["a"] += self._arrivals()
+
+    def _arrivals(self) -> int:
+        """Objects that come within a minute."""
+        hour = self.now / 3600 % 24
+        if self.load == "sinusoid":
+            mean = 3 * (1 + math.sin(hour / 24 * 2 * math.pi))
+        elif self.load == "bursts":
+            mean = 100 if self.draws.chance("load/burst", 0.005) else 0
+        elif self.load == "trickle":
+            mean = 0.05
+        else:
+            mean = 6 if int(hour) % 4 == 0 else 0
+        return int(mean + self.draws.unit("load"))
+
+    async def run_prices(self) -> NoReturn:
+        """Change prices now and then, and note what no ledger can bound."""
+        while True:
+            await asyncio.sleep(60)
+            if self.draws.fault("prices", 0.002):
+                for market in self.markets.values():
+                    market.reprice()
+            for market in self.markets.values():
+                for machine in market.alive:
+                    self.dearer += self._unbounded(machine) / 60
+
+    def _unbounded(self, machine: RentedMachine) -> Decimal:
+        """What a machine costs an hour beyond what the ledger knows: it became dearer, or cannot end itself."""
+        if not self.up and (machine.exited or not machine.boots):
+            return machine.usd_per_hour
+        return max(Decimal(0), machine.usd_per_hour - machine.priced[0][1])
+
+    async def run(self, hours: float) -> None:
+        """Run the day; ``failure`` says what was violated."""
+        for work in (self.run_plane(), self.run_load(), self.run_prices()):
+            self.spawn(work)
+        end = hours * 3600
+        if self.draws.chance("day/stray", 0.3):
+            self.later(self.draws.between("day/stray-at", 0, end), self.markets["market"].add_stray)
+        try:
+            while self.now < end and self.failure is None:
+                await asyncio.sleep(10)
+                if self.now > _FAULTS_END * end:
+                    self.draws.faults_over = True
+                self.invariants.check()
+        except BrokenInvariant as broken:
+            self.fail(broken)
+        finally:
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+
+def run(seed: int, hours: float = 24.0, *, workers_orphan: bool = True) -> SimulatedDay:
+    """Run one day. Its ``failure`` is None where nothing was violated."""
+    loop = VirtualLoop()
+    asyncio.set_event_loop(loop)
+    day = SimulatedDay(seed, loop=loop, workers_orphan=workers_orphan)
+    logs = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        loop.run_until_complete(day.run(hours))
+    finally:
+        structlog.configure(**logs)
+        loop.close()
+        asyncio.set_event_loop(None)
+    return day

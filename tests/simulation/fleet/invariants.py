@@ -1,0 +1,143 @@
+"""What must hold at every moment of a simulated day, by the providers' own books and by the machines as they are."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tests.simulation.world import BrokenInvariant
+from webhook.fleet.providers import Instance, MintOrder
+from webhook.fleet.scaling import STARTING
+from webhook.ledger.machines import MachineState
+
+if TYPE_CHECKING:
+    from tests.simulation.fleet.day import SimulatedDay
+
+LIMIT = "machines, ordered ones included, never exceed the limit"
+BUDGET = "what providers charge for a day never exceeds its budget"
+KNOWN = "no machine is unknown for more than two minutes"
+BUSY = "nothing busy is slain by scaling"
+ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
+NEEDED = "no more machines are started than there is work for"
+ORPHANS = "a machine that lost the control plane ends itself"
+AVOIDED = "a machine that did not boot is not rented again within a day"
+
+_UNKNOWN_SECONDS = 120.0
+_WAY_SECONDS = 30.0
+_OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
+
+
+@dataclass
+class FleetInvariants:
+    """Looks at the whole day after every step."""
+
+    day: SimulatedDay
+    unknown_since: dict[str, float] = field(default_factory=dict)
+    waiting_since: float | None = None
+    objects: deque[tuple[float, int]] = field(default_factory=deque)
+    """How much work there was, in the last minute."""
+    failed_boots: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Check everything. Raises BrokenInvariant."""
+        self._limit()
+        self._budget()
+        self._unknown()
+        self._orphans()
+        self._on_its_way()
+        self._note_work()
+
+    def _limit(self) -> None:
+        rows = [row for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE]
+        there = sum(not machine.stray for market in self.day.markets.values() for machine in market.alive)
+        if max(len(rows), there) > self.day.pool.limit:
+            raise BrokenInvariant(LIMIT, f"{len(rows)} rows, {there} machines, limit {self.day.pool.limit}")
+
+    def _budget(self) -> None:
+        budget = self.day.pool.budget_usd_per_day
+        if budget is None:
+            return
+        today = int(self.day.now // 86_400)
+        charged = sum((market.charged(today) for market in self.day.markets.values()), Decimal(0))
+        # What no ledger could know is noted once a minute.
+        unsure = self.day.dearer and self.day.dearer + self.day.minute_usd
+        if charged > budget + unsure:
+            raise BrokenInvariant(BUDGET, f"{charged:.4f} $ of {budget} $ on day {today}")
+
+    def _unknown(self) -> None:
+        known = {row.label for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE}
+        for market in self.day.markets.values():
+            for machine in market.alive:
+                label = machine.order.label
+                if label in known or not self.day.up or self.day.now - market.faulty_list_at < _UNKNOWN_SECONDS:
+                    self.unknown_since.pop(label, None)
+                    continue
+                since = self.unknown_since.setdefault(label, self.day.now)
+                if self.day.now - since > _UNKNOWN_SECONDS:
+                    raise BrokenInvariant(KNOWN, f"{label} at {market.name}")
+
+    def _orphans(self) -> None:
+        pool = self.day.pool
+        longest_seconds = pool.boot_seconds + pool.orphan_seconds + 60
+        if not self.day.up and self.day.now - self.day.down_since > longest_seconds:
+            working = [m.ref for market in self.day.markets.values() for m in market.alive if m.boots and not m.exited]
+            if working:
+                raise BrokenInvariant(ORPHANS, f"{', '.join(working)} go on")
+
+    def _on_its_way(self) -> None:
+        """Once no more faults happen: before that a breaker or a provider without room may be right."""
+        day = self.day
+        rows = [row for row in day.fleet.rows.values() if row.state is not MachineState.GONE]
+        coming = [r for r in rows if r.state in STARTING or r.state is MachineState.READY]
+        may = (
+            day.draws.faults_over and day.up and day.fleet.pending["a"] and not coming and len(rows) < day.pool.limit
+            and day.affords_one() and any(len(m.alive) < m.capacity for m in day.markets.values())
+        )  # fmt: skip
+        if not may:
+            self.waiting_since = None
+        elif self.waiting_since is None:
+            self.waiting_since = day.now
+        elif day.now - self.waiting_since > _WAY_SECONDS + day.pool.breaker_seconds + day.slowest_turn:
+            raise BrokenInvariant(ON_ITS_WAY, f"{day.fleet.pending['a']} objects wait since {self.waiting_since:.0f} s")
+
+    def _note_work(self) -> None:
+        day = self.day
+        work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.rows.values())
+        self.objects.append((day.now, work))
+        while self.objects[0][0] < day.now - 60:
+            self.objects.popleft()
+
+    # ── at single events ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def intended(self) -> None:
+        """Look at an intent that was just written."""
+        states = self.day.fleet.states()
+        coming = sum(count for state, count in states.items() if state in STARTING or state is MachineState.READY)
+        self._note_work()
+        most = max(work for _, work in self.objects)
+        wanted = max(self.day.pool.minimum, math.ceil(most / self.day.pool.slots))
+        if coming > wanted:
+            self.day.fail(BrokenInvariant(NEEDED, f"{coming} machines for {most} objects"))
+
+    def ordered(self, provider: str, order: MintOrder) -> None:
+        """Look at an order."""
+        at = self.failed_boots.get((provider, order.offer.machine))
+        if at is not None and self.day.now - at < 86_000:
+            self.day.fail(BrokenInvariant(AVOIDED, f"machine {order.offer.machine} of {provider}"))
+
+    def slain(self, id: int, reason: str, seen: MachineState) -> None:
+        """Look at a machine that is being slain."""
+        row = self.day.fleet.rows[id]
+        if row.leased and reason in _OF_SCALING:
+            self.day.fail(BrokenInvariant(BUSY, f"{row.label} holds {row.leased} leases, {reason}"))
+        if seen is MachineState.BOOTING and reason == "boot-deadline":
+            self.failed_boots[row.provider, row.terms.machine] = self.day.now
+
+    def destroyed(self, provider: str, instance: Instance) -> None:
+        """Look at an order to destroy a machine."""
+        for row in self.day.fleet.rows.values():
+            if row.label == instance.label and row.state in (MachineState.READY, MachineState.DRAINING):
+                self.day.fail(BrokenInvariant(BUSY, f"{row.label} at {provider} is destroyed, and was not revoked"))

@@ -1,0 +1,199 @@
+"""A simulated provider: it loses answers, lags, hangs, lies within what providers do, and keeps its own books."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from webhook.fleet.providers import (
+    Instance,
+    MintOrder,
+    Offer,
+    OfferGone,
+    ProviderBusy,
+    ProviderError,
+    ProviderFinding,
+)
+from webhook.ledger.machines import new_label
+
+if TYPE_CHECKING:
+    from tests.simulation.fleet.day import SimulatedDay
+
+DAY_SECONDS = 86_400.0
+_KINDS = ("busy", "gone", "refused", "lost", "hangs", "contract in the error", "late")
+
+
+@dataclass
+class RentedMachine:
+    """One machine as it really is."""
+
+    order: MintOrder
+    ref: str
+    began: float
+    usd_per_hour: Decimal
+    boots: bool
+    """False: it never calls home."""
+    self_destroys: bool
+    ended: float | None = None
+    stray: bool = False
+    """The ledger never knew it: it was restored from a backup, say."""
+    exited: bool = False
+    """Its worker has ended; it is there, and is paid for."""
+    priced: list[tuple[float, Decimal]] = field(default_factory=list)
+    """Since when it costs how much."""
+
+
+@dataclass
+class SimulatedMarket:
+    """One provider. ``fault`` is the rate of calls that go wrong in some way."""
+
+    day: SimulatedDay
+    name: str
+    lag_seconds: float
+    fault: float
+    capacity: int
+    usd_per_hour: Decimal
+    bad_machines: int
+    """Of the eight physical machines that it offers, so many never boot."""
+    offer_seconds: float = 60.0
+    machines: dict[str, RentedMachine] = field(default_factory=dict)
+    faulty_list_at: float = -1e9
+    """When a list last was not the truth."""
+    seen: list[tuple[float, list[Instance]]] = field(default_factory=list)
+
+    @property
+    def alive(self) -> list[RentedMachine]:
+        return [machine for machine in self.machines.values() if machine.ended is None]
+
+    async def offers(self) -> Sequence[Offer]:
+        await self._hop("offers")
+        if len(self.alive) >= self.capacity:
+            return []
+        return [
+            Offer(f"{self.name}-{n}-{self.day.now:.0f}", self.usd_per_hour + n * Decimal("0.01"), machine=f"{n}")
+            for n in range(8)
+        ]
+
+    async def mint(self, order: MintOrder) -> str:
+        self.day.invariants.ordered(self.name, order)
+        await self._hop("mint")
+        kind = self.day.draws.choice(f"{self.name}/kind", _KINDS) if self._fails("mint") else ""
+        if kind == "busy" or len(self.alive) >= self.capacity:
+            raise ProviderBusy("no room", retry_seconds=20)
+        if kind == "gone":
+            raise OfferGone("another customer was faster")
+        if kind == "refused":
+            raise ProviderError("500")
+        if kind == "hangs":
+            await asyncio.Event().wait()
+        if kind == "late":
+            self.day.later(self.day.draws.between(f"{self.name}/late", 0, self.lag_seconds), lambda: self._make(order))
+            await asyncio.Event().wait()
+        machine = self._make(order)
+        await self._hop("minted")
+        if kind == "lost":
+            await asyncio.Event().wait()
+        if kind == "contract in the error":
+            raise ProviderError("it failed, and there is a contract")
+        return machine.ref
+
+    async def list(self) -> Sequence[Instance]:
+        await self._hop("list")
+        await asyncio.sleep(0.05)
+        now = self.day.now
+        shown = [self._shown(machine) for machine in self.alive]
+        self.seen = [*self.seen[-20:], (now, shown)]
+        if self._fails("list"):
+            self.faulty_list_at = now
+            # A list without a lag is the truth: its provider is the kernel, or one database.
+            kinds = ("error", "hangs", "empty") if self.lag_seconds else ("error", "hangs")
+            kind = self.day.draws.choice(f"{self.name}/list-kind", kinds)
+            if kind == "hangs":
+                await asyncio.Event().wait()
+            if kind == "error":
+                raise ProviderError("502")
+            return []
+        if self.lag_seconds and self.day.draws.fault(f"{self.name}/stale", 0.2):
+            return next(shown for at, shown in self.seen if at >= now - self.lag_seconds)
+        return shown
+
+    async def slay(self, instance: Instance) -> None:
+        await self._hop("slay")
+        self.day.invariants.destroyed(self.name, instance)
+        if self._fails("slay"):
+            if self.day.draws.chance(f"{self.name}/slay-lies", 0.5):
+                return  # it agreed, and does nothing
+            raise ProviderError("503")
+        seconds = self.day.draws.between(f"{self.name}/slay", 0, 20)
+        self.day.later(seconds, lambda: self.end(instance.ref))
+
+    async def boot_log(self, label: str) -> str:
+        return ""
+
+    async def check(self) -> Sequence[ProviderFinding]:
+        return []
+
+    async def aclose(self) -> None: ...
+
+    def end(self, ref: str) -> None:
+        """Destroy a machine: from now on it costs nothing."""
+        if (machine := self.machines.get(ref)) and machine.ended is None:
+            machine.ended = self.day.now
+
+    def reprice(self) -> None:
+        """Charge somewhat more or less for what is rented."""
+        factor = self.day.draws.choice(f"{self.name}/reprice", (Decimal("0.9"), Decimal("1.1")))
+        for machine in self.alive:
+            machine.usd_per_hour = (machine.usd_per_hour * factor).quantize(Decimal("0.0001"))
+            machine.priced.append((self.day.now, machine.usd_per_hour))
+
+    def charged(self, day: int) -> Decimal:
+        """The provider's own books: what machines cost on one day."""
+        begins = day * DAY_SECONDS
+        today = (m for m in self.machines.values() if not m.stray and (m.ended is None or m.ended > begins))
+        return sum((self._charged(machine, day) for machine in today), Decimal(0))
+
+    def _charged(self, machine: RentedMachine, day: int) -> Decimal:
+        total = Decimal(0)
+        ends = [at for at, _ in machine.priced[1:]] + [self.day.now if machine.ended is None else machine.ended]
+        for (begins, price), end in zip(machine.priced, ends, strict=True):
+            seconds = min(end, (day + 1) * DAY_SECONDS) - max(begins, day * DAY_SECONDS)
+            total += price * Decimal(max(0.0, seconds)) / 3600
+        return total
+
+    def add_stray(self) -> None:
+        """Have a machine of this installation that its ledger does not know."""
+        offer = Offer("", self.usd_per_hour, machine="0")
+        order = MintOrder(new_label("yurt", "a"), "a", offer, "http://yurt", "forgotten")
+        stray = RentedMachine(
+            order, f"{self.name}-stray", self.day.now, self.usd_per_hour, boots=False, self_destroys=False, stray=True,
+            priced=[(self.day.now, self.usd_per_hour)],
+        )  # fmt: skip
+        self.machines[stray.ref] = stray
+
+    def _make(self, order: MintOrder) -> RentedMachine:
+        ref = f"{self.name}{len(self.machines)}"
+        machine = RentedMachine(
+            order,
+            ref,
+            self.day.now,
+            order.offer.usd_per_hour,
+            boots=int(order.offer.machine) >= self.bad_machines,
+            self_destroys=self.day.draws.chance(f"{self.name}/self", 0.8),
+        )
+        machine.priced.append((self.day.now, machine.usd_per_hour))
+        self.machines[ref] = machine
+        self.day.boot(self, machine)
+        return machine
+
+    def _shown(self, machine: RentedMachine) -> Instance:
+        return Instance(machine.order.label, machine.ref, not machine.exited, machine.usd_per_hour)
+
+    def _fails(self, what: str) -> bool:
+        return self.day.draws.fault(f"{self.name}/{what}", self.fault)
+
+    async def _hop(self, what: str) -> None:
+        await self.day.hop(f"{self.name}/{what}")

@@ -1,0 +1,147 @@
+"""Mutants of the fleet: the project with one guard removed. Simulated days have to find each of them.
+
+A mutant replaces private parts of the code on purpose, since guards are private. No other test may do so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import webhook.fleet.pool_at_provider
+import webhook.fleet.pool_loop
+import webhook.fleet.scaling
+from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
+from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet.provider_loop import ProviderLoop
+from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
+from webhook.ledger.machines import Demand, Intent, Machine, MachineState, NotIntended, Terms
+from webhook.pool_settings import Pool
+
+
+@dataclass(frozen=True)
+class FleetMutant:
+    """One guard of the fleet and the way to remove it."""
+
+    effect: str
+    """What the project does without the guard."""
+    patch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    workers_orphan: bool = True
+
+
+def _patched(target: object, name: str, new: Any) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    return lambda: mock.patch.object(target, name, new)
+
+
+@contextlib.contextmanager
+def _row_after_the_order() -> Iterator[None]:
+    intend, minted = RentedFleet.intend, RentedFleet.minted
+    hidden: dict[int, Any] = {}
+
+    async def intend_unwritten(self: RentedFleet, *what: Any) -> Intent | NotIntended:
+        intent = await intend(self, *what)
+        if isinstance(intent, Intent):
+            hidden[intent.id] = self.rows.pop(intent.id)
+        return intent
+
+    async def minted_written(self: RentedFleet, id: int, ref: str) -> bool:
+        if id in hidden:
+            self.rows[id] = hidden.pop(id)
+        return await minted(self, id, ref)
+
+    with (
+        mock.patch.object(RentedFleet, "intend", intend_unwritten),
+        mock.patch.object(RentedFleet, "minted", minted_written),
+    ):
+        yield
+
+
+async def _slay_no_unknown(*_: object) -> None:
+    pass
+
+
+@contextlib.contextmanager
+def _believe_every_list() -> Iterator[None]:
+    def believed(_pool: Pool, _machines: object, listing: Listing | None) -> Listing | None:
+        return listing
+
+    with (
+        mock.patch.object(webhook.fleet.scaling, "credible_listing", believed),
+        mock.patch.object(webhook.fleet.pool_at_provider, "credible_listing", believed),
+        mock.patch.object(Listing, "is_settled", True),
+    ):
+        yield
+
+
+def _starting_is_nothing(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money) -> Scaling:
+    return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money)
+
+
+_intend = MemoryFleet.intend
+
+
+async def _intend_without_budget(
+    self: MemoryFleet, pool: str, provider: str, limit: int, terms: Terms, _budget: object
+) -> Intent | NotIntended:
+    return await _intend(self, pool, provider, limit, terms)
+
+
+async def _avoid_nothing(*_: object) -> None:
+    pass
+
+
+_fault = webhook.fleet.scaling._fault
+
+
+def _slay_what_drains(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
+    return "drained" if machine.state is MachineState.DRAINING else _fault(pool, machine, listing)
+
+
+FLEET_MUTANTS = {
+    "intent-first": FleetMutant("the row is written once the provider has answered", _row_after_the_order),
+    "sweep": FleetMutant(
+        "what the provider lists and the ledger does not know is left",
+        _patched(ProviderLoop, "_slay_unknown", _slay_no_unknown),
+    ),
+    "freeze": FleetMutant("a list that cannot be true is believed", _believe_every_list),
+    "booting-counted": FleetMutant(
+        "machines that boot do not count", _patched(webhook.fleet.pool_loop, "scale", _starting_is_nothing)
+    ),
+    "budget": FleetMutant(
+        "the budget is not looked at when an intent is written", _patched(MemoryFleet, "intend", _intend_without_budget)
+    ),
+    "self-slaying": FleetMutant("a machine waits for its control plane for ever", workers_orphan=False),
+    "avoidance": FleetMutant(
+        "a machine that did not boot is rented again", _patched(MemoryFleet, "avoid", _avoid_nothing)
+    ),
+    "draining": FleetMutant(
+        "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
+    ),
+}
+
+FLEET_FOUND = {
+    "intent-first": 7,
+    "sweep": 1,
+    "freeze": 18,
+    "booting-counted": 3,
+    "budget": 5,
+    "self-slaying": 1,
+    "avoidance": 0,
+    "draining": 0,
+}
+"""Day on which each mutant was found. Tests try it first, and then all others, since worlds may change."""
+
+
+def run_mutant(name: str, seed: int) -> SimulatedDay:
+    """Run one day of a mutant."""
+    mutant = FLEET_MUTANTS[name]
+    with mutant.patch():
+        return run(seed, workers_orphan=mutant.workers_orphan)
+
+
+def first_found(name: str, seeds: Sequence[int]) -> SimulatedDay | None:
+    """The first day on which an invariant is violated; None where there is none."""
+    return next((day for seed in seeds if (day := run_mutant(name, seed)).failure is not None), None)

@@ -1,0 +1,146 @@
+"""A pretend RunPod: the part of its REST API v2 that Yurt calls, with faults, and books of its own."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from tests.webhook.fleet.providers.contract import OWNER
+from tests.webhook.fleet.providers.fake_api import ApiRequest, FakeApi, Reply, Wrong, expect, texts
+from webhook.fleet.providers import Instance
+from webhook.fleet.providers.runpod import RunpodProvider
+from webhook.provider_settings.runpod import RunpodSettings
+
+PAGE = 2
+GPUS = ("NVIDIA GeForce RTX 4090", "NVIDIA L4")
+
+
+@dataclass
+class RunpodPod:
+    name: str
+    body: dict[str, Any]
+    id: str = field(default_factory=lambda: secrets.token_hex(7))
+    status: str = "RUNNING"
+    cost: Any = 0.34
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+    def shown(self) -> Mapping[str, Any]:
+        about = {"id": self.id, "name": self.name, "status": self.status, "cost": self.cost}
+        return {**about, "env": self.body.get("env", {}), "image": self.body.get("image", ""), "actions": []}
+
+
+class RunpodCloud(FakeApi):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pods: dict[str, RunpodPod] = {}
+        self.full = False
+        self.loops = False
+        """The next page is always the first one again."""
+        self.lingers = False
+        """A pod that was terminated stays in the list, as ``TERMINATED`` only when the test says so."""
+
+    def named(self, label: str) -> RunpodPod | None:
+        return next((one for one in self.pods.values() if one.name == label and one.ended is None), None)
+
+    def books(self) -> Decimal:
+        """What it charges for all pods so far, in US dollars."""
+        hours = [((one.ended or time.monotonic()) - one.began) / 3600 for one in self.pods.values()]
+        costs = [Decimal(str(one.cost)) for one in self.pods.values()]
+        return sum((Decimal(each) * cost for each, cost in zip(hours, costs, strict=True)), Decimal(0))
+
+    def handle(self, request: ApiRequest) -> Reply:
+        path = re.fullmatch(r"/v2/pods(?:/(\w+))?", request.path)
+        if not path:
+            raise Wrong("no such path")
+        match request.method, path[1]:
+            case "POST", None:
+                return self._create(request.body)
+            case "GET", None:
+                return self._list(request.query)
+            case "DELETE", str(id):
+                return self._terminate(id)
+        raise Wrong("no such call")
+
+    def _create(self, body: Any) -> Reply:
+        required = {"name": str, "image": str, "gpu": dict, "cloud": str, "disk": int, "ports": list, "env": dict}
+        expect(body, **required, dataCenterIds=[list], registry=[str])
+        expect(body["gpu"], id=str, count=int)
+        texts([*body["env"].values(), *body.get("dataCenterIds", ())])
+        if body["cloud"] not in ("SECURE", "COMMUNITY"):
+            raise Wrong("cloud")
+        if body["gpu"]["id"] not in GPUS:
+            return Reply(400, {"title": "Bad Request", "detail": f"unknown gpu id {body['gpu']['id']}"})
+        if self.full:
+            return Reply(
+                400, {"detail": "There are no longer any instances available with the requested specification"}
+            )
+        pod = RunpodPod(body["name"], body)
+        self.pods[pod.id] = pod
+        return Reply(201, pod.shown())
+
+    def _list(self, query: Mapping[str, str]) -> Reply:
+        if not set(query) <= {"cursor"}:
+            raise Wrong(f"query {query}")
+        start = int(query.get("cursor", "0"))
+        there = [one for one in self.pods.values() if one.ended is None or self.lingers]
+        page = [one.shown() for one in there[start : start + PAGE]]
+        after = 0 if self.loops else start + PAGE
+        more = self.loops or after < len(there)
+        pagination = {"hasNextPage": more, "nextCursor": str(after) if more else None}
+        return Reply(200, {"pods": page, "pagination": pagination})
+
+    def _terminate(self, id: str) -> Reply:
+        pod = self.pods.get(id)
+        if pod is None or pod.ended is not None:
+            return Reply(404, {"detail": "pod not found"})
+        pod.ended = time.monotonic()
+        return Reply(204)
+
+
+@dataclass
+class RunpodPlace:
+    cloud: RunpodCloud
+    url: str
+    made: list[RunpodProvider] = field(default_factory=list)
+
+    def provider(self, owner: str = OWNER, *, key: str = RunpodCloud.key, **settings: Any) -> RunpodProvider:
+        given = {"kind": "runpod", "image": "registry.example.com/yurt:1", "gpu": GPUS[0], "usd_per_hour": "0.40"}
+        parsed = RunpodSettings.model_validate({**given, **settings})
+        self.made.append(RunpodProvider(owner, parsed, key, url=f"{self.url}/v2", call_seconds=3.0))
+        return self.made[-1]
+
+    def pod(self, label: str) -> RunpodPod:
+        found = self.cloud.named(label)
+        assert found
+        return found
+
+    async def environment(self, label: str) -> Mapping[str, str]:
+        return dict(self.pod(label).body["env"])
+
+    async def argv(self, label: str) -> Sequence[str]:
+        return [str({**self.pod(label).body, "env": ""})]
+
+    async def exists(self, label: str) -> bool:
+        return self.cloud.named(label) is not None
+
+    async def kill(self, instance: Instance) -> None:
+        self.cloud.pods[instance.ref].status = "EXITED"
+
+
+@asynccontextmanager
+async def runpod_place() -> AsyncIterator[RunpodPlace]:
+    cloud = RunpodCloud()
+    async with cloud.serving() as url:
+        place = RunpodPlace(cloud, url)
+        try:
+            yield place
+        finally:
+            for provider in place.made:
+                await provider.aclose()

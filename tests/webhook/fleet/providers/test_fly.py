@@ -1,0 +1,199 @@
+"""The fly provider against a pretend Fly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.webhook.fleet.providers.contract import CHECKS, TOKEN, Check, labels, mint, order, order_for
+from tests.webhook.fleet.providers.fake_api import Reply
+from tests.webhook.fleet.providers.fly_cloud import FlyMachine, fly_place
+from webhook.fleet.providers import Instance, Offer, OfferGone, ProviderBusy, ProviderError, ProviderRefused
+from webhook.provider_settings.fly import FlySettings
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_fly_provider_keeps_the_contract(check: Check) -> None:
+    async with fly_place() as place:
+        await check(place)
+
+
+async def test_a_machine_is_what_the_settings_say() -> None:
+    async with fly_place() as place:
+        provider = place.provider(regions=["ams", "iad"], gpu_kind="l40s", environment={"HF_HUB_OFFLINE": "1"})
+        assert [(offer.id, offer.usd_per_hour) for offer in await provider.offers()] == [
+            ("ams", Decimal("0.02")),
+            ("iad", Decimal("0.02")),
+        ]
+        wanted = order(offer=(await provider.offers())[1])
+        await provider.mint(wanted)
+        machine = place.machine(wanted.label)
+        assert (machine.region, machine.config["env"]["HF_HUB_OFFLINE"]) == ("iad", "1")
+        assert machine.config["guest"]["gpu_kind"] == "l40s"
+        assert machine.config["metadata"]["yurt_label"] == wanted.label
+
+
+@pytest.mark.parametrize("deed", ["lose", "cut"])
+async def test_a_creation_whose_answer_was_lost_is_listed_and_made_once(deed: Any) -> None:
+    async with fly_place() as place:
+        provider, wanted = place.provider(), order()
+        place.cloud.fault("POST", deed)
+        with pytest.raises(ProviderError):
+            await provider.mint(wanted)
+        assert labels(await provider.list()) == {wanted.label}
+        with pytest.raises(ProviderError, match="already_exists"):
+            await provider.mint(wanted)
+        assert len(place.cloud.machines) == 1
+
+
+async def test_of_a_region_without_room_the_offer_is_gone() -> None:
+    async with fly_place() as place:
+        place.cloud.full = {"ams"}
+        with pytest.raises(OfferGone, match="no room in ams"):
+            await place.provider().mint(order(offer=Offer("ams", Decimal(1))))
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(429, text="too many", headers={"Retry-After": "7"}), ProviderBusy),
+        (Reply(403, {"error": "limit of machines reached"}), ProviderRefused),
+        (Reply(422, {"error": "invalid guest"}), ProviderRefused),
+        (Reply(500, text="oops"), ProviderError),
+        (Reply(302, headers={"Location": "http://127.0.0.1:1/"}), ProviderError),
+        (Reply(200, text="<html>"), ProviderError),
+        (Reply(200, {"id": "../x"}), ProviderError),
+    ],
+    ids=str,
+)
+async def test_each_refusal_of_a_creation_is_told_apart(reply: Reply, kind: type[ProviderError]) -> None:
+    async with fly_place() as place:
+        place.cloud.fault("POST", "answer", reply)
+        with pytest.raises(kind) as caught:
+            await place.provider().mint(order())
+        assert not isinstance(caught.value, ProviderBusy) or caught.value.retry_seconds == 7
+
+
+async def test_an_error_repeats_neither_the_token_nor_the_key() -> None:
+    async with fly_place() as place:
+        place.cloud.fault("POST", "answer", Reply(422, {"error": f"bad env {TOKEN} {place.cloud.key}"}))
+        with pytest.raises(ProviderRefused) as caught:
+            await place.provider().mint(order())
+        assert TOKEN not in str(caught.value)
+        assert place.cloud.key not in str(caught.value)
+
+
+async def test_an_image_that_does_not_exist_is_refused() -> None:
+    async with fly_place() as place:
+        with pytest.raises(ProviderRefused, match="MANIFEST_UNKNOWN"):
+            await place.provider(image="missing:1").mint(order())
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(500), Reply(200, text=""), Reply(200, {}), Reply(200, [{}]), Reply(200, [7]), Reply(429, text="no")]
+)
+async def test_what_is_no_list_is_an_error(reply: Reply) -> None:
+    async with fly_place() as place:
+        place.cloud.fault("GET", "answer", reply)
+        with pytest.raises(ProviderError):
+            await place.provider().list()
+
+
+@pytest.mark.parametrize("deed", ["hang", "cut", "lose"])
+async def test_a_list_that_does_not_come_whole_is_an_error(deed: Any) -> None:
+    async with fly_place() as place:
+        await mint(place.provider())
+        place.cloud.fault("GET", deed)
+        with pytest.raises(ProviderError):
+            await place.provider().list()
+
+
+@pytest.mark.parametrize(
+    ("states", "running"),
+    [
+        (("created", "starting", "started", "stopping", "destroying"), True),
+        (("stopped", "suspended", "failed", "launch_failed"), False),
+    ],
+)
+async def test_states_that_never_get_well_do_not_run(states: Sequence[str], running: bool) -> None:
+    async with fly_place() as place:
+        provider = place.provider()
+        one = await mint(provider)
+        for state in states:
+            place.machine(one.label).state = state
+            assert await provider.list() == [Instance(one.label, one.ref, running=running, status=state)]
+
+
+async def test_one_that_is_being_destroyed_is_listed_until_it_is_destroyed() -> None:
+    async with fly_place() as place:
+        provider = place.provider()
+        one = await mint(provider)
+        place.cloud.lingers = True
+        await provider.slay(one)
+        await provider.slay(one)
+        assert labels(await provider.list()) == {one.label}
+        place.cloud.machines[one.ref].state = "destroyed"
+        assert await provider.list() == []
+
+
+async def test_machines_that_are_none_of_ours_are_left_out_though_their_metadata_say_so() -> None:
+    async with fly_place() as place:
+        place.cloud.machines["1"] = FlyMachine("web", "ams", {"metadata": {"yurt_owner": "yurt"}})
+        assert await place.provider().list() == []
+
+
+async def test_slaying_fails_aloud_where_it_was_not_done() -> None:
+    async with fly_place() as place:
+        one = await mint(place.provider())
+        for reply in (Reply(500), Reply(403), Reply(429)):
+            place.cloud.fault("DELETE", "answer", reply)
+            with pytest.raises(ProviderError):
+                await place.provider().slay(one)
+        place.cloud.fault("DELETE", "lose")
+        with pytest.raises(ProviderError):
+            await place.provider().slay(one)
+        await place.provider().slay(one)
+
+
+async def test_the_check_names_what_to_do() -> None:
+    async with fly_place() as place:
+        [finding] = await place.provider(key="wrong").check()
+        assert (finding.ok, "FLY_API_TOKEN" in finding.hint) == (False, True)
+        [finding] = await place.provider(app="other").check()
+        assert (finding.ok, "fly apps create other" in finding.hint) == (False, True)
+        place.cloud.fault("GET", "hang")
+        [finding] = await place.provider().check()
+        assert (finding.ok, "did not answer" in finding.message) == (False, True)
+
+
+async def test_a_control_plane_on_loopback_is_refused() -> None:
+    async with fly_place() as place:
+        wanted = await order_for(place.provider())
+        with pytest.raises(ProviderRefused, match="cannot reach the control plane"):
+            await place.provider().mint(replace(wanted, url="http://localhost:8080"))
+        assert place.cloud.machines == {}
+
+
+async def test_the_api_has_no_logs_and_the_command_that_has_is_named() -> None:
+    async with fly_place() as place:
+        assert "fly logs --app yurt-workers" in await place.provider().boot_log("yurt-photos-1")
+
+
+async def test_its_books_charge_a_machine_until_it_is_destroyed() -> None:
+    async with fly_place() as place:
+        provider = place.provider()
+        await provider.slay(await mint(provider))
+        charged = place.cloud.books(Decimal(1))
+        assert charged == place.cloud.books(Decimal(1)) > 0
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    right = {"kind": "fly", "app": "a", "image": "i", "usd_per_hour": 1}
+    FlySettings.model_validate(right)
+    for wrong in ({"usd_per_hour": 0}, {"memory_mb": 300}, {"gpus": 2}, {"regions": ["amsterdam"]}, {"app": "A/b"}):
+        with pytest.raises(ValueError, match="validation error"):
+            FlySettings.model_validate({**right, **wrong})

@@ -1,0 +1,219 @@
+"""The runpod provider against a pretend RunPod."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.webhook.fleet.providers.contract import CHECKS, TOKEN, Check, labels, mint, order
+from tests.webhook.fleet.providers.fake_api import Reply
+from tests.webhook.fleet.providers.runpod_cloud import RunpodPod, runpod_place
+from webhook.fleet.providers import Instance, ProviderBusy, ProviderError, ProviderRefused
+from webhook.provider_settings.runpod import RunpodSettings
+
+LAST_PAGE = {"hasNextPage": False, "nextCursor": None}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_runpod_provider_keeps_the_contract(check: Check) -> None:
+    async with runpod_place() as place:
+        await check(place)
+
+
+async def test_a_pod_is_what_the_settings_say() -> None:
+    async with runpod_place() as place:
+        where: dict[str, Any] = {"cloud": "COMMUNITY", "data_centers": ["EU-RO-1"], "registry": "reg_1", "gpus": 2}
+        one = await mint(place.provider(**where, environment={"HF_HUB_OFFLINE": "1"}))
+        body = place.pod(one.label).body
+        assert (body["cloud"], body["dataCenterIds"], body["registry"]) == ("COMMUNITY", ["EU-RO-1"], "reg_1")
+        assert (body["gpu"]["count"], body["env"]["HF_HUB_OFFLINE"], body["ports"]) == (2, "1", [])
+
+
+@pytest.mark.parametrize("deed", ["lose", "cut"])
+async def test_a_pod_whose_creation_was_not_answered_is_listed(deed: Any) -> None:
+    async with runpod_place() as place:
+        provider, wanted = place.provider(), order()
+        place.cloud.fault("POST", deed)
+        with pytest.raises(ProviderError):
+            await provider.mint(wanted)
+        assert labels(await provider.list()) == {wanted.label}
+
+
+async def test_a_gpu_that_is_not_free_is_busy_and_an_unknown_one_is_refused() -> None:
+    async with runpod_place() as place:
+        with pytest.raises(ProviderRefused, match="unknown gpu id RTX 4090"):
+            await place.provider(gpu="RTX 4090").mint(order())
+        place.cloud.full = True
+        with pytest.raises(ProviderBusy, match="no room for 1× NVIDIA GeForce RTX 4090"):
+            await place.provider().mint(order())
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(429, text="too many", headers={"Retry-After": "7"}), ProviderBusy),
+        (Reply(402, {"detail": "balance too low"}), ProviderRefused),
+        (Reply(403, {"detail": "key may not write"}), ProviderRefused),
+        (Reply(422, {"detail": "unknown field"}), ProviderRefused),
+        (Reply(500, text="oops"), ProviderError),
+        (Reply(201, text="<html>"), ProviderError),
+        (Reply(201, {"id": "../x"}), ProviderError),
+    ],
+    ids=str,
+)
+async def test_each_refusal_of_a_pod_is_told_apart(reply: Reply, kind: type[ProviderError]) -> None:
+    async with runpod_place() as place:
+        place.cloud.fault("POST", "answer", reply)
+        with pytest.raises(kind) as caught:
+            await place.provider().mint(order())
+        assert not isinstance(caught.value, ProviderBusy) or caught.value.retry_seconds == 7
+
+
+async def test_an_error_of_runpod_repeats_neither_the_token_nor_the_key() -> None:
+    async with runpod_place() as place:
+        place.cloud.fault("POST", "answer", Reply(422, {"detail": f"bad env {TOKEN} {place.cloud.key}"}))
+        with pytest.raises(ProviderRefused) as caught:
+            await place.provider().mint(order())
+        assert TOKEN not in str(caught.value)
+        assert place.cloud.key not in str(caught.value)
+
+
+async def test_the_list_has_all_pages() -> None:
+    async with runpod_place() as place:
+        provider = place.provider()
+        minted = {(await mint(provider)).label for _ in range(5)}
+        assert labels(await provider.list()) == minted
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+async def test_a_list_without_one_of_its_pages_is_an_error(page: int) -> None:
+    async with runpod_place() as place:
+        provider = place.provider()
+        for _ in range(5):
+            await mint(provider)
+        for _ in range(page - 1):
+            place.cloud.fault("GET", "pass")
+        place.cloud.fault("GET", "cut")
+        with pytest.raises(ProviderError):
+            await provider.list()
+
+
+async def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
+    async with runpod_place() as place:
+        place.cloud.loops = True
+        with pytest.raises(ProviderError, match="does not say which page of pods is next"):
+            await place.provider().list()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500),
+        Reply(429, text="no"),
+        Reply(200, []),
+        Reply(200, {"pods": []}),
+        Reply(200, {"pods": [{}], "pagination": LAST_PAGE}),
+        Reply(200, {"pods": [], "pagination": {"hasNextPage": True, "nextCursor": None}}),
+    ],
+)
+async def test_what_is_no_list_of_pods_is_an_error(reply: Reply) -> None:
+    async with runpod_place() as place:
+        place.cloud.fault("GET", "answer", reply)
+        with pytest.raises(ProviderError):
+            await place.provider().list()
+
+
+@pytest.mark.parametrize(
+    ("states", "running"), [(("PROVISIONING", "STARTING", "RUNNING"), True), (("EXITED", "ERROR"), False)]
+)
+async def test_pods_that_never_get_well_do_not_run(states: Sequence[str], running: bool) -> None:
+    async with runpod_place() as place:
+        provider = place.provider()
+        one = await mint(provider)
+        for status in states:
+            place.pod(one.label).status = status
+            shown = Instance(one.label, one.ref, running=running, usd_per_hour=Decimal("0.34"), status=status)
+            assert await provider.list() == [shown]
+
+
+@pytest.mark.parametrize(
+    ("cost", "told"), [(0.1, Decimal("0.1")), (1, Decimal(1)), (0, None), (None, None), ("1", None)]
+)
+async def test_a_price_is_exact_and_no_price_is_none(cost: Any, told: Decimal | None) -> None:
+    async with runpod_place() as place:
+        provider = place.provider()
+        one = await mint(provider)
+        place.pod(one.label).cost = cost
+        assert [each.usd_per_hour for each in await provider.list()] == [told]
+
+
+async def test_a_pod_that_still_shows_after_its_end_counts_until_it_is_terminated() -> None:
+    async with runpod_place() as place:
+        provider = place.provider()
+        one = await mint(provider)
+        place.cloud.lingers = True
+        await provider.slay(one)
+        await provider.slay(one)
+        assert labels(await provider.list()) == {one.label}
+        place.cloud.pods[one.ref].status = "TERMINATED"
+        assert await provider.list() == []
+
+
+async def test_pods_of_the_account_that_are_none_of_ours_are_left_out() -> None:
+    async with runpod_place() as place:
+        place.cloud.pods["1"] = RunpodPod("yurtle", {})
+        assert await place.provider().list() == []
+
+
+async def test_terminating_fails_aloud_where_it_was_not_done() -> None:
+    async with runpod_place() as place:
+        one = await mint(place.provider())
+        for reply in (Reply(500), Reply(403), Reply(429)):
+            place.cloud.fault("DELETE", "answer", reply)
+            with pytest.raises(ProviderError):
+                await place.provider().slay(one)
+        place.cloud.fault("DELETE", "lose")
+        with pytest.raises(ProviderError):
+            await place.provider().slay(one)
+        await place.provider().slay(one)
+
+
+async def test_the_check_of_the_key_names_what_to_do() -> None:
+    async with runpod_place() as place:
+        [finding] = await place.provider(key="wrong").check()
+        assert (finding.ok, "RUNPOD_API_KEY" in finding.hint) == (False, True)
+        place.cloud.fault("GET", "hang")
+        [finding] = await place.provider().check()
+        assert (finding.ok, "did not answer" in finding.message) == (False, True)
+
+
+async def test_a_pod_that_could_not_call_home_is_not_created() -> None:
+    async with runpod_place() as place:
+        with pytest.raises(ProviderRefused, match="cannot reach the control plane"):
+            await place.provider().mint(replace(order(), url="http://localhost:8080"))
+        assert place.cloud.pods == {}
+
+
+async def test_where_the_log_is_said() -> None:
+    async with runpod_place() as place:
+        assert "RunPod's console" in await place.provider().boot_log("yurt-photos-1")
+
+
+async def test_its_books_charge_a_pod_until_it_is_terminated() -> None:
+    async with runpod_place() as place:
+        provider = place.provider()
+        await provider.slay(await mint(provider))
+        charged = place.cloud.books()
+        assert charged == place.cloud.books() > 0
+
+
+def test_settings_of_a_pod_that_cannot_be_are_refused() -> None:
+    right = {"kind": "runpod", "image": "i", "gpu": "NVIDIA L4", "usd_per_hour": 1}
+    RunpodSettings.model_validate(right)
+    for wrong in ({"usd_per_hour": 0}, {"gpus": 0}, {"cloud": "secure"}, {"data_centers": ["x"]}, {"disk_gb": 0}):
+        with pytest.raises(ValueError, match="validation error"):
+            RunpodSettings.model_validate({**right, **wrong})

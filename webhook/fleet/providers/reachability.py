@@ -1,0 +1,22 @@
+"""Refuses to rent a machine that could not reach the control plane: one elsewhere never calls home to loopback."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from webhook.fleet.providers import ProviderRefused
+from webhook.store_endpoint import is_loopback
+
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+def is_local_only(url: str) -> bool:
+    """Whether only this machine itself can reach a URL."""
+    return is_loopback(url) or urlsplit(url).hostname in _ALL_ADDRESSES
+
+
+def refuse_unreachable(url: str) -> None:
+    """Raise ProviderRefused where a rented machine could not call home to ``url``."""
+    if is_local_only(url):
+        hint = "set server.public_url to a URL at which the internet reaches the control plane"
+        raise ProviderRefused(f"a rented machine cannot reach the control plane at {url}", hint=hint)
