@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import PlainSerializer
+from pydantic import PlainSerializer, WithJsonSchema
 
 
 def exact(usd: Decimal) -> str:
@@ -14,5 +14,5 @@ def exact(usd: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-ExactUsd = Annotated[Decimal, PlainSerializer(exact, return_type=str)]
+ExactUsd = Annotated[Decimal, PlainSerializer(exact, return_type=str), WithJsonSchema({"type": "string"})]
 """An amount in US dollars, in JSON a text: a number would be read as binary floating point."""

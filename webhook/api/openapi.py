@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -80,12 +80,21 @@ def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
     """Describe the fields of a query. A field that may be left out is not sent as null."""
     if query is None:
         return []
-    fields = query.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": _without_null(schema)} for name, schema in fields.items()]
+    described = query.model_json_schema()
+    return [
+        {"name": name, "in": "query", "schema": _written_out(_without_null(schema), described.get("$defs", {}))}
+        for name, schema in described["properties"].items()
+    ]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return next((kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}), schema)
+
+
+def _written_out(schema: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a definition, such as that of an enumeration, where a field refers to it."""
+    _, found, name = schema.get("$ref", "").partition("#/$defs/")
+    return definitions[name] if found else schema
 
 
 def _security_schemes() -> dict[str, Any]:

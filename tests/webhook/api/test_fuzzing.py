@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.infra.local.running import SECRET_KEY
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
+from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
 from tests.webhook.settlements import failed
 from workers.protocol import Lease
@@ -51,6 +53,7 @@ ACCEPTED: dict[tuple[str, str], Any] = {
     ("replay", "POST"): {"all": True, "dry_run": True},
     ("sweeps", "POST"): {"kind": "full", "dry_run": True},
     ("invitations", "POST"): {"pool": "local"},
+    ("outputs", "POST"): {"token": 1, "etag": "e", "outputs": [{"name": "a", "size": 1, "content_type": "a/b"}]},
 }
 """Bodies that are accepted, for operations that may refuse every generated name or filter. By the path's end."""
 AnyCase: TypeAlias = Case[Any]
@@ -98,6 +101,8 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
 async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     """Make objects in several states, a worker with leases, and quarantined texts."""
     worker, spare = await plane.worker(), await plane.worker()
+    machine = await intended(plane)
+    assert (await plane.hello(machine.token)).status_code == 200
     await plane.sql("update workers set slots = 64")  # to hold so many leases
     files = (event(f"{number}.jpg", bucket=bucket) for number in range(70))
     await plane.notify(*files, *({"bad": number} for number in range(5)))
@@ -115,6 +120,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
             "parked": [lease.id for lease in given_up],
             "quarantine": texts,
             "workers": [spare.id],
+            "machines": [machine.id],
         },
     )
 
@@ -169,10 +175,11 @@ def attack(
         schemes = {scheme for choice in operation.definition.raw["security"] for scheme in choice}
         credential, right = data.draw(credentials(schemes, known))
         if mode is GenerationMode.POSITIVE:
-            fill_in_known(case, known, data)
             if not any(seen_at == here and status < 300 for *seen_at, status in seen):
                 credential, right = next(iter(allowed(schemes, known)), credential), True
-                case.body = ACCEPTED.get((case.operation.path.rpartition("/")[2], case.method), case.body)
+                accepted = ACCEPTED.get((case.operation.path.rpartition("/")[2], case.method), case.body)
+                case.body = copy.deepcopy(accepted)
+            fill_in_known(case, known, data)
         shorten_wait(case)
         response = case.call(session=session, headers={"authorization": credential}, timeout=HANG_SECONDS)
         seen.add((operation.path, operation.method, response.status_code))

@@ -9,8 +9,10 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
+from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import WEBHOOK, RunningPlane, control_plane, event
 from tests.webhook.settlements import done, failed
+from webhook.fleet.manual_workers import MANUAL
 
 Document = dict[str, Any]
 
@@ -88,6 +90,32 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
     await _check_list(plane, contract, sweeps)
     for method in ("GET", "DELETE"):
         await _check_details(plane, contract, method, sweeps, 1)
+    await check_machine_calls(plane, contract)
+    for query in ("", "?since=May"):
+        check("/v1/costs", await plane.admin("GET", f"/v1/costs{query}"))
+    check("/v1/costs", await http.get("/v1/costs"))
+
+
+async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
+    """Check the endpoints for machines on one that boots, is ready, and is gone."""
+    await _check_list(plane, contract, "/v1/machines")
+    machine, path = await intended(plane), "/v1/machines/{id}"
+    await _check_details(plane, contract, "GET", "/v1/machines", machine.id)
+
+    async def call(method: str, verb: str) -> None:
+        url = f"/v1/machines/{machine.id}/{verb}"
+        contract.check(f"{path}/{verb}", await plane.admin(method, url))
+        contract.check(f"{path}/{verb}", await plane.http.request(method, url))
+        contract.check(f"{path}/{verb}", await plane.admin(method, f"/v1/machines/0/{verb}"))
+
+    await call("POST", "drain")  # 409: it has not called home
+    await plane.hello(machine.token)
+    for method, verb in (("GET", "log"), ("POST", "drain"), ("POST", "slay")):
+        await call(method, verb)
+    await plane.services.fleet.gone(machine.id)
+    await call("POST", "slay")  # 409
+    await plane.sql("update workers set provider = $2 where id = $1", machine.id, MANUAL)
+    await call("GET", "log")  # 409
 
 
 async def _check_list(plane: RunningPlane, contract: Contract, path: str) -> None:
