@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +36,7 @@ class MachineFilter(BaseModel):
 
     pool: Text | None = None
     provider: Text | None = None
-    state: MachineState | None = None
+    state: Literal["intended", "booting", "ready", "draining", "slaying", "gone"] | None = None
     after: Number | None = None
     """``next`` of the previous page."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100

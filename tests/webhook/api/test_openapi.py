@@ -162,7 +162,8 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
     unseen = {
         (path, status)
         for path, _, status in contract.promised() - contract.seen
-        if status not in (400, 403, 408, 429, 503)
+        # Costs and machines have tests of their own.
+        if status not in (400, 403, 408, 429, 503) and not path.startswith(("/v1/costs", "/v1/machines"))
     }
     long = (
         "workers/hello",

@@ -66,6 +66,10 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         "last_failure": "",
         "last_boot_log": "",
         "unjailed": None,
+        "not_minted": "",
+        "spent_today_usd": "0",
+        "budget_usd_per_day": None,
+        "usd_per_hour": "0",
     }
     assert body["pools"] == {
         "local": {"limit": 7, "machines": {"ready": 1}, **minting},
