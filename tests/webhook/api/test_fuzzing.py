@@ -31,7 +31,6 @@ from schemathesis.specs.openapi.checks import (
 from tests.infra.local.running import SECRET_KEY
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
-from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
 from tests.webhook.settlements import failed
 from workers.protocol import Lease
@@ -95,15 +94,16 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
     if mode is GenerationMode.POSITIVE:
         # Not only refusals: on every path, what is well formed and allowed gets through.
         operations = {(path, method) for path, methods in document["paths"].items() for method in methods}
-        assert {(path, method) for path, method, status in seen if status < 300} == operations
+        # URLs for outputs are given in test_publishing.py: made-up requests ask for more names than a lease may have.
+        through = {(path, method) for path, method, status in seen if status < 300}
+        assert through >= operations - {("/v1/leases/{id}/outputs", "post")}
 
 
 async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     """Make objects in several states, a worker with leases, and quarantined texts."""
-    worker, spare = await plane.worker(), await plane.worker()
-    machine = await intended(plane)
-    assert (await plane.hello(machine.token)).status_code == 200
+    worker, spare, minted = await plane.worker(), await plane.worker(), await plane.worker()
     await plane.sql("update workers set slots = 64")  # to hold so many leases
+    await plane.sql("update workers set provider = 'local' where id = $1", minted.id)  # which has its log
     files = (event(f"{number}.jpg", bucket=bucket) for number in range(70))
     await plane.notify(*files, *({"bad": number} for number in range(5)))
     leases = (await worker.ask(most=60)).leases
@@ -120,7 +120,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
             "parked": [lease.id for lease in given_up],
             "quarantine": texts,
             "workers": [spare.id],
-            "machines": [machine.id],
+            "machines": [minted.id],
         },
     )
 
