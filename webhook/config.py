@@ -364,8 +364,6 @@ class Secrets(BaseSettings):
     """``AWS_SECRET_ACCESS_KEY``."""
     aws_session_token: SecretStr = SecretStr("")
     """``AWS_SESSION_TOKEN``."""
-    vast_api_key: SecretStr = SecretStr("")
-    """``VAST_API_KEY``: the account at Vast.ai, for providers of the kind ``vast``."""
     fly_api_token: SecretStr = SecretStr("")
     """``FLY_API_TOKEN``: may create and destroy machines of one app at Fly, for the kind ``fly``."""
     runpod_api_key: SecretStr = SecretStr("")

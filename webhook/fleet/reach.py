@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from webhook.config import Config, ConfigError
+from webhook.fleet.providers.reachability import is_local_only
 
 ADVICE = "Set server.public_url to the https:// URL by which other machines reach this control plane."
 
@@ -13,7 +11,7 @@ ADVICE = "Set server.public_url to the https:// URL by which other machines reac
 def out_of_reach(config: Config) -> str:
     """Say which provider's machines could not call home, and why. Empty: all can."""
     url = config.server.public_url
-    if url and not _is_own(urlsplit(url).hostname or ""):
+    if url and not is_local_only(url):
         return ""
     elsewhere = (
         (pool, provider)
@@ -31,14 +29,3 @@ def refuse_out_of_reach(config: Config) -> None:
     """Raise ConfigError where machines that were rented could not call home: each would cost until it is given up."""
     if why := out_of_reach(config):
         raise ConfigError(f"{why}. {ADVICE}")
-
-
-def _is_own(host: str) -> bool:
-    host = host.rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 BOOT_LOG_CHARACTERS = 2_000
 """Of a machine's log that are reported."""
 
@@ -90,6 +92,22 @@ class MintOrder:
     """Where it finds the control plane."""
     token: str = field(repr=False)
     """One-time token to call home with. Given by the environment, never by an argument or in a log."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which its worker calls home."""
+        return {"YURT_URL": self.url, "YURT_TOKEN": self.token, "YURT_LABEL": self.label}
+
+
+def is_own(label: str, owner: str) -> bool:
+    """Whether a label is of a machine of this installation: see `webhook.ledger.machines.new_label`."""
+    return label.startswith(f"{owner}-") and _LABEL.fullmatch(label) is not None
+
+
+def require_own(order: MintOrder, owner: str) -> None:
+    """Raise ProviderRefused where a machine is not of this installation: no list would show it."""
+    if not is_own(order.label, owner):
+        raise ProviderRefused(f"label {order.label!r} does not begin with {owner}-")
 
 
 @dataclass(frozen=True, slots=True)

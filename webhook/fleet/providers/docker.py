@@ -23,14 +23,15 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderFinding,
     ProviderRefused,
+    is_own,
+    require_own,
 )
 from webhook.fleet.providers.docker_container import LABEL, OWNER, STOP_SECONDS, described
 from webhook.fleet.providers.docker_engine import DockerEngine, EngineError
 from webhook.fleet.providers.docker_images import WorkerImage
+from webhook.fleet.providers.reachability import is_local_only
 from webhook.provider_settings import DockerSettings
-from webhook.store_endpoint import is_loopback
 
-_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _ID = re.compile(r"[0-9a-f]{64}")
 _CREATED = re.compile(rb'"Id":\s*"([0-9a-f]{64})"')
 _ENDED = frozenset({"exited", "dead", "removing", "stopped"})
@@ -90,7 +91,7 @@ class DockerProvider:
 
     async def slay(self, instance: Instance) -> None:
         """Stop it, SIGTERM first, and remove it with its volumes. See `Provider.slay`."""
-        if not _LABEL.fullmatch(instance.label):
+        if not is_own(instance.label, self._owner):
             return None
         # By its id where that is known: a name can be changed.
         path = f"/containers/{instance.ref if _ID.fullmatch(instance.ref) else instance.label}"
@@ -109,13 +110,13 @@ class DockerProvider:
         filters = json.dumps({"label": [f"{OWNER}={self._owner}"]})
         shown = await self._engine.get("/containers/json", all="true", filters=filters)
         try:
-            return [instance for one in shown if self._owns((instance := _instance(one)).label)]
+            return [instance for one in shown if is_own((instance := _instance(one)).label, self._owner)]
         except (KeyError, TypeError, AttributeError):
             raise ProviderError(f"{self._settings.host} lists containers in an unknown form") from None
 
     async def boot_log(self, label: str) -> str:
         """Return the end of a container's log, and how it ended. See `Provider.boot_log`."""
-        if not _LABEL.fullmatch(label):
+        if not is_own(label, self._owner):
             return ""
         try:
             state = (await self._engine.get(f"/containers/{label}/json"))["State"]
@@ -147,14 +148,10 @@ class DockerProvider:
         await self._image.aclose()
         await self._engine.aclose()
 
-    def _owns(self, label: str) -> bool:
-        return _LABEL.fullmatch(label) is not None and label.startswith(f"{self._owner}-")
-
     async def _refuse(self, order: MintOrder) -> None:
         """Refuse what cannot work."""
-        if not self._owns(order.label):
-            raise ProviderRefused(f"label {order.label!r} does not begin with {self._owner}-")
-        if is_loopback(order.url) and not self._settings.same_machine:
+        require_own(order, self._owner)
+        if is_local_only(order.url) and not self._settings.same_machine:
             hint = 'set server.public_url, or network = "host" for an engine on this machine'
             raise ProviderRefused(f"a container cannot reach the control plane at {order.url}", hint=hint)
         if self._settings.gpus is not None:

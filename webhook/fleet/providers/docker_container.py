@@ -32,7 +32,7 @@ def described(settings: DockerSettings, owner: str, order: MintOrder) -> dict[st
 
 
 def _environment(settings: DockerSettings, order: MintOrder) -> Mapping[str, str]:
-    return {**settings.environment, "YURT_URL": order.url, "YURT_TOKEN": order.token, "YURT_LABEL": order.label}
+    return {**settings.environment, **order.environment}
 
 
 def _confinement(settings: DockerSettings) -> dict[str, Any]:

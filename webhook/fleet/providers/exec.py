@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -22,6 +21,8 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderFinding,
     ProviderRefused,
+    is_own,
+    require_own,
 )
 from webhook.fleet.providers.exec_messages import (
     AnswerFault,
@@ -51,7 +52,6 @@ STDOUT_BYTES = 4_000_000
 AT_ONCE = 8
 """Commands that run at the same time."""
 _ERROR_CHARACTERS = 300
-_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 # Exit statuses, where sysexits.h has one.
 OK = 0
@@ -100,8 +100,7 @@ class ExecProvider:
 
     async def mint(self, order: MintOrder) -> str:
         """Run ``mint``, with the token on its stdin. See `Provider.mint`."""
-        if not self._owns(order.label):
-            raise ProviderRefused(f"label {order.label!r} does not begin with {self._owner}-")
+        require_own(order, self._owner)
         if not self._settings.same_machine:
             refuse_unreachable(order.url)
         offer = order.offer
@@ -116,18 +115,18 @@ class ExecProvider:
 
     async def slay(self, instance: Instance) -> None:
         """Run ``slay``. See `Provider.slay`."""
-        if self._owns(instance.label):
+        if is_own(instance.label, self._owner):
             request = SlayRequest(owner=self._owner, label=instance.label, ref=instance.ref)
             await self._ask("slay", request, SlayAnswer)
 
     async def list(self) -> Sequence[Instance]:
         """Run ``list``, and leave out machines of other owners. See `Provider.list`."""
         answer = await self._ask("list", ListRequest(owner=self._owner), ListAnswer)
-        return [Instance(**one.model_dump()) for one in answer.instances if one.label.startswith(f"{self._owner}-")]
+        return [Instance(**one.model_dump()) for one in answer.instances if is_own(one.label, self._owner)]
 
     async def boot_log(self, label: str) -> str:
         """Run ``logs``, where there is such a command. See `Provider.boot_log`."""
-        if not self._owns(label):
+        if not is_own(label, self._owner):
             return ""
         try:
             answer = await self._ask("logs", LogsRequest(owner=self._owner, label=label), LogsAnswer)
@@ -157,9 +156,6 @@ class ExecProvider:
     async def aclose(self) -> None:
         """Nothing is kept between two calls. See `Provider.aclose`."""
 
-    def _owns(self, label: str) -> bool:
-        return label.startswith(f"{self._owner}-") and _LABEL.fullmatch(label) is not None
-
     def _key(self, setting: str) -> str:
         return f"providers.{self._name}.{setting}"
 
@@ -167,8 +163,7 @@ class ExecProvider:
         return f"the command `{verb}` of the provider {self._name}"
 
     def _worker_environment(self, order: MintOrder) -> dict[str, str]:
-        ours = {"YURT_URL": order.url, "YURT_TOKEN": order.token, "YURT_LABEL": order.label}
-        return {**self._settings.environment, **ours}
+        return {**self._settings.environment, **order.environment}
 
     def _command_environment(self) -> Mapping[str, str]:
         """Of the control plane's variables the harmless ones and those that the settings name: no secret of ours."""

@@ -18,7 +18,8 @@ from webhook.fleet.providers import (
     ProviderBusy,
     ProviderError,
     ProviderFinding,
-    ProviderRefused,
+    is_own,
+    require_own,
 )
 from webhook.fleet.providers.http_api import ApiAnswer, JsonApi
 from webhook.fleet.providers.reachability import refuse_unreachable
@@ -78,8 +79,7 @@ class FlyProvider:
 
     async def mint(self, order: MintOrder) -> str:
         """Create a machine, which starts at once; its id is the ref. See `Provider.mint`."""
-        if not order.label.startswith(f"{self._owner}-"):
-            raise ProviderRefused(f"label {order.label!r} does not begin with {self._owner}-")
+        require_own(order, self._owner)
         refuse_unreachable(order.url)
         await self._creations.wait()
         answer = await self._api.call("POST", self._path, body=self._creation(order), secrets=(order.token,))
@@ -110,7 +110,7 @@ class FlyProvider:
             Instance(name, _id_of(answer, one), running=state not in _NEVER_WELL, status=state)
             for one in answer.value
             for name, state in [(_text(answer, one, "name"), _text(answer, one, "state"))]
-            if name.startswith(f"{self._owner}-") and state != _GONE
+            if is_own(name, self._owner) and state != _GONE
         ]
 
     async def boot_log(self, label: str) -> str:
@@ -149,15 +149,14 @@ class FlyProvider:
         return f"{settings.cpus} {settings.cpu_kind} CPUs, {settings.memory_mb} MB{gpus}"
 
     def _creation(self, order: MintOrder) -> Mapping[str, Any]:
-        settings, token = self._settings, order.token
-        ours = {"YURT_URL": order.url, "YURT_TOKEN": token, "YURT_LABEL": order.label}
+        settings = self._settings
         gpu = {"gpu_kind": settings.gpu_kind, "gpus": settings.gpus} if settings.gpu_kind else {}
         return {
             "name": order.label,
             **({"region": order.offer.id} if order.offer.id else {}),
             "config": {
                 "image": settings.image,
-                "env": {**settings.environment, **ours},
+                "env": {**settings.environment, **order.environment},
                 "guest": {
                     "cpu_kind": settings.cpu_kind,
                     "cpus": settings.cpus,

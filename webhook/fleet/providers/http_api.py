@@ -41,7 +41,7 @@ class ApiAnswer:
     """An answer of any status."""
 
     api: str
-    """Whose it is, for people: ``Vast.ai``."""
+    """Whose it is, for people: ``RunPod``."""
     status: int
     value: Any
     """The JSON, numbers with a point as `Decimal`. None where the body is none, or is empty."""

@@ -33,6 +33,8 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderFinding,
     ProviderRefused,
+    is_own,
+    require_own,
 )
 from webhook.private_file import private
 from workers import parent_death
@@ -47,7 +49,6 @@ INHERITED = re.compile(
 )
 """What a process of ours inherits of the environment. Everything else may be a secret."""
 
-_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10.0
 """A process that the kernel cannot end after so long is stuck in a device."""
@@ -115,8 +116,7 @@ class LocalProvider:
         """Start one process; its number is the ref. See `Provider.mint`."""
         if self._closed:
             raise ProviderRefused("the local provider is closed")
-        if not _LABEL.fullmatch(order.label) or not self._owns(order.label):
-            raise ProviderRefused(f"label {order.label!r} does not begin with {self._owner}-")
+        require_own(order, self._owner)
         try:
             return str(self._start(order).pid)
         except OSError as error:
@@ -125,7 +125,7 @@ class LocalProvider:
 
     async def slay(self, instance: Instance) -> None:
         """SIGTERM to its process group, SIGKILL after the grace period. See `Provider.slay`."""
-        if _LABEL.fullmatch(instance.label):
+        if is_own(instance.label, self._owner):
             await self._end(instance.label, self._grace_seconds)
 
     async def _end(self, label: str, grace_seconds: float) -> None:
@@ -142,7 +142,7 @@ class LocalProvider:
         """Every worker whose process lives, from the locks. See `Provider.list`."""
         try:
             locks = {path.stem for path in self._files() if path.suffix == ".pid"}
-            mine = sorted(label for label in locks | set(self._children) if self._owns(label))
+            mine = sorted(label for label in locks | set(self._children) if is_own(label, self._owner))
             alive = [(label, self._look(label)) for label in mine]
             if self._logs:
                 self._logs.trim()
@@ -152,7 +152,7 @@ class LocalProvider:
 
     async def boot_log(self, label: str) -> str:
         """Return the end of a worker's log. See `Provider.boot_log`."""
-        if self._logs is None or not _LABEL.fullmatch(label):
+        if self._logs is None or not is_own(label, self._owner):
             return ""
         try:
             return self._logs.end(label)
@@ -176,9 +176,6 @@ class LocalProvider:
             return [*self._folder.iterdir()]
         except (FileNotFoundError, NotADirectoryError):  # it is made for the first worker
             return ()
-
-    def _owns(self, label: str) -> bool:
-        return label.startswith(f"{self._owner}-")
 
     def _start(self, order: MintOrder) -> subprocess.Popen[bytes]:
         """The lock is held and the number written before the file has its name: no list sees less."""
@@ -214,9 +211,7 @@ class LocalProvider:
             **inherited(),
             **self._environment,
             "PYTHONUNBUFFERED": "1",
-            "YURT_URL": order.url,
-            "YURT_TOKEN": order.token,
-            "YURT_LABEL": order.label,
+            **order.environment,
             parent_death.ENVIRONMENT: "stdin",
             # The operator wrote such a URL, and the worker is on the same machine.
             **({ALLOW_HTTP: "1"} if sends_in_clear(order.url) else {}),

@@ -18,5 +18,5 @@ def is_local_only(url: str) -> bool:
 def refuse_unreachable(url: str) -> None:
     """Raise ProviderRefused where a rented machine could not call home to ``url``."""
     if is_local_only(url):
-        hint = "set server.public_url to a URL at which the internet reaches the control plane"
-        raise ProviderRefused(f"a rented machine cannot reach the control plane at {url}", hint=hint)
+        hint = "set server.public_url to a URL at which it does"
+        raise ProviderRefused(f"a machine elsewhere cannot reach the control plane at {url}", hint=hint)

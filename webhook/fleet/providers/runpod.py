@@ -17,7 +17,8 @@ from webhook.fleet.providers import (
     ProviderBusy,
     ProviderError,
     ProviderFinding,
-    ProviderRefused,
+    is_own,
+    require_own,
 )
 from webhook.fleet.providers.http_api import ApiAnswer, JsonApi
 from webhook.fleet.providers.reachability import refuse_unreachable
@@ -62,8 +63,7 @@ class RunpodProvider:
 
     async def mint(self, order: MintOrder) -> str:
         """Create a pod; its id is the ref. See `Provider.mint`."""
-        if not order.label.startswith(f"{self._owner}-"):
-            raise ProviderRefused(f"label {order.label!r} does not begin with {self._owner}-")
+        require_own(order, self._owner)
         refuse_unreachable(order.url)
         answer = await self._api.call("POST", "/pods", body=self._creation(order), secrets=(order.token,))
         if answer.status == 400 and _NO_ROOM.search(answer.text):
@@ -83,7 +83,7 @@ class RunpodProvider:
     async def list(self) -> Sequence[Instance]:
         """Every pod of the account whose name begins with this owner's, from all pages. See `Provider.list`."""
         shown = [self._instance(answer, pod) async for answer, pod in self._pods()]
-        return [one for one in shown if one.label.startswith(f"{self._owner}-") and one.status != _GONE]
+        return [one for one in shown if is_own(one.label, self._owner) and one.status != _GONE]
 
     async def boot_log(self, label: str) -> str:
         """Where a log can be seen: RunPod only streams them. See `Provider.boot_log`."""
@@ -134,7 +134,6 @@ class RunpodProvider:
 
     def _creation(self, order: MintOrder) -> Mapping[str, Any]:
         settings = self._settings
-        ours = {"YURT_URL": order.url, "YURT_TOKEN": order.token, "YURT_LABEL": order.label}
         return {
             "name": order.label,
             "image": settings.image,
@@ -142,7 +141,7 @@ class RunpodProvider:
             "cloud": settings.cloud,
             "disk": settings.disk_gb,
             "ports": [],
-            "env": {**settings.environment, **ours},
+            "env": {**settings.environment, **order.environment},
             **({"dataCenterIds": list(settings.data_centers)} if settings.data_centers else {}),
             **({"registry": settings.registry} if settings.registry else {}),
         }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.webhook.fleet.providers.contract import CHECKS, TOKEN, Check, labels, mint, order
+from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
+from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.runpod_cloud import RunpodPod, runpod_place
 from webhook.fleet.providers import Instance, ProviderBusy, ProviderError, ProviderRefused
@@ -24,6 +24,19 @@ async def test_the_runpod_provider_keeps_the_contract(check: Check) -> None:
         await check(place)
 
 
+@pytest.mark.parametrize("check", API_CHECKS, ids=lambda check: check.__name__)
+async def test_the_runpod_provider_stands_what_an_api_does(check: ApiCheck) -> None:
+    async with runpod_place() as place:
+        await check(place)
+
+
+async def test_an_account_without_money_is_refused() -> None:
+    async with runpod_place() as place:
+        place.cloud.fault("POST", "answer", Reply(402, {"detail": "balance too low"}))
+        with pytest.raises(ProviderRefused, match="balance too low"):
+            await place.provider().mint(order())
+
+
 async def test_a_pod_is_what_the_settings_say() -> None:
     async with runpod_place() as place:
         where: dict[str, Any] = {"cloud": "COMMUNITY", "data_centers": ["EU-RO-1"], "registry": "reg_1", "gpus": 2}
@@ -33,16 +46,6 @@ async def test_a_pod_is_what_the_settings_say() -> None:
         assert (body["gpu"]["count"], body["env"]["HF_HUB_OFFLINE"], body["ports"]) == (2, "1", [])
 
 
-@pytest.mark.parametrize("deed", ["lose", "cut"])
-async def test_a_pod_whose_creation_was_not_answered_is_listed(deed: Any) -> None:
-    async with runpod_place() as place:
-        provider, wanted = place.provider(), order()
-        place.cloud.fault("POST", deed)
-        with pytest.raises(ProviderError):
-            await provider.mint(wanted)
-        assert labels(await provider.list()) == {wanted.label}
-
-
 async def test_a_gpu_that_is_not_free_is_busy_and_an_unknown_one_is_refused() -> None:
     async with runpod_place() as place:
         with pytest.raises(ProviderRefused, match="unknown gpu id RTX 4090"):
@@ -50,36 +53,6 @@ async def test_a_gpu_that_is_not_free_is_busy_and_an_unknown_one_is_refused() ->
         place.cloud.full = True
         with pytest.raises(ProviderBusy, match="no room for 1× NVIDIA GeForce RTX 4090"):
             await place.provider().mint(order())
-
-
-@pytest.mark.parametrize(
-    ("reply", "kind"),
-    [
-        (Reply(429, text="too many", headers={"Retry-After": "7"}), ProviderBusy),
-        (Reply(402, {"detail": "balance too low"}), ProviderRefused),
-        (Reply(403, {"detail": "key may not write"}), ProviderRefused),
-        (Reply(422, {"detail": "unknown field"}), ProviderRefused),
-        (Reply(500, text="oops"), ProviderError),
-        (Reply(201, text="<html>"), ProviderError),
-        (Reply(201, {"id": "../x"}), ProviderError),
-    ],
-    ids=str,
-)
-async def test_each_refusal_of_a_pod_is_told_apart(reply: Reply, kind: type[ProviderError]) -> None:
-    async with runpod_place() as place:
-        place.cloud.fault("POST", "answer", reply)
-        with pytest.raises(kind) as caught:
-            await place.provider().mint(order())
-        assert not isinstance(caught.value, ProviderBusy) or caught.value.retry_seconds == 7
-
-
-async def test_an_error_of_runpod_repeats_neither_the_token_nor_the_key() -> None:
-    async with runpod_place() as place:
-        place.cloud.fault("POST", "answer", Reply(422, {"detail": f"bad env {TOKEN} {place.cloud.key}"}))
-        with pytest.raises(ProviderRefused) as caught:
-            await place.provider().mint(order())
-        assert TOKEN not in str(caught.value)
-        assert place.cloud.key not in str(caught.value)
 
 
 async def test_the_list_has_all_pages() -> None:
@@ -169,19 +142,6 @@ async def test_pods_of_the_account_that_are_none_of_ours_are_left_out() -> None:
         assert await place.provider().list() == []
 
 
-async def test_terminating_fails_aloud_where_it_was_not_done() -> None:
-    async with runpod_place() as place:
-        one = await mint(place.provider())
-        for reply in (Reply(500), Reply(403), Reply(429)):
-            place.cloud.fault("DELETE", "answer", reply)
-            with pytest.raises(ProviderError):
-                await place.provider().slay(one)
-        place.cloud.fault("DELETE", "lose")
-        with pytest.raises(ProviderError):
-            await place.provider().slay(one)
-        await place.provider().slay(one)
-
-
 async def test_the_check_of_the_key_names_what_to_do() -> None:
     async with runpod_place() as place:
         [finding] = await place.provider(key="wrong").check()
@@ -189,13 +149,6 @@ async def test_the_check_of_the_key_names_what_to_do() -> None:
         place.cloud.fault("GET", "hang")
         [finding] = await place.provider().check()
         assert (finding.ok, "did not answer" in finding.message) == (False, True)
-
-
-async def test_a_pod_that_could_not_call_home_is_not_created() -> None:
-    async with runpod_place() as place:
-        with pytest.raises(ProviderRefused, match="cannot reach the control plane"):
-            await place.provider().mint(replace(order(), url="http://localhost:8080"))
-        assert place.cloud.pods == {}
 
 
 async def test_where_the_log_is_said() -> None:
