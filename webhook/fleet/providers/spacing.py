@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from webhook.fleet.providers import ProviderBusy
 
@@ -26,7 +25,7 @@ class Spacing:
 
     async def wait(self) -> None:
         """Wait for this caller's turn. Raises ProviderBusy where too many wait already."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         mine = max(self._next, now)
         if mine - now > self._longest_seconds:
             raise ProviderBusy(f"{self._api} takes a call each {self._seconds:g} s, and many wait", retry_seconds=5)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
+from tests.simulation.loop import VirtualLoop
 from webhook.fleet.providers import ProviderBusy
 from webhook.fleet.providers.spacing import Spacing
 
 
-async def test_calls_that_come_together_go_one_after_the_other() -> None:
-    spacing, begun = Spacing("Fly", 0.05), time.monotonic()
-    await asyncio.gather(*(spacing.wait() for _ in range(4)))
-    assert time.monotonic() - begun >= 3 * 0.05
+def test_calls_that_come_together_go_one_after_the_other() -> None:
+    loop, spacing = VirtualLoop(), Spacing("Fly", 5)
+    went: list[float] = []
+
+    async def call() -> None:
+        await spacing.wait()
+        went.append(loop.time())
+
+    async def calls() -> None:
+        await asyncio.gather(*(call() for _ in range(4)))
+
+    loop.run_until_complete(calls())
+    loop.close()
+    assert went == [0, 5, 10, 15]
 
 
 async def test_a_caller_that_would_wait_for_too_long_is_sent_away() -> None:
