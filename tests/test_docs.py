@@ -39,6 +39,7 @@ from webhook.metrics import CHANGES, Metrics
 from webhook.pool_settings import Pool
 from webhook.provider_settings import DockerSettings, ExecSettings, FlySettings, LocalSettings, RunpodSettings
 from webhook.provider_settings.docker import MountSettings
+from webhook.secret_settings import Secrets
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
@@ -189,7 +190,7 @@ def _plain(default: object) -> object:
 def test_every_variable_is_documented() -> None:
     # `YURT_SERVER__LISTEN` and its like are fields, and looked at below.
     read = {name for name in matches(_VARIABLE.pattern, SOURCES) if "__" not in name}
-    read |= {name.upper() for name in config.Secrets.model_fields}
+    read |= {name.upper() for name in Secrets.model_fields}
     read |= {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # httpx and botocore read them
     assert documented("docs/configuration.md", "variable") == read
 
@@ -409,7 +410,7 @@ def test_the_conservation_law_names_every_counter() -> None:
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.page.name)
 def test_every_configuration_shown_is_valid(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in config.Secrets.model_fields:
+    for name in Secrets.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     (tmp_path / "yurt.toml").write_text(block.text, encoding="utf-8")
     config_file.load(tmp_path / "yurt.toml", options_model)

@@ -28,6 +28,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
         "tests/webhook/fleet/providers/test_exec.py", "what the exec provider is made of"
     ),
     "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
+    "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),
     "webhook.provider_settings.local": Cover(
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),

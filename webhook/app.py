@@ -27,7 +27,7 @@ from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.workers import WorkersApi
-from webhook.config import Config, Secrets
+from webhook.config import Config
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
@@ -53,6 +53,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.secret_settings import Secrets
 from webhook.senders import Senders
 from webhook.sources import Source, s3
 from webhook.sources.b2 import B2

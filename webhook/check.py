@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from webhook.config import Config, ConfigError, Pipeline, Place, Secrets
+from webhook.config import Config, ConfigError, Pipeline, Place
 from webhook.ledger.database import (
     LedgerUnavailable,
     LedgerUnusable,
@@ -25,6 +25,7 @@ from webhook.ledger.postgres_programs import PostgresUnusable, binaries
 from webhook.outputs import unsigned_headers
 from webhook.outputs.conditions import Probed, Style, probe, refusal
 from webhook.outputs.keys import new_control_key
+from webhook.secret_settings import Secrets
 from webhook.state_folder import check_folders
 from webhook.storage import ObjectStore, PreconditionFailed, StoreError, open_store
 from webhook.transfer_check import TransferFailed, lacks_bucket_host, try_transfer

@@ -12,8 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from pydantic_settings.exceptions import SettingsError
 
-from webhook.config import Config, ConfigError, Secrets
+from webhook.config import Config, ConfigError
 from webhook.config_faults import in_words
+from webhook.secret_settings import Secrets
 
 OptionsModel = Callable[[str], type[BaseModel]]
 """Returns the model of a handler's options. Raises ValueError on an unknown handler."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from webhook.check import Finding
-from webhook.config import Config, ConfigError, Secrets
+from webhook.config import Config, ConfigError
 from webhook.fleet.open_providers import ASK_SECONDS, ask_for_findings, open_providers
 from webhook.fleet.providers import Provider, ProviderFinding
 from webhook.fleet.reach import ADVICE, out_of_reach
 from webhook.ledger.costs import reserve_usd
 from webhook.ledger.machines import Terms
 from webhook.pool_settings import Pool
+from webhook.secret_settings import Secrets
 from webhook.usd import exact
 
 

@@ -24,13 +24,14 @@ import uvicorn
 from webhook.api.connections import ConnectionLimits, Connections, NotificationsFirst
 from webhook.api.http_server import HttpServer, limited_by
 from webhook.app import Plane, open_plane
-from webhook.config import NO_KEYS, Config, ConfigError, Secrets, ServerSettings
+from webhook.config import NO_KEYS, Config, ConfigError, ServerSettings
 from webhook.fleet.reach import refuse_out_of_reach
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres import serve as embedded_postgres
 from webhook.local_url import local_url
+from webhook.secret_settings import Secrets
 from webhook.state_folder import check_folders
 
 log = structlog.get_logger()

@@ -22,9 +22,10 @@ from pydantic import BaseModel, SecretStr
 from tests import postgres
 from tests.polling import until
 from webhook.app import Plane, Services, open_plane
-from webhook.config import Config, Secrets
+from webhook.config import Config
 from webhook.ledger.postgres import PostgresServer
 from webhook.pool_settings import Pool
+from webhook.secret_settings import Secrets
 from webhook.server import http_server
 from webhook.sources.sns import Trust
 from workers import protocol

@@ -16,8 +16,8 @@ from tests.webhook.buckets import BucketPair
 from tests.webhook.gateway import Kind, gateway
 from tests.webhook.plane import configured, pipeline
 from webhook.check import Finding, findings
-from webhook.config import Secrets
 from webhook.pool_settings import Pool
+from webhook.secret_settings import Secrets
 from workers.sandbox.child import jail
 
 

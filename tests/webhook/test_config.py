@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Pipeline, Secrets
+from webhook.config import Config, ConfigError, Pipeline
 from webhook.config_file import load, secrets
 from webhook.pool_settings import Pool
+from webhook.secret_settings import Secrets
 from workers.handlers.registry import options_model
 
 SAMPLE = Path(__file__).parents[2] / "yurt.toml"

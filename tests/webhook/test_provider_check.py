@@ -10,10 +10,11 @@ import pytest
 from tests.webhook.fleet.asked_provider import AskedProvider
 from tests.webhook.plane import configured
 from webhook.check import Finding
-from webhook.config import Config, Secrets
+from webhook.config import Config
 from webhook.fleet.providers import ProviderFinding
 from webhook.provider_check import findings_of, provider_findings
 from webhook.provider_settings import LocalSettings
+from webhook.secret_settings import Secrets
 
 HAND = {"local": {"provider": "none"}}
 

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from infra import tigris
 from webhook.check import Finding
 from webhook.cli.client import ControlPlaneUnreachable, ask
-from webhook.config import NO_KEYS, Config, Secrets
+from webhook.config import NO_KEYS, Config
 from webhook.diagnosis import diagnose
 from webhook.local_url import local_url
 from webhook.notification_probe import ProbeResult, notification_url, probe_notifications
+from webhook.secret_settings import Secrets
 
 
 def notification_secret(credentials: Secrets) -> tigris.Secret:

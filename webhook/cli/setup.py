@@ -17,8 +17,9 @@ from webhook.cli.bucket_notifications import (
 )
 from webhook.cli.options import config_option, fail, failing
 from webhook.cli.output import echo
-from webhook.config import ConfigError, Secrets
+from webhook.config import ConfigError
 from webhook.config_file import load, secrets
+from webhook.secret_settings import Secrets
 
 
 @click.command()

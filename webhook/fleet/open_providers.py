@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from webhook.config import Config, Secrets
+from webhook.config import Config
 from webhook.fleet.activity import reason_of
 from webhook.fleet.market import ProviderOffers
 from webhook.fleet.provider_calls import within
 from webhook.fleet.providers import Provider, ProviderFinding
 from webhook.fleet.providers.kinds import make_providers
+from webhook.secret_settings import Secrets
 
 ASK_SECONDS = 20.0
 """A provider that has not answered after so long has not answered at all."""

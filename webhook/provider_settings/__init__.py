@@ -1,6 +1,6 @@
 """Settings of providers, ``[providers.NAME]`` in ``yurt.toml``: one module a kind, told apart by ``kind``.
 
-Keys and passwords are no settings: they come from the environment alone (``webhook.config.Secrets``).
+Keys and passwords are no settings: they come from the environment alone (``webhook.secret_settings.Secrets``).
 """
 
 from __future__ import annotations

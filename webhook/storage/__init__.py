@@ -20,8 +20,9 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
-from webhook.config import ConfigError, Secrets
+from webhook.config import ConfigError
 from webhook.events import ListedObject
+from webhook.secret_settings import Secrets
 from webhook.storage.late_effects import ANSWER_SECONDS, ATTEMPTS, CONNECT_SECONDS, EFFECT_SECONDS, outlasted
 from webhook.storage.presign import Presigner, SigningKeys
 from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised

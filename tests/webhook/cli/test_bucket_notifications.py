@@ -13,7 +13,7 @@ from webhook.cli.bucket_notifications import (
     notification_secret,
     tigris_endpoint,
 )
-from webhook.config import Secrets
+from webhook.secret_settings import Secrets
 
 
 def credentials(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tests.webhook.fleet.asked_provider import AskedProvider
 from tests.webhook.plane import configured
-from webhook.config import Secrets
 from webhook.fleet.open_providers import ask_for_findings, ask_for_offers, open_providers
 from webhook.fleet.providers import Offer, ProviderFinding, ProviderRefused
 from webhook.fleet.providers.local import LocalProvider
+from webhook.secret_settings import Secrets
 
 GOOD = Offer("o-1", Decimal("0.2"))
 PROVIDERS = {

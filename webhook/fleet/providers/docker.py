@@ -13,7 +13,6 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from webhook.config import Secrets
 from webhook.fleet.providers import (
     BOOT_LOG_CHARACTERS,
     Instance,
@@ -31,6 +30,7 @@ from webhook.fleet.providers.docker_engine import DockerEngine, EngineError
 from webhook.fleet.providers.docker_images import WorkerImage
 from webhook.fleet.providers.reachability import is_local_only
 from webhook.provider_settings import DockerSettings
+from webhook.secret_settings import Secrets
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _CREATED = re.compile(rb'"Id":\s*"([0-9a-f]{64})"')

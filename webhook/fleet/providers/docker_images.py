@@ -10,10 +10,10 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from webhook.config import Secrets
 from webhook.fleet.providers import ProviderBusy, ProviderError, ProviderFinding, ProviderRefused
 from webhook.fleet.providers.docker_engine import DockerEngine, EngineError
 from webhook.provider_settings import DockerSettings
+from webhook.secret_settings import Secrets
 
 PULL_SECONDS = 3600.0
 """Deadline of one pull."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from webhook.config import Config, ConfigError, Secrets
+from webhook.config import Config, ConfigError
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.fleet.providers.exec import ExecProvider
 from webhook.fleet.providers.fly import FlyProvider
@@ -22,6 +22,7 @@ from webhook.provider_settings import (
     ProviderSettings,
     RunpodSettings,
 )
+from webhook.secret_settings import Secrets
 from workers.handlers.folder import ENVIRONMENT
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any
 from tests.polling import until
 from tests.webhook.fleet.providers.container_engines import STUB_IMAGE, ContainerEngine
 from tests.webhook.fleet.providers.contract import OWNER
-from webhook.config import Secrets
 from webhook.fleet.providers import Instance
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.provider_settings import DockerSettings
+from webhook.secret_settings import Secrets
 
 
 @dataclass

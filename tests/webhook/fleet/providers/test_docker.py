@@ -17,11 +17,11 @@ from tests.webhook.fleet.providers.canned_engine import VERSION, CannedEngine, c
 from tests.webhook.fleet.providers.container_engines import STUB_IMAGE, ContainerEngine, running_engine
 from tests.webhook.fleet.providers.contract import CHECKS, OWNER, TOKEN, Check, mint, order
 from tests.webhook.fleet.providers.docker_place import DockerPlace, docker_place
-from webhook.config import Secrets
 from webhook.fleet.providers import BOOT_LOG_CHARACTERS, Instance, ProviderBusy, ProviderError, ProviderRefused
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.ledger.machines import new_label
 from webhook.provider_settings import DockerSettings
+from webhook.secret_settings import Secrets
 
 
 @pytest.fixture(scope="session", params=["podman", "docker"])

@@ -15,11 +15,11 @@ from tests.polling import until
 from tests.webhook.fleet.providers.canned_engine import CannedEngine, canned_engine
 from tests.webhook.fleet.providers.container_engines import ContainerEngine, running_engine
 from tests.webhook.fleet.providers.image_registry import PASSWORD, USERNAME, ImageRegistry, image_registry
-from webhook.config import Secrets
 from webhook.fleet.providers import ProviderBusy, ProviderError, ProviderRefused
 from webhook.fleet.providers.docker_engine import DockerEngine
 from webhook.fleet.providers.docker_images import WorkerImage
 from webhook.provider_settings import DockerSettings
+from webhook.secret_settings import Secrets
 
 ACCOUNT = Secrets(yurt_registry_username=USERNAME, yurt_registry_password=SecretStr(PASSWORD))
 IMAGE = "registry.example/you/worker:1"

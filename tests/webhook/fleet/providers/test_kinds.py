@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from webhook.config import Config, ConfigError, Secrets
+from webhook.config import Config, ConfigError
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.fleet.providers.kinds import make_providers
 from webhook.provider_settings import DockerSettings, ExecSettings, FlySettings, LocalSettings, ProviderSettings
+from webhook.secret_settings import Secrets
 
 
 def configured(**providers: ProviderSettings) -> Config:
