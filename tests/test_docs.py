@@ -37,8 +37,16 @@ from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
 from webhook.pool_settings import Pool
-from webhook.provider_settings import DockerSettings, ExecSettings, FlySettings, LocalSettings, RunpodSettings
+from webhook.provider_settings import (
+    DockerSettings,
+    ExecSettings,
+    FlySettings,
+    KubernetesSettings,
+    LocalSettings,
+    RunpodSettings,
+)
 from webhook.provider_settings.docker import MountSettings
+from webhook.provider_settings.kubernetes import CacheSettings, TolerationSettings
 from webhook.secret_settings import Secrets
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
@@ -133,6 +141,9 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`providers.NAME.mounts` of the kind `docker`": MountSettings,
     "`providers.NAME` of the kind `exec`": ExecSettings,
     "`providers.NAME` of the kind `fly`": FlySettings,
+    "`providers.NAME` of the kind `kubernetes`": KubernetesSettings,
+    "`providers.NAME.tolerations` of the kind `kubernetes`": TolerationSettings,
+    "`providers.NAME.cache` of the kind `kubernetes`": CacheSettings,
     "`providers.NAME` of the kind `runpod`": RunpodSettings,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }

@@ -29,6 +29,12 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
     "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),
+    "webhook.fleet.providers.kubernetes_check": Cover(
+        "tests/webhook/fleet/providers/test_kubernetes.py", "checks before a real API server"
+    ),
+    "webhook.fleet.providers.kubernetes_job": Cover(
+        "tests/webhook/fleet/providers/test_kubernetes.py", "a real API server takes what it describes"
+    ),
     "webhook.provider_settings.local": Cover(
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),

@@ -13,11 +13,12 @@ from webhook.provider_settings.base import BaseProviderSettings
 from webhook.provider_settings.docker import DockerSettings
 from webhook.provider_settings.exec import ExecSettings
 from webhook.provider_settings.fly import FlySettings
+from webhook.provider_settings.kubernetes import KubernetesSettings
 from webhook.provider_settings.local import LocalSettings
 from webhook.provider_settings.runpod import RunpodSettings
 
 ProviderSettings = Annotated[
-    LocalSettings | DockerSettings | ExecSettings | FlySettings | RunpodSettings,
+    LocalSettings | DockerSettings | ExecSettings | FlySettings | KubernetesSettings | RunpodSettings,
     Field(discriminator="kind"),
 ]
 """Settings of one provider, of any kind."""
@@ -27,6 +28,7 @@ __all__ = [
     "DockerSettings",
     "ExecSettings",
     "FlySettings",
+    "KubernetesSettings",
     "LocalSettings",
     "ProviderSettings",
     "RunpodSettings",

@@ -26,6 +26,27 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+_PATH = re.compile(r"/[^\0\n]{0,999}")
+_RESERVED_TARGETS = ("/proc", "/sys", "/dev", "/tmp", "/etc", "/opt/yurt", "/usr", "/run", "/var/run")  # noqa: S108 - compared
+
+
+def _absolute(value: str) -> str:
+    if not _PATH.fullmatch(value) or ".." in value.split("/"):
+        raise ValueError("has to be an absolute path, beginning with a slash and without '..'")
+    return value
+
+
+def _target(value: str) -> str:
+    folder = _absolute(value).rstrip("/")
+    if not folder or any(folder == taken or folder.startswith(f"{taken}/") for taken in _RESERVED_TARGETS):
+        raise ValueError(f"has to be a folder of its own in the container, such as /cache, not {value}")
+    return folder
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""A path of the control plane's machine, or of a host."""
+ContainerPath = Annotated[str, AfterValidator(_target)]
+"""A folder in a container, which the image does not have."""
 Environment = Annotated[dict[str, str], Field(max_length=50), AfterValidator(_environment)]
 """Variables that a worker gets beside Yurt's own. Not for secrets: the owner of a rented host can read them."""
 Usd = Annotated[Decimal, Field(ge=0, le=100_000, max_digits=12, decimal_places=6, allow_inf_nan=False)]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from webhook.provider_settings.base import BaseProviderSettings, Environment, Image, Usd
+from webhook.provider_settings.base import AbsolutePath, BaseProviderSettings, ContainerPath, Environment, Image, Usd
 from webhook.store_endpoint import is_loopback
-
-_PATH = re.compile(r"/[^\0\n]{0,999}")
-_RESERVED_TARGETS = ("/proc", "/sys", "/dev", "/tmp", "/etc", "/opt/yurt", "/usr")  # noqa: S108 - compared, not used
 
 
 def _host(value: str) -> str:
@@ -31,29 +27,14 @@ def _host(value: str) -> str:
     return value.rstrip("/")
 
 
-def _absolute(value: str) -> str:
-    if not _PATH.fullmatch(value) or ".." in value.split("/"):
-        raise ValueError("has to be an absolute path, beginning with a slash and without '..'")
-    return value
-
-
-def _target(value: str) -> str:
-    folder = _absolute(value).rstrip("/")
-    if not folder or any(folder == taken or folder.startswith(f"{taken}/") for taken in _RESERVED_TARGETS):
-        raise ValueError(f"has to be a folder of its own in the container, such as /cache, not {value}")
-    return folder
-
-
 def _tagged(value: str) -> str:
     # Without a tag an engine would pull every tag that the repository has.
     return value if "@" in value or ":" in value.rpartition("/")[2] else f"{value}:latest"
 
 
 EngineHost = Annotated[str, AfterValidator(_host)]
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 TaggedImage = Annotated[Image, AfterValidator(_tagged)]
 NetworkName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$")]
-ContainerPath = Annotated[str, AfterValidator(_target)]
 
 
 class MountSettings(BaseModel):

@@ -12,12 +12,14 @@ from webhook.config import Config, ConfigError
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.fleet.providers.exec import ExecProvider
 from webhook.fleet.providers.fly import FlyProvider
+from webhook.fleet.providers.kubernetes import KubernetesProvider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.fleet.providers.runpod import RunpodProvider
 from webhook.provider_settings import (
     DockerSettings,
     ExecSettings,
     FlySettings,
+    KubernetesSettings,
     LocalSettings,
     ProviderSettings,
     RunpodSettings,
@@ -61,6 +63,8 @@ def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Pr
             )
         case DockerSettings():
             return DockerProvider(context.owner, settings, context.secrets)
+        case KubernetesSettings():
+            return KubernetesProvider(context.owner, settings)
         case ExecSettings():
             return ExecProvider(context.owner, name, settings)
         case FlySettings():
