@@ -82,8 +82,8 @@ class SimulatedDay:
     """State of one day."""
 
     seed: int
+    loop: VirtualLoop
     draws: Draws = field(init=False)
-    loop: VirtualLoop = field(default_factory=VirtualLoop)
     up: bool = False
     """Whether the control plane runs."""
     down_since: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from itertools import chain
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.simulation.fleet.__main__ import MUTANT_DAYS
 from tests.simulation.fleet.day import LOADS, SimulatedDay, run
 from tests.simulation.fleet.mutants import FLEET_FOUND, FLEET_MUTANTS, first_found
+from tests.simulation.loop import VirtualLoop
 
 DAYS = 40
 _CHUNK = 5
@@ -29,8 +31,8 @@ def test_a_day_is_a_function_of_its_seed() -> None:
 
 
 def test_the_days_have_every_kind_of_trouble() -> None:
-    days = [SimulatedDay(seed) for seed in range(60)]
-    assert {day.load for day in days} == set(LOADS)
+    with closing(VirtualLoop()) as loop:
+        assert {SimulatedDay(seed, loop).load for seed in range(60)} == set(LOADS)
     counts: Counter[str] = sum((run(seed, 4.0).counts for seed in range(8)), Counter())
     assert all(counts[name] for name in ("crashes", "intents", "machines", "objects"))
 

@@ -66,7 +66,8 @@ async def test_a_long_log_is_shown_from_its_end(engine: ContainerEngine) -> None
         await ended(place, one.label)
         log = await provider.boot_log(one.label)
         assert len(log) <= BOOT_LOG_CHARACTERS
-        assert {"line 2998", "line 2999"} <= set(log.splitlines())
+        # Podman ends a line wherever the container's write ended.
+        assert "line2998line2999" in "".join(log.split())
 
 
 async def test_a_container_is_as_confined_as_it_was_described(engine: ContainerEngine) -> None:
