@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from webhook.ledger.postgres import PostgresServer
+from tests.postgres import OpenPostgres
 from workers import parent_death
 
 SECRET = "bench-secret-0123456789"
@@ -62,7 +62,7 @@ def serving(folder: Path, store: str = "") -> Iterator[BenchPlane]:
     """Run a server and its database for the length of the ``with`` block. ``store`` is an endpoint."""
     config = folder / "yurt.toml"
     config.write_text(CONFIG)
-    database = PostgresServer(folder / "postgres")
+    database = OpenPostgres(folder / "postgres")
     database.start()
     try:
         with (folder / "serve.log").open("wb") as log:
