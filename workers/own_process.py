@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import sys
 
+SLAYS_ITSELF = "YURT_SLAYS_ITSELF"
+"""Environment variable on a machine that was minted to destroy itself: ``vast`` or ``runpod``, whose API does it.
+
+Its worker runs under a watchdog (`workers.watchdog`), with what `workers.self_slaying` reads.
+"""
+
 
 def own_process(module: str, *arguments: str) -> list[str]:
     """Return the command that runs one of Yurt's modules with this interpreter, whatever the current directory holds.

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_OURS = frozenset({"YURT_URL", "YURT_TOKEN", "YURT_LABEL"})
+_OURS = frozenset({"YURT_URL", "YURT_TOKEN", "YURT_LABEL", "YURT_SLAYS_ITSELF", "YURT_SLAY_URL", "YURT_WATCHDOG"})
 _SECRET = re.compile(r"(?i)(secret|password|passwd|api_?key|access_?key|credential|(^|_)(auth|token)(_|$))")
 
 

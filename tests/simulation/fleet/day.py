@@ -17,6 +17,7 @@ import structlog
 from tests.simulation.draws import Draws
 from tests.simulation.fleet.invariants import FleetInvariants
 from tests.simulation.fleet.market import RentedMachine, SimulatedMarket
+from tests.simulation.fleet.watched_machine import SelfSlaying, watch
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import BrokenInvariant
 from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
@@ -93,8 +94,7 @@ class SimulatedDay:
     dearer: Decimal = Decimal(0)
     """What providers charged beyond what the ledger could know."""
     slowest_turn: float = 0.0
-    workers_orphan: bool = True
-    """Whether workers that have lost the control plane end themselves; not so in a mutant."""
+    slaying: SelfSlaying = field(default_factory=SelfSlaying)
 
     def __post_init__(self) -> None:
         draws = self.draws = Draws(self.seed)
@@ -102,6 +102,7 @@ class SimulatedDay:
         self.boot_seconds = draws.choice("day/boot", (2.0, 60.0, 300.0))
         self.service_seconds = draws.choice("day/service", (3.0, 30.0, 240.0))
         self.crash = draws.choice("day/crash", (0.0, 0.0005, 0.003))
+        self.agent_fault = draws.choice("day/agent", (0.0, 0.02, 0.2))
         limit = draws.choice("day/limit", (1, 3, 8))
         price = draws.choice("day/price", (Decimal("0.2"), Decimal("1.5")))
         self.pool = Pool.model_validate({
@@ -214,9 +215,9 @@ class SimulatedDay:
         """Let a machine boot, and its worker work."""
         self.counts["machines"] += 1
         if machine.boots:
-            self.spawn(self._worker(market, machine))
+            self.spawn(watch(self, market, machine, self._agent(machine)))
 
-    async def _worker(self, market: SimulatedMarket, machine: RentedMachine) -> None:
+    async def _agent(self, machine: RentedMachine) -> None:
         await asyncio.sleep(self.boot_seconds * self.draws.between("boot", 0.5, 1.5))
         answered = idle_since = self.now
         row: MachineRow | None = None
@@ -231,12 +232,11 @@ class SimulatedDay:
                 if worked is None:
                     break
                 idle_since = self.now if worked else idle_since
-            if self.now - answered > self.pool.orphan_seconds and self.workers_orphan:
+            if self.now - answered > self.pool.orphan_seconds and self.slaying.orphans_leave:
                 break
             if self.now - idle_since > self.pool.worker_idle_seconds:
                 break
             await asyncio.sleep(15)
-        self._leave(market, machine)
 
     async def _work(self, row: MachineRow) -> bool | None:
         """Take leases and settle them. None: the worker has to leave."""
@@ -249,21 +249,16 @@ class SimulatedDay:
             await asyncio.sleep(min(15.0, self.service_seconds))
             if self.up and not await self.fleet.call(row.id):
                 return None
-            if self.now - row.heard > self.pool.orphan_seconds and self.workers_orphan:
+            if self.now - row.heard > self.pool.orphan_seconds and self.slaying.orphans_leave:
                 return None
         while not self.up:
             await asyncio.sleep(15)
-            if self.now - row.heard > self.pool.orphan_seconds and self.workers_orphan:
+            if self.now - row.heard > self.pool.orphan_seconds and self.slaying.orphans_leave:
                 return None
         if await self.fleet.call(row.id):
             self.counts["objects"] += taken
             await self.fleet.settle(row.id)
         return True
-
-    def _leave(self, market: SimulatedMarket, machine: RentedMachine) -> None:
-        machine.exited = True
-        if machine.self_destroys:
-            market.end(machine.ref)
 
     # ── load ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -299,7 +294,7 @@ class SimulatedDay:
 
     def _unbounded(self, machine: RentedMachine) -> Decimal:
         """What a machine costs an hour beyond what the ledger knows: it became dearer, or cannot end itself."""
-        if not self.up and (machine.exited or not machine.boots):
+        if not self.up and (machine.lost_at is not None or not machine.boots):
             return machine.usd_per_hour
         return max(Decimal(0), machine.usd_per_hour - machine.priced[0][1])
 
@@ -325,11 +320,11 @@ class SimulatedDay:
             await asyncio.gather(*rest, return_exceptions=True)
 
 
-def run(seed: int, hours: float = 24.0, *, workers_orphan: bool = True) -> SimulatedDay:
+def run(seed: int, hours: float = 24.0, *, slaying: SelfSlaying | None = None) -> SimulatedDay:
     """Run one day. Its ``failure`` is None where nothing was violated."""
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
-    day = SimulatedDay(seed, loop=loop, workers_orphan=workers_orphan)
+    day = SimulatedDay(seed, loop=loop, slaying=slaying or SelfSlaying())
     logs = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tests.simulation.fleet.watched_machine import HANGING_SECONDS
 from tests.simulation.world import BrokenInvariant
 from webhook.fleet.providers import Instance, MintOrder
 from webhook.fleet.scaling import STARTING
@@ -23,10 +24,13 @@ BUSY = "nothing busy is slain by scaling"
 ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
 NEEDED = "no more machines are started than there is work for"
 ORPHANS = "a machine that lost the control plane ends itself"
+SLAIN_ITSELF = "a machine whose agent has ended or hangs is gone from its provider by itself"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
 _WAY_SECONDS = 30.0
+_SLAYING_SECONDS = 900.0
+"""Of attempts to destroy itself, some of which fail."""
 _OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
 
 
@@ -47,6 +51,7 @@ class FleetInvariants:
         self._budget()
         self._unknown()
         self._orphans()
+        self._slain_themselves()
         self._on_its_way()
         self._note_work()
 
@@ -83,9 +88,18 @@ class FleetInvariants:
         pool = self.day.pool
         longest_seconds = pool.boot_seconds + pool.orphan_seconds + 60
         if not self.day.up and self.day.now - self.day.down_since > longest_seconds:
-            working = [m.ref for market in self.day.markets.values() for m in market.alive if m.boots and not m.exited]
-            if working:
+            alive = [machine for market in self.day.markets.values() for machine in market.alive]
+            if working := [one.ref for one in alive if one.boots and one.lost_at is None]:
                 raise BrokenInvariant(ORPHANS, f"{', '.join(working)} go on")
+
+    def _slain_themselves(self) -> None:
+        for market in self.day.markets.values():
+            for machine in market.alive:
+                if not machine.self_destroys or machine.lost_at is None:
+                    continue
+                longest_seconds = _SLAYING_SECONDS + (HANGING_SECONDS if machine.hangs else 0)
+                if self.day.now - machine.lost_at > longest_seconds:
+                    raise BrokenInvariant(SLAIN_ITSELF, f"{machine.ref} is still there, its agent is not")
 
     def _on_its_way(self) -> None:
         """Once no more faults happen: before that a breaker or a provider without room may be right."""

@@ -41,7 +41,11 @@ class RentedMachine:
     stray: bool = False
     """The ledger never knew it: it was restored from a backup, say."""
     exited: bool = False
-    """Its worker has ended; it is there, and is paid for."""
+    """Its agent has ended; it is there, and is paid for."""
+    hangs: bool = False
+    """Its agent does nothing any more."""
+    lost_at: float | None = None
+    """When its agent ended, or began to hang."""
     priced: list[tuple[float, Decimal]] = field(default_factory=list)
     """Since when it costs how much."""
 
@@ -137,6 +141,13 @@ class SimulatedMarket:
         return []
 
     async def aclose(self) -> None: ...
+
+    def agrees_to_end(self, machine: RentedMachine) -> bool:
+        """Have a machine ask for its own end; whether the provider agrees, which is no promise to do it."""
+        if self._fails("itself"):
+            return self.day.draws.chance(f"{self.name}/itself-lies", 0.5)
+        self.day.later(self.day.draws.between(f"{self.name}/itself-slain", 0, 20), lambda: self.end(machine.ref))
+        return True
 
     def end(self, ref: str) -> None:
         """Destroy a machine: from now on it costs nothing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -15,6 +15,7 @@ import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
 import webhook.fleet.scaling
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
+from tests.simulation.fleet.watched_machine import SelfSlaying
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
@@ -29,7 +30,7 @@ class FleetMutant:
     effect: str
     """What the project does without the guard."""
     patch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    workers_orphan: bool = True
+    slaying: SelfSlaying = field(default_factory=SelfSlaying)
 
 
 def _patched(target: object, name: str, new: Any) -> Callable[[], contextlib.AbstractContextManager[Any]]:
@@ -113,7 +114,11 @@ FLEET_MUTANTS = {
     "budget": FleetMutant(
         "the budget is not looked at when an intent is written", _patched(MemoryFleet, "intend", _intend_without_budget)
     ),
-    "self-slaying": FleetMutant("a machine waits for its control plane for ever", workers_orphan=False),
+    "orphans": FleetMutant("an agent waits for its control plane for ever", slaying=SelfSlaying(orphans_leave=False)),
+    "self-slaying": FleetMutant(
+        "a machine is left to its provider when its agent has ended", slaying=SelfSlaying(destroys=False)
+    ),
+    "hanging": FleetMutant("an agent that hangs is left", slaying=SelfSlaying(kills_hanging=False)),
     "avoidance": FleetMutant(
         "a machine that did not boot is rented again", _patched(MemoryFleet, "avoid", _avoid_nothing)
     ),
@@ -128,7 +133,9 @@ FLEET_FOUND = {
     "freeze": 18,
     "booting-counted": 3,
     "budget": 5,
+    "orphans": 1,
     "self-slaying": 1,
+    "hanging": 11,
     "avoidance": 0,
     "draining": 0,
 }
@@ -139,7 +146,7 @@ def run_mutant(name: str, seed: int) -> SimulatedDay:
     """Run one day of a mutant."""
     mutant = FLEET_MUTANTS[name]
     with mutant.patch():
-        return run(seed, workers_orphan=mutant.workers_orphan)
+        return run(seed, slaying=mutant.slaying)
 
 
 def first_found(name: str, seeds: Sequence[int]) -> SimulatedDay | None:

@@ -33,8 +33,9 @@ def test_a_day_is_a_function_of_its_seed() -> None:
 def test_the_days_have_every_kind_of_trouble() -> None:
     with closing(VirtualLoop()) as loop:
         assert {SimulatedDay(seed, loop).load for seed in range(60)} == set(LOADS)
-    counts: Counter[str] = sum((run(seed, 4.0).counts for seed in range(8)), Counter())
-    assert all(counts[name] for name in ("crashes", "intents", "machines", "objects"))
+    troubles = ("crashes", "intents", "machines", "objects", "killed", "hanging", "slain themselves")
+    counts: Counter[str] = sum((run(seed, 4.0).counts for seed in range(13)), Counter())
+    assert all(counts[name] for name in troubles)
 
 
 def test_every_fleet_mutant_has_a_day() -> None:

@@ -1,6 +1,8 @@
 """RunPod provider: mints pods by RunPod's REST API, version 2.
 
 A pod has no tags, so its name is its label. RunPod does not keep names unique; a label is used in one creation only.
+RunPod starts a container that has ended again, so a pod has to terminate itself: with the key for this one pod that
+RunPod gives it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from webhook.fleet.providers import (
     ProviderFinding,
     is_own,
     require_own,
+    slays_itself,
 )
 from webhook.fleet.providers.http_api import ApiAnswer, JsonApi
 from webhook.fleet.providers.reachability import refuse_unreachable
@@ -141,7 +144,7 @@ class RunpodProvider:
             "cloud": settings.cloud,
             "disk": settings.disk_gb,
             "ports": [],
-            "env": {**settings.environment, **order.environment},
+            "env": {**settings.environment, **order.environment, **slays_itself("runpod")},
             **({"dataCenterIds": list(settings.data_centers)} if settings.data_centers else {}),
             **({"registry": settings.registry} if settings.registry else {}),
         }

@@ -11,7 +11,7 @@ import pytest
 from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
 from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
-from tests.webhook.fleet.providers.runpod_cloud import RunpodPod, runpod_place
+from tests.webhook.fleet.providers.runpod_cloud import RunpodCloud, RunpodPod, runpod_place
 from webhook.fleet.providers import Instance, ProviderBusy, ProviderError, ProviderRefused
 from webhook.provider_settings.runpod import RunpodSettings
 
@@ -44,6 +44,8 @@ async def test_a_pod_is_what_the_settings_say() -> None:
         body = place.pod(one.label).body
         assert (body["cloud"], body["dataCenterIds"], body["registry"]) == ("COMMUNITY", ["EU-RO-1"], "reg_1")
         assert (body["gpu"]["count"], body["env"]["HF_HUB_OFFLINE"], body["ports"]) == (2, "1", [])
+        assert body["env"]["YURT_SLAYS_ITSELF"] == "runpod"
+        assert RunpodCloud.key not in str(body)
 
 
 async def test_a_gpu_that_is_not_free_is_busy_and_an_unknown_one_is_refused() -> None:
