@@ -386,7 +386,7 @@ class ProgressAnswer(Message):
     """The response to ``WorkerProgress``."""
 
     drain: bool = False
-    """Leave: nobody waits for this worker any more."""
+    """Take no work, and leave."""
 
 
 # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────
