@@ -25,6 +25,7 @@ from webhook.api.costs import CostApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
+from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.parked import ParkedApi
 from webhook.api.quarantine import QuarantineApi
@@ -307,6 +308,7 @@ def test_every_endpoint_is_documented() -> None:
                 WorkersApi,
                 MachineApi,
                 CostApi,
+                ModelApi,
             )
         )
     )

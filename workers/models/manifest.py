@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from workers.protocol import MAX_MODEL_FILES, ModelPath, Sha256
 
@@ -27,8 +27,12 @@ PART_BYTES = 16 << 20
 """Of a part: one range that is fetched, checked and noted at once."""
 MAX_BYTES = 32 << 20
 """Of an encoded manifest: enough for 8 TiB in parts of 16 MiB."""
+MAX_DEPTH = 20
+"""Folders within each other."""
 MAX_FILE_BYTES = 5 << 40
 """One object of S3 has at most 5 TiB."""
+
+_PATH: TypeAdapter[str] = TypeAdapter(ModelPath)
 
 
 def _distinct(files: tuple[ModelFile, ...]) -> tuple[ModelFile, ...]:
@@ -109,3 +113,12 @@ def unpublished_root(objects: Iterable[tuple[str, str, str, int]]) -> str:
 def parts_of(size: int, part_bytes: int) -> int:
     """How many parts a file of ``size`` bytes has: none where it is empty."""
     return -(-size // part_bytes)
+
+
+def is_path(path: str) -> bool:
+    """Whether a name can be the path of a model's file."""
+    try:
+        _PATH.validate_python(path)
+    except ValueError:
+        return False
+    return True
