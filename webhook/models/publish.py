@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ class Publisher:
         """Compare the bucket with what is to be published. Writes nothing. Raises StoreError."""
         encoded = listed.encode()
         root = manifest.root_of(encoded)
-        with _store_errors():
+        with store_errors():
             whole = self._size_of(self._key(root, manifest.FILE_NAME)) == len(encoded)
             there = {file.path for file in files if whole or self._size_of(self._key(root, file.path)) == file.size}
             current = self._read(self._folder + manifest.FILE_NAME)
@@ -84,9 +84,9 @@ class Publisher:
         )
 
     def publish(self, listed: ModelManifest, plan: Publication, counted: Counted) -> None:
-        """Carry a plan out. ``counted`` is called from several threads. Raises StoreError, ChangedMeanwhile, OSError."""
+        """Carry a plan out. ``counted`` is called from threads. Raises StoreError, ChangedMeanwhile, OSError."""
         encoded = listed.encode()
-        with _store_errors():
+        with store_errors():
             for file in plan.send:
                 self._send(self._key(plan.root, file.path), file, counted)
             for key in (self._key(plan.root, manifest.FILE_NAME), self._folder + manifest.FILE_NAME):
@@ -136,7 +136,7 @@ class MultipartUpload:
         parts: list[CompletedPartTypeDef] = []
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
             try:
-                waiting = []
+                waiting: list[Future[CompletedPartTypeDef]] = []
                 for number, piece in enumerate(self._file.parts(self._piece_bytes), 1):
                     # At most so many pieces are in memory at once.
                     while len(waiting) >= _CONNECTIONS:
@@ -180,7 +180,7 @@ class MultipartUpload:
 
 
 @contextlib.contextmanager
-def _store_errors() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """Turn errors of the SDK into StoreError."""
     try:
         yield

@@ -84,10 +84,8 @@ def _of_manifest(name: str, model: Model, encoded: bytes) -> ModelVersion:
     try:
         listed = ModelManifest.decode(encoded)
     except ValueError as error:
-        reason = str(error).splitlines()[-1].strip() if "\n" in str(error) else str(error)
-        raise ModelMissing(
-            f"the manifest of {model.source} cannot be read: {reason}. Publish the model again"
-        ) from None
+        reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
+        raise ModelMissing(f"the manifest of {model.source} is none: publish the model again ({reason})") from None
     root = manifest.root_of(encoded)
     folder = f"{folder_of(model)}{root}/"
     return ModelVersion(
