@@ -133,6 +133,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`sweep`": config.SweepSettings,
     "`retention`": config.RetentionSettings,
     "`pipelines.NAME`": config.Pipeline,
+    "`models.NAME`": config.ModelSettings,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,

@@ -250,7 +250,7 @@ class Pipeline(_Section):
         )
 
 
-class Model(_Section):
+class ModelSettings(_Section):
     """Weights in a bucket that workers have on their disk before they start work."""
 
     source: Place
@@ -309,7 +309,7 @@ class Config(BaseSettings):
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
     providers: Annotated[dict[ProviderName, ProviderSettings], Field(max_length=50)] = {}
     """Where machines are minted, beside ``local``, which is always there."""
-    models: Annotated[dict[ModelName, Model], Field(max_length=100)] = {}
+    models: Annotated[dict[ModelName, ModelSettings], Field(max_length=100)] = {}
     """Weights that pipelines may name."""
 
     @classmethod

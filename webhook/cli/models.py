@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from webhook.cli.options import config_option, fail, failing
 from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, facts, plain, table
-from webhook.config import NO_KEYS, ConfigError, Model
+from webhook.config import NO_KEYS, ConfigError, ModelSettings
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -57,7 +57,7 @@ def publish(name: str, sources: tuple[str, ...], config_path: Path, dry_run: boo
     new version within seconds; those that run keep theirs.
     """
     from webhook.models.local_files import NoModel, collect, digested
-    from webhook.models.publish import Publisher
+    from webhook.models.publish import ModelPublisher
     from webhook.models.version import folder_of
     from webhook.storage import StoreError
 
@@ -67,7 +67,7 @@ def publish(name: str, sources: tuple[str, ...], config_path: Path, dry_run: boo
         size = sum(file.size for file in files)
         with _bar("digests", size) as counted:
             manifest = digested(files, counted)
-        publisher = Publisher(s3, model.source.bucket, folder_of(model))
+        publisher = ModelPublisher(s3, model.source.bucket, folder_of(model))
         plan = publisher.plan(manifest, files)
         if not dry_run and not (plan.is_current and not plan.send):
             with _bar("upload", plan.send_bytes) as counted:
@@ -162,7 +162,7 @@ def _ask(name: str, version: PublishedVersion, keys: int) -> None:
     click.confirm(question, abort=True)
 
 
-def _opened(config_path: Path, name: str) -> tuple[Model, S3Client]:
+def _opened(config_path: Path, name: str) -> tuple[ModelSettings, S3Client]:
     """The settings of a model and a client of its store. Ends the program where there is no such model, or no key."""
     from webhook.app import options_model
     from webhook.config_file import load, secrets
@@ -227,7 +227,9 @@ def _bar(what: str, total: int | None) -> Iterator[Counted]:
         yield lambda count: progress.advance(task, count)
 
 
-def _report_published(name: str, model: Model, plan: Publication, size: int, *, dry_run: bool, as_json: bool) -> None:
+def _report_published(
+    name: str, model: ModelSettings, plan: Publication, size: int, *, dry_run: bool, as_json: bool
+) -> None:
     if as_json:
         echo_json(
             {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from webhook.config import Model, Pipeline
+from webhook.config import ModelSettings, Pipeline
 from webhook.loops import LoopHealth
 from webhook.models import version
 from webhook.models.version import ModelMissing, ModelVersion
@@ -55,7 +55,9 @@ class _KnownModel:
 class ModelCatalogue:
     """The models of the configuration, as they are in their buckets now."""
 
-    def __init__(self, models: Mapping[str, Model], store: ObjectStore, health: LoopHealth | None = None) -> None:
+    def __init__(
+        self, models: Mapping[str, ModelSettings], store: ObjectStore, health: LoopHealth | None = None
+    ) -> None:
         self._models = models
         self._store = store
         self._health = health or LoopHealth()
@@ -109,7 +111,7 @@ class ModelCatalogue:
         known.current = found
         known.found(found)
 
-    async def _pointer_etag(self, model: Model, known: _KnownModel) -> str:
+    async def _pointer_etag(self, model: ModelSettings, known: _KnownModel) -> str:
         """A text that stays the same as long as the same version is current; empty: look at it in any case."""
         if model.root is not None:
             return model.root

@@ -51,7 +51,7 @@ class Publication:
         return sum(file.size for file in self.send)
 
 
-class Publisher:
+class ModelPublisher:
     """Publishes below one prefix of a bucket.
 
     Args:

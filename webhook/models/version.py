@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webhook.config import Model
+from webhook.config import ModelSettings
 from webhook.events import ListedObject
 from webhook.storage import ObjectStore
 from workers.models import manifest
@@ -46,12 +46,12 @@ class ModelVersion:
     files: tuple[StoredFile, ...]
 
 
-def folder_of(model: Model) -> str:
+def folder_of(model: ModelSettings) -> str:
     """The prefix below which a model was published, with a slash at its end."""
     return f"{model.source.prefix.strip('/')}/"
 
 
-async def current(store: ObjectStore, name: str, model: Model) -> ModelVersion:
+async def current(store: ObjectStore, name: str, model: ModelSettings) -> ModelVersion:
     """Find the version that new leases get: that of the settings' root, else the one published last.
 
     Raises ModelMissing, StoreError.
@@ -68,7 +68,7 @@ async def current(store: ObjectStore, name: str, model: Model) -> ModelVersion:
     return await _of_objects(store, name, model)
 
 
-async def published(store: ObjectStore, name: str, model: Model, root: str) -> ModelVersion | None:
+async def published(store: ObjectStore, name: str, model: ModelSettings, root: str) -> ModelVersion | None:
     """Find a version by its root; None where it was not published there. Raises ModelMissing, StoreError."""
     key = f"{folder_of(model)}{root}/{manifest.FILE_NAME}"
     found = await store.read(model.source.bucket, key, manifest.MAX_BYTES)
@@ -80,7 +80,7 @@ async def published(store: ObjectStore, name: str, model: Model, root: str) -> M
     return version
 
 
-def _of_manifest(name: str, model: Model, encoded: bytes) -> ModelVersion:
+def _of_manifest(name: str, model: ModelSettings, encoded: bytes) -> ModelVersion:
     try:
         listed = ModelManifest.decode(encoded)
     except ValueError as error:
@@ -96,7 +96,7 @@ def _of_manifest(name: str, model: Model, encoded: bytes) -> ModelVersion:
     )
 
 
-async def _of_objects(store: ObjectStore, name: str, model: Model) -> ModelVersion:
+async def _of_objects(store: ObjectStore, name: str, model: ModelSettings) -> ModelVersion:
     """The model of plain objects: one whose key is the source, or all below it."""
     bucket, prefix = model.source.bucket, model.source.prefix.strip("/")
     if (head := await store.head(bucket, prefix)) is not None:
@@ -114,7 +114,7 @@ def _listed(item: ListedObject, prefix: str) -> StoredFile:
     return StoredFile(item.key.removeprefix(prefix), item.key, item.size, item.etag)
 
 
-def _of_files(name: str, model: Model, files: list[StoredFile]) -> ModelVersion:
+def _of_files(name: str, model: ModelSettings, files: list[StoredFile]) -> ModelVersion:
     bucket = model.source.bucket
     if wrong := [file.key for file in files if not manifest.is_path(file.path)]:
         shown = ", ".join(map(repr, wrong[:_SHOWN]))

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from types_boto3_s3.client import S3Client
 
-from webhook.config import Model
+from webhook.config import ModelSettings
 from webhook.models.local_files import collect, digested
-from webhook.models.publish import Publication, Publisher
+from webhook.models.publish import ModelPublisher, Publication
 from webhook.models.version import folder_of
 
 FOLDER = "safety/"
 
 
-def model(bucket: str, prefix: str = "safety", **more: object) -> Model:
+def model(bucket: str, prefix: str = "safety", **more: object) -> ModelSettings:
     """Settings of a model in a bucket."""
-    return Model.model_validate({"source": f"s3://{bucket}/{prefix}", **more})
+    return ModelSettings.model_validate({"source": f"s3://{bucket}/{prefix}", **more})
 
 
 def written(folder: Path, files: Mapping[str, bytes]) -> Path:
@@ -33,7 +33,7 @@ def published(s3: S3Client, bucket: str, folder: Path, files: Mapping[str, bytes
     """Publish these files by way of a folder."""
     local = collect([written(folder, files)])
     manifest = digested(local, lambda _: None)
-    publisher = Publisher(s3, bucket, folder_of(model(bucket)))
+    publisher = ModelPublisher(s3, bucket, folder_of(model(bucket)))
     plan = publisher.plan(manifest, local)
     publisher.publish(manifest, plan, lambda _: None)
     return plan

@@ -13,7 +13,7 @@ import pytest
 from tests.infra.local.running import RunningBucket
 from tests.webhook.models.stored import FOLDER, published, written
 from webhook.models.local_files import ChangedMeanwhile, collect, digested
-from webhook.models.publish import Publisher
+from webhook.models.publish import ModelPublisher
 from webhook.storage import StoreError
 from workers.models.manifest import ModelManifest, root_of
 
@@ -63,7 +63,7 @@ def large(folder: Path, mib: int) -> tuple[ModelManifest, list[Any]]:
     return digested(files, ignored), files
 
 
-class Interrupted(Exception):
+class PublishingKilled(Exception):
     """The command was killed here."""
 
 
@@ -73,7 +73,7 @@ def interrupting(after: int) -> Callable[[int], None]:
     def counted(count: int) -> None:
         counts.append(count)
         if len(counts) >= after:
-            raise Interrupted
+            raise PublishingKilled
 
     return counted
 
@@ -82,9 +82,9 @@ def test_an_upload_that_was_interrupted_goes_on_where_it_stopped(store: RunningB
     s3 = store.s3()
     bucket = store.new_bucket(s3)
     manifest, files = large(tmp_path / "m", 23)
-    publisher = Publisher(s3, bucket, FOLDER, piece_bytes=5 * MIB)
+    publisher = ModelPublisher(s3, bucket, FOLDER, piece_bytes=5 * MIB)
     plan = publisher.plan(manifest, files)
-    with pytest.raises(Interrupted):
+    with pytest.raises(PublishingKilled):
         publisher.publish(manifest, plan, interrupting(2))
     assert keys(s3, bucket) == {}, "nothing is published by half"
     [upload] = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
@@ -101,7 +101,7 @@ def test_a_piece_of_an_interrupted_upload_that_is_wrong_is_sent_again(store: Run
     s3 = store.s3()
     bucket = store.new_bucket(s3)
     manifest, files = large(tmp_path / "m", 11)
-    publisher = Publisher(s3, bucket, FOLDER, piece_bytes=5 * MIB)
+    publisher = ModelPublisher(s3, bucket, FOLDER, piece_bytes=5 * MIB)
     plan = publisher.plan(manifest, files)
     key = f"{FOLDER}{plan.root}/big.bin"
     upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
@@ -116,7 +116,7 @@ def test_what_changes_while_it_is_sent_is_not_published(store: RunningBucket, tm
     files = collect([written(tmp_path / "m", FILES)])
     manifest = digested(files, ignored)
     (tmp_path / "m/config.json").write_bytes(b"other")
-    publisher = Publisher(s3, bucket, FOLDER)
+    publisher = ModelPublisher(s3, bucket, FOLDER)
     with pytest.raises(ChangedMeanwhile):
         publisher.publish(manifest, publisher.plan(manifest, files), ignored)
     assert not [key for key in keys(s3, bucket) if key.endswith("manifest.json")]
@@ -126,7 +126,7 @@ def test_a_store_that_refuses_says_so(store: RunningBucket, tmp_path: Path) -> N
     s3 = store.s3()
     files = collect([written(tmp_path / "m", FILES)])
     manifest = digested(files, ignored)
-    publisher = Publisher(s3, "no-such-bucket", FOLDER)
+    publisher = ModelPublisher(s3, "no-such-bucket", FOLDER)
     plan = publisher.plan(manifest, files)
     with pytest.raises(StoreError, match="404 NoSuchBucket"):
         publisher.publish(manifest, plan, ignored)
