@@ -25,6 +25,7 @@ from webhook.api.costs import CostApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
+from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.parked import ParkedApi
 from webhook.api.quarantine import QuarantineApi
@@ -132,6 +133,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`sweep`": config.SweepSettings,
     "`retention`": config.RetentionSettings,
     "`pipelines.NAME`": config.Pipeline,
+    "`models.NAME`": config.ModelSettings,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
@@ -307,6 +309,7 @@ def test_every_endpoint_is_documented() -> None:
                 WorkersApi,
                 MachineApi,
                 CostApi,
+                ModelApi,
             )
         )
     )

@@ -28,6 +28,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
         "tests/webhook/fleet/providers/test_exec.py", "what the exec provider is made of"
     ),
     "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
+    "webhook.storage.client": Cover("tests/webhook/storage/test_store.py", "made by the store's client"),
     "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),
     "webhook.fleet.providers.kubernetes_check": Cover(
         "tests/webhook/fleet/providers/test_kubernetes.py", "checks before a real API server"

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import structlog
 
-from webhook.api.auth import AdminAuth, Credentials
+from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.costs import CostApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
+from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
@@ -27,7 +28,7 @@ from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.workers import WorkersApi
-from webhook.config import Config
+from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
@@ -49,6 +50,7 @@ from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
+from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
@@ -86,6 +88,7 @@ class Services:
     store: ObjectStore
     pipelines: Pipelines
     conditions: Conditions
+    catalogue: ModelCatalogue
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
@@ -94,6 +97,10 @@ class Services:
     providers: ProviderSet
     metrics: Metrics
     health: LoopHealth
+
+    def withheld(self, pipeline: Pipeline) -> str:
+        """Why no work of a pipeline may be handed out, and what to do; empty where it may."""
+        return self.conditions.refusal(pipeline) or self.catalogue.refusal(pipeline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +180,23 @@ def _services(
     config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
 ) -> Services:
     health = LoopHealth()
-    conditions = Conditions(pipelines.all, store, health)
+    conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
-        pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not conditions.refusal(pipelines.by_id[n][1])],
+        pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not services.withheld(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
-    return Services(
+    services = Services(
         config=config,
         ledger=ledger,
         fleet=fleet,
         store=store,
         pipelines=pipelines,
         conditions=conditions,
+        catalogue=catalogue,
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
@@ -198,6 +206,7 @@ def _services(
         metrics=metrics,
         health=health,
     )
+    return services
 
 
 def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) -> Plane:
@@ -214,20 +223,23 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         backlog_events=config.server.backlog_events,
         signed={s3.NAME: Sns(trust or Trust(frozenset(config.server.sns_topics)), LedgerCertificates(ledger, MOST))},
     )
+    worker_auth = WorkerAuth(services.fleet)
     leases = LeaseApi(
         ledger,
         services.fleet,
         pipelines,
         config.pools,
-        services.conditions,
         services.publishing,
-        LeaseMessages(pipelines, services.store.presigner),
+        LeaseMessages(pipelines, services.store.presigner, services.catalogue),
         services.wakeups,
         services.metrics,
+        worker_auth,
+        services.catalogue,
+        services.withheld,
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
     admin = AdminAuth(Credentials([admin_token] if admin_token else []))
-    status = StatusApi(ledger, services.fleet, config, services.conditions, admin, services.health)
+    status = StatusApi(ledger, services.fleet, config, services.withheld, admin, services.health)
     health = HealthApi(ledger, services.metrics, services.health)
     parked = ParkedApi(ParkedObjects(ledger), admin)
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
@@ -235,7 +247,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     workers = WorkersApi(Distrust(ledger), admin)
     machines = MachineApi(ledger, services.fleet, services.providers, admin)
     costs = CostApi(ledger, admin)
-    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs)
+    models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
+    table = endpoints(
+        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models
+    )
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
     return Plane(
@@ -264,6 +279,7 @@ class Background:
             services.wakeups.tick(services.ledger, list(services.pipelines.by_id)),
             checker.run(),
             services.conditions.watch(),
+            services.catalogue.watch(),
             services.senders.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),

@@ -39,7 +39,7 @@ from webhook.setting_types import (
     Seconds,
     Topic,
 )
-from workers.protocol import Limits
+from workers.protocol import MAX_MODELS, Limits, ModelName, Sha256
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 MIB = 1 << 20
@@ -143,6 +143,8 @@ class Pipeline(_Section):
     """Options of the handler."""
     pool: PoolName = "local"
     """Pool whose machines process the objects."""
+    models: Annotated[tuple[ModelName, ...], Field(max_length=MAX_MODELS)] = ()
+    """Models of ``[models.NAME]`` that the handler finds on its worker's disk."""
     timeout_seconds: Seconds = 120
     """Wall time of one run of the handler, in seconds."""
     lease_seconds: Seconds = 180
@@ -248,6 +250,21 @@ class Pipeline(_Section):
         )
 
 
+class ModelSettings(_Section):
+    """Weights in a bucket that workers have on their disk before they start work."""
+
+    source: Place
+    """What was published there with its manifest, or else one object, or all objects below a prefix."""
+    root: Sha256 | None = None
+    """The only version to use. By default the current one."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.source.prefix.strip("/"):
+            raise ValueError("source needs a prefix or a key, as in s3://models/safety: a bucket is no model")
+        return self
+
+
 class SweepSettings(_Section):
     """Intervals and rate of sweeps."""
 
@@ -292,6 +309,8 @@ class Config(BaseSettings):
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
     providers: Annotated[dict[ProviderName, ProviderSettings], Field(max_length=50)] = {}
     """Where machines are minted, beside ``local``, which is always there."""
+    models: Annotated[dict[ModelName, ModelSettings], Field(max_length=100)] = {}
+    """Weights that pipelines may name."""
 
     @classmethod
     def settings_customise_sources(
@@ -311,6 +330,11 @@ class Config(BaseSettings):
             if pipeline.pool not in self.pools:
                 known = ", ".join(self.pools) or "none"
                 raise ValueError(f"pipelines.{name}.pool: there is no pool {pipeline.pool!r} (there are: {known})")
+            if unknown := [model for model in pipeline.models if model not in self.models]:
+                known = ", ".join(self.models) or "none"
+                raise ValueError(f"pipelines.{name}.models: there is no model {unknown[0]!r} (there are: {known})")
+            if len(set(pipeline.models)) < len(pipeline.models):
+                raise ValueError(f"pipelines.{name}.models: a model is named twice")
         if NO_PROVIDER in self.providers:
             raise ValueError(f"providers.{NO_PROVIDER}: that name says that a pool has no provider: choose another")
         for name, pool in self.pools.items():

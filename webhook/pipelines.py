@@ -37,6 +37,11 @@ class Pipelines:
         """Numbers of the pipelines that run on a pool."""
         return [pipeline_id for pipeline_id, (_, pipeline) in self.by_id.items() if pipeline.pool == pool]
 
+    def models_of_pool(self, pool: str) -> Sequence[str]:
+        """Names of the models that pipelines of a pool name, each once."""
+        named = (model for pipeline_id in self.of_pool(pool) for model in self.by_id[pipeline_id][1].models)
+        return list(dict.fromkeys(named))
+
     def route(self, batch: Batch) -> ReceivedEvents:
         """Turn a request's events into what the ledger records: each event once for every pipeline that watches it."""
         hints: list[tuple[int, ObjectEvent]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 VERSION = 1
 
@@ -27,6 +27,24 @@ ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""In lower-case hexadecimal digits."""
+MAX_MODEL_FILES = 1_000
+MAX_MODELS = 20
+"""That one pipeline may name."""
+ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+def _below_folder(path: str) -> str:
+    if any(step in ("", ".", "..") or step[0] == " " or step[-1] in " ." for step in path.split("/")):
+        raise ValueError("has to be a path below a folder, without '.', '..' and empty names")
+    return path
+
+
+ModelPath = Annotated[
+    str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9._+=@ ()/,-]+$"), AfterValidator(_below_folder)
+]
+"""Path of a model's file below the model's folder, with slashes."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
 
@@ -63,6 +81,19 @@ class Hello(Message):
     """Why this machine cannot jail its handlers, for people; empty where it can."""
 
 
+class ModelRef(Message):
+    """One version of a model that a pipeline names."""
+
+    name: ModelName
+    root: Sha256
+    """Names this version by its content: what a cache holds under it needs no check again."""
+    size: Bytes
+    """Bytes of all its files."""
+
+
+Models = Annotated[tuple[ModelRef, ...], Field(max_length=MAX_MODELS)]
+
+
 class Welcome(Message):
     """The response to ``Hello``."""
 
@@ -78,6 +109,8 @@ class Welcome(Message):
     """Leave after this time without a response from the control plane."""
     credential: Annotated[str, Field(repr=False)] = ""
     """Bearer token of the ``Hello`` of a later process of the same worker, where it was asked for."""
+    models: Annotated[tuple[ModelRef, ...], Field(max_length=1_000)] = ()
+    """What the pipelines of its pool name: to be fetched before the first lease is requested."""
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +191,8 @@ class Lease(Message):
     rebuilt, and content that has a result need not be handled again."""
     expected: Expected
     attempt: Annotated[int, Field(ge=1)]
+    models: Models = ()
+    """Models that the handler finds under these names, in just these versions."""
     trial: bool = False
     """It may have ended a worker: handle it alone, and report that (``Handling``) before it enters the handler."""
     lease_seconds: float
@@ -311,6 +346,47 @@ class HeartbeatResponse(Message):
     lease_seconds: float
     superseded: bool
     """A newer event came: the object is worked again after this. Going on is right, stopping early is allowed."""
+
+
+# ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ModelSource(Message):
+    """Where one file of a model is."""
+
+    path: ModelPath
+    size: Bytes
+    etag: ETag | None = None
+    """Of a model without a manifest: to be sent as ``If-Match`` with each range."""
+    download: Download
+    """Takes ranges. Ends after an hour at the latest: ask again where the store answers 403."""
+
+
+class ModelSources(Message):
+    """Where the files of one version of a model are: the response to ``GET /v1/models/{root}``."""
+
+    root: Sha256
+    manifest: Download | None = None
+    """Of the manifest, whose SHA-256 is the root. Null: the files are objects that nobody published, known by ETag."""
+    files: Annotated[tuple[ModelSource, ...], Field(min_length=1, max_length=MAX_MODEL_FILES)]
+
+
+class WorkerProgress(Message):
+    """What a worker does before it can take work. Sent every few seconds while it lasts; keeps the worker alive."""
+
+    phase: Literal["weights", "session"]
+    """Fetches the weights of its models, or loads a model."""
+    model: ModelName
+    done_bytes: Bytes = 0
+    total_bytes: Bytes = 0
+    bytes_per_second: Bytes = 0
+
+
+class ProgressAnswer(Message):
+    """The response to ``WorkerProgress``."""
+
+    drain: bool = False
+    """Take no work, and leave."""
 
 
 # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from tests.simulation.process import SimulatedProcess
 from tests.simulation.store_clients import SimulatedBuckets, SimulatedObjectStore
 from tests.simulation.sweeps import sweep
 from tests.simulation.world import World, WorldSettings
+from webhook.api.auth import WorkerAuth
 from webhook.api.http import on_problem
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
@@ -33,6 +34,7 @@ from webhook.ledger.ledger import SECOND_OPINION_SECONDS, Ledger, ReceivedEvents
 from webhook.ledger.machines import HandlingReport
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
+from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
@@ -250,17 +252,20 @@ async def until_due(process: SimulatedProcess, *lanes: str, worker_id: int = 0) 
 
 def make_leases(plane: SimulatedPlane) -> LeaseApi:
     """The lease API of a replica."""
-    conditions = Conditions(plane.pipelines.all, plane.store)
+    conditions, catalogue = Conditions(plane.pipelines.all, plane.store), ModelCatalogue({}, plane.store)
+    fleet = cast("LedgerFleet", SimulatedFleet(plane.process.world, plane.engine))
     return LeaseApi(
         plane.ledger,
-        cast("LedgerFleet", SimulatedFleet(plane.process.world, plane.engine)),
+        fleet,
         plane.pipelines,
         {_POOL: Pool()},
-        conditions,
         Publishing(plane.ledger, plane.pipelines, plane.store, conditions, plane.remover),
-        LeaseMessages(plane.pipelines, plane.store.presigner),
+        LeaseMessages(plane.pipelines, plane.store.presigner, catalogue),
         plane.wakeups,
         _metrics(),
+        WorkerAuth(fleet),
+        catalogue,
+        conditions.refusal,
     )
 
 

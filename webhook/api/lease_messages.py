@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webhook.config import Pipeline
 from webhook.ledger.ledger import ClaimedObject
+from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.outputs.presigning import get_seconds
 from webhook.pipelines import Pipelines
@@ -15,9 +16,10 @@ from workers import protocol
 class LeaseMessages:
     """Builds lease messages, with presigned GETs of the input and of an earlier result's manifest."""
 
-    def __init__(self, pipelines: Pipelines, presigner: Presigner) -> None:
+    def __init__(self, pipelines: Pipelines, presigner: Presigner, catalogue: ModelCatalogue) -> None:
         self._pipelines = pipelines
         self._presigner = presigner
+        self._catalogue = catalogue
 
     def lease(self, row: ClaimedObject) -> protocol.Lease:
         """Build the message of one claimed object, whose pipeline is configured."""
@@ -40,6 +42,7 @@ class LeaseMessages:
                 etag=row.event_etag, modified=row.newest_at, after=row.done_modified, believed=row.believed
             ),
             attempt=row.attempt,
+            models=self._catalogue.refs(pipeline.models),
             trial=row.trial,
             lease_seconds=pipeline.lease_seconds,
         )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from weakref import WeakValueDictionary
 
@@ -23,6 +23,7 @@ from webhook.api.connections import proven
 from webhook.api.http import HELLO_BODY_BYTES, HttpProblem, json_response, path_id, read_model
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.worker_calls import LongPoll
+from webhook.config import Pipeline
 from webhook.events import plausible_modified
 from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger import transitions
@@ -34,7 +35,7 @@ from webhook.ledger.machines import HandlingReport
 from webhook.ledger.transitions import Lane
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
-from webhook.outputs.conditions import Conditions
+from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.fencing import LeaseNotLive
 from webhook.outputs.publishing import CannotPublish, Publishing
 from webhook.outputs.requested import OutputsRefused
@@ -60,22 +61,26 @@ class LeaseApi:
         fleet: LedgerFleet,
         pipelines: Pipelines,
         pools: Mapping[str, Pool],
-        conditions: Conditions,
         publishing: Publishing,
         messages: LeaseMessages,
         wakeups: Wakeups,
         metrics: Metrics,
+        auth: WorkerAuth,
+        catalogue: ModelCatalogue,
+        withheld: Callable[[Pipeline], str],
     ) -> None:
+        """``withheld`` says why no work of a pipeline may be handed out; empty where it may."""
         self._ledger = ledger
         self._fleet = fleet
         self._pipelines = pipelines
         self._pools = pools
-        self._conditions = conditions
         self._publishing = publishing
         self._messages = messages
         self._wakeups = wakeups
         self._metrics = metrics
-        self._auth = WorkerAuth(fleet)
+        self._auth = auth
+        self._catalogue = catalogue
+        self._withheld = withheld
         self._turns: Counter[str] = Counter()
         self._claiming: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """By worker. Of two claims at once neither would count the other's leases."""
@@ -115,6 +120,7 @@ class LeaseApi:
                 idle_seconds=None if arrival.provider == MANUAL else pool.worker_idle_seconds,
                 orphan_seconds=pool.orphan_seconds,
                 credential=arrival.credential,
+                models=self._catalogue.refs(self._pipelines.models_of_pool(arrival.pool)),
             )
         )
 
@@ -234,7 +240,7 @@ class LeaseApi:
         claimed: list[protocol.Lease] = []
         for number, lane, limit in steps:
             pipeline = self._pipelines.by_id[number][1]
-            if number in caller.paused or self._conditions.refusal(pipeline):
+            if number in caller.paused or self._withheld(pipeline):
                 continue
             count = min(limit, 1 if number in caller.trying else most - len(claimed))
             try:

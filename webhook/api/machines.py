@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,6 +40,16 @@ class MachineFilter(BaseModel):
     after: Number | None = None
     """``next`` of the previous page."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+
+
+class MachineLoading(BaseModel):
+    """What a machine fetches or loads before it can take work, by its own report of the last 15 seconds."""
+
+    phase: str
+    model: str
+    done_bytes: int
+    total_bytes: int
+    bytes_per_second: int
 
 
 class MachineStatus(BaseModel):
@@ -78,6 +88,8 @@ class MachineStatus(BaseModel):
     """Paid once, when the provider took the order."""
     usd_spent: ExactUsd
     """What it has cost up to now."""
+    loading: Json[MachineLoading] | None
+    """Null: it loads nothing now."""
 
 
 class MachinePage(BaseModel):

@@ -19,6 +19,7 @@ from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi, MachineFilter, MachineLog, MachinePage, MachineStatus
+from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi, Receipt
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
 from webhook.api.quarantine import (
@@ -75,6 +76,7 @@ def endpoints(
     workers: WorkersApi,
     machines: MachineApi,
     costs: CostApi,
+    models: ModelApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -102,6 +104,13 @@ def endpoints(
         Endpoint(
             "POST", f"{lease}/complete", leases.complete, "worker", held,
             protocol.CompleteRequest, protocol.Settled,
+        ),
+        Endpoint(
+            "GET", "/v1/models/{root}", models.sources, "worker", (401, 404, 429, 503), gives=protocol.ModelSources,
+        ),
+        Endpoint(
+            "POST", "/v1/workers/progress", models.progress, "worker", (*body, 429),
+            protocol.WorkerProgress, protocol.ProgressAnswer,
         ),
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
 from webhook.api.http import HttpProblem, json_response, read_model
-from webhook.config import Config
+from webhook.config import Config, Pipeline
 from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
@@ -21,7 +22,6 @@ from webhook.ledger.machines import NotIntended
 from webhook.ledger.sweeps import COUNTED
 from webhook.loops import LoopHealth
 from webhook.metrics import CHANGES
-from webhook.outputs.conditions import Conditions
 from webhook.usd import ExactUsd
 
 _PARKED_SHOWN = 20
@@ -59,7 +59,7 @@ class PipelineStatus(BaseModel):
     """Objects that sweeps listed, by result."""
     oldest_due_seconds: float = 0
     refused: str = ""
-    """Why no work is handed out and what to do, where the output's store does not honour conditions."""
+    """Why no work is handed out and what to do: the output's store does not honour conditions, a model is missing."""
     unavailable: HandlerPause | None = None
     """Where the handler cannot run on some of the pool's machines, or on none: these get no objects of it for now."""
 
@@ -226,7 +226,7 @@ class StatusApi:
         ledger: Ledger,
         fleet: LedgerFleet,
         config: Config,
-        conditions: Conditions,
+        withheld: Callable[[Pipeline], str],
         auth: AdminAuth,
         health: LoopHealth,
     ) -> None:
@@ -234,7 +234,7 @@ class StatusApi:
         self._ledger = ledger
         self._fleet = fleet
         self._config = config
-        self._conditions = conditions
+        self._withheld = withheld
         self._auth = auth
 
     async def status(self, request: Request) -> Response:
@@ -282,7 +282,7 @@ class StatusApi:
 
     async def _pipelines(self) -> dict[str, PipelineStatus]:
         pipelines = {
-            name: PipelineStatus(pool=pipeline.pool, refused=self._conditions.refusal(pipeline))
+            name: PipelineStatus(pool=pipeline.pool, refused=self._withheld(pipeline))
             for name, pipeline in self._config.pipelines.items()
         }
         for row in await self._ledger.fetch("totals"):

@@ -37,6 +37,7 @@ COMMANDS = {
     "machines": "List, show, drain or slay machines, and show their logs.",
     "offers": "Show what a pool would rent now, and why; rents nothing.",
     "costs": "Show what machines have cost.",
+    "models": "Publish models, and list, show or remove their versions.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""

@@ -63,11 +63,21 @@ def _listed(page: dict[str, Any]) -> RenderableType:
             "–" if machine["leases"] or not machine["idle_seconds"] else span(machine["idle_seconds"]),
             str(machine["leases"]),
             *_prices(machine),
-            plain(machine["host"]),
+            plain(loading_of(machine) or machine["host"]),
         )
     if page["next"] is not None:
         shown.caption = "There are more: see --limit."
     return shown
+
+
+def loading_of(machine: dict[str, Any]) -> str:
+    """What a machine fetches or loads before it can take work: ``weights 61 %, 480.0 MB/s``."""
+    if not (loading := machine["loading"]):
+        return ""
+    if loading["phase"] != "weights":
+        return f"loads {loading['model']}"
+    share = 100 * loading["done_bytes"] // max(loading["total_bytes"], 1)
+    return f"weights {share} %, {loading['bytes_per_second'] / 1e6:.1f} MB/s"
 
 
 def _prices(machine: dict[str, Any]) -> tuple[str, str]:
@@ -104,6 +114,7 @@ def _shown(machine: dict[str, Any]) -> RenderableType:
         ("age", span(machine["age_seconds"])),
         ("last call", "none yet" if silent is None else f"{span(silent)} ago"),
         ("leases", f"{machine['leases']} in {machine['slots']} slots"),
+        ("loads", loading_of(machine)),
         ("idle", span(machine["idle_seconds"]) if machine["idle_seconds"] else ""),
         ("price", f"{machine['usd_per_hour']} $/h, and {machine['usd_once']} $ once"),
         ("cost so far", f"{machine['usd_spent']} $"),

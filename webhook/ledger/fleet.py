@@ -45,6 +45,8 @@ PAUSE_SECONDS = 30.0
 """Until a handler that could not run on a worker is tried there again; doubles with each attempt that fails."""
 PAUSE_LIMIT_SECONDS = 300.0
 """Longest time between two such attempts."""
+LOADING_SECONDS = 3600
+"""For so long after it was ready a worker that reports that it fetches or loads models is not taken for idle."""
 
 
 OPERATOR = "operator"
@@ -354,6 +356,10 @@ class LedgerFleet:
         """
         report = handling or HandlingReport(None, [], alone=False)
         await self._execute("active", id, report.tokens, report.alone, report.number)
+
+    async def progress(self, id: int, report: Mapping[str, object]) -> None:
+        """Note what a worker fetches or loads before it can take work. Idle time is counted from here."""
+        await self._execute("progress", id, json.dumps(report), LOADING_SECONDS)
 
     async def report_handling(self, id: int, handling: HandlingReport) -> None:
         """Note what is in the worker's handler. An older report than the last one changes nothing."""

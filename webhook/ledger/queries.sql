@@ -447,7 +447,9 @@ select w.id, w.label, w.pool, w.provider, coalesce(w.ref, '') as ref, w.state, w
        coalesce(l.leases, 0) as leases,
        case when l.leases > 0 or w.ready_at is null or w.state in ('slaying', 'gone') then 0
             else extract(epoch from n.now - greatest(w.ready_at, w.active_at)) end::float8 as idle_seconds,
-       extract(epoch from n.now - w.seen_at)::float8 as silent_seconds
+       extract(epoch from n.now - w.seen_at)::float8 as silent_seconds,
+       case when w.state in ('ready', 'draining') and w.loading_at > n.now - interval '15 seconds'
+            then w.loading end as loading
 from workers as w
 cross join (select yurt_now() as now) as n
 left join (
@@ -685,6 +687,15 @@ update workers set
     handling = case when $4 > handling_number then $2 else handling end,
     handling_alone = case when $4 > handling_number then $3 else handling_alone end,
     handling_number = greatest(handling_number, $4)
+where id = $1;
+
+-- name: progress
+-- Note what a worker fetches or loads before it can take work: it is not idle meanwhile, for $3 seconds after it was
+-- ready at most, since only its own word tells.
+update workers set
+    loading = $2,
+    loading_at = yurt_now(),
+    active_at = case when yurt_now() < ready_at + make_interval(secs => $3) then yurt_now() else active_at end
 where id = $1;
 
 -- name: report_handling

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -15,23 +14,20 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import boto3
 import httpx
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError
 
-from webhook.config import ConfigError
 from webhook.events import ListedObject
 from webhook.secret_settings import Secrets
-from webhook.storage.late_effects import ANSWER_SECONDS, ATTEMPTS, CONNECT_SECONDS, EFFECT_SECONDS, outlasted
+from webhook.storage.client import client_errors, s3_client, signing_keys
+from webhook.storage.late_effects import ANSWER_SECONDS, ATTEMPTS, EFFECT_SECONDS, outlasted
 from webhook.storage.presign import Presigner, SigningKeys
-from webhook.store_endpoint import Addressing, in_host, is_loopback, normalised
+from webhook.store_endpoint import Addressing, normalised
 from workers import tls
 from workers.outgoing import PAST_PROXIES, why_unreachable
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
-    from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 Answer = TypeVar("Answer")
@@ -110,27 +106,14 @@ class ObjectStore:
         """Signs the PUTs that workers get."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._effect_seconds = effect_seconds
-        self._client: S3Client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=region,
-            aws_access_key_id=credentials.access_key,
-            aws_secret_access_key=credentials.secret_key,
-            aws_session_token=credentials.session_token,
-            # What workers trust too; without it botocore reads a variable of which they know nothing.
-            verify=os.environ.get("SSL_CERT_FILE") or None,
-            config=Config(
-                signature_version="s3v4",
-                connect_timeout=CONNECT_SECONDS,
-                read_timeout=answer_seconds,
-                retries={"total_max_attempts": attempts, "mode": "standard"},
-                max_pool_connections=_THREADS,
-                # Stores other than AWS refuse the trailers that the SDK adds by default.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={"addressing_style": "virtual" if in_host(endpoint, "bucket", addressing) else "path"},
-                proxies={} if is_loopback(endpoint) else None,
-            ),
+        self._client = s3_client(
+            endpoint,
+            region,
+            credentials,
+            addressing,
+            connections=_THREADS,
+            answer_seconds=answer_seconds,
+            attempts=attempts,
         )
         self._client.meta.events.register("before-sign.s3", _add_headers)
 
@@ -345,28 +328,17 @@ def open_store(secrets: Secrets) -> ObjectStore:
 
     Raises ConfigError where the SDK's own settings are wrong: a profile that does not exist, say.
     """
-    keys = SigningKeys(
-        secrets.aws_access_key_id.get_secret_value(),
-        secrets.aws_secret_access_key.get_secret_value(),
-        secrets.aws_session_token.get_secret_value() or None,
-    )
     publisher = SigningKeys(
         secrets.yurt_publish_access_key_id.get_secret_value(), secrets.yurt_publish_secret_access_key.get_secret_value()
     )
-    try:
+    with client_errors():
         return ObjectStore(
             secrets.aws_endpoint_url_s3,
             secrets.aws_region,
-            keys,
+            signing_keys(secrets),
             publisher=publisher if publisher.access_key else None,
             addressing=secrets.yurt_s3_addressing,
         )
-    except ProfileNotFound:
-        raise ConfigError(
-            "AWS_PROFILE names a profile that does not exist: unset it, since no profile is used"
-        ) from None
-    except (BotoCoreError, ValueError, OSError) as error:
-        raise ConfigError(f"the store's client cannot be made from the AWS_* variables: {error}") from None
 
 
 extra_headers: ContextVar[Mapping[str, str]] = ContextVar("extra", default={})  # noqa: B039 - never written to

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +12,9 @@ import pytest
 from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pipeline
 from webhook.ledger.ledger import ClaimedObject
+from webhook.models.catalogue import ModelCatalogue
 from webhook.pipelines import Pipelines
+from webhook.storage import ObjectStore
 from webhook.storage.presign import Presigner, SigningKeys
 from workers import protocol
 
@@ -27,7 +29,8 @@ def lease(claimed: ClaimedObject = CLAIMED, **fields: Any) -> protocol.Lease:
     """The message of a claimed object. ``fields`` are of its pipeline."""
     pipeline = Pipeline.model_validate({"input": "s3://ups/", "output": "s3://outs/made/", **fields})
     presigner = Presigner("http://127.0.0.1:9", "auto", SigningKeys("AKID", "secret"))
-    return LeaseMessages(Pipelines({1: ("photos", pipeline)}), presigner).lease(claimed)
+    catalogue = ModelCatalogue({}, cast("ObjectStore", None))
+    return LeaseMessages(Pipelines({1: ("photos", pipeline)}), presigner, catalogue).lease(claimed)
 
 
 def test_a_lease_names_its_object_and_what_is_known_of_its_content() -> None:
