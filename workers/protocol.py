@@ -367,7 +367,7 @@ class ModelSources(Message):
 
     root: Sha256
     manifest: Download | None = None
-    """Of the manifest, whose SHA-256 is the root. Null: the files are objects that nobody published, known by ETag."""
+    """Of the manifest, whose SHA-256 is the root. Null: the files are plain objects, known by ETag."""
     files: Annotated[tuple[ModelSource, ...], Field(min_length=1, max_length=MAX_MODEL_FILES)]
 
 

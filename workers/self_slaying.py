@@ -98,7 +98,7 @@ class OwnMachine:
             with _alarm(seconds):
                 status, answer = _exchange(api.request(self), seconds)
             return SlayingAttempt(api.result(status, answer), f"HTTP {status} {_code_of(answer)}".rstrip())
-        except Exception as error:  # whatever it is, the next attempt may succeed
+        except Exception as error:  # the next attempt may succeed
             late = any(isinstance(cause, TimeoutError) for cause in causes(error))
             return SlayingAttempt(SlayingResult.FAILED, "no answer in time" if late else why_unreachable(error))
 

@@ -1,7 +1,7 @@
 """Watches the agent from its parent process, and destroys the machine when the agent has ended or hangs.
 
 Used where a machine was minted to slay itself (`workers.self_slaying`). The agent is a child, so that the watchdog
-outlives its end by whatever cause: idle, refused, SIGKILL, no memory. In a container the watchdog is process 1: it
+outlives any end of it: idle, refused, SIGKILL, no memory. In a container the watchdog is process 1: it
 collects what others leave behind, and hands on signals. It holds the key of the machine; the agent never does.
 
 A machine is left behind only where the watchdog itself is killed with the agent alive. Then the agent drains, and the
