@@ -36,7 +36,7 @@ def test_it_is_billed_until_it_is_ended_at_the_price_of_each_hour() -> None:
     made.ended = 3_700.0
     entry = made.entry(99_999.0)
     assert (entry.hours, entry.hourly_usd, entry.traffic_usd, entry.usd) == (
-        1,
+        Decimal(1),
         Decimal("0.2"),
         Decimal("0.05"),
         Decimal("0.25"),
