@@ -35,6 +35,10 @@ class Reply:
     """In place of JSON."""
 
 
+LOST = Reply(0)
+"""In place of an answer: the connection ends without one, though the request took effect."""
+
+
 class Wrong(Exception):
     """The request is not one that the API takes."""
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from infra.market.contracts import BookEntry, MarketContract
-from infra.market.exchange import ApiRequest, Reply, Wrong, expect, texts
+from infra.market.exchange import LOST, ApiRequest, Reply, Wrong, expect, texts
 from infra.market.limits import RateLimits
 from infra.market.offers import MarketOffer, found
 
@@ -39,6 +39,8 @@ class MarketFaults:
         """By machine: the state in which its instances stay."""
         self.dead: set[int] = set()
         """Machines whose instances run, and never call home."""
+        self.unanswered: set[int] = set()
+        """Machines whose rent is not answered, though it took effect. Each once."""
         self.errors_with_contract = 0
         """So many creations answer with an error, and make an instance nevertheless."""
         self.searches_left: int | None = None
@@ -73,6 +75,8 @@ class Market:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.offers = {offer.id: offer for offer in offers}
+        self.refused: list[int] = []
+        """Offers for which a creation came too late."""
         self.contracts: dict[int, MarketContract] = {}
         self.faults = MarketFaults()
         self.logs: dict[int, str] = {}
@@ -130,8 +134,12 @@ class Market:
     def _create(self, number: int, body: Any) -> Reply:
         _check_creation(body)
         if number not in self.offers or number in self.faults.taken:
+            self.refused.append(number)
             return Reply(404, {"success": False, "error": "no_such_ask", "msg": f"ask {number} is not there"})
         contract = self._contract(self.offers.pop(number), body)
+        if contract.offer.machine_id in self.faults.unanswered:
+            self.faults.unanswered.discard(contract.offer.machine_id)
+            return LOST
         if self.faults.errors_with_contract:
             self.faults.errors_with_contract -= 1
             failed = {"success": False, "error": "internal_error", "msg": "start failed", "new_contract": contract.id}

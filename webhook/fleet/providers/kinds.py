@@ -17,7 +17,7 @@ from webhook.fleet.providers.kubernetes import KubernetesProvider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.fleet.providers.runpod import RunpodProvider
 from webhook.fleet.providers.vast import VastProvider
-from webhook.fleet.providers.vast_api import VastPace
+from webhook.fleet.providers.vast_api import PRETEND_SCALE, VastPace
 from webhook.provider_settings import (
     DockerSettings,
     ExecSettings,
@@ -50,6 +50,8 @@ class ProviderContext:
     """Folder of the user's handlers on this machine."""
     vast_pace: VastPace = field(default_factory=VastPace)
     """Of the one key at Vast.ai, which all providers of the kind share."""
+    pretend_pace: VastPace = field(default_factory=lambda: VastPace(PRETEND_SCALE))
+    """Of a pretend market on this machine."""
 
 
 def make_providers(config: Config, secrets: Secrets, state: Path) -> dict[str, Provider]:
@@ -89,7 +91,8 @@ def _rented(name: str, settings: FlySettings | RunpodSettings | VastSettings, co
             return RunpodProvider(owner, settings, _key(name, "RUNPOD_API_KEY", secrets.runpod_api_key))
         case VastSettings():
             key, login = _key(name, "VAST_API_KEY", secrets.vast_api_key), _login(name, settings, secrets)
-            return VastProvider(owner, settings, key, context.vast_pace, url=settings.api_url, login=login)
+            pace = context.pretend_pace if settings.same_machine else context.vast_pace
+            return VastProvider(owner, settings, key, pace, url=settings.api_url, login=login)
 
 
 def _key(name: str, variable: str, secret: SecretStr) -> str:

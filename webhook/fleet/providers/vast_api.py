@@ -17,6 +17,8 @@ NAME = "Vast.ai"
 KEY_HINT = (
     "set VAST_API_KEY to a key that may read and write instances and search offers: console.vast.ai, Account, API keys"
 )
+PRETEND_SCALE = 0.1
+"""Of the time between two calls, where the market is a pretend one on this machine: its customer need not wait."""
 _DAY_SECONDS = 86_400.0
 _SHORTEST_HOLD_SECONDS = 60.0
 _EPOCH = 1_000_000_000

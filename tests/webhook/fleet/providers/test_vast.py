@@ -65,6 +65,15 @@ async def test_the_cheapest_at_its_real_price_is_first() -> None:
         assert (first.id, first.usd_once) == ("111", Decimal("0.24"))
 
 
+async def test_traffic_counts_in_the_order_unless_the_settings_have_one() -> None:
+    async with vast_place() as place:
+        dear_to_reach = {**PRICED, "inet_down_cost": 0.5}
+        reply = Reply(200, {"offers": [dear_to_reach, {**PRICED, "id": 2, "dph_total": 0.2}]})
+        for settings, ids in (({}, ["2", "1"]), ({"order": "dph+"}, ["1", "2"]), ({"image_gb": 0}, ["1", "2"])):
+            place.cloud.fault("POST", "answer", reply)
+            assert [offer.id for offer in await place.provider(**settings).offers()] == ids
+
+
 async def test_only_what_the_search_says_is_offered() -> None:
     async with vast_place() as place:
         assert await place.provider(search="num_gpus>=2").offers() == []

@@ -65,7 +65,7 @@ async def test_a_redirect_is_not_followed() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://example.com/log",
+        "http://8.8.8.8/log",
         "https://127.0.0.1/log",
         "https://localhost/log",
         "https://169.254.169.254/latest/meta-data",
