@@ -142,7 +142,7 @@ def look_after(pool: Pool, machines: Sequence[Machine], listing: Listing | None)
     slain = [_slay(machine, reason, listing) for machine, reason in _to_slay(pool, machines, believed)]
     condemned = {action.machine.id for action in slain}
     left = [machine for machine in machines if machine.id not in condemned]
-    return [*slain, *_gone(machines, believed), *_adopted(machines, listing), *_repriced(left, listing)]
+    return [*slain, *_gone(machines, believed), *_adopted(left, listing), *_repriced(left, listing)]
 
 
 def scale(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money = NO_BUDGET) -> Scaling:
@@ -265,10 +265,11 @@ def _gone(machines: Iterable[Machine], listing: Listing | None) -> list[MarkGone
 
 
 def _adopted(machines: Iterable[Machine], listing: Listing | None) -> list[Adopt]:
-    # Those to be slain too: an order whose answer was lost has made a machine, which costs until it is gone.
     shown = listing.instances if listing else {}
     return [
-        Adopt(machine, shown[machine.label]) for machine in machines if machine.ref is None and machine.label in shown
+        Adopt(machine, shown[machine.label])
+        for machine in machines
+        if machine.ref is None and machine.state is not MachineState.SLAYING and machine.label in shown
     ]
 
 

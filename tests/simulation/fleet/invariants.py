@@ -23,6 +23,7 @@ BUSY = "nothing busy is slain by scaling"
 ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
 NEEDED = "no more machines are started than there is work for"
 ORPHANS = "a machine that lost the control plane ends itself"
+COUNTED = "what is destroyed was noted before, so that what it costs is counted"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
@@ -141,3 +142,5 @@ class FleetInvariants:
         for row in self.day.fleet.rows.values():
             if row.label == instance.label and row.state in (MachineState.READY, MachineState.DRAINING):
                 self.day.fail(BrokenInvariant(BUSY, f"{row.label} at {provider} is destroyed, and was not revoked"))
+            if row.label == instance.label and row.state is not MachineState.GONE and row.ref is None:
+                self.day.fail(BrokenInvariant(COUNTED, f"{row.label} at {provider}"))

@@ -16,6 +16,7 @@ import webhook.fleet.pool_loop
 import webhook.fleet.scaling
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
 from webhook.ledger.machines import Demand, Intent, Machine, MachineState, NotIntended, Terms
@@ -93,6 +94,10 @@ async def _avoid_nothing(*_: object) -> None:
     pass
 
 
+async def _note_nothing(*_: object) -> None:
+    pass
+
+
 _fault = webhook.fleet.scaling._fault
 
 
@@ -117,6 +122,10 @@ FLEET_MUTANTS = {
     "avoidance": FleetMutant(
         "a machine that did not boot is rented again", _patched(MemoryFleet, "avoid", _avoid_nothing)
     ),
+    "unanswered-counted": FleetMutant(
+        "what an order without an answer has made is destroyed, and was never noted",
+        _patched(PoolAtProvider, "_note_existence", _note_nothing),
+    ),
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
     ),
@@ -130,6 +139,7 @@ FLEET_FOUND = {
     "budget": 5,
     "self-slaying": 1,
     "avoidance": 0,
+    "unanswered-counted": 7,
     "draining": 0,
 }
 """Day on which each mutant was found. Tests try it first, and then all others, since worlds may change."""

@@ -309,13 +309,6 @@ def test_what_the_provider_shows_without_a_known_ref_is_adopted() -> None:
     assert actions == [Adopt(lost, Instance("l1", "r1"))]
 
 
-def test_what_an_order_without_an_answer_has_made_is_slain_and_noted_since_it_costs() -> None:
-    unanswered = replace(machine(MachineState.SLAYING), ref=None)
-    instance = Instance("l1", "r1")
-    actions = decide(pool(), Demand(0, 0), [unanswered], listing(unanswered), MANY)
-    assert actions == [Slay(unanswered, "slaying", instance), Adopt(unanswered, instance)]
-
-
 def test_a_list_need_not_show_what_came_after_it() -> None:
     asked = Listing({}, age_seconds=2.0, lag_seconds=5.0)
     assert not asked.covers(machine(MachineState.BOOTING, state_seconds=7))
