@@ -24,6 +24,7 @@ from infra.market.offers import MarketOffer
 from infra.market.running import RunningMarket
 from infra.stack import Stack
 from webhook.fleet.providers.vast_api import PRETEND_SCALE
+from webhook.pool_settings import Pool
 from webhook.usd import exact
 
 PROVIDER = "market"
@@ -50,22 +51,26 @@ def demo_market() -> Market:
     return market
 
 
-def market_overrides(running: RunningMarket, pool: str) -> dict[str, str]:
+def market_overrides(running: RunningMarket, name: str, pool: Pool) -> dict[str, str]:
     """Variables by which a control plane rents a pool's machines there."""
-    provider, settings = f"YURT_PROVIDERS__{PROVIDER.upper()}__", f"YURT_POOLS__{pool.upper()}__"
+    prefix, here = f"YURT_PROVIDERS__{PROVIDER.upper()}__", f"YURT_POOLS__{name.upper()}__"
+    # In place of what the pool has: it may not have both.
+    named = {"PROVIDERS": f'["{PROVIDER}"]'} if pool.providers else {"PROVIDER": PROVIDER}
     return {
+        **{f"{here}{field}": value for field, value in named.items()},
         "VAST_API_KEY": running.key,
-        f"{provider}KIND": "vast",
-        f"{provider}IMAGE": "registry.example.com/yurt:demo",
-        f"{provider}SEARCH": "verified=any gpu_ram>=12 num_gpus=1 inet_down>=450",
-        f"{provider}IMAGE_GB": str(_IMAGE_GB),
-        f"{provider}API_URL": running.api_url,
-        f"{settings}PROVIDER": PROVIDER,
-        f"{settings}LIMIT": str(_MACHINES),
-        f"{settings}MINT_SECONDS": "10",
-        f"{settings}BOOT_SECONDS": "20",
+        f"{prefix}KIND": "vast",
+        f"{prefix}IMAGE": "registry.example.com/yurt:demo",
+        f"{prefix}SEARCH": "verified=any gpu_ram>=12 num_gpus=1 inet_down>=450",
+        f"{prefix}IMAGE_GB": str(_IMAGE_GB),
+        f"{prefix}API_URL": running.api_url,
+        f"{here}LIMIT": str(_MACHINES),
+        f"{here}MAX_USD_PER_HOUR": "1",
+        f"{here}BUDGET_USD_PER_DAY": "5",
+        f"{here}MINT_SECONDS": "10",
+        f"{here}BOOT_SECONDS": "20",
         # Two photos are broken on purpose. One machine says so, since there may be no second one at the end.
-        f"{settings}TRUSTED": "true",
+        f"{here}TRUSTED": "true",
     }
 
 

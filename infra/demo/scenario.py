@@ -69,7 +69,7 @@ class DemoSetup:
             f"{pool}IDLE_SECONDS": str(IDLE_SECONDS),
             f"{pool}MINIMUM": "0",
             f"{pool}LIMIT": str(_worker_limit()),
-            **(market_overrides(market, self.pipeline.pool) if market else {}),
+            **(market_overrides(market, self.pipeline.pool, self.config.pools[self.pipeline.pool]) if market else {}),
         }
 
 

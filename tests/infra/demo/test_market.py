@@ -63,16 +63,22 @@ def test_ctrl_c_leaves_no_machine_behind(tmp_path: Path) -> None:
         assert "Traceback" not in demo.output()
 
 
-def test_the_control_plane_is_told_to_rent_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "yurt.toml").write_text('[pipelines.a]\ninput = "s3://ups/"\noutput = "s3://outs/"\npool = "mine"\n')
+PIPELINE = '[pipelines.a]\ninput = "s3://ups/"\noutput = "s3://outs/"\npool = "mine"\n[pools.mine]\n'
+
+
+@pytest.mark.parametrize("named", ["", 'provider = "local"', 'providers = ["local"]\nmax_usd_per_hour = 0'])
+def test_the_control_plane_is_told_to_rent_there(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "yurt.toml").write_text(PIPELINE + named)
+    before = load(tmp_path / "yurt.toml", options_model)
     with running(demo_market(), "yurt", tmp_path / "market") as market:
-        for name, value in market_overrides(market, "mine").items():
+        for name, value in market_overrides(market, "mine", before.pools["mine"]).items():
             monkeypatch.setenv(name, value)
         config = load(tmp_path / "yurt.toml", options_model)
     settings = config.providers["market"]
     assert isinstance(settings, VastSettings)
     assert settings.same_machine
-    assert config.pools["mine"].provider_names == ("market",)
+    pool = config.pools["mine"]
+    assert (pool.provider_names, pool.max_usd_per_hour) == (("market",), Decimal(1))
 
 
 def bill(**given: Any) -> MarketBill:
