@@ -87,7 +87,7 @@ def _amount(one: Mapping[str, Any], field: str) -> Decimal | None:
 def _described(one: Mapping[str, Any]) -> str:
     """For people: ``1× RTX 3090, 24 GB, Sweden, SE``."""
     memory = one.get("gpu_ram")
-    gigabytes = f"{memory / 1000:.0f} GB" if isinstance(memory, int | Decimal) and 0 < memory < _MOST_USD * 100 else ""
+    gigabytes = f"{memory / 1024:.0f} GB" if isinstance(memory, int | Decimal) and 0 < memory < _MOST_USD * 100 else ""
     count = one.get("num_gpus")
     gpu = f"{count if isinstance(count, int) else '?'}× {_text(one, 'gpu_name') or 'GPU'}"
     return ", ".join(part for part in (gpu, gigabytes, _text(one, "geolocation")) if part)

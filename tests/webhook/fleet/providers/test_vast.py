@@ -59,7 +59,7 @@ async def test_the_cheapest_at_its_real_price_is_first() -> None:
             usd_once=Decimal("0.04"),
             machine="500",
             host="900",
-            description="1× RTX 3090, 25 GB, Sweden, SE",
+            description="1× RTX 3090, 24 GB, Sweden, SE",
         )
         [first, *_] = await place.provider(weights_gb=10, order="dph-").offers()
         assert (first.id, first.usd_once) == ("111", Decimal("0.24"))
@@ -400,7 +400,7 @@ async def test_the_check_says_what_the_key_may_do_and_what_is_left() -> None:
         good, searched = await place.provider().check()
         assert good.message == "Vast.ai's key is good: 0 machines of this installation, 42.50 $ of credit"
         assert searched.message == (
-            "the key may search: 12 machines fit, the first is 1× RTX 3090, 25 GB, Sweden, SE at 0.1041 $/h and "
+            "the key may search: 12 machines fit, the first is 1× RTX 3090, 24 GB, Sweden, SE at 0.1041 $/h and "
             "0.0400 $ once"
         )
 
