@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -48,6 +49,8 @@ class MarketContract:
     status: str | None = None
     """A state in place of the one that it would be in."""
     ended: float | None = None
+    key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    """Opens this instance alone. It stands in its own environment."""
     rates: list[tuple[float, Decimal]] = field(default_factory=list)
     """From when on an hour cost so much."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class MarketHosts:
     Args:
         market: Whose instances they are.
         owner: What their labels begin with.
-        folder: For the workers' files and logs.
+        folder: For the workers' files and logs, a folder for each instance.
         argv: The worker's command.
 
     """
@@ -35,8 +35,11 @@ class MarketHosts:
         self, market: Market, owner: str, folder: Path, *, argv: Sequence[str] = tuple(own_process("workers"))
     ) -> None:
         self._market = market
-        self._processes = LocalProvider(owner, folder, argv=argv, close_seconds=_CLOSE_SECONDS)
-        self._started: dict[int, MarketContract] = {}
+        self._owner = owner
+        self._folder = folder
+        self._argv = argv
+        self._started: dict[int, LocalProvider] = {}
+        """By contract."""
         self._ending: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -47,43 +50,60 @@ class MarketHosts:
             yield
         finally:
             looking.cancel()
-            outcome, *_ = await asyncio.gather(looking, *self._ending, return_exceptions=True)
-            await self._processes.aclose()
+            closing = (processes.aclose() for processes in self._started.values())
+            outcome, *_ = await asyncio.gather(looking, *closing, *self._ending, return_exceptions=True)
             if isinstance(outcome, Exception):  # not cancelled: it had failed before
                 raise outcome
 
     async def _look_after(self) -> None:
         while True:
-            await self._look()
+            for contract in list(self._market.contracts.values()):
+                await self._look(contract)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _look(self) -> None:
-        now = self._market.clock()
-        for contract in self._market.living():
-            silent = contract.offer.machine_id in self._market.faults.dead
-            if contract.id not in self._started and contract.state(now) == "running" and not silent:
+    async def _look(self, contract: MarketContract) -> None:
+        processes = self._started.get(contract.id)
+        if processes is None:
+            if contract.ended is None and self._is_due(contract):
                 await self._start(contract)
-        lives = {instance.label for instance in await self._processes.list()}
-        for contract in list(self._started.values()):
-            if contract.ended is not None:
-                self._end(contract)
-            elif contract.label not in lives:
-                contract.status = "exited"
-                self._market.logs[contract.id] = await self._processes.boot_log(contract.label)
+        elif contract.ended is not None:
+            self._end(contract, processes)
+        elif not await processes.list():
+            contract.status = "exited"
+            self._market.logs[contract.id] = await processes.boot_log(contract.label)
+
+    def _is_due(self, contract: MarketContract) -> bool:
+        dead = contract.offer.machine_id in self._market.faults.dead
+        return contract.state(self._market.clock()) == "running" and not dead
 
     async def _start(self, contract: MarketContract) -> None:
-        environment = contract.body["env"]
-        self._started[contract.id] = contract
-        order = MintOrder(contract.label, "market", _FREE, environment["YURT_URL"], environment["YURT_TOKEN"])
+        given = contract.body["env"]
+        processes = self._started[contract.id] = LocalProvider(
+            self._owner,
+            self._folder / str(contract.id),
+            argv=self._argv,
+            environment=self._environment(contract),
+            close_seconds=_CLOSE_SECONDS,
+        )
         try:
-            await self._processes.mint(order)
+            await processes.mint(MintOrder(contract.label, "market", _FREE, given["YURT_URL"], given["YURT_TOKEN"]))
         except ProviderError as error:
             contract.status = "exited"
             self._market.logs[contract.id] = str(error)
 
-    def _end(self, contract: MarketContract) -> None:
+    def _environment(self, contract: MarketContract) -> Mapping[str, str]:
+        """What the order gave it, and what the market itself puts into each instance."""
+        return {
+            **contract.body["env"],
+            "CONTAINER_ID": str(contract.id),
+            "CONTAINER_API_KEY": contract.key,
+            # Where the key opens something: without it that is the real market.
+            "YURT_SLAY_URL": f"{self._market.url}/api/v0",
+        }
+
+    def _end(self, contract: MarketContract, processes: LocalProvider) -> None:
         """Have the process end. It is not waited for: it costs nothing any more."""
         del self._started[contract.id]
-        ending = asyncio.create_task(self._processes.slay(Instance(contract.label, "")))
+        ending = asyncio.create_task(processes.slay(Instance(contract.label, "")))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)

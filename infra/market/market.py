@@ -6,6 +6,7 @@ It takes no request that the real one would not be known to take, and keeps book
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -101,6 +102,15 @@ class Market:
             raise Wrong(f"calls to {kind} come too fast")
         return self._answer(kind, int(number[1]) if number else 0, request)
 
+    def answer_instance(self, key: str, request: ApiRequest) -> Reply:
+        """Answer a request with another key than the account's: that of an instance may destroy it, and no more."""
+        contract = next((one for one in self.contracts.values() if secrets.compare_digest(one.key, key)), None)
+        if contract is None:
+            return UNAUTHORIZED
+        if (request.method, request.path) != ("DELETE", f"/v0/instances/{contract.id}/"):
+            return Reply(403, {"success": False, "error": "forbidden", "msg": "this key is for its instance alone"})
+        return self._destroy(contract.id, request.body)
+
     def books(self) -> list[BookEntry]:
         """What each instance was billed so far."""
         now = self.clock()
@@ -144,7 +154,7 @@ class Market:
             self.faults.errors_with_contract -= 1
             failed = {"success": False, "error": "internal_error", "msg": "start failed", "new_contract": contract.id}
             return Reply(500, failed)
-        return Reply(200, {"success": True, "new_contract": contract.id, "instance_api_key": "key-of-the-instance"})
+        return Reply(200, {"success": True, "new_contract": contract.id, "instance_api_key": contract.key})
 
     def _contract(self, offer: MarketOffer, body: Mapping[str, Any]) -> MarketContract:
         made = MarketContract(

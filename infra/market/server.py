@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from infra.market.exchange import LOST, ApiRequest, Reply, Wrong, read_request, written
-from infra.market.market import UNAUTHORIZED, Market
+from infra.market.market import Market
 
 API = "/api"
 LOGS = "/logs/"
@@ -55,12 +55,12 @@ class MarketServer:
     def _answer(self, request: ApiRequest) -> Reply:
         if request.path.startswith(LOGS):
             return self._log(request.path.removeprefix(LOGS))
-        if request.headers.get("authorization") != f"Bearer {self._key}":
-            return UNAUTHORIZED
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
         try:
             if not request.path.startswith(f"{API}/"):
                 raise Wrong("no such path")
-            return self._market.answer(replace(request, path=request.path.removeprefix(API)))
+            call = replace(request, path=request.path.removeprefix(API))
+            return self._market.answer(call) if key == self._key else self._market.answer_instance(key, call)
         except (Wrong, KeyError, TypeError, ValueError) as error:
             self.wrong.append(f"{request.method} {request.path}: {error!r}")
             return Reply(400, {"success": False, "error": "invalid_args", "msg": repr(error)})

@@ -41,6 +41,19 @@ async def test_the_key_is_needed() -> None:
         assert server.wrong == []
 
 
+async def test_the_key_of_an_instance_destroys_it_and_does_nothing_else() -> None:
+    async with served() as (market, server, client):
+        mine, other = [(await client.put(f"/v0/asks/{n}/", json=CREATION)).json() for n in (1, 2)]
+        headers = {"Authorization": f"Bearer {mine['instance_api_key']}"}
+        assert (await client.get("/v1/instances/?limit=25", headers=headers)).status_code == 403
+        refused = await client.delete(f"/v0/instances/{other['new_contract']}/", headers=headers)
+        assert refused.status_code == 403
+        destroyed = await client.delete(f"/v0/instances/{mine['new_contract']}/", headers=headers)
+        assert destroyed.json() == {"success": True}
+        assert [contract.id for contract in market.living()] == [other["new_contract"]]
+        assert server.wrong == []
+
+
 async def test_an_answer_that_is_lost_took_effect() -> None:
     async with served() as (market, _, client):
         market.faults.unanswered = {11}

@@ -208,7 +208,8 @@ class VastProvider:
             "image": settings.image,
             "disk": settings.disk_gb,
             "label": order.label,
-            "env": {**settings.environment, **order.environment},
+            # Vast.ai puts a key for this one instance into it, with which it destroys itself.
+            "env": {**settings.environment, **order.environment, "YURT_SLAYS_ITSELF": "vast"},
             # The image's own entry point, with this argument.
             "runtype": "args",
             "args": ["worker"],

@@ -183,7 +183,7 @@ async def test_a_machine_is_what_the_settings_and_the_order_say() -> None:
             "cancel_unavail": True,
             "image_login": "-u me -p pull-only ghcr.io",
         }
-        assert set(environment) == {"YURT_URL", "YURT_TOKEN", "YURT_LABEL", "HF_HUB_OFFLINE"}
+        assert set(environment) == {"YURT_URL", "YURT_TOKEN", "YURT_LABEL", "YURT_SLAYS_ITSELF", "HF_HUB_OFFLINE"}
         assert place.cloud.key not in str(place.contract(one.label).body)
 
 
