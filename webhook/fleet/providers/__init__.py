@@ -99,6 +99,14 @@ class MintOrder:
         return {"YURT_URL": self.url, "YURT_TOKEN": self.token, "YURT_LABEL": self.label}
 
 
+def slays_itself(kind: str) -> dict[str, str]:
+    """The variable by which a machine of this kind of provider destroys itself once its worker has ended.
+
+    Only of a provider that gives each machine a key for that machine alone: see `workers.self_slaying`.
+    """
+    return {"YURT_SLAYS_ITSELF": kind}
+
+
 def is_own(label: str, owner: str) -> bool:
     """Whether a label is of a machine of this installation: see `webhook.ledger.machines.new_label`."""
     return label.startswith(f"{owner}-") and _LABEL.fullmatch(label) is not None

@@ -22,6 +22,7 @@ from webhook.fleet.providers import (
     ProviderFinding,
     is_own,
     require_own,
+    slays_itself,
 )
 from webhook.fleet.providers.http_api import ApiAnswer
 from webhook.fleet.providers.reachability import refuse_in_clear, refuse_unreachable
@@ -209,7 +210,7 @@ class VastProvider:
             "disk": settings.disk_gb,
             "label": order.label,
             # Vast.ai puts a key for this one instance into it, with which it destroys itself.
-            "env": {**settings.environment, **order.environment, "YURT_SLAYS_ITSELF": "vast"},
+            "env": {**settings.environment, **order.environment, **slays_itself("vast")},
             # The image's own entry point, with this argument.
             "runtype": "args",
             "args": ["worker"],
