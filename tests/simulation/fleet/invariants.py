@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 LIMIT = "machines, ordered ones included, never exceed the limit"
 BUDGET = "what providers charge for a day never exceeds its budget"
+COUNTED = "what is destroyed was noted before, so that what it costs is counted"
 KNOWN = "no machine is unknown for more than two minutes"
 BUSY = "nothing busy is slain by scaling"
 ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
 NEEDED = "no more machines are started than there is work for"
 ORPHANS = "a machine that lost the control plane ends itself"
-COUNTED = "what is destroyed was noted before, so that what it costs is counted"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
