@@ -45,6 +45,7 @@ from webhook.provider_settings import (
     KubernetesSettings,
     LocalSettings,
     RunpodSettings,
+    VastSettings,
 )
 from webhook.provider_settings.docker import MountSettings
 from webhook.provider_settings.kubernetes import CacheSettings, TolerationSettings
@@ -147,6 +148,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`providers.NAME.tolerations` of the kind `kubernetes`": TolerationSettings,
     "`providers.NAME.cache` of the kind `kubernetes`": CacheSettings,
     "`providers.NAME` of the kind `runpod`": RunpodSettings,
+    "`providers.NAME` of the kind `vast`": VastSettings,
     **{f"Options of `{kind}`": handler.options for kind, handler in KINDS.items()},
 }
 

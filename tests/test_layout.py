@@ -40,6 +40,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),
     "webhook.provider_settings.runpod": Cover("tests/webhook/fleet/providers/test_runpod.py", "what its pods are like"),
+    "webhook.fleet.providers.vast_answers": Cover(
+        "tests/webhook/fleet/providers/test_vast.py", "offers and instances that the market shows"
+    ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

@@ -35,6 +35,8 @@ class Secrets(BaseSettings):
     """``FLY_API_TOKEN``: may create and destroy machines of one app at Fly, for the kind ``fly``."""
     runpod_api_key: SecretStr = SecretStr("")
     """``RUNPOD_API_KEY``: the account at RunPod, for the kind ``runpod``."""
+    vast_api_key: SecretStr = SecretStr("")
+    """``VAST_API_KEY``: the account at Vast.ai, for the kind ``vast``."""
     yurt_registry_username: str = ""
     """``YURT_REGISTRY_USERNAME``: at the registry of the workers' image, where it is private."""
     yurt_registry_password: SecretStr = SecretStr("")

@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra import stack
 from infra.demo.inventory import Inventory, take_inventory
+from infra.demo.market import MarketBill, demo_market, market_overrides, take_bill
 from infra.demo.photos import MakePhotos, SamplePhoto, photo_makers
 from infra.demo.progress import DemoProgress, View, changes_between
 from infra.demo.results import ResultsError, listing, read
 from infra.demo.upload import CompletedUploads, PipelineSignals, UploadError, Uploads, uploading
 from infra.demo.watch import DemoSnapshot, Watcher
 from infra.interrupts import Interrupts
+from infra.market.running import RunningMarket
+from infra.market.running import running as market_running
 from webhook.config import Config, Pipeline
 
 IDLE_SECONDS = 3
@@ -48,14 +51,16 @@ class DemoSetup:
     environment: Mapping[str, str]
     """Variables that take the place of fields of the configuration."""
     seed: int
+    on_market: bool = False
+    """Whether the workers run on machines of a pretend market."""
 
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline that handles the photos."""
         return self.config.pipelines[self.name]
 
-    def overrides(self) -> dict[str, str]:
-        """The control plane's environment: any free port, few workers, and slain soon."""
+    def overrides(self, market: RunningMarket | None = None) -> dict[str, str]:
+        """The control plane's environment: any free port, few workers, and slain soon; from where they are rented."""
         pool = f"YURT_POOLS__{self.pipeline.pool.upper()}__"
         return {
             **self.environment,
@@ -64,6 +69,7 @@ class DemoSetup:
             f"{pool}IDLE_SECONDS": str(IDLE_SECONDS),
             f"{pool}MINIMUM": "0",
             f"{pool}LIMIT": str(_worker_limit()),
+            **(market_overrides(market, self.pipeline.pool, self.config.pools[self.pipeline.pool]) if market else {}),
         }
 
 
@@ -73,6 +79,8 @@ class DemoOutcome:
 
     inventory: Inventory
     uploads: CompletedUploads
+    bill: MarketBill | None = None
+    """What machines of the market cost; None: there was none."""
 
 
 def run_demo(setup: DemoSetup, view: View, interrupts: Interrupts) -> DemoOutcome:
@@ -82,9 +90,10 @@ def run_demo(setup: DemoSetup, view: View, interrupts: Interrupts) -> DemoOutcom
     """
     with _making_photos(setup.seed, interrupts) as made:
         view.note("starting the bucket, the database and the control plane; making photos meanwhile")
-        with _services(setup, view, interrupts) as running:
+        with _market(setup, view) as market, _services(setup, market, view, interrupts) as running:
             photos = _by_key(setup, [photo for future in made for photo in future.result()])
-            return _upload_and_collect(setup, running, photos, view, interrupts)
+            outcome = _upload_and_collect(setup, running, photos, view, interrupts)
+            return replace(outcome, bill=take_bill(running, market)) if market else outcome
 
 
 @contextmanager
@@ -98,13 +107,26 @@ def _making_photos(seed: int, interrupts: Interrupts) -> Iterator[list[Future[li
 
 
 @contextmanager
-def _services(setup: DemoSetup, view: View, interrupts: Interrupts) -> Iterator[stack.Stack]:
+def _market(setup: DemoSetup, view: View) -> Iterator[RunningMarket | None]:
+    """The market, which is there before the control plane and until after it."""
+    if not setup.on_market:
+        yield None
+        return
+    with market_running(demo_market(), setup.config.server.name, setup.folder / "market") as market:
+        view.note(f"a pretend market rents out machines at {market.api_url}: they are processes here")
+        yield market
+
+
+@contextmanager
+def _services(
+    setup: DemoSetup, market: RunningMarket | None, view: View, interrupts: Interrupts
+) -> Iterator[stack.Stack]:
     with stack.running(
         setup.config,
         setup.config_path,
         setup.folder,
         bucket_options=[*DISORDER, f"--seed={setup.seed}"],
-        environment=setup.overrides(),
+        environment=setup.overrides(market),
         interrupts=interrupts,
     ) as running:
         view.note(f"the bucket listens at {running.endpoint}, the control plane at {running.url}; no worker runs")

@@ -26,6 +26,7 @@ NOT_VERIFIED = 1
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on the last line of stdout.")
+@click.option("--market", is_flag=True, help="Rent the workers' machines on a pretend market, and end with the bill.")
 @click.option("--keep", is_flag=True, help="Keep the logs and the database beside the contact sheet.")
 @click.option(
     "--seed",
@@ -46,11 +47,12 @@ NOT_VERIFIED = 1
     type=click.Path(path_type=Path, dir_okay=False),
     help="Configuration file; by default the sample that comes with Yurt.",
 )
-def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_path: Path | None) -> None:
+def command(as_json: bool, market: bool, keep: bool, seed: int, chosen: Path | None, config_path: Path | None) -> None:
     """Run thirty photos through the whole pipeline on this machine.
 
     Starts a local bucket, an embedded PostgreSQL and the control plane on loopback and free ports, uploads photos that
     it makes itself, and verifies every result. The bucket sends its events out of order, some twice and some late.
+    With --market one machine never boots, one offer is gone and one answer is lost.
 
     Exit status 0: all results are right; 1: some are not, or something failed; 130: interrupted.
     """
@@ -59,11 +61,13 @@ def command(as_json: bool, keep: bool, seed: int, chosen: Path | None, config_pa
 
     interrupts = Interrupts()
     with interrupts.listening():  # before the slow imports below, so that Ctrl-C never shows a traceback
-        setup, folder = _prepare(config_path, chosen, seed)
+        setup, folder = _prepare(config_path, chosen, seed, on_market=market)
         raise SystemExit(_run(setup, folder, interrupts, started_at, as_json=as_json, keep=keep))
 
 
-def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[DemoSetup, DemoFolder]:
+def _prepare(
+    config_path: Path | None, chosen: Path | None, seed: int, *, on_market: bool
+) -> tuple[DemoSetup, DemoFolder]:
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
     from webhook.app import options_model
@@ -75,7 +79,7 @@ def _prepare(config_path: Path | None, chosen: Path | None, seed: int) -> tuple[
         config = load(path, options_model)
         name = photo_pipeline(config)
         folder = DemoFolder(chosen)
-        return DemoSetup(config, path, name, folder.services, overrides(), seed), folder
+        return DemoSetup(config, path, name, folder.services, overrides(), seed, on_market), folder
 
 
 def _run(
@@ -115,10 +119,12 @@ def _conclude(
     from infra.demo.verify import problems
     from webhook.cli.terminal import link
 
-    wrong = problems(outcome.inventory)
+    wrong = [*problems(outcome.inventory), *(outcome.bill.problems() if outcome.bill else ())]
     report = make_report(outcome.inventory, outcome.uploads, time.monotonic() - started_at, wrong)
     folder.sheet.write_text(render_sheet(outcome.inventory, report, wrong), encoding="utf-8")
     console.print(summary(report, outcome.inventory))
+    if outcome.bill:
+        console.print(outcome.bill.summary())
     for problem in wrong:
         console.print(f"✗ {problem}", style="red", highlight=False, soft_wrap=True)
     if wrong or keep:
@@ -129,7 +135,7 @@ def _conclude(
     console.print("Contact sheet, all originals and results side by side:", link(folder.sheet), soft_wrap=True)
     console.print(_next_steps(yurt_command()), highlight=False, soft_wrap=True)
     if as_json:
-        echo_json(report.model_dump(mode="json"))
+        echo_json({**report.model_dump(mode="json"), **({"bill": outcome.bill.as_dict()} if outcome.bill else {})})
     return NOT_VERIFIED if wrong else 0
 
 

@@ -179,7 +179,14 @@ class PoolAtProvider:
         if machine.state is not MachineState.SLAYING and not await self._begin_slaying(machine, reason):
             return  # it called home in this very moment, or another replica was first
         if instance is not None:
+            await self._note_existence(machine, instance)
             await self._calls.slay(instance)
+
+    async def _note_existence(self, machine: Machine, instance: Instance) -> None:
+        """Note a machine whose order had no answer before it can be gone: it exists, so it costs."""
+        if machine.ref is None:
+            with logged_failure("not noted", label=machine.label):
+                await self._adopt(machine, instance)
 
     async def _begin_slaying(self, machine: Machine, reason: str) -> bool:
         # The row first: from this commit on the machine can do nothing, so destroying it interrupts no lease.

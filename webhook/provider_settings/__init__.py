@@ -16,9 +16,10 @@ from webhook.provider_settings.fly import FlySettings
 from webhook.provider_settings.kubernetes import KubernetesSettings
 from webhook.provider_settings.local import LocalSettings
 from webhook.provider_settings.runpod import RunpodSettings
+from webhook.provider_settings.vast import VastSettings
 
 ProviderSettings = Annotated[
-    LocalSettings | DockerSettings | ExecSettings | FlySettings | KubernetesSettings | RunpodSettings,
+    LocalSettings | DockerSettings | ExecSettings | FlySettings | KubernetesSettings | RunpodSettings | VastSettings,
     Field(discriminator="kind"),
 ]
 """Settings of one provider, of any kind."""
@@ -32,4 +33,5 @@ __all__ = [
     "LocalSettings",
     "ProviderSettings",
     "RunpodSettings",
+    "VastSettings",
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LIMIT = "machines, ordered ones included, never exceed the limit"
 BUDGET = "what providers charge for a day never exceeds its budget"
+COUNTED = "what is destroyed was noted before, so that what it costs is counted"
 KNOWN = "no machine is unknown for more than two minutes"
 BUSY = "nothing busy is slain by scaling"
 ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
@@ -155,3 +156,5 @@ class FleetInvariants:
         for row in self.day.fleet.rows.values():
             if row.label == instance.label and row.state in (MachineState.READY, MachineState.DRAINING):
                 self.day.fail(BrokenInvariant(BUSY, f"{row.label} at {provider} is destroyed, and was not revoked"))
+            if row.label == instance.label and row.state is not MachineState.GONE and row.ref is None:
+                self.day.fail(BrokenInvariant(COUNTED, f"{row.label} at {provider}"))

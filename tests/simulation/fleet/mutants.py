@@ -17,6 +17,7 @@ import webhook.fleet.scaling
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.simulation.fleet.watched_machine import SelfSlaying
 from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
 from webhook.ledger.machines import Demand, Intent, Machine, MachineState, NotIntended, Terms
@@ -94,6 +95,10 @@ async def _avoid_nothing(*_: object) -> None:
     pass
 
 
+async def _note_nothing(*_: object) -> None:
+    pass
+
+
 _fault = webhook.fleet.scaling._fault
 
 
@@ -122,6 +127,10 @@ FLEET_MUTANTS = {
     "avoidance": FleetMutant(
         "a machine that did not boot is rented again", _patched(MemoryFleet, "avoid", _avoid_nothing)
     ),
+    "unanswered-counted": FleetMutant(
+        "what an order without an answer has made is destroyed, and was never noted",
+        _patched(PoolAtProvider, "_note_existence", _note_nothing),
+    ),
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
     ),
@@ -137,6 +146,7 @@ FLEET_FOUND = {
     "self-slaying": 1,
     "hanging": 11,
     "avoidance": 0,
+    "unanswered-counted": 7,
     "draining": 0,
 }
 """Day on which each mutant was found. Tests try it first, and then all others, since worlds may change."""

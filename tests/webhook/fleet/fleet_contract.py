@@ -346,6 +346,20 @@ async def an_order_that_was_not_taken_costs_nothing(world: FleetWorld) -> None:
     assert spending.pool_spent == spending.pool_bound == 0
 
 
+async def what_an_order_without_an_answer_has_made_costs_from_its_intent(world: FleetWorld) -> None:
+    intent = await rent(world, Budget())
+    assert isinstance(intent, Intent)
+    await world.fleet.slaying(intent.id, "mint-failed", MachineState.INTENDED)
+    await world.advance(HOUR)
+    assert await world.fleet.minted(intent.id, "shown in a list")
+    row = await machine(world, intent.id)
+    assert row is not None
+    assert row.state is MachineState.SLAYING
+    await world.advance(HOUR)
+    assert await world.fleet.gone(intent.id)
+    assert (await world.fleet.spending_today("a")).pool_spent == pytest.approx(Decimal("2.5"), abs=Decimal("0.01"))
+
+
 async def what_is_paid_once_is_counted_once(world: FleetWorld) -> None:
     intent = await rented(world, terms=Terms(usd_once=Decimal("0.5")))
     await world.fleet.minted(intent.id, "the same again")
@@ -442,6 +456,7 @@ CHECKS: tuple[Check, ...] = (
     what_a_machine_costs_is_known,
     cost_is_counted_from_the_intent_until_it_is_gone,
     an_order_that_was_not_taken_costs_nothing,
+    what_an_order_without_an_answer_has_made_costs_from_its_intent,
     what_is_paid_once_is_counted_once,
     a_new_price_holds_from_then_on,
     a_budget_holds_for_callers_at_once,

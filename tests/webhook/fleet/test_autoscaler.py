@@ -366,7 +366,9 @@ async def test_a_mint_that_failed_after_it_made_a_machine_leaves_none() -> None:
     assert cloud_fleet.fleet.states() == {MachineState.GONE: 1, MachineState.BOOTING: 1}
     assert (len(cloud_fleet.cloud.there), cloud_fleet.cloud.most) == (1, 1)
     assert cloud_fleet.status.failed == 1
-    assert cloud_fleet.fleet.rows[1].token not in str(logs)
+    unanswered = cloud_fleet.fleet.rows[1]
+    assert unanswered.ref == f"ref-{unanswered.label}", "what it cost is counted"
+    assert unanswered.token not in str(logs)
 
 
 async def test_a_mint_that_hangs_is_given_up_and_counts_as_failed() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from webhook.fleet.providers.fly import FlyProvider
 from webhook.fleet.providers.kubernetes import KubernetesProvider
 from webhook.fleet.providers.local import LocalProvider
 from webhook.fleet.providers.runpod import RunpodProvider
+from webhook.fleet.providers.vast import VastProvider
+from webhook.fleet.providers.vast_api import PRETEND_SCALE, VastPace
 from webhook.provider_settings import (
     DockerSettings,
     ExecSettings,
@@ -23,12 +26,15 @@ from webhook.provider_settings import (
     LocalSettings,
     ProviderSettings,
     RunpodSettings,
+    VastSettings,
 )
 from webhook.secret_settings import Secrets
 from workers.handlers.folder import ENVIRONMENT
 
 if TYPE_CHECKING:
     from webhook.fleet.providers import Provider
+
+_is_login = re.compile(r"[A-Za-z0-9._~+/=@:!][A-Za-z0-9._~+/=@:!-]{0,1999}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,10 @@ class ProviderContext:
     """Folder of this control plane."""
     handlers: str
     """Folder of the user's handlers on this machine."""
+    vast_pace: VastPace = field(default_factory=VastPace)
+    """Of the one key at Vast.ai, which all providers of the kind share."""
+    pretend_pace: VastPace = field(default_factory=lambda: VastPace(PRETEND_SCALE))
+    """Of a pretend market on this machine."""
 
 
 def make_providers(config: Config, secrets: Secrets, state: Path) -> dict[str, Provider]:
@@ -67,10 +77,22 @@ def _made(name: str, settings: ProviderSettings, context: ProviderContext) -> Pr
             return KubernetesProvider(context.owner, settings)
         case ExecSettings():
             return ExecProvider(context.owner, name, settings)
+        case FlySettings() | RunpodSettings() | VastSettings():
+            return _rented(name, settings, context)
+
+
+def _rented(name: str, settings: FlySettings | RunpodSettings | VastSettings, context: ProviderContext) -> Provider:
+    """A provider of machines that are paid for, with the account's key."""
+    owner, secrets = context.owner, context.secrets
+    match settings:
         case FlySettings():
-            return FlyProvider(context.owner, settings, _key(name, "FLY_API_TOKEN", context.secrets.fly_api_token))
+            return FlyProvider(owner, settings, _key(name, "FLY_API_TOKEN", secrets.fly_api_token))
         case RunpodSettings():
-            return RunpodProvider(context.owner, settings, _key(name, "RUNPOD_API_KEY", context.secrets.runpod_api_key))
+            return RunpodProvider(owner, settings, _key(name, "RUNPOD_API_KEY", secrets.runpod_api_key))
+        case VastSettings():
+            key, login = _key(name, "VAST_API_KEY", secrets.vast_api_key), _login(name, settings, secrets)
+            pace = context.pretend_pace if settings.same_machine else context.vast_pace
+            return VastProvider(owner, settings, key, pace, url=settings.api_url, login=login)
 
 
 def _key(name: str, variable: str, secret: SecretStr) -> str:
@@ -78,3 +100,21 @@ def _key(name: str, variable: str, secret: SecretStr) -> str:
     if key := secret.get_secret_value():
         return key
     raise ConfigError(f"providers.{name}: its key is missing: set {variable} in the environment or in yurt.secrets")
+
+
+def _login(name: str, settings: VastSettings, secrets: Secrets) -> str:
+    """Registry and credentials of the image, as Vast.ai takes them: arguments of ``docker login``.
+
+    Raises ConfigError where they are missing, or would be taken for other arguments.
+    """
+    if not settings.image_login:
+        return ""
+    username, password = secrets.yurt_registry_username, secrets.yurt_registry_password.get_secret_value()
+    if not (_is_login(username) and _is_login(password)):
+        raise ConfigError(
+            f"providers.{name}: image_login needs YURT_REGISTRY_USERNAME and YURT_REGISTRY_PASSWORD, of letters, "
+            "digits and . _ ~ + / = @ : ! -, and not beginning with -"
+        )
+    first, _, rest = settings.image.partition("/")
+    registry = first if rest and ("." in first or ":" in first) else "docker.io"
+    return f"-u {username} -p {password} {registry}"

@@ -21,13 +21,34 @@ class Spacing:
         self._api = api
         self._seconds = seconds
         self._longest_seconds = longest_seconds
+        self._turn = asyncio.Lock()
+        self._waiting = 0
         self._next = 0.0
+        self._held_until = 0.0
+        self._why_held = ""
 
     async def wait(self) -> None:
-        """Wait for this caller's turn. Raises ProviderBusy where too many wait already."""
+        """Wait for this caller's turn. Raises ProviderBusy where too many wait already, or calls are held back."""
         now = asyncio.get_running_loop().time()
-        mine = max(self._next, now)
-        if mine - now > self._longest_seconds:
+        if now < self._held_until:
+            raise ProviderBusy(self._why_held, retry_seconds=self._held_until - now)
+        if max(0.0, self._next - now) + self._waiting * self._seconds > self._longest_seconds:
             raise ProviderBusy(f"{self._api} takes a call each {self._seconds:g} s, and many wait", retry_seconds=5)
-        self._next = mine + self._seconds
-        await asyncio.sleep(mine - now)
+        self._waiting += 1
+        try:
+            await self._take_turn()
+        finally:
+            self._waiting -= 1
+
+    def hold(self, seconds: float, why: str) -> None:
+        """Send every caller away for so long: the API has answered that it takes no call before."""
+        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + seconds)
+        self._why_held = why
+
+    async def _take_turn(self) -> None:
+        clock = asyncio.get_running_loop().time
+        # Reckoned from when the call before went, not from when it was due: a process that stood still for a while
+        # would send all that became due at once.
+        async with self._turn:
+            await asyncio.sleep(max(0.0, self._next - clock()))
+            self._next = clock() + self._seconds

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.webhook.fleet.providers.contract import TOKEN, labels, mint, order
+from tests.webhook.fleet.providers.contract import TOKEN, labels, mint, order_for
 from tests.webhook.fleet.providers.fake_api import FakeApi, Reply
 from webhook.fleet.providers import Provider, ProviderBusy, ProviderError, ProviderRefused
 
@@ -28,14 +28,15 @@ class ApiPlace(Protocol):
 async def a_creation_whose_answer_was_lost_is_listed(place: ApiPlace) -> None:
     provider = place.provider()
     for deed in ("lose", "cut"):
-        wanted = order()
-        place.cloud.fault("POST", deed)
+        wanted = await order_for(provider)
+        place.cloud.fault(place.cloud.creation, deed)
         with pytest.raises(ProviderError):
             await provider.mint(wanted)
         assert wanted.label in labels(await provider.list())
 
 
 async def each_refusal_of_a_creation_is_told_apart(place: ApiPlace) -> None:
+    wanted = await order_for(place.provider())
     for reply, kind in (
         (Reply(429, text="too many", headers={"Retry-After": "7"}), ProviderBusy),
         (Reply(403, text="limit of machines reached"), ProviderRefused),
@@ -45,16 +46,18 @@ async def each_refusal_of_a_creation_is_told_apart(place: ApiPlace) -> None:
         (Reply(201, text="<html>"), ProviderError),
         (Reply(201, {"id": "../x"}), ProviderError),
     ):
-        place.cloud.fault("POST", "answer", reply)
+        place.cloud.fault(place.cloud.creation, "answer", reply)
         with pytest.raises(kind) as caught:
-            await place.provider().mint(order())
+            await place.provider().mint(wanted)
         assert not isinstance(caught.value, ProviderBusy) or caught.value.retry_seconds == 7
 
 
 async def an_error_repeats_neither_the_token_nor_the_key(place: ApiPlace) -> None:
-    place.cloud.fault("POST", "answer", Reply(422, text=f"bad env {TOKEN} {place.cloud.key}"))
+    provider = place.provider()
+    wanted = await order_for(provider)
+    place.cloud.fault(place.cloud.creation, "answer", Reply(422, text=f"bad env {TOKEN} {place.cloud.key}"))
     with pytest.raises(ProviderRefused) as caught:
-        await place.provider().mint(order())
+        await provider.mint(wanted)
     assert "bad env" in str(caught.value)
     assert TOKEN not in str(caught.value)
     assert place.cloud.key not in str(caught.value)
@@ -73,8 +76,9 @@ async def slaying_fails_aloud_where_it_was_not_done(place: ApiPlace) -> None:
 
 
 async def a_control_plane_on_loopback_is_refused(place: ApiPlace) -> None:
+    wanted = await order_for(place.provider())
     with pytest.raises(ProviderRefused, match=r"cannot reach the control plane.*set server\.public_url"):
-        await place.provider().mint(replace(order(), url="http://localhost:8080"))
+        await place.provider().mint(replace(wanted, url="http://localhost:8080"))
     assert await place.provider().list() == []
 
 

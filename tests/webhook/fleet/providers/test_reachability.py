@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhook.fleet.providers import ProviderRefused
-from webhook.fleet.providers.reachability import is_local_only, refuse_unreachable
+from webhook.fleet.providers.reachability import is_local_only, refuse_in_clear, refuse_unreachable
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,9 @@ def test_loopback_is_refused_with_what_to_set(url: str) -> None:
 def test_other_addresses_are_left_to_try(url: str) -> None:
     assert not is_local_only(url)
     refuse_unreachable(url)
+
+
+def test_a_token_is_not_sent_in_clear() -> None:
+    with pytest.raises(ProviderRefused, match="plain http"):
+        refuse_in_clear("http://yurt.example.com")
+    refuse_in_clear("https://yurt.example.com")
