@@ -6,9 +6,9 @@ import asyncio
 import enum
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workers import manifest
@@ -16,6 +16,7 @@ from workers.client import ControlPlaneClient
 from workers.disk_space import require_space
 from workers.handler_gate import HandlerGate
 from workers.handlers import HandlerError, HandlerUnavailable, Job
+from workers.handlers.http.options import HttpOptions
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest
 from workers.protocol import (
@@ -35,6 +36,8 @@ from workers.publish import Publisher
 from workers.sandbox.opened import OpenedResult
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
+from workers.servers.references import References
+from workers.servers.server import HandlerServers
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
@@ -64,6 +67,9 @@ class WorkerResources:
     gate: HandlerGate = field(default_factory=HandlerGate)
     handlers: Path | None = None
     """The folder of the user's handlers."""
+    servers: HandlerServers | None = None
+    references: References | None = None
+    """Both for handlers that are servers."""
 
 
 class LeaseTask:
@@ -186,10 +192,21 @@ class LeaseTask:
 
     async def _handle(self, job: Job) -> OpenedResult:
         self._enter(Stage.FETCHED)
-        async with self._resources.sandbox.child() as child:
+        async with self._resources.sandbox.child() as child, self._served(job) as served:
             self._enter(Stage.HANDLING)
             with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
-                return await child.run(self.lease.handler, job)
+                return await child.run(self.lease.handler, served)
+
+    @asynccontextmanager
+    async def _served(self, job: Job) -> AsyncIterator[Job]:
+        """Where the handler is a server: wait until that is ready, and offer it the job's files meanwhile."""
+        servers, references = self._resources.servers, self._resources.references
+        if self.lease.handler.kind != "http" or servers is None or references is None:
+            yield job
+            return
+        await servers.ready(HttpOptions.model_validate(job.options))
+        with references.offered(job.input, job.output, self.lease.handler.limits.output_bytes) as url:
+            yield replace(job, url=url)
 
     async def _publish(self, result: OpenedResult, fetched: Version) -> list[Output]:
         publisher = Publisher(
