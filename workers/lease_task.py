@@ -6,9 +6,9 @@ import asyncio
 import enum
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers import manifest
@@ -16,7 +16,6 @@ from workers.client import ControlPlaneClient
 from workers.disk_space import require_space
 from workers.handler_gate import HandlerGate
 from workers.handlers import HandlerError, HandlerUnavailable, Job
-from workers.handlers.http.options import HttpOptions
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest
 from workers.protocol import (
@@ -37,6 +36,7 @@ from workers.sandbox.opened import OpenedResult
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
 from workers.servers.references import References
+from workers.servers.served_job import served
 from workers.servers.server import HandlerServers
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
@@ -192,21 +192,16 @@ class LeaseTask:
 
     async def _handle(self, job: Job) -> OpenedResult:
         self._enter(Stage.FETCHED)
-        async with self._resources.sandbox.child() as child, self._served(job) as served:
+        async with self._resources.sandbox.child() as child, self._served(job) as given:
             self._enter(Stage.HANDLING)
             with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
-                return await child.run(self.lease.handler, served)
+                return await child.run(self.lease.handler, given)
 
-    @asynccontextmanager
-    async def _served(self, job: Job) -> AsyncIterator[Job]:
-        """Where the handler is a server: wait until that is ready, and offer it the job's files meanwhile."""
-        servers, references = self._resources.servers, self._resources.references
-        if self.lease.handler.kind != "http" or servers is None or references is None:
-            yield job
-            return
-        await servers.ready(HttpOptions.model_validate(job.options))
-        with references.offered(job.input, job.output, self.lease.handler.limits.output_bytes) as url:
-            yield replace(job, url=url)
+    def _served(self, job: Job) -> AbstractAsyncContextManager[Job]:
+        resources = self._resources
+        if resources.servers is None or resources.references is None:
+            return nullcontext(job)
+        return served(self.lease.handler, job, resources.servers, resources.references)
 
     async def _publish(self, result: OpenedResult, fetched: Version) -> list[Output]:
         publisher = Publisher(

@@ -97,13 +97,13 @@ class References:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with self._open:
-            exchange = _Exchange(reader, writer)
+            exchange = _HttpExchange(reader, writer)
             with contextlib.closing(writer), contextlib.suppress(h11.ProtocolError, OSError, TimeoutError):
                 while await self._answered(exchange):
                     exchange.next()
                 await exchange.linger()
 
-    async def _answered(self, exchange: _Exchange) -> bool:
+    async def _answered(self, exchange: _HttpExchange) -> bool:
         """Answer one request; return whether the connection goes on."""
         request = await exchange.request()
         if request is None:
@@ -126,7 +126,9 @@ class References:
             raise _Refused(404)
         return job
 
-    async def _give(self, exchange: _Exchange, job: ReferencedJob, request: h11.Request, *, with_body: bool) -> None:
+    async def _give(
+        self, exchange: _HttpExchange, job: ReferencedJob, request: h11.Request, *, with_body: bool
+    ) -> None:
         with job.input.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             first, last, status = _range(request, size)
@@ -136,7 +138,7 @@ class References:
                 headers["Content-Range"] = f"bytes {first}-{last}/{size}"
             await exchange.answer(status, headers, file if with_body else None, first, last - first + 1)
 
-    async def _take(self, exchange: _Exchange, job: ReferencedJob, name: str) -> None:
+    async def _take(self, exchange: _HttpExchange, job: ReferencedJob, name: str) -> None:
         # Beside the outputs until it is whole: what is published meanwhile must not hold the half of it.
         part = job.output.with_name(f"put-{secrets.token_hex(8)}")
         try:
@@ -149,7 +151,7 @@ class References:
         await exchange.answer(201, {"Content-Length": "0"})
 
 
-class _Exchange:
+class _HttpExchange:
     """One connection, by h11's state machine."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from workers.handlers.http.options import HttpOptions
 from workers.servers.server import HandlerServer
 
@@ -30,6 +32,12 @@ def stand_in(mode: str = "", **more: Any) -> dict[str, Any]:
         "command": command, "port": port, "ready": "/health-check", "ready_status": ["READY"], "body": "file",
         "path": "/echo", "start_seconds": 20, **more,
     }  # fmt: skip
+
+
+async def pid_of(port: int) -> int:
+    """Process id of the stand-in that listens there."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return int((await http.get(f"http://127.0.0.1:{port}/pid")).json()["pid"])
 
 
 @asynccontextmanager

@@ -16,15 +16,10 @@ import pytest
 
 from tests.polling import until, wait_until
 from tests.workers.processes import alive
-from tests.workers.servers.running import STAND_IN, free_port, server, stand_in
+from tests.workers.servers.running import STAND_IN, free_port, pid_of, server, stand_in
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.servers.server import HandlerServer, HandlerServers
-
-
-async def pid_of(port: int) -> int:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        return int((await http.get(f"http://127.0.0.1:{port}/pid")).json()["pid"])
 
 
 async def test_it_is_ready_when_it_says_so_and_started_once_for_all_slots(tmp_path: Path) -> None:
