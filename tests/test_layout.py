@@ -29,6 +29,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
     "webhook.storage.client": Cover("tests/webhook/storage/test_store.py", "made by the store's client"),
+    "workers.servers.launcher": Cover("tests/workers/servers/test_server.py", "starts the servers there"),
+    "workers.servers.served_job": Cover("tests/workers/servers/test_agent_servers.py", "what a lease gets there"),
     "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),
     "webhook.fleet.providers.kubernetes_check": Cover(
         "tests/webhook/fleet/providers/test_kubernetes.py", "checks before a real API server"

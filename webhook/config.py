@@ -138,7 +138,7 @@ class Pipeline(_Section):
     output: Place
     """Where results go: ``{output}{key}/{name}``."""
     handler: str = "photo"
-    """``photo``, ``python`` or ``command``."""
+    """``photo``, ``python``, ``command`` or ``http``."""
     options: dict[str, JsonValue] = {}
     """Options of the handler."""
     pool: PoolName = "local"

@@ -7,7 +7,7 @@ import enum
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,9 @@ from workers.publish import Publisher
 from workers.sandbox.opened import OpenedResult
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
+from workers.servers.references import References
+from workers.servers.served_job import served
+from workers.servers.server import HandlerServers
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
@@ -64,6 +67,9 @@ class WorkerResources:
     gate: HandlerGate = field(default_factory=HandlerGate)
     handlers: Path | None = None
     """The folder of the user's handlers."""
+    servers: HandlerServers | None = None
+    references: References | None = None
+    """Both for handlers that are servers."""
 
 
 class LeaseTask:
@@ -186,10 +192,16 @@ class LeaseTask:
 
     async def _handle(self, job: Job) -> OpenedResult:
         self._enter(Stage.FETCHED)
-        async with self._resources.sandbox.child() as child:
+        async with self._resources.sandbox.child() as child, self._served(job) as given:
             self._enter(Stage.HANDLING)
             with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
-                return await child.run(self.lease.handler, job)
+                return await child.run(self.lease.handler, given)
+
+    def _served(self, job: Job) -> AbstractAsyncContextManager[Job]:
+        resources = self._resources
+        if resources.servers is None or resources.references is None:
+            return nullcontext(job)
+        return served(self.lease.handler, job, resources.servers, resources.references)
 
     async def _publish(self, result: OpenedResult, fetched: Version) -> list[Output]:
         publisher = Publisher(

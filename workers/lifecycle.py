@@ -24,6 +24,8 @@ from workers.retry import Backoff
 from workers.sandbox.child import jail
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch
+from workers.servers.references import References
+from workers.servers.server import HandlerServers
 from workers.settings import Settings
 from workers.transfer import TransferClient
 
@@ -120,8 +122,18 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token, handling=gate.report))
     transfer = TransferClient()
     stack.push_async_callback(transfer.aclose)
+    servers = HandlerServers(scratch.folder("servers"), settings.handlers)
+    stack.push_async_callback(servers.aclose)
+    references = await stack.enter_async_context(References().serving())
     return WorkerResources(
-        client=client, transfer=transfer, sandbox=sandbox, scratch=scratch, gate=gate, handlers=settings.handlers
+        client=client,
+        transfer=transfer,
+        sandbox=sandbox,
+        scratch=scratch,
+        gate=gate,
+        handlers=settings.handlers,
+        servers=servers,
+        references=references,
     )
 
 

@@ -148,7 +148,7 @@ class SandboxRules(Message):
 class Handler(Message):
     """The handler of a lease: it turns one input file into output files and labels."""
 
-    kind: Literal["photo", "python", "command"]
+    kind: Literal["photo", "python", "command", "http"]
     options: dict[str, JsonValue] = {}
     limits: Limits
     sandbox: SandboxRules = SandboxRules()

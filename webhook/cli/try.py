@@ -99,18 +99,23 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
     from workers.protocol import Handler
     from workers.sandbox.errors import WorkerFault
     from workers.sandbox.pool import Sandbox
+    from workers.servers.references import References
+    from workers.servers.served_job import served
+    from workers.servers.server import HandlerServers
 
     handler = Handler.model_validate(
         {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}
     )
     sandbox = Sandbox(environment={ENVIRONMENT: str(handlers)})
     with tempfile.TemporaryDirectory(prefix="yurt-try-") as scratch:
+        servers = HandlerServers(Path(scratch), handlers)
         try:
             job = Job(Path(scratch, "input"), Path(scratch, "output"), key, "0" * 32, handler.options)
             _check_size(file, handler.limits.input_bytes)
             shutil.copyfile(file, job.input)
             job.output.mkdir()
-            await _measure(trial, sandbox, handler, job, folder)
+            async with References().serving() as references, served(handler, job, servers, references) as given:
+                await _measure(trial, sandbox, handler, given, folder)
             trial.ok = True
         except HandlerError as error:
             trial.reason, trial.message, trial.retry = error.reason, error.message, error.retry
@@ -120,6 +125,7 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
         except (WorkerFault, OSError) as error:
             trial.reason, trial.message, trial.retry = "machine", str(error), True
         finally:
+            await servers.aclose()
             await sandbox.aclose()
     if trial.outputs:
         trial.folder = str(folder)

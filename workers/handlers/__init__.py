@@ -40,6 +40,9 @@ class Job:
     """The ETag of the content, without quotes."""
     options: Mapping[str, JsonValue]
     """The options that the pipeline's definition gives this handler."""
+    url: str = ""
+    """With a slash at its end: where a server on this machine reads ``input`` and puts ``output/NAME``. Only for the
+    handler ``http``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from functools import partial
 from pydantic import BaseModel, JsonValue
 
 from workers.handlers import Job, Result, command, python
+from workers.handlers.http.options import HttpOptions
 from workers.handlers.photo.options import PhotoOptions
 
 
@@ -37,6 +38,7 @@ class HandlerLoading:
 KINDS: Mapping[str, HandlerKind] = {
     "photo": HandlerKind(PhotoOptions, "workers.handlers.photo.handler"),
     "python": HandlerKind(python.PythonOptions, "workers.handlers.python"),
+    "http": HandlerKind(HttpOptions, "workers.handlers.http.handler"),
     "command": HandlerKind(command.CommandOptions, "workers.handlers.command"),
 }
 

@@ -65,6 +65,8 @@ class JobRequest(SandboxMessage):
     """A folder for temporary files, of this job alone."""
     key: str
     etag: str
+    url: str
+    """Of the job's files, for a server on this machine; empty: there is none."""
     sandbox: JailRules
 
 

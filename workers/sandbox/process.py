@@ -249,6 +249,7 @@ def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) 
         temporary=str(temporary.absolute()),
         key=job.key,
         etag=job.etag,
+        url=job.url,
         sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),
     )
 

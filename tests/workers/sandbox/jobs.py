@@ -31,6 +31,7 @@ REQUEST = JobRequest(
     temporary="/temporary",
     key="ü/ 😀",
     etag="e",
+    url="",
     sandbox=JailRules(mode="on", read=[], write=[], network=False, ports=[443]),
 )
 """A request as a child gets it."""

@@ -54,6 +54,7 @@ def _run(request: JobRequest) -> HandlerDone:
         key=request.key,
         etag=request.etag,
         options=request.options,
+        url=request.url,
     )
     limits.apply(
         cpu_seconds=request.cpu_seconds,

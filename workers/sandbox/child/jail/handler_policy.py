@@ -6,10 +6,12 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from workers.handlers.folder import handlers_folder
+from workers.handlers.http.options import HttpOptions
 from workers.sandbox.child import jail
 from workers.sandbox.child.jail.policy import JailPolicy
 from workers.sandbox.messages import JobRequest
@@ -42,8 +44,8 @@ _MOST_ENTRIES = 10_000
 def policy_of(request: JobRequest) -> JailPolicy:
     """Return what the job may do: read its input, write into its folders, use interpreter and libraries.
 
-    ``photo`` runs no program and opens no socket. Others may run what is installed, use graphics cards, and do what the
-    pipeline's ``sandbox`` adds.
+    ``photo`` runs no program and opens no socket; ``http`` connects to one port. Others may run what is installed, use
+    graphics cards, and do what the pipeline's ``sandbox`` adds.
     """
     least = JailPolicy(
         readable=(*_paths(_SETTINGS), Path("/proc/self"), Path(request.input)),
@@ -52,7 +54,19 @@ def policy_of(request: JobRequest) -> JailPolicy:
         writable=(Path(request.output), Path(request.temporary)),
         devices=_paths(_DEVICES),
     )
-    return least if request.kind == "photo" else _with_rules(least, request)
+    match request.kind:
+        case "photo":
+            return least
+        case "http":
+            return replace(least, network=True, ports=_port(request))
+        case _:
+            return _with_rules(least, request)
+
+
+def _port(request: JobRequest) -> tuple[int, ...]:
+    """The port of the server that the job asks. A handler that is given none fails by itself."""
+    port = HttpOptions.model_validate(request.options).port if request.options else 0
+    return (port,) if port else ()
 
 
 def _with_rules(least: JailPolicy, request: JobRequest) -> JailPolicy:

@@ -77,9 +77,11 @@ NO_PROGRAMS = (
     "execve", "execveat", "fork", "vfork", "pidfd_open", "setpriority", "ioprio_set",
     "sched_setscheduler", "sched_setattr", "sched_setparam", "setpgid", "setsid", "memfd_create", "memfd_secret",
     "inotify_init", "inotify_init1", "inotify_add_watch", "chmod", "fchmod", "fchmodat", "fchmodat2", "utime",
-    "utimes", "futimesat", "utimensat", "flock", "socketpair", "bind", "connect", "sendto", "sendmsg", "sendmmsg",
+    "utimes", "futimesat", "utimensat", "flock", "socketpair", "bind",
 )  # fmt: skip
 """Further ones that a handler does not need which starts no programs."""
+NO_CONNECTIONS = ("connect", "sendto", "sendmsg", "sendmmsg")
+"""Further ones that it does not need where it may not use the network either."""
 _SIGNALS_TO = ("kill", "tgkill", "tkill")
 SIGNALS_OTHERWISE = ("pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 """Signals with more than a number, or to what is no number."""
@@ -162,7 +164,8 @@ def _packed(rules: Iterable[list[_Instruction]]) -> Iterator[bytes]:
 
 
 def _rules(machine: SystemCallTable, landlock: int, *, programs: bool, network: bool) -> Iterator[list[_Instruction]]:
-    for name in (*NEVER, *(() if programs else NO_PROGRAMS)):
+    unneeded = () if programs else (*NO_PROGRAMS, *(() if network else NO_CONNECTIONS))
+    for name in (*NEVER, *unneeded):
         yield from _never(machine, name)
     # Its flags lie in memory, where no filter sees them: libraries take clone in its place.
     yield _when(_EQUAL, machine.numbers["clone3"], then=_ERRNO | errno.ENOSYS)

@@ -143,7 +143,7 @@ def test_tcp_cannot_go_past_the_ports_that_landlock_looks_at() -> None:
 
 def test_every_named_call_has_a_number_on_some_machine() -> None:
     known = {name for machine in MACHINES.values() for name in machine.numbers}
-    assert {*seccomp.NEVER, *seccomp.NO_PROGRAMS, *seccomp.SIGNALS_OTHERWISE} <= known
+    assert {*seccomp.NEVER, *seccomp.NO_PROGRAMS, *seccomp.NO_CONNECTIONS, *seccomp.SIGNALS_OTHERWISE} <= known
 
 
 @pytest.mark.parametrize("name", MACHINES)

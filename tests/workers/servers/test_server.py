@@ -1,0 +1,138 @@
+"""A server is started once, is waited for, and ends with its agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.polling import until, wait_until
+from tests.workers.processes import alive
+from tests.workers.servers.running import STAND_IN, free_port, pid_of, server, stand_in
+from workers.handlers import HandlerUnavailable
+from workers.handlers.http.options import HttpOptions
+from workers.servers.server import HandlerServer, HandlerServers
+
+
+async def test_it_is_ready_when_it_says_so_and_started_once_for_all_slots(tmp_path: Path) -> None:
+    options = stand_in("slow")
+    one = HandlerServer(HttpOptions.model_validate(options), tmp_path, None)
+    try:
+        await asyncio.gather(*(one.ready() for _ in range(4)))
+        first = await pid_of(options["port"])
+        await one.ready()
+        assert await pid_of(options["port"]) == first
+    finally:
+        await one.aclose()
+    await until(lambda: not alive(first))
+
+
+async def test_one_that_died_is_started_again(tmp_path: Path) -> None:
+    options = stand_in()
+    one = HandlerServer(HttpOptions.model_validate(options), tmp_path, None)
+    try:
+        await one.ready()
+        first = await pid_of(options["port"])
+        os.kill(first, signal.SIGKILL)
+
+        async def started_again() -> bool:
+            await one.ready()
+            with contextlib.suppress(httpx.TransportError):
+                return await pid_of(options["port"]) != first
+            return False
+
+        await until(started_again)
+    finally:
+        await one.aclose()
+
+
+@pytest.mark.parametrize(
+    ("mode", "more", "said"),
+    [
+        ("ill", {}, "ended with exit status 1 before it was ready: no CUDA device"),
+        ("deaf", {"start_seconds": 0.5}, r"was not ready after 0\.5 s"),
+        ("", {"command": ["/no/such/program"]}, "cannot be started: No such file"),
+        ("", {"command": ["./mine.sh"]}, "YURT_HANDLERS"),
+        ("", {"command": []}, "No server is ready on port"),
+    ],
+)
+async def test_one_that_gets_not_ready_says_why_with_its_last_line(
+    tmp_path: Path, mode: str, more: dict[str, object], said: str
+) -> None:
+    async with server(tmp_path, mode, **more) as one:
+        with pytest.raises(HandlerUnavailable, match=said):
+            await one.ready()
+
+
+async def test_one_that_fails_is_not_started_again_at_once(tmp_path: Path) -> None:
+    async with server(tmp_path, "ill") as one:
+        with pytest.raises(HandlerUnavailable):
+            await one.ready()
+        with pytest.raises(HandlerUnavailable, match=r"no CUDA device.*started again in"):
+            await one.ready()
+
+
+async def test_it_gets_no_secret_of_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YURT_TOKEN", "a-secret-of-the-agent")
+    options = stand_in(environment={"YURT_MINE": "x"})
+    one = HandlerServer(HttpOptions.model_validate(options), tmp_path, tmp_path)
+    try:
+        await one.ready()
+        async with httpx.AsyncClient(trust_env=False) as http:
+            seen = (await http.get(f"http://127.0.0.1:{options['port']}/environment")).json()
+        assert seen == {"YURT_MINE": "x", "YURT_HANDLERS": str(tmp_path)}
+    finally:
+        await one.aclose()
+
+
+async def test_pipelines_that_send_other_requests_share_a_server(tmp_path: Path) -> None:
+    options = stand_in()
+    servers = HandlerServers(tmp_path, None)
+    try:
+        await servers.ready(HttpOptions.model_validate(options))
+        first = await pid_of(options["port"])
+        await servers.ready(HttpOptions.model_validate({**options, "path": "/other"}))
+        assert await pid_of(options["port"]) == first
+    finally:
+        await servers.aclose()
+
+
+AGENT = """
+import asyncio, sys
+from pathlib import Path
+from workers.handlers.http.options import HttpOptions
+from workers.servers.server import HandlerServer
+
+async def main():
+    port = int(sys.argv[2])
+    command = [sys.executable, sys.argv[1], str(port)]
+    options = HttpOptions(command=command, port=port, ready="/health-check", body="file")
+    await HandlerServer(options, Path(sys.argv[3]), None).ready()
+    print("ready", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_it_ends_with_an_agent_that_is_killed(tmp_path: Path) -> None:
+    port = free_port()
+    agent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(AGENT), str(STAND_IN), str(port), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with agent:
+        assert agent.stdout is not None
+        assert any(line == "ready\n" for line in agent.stdout)
+        pid = int(httpx.get(f"http://127.0.0.1:{port}/pid", trust_env=False).json()["pid"])
+        agent.kill()
+    wait_until(lambda: not alive(pid))
