@@ -16,9 +16,10 @@ import webhook.fleet.pool_loop
 import webhook.fleet.scaling
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet.ahead import AheadOfWork
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, NotIntended, Terms
+from webhook.ledger.machines import Cause, Demand, Intent, Machine, MachineState, NotIntended, Terms
 from webhook.pool_settings import Pool
 
 
@@ -76,17 +77,19 @@ def _believe_every_list() -> Iterator[None]:
         yield
 
 
-def _starting_is_nothing(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money) -> Scaling:
-    return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money)
+def _starting_is_nothing(
+    pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money, ahead: AheadOfWork
+) -> Scaling:
+    return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money, ahead)
 
 
 _intend = MemoryFleet.intend
 
 
 async def _intend_without_budget(
-    self: MemoryFleet, pool: str, provider: str, limit: int, terms: Terms, _budget: object
+    self: MemoryFleet, pool: str, provider: str, limit: int, terms: Terms, _budget: object, cause: Cause
 ) -> Intent | NotIntended:
-    return await _intend(self, pool, provider, limit, terms)
+    return await _intend(self, pool, provider, limit, terms, cause=cause)
 
 
 async def _avoid_nothing(*_: object) -> None:
