@@ -18,7 +18,7 @@ from webhook.fleet.fleet import Fleet
 from webhook.fleet.market import ProviderOffers, RatedOffer
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls, within
-from webhook.fleet.scaling import Drain, Money, scale
+from webhook.fleet.scaling import SPARE_SECONDS, Drain, Money, scale
 from webhook.ledger.machines import Budget, Cause, Demand, Machine, NotIntended, Terms
 from webhook.pool_settings import Pool
 
@@ -154,12 +154,14 @@ class PoolLoop:
         settings, offer = self._settings, one.offer
         with logged_failure("minting failed", pool=self._name):
             terms = Terms(
-                offer.usd_per_hour, offer.usd_once, settings.reserve_seconds, offer.id, offer.machine, offer.host
-            )
+                offer.usd_per_hour, offer.usd_once, settings.reserve_seconds, offer.id, offer.machine, offer.host,
+                0 if cause is Cause.DEMAND else SPARE_SECONDS,
+            )  # fmt: skip
             intending = self._fleet.intend(self._name, one.provider, settings.limit, terms, self._budget, cause)
             intent = await within(intending, self._call_seconds)
             if isinstance(intent, NotIntended):
-                log.info("not minted", pool=self._name, reason=str(intent), limit=settings.limit)
+                if not self._activity.not_minted:  # else it was said, and may be so until midnight
+                    log.info("not minted", pool=self._name, reason=str(intent), limit=settings.limit)
                 return intent
             log.info(
                 "minting", label=intent.label, pool=self._name, provider=one.provider, reason=str(cause), wanted=wanted,

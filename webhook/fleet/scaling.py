@@ -16,6 +16,9 @@ EMPTY_SECONDS = 20.0
 """A list that lags is believed to be empty once it has been for so long."""
 EDGE_SECONDS = 120
 """Where the budget lasts for less, nothing is minted and idle machines leave."""
+SPARE_SECONDS = 600
+"""Where the budget does not carry a machine for so long beside, none is minted ahead of the work: at the edge it would
+leave, which frees what it had bound, and with that another one would be minted at once."""
 DRAIN_SECONDS = 30
 """Where it lasts for less, all machines are drained: the time in which the autoscaler surely looks again."""
 STARTING = frozenset({MachineState.INTENDED, MachineState.BOOTING})

@@ -136,6 +136,8 @@ class Terms:
     offer: str = ""
     machine: str = ""
     host: str = ""
+    spare_seconds: int = 0
+    """For which the budget has to carry it beyond that, or it is not worth renting. Not recorded."""
 
 
 @dataclass(frozen=True, slots=True)

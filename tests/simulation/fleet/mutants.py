@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+import webhook.fleet.ahead
 import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
 import webhook.fleet.scaling
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.webhook.fleet.fleet_memory import MemoryFleet
-from webhook.fleet.ahead import AheadOfWork
+from webhook.fleet.ahead import AheadOfWork, Foresight
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
-from webhook.ledger.machines import Cause, Demand, Intent, Machine, MachineState, NotIntended, Terms
+from webhook.ledger.machines import Cause, Demand, Intent, Machine, MachineState, NotIntended, Terms, Wish
 from webhook.pool_settings import Pool
 
 
@@ -103,6 +104,27 @@ def _slay_what_drains(pool: Pool, machine: Machine, listing: Listing | None) -> 
     return "drained" if machine.state is MachineState.DRAINING else _fault(pool, machine, listing)
 
 
+async def _wished_by_none(self: MemoryFleet, _pool: str) -> Wish:
+    return Wish(0, self.moment)
+
+
+def _no_window_opens(*_: object) -> int:
+    return 0
+
+
+def _nothing_is_learned(*_: object) -> bool:
+    return False
+
+
+_now = Foresight.now
+
+
+async def _wishes_have_no_end(self: Foresight) -> AheadOfWork:
+    ahead = await _now(self)
+    self.wake = max(ahead.wake, getattr(self, "wake", 0))  # type: ignore[attr-defined]
+    return replace(ahead, wake=self.wake)  # type: ignore[attr-defined]
+
+
 FLEET_MUTANTS = {
     "intent-first": FleetMutant("the row is written once the provider has answered", _row_after_the_order),
     "sweep": FleetMutant(
@@ -123,6 +145,14 @@ FLEET_MUTANTS = {
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
     ),
+    "wakes": FleetMutant("wishes are not looked at", _patched(MemoryFleet, "wished", _wished_by_none)),
+    "wishes-end": FleetMutant("a wish holds for ever", _patched(Foresight, "now", _wishes_have_no_end)),
+    "schedules": FleetMutant(
+        "windows never open", _patched(webhook.fleet.ahead, "scheduled_minimum", _no_window_opens)
+    ),
+    "learning": FleetMutant(
+        "work is never expected", _patched(webhook.fleet.ahead, "is_work_likely", _nothing_is_learned)
+    ),
 }
 
 FLEET_FOUND = {
@@ -130,10 +160,14 @@ FLEET_FOUND = {
     "sweep": 1,
     "freeze": 18,
     "booting-counted": 3,
-    "budget": 5,
+    "budget": 10,
     "self-slaying": 1,
     "avoidance": 0,
-    "draining": 0,
+    "draining": 1,
+    "wakes": 7,
+    "wishes-end": 3,
+    "schedules": 23,
+    "learning": 37,
 }
 """Day on which each mutant was found. Tests try it first, and then all others, since worlds may change."""
 

@@ -162,3 +162,4 @@ async def test_a_wish_costs_no_more_than_the_budget() -> None:
         spent += len(it.cloud.there) * Decimal("0.01")
     assert not it.cloud.there
     assert Decimal("1.5") < spent <= 4, "used, and not exceeded"
+    assert len(it.cloud.orders) <= 4, "what leaves at the edge of the budget does not come back"
