@@ -450,6 +450,14 @@ async def a_wish_that_ended_can_be_had_again(world: FleetWorld) -> None:
     assert (await world.fleet.wished("a")).machines == 2
 
 
+async def wishes_of_callers_at_once_all_count(world: FleetWorld) -> None:
+    await asyncio.gather(*(world.wake("a", 1 + n % 5, 60 + 60 * (n % 5)) for n in range(20)))
+    assert (await world.fleet.wished("a")).machines == 5
+    await world.advance(301)
+    await asyncio.gather(*(world.wake("a", 1 + n % 3, 60) for n in range(20)))
+    assert (await world.fleet.wished("a")).machines == 3
+
+
 async def a_wish_shows_the_machines_that_are_there_or_coming(world: FleetWorld) -> None:
     await ready(world)
     await intend(world)
@@ -504,6 +512,7 @@ CHECKS: tuple[Check, ...] = (
     the_greatest_wish_counts_as_long_as_it_holds,
     a_wish_is_extended_and_never_shortened,
     a_wish_that_ended_can_be_had_again,
+    wishes_of_callers_at_once_all_count,
     a_wish_shows_the_machines_that_are_there_or_coming,
     the_ledgers_time_goes_on_with_its_clock,
     nothing_is_known_of_arrivals_at_first,
