@@ -75,6 +75,7 @@ log = structlog.get_logger()
 _REAP_SECONDS = 1.0
 _TRACK_RECORDS_SECONDS = 5.0
 _ARRIVALS_SECONDS = 20.0
+"""What arrives just before the hour may count as of the next one for so long."""
 
 __all__ = ["Plane", "open_plane", "options_model"]
 

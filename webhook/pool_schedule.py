@@ -16,8 +16,6 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-_LONGEST_CHANGE = timedelta(hours=3)
-"""By which clocks are set back at once."""
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _CRON_FIELDS = 5
 
@@ -71,9 +69,9 @@ class Schedule(BaseModel):
 @lru_cache(maxsize=1024)  # asked at each turn of each pool, and a rare day is far away
 def _next_after(cron: str, time_zone: str, moment: datetime) -> datetime | None:
     """When the first window begins that begins after a whole minute; None: none does."""
-    # Looked for from before a change of clocks: by the wall clock alone an hour that comes twice cannot be told apart.
-    from_before = CronSim(cron, (moment - _LONGEST_CHANGE).astimezone(ZoneInfo(time_zone)))
-    return next((begins for found in from_before if (begins := found.astimezone(UTC)) > moment), None)
+    found = CronSim(cron, moment.astimezone(ZoneInfo(time_zone)))
+    # By the wall clock alone an hour that comes twice cannot be told apart: in the second, the first is found again.
+    return next((begins for begin in found if (begins := begin.astimezone(UTC)) > moment), None)
 
 
 def scheduled_minimum(schedules: Iterable[Schedule], now: datetime) -> int:

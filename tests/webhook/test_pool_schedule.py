@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from pydantic import ValidationError
 
 from webhook.pool_schedule import Schedule, scheduled_minimum
@@ -59,6 +61,17 @@ def test_what_begins_in_an_hour_that_comes_twice_begins_once() -> None:
     begins = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)  # 3:00 becomes 2:00 at 1:00 UTC
     opened = [minute for minute in range(240) if night.is_open(begins + timedelta(minutes=minute))]
     assert opened == list(range(30, 60))
+
+
+@pytest.mark.parametrize("change", [datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("cron", ["0,30 2 * * *", "15 1-4 * * *", "45 */2 * * *", "*/20 2,3 * * sun", "30 2 25,29 * *"])
+def test_windows_are_those_that_a_clock_which_never_stops_would_open(change: datetime, cron: str) -> None:
+    schedule = Schedule(cron=cron, hours=0.25, time_zone="Europe/Berlin")
+    found = islice(CronSim(cron, (change - timedelta(days=2)).astimezone(BERLIN)), 99)
+    begins = [begin.astimezone(UTC) for begin in found]
+    for minute in range(-300, 300):
+        now = change + timedelta(minutes=minute, seconds=30)
+        assert schedule.is_open(now) is any(begin <= now < begin + timedelta(minutes=15) for begin in begins), now
 
 
 def test_hours_that_pass_are_hours_also_when_clocks_change() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +17,8 @@ from webhook.pool_settings import WISH_SECONDS, Pool
 
 class WakeRequest(BaseModel):
     """Wishes that a pool has machines before there is work."""
+
+    model_config = ConfigDict(extra="forbid")
 
     machines: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many it is to have; no more than its limit count."""

@@ -66,6 +66,7 @@ async def test_what_is_there_is_told(postgres_dsn: str) -> None:
         b'{"seconds": 0}',
         b'{"seconds": %d}' % (WISH_SECONDS + 1),
         b'{"seconds": "NaN"}',
+        b'{"machine": 2}',
         b"[]",
         b"{",
         b"null",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.fleet.learning import HOURS_OF_WEEK, LEAST_WEEKS, is_work_likely
+from webhook.fleet.learning import HOURS_OF_WEEK, is_work_likely
 from webhook.ledger.arrivals import ArrivalHistory
 
 MONDAY = datetime(2026, 6, 1, tzinfo=UTC)
@@ -46,9 +46,8 @@ def test_an_hour_that_is_a_little_weaker_does_not_let_a_machine_go() -> None:
 
 
 def test_nothing_is_learned_of_less_than_two_weeks() -> None:
-    assert not any(
-        likely_hours(ArrivalHistory(weeks, dict.fromkeys(range(168), weeks))) for weeks in range(LEAST_WEEKS)
-    )
+    for weeks in (0, 1):
+        assert likely_hours(ArrivalHistory(weeks, dict.fromkeys(range(168), weeks))) == []
     assert len(likely_hours(ArrivalHistory(2, dict.fromkeys(range(168), 2)))) == HOURS_OF_WEEK
 
 
