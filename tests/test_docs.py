@@ -28,6 +28,7 @@ from webhook.api.machines import MachineApi
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.parked import ParkedApi
+from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
 from webhook.api.status import StatusApi
@@ -37,6 +38,7 @@ from webhook.ledger import transitions
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.machines import MachineState
 from webhook.metrics import CHANGES, Metrics
+from webhook.pool_schedule import Schedule
 from webhook.pool_settings import Pool
 from webhook.provider_settings import (
     DockerSettings,
@@ -139,6 +141,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
     "`pools.NAME`": Pool,
+    "`pools.NAME.schedules`": Schedule,
     "`providers.NAME` of the kind `local`": LocalSettings,
     "`providers.NAME` of the kind `docker`": DockerSettings,
     "`providers.NAME.mounts` of the kind `docker`": MountSettings,
@@ -312,6 +315,7 @@ def test_every_endpoint_is_documented() -> None:
                 MachineApi,
                 CostApi,
                 ModelApi,
+                PoolApi,
             )
         )
     )

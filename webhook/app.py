@@ -23,6 +23,7 @@ from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
+from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
@@ -35,6 +36,7 @@ from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
+from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
@@ -74,6 +76,8 @@ log = structlog.get_logger()
 
 _REAP_SECONDS = 1.0
 _TRACK_RECORDS_SECONDS = 5.0
+_ARRIVALS_SECONDS = 20.0
+"""What arrives just before the hour may count as of the next one for so long."""
 
 __all__ = ["Plane", "open_plane", "options_model"]
 
@@ -248,8 +252,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     machines = MachineApi(ledger, services.fleet, services.providers, admin)
     costs = CostApi(ledger, admin)
     models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
+    pools = PoolApi(services.fleet, config.pools, admin)
     table = endpoints(
-        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models
+        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools
     )
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -315,7 +320,13 @@ class Background:
         )
         manual_workers = ManualWorkers(services.fleet, config.pools, health)
         pruner = Pruner(services.ledger, config.retention, health=health)
-        loops = (manual_workers.run(), runner.run(), pruner.run(), ErrorBudget(services.fleet, health).run())
+        loops = (
+            manual_workers.run(),
+            runner.run(),
+            pruner.run(),
+            ErrorBudget(services.fleet, health).run(),
+            _count_arrivals(services.ledger, health),
+        )
         try:
             await _together(loops, autoscaler.run(stopped))
         finally:
@@ -368,6 +379,14 @@ async def _write_track_records(ledger: Ledger, health: LoopHealth) -> None:
         await asyncio.sleep(_TRACK_RECORDS_SECONDS)
         with health.turn("track records"):
             await ledger.track_records.write(ledger.database)
+
+
+async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
+    """Count what arrives by the hour, for ever."""
+    while True:
+        with health.turn("arrivals"):
+            await count_arrivals(ledger)
+        await asyncio.sleep(_ARRIVALS_SECONDS)
 
 
 def budgets_of(config: Config) -> dict[str, Decimal | None]:

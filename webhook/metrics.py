@@ -43,9 +43,11 @@ class LedgerSnapshot:
     fleet: list[tuple[str, int, int]] = field(default_factory=list)
     """Pool, machines ever minted, of these slain."""
     pool_reports: list[tuple[str, str, bool, int, bool]] = field(default_factory=list)
-    """Pool, state of its breaker, whether it is frozen, starts that ever failed, whether work waits for a machine."""
+    """Pool, state of its breaker, whether it is frozen, starts that ever failed, whether machines are wanting."""
     spent: list[tuple[str, str, str, Decimal]] = field(default_factory=list)
     """Pool, provider, phase, US dollars that were ever spent."""
+    ahead: list[tuple[str, str, int, int, int, Decimal]] = field(default_factory=list)
+    """Pool, reason, machines minted ahead that are not gone, ever, that got a lease, US dollars until they did."""
     spent_today: dict[str, Decimal] = field(default_factory=dict)
     """US dollars by pool."""
     provider_reports: list[tuple[str, int, int]] = field(default_factory=list)
@@ -121,6 +123,10 @@ class Metrics:
             for r in await ledger.fetch("pool_reports")
         ]
         now.spent_today = {r["pool"]: r["spent_today_usd"] for r in await ledger.fetch("spending_by_pool")}
+        now.ahead = [
+            (r["pool"], r["cause"], r["present"], r["minted"], r["helped"], r["usd"])
+            for r in await ledger.fetch("ahead")
+        ]
         now.provider_reports = [
             (r["provider"], r["list_failures"], r["unknown_slain"]) for r in await ledger.fetch("provider_reports")
         ]
@@ -184,6 +190,7 @@ class _LedgerCollector:
             "yurt_workers_slain", "Machines that are gone again", ("pool",), [(pool, n) for pool, _, n in now.fleet]
         )
         yield from _fleet_metrics(now)
+        yield from _ahead_metrics(now)
         yield from _money_metrics(now, self._metrics.budgets)
         events, changes = now.unaccounted
         yield _gauge(
@@ -217,7 +224,7 @@ def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
     )
     yield _gauge(
         "yurt_pool_not_minted",
-        "1 while work waits and no machine can be minted for it",
+        "1 while machines are wanted and cannot be minted",
         ("pool",),
         [(pool, float(waits)) for pool, *_, waits in pools],
     )
@@ -232,6 +239,35 @@ def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
         "Machines slain that the ledger did not know",
         ("provider",),
         [(provider, slain) for provider, _, slain in providers],
+    )
+
+
+def _ahead_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
+    """Make metrics of machines that were minted before there was work: number, use and cost."""
+    labels = ("pool", "reason")
+    yield _gauge(
+        "yurt_ahead_machines",
+        "Machines that were minted ahead of the work and are not gone",
+        labels,
+        [(pool, reason, present) for pool, reason, present, *_ in now.ahead],
+    )
+    yield _counter(
+        "yurt_ahead_minted",
+        "Machines that were minted ahead of the work",
+        labels,
+        [(pool, reason, minted) for pool, reason, _, minted, *_ in now.ahead],
+    )
+    yield _counter(
+        "yurt_ahead_helped",
+        "Machines that were minted ahead of the work and got a lease",
+        labels,
+        [(pool, reason, helped) for pool, reason, *_, helped, _ in now.ahead],
+    )
+    yield _counter(
+        "yurt_ahead_usd",
+        "US dollars that machines minted ahead of the work cost until their first lease",
+        labels,
+        [(pool, reason, usd) for pool, reason, *_, usd in now.ahead],
     )
 
 

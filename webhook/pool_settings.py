@@ -8,12 +8,15 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webhook.ledger.machines import SLAYING_SECONDS
+from webhook.pool_schedule import Schedule
 from webhook.provider_settings.base import Usd
 from webhook.setting_types import ProviderName, Seconds
 from workers.protocol import MAX_LEASES, MAX_WAIT_SECONDS
 
 NO_PROVIDER = "none"
 """``provider`` of a pool whose machines are started by hand."""
+WISH_SECONDS = 3_600
+"""For which a call of a pool's wake endpoint may want machines at most."""
 _DAY_SECONDS = 86_400.0
 
 
@@ -39,6 +42,10 @@ class Pool(BaseModel):
     """Machines at most: those that boot, and those that are being slain, included. 0 empties the pool."""
     minimum: Annotated[int, Field(ge=0, le=1000)] = 0
     """Machines to keep without any work."""
+    schedules: Annotated[tuple[Schedule, ...], Field(max_length=50)] = ()
+    """Windows of time in which there is another minimum."""
+    learn: bool = False
+    """Whether a machine boots ahead when work is likely, by what arrived in earlier weeks."""
     slots: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 2
     """Objects that one machine handles at once."""
     idle_seconds: Seconds = 300
@@ -72,6 +79,11 @@ class Pool(BaseModel):
     def _related(self) -> Self:
         if self.minimum > self.limit:
             raise ValueError(f"minimum ({self.minimum}) may not be more than limit ({self.limit})")
+        for position, schedule in enumerate(self.schedules):
+            if schedule.minimum > self.limit:
+                raise ValueError(
+                    f"schedules.{position}.minimum ({schedule.minimum}) may not be more than limit ({self.limit})"
+                )
         if self.boot_seconds <= self.mint_seconds:
             raise ValueError(
                 f"boot_seconds ({self.boot_seconds:g}) must be more than mint_seconds ({self.mint_seconds:g}), "
@@ -105,6 +117,8 @@ class Pool(BaseModel):
     def worker_idle_seconds(self) -> float:
         """After how long without a lease a worker leaves by itself.
 
-        Longer than the autoscaler waits, which decides as long as it runs; a day where some machines are always kept.
+        Longer than the autoscaler waits, which decides as long as it runs, and than a wish holds; a day where machines
+        are kept for hours without work.
         """
-        return _DAY_SECONDS if self.minimum else 2 * self.idle_seconds + 60
+        kept = self.minimum or self.schedules or self.learn
+        return _DAY_SECONDS if kept else 2 * self.idle_seconds + 60 + WISH_SECONDS

@@ -154,3 +154,8 @@ async def test_at_the_start_what_is_wrong_is_one_line(postgres_dsn: str, stateme
             finally:
                 if "rename" in statement:
                     await admin.execute(f"alter database {name}_away rename to {name}")
+
+
+async def test_the_leader_begins_to_count_what_arrives(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
+        await until(lambda: plane.sql("select from counted_arrivals"))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from webhook.config import Config, ConfigError, Pipeline
 from webhook.config_file import load, secrets
-from webhook.pool_settings import Pool
+from webhook.pool_settings import WISH_SECONDS, Pool
 from webhook.secret_settings import Secrets
 from workers.handlers.registry import options_model
 
@@ -231,7 +231,23 @@ def test_what_yurt_keeps_to_itself_is_not_watched() -> None:
 
 def test_a_worker_leaves_by_itself_only_after_the_autoscaler_would_have_slain_it() -> None:
     assert Pool().worker_idle_seconds > Pool().idle_seconds
-    assert Pool(minimum=1).worker_idle_seconds > 3_600
+    assert Pool().worker_idle_seconds > Pool().idle_seconds + WISH_SECONDS
+    kept = ({"minimum": 1}, {"learn": True}, {"schedules": [{"cron": "0 8 * * *", "hours": 10}]})
+    assert all(Pool.model_validate(settings).worker_idle_seconds > 10 * 3_600 for settings in kept)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        ('cron = "0 25 * * *", hours = 1', "pools.local.schedules.1.cron: has to be minute, hour, day of month"),
+        ('cron = "0 25 * * *", hours = 1', "(Bad hour)"),
+        ('cron = "0 8 * * *", hours = 1, time_zone = "Berlin"', "pools.local.schedules.1.time_zone: is no time zone"),
+        ('cron = "0 8 * * *", hours = 1, minimum = 4', "schedules.1.minimum (4) may not be more than limit (3)"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_with_its_field(loaded: Load, schedule: str, told: str) -> None:
+    pool = '[pools.local]\nlimit = 3\nschedules = [{ cron = "0 8 * * *", hours = 1 }, { %s }]'
+    assert told in refused(loaded, f"{ONE}\n{pool % schedule}")
 
 
 def test_machines_that_are_rented_are_not_trusted_unless_it_is_said(loaded: Load) -> None:

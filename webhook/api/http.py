@@ -120,7 +120,15 @@ def too_long(limit_bytes: int) -> HttpProblem:
 
 async def read_model(request: Request, model: type[Model], limit_bytes: int = PROTOCOL_BODY_BYTES) -> Model:
     """Read the body as a message of the protocol. Raises HttpProblem 408, 413 or 422."""
-    body = await read_body(request, limit_bytes)
+    return _parsed(await read_body(request, limit_bytes), model)
+
+
+async def read_optional_model(request: Request, model: type[Model]) -> Model:
+    """Read the body as a message all of whose fields have defaults; it may be empty. Raises HttpProblem likewise."""
+    return _parsed(await read_body(request, PROTOCOL_BODY_BYTES) or b"{}", model)
+
+
+def _parsed(body: bytes, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

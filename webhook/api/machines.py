@@ -17,7 +17,7 @@ from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers import ProviderError
 from webhook.ledger.fleet import OPERATOR, LedgerFleet
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.machines import MachineState
+from webhook.ledger.machines import Cause, MachineState
 from webhook.usd import ExactUsd
 
 log = structlog.get_logger()
@@ -83,6 +83,8 @@ class MachineStatus(BaseModel):
     """Since its last lease ended, or it called home. 0 while it holds one."""
     silent_seconds: float | None
     """Since its last call; null: it has made none."""
+    cause: Cause
+    """Why it was minted."""
     usd_per_hour: ExactUsd
     usd_once: ExactUsd
     """Paid once, when the provider took the order."""

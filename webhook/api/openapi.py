@@ -59,7 +59,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
     }
     if endpoint.takes:
         operation["requestBody"] = {
-            "required": True,
+            "required": not endpoint.may_be_empty,
             "content": {"application/json": {"schema": schema_of[endpoint.takes]}},
         }
     elif endpoint.auth == "webhook" and endpoint.method == "POST":
@@ -70,6 +70,8 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
 def _parameters(path: str) -> list[dict[str, Any]]:
     if "{source}" in path:
         return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{pool}" in path:
+        return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{id}" in path:
         schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
         return [{"name": "id", "in": "path", "required": True, "schema": schema}]

@@ -22,6 +22,7 @@ from webhook.api.machines import MachineApi, MachineFilter, MachineLog, MachineP
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi, Receipt
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
+from webhook.api.pools import PoolApi, WakeRequest, WokenPool
 from webhook.api.quarantine import (
     QuarantineApi,
     QuarantineChoice,
@@ -54,6 +55,9 @@ class Endpoint:
     silent: bool = False
     """Whether its answer has no content."""
 
+    may_be_empty: bool = False
+    """Whether the body may be left out: every field that it takes has a default."""
+
     @property
     def is_open(self) -> bool:
         """Whether a client without a credential learns something from it."""
@@ -77,6 +81,7 @@ def endpoints(
     machines: MachineApi,
     costs: CostApi,
     models: ModelApi,
+    pools: PoolApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -127,6 +132,10 @@ def endpoints(
         Endpoint("GET", f"{machine}/log", machines.machine_log, "admin", (*shown, 409), gives=MachineLog),
         Endpoint("POST", f"{machine}/drain", machines.drain_machine, "admin", (*shown, 409), gives=MachineStatus),
         Endpoint("POST", f"{machine}/slay", machines.slay_machine, "admin", (*shown, 409), gives=MachineStatus),
+        Endpoint(
+            "POST", "/v1/pools/{pool}/wake", pools.wake, "admin", (*changed, 404, 409), WakeRequest, WokenPool,
+            may_be_empty=True,
+        ),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,

@@ -79,6 +79,19 @@ class UnjailedWorkers(BaseModel):
     """What one of them said."""
 
 
+class AheadStatus(BaseModel):
+    """Machines of a pool that were minted ahead of the work, for one reason."""
+
+    present: int
+    """Machines that are not gone."""
+    minted: int
+    """Machines ever."""
+    helped: int
+    """Those of them that got a lease: work came before they were let go."""
+    usd: ExactUsd
+    """What all of them cost until their first lease, or, where there was none, in all."""
+
+
 class PoolStatus(BaseModel):
     """Counts of one pool's machines, and whether it mints."""
 
@@ -111,6 +124,8 @@ class PoolStatus(BaseModel):
     """Most that may be spent in one day (UTC); null: no limit."""
     usd_per_hour: ExactUsd = Decimal(0)
     """Price of an hour of all machines that are not gone."""
+    ahead: dict[str, AheadStatus] = {}
+    """Machines that were minted ahead of the work, by the reason: ``minimum``, ``schedule``, ``wake``, ``learned``."""
 
 
 class ProviderStatus(BaseModel):
@@ -336,6 +351,9 @@ class StatusApi:
         for row in await self._ledger.fetch("spending_by_pool"):
             status = pools.setdefault(row["pool"], PoolStatus(limit=0))
             status.spent_today_usd, status.usd_per_hour = row["spent_today_usd"], row["usd_per_hour"]
+        for row in await self._ledger.fetch("ahead"):
+            status = pools.setdefault(row["pool"], PoolStatus(limit=0))
+            status.ahead[row["cause"]] = AheadStatus.model_validate(dict(row))
         return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:

@@ -34,7 +34,7 @@ COMMANDS = {
     "parked": "List, show, redrive or forget parked objects.",
     "quarantine": "List, show or replay events that could not be read.",
     "distrust": "Revoke a worker, and process again everything that it reported.",
-    "machines": "List, show, drain or slay machines, and show their logs.",
+    "machines": "List, show, drain or slay machines, show their logs, wake pools.",
     "offers": "Show what a pool would rent now, and why; rents nothing.",
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",

@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "server": (
         "asyncpg",
         "boto3",
+        "cronsim",
         "cryptography",
         "httptools",
         "msgspec",

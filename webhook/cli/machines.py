@@ -1,21 +1,22 @@
-"""``yurt machines``: lists, shows, drains and slays machines, and shows their logs."""
+"""``yurt machines``: lists, shows, drains and slays machines, shows their logs, and wakes pools."""
 
 from __future__ import annotations
 
 import sys
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
 from rich.console import Group, RenderableType
 
 from webhook.cli.client import call
-from webhook.cli.duration import span
+from webhook.cli.duration import duration, span
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, facts, plain, table
 
+_MOST_WISH_SECONDS = 3_600
 _STATES = ("intended", "booting", "ready", "draining", "slaying", "gone")
 _json_option = click.option("--json", "as_json", is_flag=True, help="The answer of the control plane as JSON.")
 _number = click.argument("number", type=click.IntRange(min=1))
@@ -23,7 +24,7 @@ _number = click.argument("number", type=click.IntRange(min=1))
 
 @click.group()
 def command() -> None:
-    """List, show, drain or slay machines, and show their logs.
+    """List, show, drain or slay machines, show their logs, or have some before there is work.
 
     Machines have numbers, which logs and `yurt status` show too.
     """
@@ -54,11 +55,11 @@ def list_(url: str, as_json: bool, **query: Any) -> None:
 
 def _listed(page: dict[str, Any]) -> RenderableType:
     numbers = ("number", "age", "idle", "leases", "$/h", "cost")
-    shown = table("Machines", "number", "pool", "provider", "state", *numbers[1:], "host", numbers=numbers)
+    shown = table("Machines", "number", "pool", "provider", "state", "for", *numbers[1:], "host", numbers=numbers)
     for machine in page["machines"]:
         shown.add_row(
             str(machine["id"]),
-            *(plain(machine[name]) for name in ("pool", "provider", "state")),
+            *(plain(machine[name]) for name in ("pool", "provider", "state", "cause")),
             span(machine["age_seconds"]),
             "–" if machine["leases"] or not machine["idle_seconds"] else span(machine["idle_seconds"]),
             str(machine["leases"]),
@@ -106,6 +107,7 @@ def _shown(machine: dict[str, Any]) -> RenderableType:
         ("provider", machine["provider"]),
         ("its name there", machine["ref"] or "the order is not confirmed"),
         ("state", f"{machine['state']} for {span(machine['state_seconds'])}"),
+        ("minted for", machine["cause"]),
         ("reason", machine["reason"]),
         ("suspicion", machine["suspicion"]),
         ("host", machine["host"]),
@@ -175,3 +177,30 @@ def logs(url: str, number: int, as_json: bool) -> None:
         echo_json(answer)
     else:
         echo(answer["log"] or "Its provider has no log of it: it printed nothing, or is gone for long.")
+
+
+def _wish_time(text: str) -> float:
+    """The type of ``--time``, in seconds."""
+    if not 1 <= (seconds := duration(text)) <= _MOST_WISH_SECONDS:
+        raise click.BadParameter("a wish holds for an hour at most: ask again before it ends")
+    return seconds
+
+
+@command.command()
+@url_option
+@click.argument("pool")
+@click.option("--machines", type=click.IntRange(1, 1000), default=1, show_default=True, help="Machines wished for.")
+@click.option("--time", type=_wish_time, default="10m", show_default=True, help="How long: 90s, 10m, up to 1h.")
+@_json_option
+def wake(url: str, pool: str, machines: int, time: float, as_json: bool) -> None:
+    """Wish that a pool has machines for a while, before there is work.
+
+    The greatest wish counts; limit and budget hold. Once it has ended, machines leave as always.
+    """
+    wish = {"machines": machines, "seconds": time}
+    woken = call("POST", url, f"/v1/pools/{quote(pool, safe='')}/wake", admin_token(url), wish)
+    if as_json:
+        echo_json(woken)
+    else:
+        there = f"{woken['ready']} ready, {woken['starting']} starting"
+        echo(f"Pool {woken['pool']} is to have {woken['machines']} machines for {span(woken['seconds'])}: {there}.")

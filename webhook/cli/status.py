@@ -22,6 +22,7 @@ _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
 """States that have a column only where there is something in it: a terminal is 80 characters wide."""
 _MONEY = ("spent today", "budget a day", "price of an hour")
+_AHEAD = ("now", "minted", "helped", "$ before work")
 _MACHINES = ("starting", "ready", "draining", "slaying")
 
 
@@ -75,6 +76,8 @@ def render(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
     if money := _money(status):
         parts.append(money)
+    if ahead := _ahead(status):
+        parts.append(ahead)
     if status["parked"]:
         parts.append(_parked(status))
     parts += map(_line, diagnose(status))
@@ -130,6 +133,16 @@ def _add_money(shown: Table, name: str, of: dict[str, Any], usd_per_hour: Decima
     if spent or usd_per_hour or budget is not None:
         left = "–" if budget is None else f"{Decimal(budget):.2f}"
         shown.add_row(Text(name), f"{spent:.4f}", left, f"{usd_per_hour:.4f}")
+
+
+def _ahead(status: dict[str, Any]) -> Table | None:
+    """Machines that were minted before there was work, why, whether they helped, and what they cost until they did."""
+    shown = table("Minted ahead of the work", "pool", "reason", *_AHEAD, numbers=_AHEAD)
+    for name, pool in status["pools"].items():
+        for reason, ahead in pool.get("ahead", {}).items():
+            counts = (str(ahead[count]) for count in ("present", "minted", "helped"))
+            shown.add_row(Text(name), reason, *counts, f"{Decimal(ahead['usd']):.4f}")
+    return shown if shown.row_count else None
 
 
 def _parked(status: dict[str, Any]) -> Text:

@@ -10,8 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from webhook.ledger.arrivals import ArrivalHistory
 from webhook.ledger.machines import (
     Budget,
+    Cause,
     Demand,
     Intent,
     Machine,
@@ -21,6 +23,7 @@ from webhook.ledger.machines import (
     ProviderReport,
     SpendingToday,
     Terms,
+    Wish,
 )
 
 
@@ -45,7 +48,7 @@ class Fleet(Protocol):
         ...
 
     async def intend(
-        self, pool: str, provider: str, limit: int, terms: Terms = ..., budget: Budget = ...
+        self, pool: str, provider: str, limit: int, terms: Terms = ..., budget: Budget = ..., cause: Cause = ...
     ) -> Intent | NotIntended:
         """Write the intent to mint one machine, labelled by :func:`new_label`. Committed when this returns.
 
@@ -53,6 +56,14 @@ class Fleet(Protocol):
         what was spent today, what all machines can still cost, and what the new one can, exceed ``budget``. Decided in
         the same transaction under a lock: no number of callers exceeds either.
         """
+        ...
+
+    async def wished(self, pool: str) -> Wish:
+        """How many machines callers want ``pool`` to have now, the greatest of all wishes, and the ledger's time."""
+        ...
+
+    async def arrivals(self, pool: str) -> ArrivalHistory:
+        """When something arrived for ``pool`` in the last weeks, and how long its machines take to boot."""
         ...
 
     async def spending_today(self, pool: str) -> SpendingToday:

@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from itertools import islice
 
 import structlog
 
 from webhook.fleet import market
 from webhook.fleet.activity import PoolActivity, error_fields, logged_failure, machine_fields, reason_of
+from webhook.fleet.ahead import Foresight
 from webhook.fleet.breaker import BreakerState
 from webhook.fleet.fleet import Fleet
 from webhook.fleet.market import ProviderOffers, RatedOffer
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls, within
-from webhook.fleet.scaling import Drain, Money, scale
-from webhook.ledger.machines import Budget, Demand, Machine, NotIntended, Terms
+from webhook.fleet.scaling import SPARE_SECONDS, Drain, Money, scale
+from webhook.ledger.machines import Budget, Cause, Demand, Machine, NotIntended, Terms
 from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
@@ -55,18 +57,19 @@ class PoolLoop:
         self._providers: Mapping[str, ProviderOfPool] = {one.calls.name: one for one in providers}
         self._activity = activity
         self._call_seconds = call_seconds
+        self._foresight = Foresight(name, settings, fleet, call_seconds)
         self._budget = Budget(settings.budget_usd_per_day, all_usd_per_day)
         self._orders: set[asyncio.Task[None]] = set()
 
     async def turn(self, machines: Sequence[Machine]) -> None:
         """Compare what there is to do with the pool's machines (all that are not gone), and mint or drain."""
         with logged_failure("turn failed", pool=self._name):
-            demand, money = await asyncio.gather(self._demand(), self._money())
-            scaling = scale(self._settings, demand, machines, money)
+            demand, money, ahead = await asyncio.gather(self._demand(), self._money(), self._foresight.now())
+            scaling = scale(self._settings, demand, machines, money, ahead)
             await asyncio.gather(*(self._drain(drain) for drain in scaling.drains))
             why = "the budget of the day is spent" if scaling.at_budget else ""
             if scaling.mint:
-                why = await self._mint(scaling.mint, scaling.wanted, demand)
+                why = await self._mint(scaling.causes, scaling.wanted, demand)
             self._note(why)
         self._activity.frozen = bool(self._providers) and all(one.machines.frozen for one in self._providers.values())
         self._activity.breaker = self._breaker()
@@ -77,7 +80,7 @@ class PoolLoop:
         return min(states, key=("closed", "probing", "open").index, default="closed")
 
     def _note(self, why: str) -> None:
-        """Remember, and log once, why nothing is minted though there is work."""
+        """Remember, and log once, why nothing is minted though machines are wanted."""
         if why and why != self._activity.not_minted:
             log.warning("nothing minted", pool=self._name, reason=why)
         self._activity.not_minted = why
@@ -113,13 +116,14 @@ class PoolLoop:
 
     # ── new machines ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _mint(self, count: int, wanted: int, demand: Demand) -> str:
-        """Mint so many machines, of the best offers. Returns why fewer than that were ordered; empty: none were."""
+    async def _mint(self, causes: Sequence[Cause], wanted: int, demand: Demand) -> str:
+        """Mint a machine for each reason, of the best offers. Returns why fewer were ordered; empty: none were."""
         sources = await asyncio.gather(*(self._offers(one) for one in self._providers.values()))
-        chosen = [one for one, _ in zip(market.takeable(self._settings, sources), range(count), strict=False)]
+        chosen = [*islice(market.takeable(self._settings, sources), len(causes))]
         others = [one for one in market.rated(self._settings, sources) if one not in chosen][: market.MOST_TOLD]
-        refused = await asyncio.gather(*(self._mint_one(one, wanted, demand, others) for one in chosen))
-        if len(chosen) < count:
+        new = zip(chosen, causes, strict=False)
+        refused = await asyncio.gather(*(self._mint_one(one, cause, wanted, demand, others) for one, cause in new))
+        if len(chosen) < len(causes):
             return market.why_none(self._settings, sources)
         return "the budget of the day is spent" if NotIntended.BUDGET in refused else ""
 
@@ -145,20 +149,22 @@ class PoolLoop:
         return "machines did not start there" if machines.breaker != "closed" else "is busy"
 
     async def _mint_one(
-        self, one: RatedOffer, wanted: int, demand: Demand, others: Sequence[RatedOffer]
+        self, one: RatedOffer, cause: Cause, wanted: int, demand: Demand, others: Sequence[RatedOffer]
     ) -> NotIntended | None:
         settings, offer = self._settings, one.offer
         with logged_failure("minting failed", pool=self._name):
             terms = Terms(
-                offer.usd_per_hour, offer.usd_once, settings.reserve_seconds, offer.id, offer.machine, offer.host
-            )
-            intending = self._fleet.intend(self._name, one.provider, settings.limit, terms, self._budget)
+                offer.usd_per_hour, offer.usd_once, settings.reserve_seconds, offer.id, offer.machine, offer.host,
+                0 if cause is Cause.DEMAND else SPARE_SECONDS,
+            )  # fmt: skip
+            intending = self._fleet.intend(self._name, one.provider, settings.limit, terms, self._budget, cause)
             intent = await within(intending, self._call_seconds)
             if isinstance(intent, NotIntended):
-                log.info("not minted", pool=self._name, reason=str(intent), limit=settings.limit)
+                if not self._activity.not_minted:  # else it was said, and may be so until midnight
+                    log.info("not minted", pool=self._name, reason=str(intent), limit=settings.limit)
                 return intent
             log.info(
-                "minting", label=intent.label, pool=self._name, provider=one.provider, reason="demand", wanted=wanted,
+                "minting", label=intent.label, pool=self._name, provider=one.provider, reason=str(cause), wanted=wanted,
                 **asdict(demand), offer=str(one), not_taken=[str(other) for other in others],
             )  # fmt: skip
             # Not waited for: a provider that answers late delays neither the pool's next turn nor another provider.

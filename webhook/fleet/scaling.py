@@ -7,14 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from webhook.fleet.ahead import NOTHING_AHEAD, AheadOfWork
 from webhook.fleet.providers import Instance
-from webhook.ledger.machines import Demand, Machine, MachineState
+from webhook.ledger.machines import Cause, Demand, Machine, MachineState
 from webhook.pool_settings import Pool
 
 EMPTY_SECONDS = 20.0
 """A list that lags is believed to be empty once it has been for so long."""
 EDGE_SECONDS = 120
 """Where the budget lasts for less, nothing is minted and idle machines leave."""
+SPARE_SECONDS = 600
+"""Where the budget does not carry a machine for so long beside, none is minted ahead of the work: at the edge it would
+leave, which frees what it had bound, and with that another one would be minted at once."""
 DRAIN_SECONDS = 30
 """Where it lasts for less, all machines are drained: the time in which the autoscaler surely looks again."""
 STARTING = frozenset({MachineState.INTENDED, MachineState.BOOTING})
@@ -121,11 +125,17 @@ NO_BUDGET = Money()
 class Scaling:
     """How many machines a pool gets more, and which it has to let go."""
 
-    mint: int
+    causes: Sequence[Cause]
+    """Why each machine that it gets more is minted."""
     wanted: int
     drains: Sequence[Drain]
     at_budget: bool
     """Whether more are not minted since the budget is spent."""
+
+    @property
+    def mint(self) -> int:
+        """Machines that the pool gets more."""
+        return len(self.causes)
 
 
 def look_after(pool: Pool, machines: Sequence[Machine], listing: Listing | None) -> list[Action]:
@@ -145,7 +155,13 @@ def look_after(pool: Pool, machines: Sequence[Machine], listing: Listing | None)
     return [*slain, *_gone(machines, believed), *_adopted(left, listing), *_repriced(left, listing)]
 
 
-def scale(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money = NO_BUDGET) -> Scaling:
+def scale(
+    pool: Pool,
+    demand: Demand,
+    machines: Sequence[Machine],
+    money: Money = NO_BUDGET,
+    ahead: AheadOfWork = NOTHING_AHEAD,
+) -> Scaling:
     """How many machines a pool needs more, and which have to go.
 
     Args:
@@ -153,22 +169,29 @@ def scale(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money 
         demand: What there is to do.
         machines: All of the pool's that are not gone, at all providers.
         money: What it may still spend today.
+        ahead: What it is to have without any work.
 
     """
     starting = [machine for machine in machines if machine.state in STARTING]
     ready = [m for m in machines if m.state is MachineState.READY and m.provider in pool.provider_names]
     moved = [m for m in machines if m.state is MachineState.READY and m.provider not in pool.provider_names]
     # All machines count, those to be slain too: their leases go back to the queue only once they are slain.
-    wanted = wanted_machines(pool, demand, machines)
+    by_cause = wanted_machines(pool, demand, machines, ahead)
+    wanted, there = max(by_cause.values()), len(starting) + len(ready)
     # Machines that are being slain still cost money: they count in the limit until they are gone.
-    missing = max(0, min(wanted - len(starting) - len(ready), pool.limit - len(machines)))
+    missing = range(there, min(wanted, there + pool.limit - len(machines)))
     at_budget = not money.lasts([*starting, *ready], EDGE_SECONDS)
     return Scaling(
-        mint=0 if at_budget else missing,
+        causes=[] if at_budget else [_cause(by_cause, number) for number in missing],
         wanted=wanted,
         drains=[*(Drain(m, "moved") for m in moved), *_drained(pool, ready, len(starting), wanted, money)],
-        at_budget=at_budget and missing > 0,
+        at_budget=at_budget and len(missing) > 0,
     )
+
+
+def _cause(wanted: Mapping[Cause, int], number: int) -> Cause:
+    """Why there has to be a machine beside ``number`` others: the first reason that wants so many."""
+    return next(cause for cause, count in wanted.items() if count > number)
 
 
 def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
@@ -181,13 +204,25 @@ def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
     return replace(machine, silent_seconds=silent_seconds, age_seconds=age_seconds)
 
 
-def wanted_machines(pool: Pool, demand: Demand, machines: Iterable[Machine]) -> int:
-    """Machines for all that is pending or leased, but not for what draining machines finish by themselves."""
+def wanted_machines(
+    pool: Pool, demand: Demand, machines: Iterable[Machine], ahead: AheadOfWork = NOTHING_AHEAD
+) -> dict[Cause, int]:
+    """How many machines each reason wants, up to the limit: the pool needs the most of these, not their sum.
+
+    Demand is all that is pending or leased, but not what draining machines finish by themselves.
+    """
     # Draining machines finish what they hold: to mint others for that would pay twice.
     leaving = (MachineState.DRAINING, MachineState.SLAYING)
     draining = sum(min(machine.leased, pool.slots) for machine in machines if machine.state in leaving)
     objects = demand.pending + max(0, demand.leased - draining)
-    return max(pool.minimum, min(pool.limit, math.ceil(objects / pool.slots)))
+    wanted = {
+        Cause.DEMAND: math.ceil(objects / pool.slots),
+        Cause.MINIMUM: pool.minimum,
+        Cause.SCHEDULE: ahead.schedule,
+        Cause.WAKE: ahead.wake,
+        Cause.LEARNED: ahead.learned,
+    }
+    return {cause: min(count, pool.limit) for cause, count in wanted.items()}
 
 
 def credible_listing(pool: Pool, machines: Iterable[Machine], listing: Listing | None) -> Listing | None:

@@ -42,8 +42,11 @@ async def affords(connection: Connection, pool: str, terms: Terms, budget: Budge
 
 
 def reserve_usd(terms: Terms) -> Decimal:
-    """The most that a machine costs if it has to go as soon as it is ordered, in US dollars."""
-    return terms.usd_once + terms.usd_per_hour * terms.reserve_seconds / _HOUR_SECONDS
+    """What has to be left for a machine, in US dollars.
+
+    The most that it costs if it has to go as soon as it is ordered, and for its ``spare_seconds`` beside.
+    """
+    return terms.usd_once + terms.usd_per_hour * (terms.reserve_seconds + terms.spare_seconds) / _HOUR_SECONDS
 
 
 async def spending_today(connection: Connection, pool: str) -> SpendingToday:

@@ -13,12 +13,14 @@ from dataclasses import astuple, dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
+from webhook.ledger.arrivals import ArrivalHistory, arrival_history
 from webhook.ledger.costs import FREE, UNLIMITED, accrue, affords, reprice, spend_once, spending_today
 from webhook.ledger.distrust import rework
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
     Budget,
+    Cause,
     Demand,
     HandlingReport,
     Intent,
@@ -29,6 +31,8 @@ from webhook.ledger.machines import (
     ProviderReport,
     SpendingToday,
     Terms,
+    Wish,
+    Woken,
     new_label,
 )
 from webhook.ledger.queries import QUERIES
@@ -143,7 +147,13 @@ class LedgerFleet:
         return [Machine(**{**row, "state": MachineState(row["state"])}) for row in rows]
 
     async def intend(
-        self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
+        self,
+        pool: str,
+        provider: str,
+        limit: int,
+        terms: Terms = FREE,
+        budget: Budget = UNLIMITED,
+        cause: Cause = Cause.DEMAND,
     ) -> Intent | NotIntended:
         """Write the intent to mint one machine, unless the pool is full or the day's budget could be exceeded."""
         label = new_label(self._owner, pool)
@@ -157,12 +167,27 @@ class LedgerFleet:
             id: int | None = await connection.fetchval(
                 QUERIES["intend"], pool, provider, label, self._slots.get(pool, 1), _hash(token), limit,
                 storable(terms.offer), storable(terms.machine), storable(terms.host),
-                terms.usd_per_hour, terms.usd_once, terms.reserve_seconds,
+                terms.usd_per_hour, terms.usd_once, terms.reserve_seconds, cause,
             )  # fmt: skip
             return NotIntended.LIMIT if id is None else id
 
         id = await self._database.transact(write)
         return id if isinstance(id, NotIntended) else Intent(id=id, label=label, token=token)
+
+    async def wake(self, pool: str, machines: int, seconds: float) -> Woken:
+        """Wish for so many machines, for so long. Says what has become of the wishes for the pool."""
+        await self._execute("wake", pool, machines, seconds)
+        [row] = await self._ledger.fetch("woken", pool)
+        return Woken(**row)
+
+    async def wished(self, pool: str) -> Wish:
+        """How many machines of a pool are wished for now."""
+        [row] = await self._ledger.fetch("wished", pool)
+        return Wish(**row)
+
+    async def arrivals(self, pool: str) -> ArrivalHistory:
+        """When something arrived for a pool in the last weeks, and how long its machines take to boot."""
+        return await arrival_history(self._ledger, pool, self._pipelines(pool))
 
     async def spending_today(self, pool: str) -> SpendingToday:
         """What was spent today (UTC) up to now, and what machines can still cost: of a pool, and of all."""

@@ -17,6 +17,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -43,6 +44,21 @@ class MachineState(StrEnum):
     """The provider's list no longer shows it."""
 
 
+class Cause(StrEnum):
+    """Why a machine is minted, in the order in which reasons are looked at. All but the first are ahead of the work."""
+
+    DEMAND = "demand"
+    """Objects wait for it."""
+    MINIMUM = "minimum"
+    """The pool's ``minimum``."""
+    SCHEDULE = "schedule"
+    """A window of the pool's ``schedules``."""
+    WAKE = "wake"
+    """A call of the pool's wake endpoint."""
+    LEARNED = "learned"
+    """Work is likely, by what arrived in earlier weeks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Number of objects that one pool has to process."""
@@ -51,6 +67,29 @@ class Demand:
     """Objects due now (not those that wait for a later retry) and not leased; counted up to a cap."""
     leased: int
     """Objects that are leased now, by machines of any state; of each only as many as it has slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How many machines callers of a pool's wake endpoint want it to have now."""
+
+    machines: int
+    now: datetime
+    """The database's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """What has become of the wishes for a pool."""
+
+    machines: int
+    """The greatest wish that holds."""
+    seconds: float
+    """For which it still holds."""
+    ready: int
+    """Machines that have called home."""
+    starting: int
+    """Machines that will."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +136,8 @@ class Terms:
     offer: str = ""
     machine: str = ""
     host: str = ""
+    spare_seconds: int = 0
+    """For which the budget has to carry it beyond that, or it is not worth renting. Not recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,10 +312,109 @@ select
 
 -- name: intend
 -- Write the intent to mint one machine, unless its pool is full. The caller holds the pool's advisory lock.
-insert into workers (pool, provider, label, state, slots, once_hash, offer, machine, host, usd_per_hour, usd_once, reserve_seconds)
-select $1, $2, $3, 'intended', $4, $5, $7, $8, $9, $10, $11, $12
+insert into workers (
+    pool, provider, label, state, slots, once_hash, offer, machine, host, usd_per_hour, usd_once, reserve_seconds, cause
+)
+select $1, $2, $3, 'intended', $4, $5, $7, $8, $9, $10, $11, $12, $13
 where (select count(*) from workers where pool = $1 and state <> 'gone') < $6
 returning id;
+
+-- name: wake
+-- Wish for $2 machines of a pool for $3 seconds. Of two wishes for as many the one that ends later stays; a call soon
+-- after another one writes nothing.
+insert into wishes as w (pool, machines, until) values ($1, $2, yurt_now() + make_interval(secs => $3))
+on conflict (pool, machines) do update set until = excluded.until where w.until < excluded.until - interval '1 second';
+
+-- name: woken
+-- The greatest wish for a pool that holds, for how long, and the pool's machines that are ready or will be.
+select coalesce(w.machines, 0) as machines, coalesce(extract(epoch from w.until - n.now), 0)::float8 as seconds,
+       m.ready, m.starting
+from (select yurt_now() as now) as n
+cross join (
+    select count(*) filter (where state = 'ready') as ready,
+           count(*) filter (where state in ('intended', 'booting')) as starting
+    from workers where pool = $1 and state <> 'gone'
+) as m
+left join lateral (
+    select machines, until from wishes where pool = $1 and until > n.now order by machines desc limit 1
+) as w on true;
+
+-- name: wished
+-- How many machines of a pool are wished for now, and the time.
+select coalesce((select max(machines) from wishes where pool = $1 and until > n.now), 0) as machines, n.now
+from (select yurt_now() as now) as n;
+
+-- name: forget_wishes
+-- Forget wishes that have ended.
+delete from wishes where until <= yurt_now();
+
+-- name: lock_arrivals
+-- Lock what was counted, so that two replicas do not count the same changes.
+select from counted_arrivals order by pipeline_id for update;
+
+-- name: count_arrivals
+-- Add the changes that were accepted since the last time to the hour that it is now. The caller holds the lock.
+with accepted as (
+    select p.id as pipeline_id, n.now, coalesce(sum(t.value), 0)::bigint as changes
+    from pipelines as p
+    cross join (select yurt_now() as now) as n
+    left join tally as t on t.pipeline_id = p.id and t.name = 'accepted'
+    group by 1, 2
+), counted as (
+    insert into counted_arrivals as c (pipeline_id, changes, since)
+    select pipeline_id, changes, now from accepted order by pipeline_id
+    on conflict (pipeline_id) do update set changes = excluded.changes where c.changes <> excluded.changes
+)
+insert into arrivals as a (pipeline_id, hour, changes)
+select pipeline_id, date_trunc('hour', n.now, 'UTC'), n.changes - c.changes
+from accepted as n join counted_arrivals as c using (pipeline_id)  -- as they were before
+where n.changes > c.changes order by 1
+on conflict (pipeline_id, hour) do update set changes = a.changes + excluded.changes;
+
+-- name: prune_arrivals
+-- Forget what arrived more than $1 weeks ago.
+delete from arrivals where hour < yurt_now() - make_interval(weeks => $1);
+
+-- name: arrival_history
+-- Of the last whole weeks ($2 at most) since counting began for one of these pipelines, in how many did something
+-- arrive in each hour of the week (0: Monday from 0:00 to 1:00 UTC) in which anything did.
+with moment as (
+    select now, date_trunc('hour', now, 'UTC') as hour from (select yurt_now() as now offset 0) as read
+), lasted as (
+    -- "least" would pass over a null.
+    select least($2::int, coalesce(floor(extract(epoch from max(m.now) - min(c.since)) / 604800), 0)::int) as weeks
+    from moment as m left join counted_arrivals as c on c.pipeline_id = any ($1::smallint[])
+)
+select l.weeks, (extract(epoch from a.hour)::bigint / 3600 + 72) % 168 as hour_of_week,
+       count(distinct a.hour) as busy_weeks
+from lasted as l cross join moment as m
+left join arrivals as a on a.pipeline_id = any ($1::smallint[]) and a.changes > 0
+    and a.hour >= m.hour - make_interval(weeks => l.weeks) and a.hour < m.hour
+group by 1, 2;
+
+-- name: usual_boot
+-- How long the latest machines of a pool took from the intent until they called home, in the middle; null: there is none.
+select percentile_cont(0.5) within group (order by extract(epoch from ready_at - created_at)::float8) as seconds
+from (
+    select created_at, ready_at from workers
+    where pool = $1 and ref is not null and ready_at is not null order by id desc limit 20
+) as latest;
+
+-- name: ahead
+-- Machines that were minted ahead of the work, by pool and why: those that are not gone, those ever minted, those of
+-- them that got a lease, and what they cost until then. Those whose rows were pruned are included.
+select pool, cause, sum(present)::bigint as present, sum(minted)::bigint as minted, sum(helped)::bigint as helped, sum(usd) as usd
+from (
+    select w.pool, w.cause, count(*) filter (where w.state <> 'gone') as present, count(*) as minted,
+           count(w.usd_before_lease) as helped,
+           sum(coalesce(w.usd_before_lease, w.usd_spent + case when w.state = 'gone' then 0
+               else w.usd_per_hour * greatest(extract(epoch from n.now - w.costed_at), 0) / 3600 end)) as usd
+    from workers as w cross join (select yurt_now() as now) as n
+    where w.ref is not null and w.cause <> 'demand' group by 1, 2
+    union all
+    select pool, cause, 0, minted, helped, usd from pruned_ahead
+) as ever
+group by 1, 2 order by 1, 2;
 
 -- name: lock_pool
 -- Take the pool's advisory lock: replicas write its intents one at a time, so that the limit holds.
@@ -439,7 +538,7 @@ group by 1 order by 1;
 -- fragment: machine_details
 -- Machines w with all that operators are shown of them.
 select w.id, w.label, w.pool, w.provider, coalesce(w.ref, '') as ref, w.state, w.reason, w.suspicion, w.offer, w.machine,
-       w.host, w.slots, w.usd_per_hour, w.usd_once,
+       w.host, w.slots, w.cause, w.usd_per_hour, w.usd_once,
        w.usd_spent + case when w.state = 'gone' or w.ref is null then 0
            else w.usd_per_hour * greatest(extract(epoch from n.now - w.costed_at), 0) / 3600 end as usd_spent,
        extract(epoch from case w.state when 'gone' then w.state_at else n.now end - w.created_at)::float8 as age_seconds,
@@ -681,9 +780,11 @@ group by 1;
 
 -- name: active
 -- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
--- may enter it, the report's number (null: it reports nothing).
+-- may enter it, the report's number (null: it reports nothing). The first time, what it has cost up to now is kept.
 update workers set
     active_at = yurt_now(),
+    usd_before_lease = coalesce(usd_before_lease, usd_spent + case when ref is null then usd_once else 0 end
+        + usd_per_hour * greatest(extract(epoch from yurt_now() - costed_at), 0) / 3600),
     handling = case when $4 > handling_number then $2 else handling end,
     handling_alone = case when $4 > handling_number then $3 else handling_alone end,
     handling_number = greatest(handling_number, $4)
@@ -1105,17 +1206,24 @@ with pruned as (
 select count(*) as pruned from pruned;
 
 -- name: prune_workers
--- Delete a batch of machines gone for more than $2 days. Their numbers are added to pruned_workers, so counters stay.
+-- Delete a batch of machines gone for more than $2 days. Their numbers are added to pruned_workers and pruned_ahead, so
+-- counters stay.
 with pruned as (
     delete from workers where id in (
         select id from workers
         where state = 'gone' and state_at < (select yurt_now()) - make_interval(days => $2) order by id limit $1
         for update skip locked
-    ) returning pool, ref
+    ) returning pool, ref, cause, usd_spent, usd_before_lease
 ), counted as (
     insert into pruned_workers as p (pool, minted, slain)
     select pool, count(*), count(*) from pruned where ref is not null group by 1 order by 1
     on conflict (pool) do update set minted = p.minted + excluded.minted, slain = p.slain + excluded.slain
+), ahead as (
+    insert into pruned_ahead as p (pool, cause, minted, helped, usd)
+    select pool, cause, count(*), count(usd_before_lease), sum(coalesce(usd_before_lease, usd_spent))
+    from pruned where ref is not null and cause <> 'demand' group by 1, 2 order by 1, 2
+    on conflict (pool, cause) do update set
+        minted = p.minted + excluded.minted, helped = p.helped + excluded.helped, usd = p.usd + excluded.usd
 )
 select count(*) as pruned from pruned;
 
@@ -1214,7 +1322,8 @@ update sweeps set
 where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
 
 -- name: move_remaining
--- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used.
+-- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used,
+-- and for the ends of wishes.
 with invited as (
     update invitations set
         created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
@@ -1222,6 +1331,8 @@ with invited as (
     where greatest(created_at, used_at) > $1::timestamptz
 ), signed as (
     update certificates set used_at = used_at - $2::interval where used_at > $1::timestamptz
+), wished as (
+    update wishes set until = until - $2::interval where until > $1::timestamptz
 ), made as (
     update pipelines set created_at = created_at - $2::interval where created_at > $1::timestamptz
 )

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from webhook.ledger.arrivals import MOST_WEEKS
 from webhook.ledger.ledger import Ledger
 from webhook.loops import LoopHealth
 
@@ -83,6 +84,8 @@ class Pruner:
         ):
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0
         await self._ledger.fetch("forget_avoided")
+        await self._ledger.fetch("forget_wishes")
+        await self._ledger.fetch("prune_arrivals", MOST_WEEKS + 1)
         return pruned
 
     async def _objects(self, pause_seconds: float) -> int:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import structlog
 
 from tests.simulation.draws import Draws
+from tests.simulation.fleet.foresight import DaysForesight
 from tests.simulation.fleet.invariants import FleetInvariants
 from tests.simulation.fleet.market import RentedMachine, SimulatedMarket
 from tests.simulation.fleet.watched_machine import SelfSlaying, watch
@@ -55,6 +56,7 @@ class RentedFleet(MemoryFleet):
         intent = await super().intend(pool, provider, limit, *terms)
         if isinstance(intent, Intent):
             self.day.counts["intents"] += 1
+            self.day.counts[f"for {self.rows[intent.id].cause}"] += 1
             self.day.invariants.intended()
         await self.day.hop("ledger/intended")
         return intent
@@ -104,14 +106,16 @@ class SimulatedDay:
         self.crash = draws.choice("day/crash", (0.0, 0.0005, 0.003))
         self.agent_fault = draws.choice("day/agent", (0.0, 0.02, 0.2))
         limit = draws.choice("day/limit", (1, 3, 8))
+        self.foresight = DaysForesight(draws, limit, self.boot_seconds)
         price = draws.choice("day/price", (Decimal("0.2"), Decimal("1.5")))
         self.pool = Pool.model_validate({
             "providers": ["home", "market"], "choose": draws.choice("day/choose", ("first", "cheapest")),
-            "limit": limit,
+            "limit": limit, **self.foresight.settings,
             "slots": draws.choice("day/slots", (1, 4)), "boot_seconds": 2 * self.boot_seconds + 60, "idle_seconds": 300,
             "budget_usd_per_day": draws.choice("day/budget", (None, price * limit, 6 * price * limit)),
         })  # fmt: skip
         self.fleet = RentedFleet(self)
+        self.fleet.histories["a"] = self.foresight.history
         self.invariants = FleetInvariants(self)
         self.markets = {
             name: SimulatedMarket(
@@ -138,11 +142,11 @@ class SimulatedDay:
     def budget(self) -> Budget:
         return Budget(self.pool.budget_usd_per_day)
 
-    def affords_one(self) -> bool:
+    def affords_one(self, spare_seconds: int = 0) -> bool:
         """Whether the budget carries another machine of the dearest offer, with something to spare."""
         dearest = max(market.usd_per_hour for market in self.markets.values()) + Decimal("0.08")
         left = self.fleet.spending("a").left(self.budget)
-        needed = reserve_usd(Terms(dearest, reserve_seconds=self.pool.reserve_seconds))
+        needed = reserve_usd(Terms(dearest, reserve_seconds=self.pool.reserve_seconds, spare_seconds=spare_seconds))
         return left is None or left > needed + dearest / 10
 
     def fail(self, broken: BrokenInvariant) -> None:
@@ -205,9 +209,9 @@ class SimulatedDay:
         moving = (MachineState.INTENDED, MachineState.BOOTING, MachineState.DRAINING, MachineState.SLAYING)
         if there != states[MachineState.READY] or any(states[state] for state in moving):
             return 4.0
-        if self.fleet.pending["a"]:
+        if self.fleet.pending["a"] or self.foresight.wanted(self.now) > there:
             return 10.0
-        return 20.0 if there else 45.0
+        return 20.0 if there or self.foresight.kind != "nothing" else 45.0
 
     # ── machines ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -281,6 +285,14 @@ class SimulatedDay:
             mean = 6 if int(hour) % 4 == 0 else 0
         return int(mean + self.draws.unit("load"))
 
+    async def run_wakes(self) -> NoReturn:
+        """Have pages opened that may upload soon."""
+        while True:
+            await asyncio.sleep(60)
+            if wish := self.foresight.new_wish(self.now):
+                self.counts["wakes"] += 1
+                await self.fleet.wake("a", *wish)
+
     async def run_prices(self) -> NoReturn:
         """Change prices now and then, and note what no ledger can bound."""
         while True:
@@ -300,7 +312,7 @@ class SimulatedDay:
 
     async def run(self, hours: float) -> None:
         """Run the day; ``failure`` says what was violated."""
-        for work in (self.run_plane(), self.run_load(), self.run_prices()):
+        for work in (self.run_plane(), self.run_load(), self.run_wakes(), self.run_prices()):
             self.spawn(work)
         end = hours * 3600
         if self.draws.chance("day/stray", 0.3):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.fleet.watched_machine import HANGING_SECONDS
 from tests.simulation.world import BrokenInvariant
 from webhook.fleet.providers import Instance, MintOrder
-from webhook.fleet.scaling import STARTING
+from webhook.fleet.scaling import SPARE_SECONDS, STARTING
 from webhook.ledger.machines import MachineState
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ BUDGET = "what providers charge for a day never exceeds its budget"
 COUNTED = "what is destroyed was noted before, so that what it costs is counted"
 KNOWN = "no machine is unknown for more than two minutes"
 BUSY = "nothing busy is slain by scaling"
-ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
-NEEDED = "no more machines are started than there is work for"
+ON_ITS_WAY = "where there is work or a wish, room and money, a machine is on its way"
+NEEDED = "no more machines are started than work or a wish wants"
+KEPT = "nothing is kept that neither work nor a wish wants"
 ORPHANS = "a machine that lost the control plane ends itself"
 SLAIN_ITSELF = "a machine whose agent has ended or hangs is gone from its provider by itself"
 AVOIDED = "a machine that did not boot is not rented again within a day"
@@ -32,6 +33,8 @@ _UNKNOWN_SECONDS = 120.0
 _WAY_SECONDS = 30.0
 _SLAYING_SECONDS = 900.0
 """Of attempts to destroy itself, some of which fail."""
+_KEPT_SECONDS = 240.0
+"""For several turns, since half of what is surplus leaves at a time."""
 _OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
 
 
@@ -42,8 +45,10 @@ class FleetInvariants:
     day: SimulatedDay
     unknown_since: dict[str, float] = field(default_factory=dict)
     waiting_since: float | None = None
-    objects: deque[tuple[float, int]] = field(default_factory=deque)
-    """How much work there was, in the last minute."""
+    needs: deque[tuple[float, int]] = field(default_factory=deque)
+    """How many machines work or a wish wanted, in the last minute."""
+    kept_since: float | None = None
+    """Since when there has been a machine all the time that has long been idle and nothing wants."""
     failed_boots: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -54,7 +59,8 @@ class FleetInvariants:
         self._orphans()
         self._slain_themselves()
         self._on_its_way()
-        self._note_work()
+        self._note_need()
+        self._kept()
 
     def _limit(self) -> None:
         rows = [row for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE]
@@ -106,24 +112,46 @@ class FleetInvariants:
         """Once no more faults happen: before that a breaker or a provider without room may be right."""
         day = self.day
         rows = [row for row in day.fleet.rows.values() if row.state is not MachineState.GONE]
-        coming = [r for r in rows if r.state in STARTING or r.state is MachineState.READY]
+        starting = [r for r in rows if r.state in STARTING]
+        coming = [*starting, *(r for r in rows if r.state is MachineState.READY)]
+        # Of several that are wanted, a breaker may let one be tried after the other.
+        wanted = (day.fleet.pending["a"] and not coming) or (
+            day.foresight.wanted(day.now) > len(coming) and not starting
+        )
+        spare_seconds = 0 if day.fleet.pending["a"] else SPARE_SECONDS
         may = (
-            day.draws.faults_over and day.up and day.fleet.pending["a"] and not coming and len(rows) < day.pool.limit
-            and day.affords_one() and any(len(m.alive) < m.capacity for m in day.markets.values())
+            day.draws.faults_over and day.up and wanted and len(rows) < day.pool.limit
+            and day.affords_one(spare_seconds) and any(len(m.alive) < m.capacity for m in day.markets.values())
         )  # fmt: skip
         if not may:
             self.waiting_since = None
         elif self.waiting_since is None:
             self.waiting_since = day.now
         elif day.now - self.waiting_since > _WAY_SECONDS + day.pool.breaker_seconds + day.slowest_turn:
-            raise BrokenInvariant(ON_ITS_WAY, f"{day.fleet.pending['a']} objects wait since {self.waiting_since:.0f} s")
+            waits = f"{day.fleet.pending['a']} objects and {day.foresight.wanted(day.now)} wishes"
+            raise BrokenInvariant(ON_ITS_WAY, f"{waits} wait since {self.waiting_since:.0f} s")
 
-    def _note_work(self) -> None:
+    def _note_need(self) -> None:
         day = self.day
         work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.rows.values())
-        self.objects.append((day.now, work))
-        while self.objects[0][0] < day.now - 60:
-            self.objects.popleft()
+        self.needs.append((day.now, max(math.ceil(work / day.pool.slots), day.foresight.allowed(day.now))))
+        while self.needs[0][0] < day.now - 60:
+            self.needs.popleft()
+
+    @property
+    def _most_needed(self) -> int:
+        return max(self.day.pool.minimum, *(machines for _, machines in self.needs))
+
+    def _kept(self) -> None:
+        day = self.day
+        ready = [row for row in day.fleet.rows.values() if row.state is MachineState.READY]
+        idle = [row for row in ready if not row.leased and day.now - (row.worked or day.now) > day.pool.idle_seconds]
+        if not day.up or not idle or len(ready) <= self._most_needed:
+            self.kept_since = None
+        elif self.kept_since is None:
+            self.kept_since = day.now
+        elif day.now - self.kept_since > _KEPT_SECONDS + day.slowest_turn:
+            raise BrokenInvariant(KEPT, f"{len(idle)} machines are idle, {self._most_needed} are wanted")
 
     # ── at single events ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,11 +159,9 @@ class FleetInvariants:
         """Look at an intent that was just written."""
         states = self.day.fleet.states()
         coming = sum(count for state, count in states.items() if state in STARTING or state is MachineState.READY)
-        self._note_work()
-        most = max(work for _, work in self.objects)
-        wanted = max(self.day.pool.minimum, math.ceil(most / self.day.pool.slots))
-        if coming > wanted:
-            self.day.fail(BrokenInvariant(NEEDED, f"{coming} machines for {most} objects"))
+        self._note_need()
+        if coming > self._most_needed:
+            self.day.fail(BrokenInvariant(NEEDED, f"{coming} machines where {self._most_needed} are wanted"))
 
     def ordered(self, provider: str, order: MintOrder) -> None:
         """Look at an order."""

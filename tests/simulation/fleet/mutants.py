@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
+import webhook.fleet.ahead
 import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
 import webhook.fleet.scaling
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.simulation.fleet.watched_machine import SelfSlaying
 from tests.webhook.fleet.fleet_memory import MemoryFleet
+from webhook.fleet.ahead import AheadOfWork, Foresight
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_loop import ProviderLoop
 from webhook.fleet.scaling import STARTING, Listing, Money, Scaling, scale
-from webhook.ledger.machines import Demand, Intent, Machine, MachineState, NotIntended, Terms
+from webhook.ledger.machines import Cause, Demand, Intent, Machine, MachineState, NotIntended, Terms, Wish
 from webhook.pool_settings import Pool
 
 
@@ -78,17 +80,19 @@ def _believe_every_list() -> Iterator[None]:
         yield
 
 
-def _starting_is_nothing(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money) -> Scaling:
-    return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money)
+def _starting_is_nothing(
+    pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money, ahead: AheadOfWork
+) -> Scaling:
+    return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money, ahead)
 
 
 _intend = MemoryFleet.intend
 
 
 async def _intend_without_budget(
-    self: MemoryFleet, pool: str, provider: str, limit: int, terms: Terms, _budget: object
+    self: MemoryFleet, pool: str, provider: str, limit: int, terms: Terms, _budget: object, cause: Cause
 ) -> Intent | NotIntended:
-    return await _intend(self, pool, provider, limit, terms)
+    return await _intend(self, pool, provider, limit, terms, cause=cause)
 
 
 async def _avoid_nothing(*_: object) -> None:
@@ -104,6 +108,27 @@ _fault = webhook.fleet.scaling._fault
 
 def _slay_what_drains(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
     return "drained" if machine.state is MachineState.DRAINING else _fault(pool, machine, listing)
+
+
+async def _wished_by_none(self: MemoryFleet, _pool: str) -> Wish:
+    return Wish(0, self.moment)
+
+
+def _no_window_opens(*_: object) -> int:
+    return 0
+
+
+def _nothing_is_learned(*_: object) -> bool:
+    return False
+
+
+_now = Foresight.now
+
+
+async def _wishes_have_no_end(self: Foresight) -> AheadOfWork:
+    ahead = await _now(self)
+    self.wake = max(ahead.wake, getattr(self, "wake", 0))  # type: ignore[attr-defined]
+    return replace(ahead, wake=self.wake)  # type: ignore[attr-defined]
 
 
 FLEET_MUTANTS = {
@@ -134,6 +159,14 @@ FLEET_MUTANTS = {
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
     ),
+    "wakes": FleetMutant("wishes are not looked at", _patched(MemoryFleet, "wished", _wished_by_none)),
+    "wishes-end": FleetMutant("a wish holds for ever", _patched(Foresight, "now", _wishes_have_no_end)),
+    "schedules": FleetMutant(
+        "windows never open", _patched(webhook.fleet.ahead, "scheduled_minimum", _no_window_opens)
+    ),
+    "learning": FleetMutant(
+        "work is never expected", _patched(webhook.fleet.ahead, "is_work_likely", _nothing_is_learned)
+    ),
 }
 
 FLEET_FOUND = {
@@ -148,6 +181,10 @@ FLEET_FOUND = {
     "avoidance": 0,
     "unanswered-counted": 7,
     "draining": 0,
+    "wakes": 7,
+    "wishes-end": 3,
+    "schedules": 23,
+    "learning": 37,
 }
 """Day on which each mutant was found. Tests try it first, and then all others, since worlds may change."""
 

@@ -33,6 +33,7 @@ from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
 from tests.webhook.settlements import failed
+from webhook.pool_settings import Pool
 from workers.protocol import Lease
 
 EXAMPLES = 8
@@ -57,6 +58,7 @@ ACCEPTED: dict[tuple[str, str], Any] = {
 """Bodies that are accepted, for operations that may refuse every generated name or filter. By the path's end."""
 AnyCase: TypeAlias = Case[Any]
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
+POOLS = {"local": Pool(provider="none"), "minted": Pool()}
 SOURCES = ("tigris", "s3", "gcs", "b2")
 
 
@@ -81,7 +83,7 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
     buckets = BucketPair.made(store)
     async with control_plane(
         postgres_dsn,
-        buckets.configured(content_types=["*/*"]),
+        buckets.configured(content_types=["*/*"]).model_copy(update={"pools": POOLS}),
         store=store.endpoint,
         loops=False,
         aws_secret_access_key=STORE_SECRET,
@@ -214,6 +216,7 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
+    case.path_parameters.update({name: "minted" for name in case.path_parameters if name == "pool"})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))
         if case.operation.path.endswith(("/complete", "/fail")) and known.fresh:

@@ -70,8 +70,8 @@ async def test_everything_about_one_machine(postgres_dsn: str) -> None:
         assert machine == {
             "id": intent.id, "label": intent.label, "pool": "local", "provider": "local", "ref": "r-1",
             "state": "ready", "reason": "", "suspicion": "", "offer": "o-7", "machine": "m-7", "host": "h-7",
-            "slots": 2, "leases": 0, "usd_per_hour": "0.36", "usd_once": "0.02",
             "loading": None,
+            "slots": 2, "leases": 0, "cause": "demand", "usd_per_hour": "0.36", "usd_once": "0.02",
         }  # fmt: skip
 
 

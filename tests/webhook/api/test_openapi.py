@@ -10,9 +10,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from tests.webhook.ordered_machines import intended
-from tests.webhook.plane import WEBHOOK, RunningPlane, control_plane, event
+from tests.webhook.plane import WEBHOOK, RunningPlane, configured, control_plane, event
 from tests.webhook.settlements import done, failed
 from webhook.fleet.manual_workers import MANUAL
+from webhook.pool_settings import Pool
 
 Document = dict[str, Any]
 
@@ -91,9 +92,21 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
     for method in ("GET", "DELETE"):
         await _check_details(plane, contract, method, sweeps, 1)
     await check_machine_calls(plane, contract)
+    await check_pool_calls(plane, contract)
     for query in ("", "?since=May"):
         check("/v1/costs", await plane.admin("GET", f"/v1/costs{query}"))
     check("/v1/costs", await http.get("/v1/costs"))
+
+
+async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
+    """Check the endpoints for pools on one that a provider mints for, one that none does, and one that is not there."""
+    path = "/v1/pools/{pool}/wake"
+    for pool in ("empty", "local", "nowhere"):
+        contract.check(path, await plane.admin("POST", path.format(pool=pool)))
+    for body in ({"machines": 2, "seconds": 60}, {"machines": 0}):
+        contract.check(path, await plane.admin("POST", path.format(pool="empty"), json=body))
+    contract.check(path, await plane.admin("POST", path.format(pool="empty"), content=b" " * (5 << 20)))
+    contract.check(path, await plane.http.post(path.format(pool="empty")))
 
 
 async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
@@ -137,7 +150,8 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
     hook, leases, one = "/v1/notifications/{source}", "/v1/leases", "/v1/leases/{id}"
     tigris = "/v1/notifications/tigris"
     bearer = {"authorization": f"Bearer {WEBHOOK}"}
-    async with control_plane(postgres_dsn) as plane:
+    pools = {"local": Pool(provider="none"), "empty": Pool(limit=0)}
+    async with control_plane(postgres_dsn, configured(pools=pools)) as plane:
         contract = Contract(await document_of(plane))
         check, http = contract.check, plane.http
         check(hook, await plane.post_events(event("a.jpg"), event("b.jpg"), event("c.jpg"), {"bad": 1}))

@@ -56,7 +56,7 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         "unavailable": None,
     }  # fmt: skip
     assert body["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
-    minting = {
+    minting: dict[str, object] = {
         "minted_by": None,
         "minted": 0,
         "slain": 0,
@@ -70,6 +70,7 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         "spent_today_usd": "0",
         "budget_usd_per_day": None,
         "usd_per_hour": "0",
+        "ahead": {},
     }
     assert body["pools"] == {
         "local": {"limit": 7, "machines": {"ready": 1}, **minting},

@@ -6,7 +6,8 @@ import json
 
 from tests.webhook.cli.operator import yurt
 from tests.webhook.ordered_machines import intended
-from tests.webhook.plane import control_plane, event
+from tests.webhook.plane import configured, control_plane, event
+from webhook.pool_settings import Pool
 
 
 async def test_a_list_shows_state_price_and_cost(postgres_dsn: str) -> None:
@@ -65,3 +66,19 @@ async def test_an_unknown_machine_is_told(postgres_dsn: str) -> None:
             result = await yurt(plane, "machines", *argv)
             assert result.returncode == 1
             assert "there is no machine of that number" in result.stderr
+
+
+async def test_a_pool_is_woken(postgres_dsn: str) -> None:
+    config = configured(pools={"local": Pool(provider="none"), "gpu": Pool(limit=3)})
+    async with control_plane(postgres_dsn, config, loops=False) as plane:
+        told = await yurt(plane, "machines", "wake", "gpu", "--machines", "2", "--time", "20m")
+        assert "Pool gpu is to have 2 machines for 19 m: 0 ready, 0 starting." in told.stdout, told.stderr
+        shown = json.loads((await yurt(plane, "machines", "wake", "gpu", "--json")).stdout)
+        assert (shown["machines"], shown["pool"]) == (2, "gpu")
+        long = await yurt(plane, "machines", "wake", "gpu", "--time", "2h")
+        assert long.returncode != 0
+        assert "an hour at most" in long.stderr
+        unknown = await yurt(plane, "machines", "wake", "cpu/x")
+        assert unknown.returncode == 1
+        by_hand = await yurt(plane, "machines", "wake", "local")
+        assert "no provider mints any" in by_hand.stderr

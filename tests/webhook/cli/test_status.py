@@ -85,3 +85,11 @@ def test_what_pools_spend_is_shown_with_the_sum_and_why_nothing_is_minted() -> N
 
 def test_where_nothing_costs_anything_no_money_is_shown() -> None:
     assert "Money" not in shown({"a": {}})
+
+
+def test_machines_minted_ahead_of_the_work_are_shown_with_their_reason_use_and_cost() -> None:
+    ahead = {"wake": {"present": 1, "minted": 7, "helped": 5, "usd": "0.4567"}}
+    text = shown({"a": {**MONEY, "ahead": ahead}, "b": MONEY})
+    [line] = [line.split() for line in text.splitlines() if "wake" in line]
+    assert line == ["a", "wake", "1", "7", "5", "0.4567"]
+    assert "ahead" not in shown({"b": MONEY})

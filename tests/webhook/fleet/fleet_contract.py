@@ -21,6 +21,7 @@ from webhook.ledger.machines import (
     PoolReport,
     ProviderReport,
     Terms,
+    Woken,
 )
 
 
@@ -47,6 +48,10 @@ class FleetWorld(Protocol):
 
     async def settle(self, id: int) -> None:
         """A machine settles all that it has leased as done."""
+
+    async def wake(self, pool: str, machines: int, seconds: float) -> Woken:
+        """A caller wishes for machines."""
+        ...
 
     async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
         """What the fleet was told of pools and providers, summed up."""
@@ -429,6 +434,61 @@ async def a_machine_that_did_not_boot_is_avoided_for_a_while(world: FleetWorld) 
     assert await world.fleet.avoided("market") == frozenset()
 
 
+async def the_greatest_wish_counts_as_long_as_it_holds(world: FleetWorld) -> None:
+    assert (await world.fleet.wished("a")).machines == 0
+    await world.wake("a", 3, 60)
+    await world.wake("a", 1, 600)
+    assert (await world.fleet.wished("a")).machines == 3
+    assert (await world.fleet.wished("b")).machines == 0
+    await world.advance(60)
+    assert (await world.fleet.wished("a")).machines == 1
+    await world.advance(540)
+    assert (await world.fleet.wished("a")).machines == 0
+
+
+async def a_wish_is_extended_and_never_shortened(world: FleetWorld) -> None:
+    woken = await world.wake("a", 2, 600)
+    assert (woken.machines, woken.ready, woken.starting) == (2, 0, 0)
+    assert woken.seconds == pytest.approx(600)
+    await world.advance(300)
+    assert (await world.wake("a", 2, 10)).seconds == pytest.approx(300)
+    assert (await world.wake("a", 2, 600)).seconds == pytest.approx(600)
+    await world.advance(599)
+    assert (await world.fleet.wished("a")).machines == 2
+
+
+async def a_wish_that_ended_can_be_had_again(world: FleetWorld) -> None:
+    await world.wake("a", 2, 60)
+    await world.advance(3_600)
+    assert (await world.wake("a", 2, 60)).machines == 2
+    assert (await world.fleet.wished("a")).machines == 2
+
+
+async def wishes_of_callers_at_once_all_count(world: FleetWorld) -> None:
+    await asyncio.gather(*(world.wake("a", 1 + n % 5, 60 + 60 * (n % 5)) for n in range(20)))
+    assert (await world.fleet.wished("a")).machines == 5
+    await world.advance(301)
+    await asyncio.gather(*(world.wake("a", 1 + n % 3, 60) for n in range(20)))
+    assert (await world.fleet.wished("a")).machines == 3
+
+
+async def a_wish_shows_the_machines_that_are_there_or_coming(world: FleetWorld) -> None:
+    await ready(world)
+    await intend(world)
+    woken = await world.wake("a", 2, 60)
+    assert (woken.ready, woken.starting) == (1, 1)
+
+
+async def the_ledgers_time_goes_on_with_its_clock(world: FleetWorld) -> None:
+    before = (await world.fleet.wished("a")).now
+    await world.advance(90)
+    assert ((await world.fleet.wished("a")).now - before).total_seconds() == pytest.approx(90)
+
+
+async def nothing_is_known_of_arrivals_at_first(world: FleetWorld) -> None:
+    assert (await world.fleet.arrivals("a")).weeks == 0
+
+
 Check = Callable[[FleetWorld], Awaitable[None]]
 
 CHECKS: tuple[Check, ...] = (
@@ -464,4 +524,11 @@ CHECKS: tuple[Check, ...] = (
     what_was_spent_is_not_there_any_more,
     a_machine_that_leaves_is_bound_to_cost_less,
     a_machine_that_did_not_boot_is_avoided_for_a_while,
+    the_greatest_wish_counts_as_long_as_it_holds,
+    a_wish_is_extended_and_never_shortened,
+    a_wish_that_ended_can_be_had_again,
+    wishes_of_callers_at_once_all_count,
+    a_wish_shows_the_machines_that_are_there_or_coming,
+    the_ledgers_time_goes_on_with_its_clock,
+    nothing_is_known_of_arrivals_at_first,
 )

@@ -7,13 +7,16 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 
+from webhook.ledger.arrivals import ArrivalHistory
 from webhook.ledger.costs import FREE, UNLIMITED, reserve_usd
 from webhook.ledger.machines import (
     SLAYING_SECONDS,
     Budget,
+    Cause,
     Demand,
     Intent,
     Machine,
@@ -23,10 +26,13 @@ from webhook.ledger.machines import (
     ProviderReport,
     SpendingToday,
     Terms,
+    Wish,
+    Woken,
     new_label,
 )
 
 _DAY_SECONDS = 86_400.0
+MONDAY = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -46,6 +52,7 @@ class MachineRow:
     reason: str | None = None
     terms: Terms = FREE
     costed: float = 0.0
+    cause: Cause = Cause.DEMAND
 
 
 @dataclass
@@ -64,6 +71,10 @@ class MemoryFleet:
     ids: Iterator[int] = field(default_factory=lambda: count(1))
     avoiding: dict[tuple[str, str], float] = field(default_factory=dict)
     """Provider and machine, and until when it is not rented."""
+    wishes: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Pool and number of machines, and until when they are wished for."""
+    histories: dict[str, ArrivalHistory] = field(default_factory=dict)
+    """What arrived in earlier weeks, by pool."""
 
     @property
     def fleet(self) -> MemoryFleet:
@@ -81,7 +92,13 @@ class MemoryFleet:
         return [self._machine(row) for row in self.rows.values() if row.state is not MachineState.GONE]
 
     async def intend(
-        self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
+        self,
+        pool: str,
+        provider: str,
+        limit: int,
+        terms: Terms = FREE,
+        budget: Budget = UNLIMITED,
+        cause: Cause = Cause.DEMAND,
     ) -> Intent | NotIntended:
         await asyncio.sleep(0)
         left = self.spending(pool).left(budget)
@@ -93,8 +110,39 @@ class MemoryFleet:
         self.most = max(self.most, there + 1)
         id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool)
         now = self.now
-        self.rows[id] = MachineRow(id, label, pool, provider, token, now, now, now, terms=terms, costed=now)
+        self.rows[id] = MachineRow(
+            id, label, pool, provider, token, now, now, now, terms=terms, costed=now, cause=cause
+        )
         return Intent(id, label, token)
+
+    async def wake(self, pool: str, machines: int, seconds: float) -> Woken:
+        await asyncio.sleep(0)
+        self.wishes[pool, machines] = max(self.now + seconds, self.wishes.get((pool, machines), 0))
+        states = self.states(pool)
+        machines = self.wish(pool)
+        return Woken(
+            machines,
+            self.wishes[pool, machines] - self.now,
+            states[MachineState.READY],
+            states[MachineState.INTENDED] + states[MachineState.BOOTING],
+        )
+
+    def wish(self, pool: str) -> int:
+        """The greatest wish for a pool."""
+        return max((n for (of, n), until in self.wishes.items() if of == pool and until > self.now), default=0)
+
+    @property
+    def moment(self) -> datetime:
+        """The clock's time: it began on a Monday."""
+        return MONDAY + timedelta(seconds=self.now)
+
+    async def wished(self, pool: str) -> Wish:
+        await asyncio.sleep(0)
+        return Wish(self.wish(pool), self.moment)
+
+    async def arrivals(self, pool: str) -> ArrivalHistory:
+        await asyncio.sleep(0)
+        return self.histories.get(pool, ArrivalHistory())
 
     async def spending_today(self, pool: str) -> SpendingToday:
         await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from webhook.fleet.ahead import AheadOfWork
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import (
     EMPTY_SECONDS,
@@ -23,7 +24,7 @@ from webhook.fleet.scaling import (
     scale,
     with_silence_heard,
 )
-from webhook.ledger.machines import Demand, Machine, MachineState
+from webhook.ledger.machines import Cause, Demand, Machine, MachineState
 from webhook.pool_settings import Pool
 
 MANY = 1_000
@@ -405,3 +406,40 @@ def test_machines_that_cost_nothing_need_no_money() -> None:
     free = machine(MachineState.READY, leased=1)
     scaling = scale(pool(), Demand(1, 1), [free], Money(Decimal(0)))
     assert (scaling.mint, list(scaling.drains)) == (1, [])
+
+
+def causes(settings: Pool, demand: Demand, machines: list[Machine], ahead: AheadOfWork) -> list[Cause]:
+    return [*scale(settings, demand, machines, ahead=ahead).causes]
+
+
+def test_a_pool_gets_the_most_that_any_reason_wants_and_says_which() -> None:
+    ahead = AheadOfWork(schedule=3, wake=5, learned=1)
+    assert causes(pool(minimum=2, limit=9, slots=1), Demand(1, 0), [], ahead) == [
+        Cause.DEMAND, Cause.MINIMUM, Cause.SCHEDULE, Cause.WAKE, Cause.WAKE,
+    ]  # fmt: skip
+    assert causes(pool(limit=9), Demand(0, 0), [], AheadOfWork(learned=1)) == [Cause.LEARNED]
+
+
+def test_what_is_there_is_not_minted_again_for_another_reason() -> None:
+    ready, booting = machine(MachineState.READY, 1, leased=1), machine(MachineState.BOOTING, 2)
+    assert causes(pool(slots=1), Demand(0, 1), [ready, booting], AheadOfWork(wake=2)) == []
+    assert causes(pool(slots=1), Demand(0, 1), [ready, booting], AheadOfWork(wake=3)) == [Cause.WAKE]
+
+
+def test_no_reason_exceeds_the_limit() -> None:
+    everything = AheadOfWork(schedule=50, wake=1_000, learned=1)
+    scaling = scale(pool(limit=3), Demand(0, 0), [machine(MachineState.SLAYING)], ahead=everything)
+    assert (scaling.mint, scaling.wanted) == (2, 3)
+    assert causes(pool(limit=0), Demand(9, 0), [], everything) == []
+
+
+def test_no_reason_exceeds_the_budget() -> None:
+    scaling = scale(pool(), Demand(0, 0), [IDLE], Money(Decimal("0.1")), AheadOfWork(wake=3))
+    assert (scaling.mint, list(scaling.drains), scaling.at_budget) == (0, [Drain(IDLE, "budget")], True)
+
+
+def test_idle_machines_stay_as_long_as_a_reason_wants_them() -> None:
+    idle = [machine(MachineState.READY, number, idle_seconds=9_000) for number in range(2)]
+    assert not scale(pool(), Demand(0, 0), idle, ahead=AheadOfWork(wake=2)).drains
+    assert len(scale(pool(), Demand(0, 0), idle, ahead=AheadOfWork(wake=1)).drains) == 1
+    assert len(scale(pool(), Demand(0, 0), idle).drains) == 1, "half at a time"

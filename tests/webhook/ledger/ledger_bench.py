@@ -195,13 +195,17 @@ async def _emptied(dsn: str) -> str:
     connection = await asyncpg.connect(own)
     try:
         for table in (
+            "arrivals",
             "avoided_machines",
+            "counted_arrivals",
             "spending",
             "pool_reports",
             "provider_reports",
             "objects",
             "sweeps",
+            "pruned_ahead",
             "pruned_workers",
+            "wishes",
             "workers",
             "track_records",
             "invitations",

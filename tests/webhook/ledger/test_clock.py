@@ -162,3 +162,13 @@ async def test_a_lost_worker_is_noticed_after_the_clock_was_set_back(postgres_ds
         assert await b.settle(lease, Lost("possible"), worker=worker)
         await b.advance(30)
         assert [again.key for again in await b.claim()] == ["a.jpg"]
+
+
+async def test_wishes_for_machines_end_when_they_would_have(postgres_dsn: str) -> None:
+    async with observed(postgres_dsn) as b:
+        await b.ledger.fetch("wake", "a", 1, 600.0)
+        await b.ledger.fetch("wake", "a", 2, 60.0)
+        await b.advance(120)
+        await set_back(b)
+        [woken] = await b.ledger.fetch("woken", "a")
+        assert (woken["machines"], woken["seconds"]) == (1, 480.0)

@@ -6,8 +6,11 @@ from datetime import date
 from decimal import Decimal
 
 from tests.webhook.ledger.ledger_bench import LedgerBench, bench, event
+from webhook.config import RetentionSettings
 from webhook.ledger.costs import accrue, reserve_usd
+from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.machines import Budget, SpendingToday, Terms
+from webhook.ledger.retention import Pruner
 
 Row = tuple[str, str, str, Decimal]
 
@@ -98,3 +101,62 @@ def test_the_tighter_budget_decides() -> None:
     assert spending.left(Budget()) is None
     assert spending.left(Budget(pool_usd=Decimal(10))) == 7
     assert spending.left(Budget(pool_usd=Decimal(10), all_usd=Decimal(8))) == 1
+
+
+async def ahead(b: LedgerBench) -> list[tuple[str, int, int, int, Decimal]]:
+    """Reason, machines present, ever minted, that helped, and US dollars until they did."""
+    rows = await b.ledger.fetch("ahead")
+    return [(r["cause"], r["present"], r["minted"], r["helped"], r["usd"].normalize()) for r in rows]
+
+
+async def minted_for(b: LedgerBench, cause: str, usd_per_hour: str = "3.6") -> int:
+    worker = await machine(b, usd_per_hour)
+    await b.sql("update workers set cause = $2 where id = $1", worker, cause)
+    return worker
+
+
+async def test_what_a_machine_costs_ahead_of_the_work_ends_with_its_first_lease(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:
+        worker = await minted_for(b, "wake")
+        await b.advance(100)
+        assert await ahead(b) == [("wake", 1, 1, 0, Decimal("0.1"))]
+        await spent(b)
+        await b.advance(100)
+        fleet = LedgerFleet(b.ledger, owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+        await fleet.active(worker, None)
+        await b.advance(100)
+        await spent(b)
+        await fleet.active(worker, None)
+        assert await ahead(b) == [("wake", 1, 1, 1, Decimal("0.2"))]
+
+
+async def test_a_machine_that_never_got_a_lease_cost_all_of_it_ahead(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:
+        worker = await minted_for(b, "learned")
+        await b.advance(100)
+        await b.sql("update workers set state = 'slaying' where id = $1", worker)
+        fleet = LedgerFleet(b.ledger, owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+        await b.advance(10)
+        await fleet.gone(worker)
+        await b.advance(1_000)
+        assert await ahead(b) == [("learned", 0, 1, 0, Decimal("0.11"))]
+
+
+async def test_counts_of_machines_ahead_outlive_their_rows(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:
+        await minted_for(b, "schedule")
+        helped, unused = await minted_for(b, "wake"), await minted_for(b, "wake")
+        fleet = LedgerFleet(b.ledger, owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+        await machine(b)
+        await b.advance(100)
+        await fleet.active(helped, None)
+        for worker in (helped, unused):
+            await b.sql("update workers set state = 'slaying' where id = $1", worker)
+            await fleet.gone(worker)
+        before = await ahead(b)
+        assert before == [("schedule", 1, 1, 0, Decimal("0.1")), ("wake", 0, 2, 1, Decimal("0.2"))]
+        await b.sql("update workers set state_at = state_at - interval '8 days' where state = 'gone'")
+        for _ in range(2):
+            await Pruner(b.ledger, RetentionSettings()).prune()
+        assert await b.sql("select count(*) from workers where state = 'gone'") == 0
+        assert await ahead(b) == before

@@ -12,7 +12,7 @@ from tests.webhook.fleet.fleet_contract import CHECKS, Check
 from tests.webhook.ledger.ledger_bench import LEASE_SECONDS, POLICY, LedgerBench, bench, done, event
 from webhook.ledger.fleet import LedgerFleet, RegisteredWorker
 from webhook.ledger.ledger import ClaimedObject, Settlement
-from webhook.ledger.machines import HandlingReport, Intent, MachineState, PoolReport, ProviderReport
+from webhook.ledger.machines import HandlingReport, Intent, MachineState, PoolReport, ProviderReport, Woken
 from webhook.ledger.transitions import LOST, Lane, Lost
 
 
@@ -58,6 +58,9 @@ class LedgerWorld:
         settlements = [Settlement(lease.id, lease.token, id, done()) for lease in self.held.pop(id, [])]
         assert all(await self.bench.ledger.settle(settlements))
         await self.fleet.active(id, None)
+
+    async def wake(self, pool: str, machines: int, seconds: float) -> Woken:
+        return await self.fleet.wake(pool, machines, seconds)
 
     async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
         pools = {row[0]: PoolReport(*row[1:]) for row in map(tuple, await self.bench.ledger.fetch("pool_reports"))}
@@ -274,3 +277,15 @@ async def test_checks_and_later_retries_are_no_demand(postgres_dsn: str) -> None
         assert (demand.pending, demand.leased) == (0, 0)
         await w.advance(LEASE_SECONDS)
         assert (await w.fleet.demand("a", 10)).pending == 1
+
+
+async def test_calls_for_the_same_wish_write_a_row_at_most_once_a_second(postgres_dsn: str) -> None:
+    async with world(postgres_dsn) as w:
+        await w.fleet.wake("a", 1, 600)
+        written = await w.bench.sql("select xmin::text from wishes")
+        for _ in range(9):
+            await w.fleet.wake("a", 1, 600)
+            await w.advance(0.1)
+        assert await w.bench.sql("select xmin::text from wishes") == written
+        await w.advance(0.2)
+        assert (await w.fleet.wake("a", 1, 600)).seconds == pytest.approx(600)

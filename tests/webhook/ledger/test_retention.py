@@ -119,3 +119,12 @@ async def test_the_last_sweep_that_came_through_is_remembered(postgres_dsn: str)
         await it.advance(31 * DAY)
         assert (await retention(it).prune())["sweeps"] == 9
         assert {sweep.id for sweep in await sweeps.newest(2**62, 10)} == {ended[-1], running.id}
+
+
+async def test_wishes_that_have_ended_are_forgotten(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as it:
+        await it.ledger.fetch("wake", "a", 2, 60.0)
+        await it.ledger.fetch("wake", "a", 1, 600.0)
+        await it.advance(60)
+        await retention(it).prune()
+        assert await it.sql("select array_agg(machines) from wishes") == [1]
