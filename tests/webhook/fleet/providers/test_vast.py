@@ -55,7 +55,7 @@ async def test_the_cheapest_at_its_real_price_is_first() -> None:
         [cheap, *_] = await place.provider().offers()
         assert cheap == Offer(
             "100",
-            Decimal("0.10") + Decimal("0.15") * 20 / 730,
+            Decimal("0.104110"),  # 0.10 + 0.15 × 20 / 730
             usd_once=Decimal("0.04"),
             machine="500",
             host="900",
@@ -88,6 +88,7 @@ PRICED = {"id": 1, "machine_id": 2, "host_id": 3, "dph_total": 0.1, "inet_down_c
     "wrong",
     [
         {"dph_total": 0},
+        {"dph_total": 1e-9},
         {"dph_total": None},
         {"dph_total": -1},
         {"dph_total": "0.1"},
@@ -354,8 +355,9 @@ async def test_a_price_that_changes_shows() -> None:
     async with vast_place() as place:
         provider = place.provider()
         one = await mint(provider)
+        [offered] = [place.contract(one.label).offer.shown(20)["dph_total"]]
         [before] = await provider.list()
-        assert before.usd_per_hour == pytest.approx(place.contract(one.label).usd_per_hour, abs=Decimal("1e-12"))
+        assert before.usd_per_hour == Decimal(str(offered)).quantize(Decimal("0.000001")), "it did not change"
         place.contract(one.label).reprice(Decimal("0.25"), place.market.clock())
         [after] = await provider.list()
         assert after.usd_per_hour == Decimal("0.25")
