@@ -201,6 +201,7 @@ class Market:
             raise Wrong("a body")
         if number not in self.contracts:
             return Reply(404, {"success": False, "error": "no_such_instance", "msg": f"No instance {number}"})
+        self.logs.setdefault(number, "")
         return Reply(200, {"success": True, "result_url": f"{self.url}/logs/{number}"})
 
 

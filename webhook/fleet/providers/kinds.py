@@ -15,6 +15,7 @@ from webhook.fleet.providers.exec import ExecProvider
 from webhook.fleet.providers.fly import FlyProvider
 from webhook.fleet.providers.kubernetes import KubernetesProvider
 from webhook.fleet.providers.local import LocalProvider
+from webhook.fleet.providers.registry_image import RegistryLogin
 from webhook.fleet.providers.runpod import RunpodProvider
 from webhook.fleet.providers.vast import VastProvider
 from webhook.fleet.providers.vast_api import PRETEND_SCALE, VastPace
@@ -102,19 +103,17 @@ def _key(name: str, variable: str, secret: SecretStr) -> str:
     raise ConfigError(f"providers.{name}: its key is missing: set {variable} in the environment or in yurt.secrets")
 
 
-def _login(name: str, settings: VastSettings, secrets: Secrets) -> str:
-    """Registry and credentials of the image, as Vast.ai takes them: arguments of ``docker login``.
+def _login(name: str, settings: VastSettings, secrets: Secrets) -> RegistryLogin | None:
+    """What hosts log in with at the image's registry. None: it is public.
 
-    Raises ConfigError where they are missing, or would be taken for other arguments.
+    Raises ConfigError where the credentials are missing, or would be taken for other arguments of ``docker login``.
     """
     if not settings.image_login:
-        return ""
+        return None
     username, password = secrets.yurt_registry_username, secrets.yurt_registry_password.get_secret_value()
     if not (_is_login(username) and _is_login(password)):
         raise ConfigError(
             f"providers.{name}: image_login needs YURT_REGISTRY_USERNAME and YURT_REGISTRY_PASSWORD, of letters, "
             "digits and . _ ~ + / = @ : ! -, and not beginning with -"
         )
-    first, _, rest = settings.image.partition("/")
-    registry = first if rest and ("." in first or ":" in first) else "docker.io"
-    return f"-u {username} -p {password} {registry}"
+    return RegistryLogin(username, password)

@@ -26,6 +26,7 @@ from webhook.fleet.providers import (
 )
 from webhook.fleet.providers.http_api import ApiAnswer
 from webhook.fleet.providers.reachability import refuse_in_clear, refuse_unreachable
+from webhook.fleet.providers.registry_image import RegistryImage, RegistryLogin, image_finding
 from webhook.fleet.providers.vast_answers import contract_of, is_id, read_instance, read_offer
 from webhook.fleet.providers.vast_api import VastApi, VastPace, code_of, failure, succeeded
 from webhook.fleet.providers.vast_logs import fetch_log
@@ -50,7 +51,7 @@ class VastProvider:
         key: ``VAST_API_KEY``. It goes to Vast.ai alone, never to a host.
         pace: Of the key's calls, shared by all providers with that key.
         url: Base of the API.
-        login: The image's registry and credentials, as Vast.ai takes them. Empty: a public image.
+        login: At the image's registry; None: a public image.
         call_seconds: Deadline of one call.
         log_seconds: Deadline of fetching a log.
 
@@ -66,7 +67,7 @@ class VastProvider:
         pace: VastPace,
         *,
         url: str = API,
-        login: str = "",
+        login: RegistryLogin | None = None,
         call_seconds: float = 20.0,
         log_seconds: float = 10.0,
     ) -> None:
@@ -103,7 +104,7 @@ class VastProvider:
             "PUT",
             f"/v0/asks/{order.offer.id}/",
             body=self._creation(order),
-            secrets=(order.token, *self._login.split()),
+            secrets=(order.token, *([self._login.password] if self._login else [])),
         )
         contract = contract_of(answer)
         if contract and succeeded(answer):
@@ -144,8 +145,11 @@ class VastProvider:
         return f"{head}\n{printed}"[:BOOT_LOG_CHARACTERS] if printed else head
 
     async def check(self) -> Sequence[ProviderFinding]:
-        """Whether the key may list and search, and what the account has left. See `Provider.check`."""
-        findings = []
+        """Whether the key may list and search, what the account has left, and whether the image is there.
+
+        See `Provider.check`.
+        """
+        findings = [] if self._settings.same_machine else [await image_finding(self._settings.image, self._login)]
         for look in (self._may_list, self._may_search):
             try:
                 findings.append(ProviderFinding(ok=True, message=await look()))
@@ -216,5 +220,10 @@ class VastProvider:
             "args": ["worker"],
             # Without it a start that fails leaves a stopped instance, whose disk is paid for.
             "cancel_unavail": True,
-            **({"image_login": self._login} if self._login else {}),
+            **({"image_login": _arguments(self._login, settings.image)} if self._login else {}),
         }
+
+
+def _arguments(login: RegistryLogin, image: str) -> str:
+    """Credentials as Vast.ai takes them: arguments of ``docker login``."""
+    return f"-u {login.username} -p {login.password} {RegistryImage.read(image).registry}"

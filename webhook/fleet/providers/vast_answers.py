@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from webhook.fleet.providers import Instance, Offer
@@ -16,6 +16,8 @@ MONTH_HOURS = 730
 NEVER_WELL = frozenset({"exited", "unknown", "offline", "stopped", "frozen"})
 """States that an instance does not leave by itself. One that is stopped still pays for its disk."""
 _MOST_USD = Decimal(100_000)
+_STEP_USD = Decimal("0.000001")
+"""The market's JSON has binary fractions: what differs by less is one price."""
 _TEXT_CHARACTERS = 40
 is_id = re.compile(r"[1-9][0-9]{0,18}").fullmatch
 
@@ -46,9 +48,8 @@ def hourly_usd(one: Mapping[str, Any], disk_gb: int) -> Decimal | None:
     total, base, storage = (_amount(one, name) for name in ("dph_total", "dph_base", "storage_cost"))
     if not total:
         return None
-    if base is None or storage is None:
-        return total
-    return max(total, base + storage * disk_gb / MONTH_HOURS)
+    parts = Decimal(0) if base is None or storage is None else base + storage * disk_gb / MONTH_HOURS
+    return max(total, parts).quantize(_STEP_USD, ROUND_HALF_UP) or None
 
 
 def read_instance(answer: ApiAnswer, one: object, disk_gb: int) -> Instance | None:

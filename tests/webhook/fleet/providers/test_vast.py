@@ -11,7 +11,7 @@ import pytest
 from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
 from tests.webhook.fleet.providers.contract import CHECKS, OTHER, Check, labels, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import Reply
-from tests.webhook.fleet.providers.vast_market import VastPlace, vast_place
+from tests.webhook.fleet.providers.vast_market import NO_IMAGE, VastPlace, vast_place
 from webhook.fleet.providers import (
     Instance,
     Offer,
@@ -21,12 +21,16 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderRefused,
 )
+from webhook.fleet.providers.registry_image import RegistryLogin
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_the_vast_provider_keeps_the_contract(check: Check) -> None:
     async with vast_place() as place:
         await check(place)
+
+
+LOGIN = RegistryLogin("me", "pull-only")
 
 
 class RestartedPlace:
@@ -55,7 +59,7 @@ async def test_the_cheapest_at_its_real_price_is_first() -> None:
         [cheap, *_] = await place.provider().offers()
         assert cheap == Offer(
             "100",
-            Decimal("0.10") + Decimal("0.15") * 20 / 730,
+            Decimal("0.104110"),  # 0.10 + 0.15 × 20 / 730
             usd_once=Decimal("0.04"),
             machine="500",
             host="900",
@@ -88,6 +92,7 @@ PRICED = {"id": 1, "machine_id": 2, "host_id": 3, "dph_total": 0.1, "inet_down_c
     "wrong",
     [
         {"dph_total": 0},
+        {"dph_total": 1e-9},
         {"dph_total": None},
         {"dph_total": -1},
         {"dph_total": "0.1"},
@@ -170,18 +175,18 @@ async def test_an_answer_that_asks_for_fewer_calls_is_obeyed(reply: Reply, secon
 
 async def test_a_machine_is_what_the_settings_and_the_order_say() -> None:
     async with vast_place() as place:
-        provider = place.provider(disk_gb=36, environment={"HF_HUB_OFFLINE": "1"}, login="-u me -p pull-only ghcr.io")
+        provider = place.provider(disk_gb=36, environment={"HF_HUB_OFFLINE": "1"}, login=LOGIN)
         one = await mint(provider)
         body = dict(place.contract(one.label).body)
         environment = body.pop("env")
         assert body == {
-            "image": "registry.example.com/yurt:1",
+            "image": NO_IMAGE,
             "disk": 36,
             "label": one.label,
             "runtype": "args",
             "args": ["worker"],
             "cancel_unavail": True,
-            "image_login": "-u me -p pull-only ghcr.io",
+            "image_login": "-u me -p pull-only 127.0.0.1:1",
         }
         assert set(environment) == {"YURT_URL", "YURT_TOKEN", "YURT_LABEL", "YURT_SLAYS_ITSELF", "HF_HUB_OFFLINE"}
         assert place.cloud.key not in str(place.contract(one.label).body)
@@ -237,7 +242,7 @@ async def test_an_error_repeats_no_password_of_the_registry() -> None:
     async with vast_place() as place:
         place.cloud.fault("PUT", "answer", Reply(400, text="bad image_login -u me -p pull-only ghcr.io"))
         with pytest.raises(ProviderRefused) as caught:
-            await mint_offer(place.provider(login="-u me -p pull-only ghcr.io"), "100")
+            await mint_offer(place.provider(login=LOGIN), "100")
         assert "pull-only" not in str(caught.value)
 
 
@@ -354,8 +359,9 @@ async def test_a_price_that_changes_shows() -> None:
     async with vast_place() as place:
         provider = place.provider()
         one = await mint(provider)
+        [offered] = [place.contract(one.label).offer.shown(20)["dph_total"]]
         [before] = await provider.list()
-        assert before.usd_per_hour == pytest.approx(place.contract(one.label).usd_per_hour, abs=Decimal("1e-12"))
+        assert before.usd_per_hour == Decimal(str(offered)).quantize(Decimal("0.000001")), "it did not change"
         place.contract(one.label).reprice(Decimal("0.25"), place.market.clock())
         [after] = await provider.list()
         assert after.usd_per_hour == Decimal("0.25")
@@ -397,7 +403,8 @@ async def test_a_log_that_cannot_be_had_is_an_error() -> None:
 
 async def test_the_check_says_what_the_key_may_do_and_what_is_left() -> None:
     async with vast_place() as place:
-        good, searched = await place.provider().check()
+        image, good, searched = await place.provider().check()
+        assert image.message.startswith(f"whether {NO_IMAGE} is there is not known: ")
         assert good.message == "Vast.ai's key is good: 0 machines of this installation, 42.50 $ of credit"
         assert searched.message == (
             "the key may search: 12 machines fit, the first is 1× RTX 3090, 24 GB, Sweden, SE at 0.1041 $/h and "
@@ -407,15 +414,15 @@ async def test_the_check_says_what_the_key_may_do_and_what_is_left() -> None:
 
 async def test_the_check_names_what_is_to_be_done() -> None:
     async with vast_place() as place:
-        [finding] = await place.provider(key="wrong").check()
+        _, finding = await place.provider(key="wrong").check()
         assert (finding.ok, "VAST_API_KEY" in finding.hint) == (False, True)
-        _, finding = await place.provider(search="num_gpus>=9").check()
+        *_, finding = await place.provider(search="num_gpus>=9").check()
         assert (finding.ok, "vastai search offers" in finding.hint) == (False, True)
         place.cloud.fault("POST", "answer", Reply(403, {"success": False, "error": "forbidden", "msg": "misc"}))
-        _, finding = await place.provider().check()
+        *_, finding = await place.provider().check()
         assert (finding.ok, "search offers" in finding.hint) == (False, True)
         place.cloud.fault("GET", "hang")
-        [finding] = await place.provider().check()
+        *_, finding = await place.provider().check()
         assert (finding.ok, "did not answer" in finding.message) == (False, True)
 
 

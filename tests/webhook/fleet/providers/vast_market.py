@@ -14,10 +14,13 @@ from infra.market.offers import MarketOffer
 from tests.webhook.fleet.providers.contract import OWNER
 from tests.webhook.fleet.providers.fake_api import ApiRequest, FakeApi, Reply
 from webhook.fleet.providers import Instance
+from webhook.fleet.providers.registry_image import RegistryLogin
 from webhook.fleet.providers.vast import VastProvider
 from webhook.fleet.providers.vast_api import VastPace
 from webhook.provider_settings.vast import VastSettings
 
+NO_IMAGE = "127.0.0.1:1/yurt:1"
+"""At a registry that cannot be asked."""
 SCALE = 0.03
 """Of the time between two calls."""
 
@@ -61,9 +64,9 @@ class VastPlace:
         return self.cloud.market
 
     def provider(
-        self, owner: str = OWNER, *, key: str = VastMarket.key, login: str = "", **settings: Any
+        self, owner: str = OWNER, *, key: str = VastMarket.key, login: RegistryLogin | None = None, **settings: Any
     ) -> VastProvider:
-        given = {"kind": "vast", "image": "registry.example.com/yurt:1", "disk_gb": 20, **settings}
+        given = {"kind": "vast", "image": NO_IMAGE, "disk_gb": 20, **settings}
         parsed = VastSettings.model_validate(given)
         url = f"{self.url}/api"
         made = VastProvider(owner, parsed, key, self.pace, url=url, login=login, call_seconds=3.0, log_seconds=3.0)
