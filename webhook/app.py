@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from webhook.api.auth import AdminAuth, Credentials
+from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
@@ -235,7 +236,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     workers = WorkersApi(Distrust(ledger), admin)
     machines = MachineApi(ledger, services.fleet, services.providers, admin)
     costs = CostApi(ledger, admin)
-    table = endpoints(notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs)
+    bootstrap = BootstrapApi(services.fleet)
+    table = endpoints(
+        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, bootstrap
+    )
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
     return Plane(
