@@ -88,7 +88,7 @@ def main() -> None:
             fail(name + " is missing")
     scope: dict[str, Any] = {"__name__": "yurt_bootstrap"}
     exec(compile(fetch("script")[0], "yurt-bootstrap", "exec"), scope)
-    scope["main"](fetch, fail)
+    scope["main"](fetch)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import re
-import sys
 import venv
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -56,13 +55,15 @@ class BarePython:
     async def ended(self, url: str, token: str, command: Sequence[str] = (), **more: str) -> tuple[int, str]:
         """Exit code and log of the start command, or another."""
         async with self.started(url, token, command, **more) as process:
-            _, log = await asyncio.wait_for(process.communicate(), 100)
-            assert process.returncode is not None
-            return process.returncode, log.decode()
+            return await ended(process)
+
+
+async def ended(process: Process) -> tuple[int, str]:
+    """Exit code and log of a process that ends by itself."""
+    _, log = await asyncio.wait_for(process.communicate(), 100)
+    assert process.returncode is not None
+    return process.returncode, log.decode()
 
 
 def bare(folder: Path, *, pip: bool = True) -> BarePython:
     return BarePython(folder / "bare", pip).made()
-
-
-PYTHON = sys.version.split()[0]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.webhook.bootstrap.bare_python import BarePython, bare
+from tests.webhook.bootstrap.bare_python import BarePython, bare, ended
 from tests.webhook.bootstrap.parts_server import TOKEN, PartsServer, tiny_wheel
+from tests.workers.slaying_apis import OneInstanceApi, destroyed
 from webhook.bootstrap.start_command import start_command
+from webhook.bootstrap.worker_wheel import worker_wheel
 
 SHOWS = """
 import json, os, sys
@@ -35,7 +37,9 @@ def without(python: BarePython, folder: Path, *modules: str) -> tuple[str, ...]:
     """The start command of an image that lacks modules of the standard library."""
     wrapper = folder / "python"
     refused = "|".join(f"'-m {module} '*" for module in modules)
-    wrapper.write_text(f'#!/bin/sh\ncase "$* " in {refused}) exit 1;; esac\nexec {python.python} "$@"\n')
+    wrapper.write_text(
+        f'#!/bin/sh\nenv > {folder}/env\ncase "$* " in {refused}) exit 1;; esac\nexec {python.python} "$@"\n'
+    )
     wrapper.chmod(0o755)
     return ("python3", "-c", f"import sys; sys.executable = {str(wrapper)!r}\nexec({start_command()[2]!r})")
 
@@ -61,12 +65,26 @@ async def test_the_worker_runs_and_sees_the_images_packages(
     assert (shown["safe"], shown["token"]) == (True, TOKEN)
 
 
+async def test_a_rented_machine_goes_when_its_worker_cannot_be_installed(python: BarePython, tmp_path: Path) -> None:
+    api, server = OneInstanceApi(), PartsServer()
+    server.parts |= {"wheel": worker_wheel().content, "requirements": b"yurt-of-nobody==1"}
+    async with api.serving() as slaying, server.serving() as url:
+        variables = {**api.variables(slaying), "PIP_NO_INDEX": "1", "YURT_WORK_DIR": str(tmp_path)}
+        async with python.started(url, TOKEN, **variables) as process:
+            await destroyed(api)
+            process.terminate()
+            code, log = await ended(process)
+    assert (code, "yurt bootstrap: pip failed" in log, api.key in log) == (1, True, False), log
+
+
 async def test_an_image_without_venv_and_pip_is_told(python: BarePython, tmp_path: Path) -> None:
     server = PartsServer()
     server.parts["wheel"] = tiny_wheel("")
     async with server.serving() as url:
         code, log = await python.ended(url, TOKEN, without(python, tmp_path, "venv", "pip"))
     assert (code, log.startswith("yurt bootstrap: this image has neither venv nor pip")) == (1, True), log
+    seen = (tmp_path / "env").read_text()
+    assert ("YURT_URL=" in seen, TOKEN in seen) == (True, False)
 
 
 async def refused(python: BarePython, requirements: str, **more: str) -> str:
