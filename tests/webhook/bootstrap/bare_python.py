@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import venv
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -49,7 +50,7 @@ class BarePython:
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
 
     async def ended(self, url: str, token: str, command: Sequence[str] = (), **more: str) -> tuple[int, str]:
