@@ -7,7 +7,7 @@ ARG BASE=python:3.12-slim-bookworm@sha256:54c85f3c47607a77f32adec749d3c81d1348bf
 FROM ${BASE} AS wheel
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements/build.txt requirements/
+COPY requirements/build.txt requirements/worker.txt requirements/
 RUN python3 -m venv /opt/build && /opt/build/bin/pip install --quiet --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE yurt.toml ./
 COPY webhook webhook

@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
+from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
@@ -316,6 +317,7 @@ def test_every_endpoint_is_documented() -> None:
                 CostApi,
                 ModelApi,
                 PoolApi,
+                BootstrapApi,
             )
         )
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
+from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
@@ -253,9 +254,11 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     costs = CostApi(ledger, admin)
     models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
     pools = PoolApi(services.fleet, config.pools, admin)
+    bootstrap = BootstrapApi(services.fleet)
     table = endpoints(
-        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools
-    )
+        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
+        bootstrap,
+    )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
     return Plane(

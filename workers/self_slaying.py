@@ -198,8 +198,10 @@ def _trusted() -> ssl.SSLContext:
     """The authorities that the agent trusts too; see `workers.tls`, which would load an HTTP client for it."""
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return ssl.create_default_context()
-    import certifi
-
+    try:
+        import certifi
+    except ImportError:  # the worker is being installed: those of the image
+        return ssl.create_default_context()
     return ssl.create_default_context(cafile=certifi.where())
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi, CostFilter, Costs
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
@@ -82,6 +83,7 @@ def endpoints(
     costs: CostApi,
     models: ModelApi,
     pools: PoolApi,
+    bootstrap: BootstrapApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -118,6 +120,9 @@ def endpoints(
             protocol.WorkerProgress, protocol.ProgressAnswer,
         ),
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
+        Endpoint("GET", "/v1/bootstrap/script", bootstrap.bootstrap_script, "once", (401, 503)),
+        Endpoint("GET", "/v1/bootstrap/wheel", bootstrap.bootstrap_wheel, "once", (401, 503)),
+        Endpoint("GET", "/v1/bootstrap/requirements", bootstrap.bootstrap_requirements, "once", (401, 503)),
         Endpoint("GET", "/v1/status", admin.status, "admin", (401, 403, 503), gives=Status),
         Endpoint(
             "POST", "/v1/invitations", admin.invite, "admin", (*body, 403, 404, 409),

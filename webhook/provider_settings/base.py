@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -49,6 +49,8 @@ ContainerPath = Annotated[str, AfterValidator(_target)]
 """A folder in a container, which the image does not have."""
 Environment = Annotated[dict[str, str], Field(max_length=50), AfterValidator(_environment)]
 """Variables that a worker gets beside Yurt's own. Not for secrets: the owner of a rented host can read them."""
+Bootstrap = Literal["python"] | None
+"""How a container of an image without Yurt becomes a worker: ``python`` has it install one. None: the image has it."""
 Usd = Annotated[Decimal, Field(ge=0, le=100_000, max_digits=12, decimal_places=6, allow_inf_nan=False)]
 """An amount in US dollars, exactly as it is written."""
 Image = Annotated[

@@ -8,7 +8,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from webhook.provider_settings.base import AbsolutePath, BaseProviderSettings, ContainerPath, Environment, Image, Usd
+from webhook.provider_settings.base import (
+    AbsolutePath,
+    BaseProviderSettings,
+    Bootstrap,
+    ContainerPath,
+    Environment,
+    Image,
+    Usd,
+)
 from webhook.store_endpoint import is_loopback
 
 
@@ -66,6 +74,8 @@ class DockerSettings(BaseProviderSettings):
     """File of its private key."""
     image: TaggedImage
     """The workers' image, which has the command ``worker``."""
+    bootstrap: Bootstrap = None
+    """``python``: the image is any with Python 3.11 or newer, into which the worker is installed at each start."""
     pull: Literal["missing", "always", "never"] = "missing"
     """When the engine pulls the image."""
     usd_per_hour: Usd = Decimal(0)

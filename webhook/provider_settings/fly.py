@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from webhook.provider_settings.base import BaseProviderSettings, Environment, Image, Usd
+from webhook.provider_settings.base import BaseProviderSettings, Bootstrap, Environment, Image, Usd
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 """As ``fly platform regions`` lists them: ``ams``."""
@@ -20,6 +20,8 @@ class FlySettings(BaseProviderSettings):
     """The app in which machines are created. It is made once, by a person, and holds nothing else."""
     image: Image
     """What a machine runs: an image whose command is ``yurt worker``."""
+    bootstrap: Bootstrap = None
+    """``python``: the image is any with Python 3.11 or newer, into which the worker is installed at each start."""
     usd_per_hour: Annotated[Usd, Field(gt=0)]
     """What such a machine costs: the API does not say it."""
     regions: Annotated[tuple[Region, ...], Field(max_length=50)] = ()

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from webhook.provider_settings.base import (
     AbsolutePath,
     BaseProviderSettings,
+    Bootstrap,
     ContainerPath,
     Environment,
     Gigabytes,
@@ -102,6 +103,8 @@ class KubernetesSettings(BaseProviderSettings):
     """Namespace of the Jobs."""
     image: Image
     """The workers' image, whose entry point takes the command ``worker``."""
+    bootstrap: Bootstrap = None
+    """``python``: the image is any with Python 3.11 or newer, into which the worker is installed at each start."""
     image_pull_secrets: Annotated[tuple[DnsName, ...], Field(max_length=10)] = ()
     """Names of Secrets of the namespace with the registry's credentials."""
     requests: Resources = Field(default={})

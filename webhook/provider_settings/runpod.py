@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from webhook.provider_settings.base import BaseProviderSettings, Environment, Gigabytes, Image, Usd
+from webhook.provider_settings.base import BaseProviderSettings, Bootstrap, Environment, Gigabytes, Image, Usd
 
 DataCenter = Annotated[str, Field(pattern=r"^[A-Z]{2,4}(-[A-Z0-9]{1,5}){1,3}$")]
 """As RunPod's catalog lists them: ``EU-RO-1``."""
@@ -18,6 +18,8 @@ class RunpodSettings(BaseProviderSettings):
     kind: Literal["runpod"]
     image: Image
     """What a pod runs: an image whose command is ``yurt worker``."""
+    bootstrap: Bootstrap = None
+    """``python``: the image is any with Python 3.11 or newer, into which the worker is installed at each start."""
     gpu: Annotated[str, Field(min_length=1, max_length=100)]
     """The kind of GPU by RunPod's id: ``NVIDIA GeForce RTX 4090``."""
     usd_per_hour: Annotated[Usd, Field(gt=0)]

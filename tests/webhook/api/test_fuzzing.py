@@ -248,6 +248,6 @@ def shorten_wait(case: AnyCase) -> None:
 def check_response(case: AnyCase, response: Response, known: KnownSecrets) -> None:
     """Check a response against the document, and that it shows no secret."""
     case.validate_response(response, checks=CHECKS if response.status_code == 503 else [not_a_server_error, *CHECKS])
-    shown = response.text + json.dumps(dict(response.headers))
+    shown = response.content.decode("latin-1") + json.dumps(dict(response.headers))
     for secret in (*known.tokens.values(), STORE_SECRET, "Traceback (most recent", "asyncpg", "postgresql://"):
         assert secret not in shown, case.as_curl_command()

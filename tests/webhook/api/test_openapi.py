@@ -163,6 +163,10 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         check(hook, await http.get("/v1/notifications/nowhere"))
 
         once = await plane.invite()
+        for part in ("script", "wheel", "requirements"):
+            at = f"/v1/bootstrap/{part}"
+            check(at, await http.get(at, headers={"authorization": f"Bearer {once}"}))
+            check(at, await http.get(at))
         check("/v1/workers/hello", await plane.hello(once))
         check("/v1/workers/hello", await plane.hello("unknown"))
         check("/v1/workers/hello", await plane.hello(once, "short"))

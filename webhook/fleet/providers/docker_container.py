@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import MintOrder
 from webhook.provider_settings import DockerSettings
 from webhook.provider_settings.docker import MountSettings
@@ -21,7 +22,7 @@ def described(settings: DockerSettings, owner: str, order: MintOrder) -> dict[st
     """Return the body of the call that creates the container."""
     return {
         "Image": settings.image,
-        "Cmd": ["worker"],
+        **_command(settings),
         "Env": [f"{name}={value}" for name, value in _environment(settings, order).items()],
         "Labels": {OWNER: owner, POOL: order.pool, LABEL: order.label},
         # The image's health check asks the control plane that a worker has not.
@@ -29,6 +30,13 @@ def described(settings: DockerSettings, owner: str, order: MintOrder) -> dict[st
         "StopTimeout": STOP_SECONDS,
         "HostConfig": {**_confinement(settings), **_resources(settings), **_surroundings(settings)},
     }
+
+
+def _command(settings: DockerSettings) -> dict[str, Any]:
+    if settings.bootstrap is None:
+        return {"Cmd": ["worker"]}
+    entry_point, *arguments = start_command()
+    return {"Entrypoint": [entry_point], "Cmd": arguments}
 
 
 def _environment(settings: DockerSettings, order: MintOrder) -> Mapping[str, str]:

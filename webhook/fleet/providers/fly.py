@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import (
     Instance,
     MintOrder,
@@ -164,10 +165,18 @@ class FlyProvider:
                     **gpu,
                 },
                 "metadata": {OWNER_KEY: self._owner, LABEL_KEY: order.label},
+                **_init(settings),
                 "auto_destroy": True,
                 "restart": {"policy": "no"},
             },
         }
+
+
+def _init(settings: FlySettings) -> Mapping[str, Any]:
+    if settings.bootstrap is None:
+        return {}
+    entry_point, *arguments = start_command()
+    return {"init": {"entrypoint": [entry_point], "cmd": arguments}}
 
 
 def _text(answer: ApiAnswer, one: object, field: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import MintOrder
 from webhook.provider_settings import KubernetesSettings
 from webhook.provider_settings.kubernetes import CacheSettings, TolerationSettings
@@ -84,7 +85,7 @@ def _container(settings: KubernetesSettings, order: MintOrder) -> dict[str, Any]
     return {
         "name": CONTAINER,
         "image": settings.image,
-        "args": ["worker"],
+        **({"args": ["worker"]} if settings.bootstrap is None else {"command": list(start_command())}),
         "env": _environment(settings, order),
         "resources": {"requests": dict(settings.requests), "limits": dict(settings.limits)},
         "securityContext": {

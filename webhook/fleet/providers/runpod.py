@@ -8,10 +8,12 @@ RunPod gives it.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import (
     Instance,
     MintOrder,
@@ -144,6 +146,8 @@ class RunpodProvider:
             "cloud": settings.cloud,
             "disk": settings.disk_gb,
             "ports": [],
+            # RunPod appends them to the image's own entry point, which has to run what it is given.
+            **({"args": shlex.join(start_command())} if settings.bootstrap else {}),
             "env": {**settings.environment, **order.environment, **slays_itself("runpod")},
             **({"dataCenterIds": list(settings.data_centers)} if settings.data_centers else {}),
             **({"registry": settings.registry} if settings.registry else {}),

@@ -84,10 +84,13 @@ class FlyCloud(FakeApi):
     def _create(self, body: Any) -> Reply:
         expect(body, name=str, region=[str], config=dict)
         config = body["config"]
-        expect(config, image=str, env=dict, guest=dict, metadata=dict, auto_destroy=bool, restart=dict)
+        expect(config, image=str, env=dict, guest=dict, metadata=dict, auto_destroy=bool, restart=dict, init=[dict])
         expect(config["guest"], cpu_kind=str, cpus=int, memory_mb=int, gpu_kind=[str], gpus=[int])
         expect(config["metadata"], yurt_owner=str, yurt_label=str)
         texts(config["env"].values())
+        if "init" in config:
+            expect(config["init"], entrypoint=list, cmd=list)
+            texts([*config["init"]["entrypoint"], *config["init"]["cmd"]])
         if config["restart"] != {"policy": "no"} or config["auto_destroy"] is not True:
             raise Wrong("a machine that has ended would be paid for")
         if "missing" in config["image"]:

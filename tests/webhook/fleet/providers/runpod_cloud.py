@@ -70,7 +70,7 @@ class RunpodCloud(FakeApi):
 
     def _create(self, body: Any) -> Reply:
         required = {"name": str, "image": str, "gpu": dict, "cloud": str, "disk": int, "ports": list, "env": dict}
-        expect(body, **required, dataCenterIds=[list], registry=[str])
+        expect(body, **required, dataCenterIds=[list], registry=[str], args=[str])
         expect(body["gpu"], id=str, count=int)
         texts([*body["env"].values(), *body.get("dataCenterIds", ())])
         if body["cloud"] not in ("SECURE", "COMMUNITY"):

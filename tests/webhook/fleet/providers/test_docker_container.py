@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.webhook.fleet.providers.contract import OWNER, order
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers.docker_container import described
 from webhook.provider_settings import DockerSettings
 
@@ -29,6 +30,12 @@ def test_a_container_is_labelled_and_given_its_token_by_the_environment_alone() 
     environment = made.pop("Env")
     assert {"HF_HUB_OFFLINE=1", f"YURT_TOKEN={wanted.token}", f"YURT_URL={wanted.url}"} < set(environment)
     assert wanted.token not in str(made)
+
+
+def test_a_container_of_an_image_without_yurt_installs_its_worker() -> None:
+    made = body(bootstrap="python")
+    assert (made["Entrypoint"], made["Cmd"]) == (["python3"], list(start_command()[1:]))
+    assert "Entrypoint" not in body()
 
 
 def test_a_container_may_do_little_and_leaves_when_it_ends() -> None:

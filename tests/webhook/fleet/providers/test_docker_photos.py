@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from webhook.config_file import load
 from workers.sandbox.child import jail
 
 IMAGE = os.environ.get(IMAGE_VARIABLE, "")
+RELEASE = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+BASE = f"localhost/yurt-base:{RELEASE.get('VERSION_CODENAME', '')}"
+"""Debian with Python and nothing of Yurt, on which ``.ci/containers`` builds that image."""
 _CONFIG = """
 [server]
 name = "{name}"
@@ -28,10 +32,12 @@ pool = "containers"
 sandbox = {{ mode = "{sandbox}" }}
 [pools.containers]
 provider = "engine"
+boot_seconds = 280
 [providers.engine]
 kind = "docker"
 host = "{host}"
 image = "{image}"
+{more}
 pull = "never"
 network = "host"
 memory_bytes = 3000000000
@@ -51,16 +57,21 @@ class SilentView:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("image", "more"),
+    [(IMAGE, ""), (BASE, 'bootstrap = "python"\nenvironment = { PIP_NO_CACHE_DIR = "1" }')],
+    ids=["our image", "any image"],
+)
 @pytest.mark.skipif(bool(missing("podman")), reason=missing("podman"))
 @pytest.mark.skipif(not IMAGE, reason=f"{IMAGE_VARIABLE} names no image of the Dockerfile: see .ci/containers")
-def test_photos_are_processed_in_containers_and_none_is_left(tmp_path: Path) -> None:
+def test_photos_are_processed_in_containers_and_none_is_left(image: str, more: str, tmp_path: Path) -> None:
     name = f"test{secrets.token_hex(4)}"
     # What a container may do is decided by the kernel that it shares with this process.
     sandbox = "on" if jail.support().missing else "require"
     with podman(own=False) as engine:
         path = tmp_path / "yurt.toml"
-        path.write_text(_CONFIG.format(name=name, host=engine.host, image=IMAGE, sandbox=sandbox))
+        path.write_text(_CONFIG.format(name=name, host=engine.host, image=image, sandbox=sandbox, more=more))
         setup = DemoSetup(load(path, options_model), path, "photos", tmp_path / "state", {}, seed=1)
         try:
             outcome = run_demo(setup, SilentView(), Interrupts())

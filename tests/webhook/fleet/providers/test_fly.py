@@ -12,6 +12,7 @@ from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
 from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.fly_cloud import FlyMachine, fly_place
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import Instance, Offer, OfferGone, ProviderError, ProviderRefused
 from webhook.provider_settings.fly import FlySettings
 
@@ -41,6 +42,13 @@ async def test_a_machine_is_what_the_settings_say() -> None:
         assert (machine.region, machine.config["env"]["HF_HUB_OFFLINE"]) == ("iad", "1")
         assert machine.config["guest"]["gpu_kind"] == "l40s"
         assert machine.config["metadata"]["yurt_label"] == wanted.label
+
+
+async def test_a_machine_of_an_image_without_yurt_installs_its_worker() -> None:
+    async with fly_place() as place:
+        one = await mint(place.provider(bootstrap="python"))
+        program, *arguments = start_command()
+        assert place.machine(one.label).config["init"] == {"entrypoint": [program], "cmd": arguments}
 
 
 async def test_a_creation_that_is_repeated_makes_no_second_machine() -> None:

@@ -23,9 +23,14 @@ from tests.webhook.fleet.providers.kube_apiserver import (
     path_of,
 )
 from tests.webhook.fleet.providers.kube_place import kube_place
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import ProviderBusy, ProviderError, ProviderRefused
 from webhook.fleet.providers.kubernetes import KubernetesProvider
 from webhook.fleet.providers.kubernetes_check import NEEDED_RIGHTS
+from webhook.fleet.providers.kubernetes_job import job
+from webhook.provider_settings import KubernetesSettings
+
+KUBERNETES = {"kind": "kubernetes", "image": "localhost/torch:1"}
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +149,14 @@ async def test_all_settings_make_a_job_that_the_server_takes(server: KubeApiServ
     settings["cache"] = {"path": "/cache", "host_path": "/srv/models", "read_only": True}
     async with kube_place(server, tmp_path, settings=settings) as place:
         assert [finding.message for finding in await place.provider().check() if not finding.ok] == []
+
+
+async def test_a_job_of_an_image_without_yurt_installs_its_worker(server: KubeApiServer, tmp_path: Path) -> None:
+    async with kube_place(server, tmp_path, settings={"bootstrap": "python"}) as place:
+        assert [finding.message for finding in await place.provider().check() if not finding.ok] == []
+    described = job(KubernetesSettings.model_validate({**KUBERNETES, "bootstrap": "python"}), "yurt", order())
+    [container] = described["spec"]["template"]["spec"]["containers"]
+    assert (tuple(container["command"]), "args" in container) == (start_command(), False)
 
 
 async def test_a_user_without_rights_is_told_which_are_missing(server: KubeApiServer, tmp_path: Path) -> None:

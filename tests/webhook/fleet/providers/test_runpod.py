@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
 from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.runpod_cloud import RunpodCloud, RunpodPod, runpod_place
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import Instance, ProviderBusy, ProviderError, ProviderRefused
 from webhook.provider_settings.runpod import RunpodSettings
 
@@ -46,6 +48,12 @@ async def test_a_pod_is_what_the_settings_say() -> None:
         assert (body["gpu"]["count"], body["env"]["HF_HUB_OFFLINE"], body["ports"]) == (2, "1", [])
         assert body["env"]["YURT_SLAYS_ITSELF"] == "runpod"
         assert RunpodCloud.key not in str(body)
+
+
+async def test_a_pod_of_an_image_without_yurt_installs_its_worker() -> None:
+    async with runpod_place() as place:
+        one = await mint(place.provider(bootstrap="python"))
+        assert tuple(shlex.split(place.pod(one.label).body["args"])) == start_command()
 
 
 async def test_a_gpu_that_is_not_free_is_busy_and_an_unknown_one_is_refused() -> None:
