@@ -86,10 +86,9 @@ class StoreConnection:
         if self._http is None or self._origin != origin:
             self.close()
             self._origin = origin
-            connection = _open(origin)
-            connection.connect()
-            connection.sock.settimeout(self._stall_seconds)
-            self._http = connection
+            self._http = _open(origin)
+            self._http.connect()
+            self._http.sock.settimeout(self._stall_seconds)
         return self._http
 
 
@@ -110,7 +109,8 @@ def refusal(response: http.client.HTTPResponse, what: str) -> StoreRefusal:
 
 def unreachable(error: Exception) -> StoreRefusal:
     """Return the fault of a request that an exception ended."""
-    if isinstance(error, ValueError | http.client.InvalidURL):
+    # An untrusted certificate is a ValueError too.
+    if isinstance(error, ValueError | http.client.InvalidURL) and not isinstance(error, OSError):
         return StoreRefusal("the control plane gave a URL or header that cannot be sent", transient=False)
     return StoreRefusal(f"the store could not be reached: {why_unreachable(error)}", transient=True)
 

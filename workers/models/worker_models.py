@@ -26,6 +26,7 @@ _log = structlog.get_logger()
 _AT_ONCE = 2
 """Models that are fetched at the same time: each takes as many connections as pay."""
 _ASK_ATTEMPTS = 6
+_LEAVES = "This worker is about to leave."
 _STOP_SECONDS = 0.1
 """After which a thread that waits for the control plane notices that it is to stop."""
 
@@ -39,11 +40,13 @@ class WorkerModels:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="model")
+        self._closed = False
         self._fetching: dict[str, tuple[ModelFetch, asyncio.Task[None]]] = {}
         """By root: all leases that need a model wait for the same task."""
 
     async def aclose(self) -> None:
         """Stop what is being fetched, and wait until no thread writes any more. What was fetched is kept."""
+        self._closed = True
         tasks = [task for _, task in self._fetching.values()]
         for fetch, _ in self._fetching.values():
             fetch.stop.set()
@@ -104,6 +107,8 @@ class WorkerModels:
 
     async def _fetch(self, model: ModelRef) -> None:
         """Wait until the model was fetched. The lease that began it may end: others need it too, or soon will."""
+        if self._closed:
+            raise ModelUnavailable(_LEAVES)
         if model.root not in self._fetching:
             fetch = ModelFetch(self._cache, model, partial(self._sources, model), self._limits)
             task = asyncio.create_task(self._run(fetch))
@@ -115,7 +120,7 @@ class WorkerModels:
         try:
             await self._loop.run_in_executor(self._threads, fetch.run)
         except DownloadCancelled:
-            raise ModelUnavailable("This worker is about to leave.") from None
+            raise ModelUnavailable(_LEAVES) from None
         finally:
             fetch.stop.set()
 

@@ -1,4 +1,4 @@
-"""The cache on the disk: who may write, who reads, what outlasts a crash, and what no manifest can do."""
+"""The cache on the disk: who may write, who reads, what outlasts a crash, and what no ``PartialFolder`` follows."""
 
 from __future__ import annotations
 

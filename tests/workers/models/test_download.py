@@ -1,4 +1,7 @@
-"""Downloads over real connections, from a store that fails in every way that was thought of."""
+"""Downloads over real connections (``part_request``), from a store that fails in every way that was thought of.
+
+URLs that end are renewed (``source_urls``).
+"""
 
 from __future__ import annotations
 
