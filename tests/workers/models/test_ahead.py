@@ -22,9 +22,7 @@ MODEL = {"model.onnx": content(4 * PART)}
 
 
 @asynccontextmanager
-async def _fetching(
-    tmp_path: Path, **welcome: float
-) -> AsyncIterator[tuple[StubControlPlane, RangeStore, asyncio.subprocess.Process]]:
+async def _fetching(tmp_path: Path, **welcome: float) -> AsyncIterator[tuple[StubControlPlane, RangeStore, Process]]:
     """An agent whose store stops sending in the middle of a model."""
     plane = StubControlPlane(**welcome)
     with serving(RangeStore()) as store:
