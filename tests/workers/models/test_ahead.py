@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
