@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 import subprocess
@@ -77,6 +78,24 @@ def test_a_process_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         model.fetch(ModelCache(tmp_path / "cache")).run()
         assert model.is_in(ModelCache(tmp_path / "cache"))
         assert store.sent_bytes - before == 15 * PART
+
+
+def test_processes_that_are_killed_anywhere_leave_no_model_that_is_wrong(tmp_path: Path) -> None:
+    with serving(RangeStore()) as store:
+        models = [published(store, {"a": content(3 * PART, seed), "b/c": b"c"}, f"m-{seed}") for seed in range(2)]
+        orders = [
+            json.dumps([json.loads(model.ref.model_dump_json()), json.loads(model.sources().model_dump_json())])
+            for model in models
+        ]
+        # Room for one of them: each process also removes what the one before has fetched.
+        arguments = [str(tmp_path / "cache"), str(4 * PART), "2", *orders]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.workers.models.killed", *arguments], stdout=subprocess.PIPE, check=False
+        )
+        assert done.returncode == 0, done
+        assert int(done.stdout.split()[-1]) > 20
+        assert models[1].is_in(ModelCache(tmp_path / "cache"))
+        assert not models[0].is_in(ModelCache(tmp_path / "cache"))
 
 
 def test_what_was_noted_before_a_crash_of_the_machine_is_read_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,20 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     lock.close()
 
 
-def test_a_lock_whose_file_was_removed_locks_the_new_file(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    removed = FileLock.take(path, shared=False)
-    assert removed
-    removed.remove()
-    with FileLock.wait(path, threading.Event()):  # another file: the removed one keeps nobody waiting
-        assert FileLock.take(path, shared=True) is None
-        removed.close()
+def test_a_lock_whose_file_is_removed_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    path, slipped_in = tmp_path / "lock", list[FileLock]()
+
+    def remove_often() -> None:
+        for _ in range(300):
+            with FileLock.wait(path, threading.Event()) as lock:
+                if (other := FileLock.take(path, shared=False)) is not None:
+                    slipped_in.append(other)
+                lock.remove()
+
+    with ThreadPoolExecutor(8) as threads:
+        for running in [threads.submit(remove_often) for _ in range(8)]:
+            running.result()
+    assert not slipped_in
 
 
 def test_a_wait_can_be_stopped(tmp_path: Path) -> None:
