@@ -122,23 +122,22 @@ class ModelCache:
         if boot_id():  # beside the first jobs: it may take as long as the download
             threading.Thread(target=self._sync, args=(root,), name="sync", daemon=True).start()
         else:
-            self._sync_held(root)
+            _sync_all(self._at(root))
+            self._journal(root).unlink(missing_ok=True)
 
     def _sync(self, root: str) -> None:
-        """Write a model to the disk itself, unless it is gone by then."""
+        """Write a model to the disk itself, and remove its journal.
+
+        Without its lock, which would keep others from removing the model for so long: where they do, this ends.
+        """
         with contextlib.suppress(OSError):
+            synced = self._at(root).stat()
+            _sync_all(self._at(root))
             while (lock := FileLock.take(self._lock(root), shared=True)) is None:
                 time.sleep(_SYNC_POLL_SECONDS)
             with lock:
-                if self._at(root).is_dir():
-                    self._sync_held(root)
-
-    def _sync_held(self, root: str) -> None:
-        for parent, _, names in os.walk(self._at(root)):
-            for path in (*(Path(parent, name) for name in names), Path(parent)):
-                _sync_one(path)
-        _sync_one(self._folder)
-        self._journal(root).unlink(missing_ok=True)
+                if os.path.samestat(self._at(root).stat(), synced):
+                    self._journal(root).unlink(missing_ok=True)
 
     def _require_private(self) -> None:
         """Make the folder, or see that it is this user's alone: another user could put other weights into it."""
@@ -182,6 +181,13 @@ def _make_writable(folder: Path) -> None:
             Path(parent, name).chmod(0o700)
         for name in names:
             Path(parent, name).chmod(0o600)
+
+
+def _sync_all(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for path in (*(Path(parent, name) for name in names), Path(parent)):
+            _sync_one(path)
+    _sync_one(folder.parent)
 
 
 def _sync_one(path: Path) -> None:

@@ -62,7 +62,8 @@ class StoreConnection:
         try:
             parts = urlsplit(url)
             connection = self._connected(_Origin(parts.scheme, parts.hostname or "", parts.port, proxy_for(url)))
-            connection.request("GET", _target(parts, self._origin), headers=dict(headers))
+            target, of_proxy = _target(parts, self._origin)
+            connection.request("GET", target, headers={**headers, **of_proxy})
             return connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
@@ -120,7 +121,7 @@ def _open(origin: _Origin) -> http.client.HTTPConnection:
         raise ValueError(origin.scheme)
     if not origin.proxy:
         return _connection(origin.scheme == "https", origin.host, origin.port)
-    proxy = urlsplit(origin.proxy if "://" in origin.proxy else f"http://{origin.proxy}")
+    proxy = _proxy(origin)
     if proxy.scheme != "http" or not proxy.hostname:
         raise ValueError(proxy.scheme)
     connection = _connection(origin.scheme == "https", proxy.hostname, proxy.port or 80)
@@ -129,17 +130,22 @@ def _open(origin: _Origin) -> http.client.HTTPConnection:
     return connection
 
 
+def _proxy(origin: _Origin) -> SplitResult:
+    return urlsplit(origin.proxy if "://" in origin.proxy else f"http://{origin.proxy}")
+
+
 def _connection(encrypted: bool, host: str, port: int | None) -> http.client.HTTPConnection:
     if encrypted:
         return http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, context=tls.context())
     return http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
 
 
-def _target(parts: SplitResult, origin: _Origin | None) -> str:
-    """The target of a request: a path, or the whole URL for a proxy that is to see it."""
+def _target(parts: SplitResult, origin: _Origin | None) -> tuple[str, dict[str, str]]:
+    """The target of a request: a path, or the whole URL for a proxy that is to see it, with its headers."""
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    behind_proxy = origin is not None and origin.proxy and parts.scheme == "http"
-    return f"http://{parts.netloc}{path}" if behind_proxy else path
+    if origin is None or not origin.proxy or parts.scheme != "http":
+        return path, {}
+    return f"http://{parts.netloc}{path}", _credentials(_proxy(origin))
 
 
 def _credentials(proxy: SplitResult) -> dict[str, str]:

@@ -7,6 +7,7 @@ either. Each connection has a thread and a buffer of 1 MiB: reading, writing and
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import threading
@@ -27,6 +28,9 @@ from workers.models.source_urls import SourceUrls
 BUFFER_BYTES = 1 << 20
 _MEASURED_SECONDS = 0.5
 _WATCH_SECONDS = 0.1
+_ANEW = ": publish the model anew"
+_ADVICE = {403: ": may the control plane's key read it?", 404: _ANEW, 416: _ANEW}
+"""By the status that a store gave in the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class _PartThread:
             try:
                 digest = self._request(part)
                 if part.sha256 not in ("", digest):
-                    raise StoreRefusal("it has other bytes than the manifest says", transient=True)
+                    raise StoreRefusal(f"it has other bytes than its manifest says{_ANEW}", transient=True)
                 self._download.note(part, digest)
                 return
             except StoreRefusal as refused:
@@ -208,7 +212,8 @@ class ModelDownload:
         if not (refused.transient or refused.status == 403) or tried >= self.limits.tries:
             times = f" ({tried} times)" if tried > 1 else ""
             where = f"bytes {part.offset} to {part.offset + part.size} of {part.path}"
-            raise ModelUnavailable(f"The model cannot be fetched{times}, at {where}: {refused.message}.") from None
+            message = f"{refused.message}{_ADVICE.get(refused.status, '')}"
+            raise ModelUnavailable(f"The model cannot be fetched{times}, at {where}: {message}.") from None
         if self.ended.wait(refused.after_seconds + self.limits.pause_seconds(tried)):
             raise DownloadCancelled
 
@@ -246,7 +251,12 @@ class ModelDownload:
 
     def _widen(self, count: int) -> None:
         while len(self._threads) < count and self._waiting:
-            self._threads.append(_PartThread(self))
+            try:
+                self._threads.append(_PartThread(self))
+            except RuntimeError as error:
+                if not self._threads:
+                    raise OSError(errno.EAGAIN, "no thread can be started") from error
+                return
 
     def _join(self) -> None:
         for thread in self._threads:

@@ -23,7 +23,6 @@ from workers.models.fetch import ModelFetch
 from workers.models.manifest import ModelManifest
 from workers.protocol import ModelRef, ModelSources
 
-
 _COUNTED = ("/workers/models/", "/workers/scratch", "/shutil")
 
 

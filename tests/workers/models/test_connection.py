@@ -11,7 +11,7 @@ import pytest
 
 from tests.tls_server import TlsServer
 from tests.workers.models.published import PART, content, published
-from tests.workers.models.range_server import RangeStore, serving
+from tests.workers.models.range_server import RangeHandler, RangeStore, serving
 from workers import tls
 from workers.models.cache import ModelCache
 from workers.models.connection import StoreConnection, StoreRefusal
@@ -91,3 +91,17 @@ def test_a_header_that_cannot_be_sent_is_refused() -> None:
 def test_nothing_listens_there() -> None:
     with pytest.raises(StoreRefusal, match="nothing listens there"):
         StoreConnection(5).get("http://127.0.0.1:1/x", {})
+
+
+def test_a_proxy_of_plain_requests_is_given_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str | None] = []
+
+    def answer(handler: RangeHandler) -> None:
+        given.append(handler.headers.get("Proxy-Authorization"))
+        handler.serve()
+
+    with serving(RangeStore(always=answer)) as proxy, closing(StoreConnection(5)) as connection:
+        proxy.put("http://store.example/x", b"x" * 9)
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:word@"))
+        assert connection.get("http://store.example/x?sig=1", {"Range": "bytes=0-8"}).read() == b"x" * 9
+    assert given == ["Basic dXNlcjp3b3Jk"]

@@ -87,7 +87,7 @@ def test_a_part_that_went_wrong_is_fetched_again_and_not_the_file(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (wrong_bytes, r"\(5 times\).*it has other bytes than the manifest says"),
+        (wrong_bytes, r"\(5 times\).*it has other bytes than its manifest says: publish the model anew"),
         (cut_off, r"\(5 times\)"),
         (hang, r"\(5 times\).*could not be reached: TimeoutError"),
         (unavailable, r"\(5 times\).*503 SlowDown"),

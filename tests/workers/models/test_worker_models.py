@@ -55,6 +55,7 @@ async def test_a_new_version_is_fetched_within_its_lease_while_an_older_one_is_i
             await in_the_handler(gate)
             second = plane.offer("b", shell('cat "$1/model.onnx" > copy.bin', "{model:safety}"), models=(new.ref,))
             assert isinstance(await plane.settlement(second), Done)
+            await until(lambda: not list((tmp_path / "cache").glob("*.journal")))
             # One of the two has to go for a third: not the one that was used longest ago, which a job has.
             cache = ModelCache(tmp_path / "cache", 4 * PART + 10_000)
             await asyncio.to_thread(published(store, FILES, "third").fetch(cache).run)
