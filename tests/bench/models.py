@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +24,8 @@ from tests.polling import wait_until
 from workers.scratch import discard
 
 _MIB = 1 << 20
-_ROUNDS = 3
+_ROUNDS = 6
+"""The fastest counts: what disturbs a run only makes it slower."""
 _NGINX = """
 daemon off; master_process on; worker_processes 2; pid {folder}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 256; }}
@@ -49,16 +49,19 @@ def _measured(folder: Path, mib: int) -> list[BenchFigure]:
     _write(served / "model.safetensors", mib)
     order = _published(served, folder / "order.json", mib)
     with _serving(folder / "served") as url:
-        seconds: dict[str, list[float]] = {"curl": [], "boto3": [], "yurt": []}
-        resident = 0
-        for _ in range(_ROUNDS):  # in turn: the machine's speed drifts
-            seconds["curl"].append(_curl(url, folder))
-            taken, resident = _yurt(url, order, folder / "cache", resident)
-            seconds["yurt"].append(taken)
-            seconds["boto3"].append(_boto3(url, folder))
-        _yurt(url, order, folder / "cache", 0, keep=True)
+        resident: list[int] = []
+        clients: dict[str, Callable[[], float]] = {
+            "curl": lambda: _curl(url, folder),
+            "yurt": lambda: _yurt(url, order, folder / "cache", resident),
+            "boto3": lambda: _boto3(url, folder),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in clients}
+        for first in range(_ROUNDS):  # in turn, each first once: the machine's speed and its free memory drift
+            for name in (*list(clients)[first % 3 :], *list(clients)[: first % 3]):
+                seconds[name].append(clients[name]())
+        _yurt(url, order, folder / "cache", resident, keep=True)
         again = _fetched_again(folder, url, order)
-    return _figures(mib, {name: statistics.median(taken) for name, taken in seconds.items()}, resident, again)
+    return _figures(mib, {name: min(taken) for name, taken in seconds.items()}, max(resident), again)
 
 
 def _figures(mib: int, seconds: dict[str, float], resident: int, again: int) -> list[BenchFigure]:
@@ -180,13 +183,14 @@ def _boto3(url: str, folder: Path) -> float:
     return taken
 
 
-def _yurt(url: str, order: Path, cache: Path, resident: int, *, keep: bool = False) -> tuple[float, int]:
-    """Fetch the model; return the seconds, and the most memory of any run so far."""
+def _yurt(url: str, order: Path, cache: Path, resident: list[int], *, keep: bool = False) -> float:
+    """Fetch the model; return the seconds, and add its most memory to ``resident``."""
     answer = _client("yurt", url, str(order), str(cache))
     if not keep:
         wait_until(lambda: not list(cache.glob("*.journal")))
         discard(cache)
-    return float(answer["seconds"]), max(resident, int(answer["resident"]))
+    resident.append(int(answer["resident"]))
+    return float(answer["seconds"])
 
 
 def _fetched_again(folder: Path, url: str, order: Path) -> int:
