@@ -35,10 +35,13 @@ from workers.protocol import (
     Hello,
     LeaseRequest,
     LeaseResponse,
+    ModelSources,
     OutputsRequest,
     OutputsResponse,
     Problem,
+    ProgressAnswer,
     Welcome,
+    WorkerProgress,
 )
 from workers.retry import Backoff, NetworkFault
 
@@ -177,7 +180,17 @@ class ControlPlaneClient:
     async def _outputs(self, lease_id: int, request: OutputsRequest) -> OutputsResponse:
         return await self._call(f"leases/{lease_id}/outputs", request, OutputsResponse)
 
-    async def _call(self, path: str, body: BaseModel, answer: type[Answer], *, wait_seconds: float = 0.0) -> Answer:
+    async def models(self, root: str) -> ModelSources:
+        """Ask where the files of one version of a model are. The URLs in the answer end after an hour at the latest."""
+        return await self._call(f"models/{root}", None, ModelSources)
+
+    async def progress(self, progress: WorkerProgress) -> ProgressAnswer:
+        """Report what this worker does before it can take work. Keeps it alive as a request for leases does."""
+        return await self._call("workers/progress", progress, ProgressAnswer)
+
+    async def _call(
+        self, path: str, body: BaseModel | None, answer: type[Answer], *, wait_seconds: float = 0.0
+    ) -> Answer:
         try:
             answered = await self._answer(path, body, answer, wait_seconds)
         except Unreachable as error:
@@ -189,10 +202,10 @@ class ControlPlaneClient:
         self._outage.answered()
         return answered
 
-    async def _answer(self, path: str, body: BaseModel, answer: type[Answer], wait_seconds: float) -> Answer:
+    async def _answer(self, path: str, body: BaseModel | None, answer: type[Answer], wait_seconds: float) -> Answer:
         try:
             async with asyncio.timeout(self._answer_seconds + wait_seconds):
-                status, headers, content = await self._post(path, body)
+                status, headers, content = await self._send(path, body)
         except TimeoutError as error:
             raise Unreachable(f"The control plane did not answer {path} in time.") from error
         except httpx.TransportError as error:
@@ -213,12 +226,13 @@ class ControlPlaneClient:
         self.answered_at = time.monotonic()
         return understood
 
-    async def _post(self, path: str, body: BaseModel) -> tuple[int, httpx.Headers, bytes]:
+    async def _send(self, path: str, body: BaseModel | None) -> tuple[int, httpx.Headers, bytes]:
+        """POST a body; GET without one."""
         async with self._http.stream(
-            "POST",
+            "GET" if body is None else "POST",
             f"{self._url}/v1/{path}",
-            content=body.model_dump_json().encode(),
-            headers={"Content-Type": "application/json"},
+            content=None if body is None else body.model_dump_json().encode(),
+            headers={} if body is None else {"Content-Type": "application/json"},
         ) as response:
             try:
                 content = await read_bounded(response.aiter_raw(), MAX_ANSWER_BYTES)
@@ -238,6 +252,6 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
-    elif status == 404:  # the call itself is unknown at this URL
+    elif status == 404 and not path.startswith("models/"):  # the call itself is unknown at this URL
         explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

@@ -1,4 +1,4 @@
-"""Measures the disk of the scratch folder: the only word on whether this machine's disk is full."""
+"""Measures the disk of a folder: the only word on whether this machine's disk is full."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def require_space(folder: Path, size_bytes: int) -> None:
     """Raise OSError (``ENOSPC``) unless ``size_bytes``, and a reserve of bytes and files, are free there."""
     if _lacks_space(folder, size_bytes):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes may be written there, but for the reserve; 0 where there is no room for files."""
+    if _lacks_space(folder, 0):
+        return 0
+    system = os.statvfs(folder)
+    return system.f_bavail * system.f_frsize - RESERVE_BYTES
 
 
 def is_full_without(folder: Path) -> bool:

@@ -6,8 +6,8 @@ import asyncio
 import enum
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from workers.handler_gate import HandlerGate
 from workers.handlers import HandlerError, HandlerUnavailable, Job
 from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest
+from workers.models.worker_models import WorkerModels
 from workers.protocol import (
     MANIFEST,
     Absent,
@@ -64,6 +65,7 @@ class WorkerResources:
     transfer: TransferClient
     sandbox: Sandbox
     scratch: Scratch
+    models: WorkerModels
     gate: HandlerGate = field(default_factory=HandlerGate)
     handlers: Path | None = None
     """The folder of the user's handlers."""
@@ -124,10 +126,11 @@ class LeaseTask:
             fetched = await self._fetch(source)
         if isinstance(fetched, NoDownload):
             return self._without_work(fetched)
-        job = self._job(source, folder / "output", fetched)
-        with await self._handle(job) as result:
-            self._enter(Stage.PUBLISHING)
-            outputs = await self._publish(result, fetched)
+        async with self._models() as models:
+            job = self._job(source, folder / "output", fetched, models)
+            with await self._handle(job) as result:
+                self._enter(Stage.PUBLISHING)
+                outputs = await self._publish(result, fetched)
         return Done(
             id=self.lease.id,
             token=self.lease.token,
@@ -180,7 +183,18 @@ class LeaseTask:
                 fetched, outputs = self._earlier_result
                 return Unchanged(id=id, token=token, fetched=fetched, outputs=outputs)
 
-    def _job(self, source: Path, output: Path, fetched: Version) -> Job:
+    @asynccontextmanager
+    async def _models(self) -> AsyncIterator[Mapping[str, Path]]:
+        """Hold the models that the lease names, in just its versions: they stay until the job has ended."""
+        if not self.lease.models:
+            yield {}
+            return
+        async with AsyncExitStack() as stack:
+            with self._timed("weights"):
+                models = await stack.enter_async_context(self._resources.models.held(self.lease.models))
+            yield models
+
+    def _job(self, source: Path, output: Path, fetched: Version, models: Mapping[str, Path]) -> Job:
         output.mkdir(mode=0o700)
         return Job(
             input=source,
@@ -188,6 +202,7 @@ class LeaseTask:
             key=self.lease.key,
             etag=fetched.etag,
             options=self.lease.handler.options,
+            models=models,
         )
 
     async def _handle(self, job: Job) -> OpenedResult:

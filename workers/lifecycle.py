@@ -19,6 +19,9 @@ from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
 from workers.handler_gate import HandlerGate
 from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
+from workers.models.ahead import fetch_ahead
+from workers.models.cache import ModelCache
+from workers.models.worker_models import WorkerModels
 from workers.protocol import Welcome
 from workers.retry import Backoff
 from workers.sandbox.child import jail
@@ -125,11 +128,14 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     servers = HandlerServers(scratch.folder("servers"), settings.handlers)
     stack.push_async_callback(servers.aclose)
     references = await stack.enter_async_context(References().serving())
+    models = WorkerModels(ModelCache(settings.cache_dir, settings.cache_bytes), client)
+    stack.push_async_callback(models.aclose)
     return WorkerResources(
         client=client,
         transfer=transfer,
         sandbox=sandbox,
         scratch=scratch,
+        models=models,
         gate=gate,
         handlers=settings.handlers,
         servers=servers,
@@ -165,6 +171,7 @@ async def _hello(client: ControlPlaneClient, tokens: Sequence[str], *, returns: 
 
 
 async def _interrupted(signals: _Signals) -> None:
+    """Return once the agent was told to leave."""
     await signals.first()
 
 
@@ -174,6 +181,8 @@ async def _work(
     structlog.contextvars.bind_contextvars(worker=welcome.worker)
     _log.info("ready", pool=welcome.pool, slots=welcome.slots)
     resources.sandbox.widen(welcome.slots)
+    if not await first_of(fetch_ahead(welcome, resources), _interrupted(signals)):
+        return
     dispatcher = Dispatcher(welcome, resources, dispatching)
     signals.direct_to(dispatcher)
     await dispatcher.work()

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 PAST_PROXIES: Mapping[str, None] = {
     "all://localhost": None,
@@ -19,6 +20,16 @@ PAST_PROXIES: Mapping[str, None] = {
     "all://[::1]": None,
 }
 """``mounts`` of every httpx client: requests to this machine use no proxy."""
+
+
+def proxy_for(url: str) -> str:
+    """Return the URL of the proxy for requests that httpx does not make; empty where there is none."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if f"all://{host}" in PAST_PROXIES or host == "::1" or host.endswith(".localhost") or proxy_bypass(parts.netloc):
+        return ""
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all") or ""
 
 
 ALLOW_HTTP = "YURT_ALLOW_HTTP"

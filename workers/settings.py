@@ -20,6 +20,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
 """What RFC 6750 allows a bearer token to be."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _URL_LENGTH = 2_000
+_BYTES = re.compile(r"[0-9]{1,18}")
+_MODELS = "models"
 
 
 class SettingsError(Exception):
@@ -40,6 +42,10 @@ class Settings:
     """The folder of the handlers' modules and programs."""
     state_dir: Path | None = None
     """An existing folder in which the worker's credential is kept; none: it ends with this process."""
+    cache_dir: Path = field(default_factory=lambda: default_cache(os.environ, Path(tempfile.gettempdir())))
+    """The folder of the models, of this user alone. Made at the first use."""
+    cache_bytes: int | None = None
+    """Of all models together; 0 for no limit, None for a share of the disk."""
     label: str = ""
     """The name the machine was minted under: goes into every log line."""
     log: LogFormat = "json"
@@ -52,12 +58,15 @@ class Settings:
         Raises `SettingsError`.
         """
         token = environ.pop("YURT_TOKEN", "")
+        work_dir = _folder(environ, "YURT_WORK_DIR")
         state_dir = _folder(environ, "YURT_STATE_DIR") if environ.get("YURT_STATE_DIR") else None
         return cls(
             url=_url(environ.get("YURT_URL", ""), in_clear=_allow_http(environ.get(ALLOW_HTTP, ""))),
             token=_token(token, optional=state_dir is not None),
-            work_dir=_folder(environ, "YURT_WORK_DIR"),
+            work_dir=work_dir,
             state_dir=state_dir,
+            cache_dir=_cache(environ, work_dir),
+            cache_bytes=_cache_bytes(environ.get("YURT_CACHE_BYTES", "")),
             handlers=_handlers(environ),
             label=_label(environ.get("YURT_LABEL", "")),
             log=_log(environ.get("YURT_LOG", "json")),
@@ -114,6 +123,31 @@ def _folder(environ: Mapping[str, str], name: str) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise SettingsError(f"{name} {str(path)!r} cannot be written by user id {os.geteuid()}: choose another folder")
     return path.resolve()
+
+
+def default_cache(environ: Mapping[str, str], work_dir: Path) -> Path:
+    """Return where models are kept unless ``YURT_CACHE_DIR`` says it: with the user's other caches, if there is a home.
+
+    All workers of a user on one machine share it, and it outlasts them.
+    """
+    home = environ.get("HOME", "")
+    caches = environ.get("XDG_CACHE_HOME", "")
+    if not caches.startswith("/") and home.startswith("/") and os.access(home, os.W_OK | os.X_OK):
+        caches = f"{home}/.cache"
+    return Path(caches, "yurt", _MODELS) if caches.startswith("/") else work_dir / "yurt-cache" / _MODELS
+
+
+def _cache(environ: Mapping[str, str], work_dir: Path) -> Path:
+    if environ.get("YURT_CACHE_DIR"):
+        # A folder of its own in it: a mount often is root's, or open to every user.
+        return _folder(environ, "YURT_CACHE_DIR") / _MODELS
+    return default_cache(environ, work_dir)
+
+
+def _cache_bytes(value: str) -> int | None:
+    if value and not _BYTES.fullmatch(value):
+        raise SettingsError(f"YURT_CACHE_BYTES is {value[:40]!r}: set it to a number of bytes, or to 0 for no limit")
+    return int(value) if value else None
 
 
 def _handlers(environ: Mapping[str, str]) -> Path | None:

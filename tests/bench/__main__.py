@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import fleet, latency, ledger, photos, sweep
+from tests.bench import fleet, latency, ledger, models, photos, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
@@ -19,6 +19,7 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "latency": latency.measure,
     "sweep": sweep.measure,
     "fleet": fleet.measure,
+    "models": models.measure,
 }
 
 

@@ -168,7 +168,7 @@ async def run(process: SimulatedProcess, worker_id: int, buckets: SimulatedBucke
     assert worker_id <= MOST_LIVES, "more workers than the ledger has rows for"
     world.invariants.losses.agents[worker_id] = process
     control = SimulatedControlPlaneClient(process, worker_id, gate)
-    resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch(), gate)  # type: ignore[arg-type]
+    resources = WorkerResources(control, store, SimulatedSandbox(process), SimulatedScratch(), None, gate)  # type: ignore[arg-type]
     # Two, since requests for leases cross each other: so do a trial and others.
     await asyncio.gather(*(process.spawn(_work(process, worker_id, control, resources)) for _ in range(2)))
 

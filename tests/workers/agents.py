@@ -33,7 +33,8 @@ async def running(
     """An agent in this process; its handlers run in child processes all the same."""
     plane = plane or StubControlPlane()
     async with served(plane):
-        task = asyncio.create_task(run_agent(Settings(plane.url, ONE_TIME_TOKEN, tmp_path, handlers), settings))
+        agent_settings = Settings(plane.url, ONE_TIME_TOKEN, tmp_path, handlers, cache_dir=tmp_path / "cache")
+        task = asyncio.create_task(run_agent(agent_settings, settings))
         try:
             await plane.until(lambda: plane.of_kind("ask") or task.done())
             yield plane
@@ -105,5 +106,6 @@ def _environment(plane: StubControlPlane, work_dir: Path) -> dict[str, str]:
         "YURT_URL": plane.url,
         "YURT_TOKEN": ONE_TIME_TOKEN,
         "YURT_WORK_DIR": str(work_dir),
+        "YURT_CACHE_DIR": str(work_dir / "cache"),
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }

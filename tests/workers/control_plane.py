@@ -37,15 +37,19 @@ from workers.protocol import (
     LeaseRequest,
     LeaseResponse,
     Limits,
+    ModelRef,
+    ModelSources,
     OutputRequest,
     OutputsRequest,
     OutputsResponse,
     Problem,
+    ProgressAnswer,
     SandboxRules,
     Settled,
     Settlement,
     Upload,
     Welcome,
+    WorkerProgress,
 )
 
 TIMEOUT_SECONDS = 30.0
@@ -90,6 +94,10 @@ class StubControlPlane:
         self.settled: dict[int, Settlement] = {}
         """By fencing token."""
         self.store: dict[str, ServedContent] = {}
+        self.models: dict[str, Callable[[], ModelSources]] = {}
+        """Gives the sources of a model, by its root."""
+        self.models_of_pool: tuple[ModelRef, ...] = ()
+        self.progress: list[WorkerProgress] = []
         self.lost: set[int] = set()
         """Tokens of leases that are no longer live."""
         self.misunderstood: set[int] = set()
@@ -127,6 +135,7 @@ class StubControlPlane:
         manifest: bool = False,
         url: str = "",
         trial: bool = False,
+        models: tuple[ModelRef, ...] = (),
     ) -> Lease:
         """Put an object into the store (unless ``data`` is None) and grant its lease to the next request."""
         number = len(self._leases) + 1
@@ -147,6 +156,7 @@ class StubControlPlane:
             expected=expected or Expected(),
             attempt=1,
             trial=trial,
+            models=models,
             lease_seconds=self.lease_seconds,
         )
         self._leases[lease.token] = lease
@@ -185,6 +195,8 @@ class StubControlPlane:
         return Starlette(
             routes=[
                 Route("/v1/workers/hello", self._hello, methods=["POST"]),
+                Route("/v1/workers/progress", self._progress, methods=["POST"]),
+                Route("/v1/models/{root}", self._model, methods=["GET"]),
                 Route("/v1/leases", self._lease, methods=["POST"]),
                 Route("/v1/leases/{id:int}/heartbeat", self._heartbeat, methods=["POST"]),
                 Route("/v1/leases/{id:int}/outputs", self._outputs, methods=["POST"]),
@@ -208,7 +220,25 @@ class StubControlPlane:
         if _bearer(request) not in (ONE_TIME_TOKEN, CREDENTIAL) or self._instance != hello.instance:
             return _problem(401, "unauthorized", "the token was used")
         welcome = {"worker": 7, "pool": "cpu", "token": WORKER_TOKEN, "credential": CREDENTIAL if hello.returns else ""}
-        return _json(Welcome.model_validate(welcome | self.welcome))
+        return _json(Welcome.model_validate(welcome | self.welcome | {"models": self.models_of_pool}))
+
+    async def _progress(self, request: Request) -> Response:
+        self.progress.append(WorkerProgress.model_validate_json(await request.body()))
+        self._event("progress", self.progress[-1].model)
+        if (fault := await self._disturb(request)) is not None:
+            return fault
+        if self.revoked:
+            return _problem(401, "unauthorized", "the token was revoked")
+        return _json(ProgressAnswer(drain=self.draining))
+
+    async def _model(self, request: Request) -> Response:
+        root = request.path_params["root"]
+        self._event("model", root)
+        if (fault := await self._disturb(request)) is not None:
+            return fault
+        if root not in self.models:
+            return _problem(404, "no-such-model", "no pipeline names this version any more")
+        return _json(self.models[root]())
 
     async def _lease(self, request: Request) -> Response:
         wanted = LeaseRequest.model_validate_json(await request.body())

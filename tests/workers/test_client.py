@@ -17,8 +17,18 @@ from workers.client import (
     Unauthorized,
     Unreachable,
 )
-from workers.protocol import LeaseRequest, OutputRequest, OutputsRequest, Released
+from workers.protocol import (
+    Download,
+    LeaseRequest,
+    ModelSource,
+    ModelSources,
+    OutputRequest,
+    OutputsRequest,
+    Released,
+    WorkerProgress,
+)
 
+ROOT = "f" * 64
 INSTANCE = "instance-0123456789"
 TEXT = OutputRequest(name="a.txt", size=1, content_type="text/plain")
 
@@ -173,3 +183,22 @@ async def test_settlements_are_answered_in_order() -> None:
         settle = [Released(id=lease.id, token=lease.token) for lease in (first, second)]
         answer = await caller.lease(LeaseRequest(max=0, settle=settle))
         assert [settled.accepted for settled in answer.settled] == [False, True]
+
+
+async def test_the_sources_of_a_model() -> None:
+    source = ModelSource(path="model.onnx", size=1, download=Download(url="https://store/x?signature=secret"))
+    sources = ModelSources(root=ROOT, files=(source,))
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        plane.models[ROOT] = lambda: sources
+        assert await caller.models(ROOT) == sources
+        with pytest.raises(Rejected, match="no pipeline names this version any more"):
+            await caller.models("0" * 64)
+
+
+async def test_progress_is_reported_and_answered() -> None:
+    async with served(StubControlPlane()) as plane, connected(plane) as caller:
+        report = WorkerProgress(phase="weights", model="safety", done_bytes=1, total_bytes=2, bytes_per_second=3)
+        assert not (await caller.progress(report)).drain
+        plane.draining = True
+        assert (await caller.progress(report)).drain
+        assert plane.progress == [report, report]

@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 
 from tests.tls_server import TlsServer
-from workers.outgoing import PAST_PROXIES, sends_in_clear, why_unreachable
+from workers.outgoing import PAST_PROXIES, proxy_for, sends_in_clear, why_unreachable
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,17 @@ def test_this_machine_is_never_reached_through_a_proxy(host: str, monkeypatch: p
     with pytest.raises(httpx.ConnectError) as proxied, httpx.Client(mounts=PAST_PROXIES) as http:
         http.get("http://store.example.com/")
     assert "does not resolve" in why_unreachable(proxied.value)
+
+
+def test_the_proxy_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:1")
+    monkeypatch.setenv("https_proxy", "http://proxy:2")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    assert proxy_for("http://store.example/x") == "http://proxy:1"
+    assert proxy_for("https://store.example/x") == "http://proxy:2"
+    for past in ("127.0.0.1", "localhost:9000", "bucket.localhost", "[::1]:9000", "inside.example"):
+        assert proxy_for(f"http://{past}/x") == ""
+    monkeypatch.delenv("https_proxy")
+    assert proxy_for("https://store.example/x") == ""
+    monkeypatch.setenv("all_proxy", "http://proxy:3")
+    assert proxy_for("https://store.example/x") == "http://proxy:3"

@@ -74,6 +74,9 @@ def test_plain_http_to_another_machine_has_to_be_allowed() -> None:
         ("YURT_LABEL", "a" * 101),
         ("YURT_LOG", "yaml"),
         ("YURT_WORK_DIR", "/dev/null/folder"),
+        ("YURT_CACHE_DIR", "/dev/null/folder"),
+        ("YURT_CACHE_BYTES", "10 GB"),
+        ("YURT_CACHE_BYTES", "-1"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(name: str, value: str) -> None:
@@ -91,3 +94,20 @@ def test_the_handlers_folder_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"YURT_HANDLERS .* is no folder"):
         Settings.take(dict(environ))
     assert Settings.take({**environ, "YURT_HANDLERS": str(tmp_path)}).handlers == tmp_path
+
+
+def test_the_cache_lies_with_the_users_others(tmp_path: Path) -> None:
+    def cache(**environ: str) -> Path:
+        return Settings.take({**GOOD, "YURT_WORK_DIR": str(tmp_path / "work"), **environ}).cache_dir
+
+    assert cache(HOME=str(tmp_path)) == tmp_path / ".cache" / "yurt" / "models"
+    assert cache(HOME=str(tmp_path), XDG_CACHE_HOME="/var/cache/me") == Path("/var/cache/me/yurt/models")
+    assert cache(HOME=str(tmp_path), YURT_CACHE_DIR=str(tmp_path / "mount")) == tmp_path / "mount" / "models"
+    for nowhere in ({}, {"HOME": "/nowhere"}, {"HOME": ""}, {"XDG_CACHE_HOME": "relative"}):
+        assert cache(**nowhere) == tmp_path / "work" / "yurt-cache" / "models"
+
+
+def test_the_limit_of_the_cache() -> None:
+    assert Settings.take(dict(GOOD)).cache_bytes is None
+    assert Settings.take({**GOOD, "YURT_CACHE_BYTES": "0"}).cache_bytes == 0
+    assert Settings.take({**GOOD, "YURT_CACHE_BYTES": "20000000000"}).cache_bytes == 20_000_000_000

@@ -43,6 +43,8 @@ class Job:
     url: str = ""
     """With a slash at its end: where a server on this machine reads ``input`` and puts ``output/NAME``. Only for the
     handler ``http``."""
+    models: Mapping[str, Path] = field(default_factory=dict)
+    """The folder of each model that the pipeline names, to be read only: map its files into memory, copy nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 ``{"argv": ["ffmpeg", "-i", "{input}", "{output}/preview.mp4"]}``. ``{input}`` is the path of the downloaded
 file, ``{output}`` the folder for results (also the working directory) and ``{key}`` the object's key, each as a whole
-argument or as part of one; ``{handlers}`` is the handlers' folder (`workers.handlers.folder`), where a program named
-by a relative path (``./convert.sh``) is found. No shell is involved: spaces, quotes and dollar signs in a key mean
-nothing. A key that begins with a hyphen is refused where the program would take it for an option; ``--name={key}``, or
-``--`` in an argument before it, make every key safe. What a program itself makes of an argument (``@file``, ``http:``)
-is the program's own affair.
+argument or as part of one; ``{model:NAME}`` is the folder of a model that the pipeline names, and ``{handlers}`` the
+handlers' folder (`workers.handlers.folder`), where a program named by a relative path (``./convert.sh``) is found. No
+shell is involved: spaces, quotes and dollar signs in a key mean nothing. A key that begins with a hyphen is refused
+where the program would take it for an option; ``--name={key}``, or ``--`` in an argument before it, make every key
+safe. What a program itself makes of an argument (``@file``, ``http:``) is the program's own affair.
 
 Every file in the output folder is published. Exit codes after sysexits.h: 0 is success, 65 (EX_DATAERR) and
 66 (EX_NOINPUT) mean that the input is bad and no retry can help; after any other the object is tried again.
@@ -30,7 +30,7 @@ from workers.handlers import HandlerError, HandlerUnavailable, Job, Result
 from workers.handlers.folder import ENVIRONMENT, handlers_folder
 from workers.handlers.outputs import every_file
 
-_PLACEHOLDER = re.compile(r"\{(input|output|key|handlers)\}")
+_PLACEHOLDER = re.compile(r"\{(input|output|key|handlers|model:[a-z0-9-]{1,63})\}")
 _BAD_INPUT = (65, 66)
 _NOT_STARTED = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELOOP)
 """Errors of execve(2) that are about the program, not about its arguments."""
@@ -75,11 +75,13 @@ def handle(job: Job) -> Result:
 def expand(argv: list[str], job: Job) -> list[str]:
     """Put the job into the arguments, each in one pass: a key that reads ``{output}`` stays as it is.
 
-    Raises ``HandlerError`` for a key that no argument can hold, or that would be taken for an option.
+    Raises ``HandlerError`` for a key that no argument can hold, or that would be taken for an option, and
+    ``HandlerUnavailable`` for a model that the pipeline does not name.
     """
     if "\0" in job.key:
         raise HandlerError("bad-key", "The object's key holds a NUL character: no program can be given it.")
     values = {"input": str(job.input), "output": str(job.output), "key": job.key}
+    values |= {f"model:{name}": str(folder) for name, folder in job.models.items()}
     if any("{handlers}" in argument for argument in argv):
         values["handlers"] = str(_folder("{handlers}"))
     expanded = [_program(argv[0]), *(_expand(argument, values) for argument in argv[1:])]
@@ -106,7 +108,13 @@ def _folder(wanted: str) -> Path:
 
 
 def _expand(argument: str, values: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda match: values[match[1]], argument)
+    return _PLACEHOLDER.sub(lambda match: _value(match[1], values), argument)
+
+
+def _value(name: str, values: Mapping[str, str]) -> str:
+    if name not in values:  # of a model: all others are always there
+        raise HandlerUnavailable(f"The arguments hold {{{name}}}: add it to the models of the pipeline.")
+    return values[name]
 
 
 def _run(argv: list[str], job: Job) -> tuple[int, bytes]:

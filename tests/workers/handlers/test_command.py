@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_no_shell_and_one_pass(job: Job) -> None:
     assert expanded == ["echo", f"--name={key}", str(job.input), "{other}", "$HOME"]
     handle(with_argv(job, "touch", "--reference={input}", "--", "{key}", key=";id"))
     assert [path.name for path in job.output.iterdir()] == [";id"]
+
+
+def test_a_model_is_named_by_its_folder(job: Job) -> None:
+    with_model = replace(with_argv(job, "cat"), models={"safety": Path("/cache/fef4")})
+    argv = ["cat", "{model:safety}/model.onnx", "{model:Safety}", "{key}"]
+    assert expand(argv, with_model) == ["cat", "/cache/fef4/model.onnx", "{model:Safety}", "a/b.jpg"]
+    with pytest.raises(HandlerUnavailable, match=r"\{model:labels\}: add it to the models of the pipeline"):
+        expand(["cat", "{model:labels}"], with_model)
 
 
 def test_a_key_is_never_an_option(job: Job) -> None:

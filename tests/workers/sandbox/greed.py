@@ -88,3 +88,24 @@ def shared_memory(job: Job) -> Result:
     for pid in pids:
         os.waitpid(pid, 0)
     return Result(outputs=())
+
+
+def mapped_model(job: Job) -> Result:
+    """Touch every page of a model that is larger than the memory limit, in two processes, and keep them for a while."""
+    with (job.models["safety"] / "model.onnx").open("rb") as file:
+        weights = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    other = os.fork()
+    pages = sum(1 for begin in range(0, len(weights), mmap.PAGESIZE) if weights[begin] == 1)
+    time.sleep(0.5)
+    if other == 0:
+        os._exit(0)
+    os.waitpid(other, 0)
+    return Result(outputs=(), labels={"pages": pages})
+
+
+def memory_in_place_of_a_model(job: Job) -> Result:
+    """Hold 150 MiB of memory of its own, where the address space of an unmapped model would allow it."""
+    held = bytearray(150 * MIB)
+    held[::4096] = b"x" * len(held[::4096])
+    time.sleep(3_600)
+    raise AssertionError

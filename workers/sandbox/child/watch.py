@@ -58,13 +58,17 @@ class JobWatch:
         return "memory" if self._has_too_much_memory(uses) else None
 
     def _has_too_much_memory(self, uses: list[proc.ProcessUse]) -> bool:
-        """Compare resident memory, and only where that is too much the share of each in it, which costs more to ask."""
-        limit = self._request.memory_bytes + self._own_bytes
-        return sum(use.resident_bytes for use in uses) > limit and all(
-            # Twice: the share of those that are looked at later grows when one ends meanwhile.
-            sum(map(proc.share_bytes, uses)) > limit
-            for _ in range(2)
-        )
+        """Compare resident memory, and only where that is too much the share of each in it, which costs more to ask.
+
+        Pages of models are the machine's: the kernel drops them where memory is short, and shares them between jobs.
+        """
+        limit, apart = self._request.memory_bytes + self._own_bytes, self._request.models_bytes
+        if sum(use.resident_bytes for use in uses) <= limit:
+            return False
+        if apart and sum(use.resident_bytes - min(apart, proc.file_bytes(use)) for use in uses) <= limit:
+            return False
+        # Twice: the share of those that are looked at later grows when one ends meanwhile.
+        return all(sum(proc.share_bytes(use, apart) for use in uses) > limit for _ in range(2))
 
     def _of_files(self) -> Exceeded | None:
         use = FolderUse(MAX_FILES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,30 @@ async def test_the_limits_are_the_jobs(folder: JobFolder, name: str, reason: str
 async def test_shared_memory_is_counted_once(folder: JobFolder) -> None:
     async with sandbox() as pool:
         await run(pool, greedy("shared_memory", memory_bytes=150 * MIB), folder.job())
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model of 300 MiB."""
+    (folder := tmp_path / "model").mkdir()
+    with (folder / "model.onnx").open("wb") as file:
+        for _ in range(300):
+            file.write(b"\1" * MIB)
+    return folder
+
+
+async def test_mapped_weights_are_no_memory_of_the_jobs(folder: JobFolder, model: Path) -> None:
+    job = replace(folder.job(), models={"safety": model})
+    async with sandbox() as pool:
+        result = await run(pool, greedy("mapped_model", memory_bytes=100 * MIB), job)
+    assert result.labels == {"pages": 300 * MIB // mmap.PAGESIZE}
+
+
+async def test_a_model_is_no_excuse_for_memory(folder: JobFolder, model: Path) -> None:
+    job = replace(folder.job(), models={"safety": model})
+    async with sandbox() as pool:
+        error = await failure(pool, greedy("memory_in_place_of_a_model", memory_bytes=100 * MIB), job)
+    assert error.reason == "memory-limit", (error.message, error.log)
 
 
 async def test_temporary_files_are_the_jobs_own(folder: JobFolder) -> None:

@@ -56,6 +56,18 @@ def test_a_job_reads_its_input_and_writes_into_its_folders(kind: str, tmp_path: 
     assert not done(request, lambda: (tmp_path / "a").write_text("x"))
 
 
+@pytest.mark.parametrize("kind", ["photo", "python", "command"])
+def test_a_job_reads_its_models_and_no_other(kind: str, tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        (tmp_path / name / "onnx").mkdir(parents=True)
+        (tmp_path / name / "onnx" / "model.onnx").write_text("weights")
+    request = replace(request_of(kind, tmp_path), models={"safety": str(tmp_path / "own")})
+    assert done(request, (tmp_path / "own" / "onnx" / "model.onnx").read_text)
+    assert not done(request, lambda: (tmp_path / "own" / "onnx" / "model.onnx").write_text("x"))
+    assert not done(request, lambda: (tmp_path / "own" / "x").write_text("x"))
+    assert not done(request, (tmp_path / "other" / "onnx" / "model.onnx").read_text)
+
+
 def test_a_pipeline_adds_what_is_read_and_written(tmp_path: Path) -> None:
     (models := tmp_path / "models").mkdir()
     (models / "weights").write_text("w")

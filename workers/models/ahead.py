@@ -1,0 +1,57 @@
+"""Fetches the models of a pool before the agent asks for work, and tells the control plane how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from workers.client import ControlPlaneClient, Rejected, Unreachable
+from workers.concurrency import first_of
+from workers.dispatcher import Orphaned
+from workers.lease_task import WorkerResources
+from workers.models.worker_models import WorkerModels
+from workers.protocol import Welcome
+
+_log = structlog.get_logger()
+
+REPORT_SECONDS = 2.0
+"""Between two reports. They also keep the worker alive."""
+
+
+async def fetch_ahead(welcome: Welcome, resources: WorkerResources) -> bool:
+    """Have all models of the welcome on the disk. False: the control plane says that the worker is to leave.
+
+    A model that cannot be had holds up no pipeline but those that name it. Raises `Unauthorized`, and `Orphaned` once
+    the control plane has not answered for too long.
+    """
+    if not welcome.models:
+        return True
+    begun = time.monotonic()
+    reporting = _report(resources.models, resources.client, welcome.orphan_seconds)
+    goes_on = await first_of(_fetch(welcome, resources.models), reporting)
+    if goes_on:
+        _log.info("weights-ready", models=len(welcome.models), seconds=round(time.monotonic() - begun, 3))
+    return goes_on
+
+
+async def _fetch(welcome: Welcome, models: WorkerModels) -> bool:
+    await models.fetch(welcome.models)
+    return True
+
+
+async def _report(models: WorkerModels, client: ControlPlaneClient, orphan_seconds: float) -> bool:
+    """Report until the worker is told to leave."""
+    while True:
+        await asyncio.sleep(min(REPORT_SECONDS, orphan_seconds / 3))
+        if (progress := models.progress()) is None:
+            continue
+        _log.info("weights", **progress.model_dump(exclude={"phase"}))
+        try:
+            if (await client.progress(progress)).drain:
+                return False
+        except (Unreachable, Rejected) as error:  # Rejected: one of an earlier version
+            _log.warning("progress-not-reported", error=error.message)
+        if time.monotonic() - client.answered_at > orphan_seconds:
+            raise Orphaned(f"The control plane has not answered for {orphan_seconds:g} s.")
