@@ -39,6 +39,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
         "tests/webhook/fleet/providers/test_kinds.py", "what the local provider is made of"
     ),
     "webhook.provider_settings.runpod": Cover("tests/webhook/fleet/providers/test_runpod.py", "what its pods are like"),
+    "infra.models.efficientnet_lite": Cover(
+        "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
+    ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

@@ -40,6 +40,8 @@ class Job:
     """The ETag of the content, without quotes."""
     options: Mapping[str, JsonValue]
     """The options that the pipeline's definition gives this handler."""
+    models: Mapping[str, Path] = field(default_factory=dict)
+    """The folder of each model that the pipeline names, to be read only: map its files into memory, copy nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ class JobRequest(SandboxMessage):
     key: str
     etag: str
     sandbox: JailRules
+    models: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Folder of each model, by name."""
+    models_bytes: int = 0
+    """Of all their files: what is mapped of them is not held against ``memory_bytes``."""
 
 
 # ── from a job's process ─────────────────────────────────────────────────────────────────────────────────────────────

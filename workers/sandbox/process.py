@@ -249,8 +249,14 @@ def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) 
         temporary=str(temporary.absolute()),
         key=job.key,
         etag=job.etag,
+        models={name: str(folder.absolute()) for name, folder in job.models.items()},
+        models_bytes=sum(map(_bytes_below, job.models.values())),
         sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),
     )
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _limit_error(exceeded: Exceeded, limits: protocol.Limits) -> HandlerError:

@@ -54,10 +54,12 @@ def _run(request: JobRequest) -> HandlerDone:
         key=request.key,
         etag=request.etag,
         options=request.options,
+        models={name: Path(folder) for name, folder in request.models.items()},
     )
     limits.apply(
         cpu_seconds=request.cpu_seconds,
-        memory_bytes=request.memory_bytes,
+        # Mapped weights are address space, but no memory of the job's.
+        memory_bytes=request.memory_bytes + request.models_bytes,
         output_bytes=request.output_bytes,
     )
     _enter_jail(request)

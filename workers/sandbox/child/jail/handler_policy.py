@@ -40,13 +40,13 @@ _MOST_ENTRIES = 10_000
 
 
 def policy_of(request: JobRequest) -> JailPolicy:
-    """Return what the job may do: read its input, write into its folders, use interpreter and libraries.
+    """Return what the job may do: read its input and models, write into its folders, use interpreter and libraries.
 
     ``photo`` runs no program and opens no socket. Others may run what is installed, use graphics cards, and do what the
     pipeline's ``sandbox`` adds.
     """
     least = JailPolicy(
-        readable=(*_paths(_SETTINGS), Path("/proc/self"), Path(request.input)),
+        readable=(*_paths(_SETTINGS), Path("/proc/self"), Path(request.input), *_paths(request.models.values())),
         executable=_code(),
         listed=_import_folders(),
         writable=(Path(request.output), Path(request.temporary)),
