@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ class Classifier:
             )
         scores = _activated(output[0], self._activation)
         pairs = zip(self.labels, scores.tolist(), strict=True)
-        return tuple(sorted((LabelScore(*pair) for pair in pairs), key=lambda each: -each.score))
+        return tuple(sorted(map(LabelScore._make, pairs), key=itemgetter(1), reverse=True))
 
 
 @lru_cache(maxsize=_MOST_LOADED)

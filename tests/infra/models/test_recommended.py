@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import pyvips
 from PIL import Image
@@ -59,7 +58,7 @@ def prepared(photo: pyvips.Image, shortest: int, filter_: Image.Resampling) -> n
 
 def alone(folder: Path, tensor: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     """The model file, run by onnxruntime alone."""
-    runtime.load_library("onnxruntime")
+    onnxruntime = runtime.load_library("onnxruntime")  # without its telemetry
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     outputs: list[np.ndarray[Any, Any]] = session.run(None, {session.get_inputs()[0].name: tensor[np.newaxis]})
     return outputs
