@@ -41,6 +41,8 @@ class LabelScore(NamedTuple):
     label: str
     score: float
     """0 to 1."""
+    box: tuple[float, float, float, float] | None = None
+    """Of a detector: left, top, right and bottom of the surest place, as shares of width and height."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,37 @@ def colour_graph(
     return model
 
 
+def detector_graph() -> onnx.ModelProto:
+    """Return a graph that looks at the left half and at the right one, and wants a mask of all pixels too."""
+    boxes = [0.25, 0.5, 0.5, 1, 0.75, 0.5, 0.5, 1]
+    nodes = [
+        helper.make_node("AveragePool", ["pixels"], ["halves"], kernel_shape=[SIDE, SIDE // 2], strides=[1, SIDE // 2]),
+        helper.make_node("Squeeze", ["halves", "rows"], ["of labels"]),
+        helper.make_node("Transpose", ["of labels"], ["unmasked"], perm=[0, 2, 1]),
+        helper.make_node("Cast", ["pixel_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMin", ["mask"], ["least"], keepdims=0),
+        helper.make_node("Mul", ["unmasked", "least"], ["logits"]),
+        helper.make_node("Identity", ["boxes"], ["pred_boxes"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "halves",
+        [
+            helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, SIDE, SIDE]),
+            helper.make_tensor_value_info("pixel_mask", TensorProto.INT64, ["n", SIDE, SIDE]),
+        ],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2, 3]),
+            helper.make_tensor_value_info("pred_boxes", TensorProto.FLOAT, [1, 2, 4]),
+        ],
+        [
+            helper.make_tensor("rows", TensorProto.INT64, [1], [2]),
+            helper.make_tensor("boxes", TensorProto.FLOAT, [1, 2, 4], boxes),
+        ],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def write_model(
     folder: Path,
     graph: onnx.ModelProto | bytes | None = None,

@@ -10,7 +10,7 @@ import pytest
 import pyvips
 from onnx import TensorProto, helper
 
-from tests.workers.checks.graphs import CONFIG, LABELS, PREPROCESSING, SIDE, colour_graph, write_model
+from tests.workers.checks.graphs import CONFIG, LABELS, PREPROCESSING, SIDE, colour_graph, detector_graph, write_model
 from workers.checks import classifier
 from workers.checks.classifier import Classifier
 from workers.checks.model_folder import UnusableModelError
@@ -94,7 +94,7 @@ def test_a_model_is_loaded_once(tmp_path: Path) -> None:
 
 
 GRAPH_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "two-inputs": ({"inputs": 2}, "inputs pixels, mask: a classifier of pictures has one"),
+    "two-inputs": ({"inputs": 2}, "inputs pixels, mask: it should have one, for a picture"),
     "whole-numbers-of-64-bits": ({"kind": TensorProto.INT64}, r"tensor\(int64\) of the shape"),
     "four-channels": ({"shape": ("n", 4, SIDE, SIDE)}, "three channels are in none"),
     "eight-at-once": ({"shape": (8, 3, SIDE, SIDE)}, "takes 8 pictures at once"),
@@ -163,3 +163,23 @@ def test_what_is_no_number_is_no_score(tmp_path: Path) -> None:
     model = Classifier(write_model(tmp_path, graph, config, infinite))
     with pytest.raises(UnusableModelError, match="infinite or none"), np.errstate(over="ignore"):
         model.look(solid(RED))
+
+
+def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> pyvips.Image:
+    return solid(left, SIDE // 2, SIDE).join(solid(right, SIDE // 2, SIDE), "horizontal")
+
+
+def test_a_detector_gives_the_surest_place_of_each_label(tmp_path: Path) -> None:
+    model = Classifier(write_model(tmp_path, detector_graph()))
+    found = model.look(halves((255, 0, 51), (51, 255, 0))).scores
+    assert [(each.label, round(each.score, 3), each.box) for each in found] == [
+        ("NSFW", 1.0, (0, 0, 0.5, 1)),
+        ("NSFL", 1.0, (0.5, 0, 1, 1)),
+        ("SFW", 0.2, (0, 0, 0.5, 1)),
+    ]
+
+
+def test_a_detector_sees_all_of_a_picture(tmp_path: Path) -> None:
+    cropped = {**PREPROCESSING, "do_center_crop": True, "crop_size": SIDE}
+    with pytest.raises(UnusableModelError, match="do_center_crop has to be false"):
+        Classifier(write_model(tmp_path, detector_graph(), preprocessing=cropped))

@@ -63,6 +63,9 @@ class ScoredLabel(_Part):
 
     label: str
     score: Share
+    box: Annotated[list[Share], Field(min_length=4, max_length=4)] = []
+    """Where it is, of a detector alone: left, top, right and bottom of the surest place, as shares of width and height.
+    """
 
 
 class CheckResult(_Part):

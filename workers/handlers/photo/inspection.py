@@ -12,7 +12,7 @@ import pyvips
 from workers.checks import classifier, runtime
 from workers.checks.classifier import Classifier, Findings
 from workers.checks.model_folder import UnusableModelError
-from workers.checks.verdict import CheckVerdict, Threshold, default_thresholds, judge, worst_of
+from workers.checks.verdict import CheckVerdict, LabelScore, Threshold, default_thresholds, judge, worst_of
 from workers.handlers import HandlerUnavailable
 from workers.handlers.photo import pdq, pictures
 from workers.handlers.photo.document import CheckResult, PictureState, ScoredLabel
@@ -106,8 +106,13 @@ def _result(
         )
     judgement = judge(findings.scores, thresholds)
     listed = [each for place, each in enumerate(findings.scores) if place < _LISTED or each.label in thresholds]
-    labels = [ScoredLabel(label=each.label, score=round(each.score, _DIGITS)) for each in listed]
+    labels = [_scored(each) for each in listed]
     return CheckResult(name=name, verdict=judgement.verdict, because=list(judgement.because), labels=labels)
+
+
+def _scored(each: LabelScore) -> ScoredLabel:
+    box = {"box": [round(share, _DIGITS) for share in each.box]} if each.box else {}
+    return ScoredLabel(label=each.label, score=round(each.score, _DIGITS), **box)
 
 
 def _embedding(name: str, findings: Findings) -> list[float]:
