@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from workers.checks.large_blocks import mapped_apart
 from workers.checks.model_folder import UnusableModelError
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def open_session(graph: Path) -> InferenceSession:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
     try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        with mapped_apart():
+            return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own types have no common base
         detail = " ".join(str(error).replace(str(graph.parent) + "/", "").split())[:_MAX_DETAIL].rstrip(".")
         message = f"{graph.name} cannot be loaded: {detail}. Is the file whole, and its data beside it in the folder?"
