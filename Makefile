@@ -51,8 +51,8 @@ chaos: $(STAMP)  ## kill and stop real processes at random for ten minutes
 	@$(BIN)/python -m tests.chaos
 
 lock: $(STAMP)  ## resolve the dependencies again into requirements/
-	@$(LOCK) --extra server pyproject.toml -o requirements/runtime.txt
-	@$(LOCK) --constraints requirements/runtime.txt pyproject.toml -o requirements/worker.txt
+	@$(LOCK) --extra checks --extra server pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) --extra checks --constraints requirements/runtime.txt pyproject.toml -o requirements/worker.txt
 	@$(LOCK) requirements/build.in -o requirements/build.txt
 	@$(LOCK) --extra local --group dev pyproject.toml -o requirements/dev.txt
 

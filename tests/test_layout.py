@@ -45,6 +45,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.providers.vast_answers": Cover(
         "tests/webhook/fleet/providers/test_vast.py", "offers and instances that the market shows"
     ),
+    "infra.models.efficientnet_lite": Cover(
+        "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
+    ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

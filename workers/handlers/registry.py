@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
 
@@ -70,8 +71,10 @@ def warm(kind: str) -> None:
         prepare()
 
 
-def loading(kind: str, options: Mapping[str, JsonValue]) -> HandlerLoading | None:
+def loading(kind: str, options: Mapping[str, JsonValue], models: Mapping[str, Path]) -> HandlerLoading | None:
     """Return what can be loaded ahead for such a job; None where that is nothing, or its options are wrong."""
+    if kind == "photo":
+        return _loading_photo(options, models)
     if kind != "python":
         return HandlerLoading(kind, partial(warm, kind)) if kind in KINDS else None
     try:
@@ -79,6 +82,22 @@ def loading(kind: str, options: Mapping[str, JsonValue]) -> HandlerLoading | Non
     except ValueError:  # the handler itself says so
         return None
     return HandlerLoading(f"python {function}", partial(python.function, function))
+
+
+def _loading_photo(options: Mapping[str, JsonValue], models: Mapping[str, Path]) -> HandlerLoading | None:
+    try:
+        checked = PhotoOptions.model_validate(dict(options))
+    except ValueError:  # the handler itself says so
+        return None
+    folders = [str(models.get(name, "")) for name in checked.checks]
+    libraries = ["pdq"] if checked.pdq else []
+    return HandlerLoading(" ".join(["photo", *libraries, *folders]), partial(_warm_photo, checked, models))
+
+
+def _warm_photo(options: PhotoOptions, models: Mapping[str, Path]) -> None:
+    """Have the models of the checks loaded beside the handler: each file's process then has them from its start."""
+    warm("photo")
+    importlib.import_module("workers.handlers.photo.inspection").load(options, models)
 
 
 def _kind(kind: str) -> HandlerKind:

@@ -20,6 +20,8 @@ _ALWAYS = {
     # Heaps in pages of 2 MiB where the kernel offers them (transparent huge pages): one fault in place of 512, in each
     # process anew. A C library that does not know it ignores it.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    # onnxruntime's builds report to their maker otherwise, from a thread that no fork has, into the home folder.
+    "ORT_DISABLE_TELEMETRY": "1",
 }
 
 

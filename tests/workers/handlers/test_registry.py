@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from tests.workers.checks.graphs import write_model
 from workers import protocol
-from workers.handlers import registry
+from workers.handlers import HandlerUnavailable, registry
 from workers.handlers.photo.options import PhotoOptions
 
 
@@ -62,3 +64,23 @@ def test_wrong_options_are_named(kind: str, options: dict[str, Any], message: st
 def test_the_default_effort_falls_with_size() -> None:
     assert [PhotoOptions().effort_of(size) for size in (256, 512, 1600)] == [4, 4, 2]
     assert PhotoOptions(effort=6).effort_of(1600) == 6
+
+
+def test_a_photos_models_are_loaded_ahead_once_a_version(tmp_path: Path) -> None:
+    models = {name: write_model(tmp_path / name) for name in ("safety", "newer")}
+
+    def name(options: dict[str, Any], **folders: Path) -> str | None:
+        loading = registry.loading("photo", options, folders)
+        return loading.name if loading else None
+
+    checked: dict[str, Any] = {"checks": ["safety"]}
+    assert name({}) == name({"quality": 1}, **models) == "photo"
+    assert name(checked, safety=models["safety"]) == name(checked, **models) != name(checked, safety=models["newer"])
+    assert name({"checks": "safety"}) is None
+    loading = registry.loading("photo", checked, models)
+    assert loading is not None
+    loading.load()
+    missing = registry.loading("photo", {"checks": ["other"]}, models)
+    assert missing is not None
+    with pytest.raises(HandlerUnavailable):
+        missing.load()

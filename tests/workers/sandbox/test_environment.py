@@ -16,6 +16,7 @@ def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LC_TIME", "C")
     made = scrubbed({"MODEL": "m"})
     assert "secret" not in made.values()
+    assert made["ORT_DISABLE_TELEMETRY"] == "1"
     assert (made["PATH"], made["LC_TIME"], made["MODEL"]) == (os.environ["PATH"], "C", "m")
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from workers.checks.model_config import Label
+from workers.checks.verdict import Threshold
 
 Size = Annotated[int, Field(ge=16, le=8_192)]
+CheckName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+LOOKED_AT_SIZE = 512
+"""Pixels of the picture that models, hash and sharpness are taken from, where that is enough for a model."""
 
 _LARGE_PIXELS = 512
 
@@ -37,6 +43,20 @@ class PhotoOptions(BaseModel):
     cache_control: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9=, -]*$")] = "max-age=300"
     """Of every output. An overwritten photo keeps its outputs' names, so what is long cached is long stale.
     """
+    checks: Annotated[list[CheckName], Field(max_length=8)] = []
+    """Models of the pipeline, by their names, that look at each photo."""
+    thresholds: dict[CheckName, dict[Label, Threshold]] = {}
+    """For a check, by label: the scores from which on a photo is to be reviewed, or is refused. What is given for a
+    check takes the place of all defaults for it.
+    """
+    on_refused: Literal["withhold", "blur", "publish"] = "withhold"
+    """What becomes of the pictures of a photo that is refused."""
+    embedding: CheckName | None = None
+    """The check whose embedding ``metadata.json`` has."""
+    pdq: bool = False
+    """Whether ``metadata.json`` has a PDQ hash."""
+    sharpness: bool = False
+    """Whether ``metadata.json`` has the photo's sharpness."""
 
     @field_validator("sizes")
     @classmethod
@@ -44,6 +64,21 @@ class PhotoOptions(BaseModel):
         if len(set(sizes)) < len(sizes):
             raise ValueError("each size makes one picture: name it once")
         return sizes
+
+    @model_validator(mode="after")
+    def _of_checks(self) -> Self:
+        if len(set(self.checks)) < len(self.checks):
+            raise ValueError("checks: name each model once")
+        named = {*self.thresholds, *([self.embedding] if self.embedding else [])}
+        if unknown := named - set(self.checks):
+            raise ValueError(f"{min(unknown)} is none of the checks: add it to them, or leave it out")
+        return self
+
+    @property
+    def decoded_size(self) -> int:
+        """Pixels of the side of the square that the photo is decoded into."""
+        is_looked_at = self.checks or self.pdq or self.sharpness
+        return max(*self.sizes, LOOKED_AT_SIZE if is_looked_at else 0)
 
     def effort_of(self, size: int) -> int:
         """WebP effort for one size.

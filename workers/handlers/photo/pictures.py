@@ -13,6 +13,8 @@ from workers.handlers.photo.source import SourcePhoto, unreadable
 
 _COLOURS = {"b-w": 1, "grey16": 1, "cmyk": 4}
 """Channels of a colour; three where it is not listed."""
+_BLURRED_SIDE = 16
+"""Pixels that are left of a blurred picture's longer side."""
 
 
 def decode(photo: SourcePhoto, size: int) -> pyvips.Image:
@@ -31,7 +33,21 @@ def decode(photo: SourcePhoto, size: int) -> pyvips.Image:
 
 def smaller(largest: pyvips.Image, sizes: Iterable[int]) -> dict[int, pyvips.Image]:
     """Return one picture a size, each made from ``largest`` and in memory."""
-    return {size: largest.thumbnail_image(size, height=size, size="down").copy_memory() for size in sizes}
+    return {size: within(largest, size) for size in sizes}
+
+
+def within(image: pyvips.Image, size: int) -> pyvips.Image:
+    """Return the picture within a box of ``size`` pixels, in memory."""
+    return image.thumbnail_image(size, height=size, size="down").copy_memory()
+
+
+def blurred(image: pyvips.Image) -> pyvips.Image:
+    """Return a picture of the same size of which only areas of colour can be told.
+
+    It is made of so few pixels that no filter brings back what was there.
+    """
+    few = image.thumbnail_image(_BLURRED_SIDE, height=_BLURRED_SIDE, size="down")
+    return few.thumbnail_image(image.width, height=image.height, size="force").copy_memory()
 
 
 def save(image: pyvips.Image, path: Path, *, quality: int, effort: int) -> None:

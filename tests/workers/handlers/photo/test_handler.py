@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import pyvips
 from pydantic import JsonValue
 
+from tests.workers.checks.graphs import write_model
 from tests.workers.handlers.photo.heif_samples import TURNED_HEIC
 from tests.workers.handlers.photo.samples import (
     BLUE,
@@ -30,7 +33,9 @@ from tests.workers.handlers.photo.samples import (
 )
 from tests.workers.handlers.photo.tiff_samples import Image, Value, jpeg, sensor, thumbnail, tiff
 from workers.handlers import HandlerError, Job, OutputFile, Result
+from workers.handlers.photo.document import json_schema
 from workers.handlers.photo.handler import handle
+from workers.handlers.photo.sharpness import sharpness
 
 Make = Callable[..., Job]
 
@@ -427,3 +432,56 @@ def test_text_and_nothing(make: Make) -> None:
 
 def test_results_are_results(make: Make) -> None:
     assert isinstance(handle(make(quadrants(), ".png")), Result)
+
+
+# ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def checked(make: Make, tmp_path: Path, colour: tuple[int, ...], **options: Any) -> tuple[Job, Result]:
+    """Handle a photo of one colour with a model to which red is NSFW."""
+    job = make(solid(colour, 900, 600), ".png", {"checks": ["safety"], "sizes": [64, 700], **options})
+    job = replace(job, models={"safety": write_model(tmp_path / "safety")})
+    for left in job.output.iterdir():
+        left.unlink()
+    return job, handle(job)
+
+
+def test_a_photo_that_is_refused_is_withheld_and_its_metadata_say_why(make: Make, tmp_path: Path) -> None:
+    job, result = checked(make, tmp_path, (255, 0, 0))
+    assert [file.name for file in result.outputs] == ["metadata.json"] == [path.name for path in job.output.iterdir()]
+    written = metadata(job)
+    jsonschema.validate(written, json_schema())
+    assert (written["verdict"], written["pictures"]) == ("refused", "withheld")
+    assert (written["thumbhash"], written["dominant_colour"]) == (None, None)
+    assert written["checks"][0]["because"] == ["NSFW"]
+    assert result.labels["checks"] == written["checks"]
+
+
+def test_a_photo_that_is_refused_is_blurred_if_asked_for(make: Make, tmp_path: Path) -> None:
+    job, result = checked(make, tmp_path, (255, 0, 0), on_refused="blur")
+    assert [file.name for file in result.outputs] == ["64.webp", "700.webp", "metadata.json"]
+    assert metadata(job)["pictures"] == "blurred"
+    assert picture(job, 700).width == 700
+
+
+@pytest.mark.parametrize(("colour", "verdict"), [((0, 0, 255), "ok"), ((128, 0, 0), "review")])
+def test_a_photo_to_be_reviewed_is_published(make: Make, tmp_path: Path, colour: tuple[int, ...], verdict: str) -> None:
+    job, result = checked(make, tmp_path, colour)
+    assert [file.name for file in result.outputs] == ["64.webp", "700.webp", "metadata.json"]
+    assert (metadata(job)["verdict"], metadata(job)["pictures"]) == (verdict, "published")
+    jsonschema.validate(metadata(job), json_schema())
+
+
+def test_a_blurred_picture_shows_no_edge(make: Make, tmp_path: Path) -> None:
+    stripes = pyvips.Image.arrayjoin([solid((c, 0, 0), 20, 400) for c in (255, 200) * 15], across=30)
+    job = make(stripes, ".png", {"checks": ["safety"], "sizes": [256], "on_refused": "blur"})
+    job = replace(job, models={"safety": write_model(tmp_path / "safety")})
+    handle(job)
+    assert sharpness(picture(job, 256)) < 1 < sharpness(stripes)
+
+
+def test_what_is_written_follows_the_schema_without_checks_too(make: Make) -> None:
+    job = make(with_fields(quadrants(300, 200), **CAMERA, **PLACE), ".jpg", {"gps": True, "pdq": True})
+    handle(job)
+    jsonschema.validate(metadata(job), json_schema())
+    assert "verdict" not in metadata(job)

@@ -114,3 +114,11 @@ def test_a_saved_picture_carries_no_profile(tmp_path: Path) -> None:
     assert tagged.get_typeof("icc-profile-data")
     pictures.save(tagged, tmp_path / "a.webp", quality=80, effort=0)
     assert not pyvips.Image.new_from_file(str(tmp_path / "a.webp")).get_typeof("icc-profile-data")
+
+
+def test_nothing_but_areas_of_colour_is_left_of_a_blurred_picture() -> None:
+    stripes = pyvips.Image.arrayjoin([solid(c, 4, 90) for c in ((0, 0, 0), (255, 255, 255)) * 15], across=30)
+    blurred = pictures.blurred(stripes.bandjoin(255).copy(interpretation="srgb"))
+    assert (blurred.width, blurred.height, blurred.bands) == (120, 90, 4)
+    assert blurred[0].deviate() < 25 < stripes[0].deviate()
+    assert corners(pictures.blurred(quadrants())) == list(CORNERS)
