@@ -36,9 +36,9 @@ from workers.publish import Publisher
 from workers.sandbox.opened import OpenedResult
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch, discard
+from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
 from workers.servers.served_job import served
-from workers.servers.server import HandlerServers
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")

@@ -27,8 +27,8 @@ from workers.retry import Backoff
 from workers.sandbox.child import jail
 from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch
+from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
-from workers.servers.server import HandlerServers
 from workers.settings import Settings
 from workers.transfer import TransferClient
 

@@ -99,9 +99,9 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
     from workers.protocol import Handler
     from workers.sandbox.errors import WorkerFault
     from workers.sandbox.pool import Sandbox
+    from workers.servers.all_servers import HandlerServers
     from workers.servers.references import References
     from workers.servers.served_job import served
-    from workers.servers.server import HandlerServers
 
     handler = Handler.model_validate(
         {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}

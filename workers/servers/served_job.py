@@ -9,8 +9,8 @@ from dataclasses import replace
 from workers.handlers import HandlerUnavailable, Job
 from workers.handlers.http.options import HttpOptions
 from workers.protocol import Handler
+from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
-from workers.servers.server import HandlerServers
 
 
 @asynccontextmanager
@@ -26,6 +26,6 @@ async def served(handler: Handler, job: Job, servers: HandlerServers, references
         options = HttpOptions.model_validate(dict(job.options))
     except ValueError as error:
         raise HandlerUnavailable(f"The options of the handler http are wrong: {error}") from error
-    await servers.ready(options)
-    with references.offered(job.input, job.output, handler.limits.output_bytes) as url:
-        yield replace(job, url=url)
+    async with servers.using(options, job.models):
+        with references.offered(job.input, job.output, handler.limits.output_bytes) as url:
+            yield replace(job, url=url)

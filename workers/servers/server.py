@@ -13,7 +13,6 @@ import os
 import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -192,37 +191,3 @@ class HandlerServer:
         os.close(self._parent_pipe)
         if self._printed is not None:
             await self._printed.aclose()
-
-
-class HandlerServers:
-    """All servers of one agent: one for each that pipelines name differently."""
-
-    def __init__(self, folder: Path, handlers: Path | None) -> None:
-        """``folder`` is an existing one for the servers' own; ``handlers`` the user's."""
-        self._folder = folder
-        self._handlers = handlers
-        self._servers: dict[str, HandlerServer] = {}
-
-    async def ready(self, options: HttpOptions) -> None:
-        """Return once the server of these options takes requests. Raises HandlerUnavailable, OSError."""
-        await self._server(options).ready()
-
-    async def aclose(self) -> None:
-        """End all servers."""
-        await asyncio.gather(*(server.aclose() for server in self._servers.values()))
-
-    def _server(self, options: HttpOptions) -> HandlerServer:
-        name = _identity(options)
-        if name not in self._servers:
-            folder = self._folder / f"server-{len(self._servers)}"
-            folder.mkdir(mode=0o700)
-            self._servers[name] = HandlerServer(options, folder, self._handlers)
-        return self._servers[name]
-
-
-def _identity(options: HttpOptions) -> str:
-    """What makes a server another one: pipelines may send the same one different requests."""
-    of_server: Mapping[str, object] = options.model_dump(
-        include={"command", "environment", "port", "ready", "ready_status", "start_seconds"}
-    )
-    return json.dumps(of_server, sort_keys=True)

@@ -19,7 +19,7 @@ from tests.workers.processes import alive
 from tests.workers.servers.running import STAND_IN, free_port, pid_of, server, stand_in
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
-from workers.servers.server import HandlerServer, HandlerServers
+from workers.servers.server import HandlerServer
 
 
 async def test_it_is_ready_when_it_says_so_and_started_once_for_all_slots(tmp_path: Path) -> None:
@@ -91,18 +91,6 @@ async def test_it_gets_no_secret_of_the_agent(tmp_path: Path, monkeypatch: pytes
         assert seen == {"YURT_MINE": "x", "YURT_HANDLERS": str(tmp_path)}
     finally:
         await one.aclose()
-
-
-async def test_pipelines_that_send_other_requests_share_a_server(tmp_path: Path) -> None:
-    options = stand_in()
-    servers = HandlerServers(tmp_path, None)
-    try:
-        await servers.ready(HttpOptions.model_validate(options))
-        first = await pid_of(options["port"])
-        await servers.ready(HttpOptions.model_validate({**options, "path": "/other"}))
-        assert await pid_of(options["port"]) == first
-    finally:
-        await servers.aclose()
 
 
 AGENT = """

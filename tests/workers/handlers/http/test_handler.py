@@ -15,10 +15,10 @@ from tests.workers.sandbox.jobs import JobFolder, limits, sandbox
 from tests.workers.servers.running import stand_in
 from workers import protocol
 from workers.handlers import HandlerError
-from workers.handlers.http.options import HttpOptions
 from workers.sandbox.pool import Sandbox
+from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
-from workers.servers.server import HandlerServers
+from workers.servers.served_job import served as served_job
 
 CONTENT = os.urandom(200_000)
 
@@ -39,12 +39,10 @@ class ServedJobs:
         """The outputs of a job, by name."""
         given = {**self.options, **options}
         handler = protocol.Handler(kind="http", options=given, limits=limits(**(limited or {})))
-        await self._servers.ready(HttpOptions.model_validate(given))
         job = replace(self._folder.job(CONTENT, key), options=given)
-        with self._references.offered(job.input, job.output, handler.limits.output_bytes) as url:
-            async with self._pool.child() as child:
-                with await child.run(handler, replace(job, url=url)) as result:
-                    return {output.file.name: output.content.read() for output in result.outputs}
+        async with served_job(handler, job, self._servers, self._references) as with_url, self._pool.child() as child:
+            with await child.run(handler, with_url) as result:
+                return {output.file.name: output.content.read() for output in result.outputs}
 
     async def failure(self, **more: Any) -> HandlerError:
         """The error of a job that fails."""

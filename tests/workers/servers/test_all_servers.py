@@ -1,0 +1,60 @@
+"""One server a port: shared by requests of one kind, replaced for a newer model once its jobs have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.servers.running import pid_of, stand_in
+from workers.handlers import HandlerUnavailable
+from workers.handlers.http.options import HttpOptions
+from workers.servers.all_servers import HandlerServers
+
+
+@contextlib.asynccontextmanager
+async def servers(folder: Path) -> AsyncIterator[HandlerServers]:
+    all_servers = HandlerServers(folder, None)
+    try:
+        yield all_servers
+    finally:
+        await all_servers.aclose()
+
+
+async def test_pipelines_that_send_other_requests_share_a_server(tmp_path: Path) -> None:
+    options = stand_in()
+    async with servers(tmp_path) as them:
+        pids = set()
+        for path in ("/echo", "/other"):
+            async with them.using(HttpOptions.model_validate({**options, "path": path}), {}):
+                pids.add(await pid_of(options["port"]))
+        assert len(pids) == 1
+
+
+async def test_a_newer_model_has_a_server_of_its_own_once_the_jobs_of_the_old_have_ended(tmp_path: Path) -> None:
+    options = stand_in("{model:safety}")
+    given = HttpOptions.model_validate(options)
+    async with servers(tmp_path) as them, contextlib.AsyncExitStack() as old:
+        await old.enter_async_context(them.using(given, {"safety": tmp_path / "1"}))
+        first = await pid_of(options["port"])
+
+        async def of_newer() -> int:
+            async with them.using(given, {"safety": tmp_path / "2"}):
+                return await pid_of(options["port"])
+
+        newer = asyncio.create_task(of_newer())
+        async with them.using(given, {"safety": tmp_path / "1"}):
+            assert await pid_of(options["port"]) == first
+        assert not newer.done()
+        await old.aclose()
+        assert await newer != first
+
+
+async def test_a_model_that_the_pipeline_does_not_name_is_said(tmp_path: Path) -> None:
+    async with servers(tmp_path) as them:
+        with pytest.raises(HandlerUnavailable, match=r"\{model:other\}: add it to the models"):
+            async with them.using(HttpOptions.model_validate(stand_in("{model:other}")), {"safety": tmp_path}):
+                pass

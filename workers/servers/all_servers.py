@@ -1,0 +1,104 @@
+"""All servers of one agent: at most one a port, replaced where a lease needs another one there.
+
+A server is another one where its command is, and so where a model has a newer version: its folder is an argument. The
+new one is started once the jobs that ask the old one have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.handlers import HandlerUnavailable
+from workers.handlers.http.options import HttpOptions
+from workers.servers.server import HandlerServer
+
+_MODEL = re.compile(r"\{model:([a-z0-9-]{1,63})\}")
+
+
+@dataclass(slots=True)
+class _UsedServer:
+    server: HandlerServer
+    identity: str
+    users: int = 0
+
+
+class HandlerServers:
+    """The servers of an agent. Use on one event loop."""
+
+    def __init__(self, folder: Path, handlers: Path | None) -> None:
+        """``folder`` is an existing one for the servers' own; ``handlers`` the user's."""
+        self._folder = folder
+        self._handlers = handlers
+        self._by_port: dict[int, _UsedServer] = {}
+        self._changed = asyncio.Condition()
+        self._started = 0
+
+    @asynccontextmanager
+    async def using(self, options: HttpOptions, models: Mapping[str, Path]) -> AsyncIterator[None]:
+        """Have the server of these options take requests for the length of the ``async with`` block.
+
+        Raises:
+            HandlerUnavailable: it cannot be started, or does not become ready.
+            OSError: this machine is to blame.
+
+        """
+        options = _with_models(options, models)
+        used = await self._taken(options, _identity(options))
+        try:
+            await used.server.ready()
+            yield
+        finally:
+            used.users -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def aclose(self) -> None:
+        """End all servers."""
+        await asyncio.gather(*(used.server.aclose() for used in self._by_port.values()))
+
+    async def _taken(self, options: HttpOptions, identity: str) -> _UsedServer:
+        """The server of this identity on its port, counted as used."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._is_free(options.port, identity))
+            used = self._by_port.get(options.port)
+            if used is None or used.identity != identity:
+                if used is not None:
+                    await used.server.aclose()
+                used = self._by_port[options.port] = _UsedServer(self._made(options), identity)
+            used.users += 1
+            return used
+
+    def _is_free(self, port: int, identity: str) -> bool:
+        used = self._by_port.get(port)
+        return used is None or used.identity == identity or used.users == 0
+
+    def _made(self, options: HttpOptions) -> HandlerServer:
+        self._started += 1
+        folder = self._folder / f"server-{self._started}"
+        folder.mkdir(mode=0o700)
+        return HandlerServer(options, folder, self._handlers)
+
+
+def _with_models(options: HttpOptions, models: Mapping[str, Path]) -> HttpOptions:
+    """Put the folders of models into the command. Raises HandlerUnavailable for one that the pipeline does not name."""
+
+    def folder(found: re.Match[str]) -> str:
+        if found[1] not in models:
+            raise HandlerUnavailable(f"The command holds {found[0]}: add it to the models of the pipeline.")
+        return str(models[found[1]])
+
+    return options.model_copy(update={"command": tuple(_MODEL.sub(folder, each) for each in options.command)})
+
+
+def _identity(options: HttpOptions) -> str:
+    """What makes a server another one: pipelines may send the same one different requests."""
+    return json.dumps(
+        options.model_dump(include={"command", "environment", "port", "ready", "ready_status", "start_seconds"}),
+        sort_keys=True,
+    )
