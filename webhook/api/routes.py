@@ -18,7 +18,15 @@ from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi
-from webhook.api.machines import MachineApi, MachineFilter, MachineLog, MachinePage, MachineStatus
+from webhook.api.machines import (
+    MachineApi,
+    MachineFilter,
+    MachineLog,
+    MachinePage,
+    MachineStatus,
+    StrangerChoice,
+    StrangerStatus,
+)
 from webhook.api.notifications import NotificationApi, Receipt
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
 from webhook.api.quarantine import (
@@ -118,6 +126,10 @@ def endpoints(
         Endpoint("GET", f"{machine}/log", machines.machine_log, "admin", (*shown, 409), gives=MachineLog),
         Endpoint("POST", f"{machine}/drain", machines.drain_machine, "admin", (*shown, 409), gives=MachineStatus),
         Endpoint("POST", f"{machine}/slay", machines.slay_machine, "admin", (*shown, 409), gives=MachineStatus),
+        Endpoint(
+            "POST", "/v1/strangers/slay", machines.slay_stranger, "admin", (*changed, 404),
+            StrangerChoice, StrangerStatus,
+        ),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,

@@ -122,6 +122,10 @@ class ProviderStatus(BaseModel):
     """Machines slain that the ledger did not know, ever."""
     last_error: str
     """Why the last list failed."""
+    strangers: int = 0
+    """Machines that it lists of another installation of the same name. Where there are any, nothing is minted there."""
+    stranger: str = ""
+    """The label of one of them."""
 
 
 class SenderStatus(BaseModel):
@@ -340,7 +344,11 @@ class StatusApi:
 
     async def _providers(self) -> dict[str, ProviderStatus]:
         rows = await self._ledger.fetch("provider_reports")
-        return {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
+        providers = {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
+        for row in await self._ledger.fetch("strangers_standing"):
+            if status := providers.get(row["provider"]):
+                status.strangers, status.stranger = row["machines"], row["label"]
+        return providers
 
     async def _senders(self) -> dict[str, SenderStatus]:
         rows = await self._ledger.fetch("senders")

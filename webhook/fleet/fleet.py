@@ -20,6 +20,7 @@ from webhook.ledger.machines import (
     PoolReport,
     ProviderReport,
     SpendingToday,
+    Stranger,
     Terms,
 )
 
@@ -52,6 +53,17 @@ class Fleet(Protocol):
         Nothing is written where ``pool`` has ``limit`` machines that are not gone, of any provider and state, nor where
         what was spent today, what all machines can still cost, and what the new one can, exceed ``budget``. Decided in
         the same transaction under a lock: no number of callers exceeds either.
+        """
+        ...
+
+    async def installation(self) -> str:
+        """The id of this installation: `installation_of` every label that `intend` makes. Never another one."""
+        ...
+
+    async def note_strangers(self, provider: str, strangers: Sequence[Stranger]) -> Collection[str]:
+        """Remember what ``provider`` lists of other installations of the same name, in place of what it listed before.
+
+        Returns the labels of those among them that an operator wants slain.
         """
         ...
 

@@ -56,10 +56,20 @@ class PoolAtProvider:
         """State of the breaker for machines that the pool starts there."""
         return self._breaker.state
 
+    @property
+    def contested(self) -> bool:
+        """Whether another installation of the same name has machines there, so that nothing is minted."""
+        return self._calls.contested
+
     def allowance(self) -> int:
         """How many machines may be ordered now."""
         # Without a list it is not known what exists, so nothing is minted.
-        if self.frozen or self._believed_at is None or self._calls.clock() - self._believed_at > _LISTED_SECONDS:
+        if (
+            self.frozen
+            or self.contested
+            or self._believed_at is None
+            or self._calls.clock() - self._believed_at > _LISTED_SECONDS
+        ):
             return 0
         return self._breaker.allowance(len(self._starting))
 

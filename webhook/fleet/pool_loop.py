@@ -17,6 +17,7 @@ from webhook.fleet.market import ProviderOffers, RatedOffer
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls, within
 from webhook.fleet.scaling import Drain, Money, scale
+from webhook.fleet.strangers import CONTESTED
 from webhook.ledger.machines import Budget, Demand, Machine, NotIntended, Terms
 from webhook.pool_settings import Pool
 
@@ -142,6 +143,8 @@ class PoolLoop:
     def _why_not_asked(self, machines: PoolAtProvider) -> str:
         if machines.frozen:
             return "its list of machines fails or cannot be true"
+        if machines.contested:
+            return CONTESTED
         return "machines did not start there" if machines.breaker != "closed" else "is busy"
 
     async def _mint_one(

@@ -28,6 +28,7 @@ from webhook.ledger.machines import (
     PoolReport,
     ProviderReport,
     SpendingToday,
+    Stranger,
     Terms,
     new_label,
 )
@@ -125,6 +126,7 @@ class LedgerFleet:
         self._pipelines = pipelines
         self._slots = slots
         self._limits = limits
+        self._installation = ""
 
     # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +146,7 @@ class LedgerFleet:
         self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
     ) -> Intent | NotIntended:
         """Write the intent to mint one machine, unless the pool is full or the day's budget could be exceeded."""
-        label = new_label(self._owner, pool)
+        label = await self._new_label(pool)
         token = secrets.token_urlsafe(32)
 
         async def write(connection: Connection) -> int | NotIntended:
@@ -161,6 +163,30 @@ class LedgerFleet:
 
         id = await self._database.transact(write)
         return id if isinstance(id, NotIntended) else Intent(id=id, label=label, token=token)
+
+    async def _new_label(self, pool: str) -> str:
+        return new_label(self._owner, pool, await self.installation())
+
+    async def installation(self) -> str:
+        """The id of this ledger's installation, made once with the ledger."""
+        if not self._installation:
+            [row] = await self._ledger.fetch("installation")
+            self._installation = row["id"]
+        return self._installation
+
+    async def note_strangers(self, provider: str, strangers: Sequence[Stranger]) -> frozenset[str]:
+        """Keep which machines of other installations of the same name a provider lists.
+
+        Returns the labels of those that an operator wants slain.
+        """
+        refs = {stranger.label: storable(stranger.ref) for stranger in strangers}
+        rows = await self._ledger.fetch("note_strangers", provider, [*refs], [*refs.values()])
+        return frozenset(row["label"] for row in rows)
+
+    async def slay_stranger(self, label: str) -> asyncpg.Record | None:
+        """Have a machine of another installation of the same name slain. None: no provider lists it."""
+        rows = await self._ledger.fetch("slay_stranger", storable(label))
+        return rows[0] if rows else None
 
     async def spending_today(self, pool: str) -> SpendingToday:
         """What was spent today (UTC) up to now, and what machines can still cost: of a pool, and of all."""
@@ -311,9 +337,10 @@ class LedgerFleet:
         if invitation is None:
             return None
         pool, limit = invitation["pool"], self._limits.get(invitation["pool"], 0)
+        label = new_label(self._owner, pool, await connection.fetchval(QUERIES["installation"]))
         await connection.execute(QUERIES["lock_pool"], pool)
         row = await connection.fetchrow(
-            QUERIES["join"], pool, invitation["provider"], new_label(self._owner, pool), self._slots.get(pool, 1),
+            QUERIES["join"], pool, invitation["provider"], label, self._slots.get(pool, 1),
             _hash(arrival.of_invitation), invitation["id"], arrival.instance, arrival.token_hash,
             arrival.return_hash, limit,
         )  # fmt: skip

@@ -24,6 +24,8 @@ SLAYING_SECONDS = 300
 """A provider that was asked to destroy a machine may take so long until it costs nothing any more."""
 _OWNER = re.compile(r"[a-z0-9]{1,16}")
 _POOL = re.compile(r"[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?")
+_INSTALLATION = re.compile(r"[0-9a-f]{8}")
+_OF_INSTALLATION = re.compile(r".+-([0-9a-f]{8})[0-9a-f]{12}")
 
 
 class MachineState(StrEnum):
@@ -145,22 +147,40 @@ class Intent:
     """One-time token that the machine calls home with. Stored hashed; this is the only copy."""
 
 
-def new_label(owner: str, pool: str) -> str:
-    """Make a unique label for a machine: ``{owner}-{pool}-{12 hex digits}``, a valid DNS label of at most 54.
+def new_label(owner: str, pool: str, installation: str = "") -> str:
+    """Make a unique label for a machine: ``{owner}-{pool}-{installation}{12 hex digits}``, a DNS label of at most 62.
 
     ``owner`` names this installation among others that use the same account or host: its providers list what
     begins with ``{owner}-``, and listed machines without a row in the ledger are slain. Lower case letters and
-    digits, at most 16.
+    digits, at most 16. ``installation`` is the id of the ledger, eight hex digits, by which two installations of one
+    name notice each other (`installation_of`); empty: as labels were before there were ids.
 
     Raises:
-        ValueError: owner or pool is not of that form.
+        ValueError: owner, pool or installation is not of that form.
 
     """
     if not _OWNER.fullmatch(owner):
         raise ValueError(f"owner {owner!r} must match {_OWNER.pattern}")
     if not _POOL.fullmatch(pool):
         raise ValueError(f"pool {pool!r} must match {_POOL.pattern}")
-    return f"{owner}-{pool}-{secrets.token_hex(6)}"
+    if installation and not _INSTALLATION.fullmatch(installation):
+        raise ValueError(f"installation {installation!r} must match {_INSTALLATION.pattern}")
+    return f"{owner}-{pool}-{installation}{secrets.token_hex(6)}"
+
+
+def installation_of(label: str) -> str:
+    """The id of the installation that made a label; empty: it was made before there were ids."""
+    found = _OF_INSTALLATION.fullmatch(label)
+    return found[1] if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A machine of another installation of the same name, as a provider lists it."""
+
+    label: str
+    ref: str
+    """The provider's own name for it."""
 
 
 @dataclass(frozen=True, slots=True)

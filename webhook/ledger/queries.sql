@@ -317,6 +317,34 @@ select $1, $2, $3, 'intended', $4, $5, $7, $8, $9, $10, $11, $12
 where (select count(*) from workers where pool = $1 and state <> 'gone') < $6
 returning id;
 
+-- name: installation
+-- The id of this installation, which labels of its machines hold.
+select id from installation;
+
+-- name: note_strangers
+-- Replace what is known of a provider's machines of other installations of the same name, by its list: labels and the
+-- provider's names. Returns those that an operator wants slain.
+with gone as (
+    delete from strangers where provider = $1 and label <> all ($2::text[])
+), noted as (
+    insert into strangers as s (provider, label, ref) select $1, * from unnest($2::text[], $3::text[])
+    on conflict (provider, label) do update set ref = excluded.ref where s.ref <> excluded.ref
+)
+select label from strangers where provider = $1 and slay and label = any ($2::text[]) order by label;
+
+-- name: strangers
+-- Machines of other installations of the same name at a provider (null: at any).
+select provider, label, ref, slay as slaying from strangers where $1::text is null or provider = $1
+order by provider, label limit $2;
+
+-- name: strangers_standing
+-- The number of such machines, and the label of one, by provider.
+select provider, count(*) as machines, min(label) as label from strangers group by 1 order by 1;
+
+-- name: slay_stranger
+-- Note that an operator wants such a machine slain.
+update strangers set slay = true where label = $1 returning provider, label, ref, slay as slaying;
+
 -- name: lock_pool
 -- Take the pool's advisory lock: replicas write its intents one at a time, so that the limit holds.
 select pg_advisory_xact_lock(hashtextextended('yurt pool ' || $1, 0));
@@ -741,7 +769,10 @@ on conflict (pool) do update set
     last_boot_log = case when excluded.last_boot_log = '' then p.last_boot_log else excluded.last_boot_log end;
 
 -- name: report_providers
--- How providers answer: counts on top of the earlier ones.
+-- How providers answer: counts on top of the earlier ones. What others no longer list is not known to be there.
+with others as (
+    delete from strangers where provider <> all ($1)
+)
 insert into provider_reports as p (provider, list_failures, unknown_slain, last_error)
 select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
 on conflict (provider) do update set

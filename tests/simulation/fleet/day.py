@@ -310,6 +310,9 @@ class SimulatedDay:
         end = hours * 3600
         if self.draws.chance("day/stray", 0.3):
             self.later(self.draws.between("day/stray-at", 0, end), self.markets["market"].add_stray)
+        if self.draws.chance("day/others", 0.3):
+            for name in ("home", "market"):
+                self.later(self.draws.between(f"{name}/others-at", 0, end), self.markets[name].add_others)
         try:
             while self.now < end and self.failure is None:
                 await asyncio.sleep(10)

@@ -23,10 +23,13 @@ BUSY = "nothing busy is slain by scaling"
 ON_ITS_WAY = "where there is work, room and money, a machine is on its way"
 NEEDED = "no more machines are started than there is work for"
 ORPHANS = "a machine that lost the control plane ends itself"
+OTHERS = "a machine of another installation of the same name is never slain"
+BESIDE = "nothing is minted beside machines of another installation of the same name"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
 _WAY_SECONDS = 30.0
+_NOTICED_SECONDS = 60.0
 _OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
 
 
@@ -52,7 +55,7 @@ class FleetInvariants:
 
     def _limit(self) -> None:
         rows = [row for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE]
-        there = sum(not machine.stray for market in self.day.markets.values() for machine in market.alive)
+        there = sum(machine.is_intended for market in self.day.markets.values() for machine in market.alive)
         if max(len(rows), there) > self.day.pool.limit:
             raise BrokenInvariant(LIMIT, f"{len(rows)} rows, {there} machines, limit {self.day.pool.limit}")
 
@@ -72,7 +75,12 @@ class FleetInvariants:
         for market in self.day.markets.values():
             for machine in market.alive:
                 label = machine.order.label
-                if label in known or not self.day.up or self.day.now - market.faulty_list_at < _UNKNOWN_SECONDS:
+                if (
+                    machine.others
+                    or label in known
+                    or not self.day.up
+                    or self.day.now - market.faulty_list_at < _UNKNOWN_SECONDS
+                ):
                     self.unknown_since.pop(label, None)
                     continue
                 since = self.unknown_since.setdefault(label, self.day.now)
@@ -94,7 +102,7 @@ class FleetInvariants:
         coming = [r for r in rows if r.state in STARTING or r.state is MachineState.READY]
         may = (
             day.draws.faults_over and day.up and day.fleet.pending["a"] and not coming and len(rows) < day.pool.limit
-            and day.affords_one() and any(len(m.alive) < m.capacity for m in day.markets.values())
+            and day.affords_one() and any(len(m.alive) < m.capacity and not m.contested for m in day.markets.values())
         )  # fmt: skip
         if not may:
             self.waiting_since = None
@@ -127,6 +135,12 @@ class FleetInvariants:
         at = self.failed_boots.get((provider, order.offer.machine))
         if at is not None and self.day.now - at < 86_000:
             self.day.fail(BrokenInvariant(AVOIDED, f"machine {order.offer.machine} of {provider}"))
+        market = self.day.markets[provider]
+        # The list has to show them, and a turn to be over.
+        believed_seconds = _NOTICED_SECONDS + market.lag_seconds + self.day.slowest_turn
+        since = max([machine.began for machine in market.alive if machine.others], default=self.day.now)
+        if self.day.now - max(since, market.faulty_list_at) > believed_seconds:
+            self.day.fail(BrokenInvariant(BESIDE, f"at {provider}"))
 
     def slain(self, id: int, reason: str, seen: MachineState) -> None:
         """Look at a machine that is being slain."""
@@ -138,6 +152,9 @@ class FleetInvariants:
 
     def destroyed(self, provider: str, instance: Instance) -> None:
         """Look at an order to destroy a machine."""
+        machine = self.day.markets[provider].machines.get(instance.ref)
+        if machine and machine.others:
+            self.day.fail(BrokenInvariant(OTHERS, f"{instance.label} at {provider}"))
         for row in self.day.fleet.rows.values():
             if row.label == instance.label and row.state in (MachineState.READY, MachineState.DRAINING):
                 self.day.fail(BrokenInvariant(BUSY, f"{row.label} at {provider} is destroyed, and was not revoked"))

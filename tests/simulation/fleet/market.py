@@ -40,10 +40,17 @@ class RentedMachine:
     ended: float | None = None
     stray: bool = False
     """The ledger never knew it: it was restored from a backup, say."""
+    others: bool = False
+    """It is of another installation of the same name."""
     exited: bool = False
     """Its worker has ended; it is there, and is paid for."""
     priced: list[tuple[float, Decimal]] = field(default_factory=list)
     """Since when it costs how much."""
+
+    @property
+    def is_intended(self) -> bool:
+        """Whether this ledger had it minted."""
+        return not self.stray and not self.others
 
 
 @dataclass
@@ -153,7 +160,7 @@ class SimulatedMarket:
     def charged(self, day: int) -> Decimal:
         """The provider's own books: what machines cost on one day."""
         begins = day * DAY_SECONDS
-        today = (m for m in self.machines.values() if not m.stray and (m.ended is None or m.ended > begins))
+        today = (m for m in self.machines.values() if m.is_intended and (m.ended is None or m.ended > begins))
         return sum((self._charged(machine, day) for machine in today), Decimal(0))
 
     def _charged(self, machine: RentedMachine, day: int) -> Decimal:
@@ -166,13 +173,30 @@ class SimulatedMarket:
 
     def add_stray(self) -> None:
         """Have a machine of this installation that its ledger does not know."""
-        offer = Offer("", self.usd_per_hour, machine="0")
-        order = MintOrder(new_label("yurt", "a"), "a", offer, "http://yurt", "forgotten")
-        stray = RentedMachine(
-            order, f"{self.name}-stray", self.day.now, self.usd_per_hour, boots=False, self_destroys=False, stray=True,
-            priced=[(self.day.now, self.usd_per_hour)],
+        # Of the version before: its label holds no id.
+        self._add_unordered(
+            new_label("yurt", "a", self.day.draws.choice("stray/id", ("", self.day.fleet.id)))
+        ).stray = True
+
+    def add_others(self) -> None:
+        """Have a machine of another installation of the same name, which ends it itself after a while."""
+        machine = self._add_unordered(new_label("yurt", "a", "99999999"))
+        machine.others = True
+        self.day.later(self.day.draws.between(f"{self.name}/others", 600, 14_400), lambda: self.end(machine.ref))
+
+    @property
+    def contested(self) -> bool:
+        """Whether another installation of the same name has a machine there."""
+        return any(machine.others for machine in self.alive)
+
+    def _add_unordered(self, label: str) -> RentedMachine:
+        order = MintOrder(label, "a", Offer("", self.usd_per_hour, machine="0"), "http://yurt", "forgotten")
+        machine = RentedMachine(
+            order, f"{self.name}{len(self.machines)}", self.day.now, self.usd_per_hour,
+            boots=False, self_destroys=False, priced=[(self.day.now, self.usd_per_hour)],
         )  # fmt: skip
-        self.machines[stray.ref] = stray
+        self.machines[machine.ref] = machine
+        return machine
 
     def _make(self, order: MintOrder) -> RentedMachine:
         ref = f"{self.name}{len(self.machines)}"

@@ -14,6 +14,7 @@ from unittest import mock
 import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
 import webhook.fleet.scaling
+import webhook.fleet.strangers
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet.provider_loop import ProviderLoop
@@ -101,6 +102,14 @@ def _slay_what_drains(pool: Pool, machine: Machine, listing: Listing | None) -> 
 
 
 FLEET_MUTANTS = {
+    "stranger": FleetMutant(
+        "a label of another installation of the same name counts as unknown",
+        _patched(webhook.fleet.strangers, "installation_of", lambda _: ""),
+    ),
+    "contested": FleetMutant(
+        "machines are minted beside those of another installation of the same name",
+        _patched(webhook.fleet.pool_at_provider.PoolAtProvider, "contested", False),
+    ),
     "intent-first": FleetMutant("the row is written once the provider has answered", _row_after_the_order),
     "sweep": FleetMutant(
         "what the provider lists and the ledger does not know is left",
@@ -123,6 +132,8 @@ FLEET_MUTANTS = {
 }
 
 FLEET_FOUND = {
+    "stranger": 0,
+    "contested": 0,
     "intent-first": 7,
     "sweep": 1,
     "freeze": 18,

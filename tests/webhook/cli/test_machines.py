@@ -7,6 +7,7 @@ import json
 from tests.webhook.cli.operator import yurt
 from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import control_plane, event
+from webhook.ledger.machines import Stranger
 
 
 async def test_a_list_shows_state_price_and_cost(postgres_dsn: str) -> None:
@@ -65,3 +66,20 @@ async def test_an_unknown_machine_is_told(postgres_dsn: str) -> None:
             result = await yurt(plane, "machines", *argv)
             assert result.returncode == 1
             assert "there is no machine of that number" in result.stderr
+
+
+async def test_machines_of_another_installation(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        label = "yurt-local-99999999000000000000"
+        await plane.services.fleet.note_strangers("local", [Stranger(label, "r-1")])
+        shown = (await yurt(plane, "machines", "list")).stdout
+        assert label in shown
+        assert "left alone" in shown
+        assert "another server.name" in " ".join(shown.split())
+        asked = await yurt(plane, "machines", "slay", label)
+        assert "which another installation may be using? There is no terminal to answer on" in asked.stderr
+        slain = await yurt(plane, "machines", "slay", label, "--yes")
+        assert f"{label} is being slain by provider local" in slain.stdout
+        assert json.loads((await yurt(plane, "machines", "slay", label, "--yes", "--json")).stdout)["slaying"]
+        assert "to be slain" in (await yurt(plane, "machines", "list")).stdout
+        assert (await yurt(plane, "machines", "slay", "yurt-local-0", "--yes")).returncode == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Protocol
@@ -20,7 +21,9 @@ from webhook.ledger.machines import (
     NotIntended,
     PoolReport,
     ProviderReport,
+    Stranger,
     Terms,
+    installation_of,
 )
 
 
@@ -47,6 +50,9 @@ class FleetWorld(Protocol):
 
     async def settle(self, id: int) -> None:
         """A machine settles all that it has leased as done."""
+
+    async def slay_stranger(self, label: str) -> bool:
+        """An operator wants a stranger slain; whether it is known."""
 
     async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
         """What the fleet was told of pools and providers, summed up."""
@@ -91,6 +97,23 @@ async def labels_and_tokens_are_unique_and_tokens_not_shown(world: FleetWorld) -
     assert len({intent.token for intent in intents}) == 3
     assert all("-a-" in intent.label and intent.token not in repr(intent) for intent in intents)
     assert all(len(intent.token) >= 16 for intent in intents)
+
+
+async def labels_hold_the_installations_id(world: FleetWorld) -> None:
+    own_id = await world.fleet.installation()
+    assert re.fullmatch("[0-9a-f]{8}", own_id)
+    assert installation_of((await intend(world)).label) == own_id == await world.fleet.installation()
+
+
+async def strangers_are_those_of_the_last_list_and_operators_choose_which_are_slain(world: FleetWorld) -> None:
+    one, two = Stranger("yurt-a-1", "r1"), Stranger("yurt-a-2", "r2")
+    assert not await world.slay_stranger("yurt-a-1")
+    assert not await world.fleet.note_strangers("cloud", [one, two])
+    assert await world.slay_stranger("yurt-a-1")
+    assert await world.fleet.note_strangers("elsewhere", [Stranger("yurt-a-3", "r3")]) == frozenset()
+    assert await world.fleet.note_strangers("cloud", [one, two]) == {"yurt-a-1"}
+    assert await world.fleet.note_strangers("cloud", []) == frozenset()
+    assert await world.fleet.note_strangers("cloud", [one, two]) == frozenset(), "it was gone meanwhile"
 
 
 async def the_limit_holds_for_callers_at_once(world: FleetWorld) -> None:
@@ -420,6 +443,8 @@ Check = Callable[[FleetWorld], Awaitable[None]]
 CHECKS: tuple[Check, ...] = (
     an_intent_is_known_before_it_is_minted,
     labels_and_tokens_are_unique_and_tokens_not_shown,
+    labels_hold_the_installations_id,
+    strangers_are_those_of_the_last_list_and_operators_choose_which_are_slain,
     the_limit_holds_for_callers_at_once,
     the_limit_counts_all_that_is_not_gone_of_all_providers,
     the_limit_is_the_pools_own,

@@ -22,6 +22,7 @@ from webhook.ledger.machines import (
     PoolReport,
     ProviderReport,
     SpendingToday,
+    Stranger,
     Terms,
     new_label,
 )
@@ -64,6 +65,12 @@ class MemoryFleet:
     ids: Iterator[int] = field(default_factory=lambda: count(1))
     avoiding: dict[tuple[str, str], float] = field(default_factory=dict)
     """Provider and machine, and until when it is not rented."""
+    id: str = "0a1b2c3d"
+    """Of the installation."""
+    strangers: dict[str, list[Stranger]] = field(default_factory=dict)
+    """By provider."""
+    strangers_to_slay: set[str] = field(default_factory=set)
+    """Labels that an operator wants slain."""
 
     @property
     def fleet(self) -> MemoryFleet:
@@ -91,10 +98,20 @@ class MemoryFleet:
         if there >= limit:
             return NotIntended.LIMIT
         self.most = max(self.most, there + 1)
-        id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool)
+        id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool, self.id)
         now = self.now
         self.rows[id] = MachineRow(id, label, pool, provider, token, now, now, now, terms=terms, costed=now)
         return Intent(id, label, token)
+
+    async def installation(self) -> str:
+        await asyncio.sleep(0)
+        return self.id
+
+    async def note_strangers(self, provider: str, strangers: Sequence[Stranger]) -> frozenset[str]:
+        await asyncio.sleep(0)
+        self.strangers[provider] = list(strangers)
+        self.strangers_to_slay &= {stranger.label for known in self.strangers.values() for stranger in known}
+        return frozenset(self.strangers_to_slay & {stranger.label for stranger in strangers})
 
     async def spending_today(self, pool: str) -> SpendingToday:
         await asyncio.sleep(0)
@@ -263,6 +280,11 @@ class MemoryFleet:
             return False
         row.heard = self.now
         return True
+
+    async def slay_stranger(self, label: str) -> bool:
+        known = any(stranger.label == label for listed in self.strangers.values() for stranger in listed)
+        self.strangers_to_slay |= {label} if known else set()
+        return known
 
     async def take(self, id: int, count: int) -> int:
         row = self.rows[id]
