@@ -27,6 +27,8 @@ ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
+UsdText = Annotated[str, Field(max_length=40, pattern=r"^[0-9]{1,12}(\.[0-9]{1,24})?$")]
+"""An exact amount of US dollars, as decimal text: a JSON number would be read as binary floating point."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
 
@@ -162,6 +164,8 @@ class Lease(Message):
     """It may have ended a worker: handle it alone, and report that (``Handling``) before it enters the handler."""
     lease_seconds: float
     """From now. A heartbeat grants as much again."""
+    usd_per_hour: UsdText | None = None
+    """What the worker's machine costs now, for the manifest; null: nothing is known to be paid for it."""
 
 
 class Output(Message):

@@ -127,6 +127,7 @@ class StubControlPlane:
         manifest: bool = False,
         url: str = "",
         trial: bool = False,
+        usd_per_hour: str | None = None,
     ) -> Lease:
         """Put an object into the store (unless ``data`` is None) and grant its lease to the next request."""
         number = len(self._leases) + 1
@@ -148,6 +149,7 @@ class StubControlPlane:
             attempt=1,
             trial=trial,
             lease_seconds=self.lease_seconds,
+            usd_per_hour=usd_per_hour,
         )
         self._leases[lease.token] = lease
         self._queue.append(lease)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from webhook.config import Pipeline
 from webhook.ledger.ledger import ClaimedObject
 from webhook.outputs.keys import KeyTooLong, output_key
@@ -9,7 +11,11 @@ from webhook.outputs.presigning import get_seconds
 from webhook.pipelines import Pipelines
 from webhook.storage import CONSISTENT
 from webhook.storage.presign import Presigner
+from webhook.usd import exact
 from workers import protocol
+
+_PRICE_DIGITS = 12
+"""After the point, of a price that a worker is told."""
 
 
 class LeaseMessages:
@@ -19,8 +25,8 @@ class LeaseMessages:
         self._pipelines = pipelines
         self._presigner = presigner
 
-    def lease(self, row: ClaimedObject) -> protocol.Lease:
-        """Build the message of one claimed object, whose pipeline is configured."""
+    def lease(self, row: ClaimedObject, usd_per_hour: Decimal = Decimal(0)) -> protocol.Lease:
+        """Build the message of one claimed object, whose pipeline is configured, for a machine of that price."""
         name, pipeline = self._pipelines.by_id[row.pipeline_id]
         headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
         if pipeline.consistent_reads:
@@ -42,6 +48,7 @@ class LeaseMessages:
             attempt=row.attempt,
             trial=row.trial,
             lease_seconds=pipeline.lease_seconds,
+            usd_per_hour=exact(round(usd_per_hour, _PRICE_DIGITS)) if usd_per_hour > 0 else None,
         )
 
     def _manifest(self, pipeline: Pipeline, key: str) -> protocol.Download | None:

@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,6 @@ from webhook.ledger.machines import (
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     import asyncpg
 
     from webhook.ledger.database import Connection
@@ -66,6 +65,8 @@ class Caller:
     """Numbers of pipelines whose handlers cannot run on it, and are not to be tried yet."""
     trying: frozenset[int] = frozenset()
     """Numbers of pipelines whose handlers could not run on it, and are to be tried again, with one object."""
+    usd_per_hour: Decimal = Decimal(0)
+    """What its machine costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +198,9 @@ class LedgerFleet:
         return await self._database.transact(partial(reprice, id=id, usd_per_hour=usd_per_hour))
 
     async def accrue(self) -> None:
-        """Add what machines have cost since the last call to what was spent."""
+        """Add what machines have cost since the last call to what was spent, and begin a day's count of results."""
         await self._database.transact(accrue)
+        await self._execute("begin_day")
 
     async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
         """Rent a physical machine, whose name has to be known, no more for so long."""
@@ -355,7 +357,9 @@ class LedgerFleet:
         if row is None:
             return None
         paused, trying = _pauses(row["unavailable"], row["moment"])
-        return Caller(row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying)
+        return Caller(
+            row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying, row["usd_per_hour"]
+        )
 
     async def handler_unavailable(self, id: int, pipeline_id: int, message: str) -> None:
         """Note that a pipeline's handler cannot run on a worker: it gets none of its objects for a while.

@@ -449,6 +449,30 @@ where day between $1 and $2 order by day, pool, provider, phase, pipeline limit 
 select coalesce($1::date, least($2::date, today) - 29) as since, coalesce($2::date, greatest($1::date, today)) as until
 from (select (yurt_now() at time zone 'utc')::date as today) as moment;
 
+-- name: spent_today
+-- What was spent today (UTC), by pool, phase and pipeline.
+select pool, phase, pipeline, sum(usd) as usd from spending
+where day = (select (yurt_now() at time zone 'utc')::date) group by 1, 2, 3 order by 1, 2, 3;
+
+-- name: begin_day
+-- Note how many results each pipeline had when the day (UTC) began: the first time that it is asked for on that day.
+insert into day_starts as d (pipeline_id, day, done)
+select p.id, m.today,
+       case when (p.created_at at time zone 'utc')::date = m.today then 0
+            else coalesce((select sum(value) from tally where pipeline_id = p.id and name = 'done'), 0) end
+from pipelines as p, (select (yurt_now() at time zone 'utc')::date as today offset 0) as m
+where not exists (select from day_starts where pipeline_id = p.id and day >= m.today)
+order by p.id
+on conflict (pipeline_id) do update set day = excluded.day, done = excluded.done where d.day < excluded.day;
+
+-- name: results_today
+-- The number of results that pipelines have had since the day (UTC) began.
+select p.name as pipeline, sum(coalesce(t.done, 0) - d.done)::bigint as results
+from day_starts as d join pipelines as p on p.id = d.pipeline_id
+left join (select pipeline_id, sum(value) as done from tally where name = 'done' group by 1) as t on t.pipeline_id = p.id
+where d.day = (select (yurt_now() at time zone 'utc')::date)
+group by 1 order by 1;
+
 -- name: spent_ever
 -- What was spent ever, by pool, provider and phase: for metrics.
 select pool, provider, phase, sum(usd) as usd from spending group by 1, 2, 3 order by 1, 2, 3;
@@ -653,7 +677,7 @@ where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
-returning id, pool, state, label, unavailable::text, extract(epoch from yurt_now())::float8 as moment;
+returning id, pool, state, label, unavailable::text, usd_per_hour, extract(epoch from yurt_now())::float8 as moment;
 
 -- name: handler_unavailable
 -- Note that a pipeline's handler cannot run on a worker, and when it is tried there again: after $4 seconds, doubled

@@ -1,4 +1,4 @@
--- Which installation this is among those of the same name, and their machines at its providers.
+-- Which installation this is among those of the same name, their machines at its providers, and the results of a day.
 
 create table installation (
     single boolean primary key default true check (single),
@@ -14,4 +14,11 @@ create table strangers (
     ref text not null,                    -- the provider's own name
     slay boolean not null default false,  -- an operator wants it slain
     primary key (provider, label)
+);
+
+-- With how many results each pipeline began the day, so that what a result costs can be told.
+create table day_starts (
+    pipeline_id smallint primary key,
+    day date not null,                    -- UTC
+    done bigint not null                  -- results that it ever had by then
 );
