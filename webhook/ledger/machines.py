@@ -55,9 +55,12 @@ class Demand:
     """Objects that are leased now, by machines of any state; of each only as many as it has slots."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine that is not gone. Ages come from the database's clock, in seconds."""
+    """One machine that is not gone. Ages come from the database's clock, in seconds.
+
+    The fields stand in the order of the columns of the statement ``machines``.
+    """
 
     id: int
     label: str

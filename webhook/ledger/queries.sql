@@ -519,14 +519,15 @@ order by w.id desc limit $5;
 where w.id = $1;
 
 -- name: machines
--- Every machine that is not gone, with the leases it holds.
-select w.id, w.label, w.pool, w.provider, w.ref, w.state, nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour,
+-- Every machine that is not gone, with the leases it holds. The columns are the fields of Machine, in their order.
+select w.id, w.label, w.pool, w.provider, w.ref, w.state,
        extract(epoch from n.now - w.created_at)::float8 as age_seconds,
        extract(epoch from n.now - w.state_at)::float8 as state_seconds,
        coalesce(l.leased, 0) as leased,
        case when l.leased > 0 or w.ready_at is null then 0
             else extract(epoch from n.now - greatest(w.ready_at, w.active_at)) end::float8 as idle_seconds,
-       extract(epoch from n.now - coalesce(w.seen_at, w.created_at))::float8 as silent_seconds
+       extract(epoch from n.now - coalesce(w.seen_at, w.created_at))::float8 as silent_seconds,
+       nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour
 from workers as w
 cross join (select yurt_now() as now) as n
 left join (
