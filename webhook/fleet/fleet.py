@@ -14,6 +14,7 @@ from webhook.ledger.machines import (
     Budget,
     Demand,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
@@ -71,8 +72,11 @@ class Fleet(Protocol):
         """What was spent today (UTC) up to now, and what machines can still cost: of ``pool``, and of all."""
         ...
 
-    async def accrue(self) -> None:
-        """Add what machines have cost since the last call to what was spent. To be called now and then."""
+    async def accrue(self, ids: Collection[int] | None = ...) -> None:
+        """Add what machines (None: all) have cost since the last call to what was spent. To be called now and then.
+
+        What the others have cost is added once they are gone, and bound until then.
+        """
         ...
 
     async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
@@ -110,8 +114,8 @@ class Fleet(Protocol):
         """
         ...
 
-    async def gone(self, id: int) -> bool:
-        """``slaying`` becomes ``gone``. It no longer counts."""
+    async def gone(self, id: int, signs: LastSigns = ...) -> bool:
+        """``slaying`` becomes ``gone``. It no longer counts, and has cost until ``signs`` say that it had ended."""
         ...
 
     async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:

@@ -93,6 +93,10 @@ class ProviderLoop:
         empty_seconds = 0.0 if self._empty_since is None else self._calls.clock() - self._empty_since
         return Listing({i.label: i for i in instances}, age_seconds, self._calls.lag_seconds, empty_seconds)
 
+    def listed(self) -> frozenset[int]:
+        """The machines that the provider's last list showed."""
+        return frozenset().union(*(pool.listed for pool in self._pools.values()))
+
     def machines_of(self, name: str) -> PoolAtProvider:
         """A pool's machines here, also of one that is not configured here any more."""
         if name not in self._pools:

@@ -1,7 +1,8 @@
 """Counts what machines cost, and decides whether another one may be rented within the day's budget.
 
 A machine costs from its intent until the provider's list no longer shows it. What it has cost is added to the table
-``spending`` by the day (UTC) on which it was spent, now and then, and always before its price changes or it is gone.
+``spending`` by the day (UTC) on which it was spent, now and then while the list shows it, and always before its price
+changes or it is gone. What is not added yet is bound: no budget takes it for left.
 All amounts are exact: PostgreSQL's ``numeric`` and Python's ``Decimal``, never a float.
 
 What may still be spent is decided in the transaction that writes the intent, from the ledger alone::
@@ -15,12 +16,12 @@ provider that destroys slowly cannot exceed the budget.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from webhook.ledger.machines import SLAYING_SECONDS, Budget, SpendingToday, Terms
+from webhook.ledger.machines import ENDED_NOW, SLAYING_SECONDS, Budget, LastSigns, SpendingToday, Terms
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ async def spend_once(connection: Connection, pool: str, provider: str, usd: Deci
 
 async def reprice(connection: Connection, id: int, usd_per_hour: Decimal) -> bool:
     """Change the price of a machine, from now on. Returns whether it is another one."""
-    await accrue(connection, id)
+    await accrue(connection, [id])
     return await connection.fetchval(QUERIES["reprice"], id, usd_per_hour) is not None
 
 
-async def accrue(connection: Connection, id: int | None = None) -> None:
-    """Add what machines (or one of them) have cost since the last time to what was spent."""
-    await connection.execute(QUERIES["accrue"], id)
+async def accrue(connection: Connection, ids: Sequence[int] | None = None, ended: LastSigns = ENDED_NOW) -> None:
+    """Add what machines (or some of them) have cost since the last time to what was spent: until now, or their end."""
+    await connection.execute(QUERIES["accrue"], ids, ended.unlisted_seconds, ended.orphan_seconds, ended.boot_seconds)
 
 
 @dataclass(frozen=True, slots=True)

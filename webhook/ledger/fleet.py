@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
 from functools import partial
@@ -19,10 +19,12 @@ from webhook.ledger.distrust import rework
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
+    ENDED_NOW,
     Budget,
     Demand,
     HandlingReport,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
@@ -200,9 +202,9 @@ class LedgerFleet:
         """Note that a machine costs something else from now on."""
         return await self._database.transact(partial(reprice, id=id, usd_per_hour=usd_per_hour))
 
-    async def accrue(self) -> None:
-        """Add what machines have cost since the last call to what was spent, and begin a day's count of results."""
-        await self._database.transact(accrue)
+    async def accrue(self, ids: Collection[int] | None = None) -> None:
+        """Add what machines (None: all) have cost to what was spent, and begin a day's count of results."""
+        await self._database.transact(partial(accrue, ids=None if ids is None else [*ids]))
         await self._execute("begin_day")
 
     async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
@@ -240,15 +242,17 @@ class LedgerFleet:
         """Revoke the machine's tokens and take its leases back: what may have ended it is suspected of that."""
         return await self._end("slaying", id, reason, str(seen), interrupted=reason in _INTERRUPTIONS)
 
-    async def gone(self, id: int) -> bool:
+    async def gone(self, id: int, signs: LastSigns = ENDED_NOW) -> bool:
         """Mark a machine as gone, so that it no longer counts against the pool's limit."""
         # A claim that was under way when the tokens were revoked may have committed a lease after that.
-        return await self._end("gone", id)
+        return await self._end("gone", id, signs=signs)
 
-    async def _end(self, query: str, id: int, *arguments: object, interrupted: bool = False) -> bool:
+    async def _end(
+        self, query: str, id: int, *arguments: object, interrupted: bool = False, signs: LastSigns | None = None
+    ) -> bool:
         async def write(connection: Connection) -> bool:
-            if query == "gone":
-                await accrue(connection, id)  # the last time: it costs nothing from now on
+            if signs is not None:
+                await accrue(connection, [id], signs)  # the last time: it costs nothing from now on
             row = await connection.fetchrow(QUERIES[query], id, *arguments)
             if row is not None:
                 await self._ledger.take_back(connection, id, interrupted=interrupted)

@@ -90,6 +90,22 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class LastSigns:
+    """When a machine that is gone must have ended: it costs until then. In seconds."""
+
+    unlisted_seconds: float = 0.0
+    """Since the first of the provider's lists that lacked it."""
+    orphan_seconds: float | None = None
+    """After its last call, when it has ended itself at the latest; None: it may have gone on."""
+    boot_seconds: float | None = None
+    """After its intent, when it has ended itself if it never called; None: the same."""
+
+
+ENDED_NOW = LastSigns()
+"""Of a machine of which no more is known than that it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What a machine is rented at, and where. Amounts in US dollars, exact."""
 

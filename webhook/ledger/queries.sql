@@ -356,24 +356,30 @@ select pg_advisory_xact_lock(hashtextextended('yurt budget', 0));
 -- name: accrue
 -- Add to "spending" what machines have cost since they were last looked at, by the day on which it was spent. What the
 -- provider has not taken the order for has cost nothing. Once a machine is ready, its slots that hold leases now count as
--- work of their pipelines, and the others as idle.
+-- work of their pipelines, and the others as idle. Of machines $1 (null: all), up to now, or up to when one that is gone
+-- has ended: $2 seconds ago, when the provider's list first lacked it; if it had ended itself before, $3 seconds after its
+-- last call, or where it never called $4 seconds after its intent.
 with moment as (
-    select now, now at time zone 'utc' as utc from (select yurt_now() as now offset 0) as read
+    select now from (select yurt_now() as now offset 0) as read
 ), since as (
-    select id, costed_at from workers, moment
-    where state <> 'gone' and ref is not null and usd_per_hour > 0 and costed_at < moment.now
-      and ($1::bigint is null or id = $1)
+    select id, costed_at, until
+    from workers, moment, lateral (
+        select least(moment.now - make_interval(secs => $2), coalesce(
+            seen_at + make_interval(secs => $3), created_at + make_interval(secs => $4), 'infinity')) as until
+    ) as ended
+    where state <> 'gone' and ref is not null and usd_per_hour > 0 and costed_at < until
+      and ($1::bigint[] is null or id = any ($1))
     order by id for update of workers
 ), costed as (
     update workers as w set
-        costed_at = moment.now,
-        usd_spent = w.usd_spent + w.usd_per_hour * extract(epoch from moment.now - since.costed_at) / 3600
-    from since, moment where w.id = since.id
-    returning w.id, w.pool, w.provider, w.slots, w.usd_per_hour as usd,
-              since.costed_at at time zone 'utc' as begins, w.ready_at at time zone 'utc' as ready
+        costed_at = since.until,
+        usd_spent = w.usd_spent + w.usd_per_hour * extract(epoch from since.until - since.costed_at) / 3600
+    from since where w.id = since.id
+    returning w.id, w.pool, w.provider, w.slots, w.usd_per_hour as usd, since.costed_at at time zone 'utc' as begins,
+              since.until at time zone 'utc' as ends, w.ready_at at time zone 'utc' as ready
 ), days as (
-    select c.*, day, greatest(c.begins, day) as day_begins, least(m.utc, day + interval '1 day') as day_ends
-    from costed as c, moment as m, generate_series(date_trunc('day', c.begins), m.utc, interval '1 day') as day
+    select c.*, day, greatest(c.begins, day) as day_begins, least(c.ends, day + interval '1 day') as day_ends
+    from costed as c, generate_series(date_trunc('day', c.begins), c.ends, interval '1 day') as day
 ), held as (
     select o.worker_id, p.name as pipeline, count(*)::numeric as leases, sum(count(*)) over (partition by o.worker_id) as of
     from objects as o join pipelines as p on p.id = o.pipeline_id

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tests.simulation.world import BrokenInvariant
+from tests.webhook.fleet.fleet_memory import MachineRow
 from webhook.fleet.providers import Instance, MintOrder
 from webhook.fleet.scaling import STARTING
 from webhook.ledger.machines import MachineState
@@ -25,11 +26,15 @@ NEEDED = "no more machines are started than there is work for"
 ORPHANS = "a machine that lost the control plane ends itself"
 OTHERS = "a machine of another installation of the same name is never slain"
 BESIDE = "nothing is minted beside machines of another installation of the same name"
+CONDEMNED = "a machine that an operator slew is gone within ten minutes"
+COSTS = "what the ledger says that machines have cost is what providers charge for them, but for a hundredth"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
 _WAY_SECONDS = 30.0
 _NOTICED_SECONDS = 60.0
+_GONE_SECONDS = 600.0
+_TICK_SECONDS = 4.0
 _OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
 
 
@@ -43,6 +48,8 @@ class FleetInvariants:
     objects: deque[tuple[float, int]] = field(default_factory=deque)
     """How much work there was, in the last minute."""
     failed_boots: dict[tuple[str, str], float] = field(default_factory=dict)
+    condemned_at: dict[str, float] = field(default_factory=dict)
+    """When an operator slew a machine, by label."""
 
     def check(self) -> None:
         """Check everything. Raises BrokenInvariant."""
@@ -51,6 +58,7 @@ class FleetInvariants:
         self._unknown()
         self._orphans()
         self._on_its_way()
+        self._condemned()
         self._note_work()
 
     def _limit(self) -> None:
@@ -111,6 +119,40 @@ class FleetInvariants:
         elif day.now - self.waiting_since > _WAY_SECONDS + day.pool.breaker_seconds + day.slowest_turn:
             raise BrokenInvariant(ON_ITS_WAY, f"{day.fleet.pending['a']} objects wait since {self.waiting_since:.0f} s")
 
+    def _condemned(self) -> None:
+        day = self.day
+        for market in day.markets.values():
+            heard_since = max(day.up_since, market.faulty_list_at)
+            for machine in market.alive if day.up else ():
+                at = self.condemned_at.get(machine.order.label)
+                if at is not None and day.now - max(at, heard_since) > _GONE_SECONDS:
+                    raise BrokenInvariant(CONDEMNED, f"{machine.order.label} at {market.name}")
+
+    def check_costs(self) -> None:
+        """Compare the ledger's costs with the providers' books, once the day is over. Raises BrokenInvariant."""
+        books = sum((one.charged(day) for one in self.day.markets.values() for day in self._days()), Decimal(0))
+        ledger = self.day.fleet.costs()
+        self.day.counts["cents in the ledger"] += round(ledger * 100)
+        self.day.counts["cents in the books"] += round(books * 100)
+        if abs(ledger - books) > books / 100 + self.day.minute_usd + self._unseen_usd():
+            raise BrokenInvariant(COSTS, f"{ledger:.4f} $ in the ledger, {books:.4f} $ in the books")
+
+    def _unseen_usd(self) -> Decimal:
+        """What no ledger can know: a machine ended while the control plane was away, or its list lagged or failed."""
+        pool, day = self.day.pool, self.day
+        itself_seconds = pool.boot_seconds + pool.orphan_seconds
+        unseen = Decimal(0)
+        for market in day.markets.values():
+            for machine in market.machines.values():
+                if machine.is_intended and machine.ended is not None:
+                    noticed = day.now if machine.noticed is None else machine.noticed
+                    seconds = min(noticed - machine.ended, itself_seconds) + market.lag_seconds / 4 + _TICK_SECONDS
+                    unseen += machine.usd_per_hour * Decimal(seconds) / 3600
+        return unseen
+
+    def _days(self) -> range:
+        return range(int(self.day.now // 86_400) + 1)
+
     def _note_work(self) -> None:
         day = self.day
         work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.rows.values())
@@ -141,6 +183,10 @@ class FleetInvariants:
         since = max([machine.began for machine in market.alive if machine.others], default=self.day.now)
         if self.day.now - max(since, market.faulty_list_at) > believed_seconds:
             self.day.fail(BrokenInvariant(BESIDE, f"at {provider}"))
+
+    def condemned(self, row: MachineRow) -> None:
+        """Note a machine that an operator has just slain."""
+        self.condemned_at[row.label] = self.day.now
 
     def slain(self, id: int, reason: str, seen: MachineState) -> None:
         """Look at a machine that is being slain."""

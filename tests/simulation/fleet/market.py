@@ -44,6 +44,8 @@ class RentedMachine:
     """It is of another installation of the same name."""
     exited: bool = False
     """Its worker has ended; it is there, and is paid for."""
+    noticed: float | None = None
+    """When a list first lacked it after its end."""
     priced: list[tuple[float, Decimal]] = field(default_factory=list)
     """Since when it costs how much."""
 
@@ -113,6 +115,9 @@ class SimulatedMarket:
         now = self.day.now
         shown = [self._shown(machine) for machine in self.alive]
         self.seen = [*self.seen[-20:], (now, shown)]
+        for machine in self.machines.values():
+            if machine.ended is not None and machine.noticed is None:
+                machine.noticed = now
         if self._fails("list"):
             self.faulty_list_at = now
             # A list without a lag is the truth: its provider is the kernel, or one database.

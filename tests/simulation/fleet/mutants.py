@@ -13,6 +13,7 @@ from unittest import mock
 
 import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
+import webhook.fleet.provider_calls
 import webhook.fleet.scaling
 import webhook.fleet.strangers
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
@@ -81,7 +82,7 @@ def _starting_is_nothing(pool: Pool, demand: Demand, machines: Sequence[Machine]
     return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money)
 
 
-_intend = MemoryFleet.intend
+_intend, _accrue = MemoryFleet.intend, MemoryFleet.accrue
 
 
 async def _intend_without_budget(
@@ -101,7 +102,19 @@ def _slay_what_drains(pool: Pool, machine: Machine, listing: Listing | None) -> 
     return "drained" if machine.state is MachineState.DRAINING else _fault(pool, machine, listing)
 
 
+async def _accrue_all(self: MemoryFleet, _ids: object) -> None:
+    await _accrue(self, None)
+
+
 FLEET_MUTANTS = {
+    "costs-of-the-listed": FleetMutant(
+        "what the list lacks is taken to cost on, until it is taken for gone",
+        _patched(MemoryFleet, "accrue", _accrue_all),
+    ),
+    "asked-again": FleetMutant(
+        "a provider is asked once to destroy a machine",
+        _patched(webhook.fleet.provider_calls, "ASK_AGAIN_SECONDS", 1e9),
+    ),
     "stranger": FleetMutant(
         "a label of another installation of the same name counts as unknown",
         _patched(webhook.fleet.strangers, "installation_of", lambda _: ""),
@@ -132,6 +145,8 @@ FLEET_MUTANTS = {
 }
 
 FLEET_FOUND = {
+    "costs-of-the-listed": 8,
+    "asked-again": 14,
     "stranger": 0,
     "contested": 0,
     "intent-first": 7,

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from typing import Protocol
 
 import pytest
@@ -16,6 +17,7 @@ from webhook.ledger.machines import (
     Budget,
     Demand,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
@@ -359,6 +361,41 @@ async def cost_is_counted_from_the_intent_until_it_is_gone(world: FleetWorld) ->
     assert (await world.fleet.spending_today("b")).pool_spent == 0
 
 
+async def what_is_not_counted_yet_is_bound(world: FleetWorld) -> None:
+    one, two = [await rented(world, terms=Terms(usd_per_hour=Decimal(1))) for _ in range(2)]
+    await world.advance(HOUR)
+    await world.fleet.accrue([one.id])
+    spending = await world.fleet.spending_today("a")
+    assert (spending.pool_spent, spending.pool_bound) == pytest.approx((Decimal(1), Decimal(1)), abs=Decimal("0.01"))
+    await world.fleet.accrue([])
+    await world.fleet.slaying(two.id, "idle", MachineState.BOOTING)
+    await world.fleet.gone(two.id)
+    assert (await world.fleet.spending_today("a")).pool_spent == pytest.approx(Decimal(2), abs=Decimal("0.01"))
+
+
+async def spent_until(world: FleetWorld, signs: LastSigns, *, calls: bool = False, counted: bool = False) -> Decimal:
+    """What a machine has cost, at a dollar an hour, that is found to be gone an hour after its intent."""
+    intent = await rented(world, terms=Terms(usd_per_hour=Decimal(1)))
+    before = (await world.fleet.spending_today("a")).pool_spent
+    assert not calls or await world.call_home(intent)
+    await world.advance(HOUR)
+    if counted:
+        await world.fleet.accrue([intent.id])
+    await world.fleet.slaying(intent.id, "vanished", MachineState.READY if calls else MachineState.BOOTING)
+    assert await world.fleet.gone(intent.id, signs)
+    return (await world.fleet.spending_today("a")).pool_spent - before
+
+
+async def a_machine_has_cost_until_its_last_signs(world: FleetWorld) -> None:
+    near = partial(pytest.approx, abs=Decimal("0.01"))
+    assert await spent_until(world, LastSigns()) == near(Decimal(1))
+    assert await spent_until(world, LastSigns(unlisted_seconds=HOUR / 4)) == near(Decimal("0.75"))
+    assert await spent_until(world, LastSigns(HOUR / 4), counted=True) == near(Decimal(1)), "it was counted before"
+    assert await spent_until(world, LastSigns(0, HOUR / 10, HOUR / 2)) == near(Decimal("0.5")), "it never called"
+    assert await spent_until(world, LastSigns(0, HOUR / 10, HOUR / 2), calls=True) == near(Decimal("0.1"))
+    assert await spent_until(world, LastSigns(HOUR / 4, 2 * HOUR, 2 * HOUR), calls=True) == near(Decimal("0.75"))
+
+
 async def an_order_that_was_not_taken_costs_nothing(world: FleetWorld) -> None:
     intent = await rent(world, Budget())
     assert isinstance(intent, Intent)
@@ -466,6 +503,8 @@ CHECKS: tuple[Check, ...] = (
     a_pool_that_is_no_longer_reported_counts_as_closed,
     what_a_machine_costs_is_known,
     cost_is_counted_from_the_intent_until_it_is_gone,
+    what_is_not_counted_yet_is_bound,
+    a_machine_has_cost_until_its_last_signs,
     an_order_that_was_not_taken_costs_nothing,
     what_is_paid_once_is_counted_once,
     a_new_price_holds_from_then_on,
