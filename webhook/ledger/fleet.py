@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from webhook.ledger.costs import FREE, UNLIMITED, accrue, affords, reprice, spend_once, spending_today
 from webhook.ledger.distrust import rework
+from webhook.ledger.installation import InstallationLedger
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
@@ -31,8 +32,8 @@ from webhook.ledger.machines import (
     PoolReport,
     ProviderReport,
     SpendingToday,
-    Stranger,
     Terms,
+    machine_of,
     new_label,
 )
 from webhook.ledger.queries import QUERIES
@@ -49,9 +50,6 @@ PAUSE_LIMIT_SECONDS = 300.0
 """Longest time between two such attempts."""
 
 
-_STATES = {str(state): state for state in MachineState}
-_STATE_COLUMN = 5
-"""Of the statement "machines"."""
 OPERATOR = "operator"
 """Reason for which a machine is drained or slain that a person wants to be rid of."""
 _INTERRUPTIONS = frozenset({"drain-deadline", OPERATOR})
@@ -107,7 +105,7 @@ class PoolFull(Exception):
     """The pool has as many machines as its limit allows."""
 
 
-class LedgerFleet:
+class LedgerFleet(InstallationLedger):
     """Implements ``webhook.fleet.fleet.Fleet`` on the ledger, and authenticates workers.
 
     Every method raises LedgerUnavailable while the database does not answer.
@@ -126,13 +124,12 @@ class LedgerFleet:
 
         ``slots`` and ``limits`` are settings of pools: objects that a machine handles at once, and machines at most.
         """
-        self._ledger = ledger
+        super().__init__(ledger)
         self._database = ledger.database
         self._owner = owner
         self._pipelines = pipelines
         self._slots = slots
         self._limits = limits
-        self._installation = ""
 
     # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,7 +143,7 @@ class LedgerFleet:
     async def machines(self) -> Sequence[Machine]:
         """Return every machine that is not gone."""
         rows = await self._ledger.fetch("machines")
-        return [_machine(row) for row in rows]
+        return [machine_of(row) for row in rows]
 
     async def intend(
         self, pool: str, provider: str, limit: int, terms: Terms = FREE, budget: Budget = UNLIMITED
@@ -172,27 +169,6 @@ class LedgerFleet:
 
     async def _new_label(self, pool: str) -> str:
         return new_label(self._owner, pool, await self.installation())
-
-    async def installation(self) -> str:
-        """The id of this ledger's installation, made once with the ledger."""
-        if not self._installation:
-            [row] = await self._ledger.fetch("installation")
-            self._installation = row["id"]
-        return self._installation
-
-    async def note_strangers(self, provider: str, strangers: Sequence[Stranger]) -> frozenset[str]:
-        """Keep which machines of other installations of the same name a provider lists.
-
-        Returns the labels of those that an operator wants slain.
-        """
-        refs = {stranger.label: storable(stranger.ref) for stranger in strangers}
-        rows = await self._ledger.fetch("note_strangers", provider, [*refs], [*refs.values()])
-        return frozenset(row["label"] for row in rows)
-
-    async def slay_stranger(self, label: str) -> asyncpg.Record | None:
-        """Have a machine of another installation of the same name slain. None: no provider lists it."""
-        rows = await self._ledger.fetch("slay_stranger", storable(label))
-        return rows[0] if rows else None
 
     async def spending_today(self, pool: str) -> SpendingToday:
         """What was spent today (UTC) up to now, and what machines can still cost: of a pool, and of all."""
@@ -400,13 +376,6 @@ class LedgerFleet:
     async def _execute(self, query: str, *arguments: object) -> None:
         async with self._database.connection() as connection:
             await connection.execute(QUERIES[query], *arguments)
-
-
-def _machine(row: asyncpg.Record) -> Machine:
-    # By position, and a state by its name: a thousand machines are read several times in a turn of the autoscaler.
-    values = [*row]
-    values[_STATE_COLUMN] = _STATES[values[_STATE_COLUMN]]
-    return Machine(*values)
 
 
 def _pauses(unavailable: str, moment: float) -> tuple[frozenset[int], frozenset[int]]:
