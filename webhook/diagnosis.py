@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from webhook.fleet.strangers import ADVICE
+
 _WAITING_SECONDS = 60.0
 """An object that is due for so long waits for something that does not come."""
 _STARTING = ("intended", "booting")
@@ -109,7 +111,20 @@ def _minting(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
             )
 
 
+def _strangers(status: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    for name, provider in status["providers"].items():
+        if machines := provider.get("strangers"):
+            label = provider["stranger"]
+            yield Diagnosis(
+                f"provider {name}",
+                f'another installation named "{label.partition("-")[0]}" rents {machines} machines there, {label} for '
+                "one: nothing is minted there",
+                ADVICE,
+            )
+
+
 _NOT_MINTED_ADVICE = (
+    ("another installation", "See what is said of the provider."),
     (
         "budget",
         "Raise budget_usd_per_day of the pool, or of [server], or wait until midnight UTC. "
@@ -223,6 +238,7 @@ _FINDERS: tuple[Callable[[Mapping[str, Any]], Iterator[Diagnosis]], ...] = (
     _refused_pipelines,
     _unavailable_handlers,
     _minting,
+    _strangers,
     _not_minted,
     _nothing_leased,
     _pending_reviews,

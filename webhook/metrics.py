@@ -52,6 +52,8 @@ class LedgerSnapshot:
     """US dollars by pool."""
     provider_reports: list[tuple[str, int, int]] = field(default_factory=list)
     """Provider, lists that ever failed, unknown machines ever slain."""
+    strangers: list[tuple[str, int]] = field(default_factory=list)
+    """Provider, machines that it lists of another installation of the same name."""
     sweeps: list[tuple[str, str, float]] = field(default_factory=list)
     """Pipeline, kind, and when the last one that came through began."""
     unaccounted: tuple[int, int] = (0, 0)
@@ -130,6 +132,7 @@ class Metrics:
         now.provider_reports = [
             (r["provider"], r["list_failures"], r["unknown_slain"]) for r in await ledger.fetch("provider_reports")
         ]
+        now.strangers = [(r["provider"], r["machines"]) for r in await ledger.fetch("strangers_standing")]
         now.sweeps = [(r["pipeline"], r["kind"], r["moment"]) for r in await ledger.fetch("sweeps_good")]
         if time.monotonic() >= self._standing_until:
             now.spent = [(r["pool"], r["provider"], r["phase"], r["usd"]) for r in await ledger.fetch("spent_ever")]
@@ -239,6 +242,12 @@ def _fleet_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
         "Machines slain that the ledger did not know",
         ("provider",),
         [(provider, slain) for provider, _, slain in providers],
+    )
+    yield _gauge(
+        "yurt_stranger_machines",
+        "Machines of another installation of the same name, beside which nothing is minted",
+        ("provider",),
+        now.strangers,
     )
 
 

@@ -42,6 +42,7 @@ from workers.protocol import (
 )
 from workers.retry import Backoff
 from workers.sandbox.errors import WorkerFault
+from workers.slot_time import SlotTime
 
 _log = structlog.get_logger()
 
@@ -86,6 +87,7 @@ class Dispatcher:
         self._unsent: list[Settlement] = []
         self._released: set[int] = set()
         """Tokens of tasks that were cancelled to release their leases."""
+        self._slot_time = SlotTime(welcome.slots)
         self._handlers = HandlerWatch(resources.handlers)
         self._handlers_changed = False
         """Whether the control plane has to be told so."""
@@ -256,7 +258,7 @@ class Dispatcher:
         elif lease.token not in self._tasks:
             self._cancel_older(lease)
             heartbeat = Heartbeat(lease, self._resources.client, longest_beat_seconds=self._longest_silence_seconds)
-            lease_task = LeaseTask(lease, heartbeat, self._resources, self._notify)
+            lease_task = LeaseTask(lease, heartbeat, self._resources, self._slot_time.begin(), self._notify)
             task = asyncio.create_task(self._run(lease_task, heartbeat))
             task.add_done_callback(partial(self._ended, lease_task))
             self._tasks[lease.token] = lease_task, task
@@ -307,6 +309,7 @@ class Dispatcher:
             self._handlers.begin()
         self._released.discard(lease.token)
         del self._tasks[lease.token]
+        self._slot_time.end()
         self._busy_at = time.monotonic()
         self._notify()
 

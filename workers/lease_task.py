@@ -39,6 +39,7 @@ from workers.scratch import Scratch, discard
 from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
 from workers.servers.served_job import served
+from workers.slot_time import LeaseShare
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
@@ -78,12 +79,18 @@ class LeaseTask:
     """The work on one lease. ``changed`` is called at each new ``stage``."""
 
     def __init__(
-        self, lease: Lease, heartbeat: Heartbeat, resources: WorkerResources, changed: Callable[[], None]
+        self,
+        lease: Lease,
+        heartbeat: Heartbeat,
+        resources: WorkerResources,
+        share: LeaseShare,
+        changed: Callable[[], None],
     ) -> None:
         self.lease = lease
         self.stage = Stage.FETCHING
         self._heartbeat = heartbeat
         self._resources = resources
+        self._share = share
         self._changed = changed
         self._seconds: dict[str, float] = {}
         self._earlier_result: tuple[Version, list[Output]]
@@ -225,6 +232,7 @@ class LeaseTask:
             heartbeat=self._heartbeat,
             client=self._resources.client,
             transfer=self._resources.transfer,
+            share=self._share,
         )
         earlier_steps = dict(self._seconds)
         with self._timed("publish"):

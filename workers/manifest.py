@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from workers.protocol import MAX_OUTPUTS, Id, Output, Version
+from workers.protocol import MAX_OUTPUTS, Id, Output, UsdText, Version
 
 CONTENT_TYPE = "application/json"
 MAX_BYTES = 1 << 20
@@ -54,6 +54,8 @@ class Manifest(BaseModel):
     seconds: Seconds
     finished_at: datetime
     """When the manifest was written, by the worker's clock, UTC."""
+    cost_usd: UsdText | None = None
+    """The lease's share of what its machine cost, up to the manifest, in US dollars. Left out where it has no price."""
 
     def encode(self) -> bytes:
         """Compact JSON in UTF-8. The same manifest is always the same bytes: fields as above, labels sorted.
@@ -61,7 +63,8 @@ class Manifest(BaseModel):
         Raises ValueError when it is longer than ``MAX_BYTES``.
         """
         labels = {name: _canonical(self.labels[name]) for name in sorted(self.labels)}
-        encoded = self.model_copy(update={"labels": labels}).model_dump_json().encode()
+        without = {"cost_usd"} if self.cost_usd is None else None
+        encoded = self.model_copy(update={"labels": labels}).model_dump_json(exclude=without).encode()
         if len(encoded) > MAX_BYTES:
             raise ValueError(
                 f"the manifest has {len(encoded)} bytes, at most {MAX_BYTES} are allowed: shorten the labels"

@@ -45,6 +45,8 @@ ModelPath = Annotated[
     str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9._+=@ ()/,-]+$"), AfterValidator(_below_folder)
 ]
 """Path of a model's file below the model's folder, with slashes."""
+UsdText = Annotated[str, Field(max_length=40, pattern=r"^[0-9]{1,12}(\.[0-9]{1,24})?$")]
+"""An exact amount of US dollars, as decimal text: a JSON number would be read as binary floating point."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
 
@@ -197,6 +199,8 @@ class Lease(Message):
     """It may have ended a worker: handle it alone, and report that (``Handling``) before it enters the handler."""
     lease_seconds: float
     """From now. A heartbeat grants as much again."""
+    usd_per_hour: UsdText | None = None
+    """What the worker's machine costs now, for the manifest; null: nothing is known to be paid for it."""
 
 
 class Output(Message):

@@ -22,6 +22,7 @@ from workers.heartbeat import Heartbeat
 from workers.manifest import Manifest, Seconds
 from workers.protocol import MANIFEST, Lease, Output, OutputRequest, OutputsRequest, Upload, Version
 from workers.sandbox.opened import OpenedOutput, OpenedResult
+from workers.slot_time import LeaseShare
 from workers.transfer import MAX_UPLOAD_BYTES, ConditionFailed, TransferClient, UrlExpired
 
 _MAX_CONFLICTS = 3
@@ -56,12 +57,14 @@ class Publisher:
         heartbeat: Heartbeat,
         client: ControlPlaneClient,
         transfer: TransferClient,
+        share: LeaseShare,
     ) -> None:
         self._lease = lease
         self._fetched = fetched
         self._heartbeat = heartbeat
         self._client = client
         self._transfer = transfer
+        self._share = share
 
     async def publish(self, result: OpenedResult, seconds: dict[str, float]) -> list[Output]:
         """Publish the result's files, then the manifest, and return all of them in that order.
@@ -88,6 +91,7 @@ class Publisher:
                 "outputs": tuple(outputs),
                 "seconds": draft.seconds.model_copy(update={"publish": _rounded(time.monotonic() - started_at)}),
                 "finished_at": datetime.now(UTC),
+                "cost_usd": self._share.usd(self._lease.usd_per_hour),
             }
         )
         return [*outputs, await self._upload_manifest(complete, last, final)]
@@ -150,6 +154,7 @@ class Publisher:
                 labels=dict(result.labels),
                 seconds=Seconds(publish=0, **{step: _rounded(value) for step, value in seconds.items()}),
                 finished_at=datetime.now(UTC),
+                cost_usd=self._share.usd(self._lease.usd_per_hour),
             )
         except ValidationError as error:
             raise HandlerError("handler-error", f"The handler's labels are not JSON: {_where(error)}.") from error

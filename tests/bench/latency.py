@@ -43,12 +43,12 @@ async def measure(folder: Path) -> list[BenchFigure]:
 def _measure(folder: Path) -> list[BenchFigure]:
     path = folder / "yurt.toml"
     path.write_text(_CONFIG)
-    photo = _photo()
+    encoded = photo()
     with running(load(path, options_model), path, folder / "state") as stack:
         s3 = stack.s3()
-        cold = _upload(s3, photo, 0)
+        cold = _upload(s3, encoded, 0)
         ready = asyncio.run(_ready_seconds(stack, folder))
-        warm = [_upload(s3, photo, number) for number in range(1, _PHOTOS + 1)]
+        warm = [_upload(s3, encoded, number) for number in range(1, _PHOTOS + 1)]
     beside = sorted(1000 * (total - handle) for total, handle in warm)
     whole = sorted(1000 * total for total, _ in warm)
     return [
@@ -73,19 +73,21 @@ def _measure(folder: Path) -> list[BenchFigure]:
     ]
 
 
-def _upload(s3: Any, photo: bytes, number: int) -> tuple[float, float]:
+def _upload(s3: Any, encoded: bytes, number: int) -> tuple[float, float]:
     """Seconds from the upload's response until the manifest was written, and of these in the handler.
 
     Both times come from this machine's clock. The manifest holds its own time and is written after all other outputs.
     """
     key = f"uploads/photo-{number:04d}.jpg"
-    s3.put_object(Bucket="photos-in", Key=key, Body=photo)
+    s3.put_object(Bucket="photos-in", Key=key, Body=encoded)
     uploaded = datetime.now(UTC)
-    manifest = _manifest(s3, f"results/{key}/result.json")
+    manifest = manifest_of(s3, f"results/{key}/result.json")
     return (manifest.finished_at - uploaded).total_seconds(), manifest.seconds.handle
 
 
-def _manifest(s3: Any, key: str) -> Manifest:
+def manifest_of(s3: Any, key: str) -> Manifest:
+    """Wait for a manifest."""
+
     def published() -> Manifest | None:
         try:
             return Manifest.decode(s3.get_object(Bucket="photos-out", Key=key)["Body"].read())
@@ -101,10 +103,7 @@ def _manifest(s3: Any, key: str) -> Manifest:
 
 async def _ready_seconds(stack: Stack, folder: Path) -> float:
     """Seconds from the intent to mint the first worker until it was ready, from the ledger."""
-    [sockets] = [line for line in _postmaster(folder) if line.startswith("/")]
-    connection = await asyncpg.connect(
-        host=sockets, user="yurt", database="postgres", passfile=str(folder / "state" / "postgres" / "password")
-    )
+    connection = await asyncpg.connect(**postgres_socket(folder))
     seconds: float = await connection.fetchval(
         "select extract(epoch from ready_at - created_at)::float8 from workers "
         "where ready_at is not null order by id limit 1"
@@ -113,13 +112,20 @@ async def _ready_seconds(stack: Stack, folder: Path) -> float:
     return seconds
 
 
+def postgres_socket(folder: Path) -> dict[str, Any]:
+    """How to connect to the PostgreSQL of a stack whose folder is ``state``."""
+    [sockets] = [line for line in _postmaster(folder) if line.startswith("/")]
+    password = str(folder / "state" / "postgres" / "password")
+    return {"host": sockets, "user": "yurt", "database": "postgres", "passfile": password}
+
+
 def _postmaster(folder: Path) -> list[str]:
     # Line 5 is the folder of the Unix socket; line 2, the data folder, begins with a slash as well.
     lines = (folder / "state" / "postgres" / "data" / "postmaster.pid").read_text().splitlines()
     return [lines[4]]
 
 
-def _photo() -> bytes:
+def photo() -> bytes:
     """A small photo, so that the handler takes little of the time."""
     noise = pyvips.Image.perlin(800, 600, cell_size=64, seed=1) * 60 + 128
     encoded: bytes = noise.bandjoin([noise, noise]).cast("uchar").copy(interpretation="srgb").jpegsave_buffer(Q=85)

@@ -23,6 +23,7 @@ from workers.outage import OutageLog
 from workers.protocol import Lease, LeaseRequest, LeaseResponse, Settlement
 from workers.retry import Backoff
 from workers.sandbox.opened import OpenedOutput, OpenedResult
+from workers.slot_time import SlotTime
 
 _HANDLE_SECONDS = (0.1, 6.0)
 _ANSWER_FAULTS = ("refused", "request lost", "answer lost")
@@ -225,7 +226,9 @@ async def _outcome(
         world.note(f"{process.name} has leased {lease.key}, token {lease.token}, attempt {lease.attempt}{known}")
     heartbeat = Heartbeat(lease, control, longest_beat_seconds=100.0, clock=world.loop.time)
     try:
-        return await first_of(LeaseTask(lease, heartbeat, resources, lambda: None).run(), heartbeat.renew())
+        return await first_of(
+            LeaseTask(lease, heartbeat, resources, SlotTime(1).begin(), lambda: None).run(), heartbeat.renew()
+        )
     except LeaseLost:
         if world.tracing:
             world.note(f"{process.name} has lost {lease.key}, token {lease.token}")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from webhook.diagnosis import diagnose
+from webhook.fleet.strangers import CONTESTED
 
 
 def status(**more: Any) -> dict[str, Any]:
@@ -88,6 +89,18 @@ def test_where_all_goes_well_nothing_is_said(quiet: dict[str, Any]) -> None:
             "pool local",
             "",
             "yurt check",
+        ),
+        (
+            status(providers={"gpus": {"strangers": 3, "stranger": "yurt-a-99999999000000000000"}}),
+            "provider gpus",
+            'another installation named "yurt" rents 3 machines there, yurt-a-99999999000000000000 for one',
+            "another server.name",
+        ),
+        (
+            status(pools={"local": pool(not_minted=f"a: {CONTESTED}")}),
+            "pool local",
+            "another installation",
+            "said of the provider",
         ),
         (status(pools={"local": pool(not_minted="a: is busy")}), "pool local", "", "by itself"),
         (status(senders={"tigris": sender(refused=2)}), "source tigris", "3 so far", "yurt setup --yes"),

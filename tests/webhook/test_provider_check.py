@@ -11,8 +11,9 @@ from tests.webhook.fleet.asked_provider import AskedProvider
 from tests.webhook.plane import configured
 from webhook.check import Finding
 from webhook.config import Config
-from webhook.fleet.providers import ProviderFinding
-from webhook.provider_check import findings_of, provider_findings
+from webhook.fleet.providers import Instance, ProviderFinding
+from webhook.ledger.machines import new_label
+from webhook.provider_check import findings_of, provider_findings, strangers_of
 from webhook.provider_settings import LocalSettings
 from webhook.secret_settings import Secrets
 
@@ -71,3 +72,28 @@ async def test_a_budget_that_carries_no_machine_is_a_warning(
     assert [one.message.partition(" is less")[0] for one in warned] == settings
     assert all("until it is gone: 0.2" in one.message for one in warned)
     assert Decimal("0.2") == Decimal("0.6") * 1200 / 3600
+
+
+def listing(*ids: str) -> AskedProvider:
+    return AskedProvider(listed=[Instance(new_label("yurt", "gpu", id), "r") for id in ids])
+
+
+@pytest.mark.parametrize(
+    ("own_id", "ids", "number"),
+    [
+        ("0a1b2c3d", ["0a1b2c3d", ""], 0),
+        ("0a1b2c3d", ["99999999", "0a1b2c3d", "99999999"], 2),
+        ("", ["99999999", "99999999", ""], 0),
+        ("", ["99999999", "0a1b2c3d"], 2),
+    ],
+)
+async def test_another_installation_of_the_name_is_a_failure(own_id: str, ids: list[str], number: int) -> None:
+    found = await strangers_of(pools(provider="a"), {"a": listing(*ids)}, own_id)
+    assert [one.level for one in found] == ["failed"] * bool(number)
+    if found:
+        assert f'another installation named "yurt" rents {number} machines there, yurt-gpu-' in found[0].message
+        assert "server.name" in found[0].advice
+
+
+async def test_a_provider_whose_list_fails_has_no_strangers() -> None:
+    assert not await strangers_of(pools(provider="a"), {"a": AskedProvider(error=OSError("away"))}, "0a1b2c3d")

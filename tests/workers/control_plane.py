@@ -136,6 +136,7 @@ class StubControlPlane:
         url: str = "",
         trial: bool = False,
         models: tuple[ModelRef, ...] = (),
+        usd_per_hour: str | None = None,
     ) -> Lease:
         """Put an object into the store (unless ``data`` is None) and grant its lease to the next request."""
         number = len(self._leases) + 1
@@ -158,6 +159,7 @@ class StubControlPlane:
             trial=trial,
             models=models,
             lease_seconds=self.lease_seconds,
+            usd_per_hour=usd_per_hour,
         )
         self._leases[lease.token] = lease
         self._queue.append(lease)

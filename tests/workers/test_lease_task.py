@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,18 @@ async def test_an_object_travels_the_whole_way(tmp_path: Path) -> None:
         assert (record.pipeline, record.bucket, record.key) == ("photos", "in", lease.key)
         assert (record.token, record.attempt, record.handler) == (lease.token, 1, "command")
         assert settlement.seconds.keys() == {"fetch", "handle", "publish"}
+
+
+async def test_a_result_names_its_share_of_what_its_machine_costs(tmp_path: Path) -> None:
+    async with running(tmp_path) as plane:  # one slot
+        lease = plane.offer("a", usd_per_hour="3600")
+        settlement = await plane.settlement(lease)
+        assert isinstance(settlement, Done)
+        record = manifest(plane, lease)
+        assert record.cost_usd is not None
+        assert Decimal(record.cost_usd) >= Decimal(settlement.seconds["fetch"] + settlement.seconds["handle"])
+        await plane.settlement(plane.offer("b"))
+        assert b"cost_usd" not in plane.store["out/b/result.json"].data
 
 
 async def test_unchanged_content_is_no_work(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_the_encoding_is_fixed() -> None:
     )
 
 
+def test_a_cost_is_exact_text_and_left_out_where_there_is_none() -> None:
+    paid = manifest({}).model_copy(update={"cost_usd": "0.000012345678"})
+    assert paid.encode().endswith(b',"finished_at":"2026-03-04T12:00:00.123456Z","cost_usd":"0.000012345678"}')
+    assert Manifest.decode(paid.encode()) == paid
+    assert b"cost_usd" not in manifest({}).encode()
+    with pytest.raises(ValueError, match="cost_usd"):
+        Manifest.decode(paid.encode().replace(b'"0.000012345678"', b"1.2e-5"))
+
+
 @given(LABELS)
 def test_what_was_written_can_be_read(labels: dict[str, JsonValue]) -> None:
     written = manifest(labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
@@ -19,6 +19,7 @@ MOST_DAYS = 366
 _MOST_ROWS = 50_000
 
 Phase = Literal["work", "idle", "boot", "once"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(9000, 1, 1))]
 """PostgreSQL and Python reckon with days beyond these differently."""
 

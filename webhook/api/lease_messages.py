@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from webhook.config import Pipeline
 from webhook.ledger.ledger import ClaimedObject
 from webhook.models.catalogue import ModelCatalogue
@@ -10,7 +12,11 @@ from webhook.outputs.presigning import get_seconds
 from webhook.pipelines import Pipelines
 from webhook.storage import CONSISTENT
 from webhook.storage.presign import Presigner
+from webhook.usd import exact
 from workers import protocol
+
+_PRICE_DIGITS = 12
+"""After the point, of a price that a worker is told."""
 
 
 class LeaseMessages:
@@ -21,8 +27,8 @@ class LeaseMessages:
         self._presigner = presigner
         self._catalogue = catalogue
 
-    def lease(self, row: ClaimedObject) -> protocol.Lease:
-        """Build the message of one claimed object, whose pipeline is configured."""
+    def lease(self, row: ClaimedObject, usd_per_hour: Decimal = Decimal(0)) -> protocol.Lease:
+        """Build the message of one claimed object, whose pipeline is configured, for a machine of that price."""
         name, pipeline = self._pipelines.by_id[row.pipeline_id]
         headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
         if pipeline.consistent_reads:
@@ -45,6 +51,7 @@ class LeaseMessages:
             models=self._catalogue.refs(pipeline.models),
             trial=row.trial,
             lease_seconds=pipeline.lease_seconds,
+            usd_per_hour=exact(round(usd_per_hour, _PRICE_DIGITS)) if usd_per_hour > 0 else None,
         )
 
     def _manifest(self, pipeline: Pipeline, key: str) -> protocol.Download | None:

@@ -249,7 +249,7 @@ class LeaseApi:
                 if claimed:  # return what is leased: else it would lie idle until its deadline
                     break
                 raise
-            claimed += [self._messages.lease(row) for row in rows]
+            claimed += [self._messages.lease(row, caller.usd_per_hour) for row in rows]
             if len(claimed) >= most or (claimed and lane == "trial"):
                 break
         self._metrics.leased.inc(len(claimed))

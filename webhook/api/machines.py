@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
 from webhook.api.filters import Number, Text
-from webhook.api.http import HttpProblem, json_response, path_id, read_query
+from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.fleet.manual_workers import MANUAL
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers import ProviderError
@@ -94,10 +94,31 @@ class MachineStatus(BaseModel):
     """Null: it loads nothing now."""
 
 
+class StrangerStatus(BaseModel):
+    """A machine of another installation of the same name, or of this one's ledger before it was lost."""
+
+    provider: str
+    label: str
+    ref: str
+    """The provider's own name for it."""
+    slaying: bool
+    """Whether an operator has said that it is to be slain."""
+
+
+class StrangerChoice(BaseModel):
+    """Names a stranger by its label."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: Text
+
+
 class MachinePage(BaseModel):
     """One page of machines, the newest first."""
 
     machines: list[MachineStatus]
+    strangers: list[StrangerStatus] = []
+    """Machines that providers list for another installation of the same name: on the first page, whatever the pool."""
     next: int | None
     """``after`` of the next page. Null: this is the last."""
 
@@ -126,9 +147,14 @@ class MachineApi:
             "machine_page", query.pool, query.provider, query.state, query.after, query.limit
         )
         machines = [MachineStatus.model_validate(dict(row)) for row in rows]
-        return json_response(
-            MachinePage(machines=machines, next=machines[-1].id if len(machines) == query.limit else None)
-        )
+        following = machines[-1].id if len(machines) == query.limit else None
+        return json_response(MachinePage(machines=machines, strangers=await self._strangers(query), next=following))
+
+    async def _strangers(self, query: MachineFilter) -> list[StrangerStatus]:
+        if query.after is not None:
+            return []
+        rows = await self._ledger.fetch("strangers", query.provider, MAX_PAGE)
+        return [StrangerStatus.model_validate(dict(row)) for row in rows]
 
     async def machine(self, request: Request) -> Response:
         """Show one machine."""
@@ -156,6 +182,16 @@ class MachineApi:
                 log.info("slaying", label=machine.label, pool=machine.pool, reason=OPERATOR, leased=machine.leases)
             machine = await self._found(machine.id)
         raise HttpProblem(409, "machine-changed", "its state changes all the time: ask again")
+
+    async def slay_stranger(self, request: Request) -> Response:
+        """Have a machine slain that a provider lists for another installation of the same name."""
+        self._auth.require(request)
+        choice = await read_model(request, StrangerChoice)
+        row = await self._fleet.slay_stranger(choice.label)
+        if row is None:
+            raise HttpProblem(404, "unknown-stranger", "no provider lists such a machine of another installation")
+        log.warning("stranger to be slain", label=choice.label, provider=row["provider"], reason=OPERATOR)
+        return json_response(StrangerStatus.model_validate(dict(row)))
 
     async def machine_log(self, request: Request) -> Response:
         """Fetch the end of what a machine printed, from its provider."""

@@ -19,7 +19,15 @@ from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
 from webhook.api.leases import LeaseApi
-from webhook.api.machines import MachineApi, MachineFilter, MachineLog, MachinePage, MachineStatus
+from webhook.api.machines import (
+    MachineApi,
+    MachineFilter,
+    MachineLog,
+    MachinePage,
+    MachineStatus,
+    StrangerChoice,
+    StrangerStatus,
+)
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi, Receipt
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
@@ -140,6 +148,10 @@ def endpoints(
         Endpoint(
             "POST", "/v1/pools/{pool}/wake", pools.wake, "admin", (*changed, 404, 409), WakeRequest, WokenPool,
             may_be_empty=True,
+        ),
+        Endpoint(
+            "POST", "/v1/strangers/slay", machines.slay_stranger, "admin", (*changed, 404),
+            StrangerChoice, StrangerStatus,
         ),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(

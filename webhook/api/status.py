@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
+from webhook.api.costs import PHASES, Phase
 from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.config import Config, Pipeline
 from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
+from webhook.ledger.costs import CostsToday, costs_today
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import NotIntended
@@ -60,6 +62,12 @@ class PipelineStatus(BaseModel):
     oldest_due_seconds: float = 0
     refused: str = ""
     """Why no work is handed out and what to do: the output's store does not honour conditions, a model is missing."""
+    results_today: int = 0
+    """Results since midnight UTC."""
+    work_today_usd: ExactUsd = Decimal(0)
+    """What slots that held leases of it have cost since then, failed attempts included."""
+    usd_per_result: ExactUsd | None = None
+    """The one divided by the other; null where either is 0."""
     unavailable: HandlerPause | None = None
     """Where the handler cannot run on some of the pool's machines, or on none: these get no objects of it for now."""
 
@@ -120,6 +128,8 @@ class PoolStatus(BaseModel):
     """Why nothing is minted though there is work; empty: it is, or there is none."""
     spent_today_usd: ExactUsd = Decimal(0)
     """Since midnight UTC."""
+    today_usd: dict[Phase, ExactUsd] = {}
+    """The same by phase: ``work``, ``idle``, ``boot`` and ``once``. A phase without costs is missing."""
     budget_usd_per_day: ExactUsd | None = None
     """Most that may be spent in one day (UTC); null: no limit."""
     usd_per_hour: ExactUsd = Decimal(0)
@@ -137,6 +147,10 @@ class ProviderStatus(BaseModel):
     """Machines slain that the ledger did not know, ever."""
     last_error: str
     """Why the last list failed."""
+    strangers: int = 0
+    """Machines that it lists of another installation of the same name. Where there are any, nothing is minted there."""
+    stranger: str = ""
+    """The label of one of them."""
 
 
 class SenderStatus(BaseModel):
@@ -255,10 +269,11 @@ class StatusApi:
     async def status(self, request: Request) -> Response:
         """Report the state of pipelines, pools and providers."""
         self._auth.require(request)
-        pools = await self._pools()
+        costs = await costs_today(self._ledger)
+        pools = await self._pools(costs)
         return json_response(
             Status(
-                pipelines=await self._pipelines(),
+                pipelines=await self._pipelines(costs),
                 unrouted=await self._unrouted(),
                 pools=pools,
                 spent_today_usd=sum((pool.spent_today_usd for pool in pools.values()), start=Decimal(0)),
@@ -295,7 +310,7 @@ class StatusApi:
             )
         return json_response(Invitation(label=intent.label, token=intent.token), 201)
 
-    async def _pipelines(self) -> dict[str, PipelineStatus]:
+    async def _pipelines(self, costs: CostsToday) -> dict[str, PipelineStatus]:
         pipelines = {
             name: PipelineStatus(pool=pipeline.pool, refused=self._withheld(pipeline))
             for name, pipeline in self._config.pipelines.items()
@@ -319,12 +334,16 @@ class StatusApi:
                 message=row["message"],
                 retry_seconds=row["retry_seconds"],
             )
+        for name in {*costs.work, *costs.results}:
+            status = pipelines.setdefault(name, PipelineStatus())
+            status.results_today, status.work_today_usd = costs.results.get(name, 0), costs.work.get(name, Decimal(0))
+            status.usd_per_result = costs.per_result(name)
         return pipelines
 
     async def _unrouted(self) -> dict[str, int]:
         return {row["name"]: row["value"] for row in await self._ledger.fetch("totals") if row["pipeline"] is None}
 
-    async def _pools(self) -> dict[str, PoolStatus]:
+    async def _pools(self, costs: CostsToday) -> dict[str, PoolStatus]:
         pools = {
             name: PoolStatus(
                 limit=pool.limit,
@@ -354,11 +373,18 @@ class StatusApi:
         for row in await self._ledger.fetch("ahead"):
             status = pools.setdefault(row["pool"], PoolStatus(limit=0))
             status.ahead[row["cause"]] = AheadStatus.model_validate(dict(row))
+            status.today_usd = {
+                phase: usd for phase in PHASES if (usd := costs.by_pool.get(row["pool"], {}).get(phase))
+            }
         return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:
         rows = await self._ledger.fetch("provider_reports")
-        return {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
+        providers = {row["provider"]: ProviderStatus.model_validate(dict(row)) for row in rows}
+        for row in await self._ledger.fetch("strangers_standing"):
+            if status := providers.get(row["provider"]):
+                status.strangers, status.stranger = row["machines"], row["label"]
+        return providers
 
     async def _senders(self) -> dict[str, SenderStatus]:
         rows = await self._ledger.fetch("senders")

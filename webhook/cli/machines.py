@@ -15,6 +15,7 @@ from webhook.cli.duration import duration, span
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, facts, plain, table
+from webhook.fleet.strangers import ADVICE
 
 _MOST_WISH_SECONDS = 3_600
 _STATES = ("intended", "booting", "ready", "draining", "slaying", "gone")
@@ -43,7 +44,7 @@ def list_(url: str, as_json: bool, **query: Any) -> None:
     page = call("GET", url, f"/v1/machines?{given}", admin_token(url))
     if as_json:
         echo_json(page)
-    elif not page["machines"]:
+    elif not page["machines"] and not page.get("strangers"):
         echo(
             "There is no such machine."
             if any(query[n] for n in ("pool", "provider", "state"))
@@ -54,6 +55,20 @@ def list_(url: str, as_json: bool, **query: Any) -> None:
 
 
 def _listed(page: dict[str, Any]) -> RenderableType:
+    machines, strangers = _machines(page), page.get("strangers")
+    return Group(machines, _strangers(strangers)) if strangers else machines
+
+
+def _strangers(strangers: list[dict[str, Any]]) -> RenderableType:
+    """Machines of another installation of the same name."""
+    shown = table("Machines of another installation of the same name", "label", "provider", "its name there", "state")
+    for stranger in strangers:
+        state = "to be slain" if stranger["slaying"] else "left alone"
+        shown.add_row(*(plain(stranger[name]) for name in ("label", "provider", "ref")), state)
+    return Group(shown, plain(f"Nothing is minted beside them. {ADVICE}"))
+
+
+def _machines(page: dict[str, Any]) -> RenderableType:
     numbers = ("number", "age", "idle", "leases", "$/h", "cost")
     shown = table("Machines", "number", "pool", "provider", "state", "for", *numbers[1:], "host", numbers=numbers)
     for machine in page["machines"]:
@@ -140,20 +155,42 @@ def drain(url: str, number: int, as_json: bool) -> None:
 
 @command.command()
 @url_option
-@_number
+@click.argument("machine", metavar="NUMBER|LABEL")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_json_option
-def slay(url: str, number: int, yes: bool, as_json: bool) -> None:
-    """Destroy a machine now: its leases are taken back, and its objects are processed again elsewhere."""
+def slay(url: str, machine: str, yes: bool, as_json: bool) -> None:
+    """Destroy a machine now: its leases are taken back, and its objects are processed again elsewhere.
+
+    By its label: one that a provider lists for another installation of the same name, such as a machine of this
+    installation's own ledger before that was lost.
+    """
+    if machine.isascii() and machine.isdigit():
+        _slay_own(url, int(machine), yes, as_json)
+    else:
+        _slay_stranger(url, machine, yes, as_json)
+
+
+def _slay_own(url: str, number: int, yes: bool, as_json: bool) -> None:
     token = admin_token(url)
     if not yes:
-        _ask(call("GET", url, f"/v1/machines/{number}", token))
+        asked = call("GET", url, f"/v1/machines/{number}", token)
+        _ask(f"Slay machine {number} of pool {asked['pool']}, which holds {asked['leases']} leases?")
     machine = call("POST", url, f"/v1/machines/{number}/slay", token)
     _answer(machine, f"Machine {number} of pool {machine['pool']} is being slain by its provider.", as_json)
 
 
-def _ask(machine: dict[str, Any]) -> None:
-    question = f"Slay machine {machine['id']} of pool {machine['pool']}, which holds {machine['leases']} leases?"
+def _slay_stranger(url: str, label: str, yes: bool, as_json: bool) -> None:
+    token = admin_token(url)
+    if not yes:
+        _ask(f"Slay {label}, which another installation may be using?")
+    stranger = call("POST", url, "/v1/strangers/slay", token, {"label": label})
+    if as_json:
+        echo_json(stranger)
+    else:
+        echo(f"{label} is being slain by provider {stranger['provider']}. Follow it with: yurt machines list")
+
+
+def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         fail(f"{question} There is no terminal to answer on: give --yes, or see yurt machines drain")
     click.confirm(question, abort=True)

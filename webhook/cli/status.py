@@ -21,8 +21,9 @@ from webhook.diagnosis import Diagnosis, diagnose
 _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
 """States that have a column only where there is something in it: a terminal is 80 characters wide."""
-_MONEY = ("spent today", "budget a day", "price of an hour")
 _AHEAD = ("now", "minted", "helped", "$ before work")
+_PHASES = ("work", "idle", "boot", "once")
+_MONEY = (*_PHASES, "spent", "budget", "an hour")
 _MACHINES = ("starting", "ready", "draining", "slaying")
 
 
@@ -74,10 +75,7 @@ def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
 def render(status: dict[str, Any]) -> RenderableType:
     """The status as tables."""
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
-    if money := _money(status):
-        parts.append(money)
-    if ahead := _ahead(status):
-        parts.append(ahead)
+    parts += filter(None, (_money(status), _results(status), _ahead(status)))
     if status["parked"]:
         parts.append(_parked(status))
     parts += map(_line, diagnose(status))
@@ -119,7 +117,7 @@ def _pools(status: dict[str, Any]) -> Table:
 
 def _money(status: dict[str, Any]) -> Table | None:
     """What pools spend, where any costs anything or has a budget."""
-    shown = table("Money in US dollars (UTC)", "pool", *_MONEY, numbers=_MONEY)
+    shown = table("Money today (UTC), in US dollars", "pool", *_MONEY, numbers=_MONEY)
     for name, pool in status["pools"].items():
         _add_money(shown, name, pool, Decimal(pool.get("usd_per_hour", 0)))
     if shown.row_count > 1 or status.get("budget_usd_per_day") is not None:
@@ -132,7 +130,26 @@ def _add_money(shown: Table, name: str, of: dict[str, Any], usd_per_hour: Decima
     spent, budget = Decimal(of.get("spent_today_usd", 0)), of.get("budget_usd_per_day")
     if spent or usd_per_hour or budget is not None:
         left = "–" if budget is None else f"{Decimal(budget):.2f}"
-        shown.add_row(Text(name), f"{spent:.4f}", left, f"{usd_per_hour:.4f}")
+        by_phase = (f"{_spent_on(phase, of):.4f}" for phase in _PHASES)
+        shown.add_row(Text(name), *by_phase, f"{spent:.4f}", left, f"{usd_per_hour:.4f}")
+
+
+def _spent_on(phase: str, of: dict[str, Any]) -> Decimal:
+    """What one pool, or all of them, has spent today on a phase."""
+    pools = of["pools"].values() if "pools" in of else [of]
+    return sum((Decimal(pool.get("today_usd", {}).get(phase, 0)) for pool in pools), start=Decimal(0))
+
+
+def _results(status: dict[str, Any]) -> Table | None:
+    """What results cost, where any has cost something."""
+    numbers = ("results", "work", "of one")
+    shown = table("Results today (UTC), and what they cost in US dollars", "pipeline", *numbers, numbers=numbers)
+    for name, pipeline in status["pipelines"].items():
+        work, one = Decimal(pipeline.get("work_today_usd", 0)), pipeline.get("usd_per_result")
+        if work:
+            each = "–" if one is None else f"{Decimal(one):.6f}"
+            shown.add_row(Text(name), str(pipeline["results_today"]), f"{work:.4f}", each)
+    return shown if shown.row_count else None
 
 
 def _ahead(status: dict[str, Any]) -> Table | None:

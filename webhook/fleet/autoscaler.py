@@ -160,7 +160,9 @@ class Autoscaler:
         if self._clock() < self._accrue_at:
             return
         with logged_failure("costs not counted"):
-            await within(self._fleet.accrue(), self._call_seconds)
+            # What a list lacks has ended perhaps: that is counted once it is gone.
+            listed = (loop.listed() for loop in self._provider_loops.values())
+            await within(self._fleet.accrue(self._abandoned.union(*listed)), self._call_seconds)
             self._accrue_at = self._clock() + _ACCRUE_SECONDS
 
     async def _loop(self, turn: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

@@ -16,12 +16,14 @@ from webhook.ledger.machines import (
     Cause,
     Demand,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
     PoolReport,
     ProviderReport,
     SpendingToday,
+    Stranger,
     Terms,
     Wish,
 )
@@ -66,12 +68,26 @@ class Fleet(Protocol):
         """When something arrived for ``pool`` in the last weeks, and how long its machines take to boot."""
         ...
 
+    async def installation(self) -> str:
+        """The id of this installation: `installation_of` every label that `intend` makes. Never another one."""
+        ...
+
+    async def note_strangers(self, provider: str, strangers: Sequence[Stranger]) -> Collection[str]:
+        """Remember what ``provider`` lists of other installations of the same name, in place of what it listed before.
+
+        Returns the labels of those among them that an operator wants slain.
+        """
+        ...
+
     async def spending_today(self, pool: str) -> SpendingToday:
         """What was spent today (UTC) up to now, and what machines can still cost: of ``pool``, and of all."""
         ...
 
-    async def accrue(self) -> None:
-        """Add what machines have cost since the last call to what was spent. To be called now and then."""
+    async def accrue(self, ids: Collection[int] | None = ...) -> None:
+        """Add what machines (None: all) have cost since the last call to what was spent. To be called now and then.
+
+        What the others have cost is added once they are gone, and bound until then.
+        """
         ...
 
     async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
@@ -109,8 +125,8 @@ class Fleet(Protocol):
         """
         ...
 
-    async def gone(self, id: int) -> bool:
-        """``slaying`` becomes ``gone``. It no longer counts."""
+    async def gone(self, id: int, signs: LastSigns = ...) -> bool:
+        """``slaying`` becomes ``gone``. It no longer counts, and has cost until ``signs`` say that it had ended."""
         ...
 
     async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:

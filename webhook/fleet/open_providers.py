@@ -61,6 +61,20 @@ async def ask_for_findings(
     return await asyncio.gather(*(_findings(providers[name], seconds) for name in names))
 
 
+async def ask_for_labels(
+    names: Sequence[str], providers: Mapping[str, Provider], seconds: float = ASK_SECONDS
+) -> list[Sequence[str]]:
+    """The labels that each of some providers lists, side by side; none of one that does not answer."""
+    return await asyncio.gather(*(_labels(providers[name], seconds) for name in names))
+
+
+async def _labels(provider: Provider, seconds: float) -> Sequence[str]:
+    try:
+        return sorted(instance.label for instance in await within(provider.list(), seconds))
+    except Exception:  # whether it can be used is told by its own findings
+        return ()
+
+
 async def _findings(provider: Provider, seconds: float) -> Sequence[ProviderFinding]:
     try:
         return await within(provider.check(), seconds)

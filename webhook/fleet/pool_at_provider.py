@@ -22,7 +22,7 @@ from webhook.fleet.scaling import (
     credible_listing,
     look_after,
 )
-from webhook.ledger.machines import Intent, Machine, MachineState
+from webhook.ledger.machines import Intent, LastSigns, Machine, MachineState
 from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
@@ -47,6 +47,10 @@ class PoolAtProvider:
         # Machines that were starting at the last turn: those that are ready at the next one have just called home.
         self._starting: set[int] = set()
         self._believed_at: float | None = None
+        self.listed: frozenset[int] = frozenset()
+        """Machines that the last list showed: these surely cost."""
+        self._unlisted_at: dict[int, float] = {}
+        """When the first list that lacked a machine was asked for, of those that the last one lacked."""
         self._began = calls.clock()
         self.frozen = False
         """The provider's list fails or cannot be true: nothing is minted, nothing taken for gone."""
@@ -56,10 +60,20 @@ class PoolAtProvider:
         """State of the breaker for machines that the pool starts there."""
         return self._breaker.state
 
+    @property
+    def contested(self) -> bool:
+        """Whether another installation of the same name has machines there, so that nothing is minted."""
+        return self._calls.contested
+
     def allowance(self) -> int:
         """How many machines may be ordered now."""
         # Without a list it is not known what exists, so nothing is minted.
-        if self.frozen or self._believed_at is None or self._calls.clock() - self._believed_at > _LISTED_SECONDS:
+        if (
+            self.frozen
+            or self.contested
+            or self._believed_at is None
+            or self._calls.clock() - self._believed_at > _LISTED_SECONDS
+        ):
             return 0
         return self._breaker.allowance(len(self._starting))
 
@@ -67,6 +81,7 @@ class PoolAtProvider:
         """Do what has to be done about each machine. ``machines``: the pool's at this provider that are not gone."""
         with logged_failure("turn failed", pool=self._name, provider=self.provider):
             self._note_ready(machines)
+            self._note_listed(machines, listing)
             self._freeze(credible_listing(self._settings, machines, listing) is None, len(machines))
             actions = look_after(self._settings, machines, listing)
             await asyncio.gather(*(self._do(action) for action in actions))
@@ -81,6 +96,20 @@ class PoolAtProvider:
             self._breaker.succeeded()
             log.info("ready", **machine_fields(machine), seconds=round(machine.age_seconds, 3))
         self._starting = {machine.id for machine in machines if machine.state in STARTING}
+
+    def _note_listed(self, machines: Iterable[Machine], listing: Listing | None) -> None:
+        """Notice which machines the list shows, and since when it lacks the others."""
+        if listing is None:
+            self.listed = frozenset()  # it may have ended meanwhile
+            return
+        asked_at = self._calls.clock() - listing.age_seconds
+        self.listed = frozenset(machine.id for machine in machines if machine.label in listing.instances)
+        lacked = {m.id: asked_at - self._idled_out_seconds(m) for m in machines if m.id not in self.listed}
+        self._unlisted_at = {id: self._unlisted_at.get(id, at) for id, at in lacked.items()}
+
+    def _idled_out_seconds(self, machine: Machine) -> float:
+        """How long ago the worker of a machine has left, since it was idle: while the control plane was away, say."""
+        return max(0.0, machine.idle_seconds - self._settings.worker_idle_seconds)
 
     def _freeze(self, frozen: bool, machines: int) -> None:
         if frozen != self.frozen:
@@ -212,7 +241,7 @@ class PoolAtProvider:
         return reason == "boot-deadline" or (reason == "exited" and machine.age_seconds < heard_seconds)
 
     async def _mark_gone(self, machine: Machine) -> None:
-        if not await self._calls.within(self._fleet.gone(machine.id)):
+        if not await self._calls.within(self._fleet.gone(machine.id, self._last_signs(machine))):
             return
         reason = machine.reason or "unknown"
         if machine.ref is None:  # no machine is known to have existed
@@ -220,3 +249,8 @@ class PoolAtProvider:
             return
         self._activity.slain[reason] += 1
         log.info("slain", **machine_fields(machine), reason=reason, seconds=round(machine.age_seconds, 3))
+
+    def _last_signs(self, machine: Machine) -> LastSigns:
+        settings, now = self._settings, self._calls.clock()
+        unlisted_seconds = now - self._unlisted_at.get(machine.id, now)
+        return LastSigns(unlisted_seconds, settings.orphan_seconds, settings.boot_seconds + settings.orphan_seconds)

@@ -19,6 +19,7 @@ from webhook.fleet.market import ProviderOffers, RatedOffer
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls, within
 from webhook.fleet.scaling import SPARE_SECONDS, Drain, Money, scale
+from webhook.fleet.strangers import CONTESTED
 from webhook.ledger.machines import Budget, Cause, Demand, Machine, NotIntended, Terms
 from webhook.pool_settings import Pool
 
@@ -146,6 +147,8 @@ class PoolLoop:
     def _why_not_asked(self, machines: PoolAtProvider) -> str:
         if machines.frozen:
             return "its list of machines fails or cannot be true"
+        if machines.contested:
+            return CONTESTED
         return "machines did not start there" if machines.breaker != "closed" else "is busy"
 
     async def _mint_one(

@@ -58,6 +58,8 @@ class ProviderCalls:
         self._offers: asyncio.Future[dict[Offer, None]] | None = None
         """What it offered last, or is being asked for. Shared: a caller that gives up does not end the call."""
         self._offers_until = 0.0
+        self.contested = False
+        """Whether it lists machines of another installation of the same name: nothing is minted there."""
 
     @property
     def lag_seconds(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -12,6 +12,7 @@ from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.providers import Instance
 from webhook.fleet.scaling import Listing, with_silence_heard
+from webhook.fleet.strangers import Strangers
 from webhook.ledger.machines import Machine
 from webhook.pool_settings import Pool
 
@@ -37,6 +38,7 @@ class ProviderLoop:
             for name, pool in pools.items()
             if calls.name in pool.provider_names
         }
+        self._strangers = Strangers(calls)
         self._listening_since: float | None = None
         self._empty_since: float | None = None
 
@@ -48,12 +50,14 @@ class ProviderLoop:
             instances = await self._list()
             machines = await self._machines()
             listing = self._listing(instances, self._calls.clock() - asked)
+            # Before anything may be ordered: nothing is, beside another installation's machines.
+            to_slay = await self._unknown_to_slay(instances, {machine.label for machine in machines})
             mine: dict[str, list[Machine]] = {name: [] for name in self._pools}
             for machine in machines:
                 if machine.provider == self._calls.name:
                     mine.setdefault(machine.pool, []).append(machine)
             await asyncio.gather(
-                self._slay_unknown(instances or (), {machine.label for machine in machines}),
+                self._slay_unknown(to_slay),
                 *(self.machines_of(name).look_after(rows, listing) for name, rows in mine.items()),
             )
 
@@ -89,6 +93,10 @@ class ProviderLoop:
         empty_seconds = 0.0 if self._empty_since is None else self._calls.clock() - self._empty_since
         return Listing({i.label: i for i in instances}, age_seconds, self._calls.lag_seconds, empty_seconds)
 
+    def listed(self) -> frozenset[int]:
+        """The machines that the provider's last list showed."""
+        return frozenset().union(*(pool.listed for pool in self._pools.values()))
+
     def machines_of(self, name: str) -> PoolAtProvider:
         """A pool's machines here, also of one that is not configured here any more."""
         if name not in self._pools:
@@ -96,8 +104,14 @@ class ProviderLoop:
             self._pools[name] = PoolAtProvider(name, Pool(limit=0), self._calls, activity)
         return self._pools[name]
 
-    async def _slay_unknown(self, instances: Iterable[Instance], known: set[str]) -> None:
-        unknown = [instance for instance in instances if instance.label not in known]
+    async def _unknown_to_slay(
+        self, instances: Sequence[Instance] | None, known: Collection[str]
+    ) -> Sequence[Instance]:
+        if instances is None:
+            return ()
+        return await self._strangers.unknown_to_slay([one for one in instances if one.label not in known])
+
+    async def _slay_unknown(self, unknown: Sequence[Instance]) -> None:
         await asyncio.gather(*(self._slay_one_unknown(instance) for instance in unknown))
 
     async def _slay_one_unknown(self, instance: Instance) -> None:

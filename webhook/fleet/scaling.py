@@ -197,10 +197,11 @@ def _cause(wanted: Mapping[Cause, int], number: int) -> Cause:
 def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
     """What its ages prove: while the control plane was away, a machine has called in vain."""
     # A control plane that was down for an hour must not slay every worker that it has not heard of for an hour.
-    silent_seconds = min(machine.silent_seconds, listening_seconds)
-    if machine.state not in STARTING:
-        return replace(machine, silent_seconds=silent_seconds)
-    age_seconds = min(machine.age_seconds, listening_seconds)
+    silent_seconds, age_seconds = min(machine.silent_seconds, listening_seconds), machine.age_seconds
+    if machine.state in STARTING:
+        age_seconds = min(age_seconds, listening_seconds)
+    if (silent_seconds, age_seconds) == (machine.silent_seconds, machine.age_seconds):
+        return machine  # as a rule: a copy of each of a thousand machines takes longer than all that is decided
     return replace(machine, silent_seconds=silent_seconds, age_seconds=age_seconds)
 
 

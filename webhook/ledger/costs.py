@@ -1,7 +1,8 @@
 """Counts what machines cost, and decides whether another one may be rented within the day's budget.
 
 A machine costs from its intent until the provider's list no longer shows it. What it has cost is added to the table
-``spending`` by the day (UTC) on which it was spent, now and then, and always before its price changes or it is gone.
+``spending`` by the day (UTC) on which it was spent, now and then while the list shows it, and always before its price
+changes or it is gone. What is not added yet is bound: no budget takes it for left.
 All amounts are exact: PostgreSQL's ``numeric`` and Python's ``Decimal``, never a float.
 
 What may still be spent is decided in the transaction that writes the intent, from the ledger alone::
@@ -15,18 +16,23 @@ provider that destroys slowly cannot exceed the budget.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from webhook.ledger.machines import SLAYING_SECONDS, Budget, SpendingToday, Terms
+from webhook.ledger.machines import ENDED_NOW, SLAYING_SECONDS, Budget, LastSigns, SpendingToday, Terms
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
+    from webhook.ledger.ledger import Ledger
 
 FREE = Terms()
 UNLIMITED = Budget()
 _HOUR_SECONDS = Decimal(3600)
+_SHARE_DIGITS = 12
+"""After the point, of an average, which a division may leave without an end."""
 
 
 async def affords(connection: Connection, pool: str, terms: Terms, budget: Budget) -> bool:
@@ -64,10 +70,40 @@ async def spend_once(connection: Connection, pool: str, provider: str, usd: Deci
 
 async def reprice(connection: Connection, id: int, usd_per_hour: Decimal) -> bool:
     """Change the price of a machine, from now on. Returns whether it is another one."""
-    await accrue(connection, id)
+    await accrue(connection, [id])
     return await connection.fetchval(QUERIES["reprice"], id, usd_per_hour) is not None
 
 
-async def accrue(connection: Connection, id: int | None = None) -> None:
-    """Add what machines (or one of them) have cost since the last time to what was spent."""
-    await connection.execute(QUERIES["accrue"], id)
+async def accrue(connection: Connection, ids: Sequence[int] | None = None, ended: LastSigns = ENDED_NOW) -> None:
+    """Add what machines (or some of them) have cost since the last time to what was spent: until now, or their end."""
+    await connection.execute(QUERIES["accrue"], ids, ended.unlisted_seconds, ended.orphan_seconds, ended.boot_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class CostsToday:
+    """What was spent today (UTC), in US dollars, and on how many results."""
+
+    by_pool: Mapping[str, Mapping[str, Decimal]]
+    """By pool and phase: all of it."""
+    work: Mapping[str, Decimal]
+    """On work, by pipeline: failed attempts included."""
+    results: Mapping[str, int]
+    """By pipeline."""
+
+    def per_result(self, pipeline: str) -> Decimal | None:
+        """What a result of a pipeline has cost in work, on average. None: there is none, or nothing was paid for it."""
+        work, results = self.work.get(pipeline), self.results.get(pipeline, 0)
+        return round(work / results, _SHARE_DIGITS) if work and results else None
+
+
+async def costs_today(ledger: Ledger) -> CostsToday:
+    """Read what was spent today (UTC), up to the last time that it was added up."""
+    by_pool: dict[str, dict[str, Decimal]] = {}
+    work: dict[str, Decimal] = {}
+    for row in await ledger.fetch("spent_today"):
+        pool, pipeline = by_pool.setdefault(row["pool"], {}), row["pipeline"]
+        pool[row["phase"]] = pool.get(row["phase"], Decimal(0)) + row["usd"]
+        if row["phase"] == "work":
+            work[pipeline] = work.get(pipeline, Decimal(0)) + row["usd"]
+    results = {row["pipeline"]: row["results"] for row in await ledger.fetch("results_today")}
+    return CostsToday(by_pool, work, results)

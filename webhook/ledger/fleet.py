@@ -8,22 +8,26 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
 from webhook.ledger.arrivals import ArrivalHistory, arrival_history
 from webhook.ledger.costs import FREE, UNLIMITED, accrue, affords, reprice, spend_once, spending_today
 from webhook.ledger.distrust import rework
+from webhook.ledger.installation import InstallationLedger
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import (
+    ENDED_NOW,
     Budget,
     Cause,
     Demand,
     HandlingReport,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
@@ -33,13 +37,12 @@ from webhook.ledger.machines import (
     Terms,
     Wish,
     Woken,
+    machine_of,
     new_label,
 )
 from webhook.ledger.queries import QUERIES
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     import asyncpg
 
     from webhook.ledger.database import Connection
@@ -71,6 +74,8 @@ class Caller:
     """Numbers of pipelines whose handlers cannot run on it, and are not to be tried yet."""
     trying: frozenset[int] = frozenset()
     """Numbers of pipelines whose handlers could not run on it, and are to be tried again, with one object."""
+    usd_per_hour: Decimal = Decimal(0)
+    """What its machine costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class PoolFull(Exception):
     """The pool has as many machines as its limit allows."""
 
 
-class LedgerFleet:
+class LedgerFleet(InstallationLedger):
     """Implements ``webhook.fleet.fleet.Fleet`` on the ledger, and authenticates workers.
 
     Every method raises LedgerUnavailable while the database does not answer.
@@ -125,7 +130,7 @@ class LedgerFleet:
 
         ``slots`` and ``limits`` are settings of pools: objects that a machine handles at once, and machines at most.
         """
-        self._ledger = ledger
+        super().__init__(ledger)
         self._database = ledger.database
         self._owner = owner
         self._pipelines = pipelines
@@ -144,7 +149,7 @@ class LedgerFleet:
     async def machines(self) -> Sequence[Machine]:
         """Return every machine that is not gone."""
         rows = await self._ledger.fetch("machines")
-        return [Machine(**{**row, "state": MachineState(row["state"])}) for row in rows]
+        return [machine_of(row) for row in rows]
 
     async def intend(
         self,
@@ -156,7 +161,7 @@ class LedgerFleet:
         cause: Cause = Cause.DEMAND,
     ) -> Intent | NotIntended:
         """Write the intent to mint one machine, unless the pool is full or the day's budget could be exceeded."""
-        label = new_label(self._owner, pool)
+        label = await self._new_label(pool)
         token = secrets.token_urlsafe(32)
 
         async def write(connection: Connection) -> int | NotIntended:
@@ -189,6 +194,9 @@ class LedgerFleet:
         """When something arrived for a pool in the last weeks, and how long its machines take to boot."""
         return await arrival_history(self._ledger, pool, self._pipelines(pool))
 
+    async def _new_label(self, pool: str) -> str:
+        return new_label(self._owner, pool, await self.installation())
+
     async def spending_today(self, pool: str) -> SpendingToday:
         """What was spent today (UTC) up to now, and what machines can still cost: of a pool, and of all."""
         return await self._database.transact(partial(spending_today, pool=pool))
@@ -197,9 +205,10 @@ class LedgerFleet:
         """Note that a machine costs something else from now on."""
         return await self._database.transact(partial(reprice, id=id, usd_per_hour=usd_per_hour))
 
-    async def accrue(self) -> None:
-        """Add what machines have cost since the last call to what was spent."""
-        await self._database.transact(accrue)
+    async def accrue(self, ids: Collection[int] | None = None) -> None:
+        """Add what machines (None: all) have cost to what was spent, and begin a day's count of results."""
+        await self._database.transact(partial(accrue, ids=None if ids is None else [*ids]))
+        await self._execute("begin_day")
 
     async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
         """Rent a physical machine, whose name has to be known, no more for so long."""
@@ -236,15 +245,17 @@ class LedgerFleet:
         """Revoke the machine's tokens and take its leases back: what may have ended it is suspected of that."""
         return await self._end("slaying", id, reason, str(seen), interrupted=reason in _INTERRUPTIONS)
 
-    async def gone(self, id: int) -> bool:
+    async def gone(self, id: int, signs: LastSigns = ENDED_NOW) -> bool:
         """Mark a machine as gone, so that it no longer counts against the pool's limit."""
         # A claim that was under way when the tokens were revoked may have committed a lease after that.
-        return await self._end("gone", id)
+        return await self._end("gone", id, signs=signs)
 
-    async def _end(self, query: str, id: int, *arguments: object, interrupted: bool = False) -> bool:
+    async def _end(
+        self, query: str, id: int, *arguments: object, interrupted: bool = False, signs: LastSigns | None = None
+    ) -> bool:
         async def write(connection: Connection) -> bool:
-            if query == "gone":
-                await accrue(connection, id)  # the last time: it costs nothing from now on
+            if signs is not None:
+                await accrue(connection, [id], signs)  # the last time: it costs nothing from now on
             row = await connection.fetchrow(QUERIES[query], id, *arguments)
             if row is not None:
                 await self._ledger.take_back(connection, id, interrupted=interrupted)
@@ -338,9 +349,10 @@ class LedgerFleet:
         if invitation is None:
             return None
         pool, limit = invitation["pool"], self._limits.get(invitation["pool"], 0)
+        label = new_label(self._owner, pool, await connection.fetchval(QUERIES["installation"]))
         await connection.execute(QUERIES["lock_pool"], pool)
         row = await connection.fetchrow(
-            QUERIES["join"], pool, invitation["provider"], new_label(self._owner, pool), self._slots.get(pool, 1),
+            QUERIES["join"], pool, invitation["provider"], label, self._slots.get(pool, 1),
             _hash(arrival.of_invitation), invitation["id"], arrival.instance, arrival.token_hash,
             arrival.return_hash, limit,
         )  # fmt: skip
@@ -355,7 +367,9 @@ class LedgerFleet:
         if row is None:
             return None
         paused, trying = _pauses(row["unavailable"], row["moment"])
-        return Caller(row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying)
+        return Caller(
+            row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying, row["usd_per_hour"]
+        )
 
     async def handler_unavailable(self, id: int, pipeline_id: int, message: str) -> None:
         """Note that a pipeline's handler cannot run on a worker: it gets none of its objects for a while.

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 SLAYING_SECONDS = 300
 """A provider that was asked to destroy a machine may take so long until it costs nothing any more."""
 _OWNER = re.compile(r"[a-z0-9]{1,16}")
 _POOL = re.compile(r"[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?")
+_INSTALLATION = re.compile(r"[0-9a-f]{8}")
+_OF_INSTALLATION = re.compile(r".+-([0-9a-f]{8})[0-9a-f]{12}")
 
 
 class MachineState(StrEnum):
@@ -57,6 +60,9 @@ class Cause(StrEnum):
     """A call of the pool's wake endpoint."""
     LEARNED = "learned"
     """Work is likely, by what arrived in earlier weeks."""
+
+
+_STATES = {str(state): state for state in MachineState}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +98,12 @@ class Woken:
     """Machines that will."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine that is not gone. Ages come from the database's clock, in seconds."""
+    """One machine that is not gone. Ages come from the database's clock, in seconds.
+
+    The fields stand in the order of the columns of the statement ``machines``.
+    """
 
     id: int
     label: str
@@ -121,6 +130,31 @@ class Machine:
     """The provider's name for who runs it; empty: not known."""
     usd_per_hour: Decimal = Decimal(0)
     """What it costs."""
+
+
+def machine_of(row: Iterable[Any]) -> Machine:
+    """Make a machine of a row of the statement ``machines``.
+
+    By position, and the state by its name: a thousand rows are read several times in a turn of the autoscaler.
+    """
+    id, label, pool, provider, ref, state, *rest = row
+    return Machine(id, label, pool, provider, ref, _STATES[state], *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class LastSigns:
+    """When a machine that is gone must have ended: it costs until then. In seconds."""
+
+    unlisted_seconds: float = 0.0
+    """Since the first of the provider's lists that lacked it."""
+    orphan_seconds: float | None = None
+    """After its last call, when it has ended itself at the latest; None: it may have gone on."""
+    boot_seconds: float | None = None
+    """After its intent, when it has ended itself if it never called; None: the same."""
+
+
+ENDED_NOW = LastSigns()
+"""Of a machine of which no more is known than that it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,22 +220,40 @@ class Intent:
     """One-time token that the machine calls home with. Stored hashed; this is the only copy."""
 
 
-def new_label(owner: str, pool: str) -> str:
-    """Make a unique label for a machine: ``{owner}-{pool}-{12 hex digits}``, a valid DNS label of at most 54.
+def new_label(owner: str, pool: str, installation: str = "") -> str:
+    """Make a unique label for a machine: ``{owner}-{pool}-{installation}{12 hex digits}``, a DNS label of at most 62.
 
     ``owner`` names this installation among others that use the same account or host: its providers list what
     begins with ``{owner}-``, and listed machines without a row in the ledger are slain. Lower case letters and
-    digits, at most 16.
+    digits, at most 16. ``installation`` is the id of the ledger, eight hex digits, by which two installations of one
+    name notice each other (`installation_of`); empty: as labels were before there were ids.
 
     Raises:
-        ValueError: owner or pool is not of that form.
+        ValueError: owner, pool or installation is not of that form.
 
     """
     if not _OWNER.fullmatch(owner):
         raise ValueError(f"owner {owner!r} must match {_OWNER.pattern}")
     if not _POOL.fullmatch(pool):
         raise ValueError(f"pool {pool!r} must match {_POOL.pattern}")
-    return f"{owner}-{pool}-{secrets.token_hex(6)}"
+    if installation and not _INSTALLATION.fullmatch(installation):
+        raise ValueError(f"installation {installation!r} must match {_INSTALLATION.pattern}")
+    return f"{owner}-{pool}-{installation}{secrets.token_hex(6)}"
+
+
+def installation_of(label: str) -> str:
+    """The id of the installation that made a label; empty: it was made before there were ids."""
+    found = _OF_INSTALLATION.fullmatch(label)
+    return found[1] if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A machine of another installation of the same name, as a provider lists it."""
+
+    label: str
+    ref: str
+    """The provider's own name for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -416,6 +416,34 @@ from (
 ) as ever
 group by 1, 2 order by 1, 2;
 
+-- name: installation
+-- The id of this installation, which labels of its machines hold.
+select id from installation;
+
+-- name: note_strangers
+-- Replace what is known of a provider's machines of other installations of the same name, by its list: labels and the
+-- provider's names. Returns those that an operator wants slain.
+with gone as (
+    delete from strangers where provider = $1 and label <> all ($2::text[])
+), noted as (
+    insert into strangers as s (provider, label, ref) select $1, * from unnest($2::text[], $3::text[])
+    on conflict (provider, label) do update set ref = excluded.ref where s.ref <> excluded.ref
+)
+select label from strangers where provider = $1 and slay and label = any ($2::text[]) order by label;
+
+-- name: strangers
+-- Machines of other installations of the same name at a provider (null: at any).
+select provider, label, ref, slay as slaying from strangers where $1::text is null or provider = $1
+order by provider, label limit $2;
+
+-- name: strangers_standing
+-- The number of such machines, and the label of one, by provider.
+select provider, count(*) as machines, min(label) as label from strangers group by 1 order by 1;
+
+-- name: slay_stranger
+-- Note that an operator wants such a machine slain.
+update strangers set slay = true where label = $1 returning provider, label, ref, slay as slaying;
+
 -- name: lock_pool
 -- Take the pool's advisory lock: replicas write its intents one at a time, so that the limit holds.
 select pg_advisory_xact_lock(hashtextextended('yurt pool ' || $1, 0));
@@ -427,24 +455,30 @@ select pg_advisory_xact_lock(hashtextextended('yurt budget', 0));
 -- name: accrue
 -- Add to "spending" what machines have cost since they were last looked at, by the day on which it was spent. What the
 -- provider has not taken the order for has cost nothing. Once a machine is ready, its slots that hold leases now count as
--- work of their pipelines, and the others as idle.
+-- work of their pipelines, and the others as idle. Of machines $1 (null: all), up to now, or up to when one that is gone
+-- has ended: $2 seconds ago, when the provider's list first lacked it; if it had ended itself before, $3 seconds after its
+-- last call, or where it never called $4 seconds after its intent.
 with moment as (
-    select now, now at time zone 'utc' as utc from (select yurt_now() as now offset 0) as read
+    select now from (select yurt_now() as now offset 0) as read
 ), since as (
-    select id, costed_at from workers, moment
-    where state <> 'gone' and ref is not null and usd_per_hour > 0 and costed_at < moment.now
-      and ($1::bigint is null or id = $1)
+    select id, costed_at, until
+    from workers, moment, lateral (
+        select least(moment.now - make_interval(secs => $2), coalesce(
+            seen_at + make_interval(secs => $3), created_at + make_interval(secs => $4), 'infinity')) as until
+    ) as ended
+    where state <> 'gone' and ref is not null and usd_per_hour > 0 and costed_at < until
+      and ($1::bigint[] is null or id = any ($1))
     order by id for update of workers
 ), costed as (
     update workers as w set
-        costed_at = moment.now,
-        usd_spent = w.usd_spent + w.usd_per_hour * extract(epoch from moment.now - since.costed_at) / 3600
-    from since, moment where w.id = since.id
-    returning w.id, w.pool, w.provider, w.slots, w.usd_per_hour as usd,
-              since.costed_at at time zone 'utc' as begins, w.ready_at at time zone 'utc' as ready
+        costed_at = since.until,
+        usd_spent = w.usd_spent + w.usd_per_hour * extract(epoch from since.until - since.costed_at) / 3600
+    from since where w.id = since.id
+    returning w.id, w.pool, w.provider, w.slots, w.usd_per_hour as usd, since.costed_at at time zone 'utc' as begins,
+              since.until at time zone 'utc' as ends, w.ready_at at time zone 'utc' as ready
 ), days as (
-    select c.*, day, greatest(c.begins, day) as day_begins, least(m.utc, day + interval '1 day') as day_ends
-    from costed as c, moment as m, generate_series(date_trunc('day', c.begins), m.utc, interval '1 day') as day
+    select c.*, day, greatest(c.begins, day) as day_begins, least(c.ends, day + interval '1 day') as day_ends
+    from costed as c, generate_series(date_trunc('day', c.begins), c.ends, interval '1 day') as day
 ), held as (
     select o.worker_id, p.name as pipeline, count(*)::numeric as leases, sum(count(*)) over (partition by o.worker_id) as of
     from objects as o join pipelines as p on p.id = o.pipeline_id
@@ -520,6 +554,30 @@ where day between $1 and $2 order by day, pool, provider, phase, pipeline limit 
 select coalesce($1::date, least($2::date, today) - 29) as since, coalesce($2::date, greatest($1::date, today)) as until
 from (select (yurt_now() at time zone 'utc')::date as today) as moment;
 
+-- name: spent_today
+-- What was spent today (UTC), by pool, phase and pipeline.
+select pool, phase, pipeline, sum(usd) as usd from spending
+where day = (select (yurt_now() at time zone 'utc')::date) group by 1, 2, 3 order by 1, 2, 3;
+
+-- name: begin_day
+-- Note how many results each pipeline had when the day (UTC) began: the first time that it is asked for on that day.
+insert into day_starts as d (pipeline_id, day, done)
+select p.id, m.today,
+       case when (p.created_at at time zone 'utc')::date = m.today then 0
+            else coalesce((select sum(value) from tally where pipeline_id = p.id and name = 'done'), 0) end
+from pipelines as p, (select (yurt_now() at time zone 'utc')::date as today offset 0) as m
+where not exists (select from day_starts where pipeline_id = p.id and day >= m.today)
+order by p.id
+on conflict (pipeline_id) do update set day = excluded.day, done = excluded.done where d.day < excluded.day;
+
+-- name: results_today
+-- The number of results that pipelines have had since the day (UTC) began.
+select p.name as pipeline, sum(coalesce(t.done, 0) - d.done)::bigint as results
+from day_starts as d join pipelines as p on p.id = d.pipeline_id
+left join (select pipeline_id, sum(value) as done from tally where name = 'done' group by 1) as t on t.pipeline_id = p.id
+where d.day = (select (yurt_now() at time zone 'utc')::date)
+group by 1 order by 1;
+
 -- name: spent_ever
 -- What was spent ever, by pool, provider and phase: for metrics.
 select pool, provider, phase, sum(usd) as usd from spending group by 1, 2, 3 order by 1, 2, 3;
@@ -568,14 +626,15 @@ order by w.id desc limit $5;
 where w.id = $1;
 
 -- name: machines
--- Every machine that is not gone, with the leases it holds.
-select w.id, w.label, w.pool, w.provider, w.ref, w.state, nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour,
+-- Every machine that is not gone, with the leases it holds. The columns are the fields of Machine, in their order.
+select w.id, w.label, w.pool, w.provider, w.ref, w.state,
        extract(epoch from n.now - w.created_at)::float8 as age_seconds,
        extract(epoch from n.now - w.state_at)::float8 as state_seconds,
        coalesce(l.leased, 0) as leased,
        case when l.leased > 0 or w.ready_at is null then 0
             else extract(epoch from n.now - greatest(w.ready_at, w.active_at)) end::float8 as idle_seconds,
-       extract(epoch from n.now - coalesce(w.seen_at, w.created_at))::float8 as silent_seconds
+       extract(epoch from n.now - coalesce(w.seen_at, w.created_at))::float8 as silent_seconds,
+       nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour
 from workers as w
 cross join (select yurt_now() as now) as n
 left join (
@@ -726,7 +785,7 @@ where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
-returning id, pool, state, label, unavailable::text, extract(epoch from yurt_now())::float8 as moment;
+returning id, pool, state, label, unavailable::text, usd_per_hour, extract(epoch from yurt_now())::float8 as moment;
 
 -- name: handler_unavailable
 -- Note that a pipeline's handler cannot run on a worker, and when it is tried there again: after $4 seconds, doubled
@@ -853,7 +912,10 @@ on conflict (pool) do update set
     last_boot_log = case when excluded.last_boot_log = '' then p.last_boot_log else excluded.last_boot_log end;
 
 -- name: report_providers
--- How providers answer: counts on top of the earlier ones.
+-- How providers answer: counts on top of the earlier ones. What others no longer list is not known to be there.
+with others as (
+    delete from strangers where provider <> all ($1)
+)
 insert into provider_reports as p (provider, list_failures, unknown_slain, last_error)
 select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
 on conflict (provider) do update set

@@ -4,7 +4,8 @@
     python -m tests.simulation.fleet --day 17
     python -m tests.simulation.fleet --mutants
 
-The exit code is 0 if no invariant was violated, and with ``--mutants`` if each mutant was found.
+The exit code is 0 if no invariant was violated and all costs together are those of the providers' books, and with
+``--mutants`` if each mutant was found.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.simulation.fleet.day import run
 from tests.simulation.fleet.mutants import FLEET_MUTANTS, first_found
 
+COSTS_OFF = 0.01
+"""By how much all costs together may differ from the providers' books."""
 MUTANT_DAYS = 200
 """Days within which each mutant has to be found."""
 
@@ -50,7 +53,9 @@ def _soak(seeds: range, jobs: int) -> int:
                 print(f"\r{done} of {len(seeds)} days, {len(violations)} violations", end=" ", flush=True)
     print(f"\n{len(seeds)} days in {time.monotonic() - began:.0f} s: {dict(counts)}, {len(violations)} violations")
     print("\n".join(violations))
-    return 1 if violations else 0
+    ratio = counts["cents in the ledger"] / max(1, counts["cents in the books"])
+    print(f"costs in the ledger ÷ the providers' books: {ratio:.4f}")
+    return 1 if violations or abs(ratio - 1) > COSTS_OFF else 0
 
 
 def _one(seed: int) -> tuple[int, Counter[str], str]:

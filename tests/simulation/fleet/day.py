@@ -24,6 +24,7 @@ from tests.simulation.world import BrokenInvariant
 from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.ledger.costs import reserve_usd
+from webhook.ledger.fleet import OPERATOR
 from webhook.ledger.machines import Budget, Intent, MachineState, NotIntended, Terms
 from webhook.pool_settings import Pool
 
@@ -75,9 +76,9 @@ class RentedFleet(MemoryFleet):
             self.day.invariants.slain(id, reason, seen)
         return await super().slaying(id, reason, seen)
 
-    async def gone(self, id: int) -> bool:
+    async def gone(self, id: int, *signs: Any) -> bool:
         await self.day.hop("ledger/gone")
-        return await super().gone(id)
+        return await super().gone(id, *signs)
 
 
 @dataclass
@@ -97,6 +98,12 @@ class SimulatedDay:
     """What providers charged beyond what the ledger could know."""
     slowest_turn: float = 0.0
     slaying: SelfSlaying = field(default_factory=SelfSlaying)
+    clock_ahead: float = 0.0
+    """Of the control plane's clock, beside the database's and the providers'."""
+    up_since: float = 0.0
+    """When the control plane came up last."""
+    workers_orphan: bool = True
+    """Whether workers that have lost the control plane end themselves; not so in a mutant."""
 
     def __post_init__(self) -> None:
         draws = self.draws = Draws(self.seed)
@@ -177,7 +184,7 @@ class SimulatedDay:
     async def run_plane(self) -> NoReturn:
         """Start the control plane again and again."""
         while True:
-            self.up = True
+            self.up, self.up_since = True, self.now
             self._crashed.clear()
             ticking = self.loop.create_task(self._tick())
             crashed = self.loop.create_task(self._crashed.wait())
@@ -191,7 +198,7 @@ class SimulatedDay:
 
     async def _tick(self) -> NoReturn:
         autoscaler = Autoscaler(
-            self.fleet, {"a": self.pool}, self.markets, url="http://yurt", clock=lambda: self.now, call_seconds=10
+            self.fleet, {"a": self.pool}, self.markets, url="http://yurt", clock=self._wrong_clock, call_seconds=10
         )
         try:
             while True:
@@ -201,6 +208,33 @@ class SimulatedDay:
                 await asyncio.sleep(self._pause())
         finally:
             autoscaler.close()
+
+    def _wrong_clock(self) -> float:
+        """The control plane's clock, which jumps ahead by an hour now and then. The database's rules."""
+        return self.now + self.clock_ahead
+
+    async def run_clock(self) -> NoReturn:
+        """Have the control plane's clock jump ahead."""
+        while True:
+            await asyncio.sleep(60)
+            if self.draws.fault("clock", 0.002):
+                self.clock_ahead += 3_600
+                self.counts["clock jumps"] += 1
+
+    async def run_operator(self) -> NoReturn:
+        """Have a person drain or slay a machine now and then, beside the autoscaler."""
+        while True:
+            await asyncio.sleep(60)
+            rows = [
+                row for row in self.fleet.rows.values() if row.state not in (MachineState.SLAYING, MachineState.GONE)
+            ]
+            if self.up and rows and self.draws.chance("operator", 0.003):
+                row = rows[int(self.draws.between("operator/machine", 0, len(rows) - 0.01))]
+                self.counts["by an operator"] += 1
+                if self.draws.chance("operator/drains", 0.5):
+                    await MemoryFleet.drain(self.fleet, row.id, OPERATOR)
+                elif await MemoryFleet.slaying(self.fleet, row.id, OPERATOR, row.state):
+                    self.invariants.condemned(row)
 
     def _pause(self) -> float:
         """Look often where something goes on: days are long."""
@@ -312,17 +346,22 @@ class SimulatedDay:
 
     async def run(self, hours: float) -> None:
         """Run the day; ``failure`` says what was violated."""
-        for work in (self.run_plane(), self.run_load(), self.run_wakes(), self.run_prices()):
+        outside = (self.run_load(), self.run_wakes(), self.run_prices(), self.run_clock(), self.run_operator())
+        for work in (self.run_plane(), *outside):
             self.spawn(work)
         end = hours * 3600
         if self.draws.chance("day/stray", 0.3):
             self.later(self.draws.between("day/stray-at", 0, end), self.markets["market"].add_stray)
+        if self.draws.chance("day/others", 0.3):
+            for name in ("home", "market"):
+                self.later(self.draws.between(f"{name}/others-at", 0, end), self.markets[name].add_others)
         try:
             while self.now < end and self.failure is None:
                 await asyncio.sleep(10)
                 if self.now > _FAULTS_END * end:
                     self.draws.faults_over = True
                 self.invariants.check()
+            self.invariants.check_costs()
         except BrokenInvariant as broken:
             self.fail(broken)
         finally:

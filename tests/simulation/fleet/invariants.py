@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.fleet.watched_machine import HANGING_SECONDS
 from tests.simulation.world import BrokenInvariant
+from tests.webhook.fleet.fleet_memory import MachineRow
 from webhook.fleet.providers import Instance, MintOrder
 from webhook.fleet.scaling import SPARE_SECONDS, STARTING
 from webhook.ledger.machines import MachineState
@@ -27,6 +28,10 @@ NEEDED = "no more machines are started than work or a wish wants"
 KEPT = "nothing is kept that neither work nor a wish wants"
 ORPHANS = "a machine that lost the control plane ends itself"
 SLAIN_ITSELF = "a machine whose agent has ended or hangs is gone from its provider by itself"
+OTHERS = "a machine of another installation of the same name is never slain"
+BESIDE = "nothing is minted beside machines of another installation of the same name"
+CONDEMNED = "a machine that an operator slew is gone within ten minutes"
+COSTS = "what the ledger says that machines have cost is what providers charge for them, but for a hundredth"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
@@ -35,6 +40,9 @@ _SLAYING_SECONDS = 900.0
 """Of attempts to destroy itself, some of which fail."""
 _KEPT_SECONDS = 240.0
 """For several turns, since half of what is surplus leaves at a time."""
+_NOTICED_SECONDS = 60.0
+_GONE_SECONDS = 600.0
+_TICK_SECONDS = 4.0
 _OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
 
 
@@ -50,6 +58,8 @@ class FleetInvariants:
     kept_since: float | None = None
     """Since when there has been a machine all the time that has long been idle and nothing wants."""
     failed_boots: dict[tuple[str, str], float] = field(default_factory=dict)
+    condemned_at: dict[str, float] = field(default_factory=dict)
+    """When an operator slew a machine, by label."""
 
     def check(self) -> None:
         """Check everything. Raises BrokenInvariant."""
@@ -59,12 +69,13 @@ class FleetInvariants:
         self._orphans()
         self._slain_themselves()
         self._on_its_way()
+        self._condemned()
         self._note_need()
         self._kept()
 
     def _limit(self) -> None:
         rows = [row for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE]
-        there = sum(not machine.stray for market in self.day.markets.values() for machine in market.alive)
+        there = sum(machine.is_intended for market in self.day.markets.values() for machine in market.alive)
         if max(len(rows), there) > self.day.pool.limit:
             raise BrokenInvariant(LIMIT, f"{len(rows)} rows, {there} machines, limit {self.day.pool.limit}")
 
@@ -84,7 +95,12 @@ class FleetInvariants:
         for market in self.day.markets.values():
             for machine in market.alive:
                 label = machine.order.label
-                if label in known or not self.day.up or self.day.now - market.faulty_list_at < _UNKNOWN_SECONDS:
+                if (
+                    machine.others
+                    or label in known
+                    or not self.day.up
+                    or self.day.now - market.faulty_list_at < _UNKNOWN_SECONDS
+                ):
                     self.unknown_since.pop(label, None)
                     continue
                 since = self.unknown_since.setdefault(label, self.day.now)
@@ -121,7 +137,8 @@ class FleetInvariants:
         spare_seconds = 0 if day.fleet.pending["a"] else SPARE_SECONDS
         may = (
             day.draws.faults_over and day.up and wanted and len(rows) < day.pool.limit
-            and day.affords_one(spare_seconds) and any(len(m.alive) < m.capacity for m in day.markets.values())
+            and day.affords_one(spare_seconds)
+            and any(len(m.alive) < m.capacity and not m.contested for m in day.markets.values())
         )  # fmt: skip
         if not may:
             self.waiting_since = None
@@ -130,6 +147,40 @@ class FleetInvariants:
         elif day.now - self.waiting_since > _WAY_SECONDS + day.pool.breaker_seconds + day.slowest_turn:
             waits = f"{day.fleet.pending['a']} objects and {day.foresight.wanted(day.now)} wishes"
             raise BrokenInvariant(ON_ITS_WAY, f"{waits} wait since {self.waiting_since:.0f} s")
+
+    def _condemned(self) -> None:
+        day = self.day
+        for market in day.markets.values():
+            heard_since = max(day.up_since, market.faulty_list_at)
+            for machine in market.alive if day.up else ():
+                at = self.condemned_at.get(machine.order.label)
+                if at is not None and day.now - max(at, heard_since) > _GONE_SECONDS:
+                    raise BrokenInvariant(CONDEMNED, f"{machine.order.label} at {market.name}")
+
+    def check_costs(self) -> None:
+        """Compare the ledger's costs with the providers' books, once the day is over. Raises BrokenInvariant."""
+        books = sum((one.charged(day) for one in self.day.markets.values() for day in self._days()), Decimal(0))
+        ledger = self.day.fleet.costs()
+        self.day.counts["cents in the ledger"] += round(ledger * 100)
+        self.day.counts["cents in the books"] += round(books * 100)
+        if abs(ledger - books) > books / 100 + self.day.minute_usd + self._unseen_usd():
+            raise BrokenInvariant(COSTS, f"{ledger:.4f} $ in the ledger, {books:.4f} $ in the books")
+
+    def _unseen_usd(self) -> Decimal:
+        """What no ledger can know: a machine ended while the control plane was away, or its list lagged or failed."""
+        pool, day = self.day.pool, self.day
+        itself_seconds = pool.boot_seconds + pool.orphan_seconds
+        unseen = Decimal(0)
+        for market in day.markets.values():
+            for machine in market.machines.values():
+                if machine.is_intended and machine.ended is not None:
+                    noticed = day.now if machine.noticed is None else machine.noticed
+                    seconds = min(noticed - machine.ended, itself_seconds) + market.lag_seconds / 4 + _TICK_SECONDS
+                    unseen += machine.usd_per_hour * Decimal(seconds) / 3600
+        return unseen
+
+    def _days(self) -> range:
+        return range(int(self.day.now // 86_400) + 1)
 
     def _note_need(self) -> None:
         day = self.day
@@ -168,6 +219,16 @@ class FleetInvariants:
         at = self.failed_boots.get((provider, order.offer.machine))
         if at is not None and self.day.now - at < 86_000:
             self.day.fail(BrokenInvariant(AVOIDED, f"machine {order.offer.machine} of {provider}"))
+        market = self.day.markets[provider]
+        # The list has to show them, and a turn to be over.
+        believed_seconds = _NOTICED_SECONDS + market.lag_seconds + self.day.slowest_turn
+        since = max([machine.began for machine in market.alive if machine.others], default=self.day.now)
+        if self.day.now - max(since, market.faulty_list_at) > believed_seconds:
+            self.day.fail(BrokenInvariant(BESIDE, f"at {provider}"))
+
+    def condemned(self, row: MachineRow) -> None:
+        """Note a machine that an operator has just slain."""
+        self.condemned_at[row.label] = self.day.now
 
     def slain(self, id: int, reason: str, seen: MachineState) -> None:
         """Look at a machine that is being slain."""
@@ -179,6 +240,9 @@ class FleetInvariants:
 
     def destroyed(self, provider: str, instance: Instance) -> None:
         """Look at an order to destroy a machine."""
+        machine = self.day.markets[provider].machines.get(instance.ref)
+        if machine and machine.others:
+            self.day.fail(BrokenInvariant(OTHERS, f"{instance.label} at {provider}"))
         for row in self.day.fleet.rows.values():
             if row.label == instance.label and row.state in (MachineState.READY, MachineState.DRAINING):
                 self.day.fail(BrokenInvariant(BUSY, f"{row.label} at {provider} is destroyed, and was not revoked"))

@@ -40,14 +40,23 @@ class RentedMachine:
     ended: float | None = None
     stray: bool = False
     """The ledger never knew it: it was restored from a backup, say."""
+    others: bool = False
+    """It is of another installation of the same name."""
     exited: bool = False
     """Its agent has ended; it is there, and is paid for."""
     hangs: bool = False
     """Its agent does nothing any more."""
     lost_at: float | None = None
     """When its agent ended, or began to hang."""
+    noticed: float | None = None
+    """When a list first lacked it after its end."""
     priced: list[tuple[float, Decimal]] = field(default_factory=list)
     """Since when it costs how much."""
+
+    @property
+    def is_intended(self) -> bool:
+        """Whether this ledger had it minted."""
+        return not self.stray and not self.others
 
 
 @dataclass
@@ -110,6 +119,9 @@ class SimulatedMarket:
         now = self.day.now
         shown = [self._shown(machine) for machine in self.alive]
         self.seen = [*self.seen[-20:], (now, shown)]
+        for machine in self.machines.values():
+            if machine.ended is not None and machine.noticed is None:
+                machine.noticed = now
         if self._fails("list"):
             self.faulty_list_at = now
             # A list without a lag is the truth: its provider is the kernel, or one database.
@@ -164,7 +176,7 @@ class SimulatedMarket:
     def charged(self, day: int) -> Decimal:
         """The provider's own books: what machines cost on one day."""
         begins = day * DAY_SECONDS
-        today = (m for m in self.machines.values() if not m.stray and (m.ended is None or m.ended > begins))
+        today = (m for m in self.machines.values() if m.is_intended and (m.ended is None or m.ended > begins))
         return sum((self._charged(machine, day) for machine in today), Decimal(0))
 
     def _charged(self, machine: RentedMachine, day: int) -> Decimal:
@@ -177,13 +189,30 @@ class SimulatedMarket:
 
     def add_stray(self) -> None:
         """Have a machine of this installation that its ledger does not know."""
-        offer = Offer("", self.usd_per_hour, machine="0")
-        order = MintOrder(new_label("yurt", "a"), "a", offer, "http://yurt", "forgotten")
-        stray = RentedMachine(
-            order, f"{self.name}-stray", self.day.now, self.usd_per_hour, boots=False, self_destroys=False, stray=True,
-            priced=[(self.day.now, self.usd_per_hour)],
+        # Of the version before: its label holds no id.
+        self._add_unordered(
+            new_label("yurt", "a", self.day.draws.choice("stray/id", ("", self.day.fleet.id)))
+        ).stray = True
+
+    def add_others(self) -> None:
+        """Have a machine of another installation of the same name, which ends it itself after a while."""
+        machine = self._add_unordered(new_label("yurt", "a", "99999999"))
+        machine.others = True
+        self.day.later(self.day.draws.between(f"{self.name}/others", 600, 14_400), lambda: self.end(machine.ref))
+
+    @property
+    def contested(self) -> bool:
+        """Whether another installation of the same name has a machine there."""
+        return any(machine.others for machine in self.alive)
+
+    def _add_unordered(self, label: str) -> RentedMachine:
+        order = MintOrder(label, "a", Offer("", self.usd_per_hour, machine="0"), "http://yurt", "forgotten")
+        machine = RentedMachine(
+            order, f"{self.name}{len(self.machines)}", self.day.now, self.usd_per_hour,
+            boots=False, self_destroys=False, priced=[(self.day.now, self.usd_per_hour)],
         )  # fmt: skip
-        self.machines[stray.ref] = stray
+        self.machines[machine.ref] = machine
+        return machine
 
     def _make(self, order: MintOrder) -> RentedMachine:
         ref = f"{self.name}{len(self.machines)}"

@@ -14,7 +14,9 @@ from unittest import mock
 import webhook.fleet.ahead
 import webhook.fleet.pool_at_provider
 import webhook.fleet.pool_loop
+import webhook.fleet.provider_calls
 import webhook.fleet.scaling
+import webhook.fleet.strangers
 from tests.simulation.fleet.day import RentedFleet, SimulatedDay, run
 from tests.simulation.fleet.watched_machine import SelfSlaying
 from tests.webhook.fleet.fleet_memory import MemoryFleet
@@ -86,7 +88,7 @@ def _starting_is_nothing(
     return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money, ahead)
 
 
-_intend = MemoryFleet.intend
+_intend, _accrue = MemoryFleet.intend, MemoryFleet.accrue
 
 
 async def _intend_without_budget(
@@ -131,7 +133,27 @@ async def _wishes_have_no_end(self: Foresight) -> AheadOfWork:
     return replace(ahead, wake=self.wake)  # type: ignore[attr-defined]
 
 
+async def _accrue_all(self: MemoryFleet, _ids: object) -> None:
+    await _accrue(self, None)
+
+
 FLEET_MUTANTS = {
+    "costs-of-the-listed": FleetMutant(
+        "what the list lacks is taken to cost on, until it is taken for gone",
+        _patched(MemoryFleet, "accrue", _accrue_all),
+    ),
+    "asked-again": FleetMutant(
+        "a provider is asked once to destroy a machine",
+        _patched(webhook.fleet.provider_calls, "ASK_AGAIN_SECONDS", 1e9),
+    ),
+    "stranger": FleetMutant(
+        "a label of another installation of the same name counts as unknown",
+        _patched(webhook.fleet.strangers, "installation_of", lambda _: ""),
+    ),
+    "contested": FleetMutant(
+        "machines are minted beside those of another installation of the same name",
+        _patched(webhook.fleet.pool_at_provider.PoolAtProvider, "contested", False),
+    ),
     "intent-first": FleetMutant("the row is written once the provider has answered", _row_after_the_order),
     "sweep": FleetMutant(
         "what the provider lists and the ledger does not know is left",
@@ -170,6 +192,10 @@ FLEET_MUTANTS = {
 }
 
 FLEET_FOUND = {
+    "costs-of-the-listed": 8,
+    "asked-again": 14,
+    "stranger": 0,
+    "contested": 0,
     "intent-first": 7,
     "sweep": 1,
     "freeze": 18,

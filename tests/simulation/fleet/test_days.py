@@ -8,7 +8,7 @@ from itertools import chain
 
 import pytest
 
-from tests.simulation.fleet.__main__ import MUTANT_DAYS
+from tests.simulation.fleet.__main__ import COSTS_OFF, MUTANT_DAYS
 from tests.simulation.fleet.day import LOADS, SimulatedDay, run
 from tests.simulation.fleet.mutants import FLEET_FOUND, FLEET_MUTANTS, first_found
 from tests.simulation.loop import VirtualLoop
@@ -36,6 +36,12 @@ def test_the_days_have_every_kind_of_trouble() -> None:
     troubles = ("crashes", "intents", "machines", "objects", "killed", "hanging", "slain themselves")
     counts: Counter[str] = sum((run(seed, 4.0).counts for seed in range(13)), Counter())
     assert all(counts[name] for name in troubles)
+
+
+def test_costs_are_those_of_the_providers_books() -> None:
+    """Of days on which the control plane is always there: what ends meanwhile, no ledger can know."""
+    counts: Counter[str] = sum((run(seed, 12.0).counts for seed in (0, 7, 10, 12)), Counter())
+    assert abs(counts["cents in the ledger"] / counts["cents in the books"] - 1) <= COSTS_OFF
 
 
 def test_every_fleet_mutant_has_a_day() -> None:

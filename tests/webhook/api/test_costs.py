@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.webhook.plane import RunningPlane, configured, control_plane
+from tests.webhook.plane import RunningPlane, configured, control_plane, event
+from tests.webhook.settlements import done
 from webhook.ledger.machines import PoolReport
 from webhook.pool_settings import Pool
 
@@ -81,6 +82,7 @@ async def test_money_in_the_status_and_in_the_metrics(postgres_dsn: str) -> None
         assert [status["pools"]["local"][name] for name in money] == ["0.75", "2.5", "0.3", "home: no room"]
         assert [status["pools"]["former"][name] for name in money] == ["0.5", None, "0", ""]
         assert (status["spent_today_usd"], status["budget_usd_per_day"]) == ("1.25", "9.9")
+        assert status["pools"]["local"]["today_usd"] == {"idle": "0.75"}
         metrics = (await plane.http.get("/metrics")).text.splitlines()
         assert {line for line in metrics if line.startswith(("yurt_spent", "yurt_budget", "yurt_pool_not"))} == {
             'yurt_spent_usd_total{phase="idle",pool="former",provider="home"} 0.5',
@@ -91,3 +93,18 @@ async def test_money_in_the_status_and_in_the_metrics(postgres_dsn: str) -> None
             'yurt_budget_usd{pool="local"} 2.5',
             'yurt_pool_not_minted{pool="local"} 1.0',
         }
+
+
+async def test_what_a_result_has_cost_today_and_the_price_that_its_worker_was_told(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        paid, free = await plane.worker(), await plane.worker()
+        await plane.notify(event("a.jpg"), event("b.jpg"))
+        await plane.sql("update workers set usd_per_hour = 0.36 where id = $1", paid.id)
+        lease = await paid.lease()
+        assert (lease.usd_per_hour, (await free.lease()).usd_per_hour) == ("0.36", None)
+        await paid.ask(most=0, settle=[done(lease)])
+        await plane.services.fleet.accrue()
+        [row] = await plane.sql("select (yurt_now() at time zone 'utc')::date::text as today")
+        await spend(plane, row["today"], "0.75", "work", "photos")
+        photos = (await plane.admin("GET", "/v1/status")).json()["pipelines"]["photos"]
+        assert (photos["results_today"], photos["work_today_usd"], photos["usd_per_result"]) == (1, "0.75", "0.75")

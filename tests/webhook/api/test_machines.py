@@ -18,6 +18,7 @@ from webhook.config import Config
 from webhook.fleet import provider_set
 from webhook.fleet.providers import ProviderRefused
 from webhook.fleet.providers.local import LocalProvider
+from webhook.ledger.machines import ProviderReport, Stranger
 from webhook.pool_settings import Pool
 
 
@@ -216,3 +217,24 @@ async def test_providers_are_made_when_the_configuration_names_them(postgres_dsn
     config = Config.model_validate({**configured().model_dump(), "providers": {"home": {"kind": "local"}}})
     async with control_plane(postgres_dsn, config, loops=False) as plane:
         assert set(plane.services.providers.by_name) == {"local", "home"}
+
+
+async def test_machines_of_another_installation_are_listed_and_slain_by_their_label(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        fleet, label = plane.services.fleet, "yurt-local-99999999000000000000"
+        await fleet.note_strangers("local", [Stranger(label, "r-\x001"), Stranger(label[:-1] + "1", "r-2")])
+        await fleet.report({}, {"local": ProviderReport()})
+        page = (await plane.admin("GET", "/v1/machines")).json()
+        assert [stranger["label"] for stranger in page["strangers"]] == [label, label[:-1] + "1"]
+        assert not (await plane.admin("GET", "/v1/machines?provider=home")).json()["strangers"]
+        assert not (await plane.admin("GET", "/v1/machines?after=7")).json()["strangers"]
+        provider = (await plane.admin("GET", "/v1/status")).json()["providers"]["local"]
+        assert (provider["strangers"], provider["stranger"]) == (2, label)
+        assert 'yurt_stranger_machines{provider="local"} 2.0' in (await plane.http.get("/metrics")).text
+        slain = await plane.admin("POST", "/v1/strangers/slay", json={"label": label})
+        assert (slain.status_code, slain.json()["slaying"]) == (200, True)
+        assert await fleet.note_strangers("local", [Stranger(label, "r-1")]) == {label}
+        gone = await plane.admin("POST", "/v1/strangers/slay", json={"label": label[:-1] + "1"})
+        assert problem(gone) == (404, "unknown-stranger")
+        await fleet.report({}, {"another": ProviderReport()})
+        assert not (await plane.admin("GET", "/v1/machines")).json()["strangers"], "local is no longer configured"

@@ -13,6 +13,7 @@ from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import WEBHOOK, RunningPlane, configured, control_plane, event
 from tests.webhook.settlements import done, failed
 from webhook.fleet.manual_workers import MANUAL
+from webhook.ledger.machines import Stranger
 from webhook.pool_settings import Pool
 
 Document = dict[str, Any]
@@ -110,7 +111,7 @@ async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
 
 
 async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
-    """Check the endpoints for machines on one that boots, is ready, and is gone."""
+    """Check the endpoints for machines on one that boots, is ready, and is gone, and on one of another installation."""
     await _check_list(plane, contract, "/v1/machines")
     # The first is of a provider that is not configured: no loop slays it meanwhile.
     machine, path = await intended(plane, "former"), "/v1/machines/{id}"
@@ -132,6 +133,10 @@ async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
     await call("POST", "slay")  # 409
     await plane.sql("update workers set provider = $2 where id = $1", machine.id, MANUAL)
     await call("GET", "log")  # 409
+    await plane.services.fleet.note_strangers("former", [Stranger("yurt-a-0", "r-1")])
+    for body in ({"label": "yurt-a-0"}, {"label": "yurt-a-1"}, {}):
+        contract.check("/v1/strangers/slay", await plane.admin("POST", "/v1/strangers/slay", json=body))
+    contract.check("/v1/strangers/slay", await plane.http.post("/v1/strangers/slay", json={"label": "yurt-a-0"}))
 
 
 async def _check_list(plane: RunningPlane, contract: Contract, path: str) -> None:
@@ -222,5 +227,6 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         "parked/forget",
         "quarantine/replay",
         "sweeps",
+        "strangers/slay",
     )
     assert unseen == {(f"/v1/{path}", 413) for path in long} | {("/v1/invitations", 409)}

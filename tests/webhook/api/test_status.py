@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.webhook.plane import ADMIN, WEBHOOK, configured, control_plane, event, pipeline, serving
 from tests.webhook.settlements import done, failed
 from webhook.pool_settings import Pool
@@ -53,10 +55,10 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
     assert photos["oldest_due_seconds"] > 0
     assert body["pipelines"]["papers"] == {
         "pool": "gpu", "events": {}, "changes": {}, "objects": {}, "swept": {}, "oldest_due_seconds": 0, "refused": "",
-        "unavailable": None,
+        "unavailable": None, "results_today": 0, "work_today_usd": "0", "usd_per_result": None,
     }  # fmt: skip
     assert body["unrouted"] == {"received": 2, "ignored": 1, "quarantined": 1}
-    minting: dict[str, object] = {
+    minting: dict[str, Any] = {
         "minted_by": None,
         "minted": 0,
         "slain": 0,
@@ -68,6 +70,7 @@ async def test_status_tells_how_things_stand(postgres_dsn: str) -> None:
         "unjailed": None,
         "not_minted": "",
         "spent_today_usd": "0",
+        "today_usd": {},
         "budget_usd_per_day": None,
         "usd_per_hour": "0",
         "ahead": {},

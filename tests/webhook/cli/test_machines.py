@@ -7,6 +7,7 @@ import json
 from tests.webhook.cli.operator import yurt
 from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import configured, control_plane, event
+from webhook.ledger.machines import Stranger
 from webhook.pool_settings import Pool
 
 
@@ -82,3 +83,20 @@ async def test_a_pool_is_woken(postgres_dsn: str) -> None:
         assert unknown.returncode == 1
         by_hand = await yurt(plane, "machines", "wake", "local")
         assert "no provider mints any" in by_hand.stderr
+
+
+async def test_machines_of_another_installation(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        label = "yurt-local-99999999000000000000"
+        await plane.services.fleet.note_strangers("local", [Stranger(label, "r-1")])
+        shown = (await yurt(plane, "machines", "list")).stdout
+        assert label in shown
+        assert "left alone" in shown
+        assert "another server.name" in " ".join(shown.split())
+        asked = await yurt(plane, "machines", "slay", label)
+        assert "which another installation may be using? There is no terminal to answer on" in asked.stderr
+        slain = await yurt(plane, "machines", "slay", label, "--yes")
+        assert f"{label} is being slain by provider local" in slain.stdout
+        assert json.loads((await yurt(plane, "machines", "slay", label, "--yes", "--json")).stdout)["slaying"]
+        assert "to be slain" in (await yurt(plane, "machines", "list")).stdout
+        assert (await yurt(plane, "machines", "slay", "yurt-local-0", "--yes")).returncode == 1

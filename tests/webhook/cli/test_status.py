@@ -55,7 +55,14 @@ def test_no_control_plane_at_this_url(shell: Shell) -> None:
     assert "no control plane answers at http://127.0.0.1:1" in result.stderr
 
 
-MONEY = {"spent_today_usd": "0.75", "budget_usd_per_day": "2.5", "usd_per_hour": "0.3", "not_minted": ""}
+PHASES = {"work": "0.5", "boot": "0.25"}
+MONEY = {
+    "spent_today_usd": "0.75",
+    "today_usd": PHASES,
+    "budget_usd_per_day": "2.5",
+    "usd_per_hour": "0.3",
+    "not_minted": "",
+}
 
 
 def shown(pools: dict[str, dict[str, Any]], **more: object) -> str:
@@ -77,14 +84,26 @@ def test_what_pools_spend_is_shown_with_the_sum_and_why_nothing_is_minted() -> N
         budget_usd_per_day="9",
     )
     rows = [line.split() for line in text.splitlines()]
-    assert ["a", "0.7500", "2.50", "0.3000"] in rows
-    assert ["b", "0.7500", "–", "0.3000"] in rows
-    assert ["all", "pools", "1.5000", "9.00", "0.6000"] in rows
+    assert ["a", "0.5000", "0.0000", "0.2500", "0.0000", "0.7500", "2.50", "0.3000"] in rows
+    assert ["b", "0.5000", "0.0000", "0.2500", "0.0000", "0.7500", "–", "0.3000"] in rows
+    assert ["all", "pools", "1.0000", "0.0000", "0.5000", "0.0000", "1.5000", "9.00", "0.6000"] in rows
     assert "pool a: nothing is minted: the budget of the day is spent (0.75 of 2.5 US dollars spent today)" in text
+
+
+def test_what_a_result_costs_is_shown() -> None:
+    pipeline = {"objects": {}, "events": {}, "oldest_due_seconds": 0, "refused": ""}
+    paid = {**pipeline, "results_today": 4, "work_today_usd": "0.5", "usd_per_result": "0.125"}
+    failed = {**pipeline, "results_today": 0, "work_today_usd": "0.25", "usd_per_result": None}
+    text = shown({"a": MONEY}, pipelines={"photos": paid, "videos": failed, "free": pipeline})
+    rows = [line.split() for line in text.splitlines()]
+    assert ["photos", "4", "0.5000", "0.125000"] in rows
+    assert ["videos", "0", "0.2500", "–"] in rows
+    assert sum(row[:1] == ["free"] for row in rows) == 1, "among the pipelines alone"
 
 
 def test_where_nothing_costs_anything_no_money_is_shown() -> None:
     assert "Money" not in shown({"a": {}})
+    assert "Results today" not in shown({"a": {}})
 
 
 def test_machines_minted_ahead_of_the_work_are_shown_with_their_reason_use_and_cost() -> None:

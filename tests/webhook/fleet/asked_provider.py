@@ -15,6 +15,7 @@ class AskedProvider:
 
     offered: Sequence[Offer] = ()
     found: Sequence[ProviderFinding] = ()
+    listed: Sequence[Instance] = ()
     error: Exception | None = None
     hangs: bool = False
     closed: list[bool] = field(default_factory=list)
@@ -34,7 +35,8 @@ class AskedProvider:
         return f"log of {label}"
 
     async def list(self) -> Sequence[Instance]:
-        return ()
+        await self._answer()
+        return self.listed
 
     async def mint(self, order: MintOrder) -> str:
         raise AssertionError(f"nothing may be rented: {order}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from typing import Protocol
 
 import pytest
@@ -15,13 +17,16 @@ from webhook.ledger.machines import (
     Budget,
     Demand,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
     PoolReport,
     ProviderReport,
+    Stranger,
     Terms,
     Woken,
+    installation_of,
 )
 
 
@@ -52,6 +57,9 @@ class FleetWorld(Protocol):
     async def wake(self, pool: str, machines: int, seconds: float) -> Woken:
         """A caller wishes for machines."""
         ...
+
+    async def slay_stranger(self, label: str) -> bool:
+        """An operator wants a stranger slain; whether it is known."""
 
     async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
         """What the fleet was told of pools and providers, summed up."""
@@ -96,6 +104,23 @@ async def labels_and_tokens_are_unique_and_tokens_not_shown(world: FleetWorld) -
     assert len({intent.token for intent in intents}) == 3
     assert all("-a-" in intent.label and intent.token not in repr(intent) for intent in intents)
     assert all(len(intent.token) >= 16 for intent in intents)
+
+
+async def labels_hold_the_installations_id(world: FleetWorld) -> None:
+    own_id = await world.fleet.installation()
+    assert re.fullmatch("[0-9a-f]{8}", own_id)
+    assert installation_of((await intend(world)).label) == own_id == await world.fleet.installation()
+
+
+async def strangers_are_those_of_the_last_list_and_operators_choose_which_are_slain(world: FleetWorld) -> None:
+    one, two = Stranger("yurt-a-1", "r1"), Stranger("yurt-a-2", "r2")
+    assert not await world.slay_stranger("yurt-a-1")
+    assert not await world.fleet.note_strangers("cloud", [one, two])
+    assert await world.slay_stranger("yurt-a-1")
+    assert await world.fleet.note_strangers("elsewhere", [Stranger("yurt-a-3", "r3")]) == frozenset()
+    assert await world.fleet.note_strangers("cloud", [one, two]) == {"yurt-a-1"}
+    assert await world.fleet.note_strangers("cloud", []) == frozenset()
+    assert await world.fleet.note_strangers("cloud", [one, two]) == frozenset(), "it was gone meanwhile"
 
 
 async def the_limit_holds_for_callers_at_once(world: FleetWorld) -> None:
@@ -341,6 +366,41 @@ async def cost_is_counted_from_the_intent_until_it_is_gone(world: FleetWorld) ->
     assert (await world.fleet.spending_today("b")).pool_spent == 0
 
 
+async def what_is_not_counted_yet_is_bound(world: FleetWorld) -> None:
+    one, two = [await rented(world, terms=Terms(usd_per_hour=Decimal(1))) for _ in range(2)]
+    await world.advance(HOUR)
+    await world.fleet.accrue([one.id])
+    spending = await world.fleet.spending_today("a")
+    assert (spending.pool_spent, spending.pool_bound) == pytest.approx((Decimal(1), Decimal(1)), abs=Decimal("0.01"))
+    await world.fleet.accrue([])
+    await world.fleet.slaying(two.id, "idle", MachineState.BOOTING)
+    await world.fleet.gone(two.id)
+    assert (await world.fleet.spending_today("a")).pool_spent == pytest.approx(Decimal(2), abs=Decimal("0.01"))
+
+
+async def spent_until(world: FleetWorld, signs: LastSigns, *, calls: bool = False, counted: bool = False) -> Decimal:
+    """What a machine has cost, at a dollar an hour, that is found to be gone an hour after its intent."""
+    intent = await rented(world, terms=Terms(usd_per_hour=Decimal(1)))
+    before = (await world.fleet.spending_today("a")).pool_spent
+    assert not calls or await world.call_home(intent)
+    await world.advance(HOUR)
+    if counted:
+        await world.fleet.accrue([intent.id])
+    await world.fleet.slaying(intent.id, "vanished", MachineState.READY if calls else MachineState.BOOTING)
+    assert await world.fleet.gone(intent.id, signs)
+    return (await world.fleet.spending_today("a")).pool_spent - before
+
+
+async def a_machine_has_cost_until_its_last_signs(world: FleetWorld) -> None:
+    near = partial(pytest.approx, abs=Decimal("0.01"))
+    assert await spent_until(world, LastSigns()) == near(Decimal(1))
+    assert await spent_until(world, LastSigns(unlisted_seconds=HOUR / 4)) == near(Decimal("0.75"))
+    assert await spent_until(world, LastSigns(HOUR / 4), counted=True) == near(Decimal(1)), "it was counted before"
+    assert await spent_until(world, LastSigns(0, HOUR / 10, HOUR / 2)) == near(Decimal("0.5")), "it never called"
+    assert await spent_until(world, LastSigns(0, HOUR / 10, HOUR / 2), calls=True) == near(Decimal("0.1"))
+    assert await spent_until(world, LastSigns(HOUR / 4, 2 * HOUR, 2 * HOUR), calls=True) == near(Decimal("0.75"))
+
+
 async def an_order_that_was_not_taken_costs_nothing(world: FleetWorld) -> None:
     intent = await rent(world, Budget())
     assert isinstance(intent, Intent)
@@ -494,6 +554,8 @@ Check = Callable[[FleetWorld], Awaitable[None]]
 CHECKS: tuple[Check, ...] = (
     an_intent_is_known_before_it_is_minted,
     labels_and_tokens_are_unique_and_tokens_not_shown,
+    labels_hold_the_installations_id,
+    strangers_are_those_of_the_last_list_and_operators_choose_which_are_slain,
     the_limit_holds_for_callers_at_once,
     the_limit_counts_all_that_is_not_gone_of_all_providers,
     the_limit_is_the_pools_own,
@@ -515,6 +577,8 @@ CHECKS: tuple[Check, ...] = (
     a_pool_that_is_no_longer_reported_counts_as_closed,
     what_a_machine_costs_is_known,
     cost_is_counted_from_the_intent_until_it_is_gone,
+    what_is_not_counted_yet_is_bound,
+    a_machine_has_cost_until_its_last_signs,
     an_order_that_was_not_taken_costs_nothing,
     what_an_order_without_an_answer_has_made_costs_from_its_intent,
     what_is_paid_once_is_counted_once,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,17 +15,20 @@ from itertools import count
 from webhook.ledger.arrivals import ArrivalHistory
 from webhook.ledger.costs import FREE, UNLIMITED, reserve_usd
 from webhook.ledger.machines import (
+    ENDED_NOW,
     SLAYING_SECONDS,
     Budget,
     Cause,
     Demand,
     Intent,
+    LastSigns,
     Machine,
     MachineState,
     NotIntended,
     PoolReport,
     ProviderReport,
     SpendingToday,
+    Stranger,
     Terms,
     Wish,
     Woken,
@@ -75,6 +79,12 @@ class MemoryFleet:
     """Pool and number of machines, and until when they are wished for."""
     histories: dict[str, ArrivalHistory] = field(default_factory=dict)
     """What arrived in earlier weeks, by pool."""
+    id: str = "0a1b2c3d"
+    """Of the installation."""
+    strangers: dict[str, list[Stranger]] = field(default_factory=dict)
+    """By provider."""
+    strangers_to_slay: set[str] = field(default_factory=set)
+    """Labels that an operator wants slain."""
 
     @property
     def fleet(self) -> MemoryFleet:
@@ -108,7 +118,7 @@ class MemoryFleet:
         if there >= limit:
             return NotIntended.LIMIT
         self.most = max(self.most, there + 1)
-        id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool)
+        id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool, self.id)
         now = self.now
         self.rows[id] = MachineRow(
             id, label, pool, provider, token, now, now, now, terms=terms, costed=now, cause=cause
@@ -144,6 +154,16 @@ class MemoryFleet:
         await asyncio.sleep(0)
         return self.histories.get(pool, ArrivalHistory())
 
+    async def installation(self) -> str:
+        await asyncio.sleep(0)
+        return self.id
+
+    async def note_strangers(self, provider: str, strangers: Sequence[Stranger]) -> frozenset[str]:
+        await asyncio.sleep(0)
+        self.strangers[provider] = list(strangers)
+        self.strangers_to_slay &= {stranger.label for known in self.strangers.values() for stranger in known}
+        return frozenset(self.strangers_to_slay & {stranger.label for stranger in strangers})
+
     async def spending_today(self, pool: str) -> SpendingToday:
         await asyncio.sleep(0)
         return self.spending(pool)
@@ -176,16 +196,26 @@ class MemoryFleet:
     def _spend(self, day: int, pool: str, usd: Decimal) -> None:
         self.spent[day, pool] = self.spent.get((day, pool), Decimal(0)) + usd
 
-    async def accrue(self) -> None:
-        await asyncio.sleep(0)
-        for row in self.rows.values():
-            self._accrue(row)
+    def costs(self) -> Decimal:
+        """All that was ever spent, and what machines that are not gone have cost since it was added up."""
+        uncounted = (
+            row.terms.usd_per_hour * Decimal(self.now - row.costed) / 3600
+            for row in self.rows.values()
+            if row.state is not MachineState.GONE and row.ref is not None
+        )
+        return sum(self.spent.values(), Decimal(0)) + sum(uncounted, Decimal(0))
 
-    def _accrue(self, row: MachineRow) -> None:
+    async def accrue(self, ids: Collection[int] | None = None) -> None:
+        await asyncio.sleep(0)
+        for id in self.rows if ids is None else ids:
+            if row := self.rows.get(id):
+                self._accrue(row, self.now)
+
+    def _accrue(self, row: MachineRow, ends: float) -> None:
         if row.ref is not None and row.state is not MachineState.GONE:
-            while row.costed < self.now:
+            while row.costed < ends:
                 day = int(row.costed // _DAY_SECONDS)
-                until = min(self.now, (day + 1) * _DAY_SECONDS)
+                until = min(ends, (day + 1) * _DAY_SECONDS)
                 self._spend(day, row.pool, row.terms.usd_per_hour * Decimal(until - row.costed) / 3600)
                 row.costed = until
 
@@ -194,7 +224,7 @@ class MemoryFleet:
         row = self.rows[id]
         if row.state is MachineState.GONE or row.terms.usd_per_hour == usd_per_hour:
             return False
-        self._accrue(row)
+        self._accrue(row, self.now)
         row.terms = replace(row.terms, usd_per_hour=usd_per_hour)
         return True
 
@@ -230,11 +260,18 @@ class MemoryFleet:
         row.leased, row.reason = 0, reason
         return True
 
-    async def gone(self, id: int) -> bool:
+    async def gone(self, id: int, signs: LastSigns = ENDED_NOW) -> bool:
         await asyncio.sleep(0)
         if row := self.rows.get(id):
-            self._accrue(row)
+            self._accrue(row, self._ended(row, signs))
         return self._move(id, {MachineState.SLAYING}, MachineState.GONE)
+
+    def _ended(self, row: MachineRow, signs: LastSigns) -> float:
+        """When a machine that is gone had ended at the latest."""
+        itself = row.heard + signs.orphan_seconds if signs.orphan_seconds is not None else math.inf
+        if row.worked is None:
+            itself = row.at + signs.boot_seconds if signs.boot_seconds is not None else math.inf
+        return min(self.now - signs.unlisted_seconds, itself)
 
     async def report(self, pools: Mapping[str, PoolReport], providers: Mapping[str, ProviderReport]) -> None:
         await asyncio.sleep(0)
@@ -311,6 +348,11 @@ class MemoryFleet:
             return False
         row.heard = self.now
         return True
+
+    async def slay_stranger(self, label: str) -> bool:
+        known = any(stranger.label == label for listed in self.strangers.values() for stranger in listed)
+        self.strangers_to_slay |= {label} if known else set()
+        return known
 
     async def take(self, id: int, count: int) -> int:
         row = self.rows[id]

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderRefused,
 )
-from webhook.ledger.machines import Intent, Machine, MachineState
+from webhook.ledger.machines import Intent, Machine, MachineState, Terms
 from webhook.pool_settings import Pool
 
 # ── real processes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -584,3 +585,27 @@ async def test_whatever_happens_the_limit_holds_and_all_comes_right_in_the_end(s
     assert not cloud_fleet.cloud.there
     assert set(cloud_fleet.fleet.states()) <= {MachineState.GONE}
     assert labels(cloud.there.values()) == set()
+
+
+async def test_what_a_machine_costs_is_counted_while_it_is_listed_and_until_the_list_lacked_it() -> None:
+    it = CloudFleet(pool(provider="cloud", silent_seconds=600))
+    it.cloud.lag_seconds = 30
+    [row] = await it.ready(1)
+    row.terms = Terms(usd_per_hour=Decimal(3600))
+    row.costed = it.fleet.now
+
+    def spent() -> Decimal:
+        return sum(it.fleet.spent.values(), Decimal(0))
+
+    began = it.fleet.now
+    for _ in range(30):
+        await it.turns(1)
+        await it.fleet.call(row.id)
+    assert spent() >= 20, "a dollar a second, counted every ten seconds"
+    it.cloud.there.clear()
+    ended = it.fleet.now
+    await it.turns(5)
+    assert spent() <= Decimal(ended - began), "it may have ended"
+    await it.turns(700)
+    assert row.state is MachineState.GONE
+    assert spent() == pytest.approx(Decimal(ended - began), abs=2), "though it was taken for gone much later"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from tests.webhook.ledger.ledger_bench import LedgerBench, bench, event
+from tests.webhook.ledger.ledger_bench import LedgerBench, bench, done, event
 from webhook.config import RetentionSettings
-from webhook.ledger.costs import accrue, reserve_usd
+from webhook.ledger.costs import accrue, costs_today, reserve_usd
 from webhook.ledger.fleet import LedgerFleet
+from webhook.ledger.ledger import Settlement
 from webhook.ledger.machines import Budget, SpendingToday, Terms
 from webhook.ledger.retention import Pruner
+from workers.slot_time import SlotTime
 
 Row = tuple[str, str, str, Decimal]
 
@@ -160,3 +162,53 @@ async def test_counts_of_machines_ahead_outlive_their_rows(postgres_dsn: str) ->
             await Pruner(b.ledger, RetentionSettings()).prune()
         assert await b.sql("select count(*) from workers where state = 'gone'") == 0
         assert await ahead(b) == before
+
+
+async def test_what_results_cost_by_the_workers_reckoning_is_what_was_spent_on_work(postgres_dsn: str) -> None:
+    """Two slots, up to four leases that begin and end at different times."""
+    async with bench(postgres_dsn) as b:
+        worker = await machine(b, "3.6", slots=2)
+        await b.record(*(event(f"{n}.jpg") for n in range(4)))
+        seconds = 0
+        time = SlotTime(2, lambda: seconds * 10**9)
+        held, cost = [], Decimal(0)
+        for step in (1, 1, 1, 1, -1, -1, -1, -1):
+            if step > 0:
+                [lease] = await b.claim(1, worker=worker)
+                held.append((lease, time.begin()))
+            else:
+                lease, share = held.pop(0)
+                cost += Decimal(share.usd("3.6") or 0)
+                await b.ledger.settle([Settlement(lease.id, lease.token, worker, done())])
+                time.end()
+            seconds += 7
+            await b.advance(7)
+            rows = await spent(b)  # at each change, so that the ledger sees all of them
+        work = sum(usd for _, phase, _, usd in rows if phase == "work")
+        assert abs(work - cost) < Decimal("1E-11")
+        assert sum(usd for *_, usd in rows) == Decimal("0.056"), "with what is idle, the bill"
+
+
+async def test_results_are_counted_by_the_day(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:  # 10:30
+        worker = await machine(b, "3.6", slots=4)
+        fleet = LedgerFleet(b.ledger, owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+
+        async def finish(*keys: str) -> None:
+            await b.record(*map(event, keys))
+            leases = await b.claim(len(keys), worker=worker)
+            await b.advance(10)
+            await fleet.accrue()
+            await b.ledger.settle([Settlement(lease.id, lease.token, worker, done()) for lease in leases])
+
+        await finish("a", "b")
+        costs = await costs_today(b.ledger)
+        assert (costs.results["photos"], costs.work["photos"]) == (2, Decimal("0.005"))
+        assert costs.per_result("photos") == Decimal("0.0025")
+        assert costs.per_result("videos") is None
+        assert costs.by_pool == {"a": {"idle": Decimal("0.005"), "work": Decimal("0.005")}}
+        await b.advance(14 * 3600)
+        await fleet.accrue()
+        assert (await costs_today(b.ledger)).results["photos"] == 0
+        await finish("c", "d", "e")
+        assert (await costs_today(b.ledger)).results["photos"] == 3

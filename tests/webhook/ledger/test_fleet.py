@@ -62,6 +62,9 @@ class LedgerWorld:
     async def wake(self, pool: str, machines: int, seconds: float) -> Woken:
         return await self.fleet.wake(pool, machines, seconds)
 
+    async def slay_stranger(self, label: str) -> bool:
+        return await self.fleet.slay_stranger(label) is not None
+
     async def reported(self) -> tuple[dict[str, PoolReport], dict[str, ProviderReport]]:
         pools = {row[0]: PoolReport(*row[1:]) for row in map(tuple, await self.bench.ledger.fetch("pool_reports"))}
         rows = await self.bench.ledger.fetch("provider_reports")

@@ -12,7 +12,9 @@ import asyncpg
 from tests.postgres import dsn_of
 from webhook.ledger import migrations
 from webhook.ledger.database import Database
+from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, Settlement
+from webhook.ledger.machines import Intent, installation_of
 from webhook.ledger.policy import DEFAULT_POLICY
 from webhook.ledger.transitions import Published
 
@@ -103,4 +105,22 @@ async def test_work_goes_on_where_it_was(postgres_dsn: str) -> None:
         assert claimed["pending.jpg"].token > 7
         [balance] = await ledger.fetch("balance")
         assert tuple(balance) == (0, 0)
+        await database.aclose()
+
+
+async def test_machines_of_the_version_before_go_on_being_known(postgres_dsn: str) -> None:
+    async with restored(postgres_dsn) as dsn:
+        connection = await asyncpg.connect(dsn)
+        [label] = [
+            row["label"] for row in await connection.fetch("select label from workers where state <> 'gone' limit 1")
+        ]
+        await migrations.migrate(connection)
+        await connection.close()
+        database = await Database.connect(dsn)
+        fleet = LedgerFleet(Ledger(database, {}), owner="yurt", pipelines=lambda _: [], slots={}, limits={})
+        assert label in {machine.label for machine in await fleet.machines()}
+        assert installation_of(label) == ""
+        intent = await fleet.intend("a", "cloud", 1_000)
+        assert isinstance(intent, Intent)
+        assert installation_of(intent.label) == await fleet.installation() != ""
         await database.aclose()

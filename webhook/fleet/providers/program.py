@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from webhook.fleet.providers import ProviderError
 
@@ -104,13 +105,12 @@ class _Exchange(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport. See `asyncio.SubprocessProtocol`."""
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
+        # Not checked: uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def send(self, stdin: bytes) -> None:
         """Write all of its stdin. A program that does not read it has its reasons."""
-        pipe = self._transport.get_pipe_transport(_STDIN)
-        assert isinstance(pipe, asyncio.WriteTransport)
+        pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(_STDIN))
         pipe.write(stdin)
         pipe.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -40,7 +41,7 @@ TOKEN = "t0ken-" + "0123456789" * 3
 
 def order(owner: str = OWNER, offer: Offer | None = None) -> MintOrder:
     offer = offer or Offer("", Decimal(0))
-    return MintOrder(new_label(owner, "photos"), "photos", offer, "https://yurt.example.com", TOKEN)
+    return MintOrder(new_label(owner, "photos", "0a1b2c3d"), "photos", offer, "https://yurt.example.com", TOKEN)
 
 
 async def order_for(provider: Provider, owner: str = OWNER) -> MintOrder:
@@ -132,6 +133,14 @@ async def others_machines_are_not_listed(place: MachinePlace) -> None:
     await listed(others, {other.label})
 
 
+async def a_machine_of_another_installation_of_the_name_is_listed(place: MachinePlace) -> None:
+    mine, others = place.provider(), place.provider()
+    one = await mint(mine)
+    wanted = replace(await order_for(others), label=new_label(OWNER, "photos", "99999999"))
+    await others.mint(wanted)
+    await listed(mine, {one.label, wanted.label})
+
+
 async def a_label_of_another_owner_is_refused(place: MachinePlace) -> None:
     provider = place.provider()
     wanted = await order_for(provider, OTHER)
@@ -194,6 +203,7 @@ CHECKS: tuple[Check, ...] = (
     slaying_again_or_the_unknown_succeeds,
     the_list_is_not_from_memory,
     others_machines_are_not_listed,
+    a_machine_of_another_installation_of_the_name_is_listed,
     a_label_of_another_owner_is_refused,
     a_machine_that_died_does_not_run,
     many_are_minted_at_once,

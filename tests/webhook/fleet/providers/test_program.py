@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.polling import until
 from tests.webhook.fleet.providers.local_place import ended
@@ -22,6 +23,14 @@ async def run(source: str, *, timeout_seconds: float = 60, stdin: bytes = b"") -
 async def test_bytes_go_in_and_come_out() -> None:
     many = b"x" * 100_000
     assert await run("import sys; sys.stdout.write(sys.stdin.read())", stdin=many) == ProgramEnd(0, many, b"")
+
+
+def test_the_loop_of_a_control_plane_runs_programs_too() -> None:
+    """uvloop, whose transports are no subclasses of asyncio's."""
+    with asyncio.Runner(loop_factory=uvloop.Loop) as runner:
+        assert runner.run(run("import sys; sys.stdout.write(sys.stdin.read())", stdin=b"x")).stdout == b"x"
+        with pytest.raises(ProviderError, match="did not end within"):
+            runner.run(run("import time; time.sleep(600)", timeout_seconds=0.2))
 
 
 async def test_a_program_need_not_read_its_stdin() -> None:
