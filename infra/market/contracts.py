@@ -10,6 +10,8 @@ from typing import Any
 
 from infra.market.offers import MarketOffer
 
+_STEP_USD = Decimal("1e-12")
+"""To which amounts are rounded, so that their sum is exact."""
 BOOT_STATES = (None, "created", "loading", "running")
 """States of an instance that boots, one after the other."""
 
@@ -103,4 +105,4 @@ class MarketContract:
         lasted = [Decimal(end) - Decimal(since) for (since, _), end in zip(self.rates, ends, strict=True)]
         usd = sum((rate * each / 3600 for (_, rate), each in zip(self.rates, lasted, strict=True)), Decimal(0))
         hours = sum(lasted, Decimal(0)) / 3600
-        return BookEntry(self.id, self.label, self.offer.machine_id, hours, usd, self.traffic_usd)
+        return BookEntry(self.id, self.label, self.offer.machine_id, hours, usd.quantize(_STEP_USD), self.traffic_usd)
