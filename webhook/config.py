@@ -39,7 +39,8 @@ from webhook.setting_types import (
     Seconds,
     Topic,
 )
-from workers.protocol import MAX_MODELS, Limits, ModelName, Sha256
+from workers.protocol import MAX_MODELS, Limits
+from workers.value_types import ModelName, Sha256
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 MIB = 1 << 20

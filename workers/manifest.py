@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from workers.protocol import MAX_OUTPUTS, Id, Output, UsdText, Version
+from workers.protocol import MAX_OUTPUTS, Id, Output, Version
+from workers.value_types import UsdText
 
 CONTENT_TYPE = "application/json"
 MAX_BYTES = 1 << 20

@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+
+from workers.value_types import ModelName, ModelPath, Sha256, UsdText
 
 VERSION = 1
 
@@ -27,26 +29,9 @@ ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""In lower-case hexadecimal digits."""
 MAX_MODEL_FILES = 1_000
 MAX_MODELS = 20
 """That one pipeline may name."""
-ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9-]*$")]
-
-
-def _below_folder(path: str) -> str:
-    if any(step in ("", ".", "..") or step[0] == " " or step[-1] in " ." for step in path.split("/")):
-        raise ValueError("has to be a path below a folder, without '.', '..' and empty names")
-    return path
-
-
-ModelPath = Annotated[
-    str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9._+=@ ()/,-]+$"), AfterValidator(_below_folder)
-]
-"""Path of a model's file below the model's folder, with slashes."""
-UsdText = Annotated[str, Field(max_length=40, pattern=r"^[0-9]{1,12}(\.[0-9]{1,24})?$")]
-"""An exact amount of US dollars, as decimal text: a JSON number would be read as binary floating point."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
 

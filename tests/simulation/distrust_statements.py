@@ -66,7 +66,7 @@ class DistrustTables(SweepTables):
             row.publish_started = True
             row.newest_at, row.done_modified = self._not_ahead(row.newest_at), self._not_ahead(row.done_modified)
 
-    def _accrue(self, id: int | None) -> None:
+    def _accrue(self, *_: object) -> None:
         """Machines of the model cost nothing."""
 
     def _not_ahead(self, modified: datetime | None) -> datetime | None:

@@ -40,7 +40,7 @@ class BootstrapApi:
         """Give the requirements of the worker, pinned and with hashes."""
         return await self._given(request, _requirements)
 
-    async def _given(self, request: Request, part: Callable[[], _Part]) -> Response:
+    async def _given(self, request: Request, part: Callable[[], _BootstrapPart]) -> Response:
         if not await self._fleet.may_call_home(bearer(request)):
             raise unauthorized("this one-time token is unknown or has expired")
         proven(request)
@@ -49,29 +49,29 @@ class BootstrapApi:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _BootstrapPart:
     content: bytes
     headers: Mapping[str, str]
     media_type: str
 
 
 @functools.cache
-def _script() -> _Part:
+def _script() -> _BootstrapPart:
     return _part(_SCRIPT.read_bytes(), "install.py", "text/x-python")
 
 
 @functools.cache
-def _wheel() -> _Part:
+def _wheel() -> _BootstrapPart:
     wheel = worker_wheel()
     return _part(wheel.content, wheel.name, "application/zip")
 
 
 @functools.cache
-def _requirements() -> _Part:
+def _requirements() -> _BootstrapPart:
     return _part(worker_requirements(), "requirements.txt", "text/plain")
 
 
-def _part(content: bytes, name: str, media_type: str) -> _Part:
+def _part(content: bytes, name: str, media_type: str) -> _BootstrapPart:
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
     headers = {"repr-digest": f"sha-256=:{digest}:", "content-disposition": f"attachment; filename={name}"}
-    return _Part(content, headers, media_type)
+    return _BootstrapPart(content, headers, media_type)

@@ -19,7 +19,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from workers.protocol import MAX_MODEL_FILES, ModelPath, Sha256
+from workers.protocol import MAX_MODEL_FILES
+from workers.value_types import ModelPath, Sha256
 
 FILE_NAME = "manifest.json"
 CONTENT_TYPE = "application/json"

@@ -1,0 +1,25 @@
+"""Types of values that messages and settings share: digests, names and paths of models, amounts of money."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""In lower-case hexadecimal digits."""
+ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+def _below_folder(path: str) -> str:
+    if any(step in ("", ".", "..") or step[0] == " " or step[-1] in " ." for step in path.split("/")):
+        raise ValueError("has to be a path below a folder, without '.', '..' and empty names")
+    return path
+
+
+ModelPath = Annotated[
+    str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9._+=@ ()/,-]+$"), AfterValidator(_below_folder)
+]
+"""Path of a model's file below the model's folder, with slashes."""
+UsdText = Annotated[str, Field(max_length=40, pattern=r"^[0-9]{1,12}(\.[0-9]{1,24})?$")]
+"""An exact amount of US dollars, as decimal text: a JSON number would be read as binary floating point."""
