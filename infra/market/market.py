@@ -214,7 +214,7 @@ def _check_creation(body: Any) -> None:
         body, image=str, disk=int, label=str, env=dict, runtype=str, args=list, cancel_unavail=bool, image_login=[str]
     )
     texts([*body["env"].values(), *body["args"]])
-    if body["runtype"] != "args" or body["args"] != ["worker"]:
+    if body["runtype"] != "args" or (body["args"] != ["worker"] and body["args"][:2] != ["python3", "-c"]):
         raise Wrong("the image's own entry point would not run")
     if body["cancel_unavail"] is not True:
         raise Wrong("a start that fails would leave a stopped instance, which is paid for")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from webhook.provider_settings.base import BaseProviderSettings, Environment, Image
+from webhook.provider_settings.base import BaseProviderSettings, Bootstrap, Environment, Image
 from webhook.provider_settings.vast_search import read_order, read_search
 from webhook.store_endpoint import is_loopback
 from workers.outgoing import sends_in_clear
@@ -51,6 +51,8 @@ class VastSettings(BaseProviderSettings):
     kind: Literal["vast"]
     image: Image
     """What a machine runs: an image whose entry point takes the command ``worker``."""
+    bootstrap: Bootstrap = None
+    """``python``: the image is any with Python 3.11 or newer, into which the worker is installed at each start."""
     search: Annotated[str, Field(max_length=2_000), AfterValidator(_search)] = "num_gpus=1"
     """Which machines will do, in the market's own syntax: ``verified=any gpu_ram>=12 num_gpus=1``."""
     order: Annotated[str, Field(max_length=200), AfterValidator(_order)] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import (
     BOOT_LOG_CHARACTERS,
     Instance,
@@ -215,9 +216,9 @@ class VastProvider:
             "label": order.label,
             # Vast.ai puts a key for this one instance into it, with which it destroys itself.
             "env": {**settings.environment, **order.environment, **slays_itself("vast")},
-            # The image's own entry point, with this argument.
+            # The image's own entry point with these arguments; an image without one runs them.
             "runtype": "args",
-            "args": ["worker"],
+            "args": ["worker"] if settings.bootstrap is None else list(start_command()),
             # Without it a start that fails leaves a stopped instance, whose disk is paid for.
             "cancel_unavail": True,
             **({"image_login": _arguments(self._login, settings.image)} if self._login else {}),

@@ -12,6 +12,7 @@ from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
 from tests.webhook.fleet.providers.contract import CHECKS, OTHER, Check, labels, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.vast_market import NO_IMAGE, VastPlace, vast_place
+from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import (
     Instance,
     Offer,
@@ -190,6 +191,12 @@ async def test_a_machine_is_what_the_settings_and_the_order_say() -> None:
         }
         assert set(environment) == {"YURT_URL", "YURT_TOKEN", "YURT_LABEL", "YURT_SLAYS_ITSELF", "HF_HUB_OFFLINE"}
         assert place.cloud.key not in str(place.contract(one.label).body)
+
+
+async def test_a_machine_of_an_image_without_yurt_installs_its_worker() -> None:
+    async with vast_place() as place:
+        one = await mint(place.provider(bootstrap="python"))
+        assert place.contract(one.label).body["args"] == list(start_command())
 
 
 @pytest.mark.parametrize("status", [404, 410, 400])
