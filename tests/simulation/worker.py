@@ -122,7 +122,7 @@ class SimulatedControlPlaneClient(ControlPlaneClient):
         self._outage = _SilentOutage("")
         self.answered_at = 0.0
 
-    async def _post(self, path: str, body: Any) -> Any:
+    async def _send(self, path: str, body: Any) -> Any:
         process = self._process
         world, draws = process.world, process.world.draws
         await process.hop()
