@@ -14,11 +14,11 @@ from tests.workers.control_plane import StubControlPlane, served, shell
 from tests.workers.models.published import IMPATIENT, PART, TestModel, content, published
 from tests.workers.models.range_server import RangeStore, redirect, serving
 from workers.client import ControlPlaneClient, Unauthorized
-from workers.models import room
 from workers.models.cache import ModelCache
 from workers.models.errors import ModelUnavailable
+from workers.models.manifest import ModelFile, ModelManifest, root_of
 from workers.models.worker_models import WorkerModels
-from workers.protocol import Done, Released
+from workers.protocol import Done, Download, ModelRef, ModelSource, ModelSources, Released
 
 FILES = {"model.onnx": content(3 * PART)}
 
@@ -98,16 +98,22 @@ async def test_a_model_that_the_control_plane_does_not_know_any_more(tmp_path: P
             assert "no pipeline names this version any more" in settlement.unavailable
 
 
-async def test_a_disk_that_is_too_small_is_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_is_too_small_is_the_machines(tmp_path: Path) -> None:
+    size = 4 << 40
+    paths = [f"{number}.safetensors" for number in range(8)]  # 32 TiB
+    files = tuple(ModelFile(path=path, size=size, parts=("0" * 64,) * (size >> 30)) for path in paths)
+    manifest = ModelManifest(part_bytes=1 << 30, files=files).encode()
+    ref = ModelRef(name="vast", root=root_of(manifest), size=len(paths) * size)
     with serving(RangeStore()) as store:
-        model = published(store, FILES)
+        store.put("manifest.json", manifest)
+        there = tuple(ModelSource(path=path, size=size, download=Download(url=store.link(path))) for path in paths)
+        sources = ModelSources(root=ref.root, manifest=Download(url=store.link("manifest.json")), files=there)
         async with running(tmp_path) as plane:
-            _known(plane, model)
-            monkeypatch.setattr(room, "free_bytes", lambda _: PART)
-            settlement = await plane.settlement(plane.offer("a", models=(model.ref,)))
+            plane.models[ref.root] = lambda: sources
+            settlement = await plane.settlement(plane.offer("a", models=(ref,)))
             assert isinstance(settlement, Released)
             assert (settlement.cause, settlement.unavailable) == ("machine", "")
-            assert store.sent_bytes == 0
+            assert [path for path, _ in store.requests] == ["manifest.json"]
 
 
 async def test_a_worker_that_leaves_stops_the_download(tmp_path: Path) -> None:
