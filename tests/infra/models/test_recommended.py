@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ from workers.handlers.photo.options import PhotoOptions
 PHOTOS = Package("imagecorruptions==1.1.2", "d0e4bf529ba6fbb27d8aba1bde7c5db43bf2b969b2c767c11419e939e3e365b8")
 """Ships photographs of frost."""
 NAMES = [f"imagecorruptions/frost/frost{name}" for name in ("1.png", "3.png", "4.jpg", "5.jpg", "6.jpg")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def an_index_that_is_away_is_found_out_soon() -> Iterator[None]:
+    """Have pip give up within a test's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_RETRIES", "1")
+        patch.setenv("PIP_DEFAULT_TIMEOUT", "10")
+        yield
 
 
 @pytest.fixture(scope="module")

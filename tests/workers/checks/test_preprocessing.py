@@ -75,7 +75,7 @@ def test_older_ways_to_say_a_size(fields: dict[str, Any], resized: tuple[int, in
         (3, Image.Resampling.BICUBIC),
     ],
 )
-@pytest.mark.parametrize(("width", "height"), [(512, 384), (341, 512), (150, 100)])
+@pytest.mark.parametrize(("width", "height"), [(512, 384), (341, 512), (150, 100), (60, 45)])
 def test_resizing_is_pillows(resample: int, filter_: Image.Resampling, width: int, height: int) -> None:
     pixels = detailed(width, height)
     made = preprocessing(size={"height": 112, "width": 96}, resample=resample).pixels(picture(pixels))
