@@ -33,6 +33,7 @@ from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
 from tests.webhook.settlements import failed
+from webhook.ledger.machines import Stranger
 from webhook.pool_settings import Pool
 from workers.protocol import Lease
 
@@ -59,6 +60,9 @@ ACCEPTED: dict[tuple[str, str], Any] = {
 AnyCase: TypeAlias = Case[Any]
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
 POOLS = {"local": Pool(provider="none"), "minted": Pool()}
+STRANGER = "yurt-local-99999999000000000000"
+KNOWN_FIELDS = {"strangers": {"label": STRANGER}}
+"""Of bodies, by the first part of the path."""
 SOURCES = ("tigris", "s3", "gcs", "b2")
 
 
@@ -109,6 +113,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     leases = (await worker.ask(most=60)).leases
     given_up, held, fresh = leases[:10], leases[10:30], leases[30:]
     await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
+    await plane.services.fleet.note_strangers("local", [Stranger(STRANGER, "r-1")])
     texts = [row["id"] for row in await plane.sql("select id from quarantine")]
     return KnownSecrets(
         bucket,
@@ -225,6 +230,7 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
             case.path_parameters["id"] = lease.id
     if not isinstance(body, dict):
         return
+    body.update(KNOWN_FIELDS.get(kind, {}))
     settled = body.get("settle", [])
     for message in (body, *(settled if isinstance(settled, list) else ())):
         if kind == "leases" and isinstance(message, dict) and "token" in message:
