@@ -133,7 +133,7 @@ async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
     await call("POST", "slay")  # 409
     await plane.sql("update workers set provider = $2 where id = $1", machine.id, MANUAL)
     await call("GET", "log")  # 409
-    await plane.services.fleet.note_strangers("former", [Stranger("yurt-a-0", "r-1")])
+    await plane.services.fleet.note_strangers("local", [Stranger("yurt-a-0", "r-1")])
     for body in ({"label": "yurt-a-0"}, {"label": "yurt-a-1"}, {}):
         contract.check("/v1/strangers/slay", await plane.admin("POST", "/v1/strangers/slay", json=body))
     contract.check("/v1/strangers/slay", await plane.http.post("/v1/strangers/slay", json={"label": "yurt-a-0"}))
