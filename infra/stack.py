@@ -147,7 +147,8 @@ def running(
     """
     keys, interrupts = keys or StackKeys(), interrupts or Interrupts()
     folder.mkdir(parents=True, exist_ok=True)
-    buckets = sorted({place.bucket for p in config.pipelines.values() for place in (p.input, p.output)})
+    places = [place for p in config.pipelines.values() for place in (p.input, p.output)]
+    buckets = sorted({place.bucket for place in (*places, *(m.source for m in config.models.values()))})
     with contextlib.ExitStack() as stack:
         bucket, bucket_announced = _start(
             "bucket",

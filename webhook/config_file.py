@@ -131,6 +131,10 @@ def _handler_faults(config: Config, options_model: OptionsModel) -> Iterator[str
             yield f"  pipelines.{name}.handler: {error}"
             continue
         try:
-            model.model_validate(dict(pipeline.options))
+            options = model.model_validate(dict(pipeline.options))
         except ValidationError as error:
             yield in_words(error, model, f"pipelines.{name}.options")
+            continue
+        for check in getattr(options, "checks", ()):
+            if check not in pipeline.models:
+                yield f"  pipelines.{name}.options.checks: {check!r} is none of the pipeline's models: add it to models"

@@ -108,3 +108,15 @@ def test_the_handlers_folder_is_relative_to_the_file_and_has_to_be_there(
         load(path, options_model)
     (path.parent / "own").mkdir()
     assert load(path, options_model).server.handlers == str(path.parent / "own")
+
+
+def test_a_check_has_to_be_one_of_the_pipelines_models(tmp_path: Path) -> None:
+    path = tmp_path / "yurt.toml"
+    path.write_text(
+        '[models.safety]\nsource = "s3://models/safety"\n[pipelines.photos]\ninput = "s3://photos-in/"\n'
+        'output = "s3://photos-out/"\noptions = { checks = ["safety"] }\n'
+    )
+    with pytest.raises(ConfigError, match=r"pipelines\.photos\.options\.checks: 'safety' is none .*: add it to models"):
+        load(path, options_model)
+    path.write_text(path.read_text() + 'models = ["safety"]\n')
+    assert load(path, options_model).pipelines["photos"].models == ("safety",)
