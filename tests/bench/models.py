@@ -18,10 +18,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.bench.report import BenchFigure
 from tests.polling import wait_until
 from workers.scratch import discard
+
+if TYPE_CHECKING:
+    from tests.bench.report import BenchFigure
 
 _MIB = 1 << 20
 _ROUNDS = 3
@@ -65,6 +68,8 @@ def _measured(folder: Path, mib: int) -> list[BenchFigure]:
 
 
 def _figures(mib: int, seconds: dict[str, float], resident: int, again: int) -> list[BenchFigure]:
+    from tests.bench.report import BenchFigure  # here: what it loads is no part of a client's memory
+
     rate = {name: mib * _MIB / taken / 1e6 for name, taken in seconds.items()}
     size = f"{mib / 1024:g} GiB"
     return [

@@ -19,7 +19,6 @@ import contextlib
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ from workers.models.partial import PartialFolder
 from workers.models.plan import DownloadPlan
 from workers.models.room import CacheRoom
 from workers.scratch import discard
-
-_SYNC_POLL_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -107,7 +104,7 @@ class ModelCache:
 
         Raises `WorkerFault` where the disk is too small for it, `ModelUnavailable` where the limit is, and OSError.
         """
-        with FileLock.wait(self._folder / "room.lock", stop):
+        with FileLock.wait(self._room(), stop):
             CacheRoom(self._folder, self._limit_bytes).make(name, plan)
             journal = PartJournal(self._journal(plan.root), plan.identity)
             if not journal.noted:  # files of another plan would become a part of the model
@@ -133,9 +130,8 @@ class ModelCache:
         with contextlib.suppress(OSError):
             synced = self._at(root).stat()
             _sync_all(self._at(root))
-            while (lock := FileLock.take(self._lock(root), shared=True)) is None:
-                time.sleep(_SYNC_POLL_SECONDS)
-            with lock:
+            # The room's lock, under which others remove it: with the model's own it would seem to be in use.
+            with FileLock.wait(self._room(), threading.Event()):
                 if os.path.samestat(self._at(root).stat(), synced):
                     self._journal(root).unlink(missing_ok=True)
 
@@ -158,6 +154,9 @@ class ModelCache:
 
     def _journal(self, root: str) -> Path:
         return self._folder / f"{root}.journal"
+
+    def _room(self) -> Path:
+        return self._folder / "room.lock"
 
     def _lock(self, root: str) -> Path:
         return self._folder / f"{root}.lock"

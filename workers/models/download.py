@@ -6,7 +6,6 @@ either. Each connection has a thread and a buffer of 1 MiB: reading, writing and
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import random
@@ -71,7 +70,7 @@ class _PartThread:
     def __init__(self, download: ModelDownload) -> None:
         self._download = download
         self._connection = StoreConnection(download.limits.stall_seconds)
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._buffer = memoryview(b"")
         self.received = 0
         """Bytes of the present part."""
         self._ends_at = float("inf")
@@ -84,6 +83,7 @@ class _PartThread:
             self._connection.abort()
 
     def _run(self) -> None:
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         try:
             while (part := self._download.next_part()) is not None:
                 self._fetch(part)
@@ -91,6 +91,7 @@ class _PartThread:
             self._download.fail(error)
         finally:
             self._connection.close()
+            self._buffer = memoryview(b"")
 
     def _fetch(self, part: PlannedPart) -> None:
         for tried in range(1, self._download.limits.tries + 1):
@@ -150,6 +151,9 @@ class ModelDownload:
         self._left = 0
         """Parts that were not noted yet."""
         self._done_bytes = 0
+        self._growth = ConnectionGrowth()
+        self._connections = 0
+        """That fetch parts, or will once their thread has begun."""
         self._threads: list[_PartThread] = []
         self._error: BaseException | None = None
 
@@ -184,10 +188,12 @@ class ModelDownload:
     # ── what the threads call ───────────────────────────────────────────────────────────────────────────────
 
     def next_part(self) -> PlannedPart | None:
-        """Return a part to fetch; None when there is none left, or the download has ended."""
-        with contextlib.suppress(IndexError):
-            return None if self.ended.is_set() else self._waiting.popleft()
-        return None
+        """Return a part to fetch; None when the caller's connection is to end: there is no more, or too many ask."""
+        with self._lock:
+            if self._waiting and self._connections <= self._growth.count and not self.ended.is_set():
+                return self._waiting.popleft()
+            self._connections -= 1
+            return None
 
     def note(self, part: PlannedPart, digest: str) -> None:
         """Note a part that lies in its place with the right bytes."""
@@ -239,18 +245,20 @@ class ModelDownload:
         return proven
 
     def _fetch_all(self, stop: threading.Event, report: Callable[[DownloadProgress], None]) -> None:
-        growth, meter = ConnectionGrowth(), _Meter(self)
+        meter = _Meter(self)
         while self._left and not self.ended.is_set() and not stop.is_set():
-            self._widen(growth.count)
+            self._widen()
             self._woken.wait(_WATCH_SECONDS)
             for thread in self._threads:
                 thread.watch()
             if (rate := meter.rate()) is not None:
-                growth.measured(rate)
+                self._growth.measured(rate)
                 report(self.progress(rate))
 
-    def _widen(self, count: int) -> None:
-        while len(self._threads) < count and self._waiting:
+    def _widen(self) -> None:
+        while self._connections < self._growth.count and self._waiting and not self.ended.is_set():
+            with self._lock:
+                self._connections += 1
             try:
                 self._threads.append(_PartThread(self))
             except RuntimeError as error:
