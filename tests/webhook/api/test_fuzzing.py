@@ -31,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.infra.local.running import SECRET_KEY
 from tests.infra.local.running import RunningBucket as LocalStore
 from tests.webhook.buckets import BucketPair
-from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, control_plane, event
+from tests.webhook.plane import ADMIN, WEBHOOK, RunningPlane, configured, control_plane, event, pipeline
 from tests.webhook.settlements import failed
 from webhook.ledger.machines import Stranger
 from webhook.pool_settings import Pool
@@ -76,6 +76,8 @@ class KnownSecrets:
     leases: list[Lease]
     fresh: list[Lease]
     """Live ones that are given to one settlement each."""
+    root: str
+    """Of a model."""
     numbers: dict[str, list[int]]
     """Of what there is, by the first part of the path."""
 
@@ -85,9 +87,12 @@ class KnownSecrets:
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_answers_are_those_of_the_document(postgres_dsn: str, store: LocalStore, mode: GenerationMode) -> None:
     buckets = BucketPair.made(store)
+    buckets.put("a.onnx")
+    photos = pipeline(buckets.inputs, buckets.outputs, content_types=["*/*"], models=["safety"])
+    model = {"source": f"s3://{buckets.outputs}/a.onnx"}
     async with control_plane(
         postgres_dsn,
-        buckets.configured(content_types=["*/*"]).model_copy(update={"pools": POOLS}),
+        configured({"photos": photos}, models={"safety": model}, pools=POOLS),
         store=store.endpoint,
         loops=False,
         aws_secret_access_key=STORE_SECRET,
@@ -105,6 +110,8 @@ async def test_answers_are_those_of_the_document(postgres_dsn: str, store: Local
 
 async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     """Make objects in several states, a worker with leases, and quarantined texts."""
+    await plane.services.catalogue.look()
+    [model] = plane.services.catalogue.refs(["safety"])
     worker, spare, minted = await plane.worker(), await plane.worker(), await plane.worker()
     await plane.sql("update workers set slots = 64")  # to hold so many leases
     await plane.sql("update workers set provider = 'local' where id = $1", minted.id)  # which has its log
@@ -120,6 +127,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
         {"webhook": WEBHOOK, "admin": ADMIN, "worker": worker.token, "once": await plane.invite()},
         held,
         fresh,
+        model.root,
         {
             "leases": [lease.id for lease in held],
             "parked": [lease.id for lease in given_up],
@@ -221,7 +229,8 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
-    case.path_parameters.update({name: "minted" for name in case.path_parameters if name == "pool"})
+    named = {"pool": "minted", "root": known.root}
+    case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))
         if case.operation.path.endswith(("/complete", "/fail")) and known.fresh:

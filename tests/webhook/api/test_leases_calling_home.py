@@ -82,7 +82,7 @@ async def test_a_worker_that_a_person_started_stays_when_idle(postgres_dsn: str)
         assert (await arrived(plane, await plane.invite(), "a")).idle_seconds is None
         once = await plane.invite()
         await plane.sql("update workers set provider = 'local' where state = 'intended'")
-        assert (await arrived(plane, once, "b")).idle_seconds == 2 * ROOMY["local"].idle_seconds + 60
+        assert (await arrived(plane, once, "b")).idle_seconds == ROOMY["local"].worker_idle_seconds
 
 
 async def test_a_restarted_process_is_the_same_worker_and_its_earlier_life_is_over(postgres_dsn: str) -> None:

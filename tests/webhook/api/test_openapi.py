@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from tests.webhook.ordered_machines import intended
-from tests.webhook.plane import WEBHOOK, RunningPlane, configured, control_plane, event
+from tests.webhook.plane import WEBHOOK, RunningPlane, Worker, configured, control_plane, event
 from tests.webhook.settlements import done, failed
 from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger.machines import Stranger
@@ -108,6 +108,18 @@ async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
         contract.check(path, await plane.admin("POST", path.format(pool="empty"), json=body))
     contract.check(path, await plane.admin("POST", path.format(pool="empty"), content=b" " * (5 << 20)))
     contract.check(path, await plane.http.post(path.format(pool="empty")))
+
+
+async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
+    """Check the endpoints for workers that need models, where there is none."""
+    path = "/v1/workers/progress"
+    for body in ({"phase": "weights", "model": "safety"}, {}, b" " * (5 << 20)):
+        contract.check(path, await worker.post("workers/progress", body))
+    contract.check(path, await plane.http.post(path, json={}))
+    model = "/v1/models/{root}"
+    headers = {"authorization": f"Bearer {worker.token}"}
+    for given in (headers, {}):
+        contract.check(model, await plane.http.get(model.format(root="0" * 64), headers=given))
 
 
 async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
@@ -208,6 +220,7 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
             answer = await plane.admin("POST", f"/v1/workers/{number}/distrust", json=body)
             check("/v1/workers/{id}/distrust", answer)
         check("/v1/workers/{id}/distrust", await http.post("/v1/workers/1/distrust", json={}))
+        await check_model_calls(plane, contract, held)
         await check_admin_calls(plane, contract, first.id)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             check(path, await http.get(path))
@@ -229,4 +242,6 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         "sweeps",
         "strangers/slay",
     )
-    assert unseen == {(f"/v1/{path}", 413) for path in long} | {("/v1/invitations", 409)}
+    # A model takes a store: test_models.py.
+    elsewhere = {("/v1/invitations", 409), ("/v1/models/{root}", 200)}
+    assert unseen == {(f"/v1/{path}", 413) for path in long} | elsewhere

@@ -16,7 +16,7 @@ def load() -> ModuleType:
     try:
         return load_library("pdqhash")
     except ImportError as error:
-        raise HandlerUnavailable("PDQ needs pdqhash, which is not installed: pip install 'yurt[checks]'.") from error
+        raise HandlerUnavailable("PDQ needs pdqhash, which is not installed: pip install 'yurt[pdq]'.") from error
 
 
 def pdq_hash(picture: pyvips.Image) -> PdqHash:

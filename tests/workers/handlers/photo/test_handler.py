@@ -481,7 +481,7 @@ def test_a_blurred_picture_shows_no_edge(make: Make, tmp_path: Path) -> None:
 
 
 def test_what_is_written_follows_the_schema_without_checks_too(make: Make) -> None:
-    job = make(with_fields(quadrants(300, 200), **CAMERA, **PLACE), ".jpg", {"gps": True, "pdq": True})
+    job = make(with_fields(quadrants(300, 200), **CAMERA, **PLACE), ".jpg", {"gps": True, "sharpness": True})
     handle(job)
     jsonschema.validate(metadata(job), json_schema())
     assert "verdict" not in metadata(job)

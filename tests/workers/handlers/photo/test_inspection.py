@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,17 @@ def test_a_model_without_thresholds_gives_no_verdict(tmp_path: Path) -> None:
 def test_all_else_is_there_only_where_it_is_asked_for(tmp_path: Path) -> None:
     assert set(inspected(tmp_path, RED).fields) == {"verdict", "pictures", "checks"}
     assert inspected(tmp_path, RED, checks=[]) == Inspection(PictureState.PUBLISHED)
-    more = inspected(tmp_path, RED, checks=["labels"], embedding="labels", pdq=True, sharpness=True).fields
+    more = inspected(tmp_path, RED, checks=["labels"], embedding="labels", sharpness=True).fields
     assert more["embedding"] == [1, 0, 0]
     assert more["sharpness"] == 0
-    assert more["pdq"].quality == 0
+
+
+def test_a_hash_is_there_where_it_is_asked_for(tmp_path: Path) -> None:
+    if importlib.util.find_spec("pdqhash") is None:
+        with pytest.raises(HandlerUnavailable, match=r"yurt\[pdq\]"):
+            inspected(tmp_path, RED, checks=[], pdq=True)
+    else:
+        assert inspected(tmp_path, RED, checks=[], pdq=True).fields["pdq"].quality == 0
 
 
 def test_the_ten_surest_labels_are_listed_and_each_that_has_a_threshold(tmp_path: Path) -> None:

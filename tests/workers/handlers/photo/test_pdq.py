@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import pyvips
 
 from tests.workers.handlers.photo.samples import quadrants
 from workers.handlers.photo.pdq import pdq_hash
+
+pytest.importorskip("pdqhash", reason="needs the extra pdq, which takes a C++ compiler")
 
 
 def photo(seed: int) -> pyvips.Image:
