@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +54,23 @@ class HandlerTrial:
 @config_option
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the outputs; a new one.")
 @click.option("--key", default="", help="Key that the handler is given; by default the input's prefix and the name.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=FOLDER",
+    help="A model of the pipeline, on this machine; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(pipeline_name: str, file: Path, config_path: Path, output: Path | None, key: str, as_json: bool) -> None:
+def command(
+    pipeline_name: str,
+    file: Path,
+    config_path: Path,
+    output: Path | None,
+    key: str,
+    models: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Run one file through a pipeline's handler on this machine, without bucket or database.
 
     The handler runs as on a worker: in the sandbox, with the pipeline's options and limits. Exit status 1 where it
@@ -74,10 +89,36 @@ def command(pipeline_name: str, file: Path, config_path: Path, output: Path | No
     log.configure("console")
     trial = HandlerTrial(pipeline_name, str(file), pipeline.handler_limits.model_dump())
     key = key or f"{pipeline.input.prefix}{file.name}"
-    asyncio.run(_run(trial, pipeline, Path(config.server.handlers), file, key, _folder(output)))
+    given = _Trial(pipeline, Path(config.server.handlers), file, key, _models(pipeline, models))
+    asyncio.run(_run(trial, given, _folder(output)))
     echo(json.dumps(asdict(trial)) if as_json else _shown(trial))
     if not trial.ok:
         raise SystemExit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What is to be tried."""
+
+    pipeline: Pipeline
+    handlers: Path
+    file: Path
+    key: str
+    models: dict[str, Path]
+
+
+def _models(pipeline: Pipeline, given: tuple[str, ...]) -> dict[str, Path]:
+    """The folder of each model of the pipeline. Ends the program where one is missing, or is none of it."""
+    folders: dict[str, Path] = {}
+    for each in given:
+        name, _, folder = each.partition("=")
+        if name not in pipeline.models or not folder or not Path(folder).is_dir():
+            known = ", ".join(pipeline.models) or "none"
+            fail(f"--model {each}: give NAME=FOLDER, with a model of the pipeline ({known}) and its folder")
+        folders[name] = Path(folder).resolve()
+    if missing := [name for name in pipeline.models if name not in folders]:
+        fail(f"the pipeline has the model {missing[0]}: give its folder with --model {missing[0]}=FOLDER")
+    return folders
 
 
 def _folder(output: Path | None) -> Path:
@@ -92,7 +133,7 @@ def _folder(output: Path | None) -> Path:
     return folder.resolve()
 
 
-async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Path, key: str, folder: Path) -> None:
+async def _run(trial: HandlerTrial, given: _Trial, folder: Path) -> None:
     """Run the handler in a child process of the sandbox, and copy what it made."""
     from workers.handlers import HandlerError, HandlerUnavailable, Job
     from workers.handlers.folder import ENVIRONMENT
@@ -103,6 +144,7 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
     from workers.servers.references import References
     from workers.servers.served_job import served
 
+    pipeline, handlers, file = given.pipeline, given.handlers, given.file
     handler = Handler.model_validate(
         {"kind": pipeline.handler, "options": pipeline.options, "limits": pipeline.handler_limits}
     )
@@ -110,12 +152,13 @@ async def _run(trial: HandlerTrial, pipeline: Pipeline, handlers: Path, file: Pa
     with tempfile.TemporaryDirectory(prefix="yurt-try-") as scratch:
         servers = HandlerServers(Path(scratch), handlers)
         try:
-            job = Job(Path(scratch, "input"), Path(scratch, "output"), key, "0" * 32, handler.options)
+            job = Job(Path(scratch, "input"), Path(scratch, "output"), given.key, "0" * 32, handler.options)
+            job = replace(job, models=given.models)
             _check_size(file, handler.limits.input_bytes)
             shutil.copyfile(file, job.input)
             job.output.mkdir()
-            async with References().serving() as references, served(handler, job, servers, references) as given:
-                await _measure(trial, sandbox, handler, given, folder)
+            async with References().serving() as references, served(handler, job, servers, references) as ready:
+                await _measure(trial, sandbox, handler, ready, folder)
             trial.ok = True
         except HandlerError as error:
             trial.reason, trial.message, trial.retry = error.reason, error.message, error.retry

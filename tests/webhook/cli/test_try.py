@@ -122,3 +122,22 @@ def test_what_is_wrong_with_the_command_line_is_said(project: Path) -> None:
     assert "there are: tables, copies" in tried(project, "nothing", "some.csv").stderr
     result = tried(project, "tables", "some.csv", "--output", str(project))
     assert (result.returncode, "is not empty" in result.stderr) == (2, True)
+
+
+def test_models_of_the_pipeline_are_given_by_their_folders(project: Path) -> None:
+    (project / "yurt.toml").write_text(
+        CONFIG.replace("[pipelines.copies]", '[models.words]\nsource = "s3://models/words"\n[pipelines.copies]')
+        + 'models = ["words"]\n'
+    )
+    (project / "copy.sh").write_text('#!/bin/sh\ncp "$3/words.txt" copied.txt\n')
+    (project / "copy.sh").chmod(0o755)
+    config = (project / "yurt.toml").read_text().replace('"{key}"]', '"{key}", "{model:words}"]')
+    (project / "yurt.toml").write_text(config)
+    (project / "words").mkdir()
+    (project / "words/words.txt").write_text("weights")
+    result = tried(project, "copies", "some.csv", "--model", "words=words", "--output", "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (project / "out/copied.txt").read_text() == "weights"
+    assert "--model words=FOLDER" in tried(project, "copies", "some.csv").stderr
+    for wrong in ("other=words", "words=none", "words"):
+        assert "give NAME=FOLDER" in tried(project, "copies", "some.csv", "--model", wrong).stderr
