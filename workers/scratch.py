@@ -58,6 +58,8 @@ def discard(path: Path) -> None:
     """Remove a folder and all in it, also files that a handler made unreadable. What cannot be removed is left."""
     if path.is_symlink():
         return
+    with contextlib.suppress(OSError):
+        path.chmod(0o700)
     for parent, folders, _ in os.walk(path):
         for folder in (Path(parent, name) for name in folders):
             with contextlib.suppress(OSError):

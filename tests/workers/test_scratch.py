@@ -80,3 +80,12 @@ def test_a_planted_link_in_the_place_of_a_folder_is_no_trap(tmp_path: Path) -> N
     (tmp_path / "yurt-agent-1-a").symlink_to(outside)
     with Scratch(tmp_path):
         assert (outside / "inner").exists()
+
+
+def test_a_folder_that_is_read_only_itself_is_removed_too(tmp_path: Path) -> None:
+    folder = tmp_path / "lease"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    folder.chmod(0o500)
+    discard(folder)
+    assert not folder.exists()

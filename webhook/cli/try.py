@@ -89,7 +89,7 @@ def command(
     log.configure("console")
     trial = HandlerTrial(pipeline_name, str(file), pipeline.handler_limits.model_dump())
     key = key or f"{pipeline.input.prefix}{file.name}"
-    given = _Trial(pipeline, Path(config.server.handlers), file, key, _models(pipeline, models))
+    given = _TrialInput(pipeline, Path(config.server.handlers), file, key, _models(pipeline, models))
     asyncio.run(_run(trial, given, _folder(output)))
     echo(json.dumps(asdict(trial)) if as_json else _shown(trial))
     if not trial.ok:
@@ -97,7 +97,7 @@ def command(
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class _TrialInput:
     """What is to be tried."""
 
     pipeline: Pipeline
@@ -133,7 +133,7 @@ def _folder(output: Path | None) -> Path:
     return folder.resolve()
 
 
-async def _run(trial: HandlerTrial, given: _Trial, folder: Path) -> None:
+async def _run(trial: HandlerTrial, given: _TrialInput, folder: Path) -> None:
     """Run the handler in a child process of the sandbox, and copy what it made."""
     from workers.handlers import HandlerError, HandlerUnavailable, Job
     from workers.handlers.folder import ENVIRONMENT
