@@ -97,6 +97,8 @@ class ModelCache:
         if self._at(root).exists():
             _make_writable(self._at(root))
             self._at(root).rename(self._partial(root))
+        elif self._partial(root).exists():  # a process that was killed has made some of it read-only
+            _make_writable(self._partial(root))
         return PartialFolder(self._partial(root))
 
     def reserve(self, name: str, plan: DownloadPlan, stop: threading.Event) -> PartJournal:
@@ -109,7 +111,7 @@ class ModelCache:
             journal = PartJournal(self._journal(plan.root), plan.identity)
             if not journal.noted:  # files of another plan would become a part of the model
                 discard(self._partial(plan.root))
-            PartialFolder(self._partial(plan.root)).prepare(plan)
+            self.partial(plan.root).prepare(plan)
         return journal
 
     def publish(self, root: str) -> None:

@@ -24,9 +24,7 @@ from webhook.ledger.machines import new_label
 from webhook.provider_settings import DockerSettings
 from webhook.secret_settings import Secrets
 
-ROOTFUL = pytest.mark.skipif(
-    os.geteuid() != 0, reason="an engine without root has no cgroups, and other owners of files"
-)
+ROOTFUL = pytest.mark.skipif(os.geteuid() != 0, reason="an engine without root has no cgroups")
 
 
 @pytest.fixture(scope="session", params=["podman", "docker"])
