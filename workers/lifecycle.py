@@ -19,8 +19,8 @@ from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
 from workers.handler_gate import HandlerGate
 from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
-from workers.models.ahead import fetch_ahead
 from workers.models.cache import ModelCache
+from workers.models.prefetch import prefetch
 from workers.models.worker_models import WorkerModels
 from workers.protocol import Welcome
 from workers.retry import Backoff
@@ -181,7 +181,7 @@ async def _work(
     structlog.contextvars.bind_contextvars(worker=welcome.worker)
     _log.info("ready", pool=welcome.pool, slots=welcome.slots)
     resources.sandbox.widen(welcome.slots)
-    if not await first_of(fetch_ahead(welcome, resources), _interrupted(signals)):
+    if not await first_of(prefetch(welcome, resources), _interrupted(signals)):
         return
     dispatcher = Dispatcher(welcome, resources, dispatching)
     signals.direct_to(dispatcher)

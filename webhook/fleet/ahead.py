@@ -5,12 +5,12 @@ The time is the database's, as that of everything else in the fleet.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webhook.fleet.fleet import Fleet
 from webhook.fleet.learning import is_work_likely
+from webhook.fleet.provider_calls import within
 from webhook.ledger.arrivals import ArrivalHistory
 from webhook.pool_schedule import scheduled_minimum
 from webhook.pool_settings import Pool
@@ -44,7 +44,7 @@ class Foresight:
 
     async def now(self) -> AheadOfWork:
         """What is wanted now. Raises TimeoutError, and errors of the ledger."""
-        wish = await asyncio.wait_for(self._fleet.wished(self._pool), self._call_seconds)
+        wish = await within(self._fleet.wished(self._pool), self._call_seconds)
         return AheadOfWork(
             schedule=scheduled_minimum(self._settings.schedules, wish.now),
             wake=wish.machines,
@@ -53,7 +53,7 @@ class Foresight:
 
     async def _expects_work(self, now: datetime) -> bool:
         if self._read_at is None or abs(now - self._read_at) > _HISTORY_TIME:
-            self._history = await asyncio.wait_for(self._fleet.arrivals(self._pool), self._call_seconds)
+            self._history = await within(self._fleet.arrivals(self._pool), self._call_seconds)
             self._read_at = now
         # Until a machine has booted, no more is known than that it has to within its deadline.
         boot_seconds = self._history.boot_seconds or self._settings.boot_seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 AGAIN_SECONDS = 5.0
 """Between two looks at what is current."""
+PLAIN_SECONDS = 60.0
+"""The same for objects without a manifest, which take three requests, a listing among them."""
 URL_SECONDS = 3600
 """Presigned GETs of a model's files end after so long; a worker asks for new ones."""
 _MOST_VERSIONS = 8
@@ -41,6 +44,8 @@ class _KnownModel:
     """Why there is no current version."""
     etag: str = ""
     """Of the manifest that says which version is current."""
+    look_at: float = 0.0
+    """When to look again, by ``time.monotonic``."""
     versions: OrderedDict[str, ModelVersion] = field(default_factory=OrderedDict)
     """The latest that were seen, by root."""
 
@@ -85,8 +90,9 @@ class ModelCatalogue:
     async def watch(self) -> None:
         """Look for what is current, for ever."""
         while self._models:
+            due = [name for name, known in self._known.items() if known.look_at <= time.monotonic()]
             with self._health.turn("models"):
-                await self.look()
+                await asyncio.gather(*map(self._look_for, due))
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def look(self) -> None:
@@ -108,6 +114,8 @@ class ModelCatalogue:
         known.etag = etag
         if known.current is None or known.current.ref != found.ref:
             log.info("model found", model=name, root=found.ref.root, size=found.ref.size, files=len(found.files))
+        plain = found.manifest_key is None
+        known.look_at = time.monotonic() + (PLAIN_SECONDS if plain else 0)
         known.current = found
         known.found(found)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 64 << 20
 """Of a multipart upload; longer files are sent in pieces, shorter ones whole."""
+Answer = TypeVar("Answer")
 _MOST_PIECES = 10_000
 _CONNECTIONS = 4
 
@@ -75,7 +77,7 @@ class ModelPublisher:
         with store_errors():
             whole = self._size_of(self._key(root, manifest.FILE_NAME)) == len(encoded)
             there = {file.path for file in files if whole or self._size_of(self._key(root, file.path)) == file.size}
-            current = self._read(self._folder + manifest.FILE_NAME)
+            current = read_manifest(self._s3, self._bucket, self._folder + manifest.FILE_NAME)
         return Publication(
             root,
             send=tuple(file for file in files if file.path not in there),
@@ -96,20 +98,8 @@ class ModelPublisher:
         return f"{self._folder}{root}/{path}"
 
     def _size_of(self, key: str) -> int | None:
-        try:
-            return self._s3.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
-        except ClientError as error:
-            if _status(error) == 404:
-                return None
-            raise
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read(manifest.MAX_BYTES + 1)
-        except ClientError as error:
-            if _status(error) == 404:
-                return None
-            raise
+        head = _if_there(partial(self._s3.head_object, Bucket=self._bucket, Key=key))
+        return None if head is None else head["ContentLength"]
 
     def _send(self, key: str, file: LocalFile, counted: Counted) -> None:
         if file.size <= self._piece_bytes:
@@ -177,6 +167,22 @@ class MultipartUpload:
             etag = self._s3.upload_part(**place, UploadId=upload, PartNumber=number, Body=piece)["ETag"]
         counted(len(piece))
         return {"PartNumber": number, "ETag": etag}
+
+
+def read_manifest(s3: S3Client, bucket: str, key: str) -> bytes | None:
+    """An encoded manifest; None where there is no such object. Raises errors of the SDK."""
+    found = _if_there(partial(s3.get_object, Bucket=bucket, Key=key))
+    return None if found is None else found["Body"].read(manifest.MAX_BYTES + 1)
+
+
+def _if_there(call: Callable[[], Answer]) -> Answer | None:
+    """The answer of the store; None where it says that there is no such object."""
+    try:
+        return call()
+    except ClientError as error:
+        if _status(error) == 404:
+            return None
+        raise
 
 
 @contextlib.contextmanager

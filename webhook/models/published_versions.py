@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from webhook.models.publish import store_errors
+from webhook.models.publish import read_manifest, store_errors
 from workers.models import manifest
 from workers.models.manifest import ModelManifest
 
@@ -48,7 +48,7 @@ class PublishedVersions:
         """Every version, the latest first. Raises StoreError."""
         with store_errors():
             current, dates = "", {}
-            found = self._read(manifest.FILE_NAME)
+            found = read_manifest(self._s3, self._bucket, self._folder + manifest.FILE_NAME)
             if found is not None:
                 current = manifest.root_of(found)
             for root in self._roots():
@@ -59,7 +59,7 @@ class PublishedVersions:
     def manifest(self, root: str) -> ModelManifest | None:
         """The manifest of a version; None where there is none. Raises StoreError, ValueError."""
         with store_errors():
-            encoded = self._read(f"{root}/{manifest.FILE_NAME}")
+            encoded = read_manifest(self._s3, self._bucket, f"{self._folder}{root}/{manifest.FILE_NAME}")
         return None if encoded is None else ModelManifest.decode(encoded)
 
     def keys(self, root: str) -> list[str]:
@@ -94,10 +94,3 @@ class PublishedVersions:
         prefix = f"{self._folder}{root}/{manifest.FILE_NAME}"
         found = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1).get("Contents", [])
         return found[0]["LastModified"] if found and found[0]["Key"] == prefix else None
-
-    def _read(self, name: str) -> bytes | None:
-        key = self._folder + name
-        found = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-        if not found or found[0]["Key"] != key:
-            return None
-        return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read(manifest.MAX_BYTES + 1)

@@ -61,6 +61,7 @@ def test_wrong_configuration_names_field_and_relation(shell: Shell) -> None:
 
 
 def test_the_way_of_a_notification_is_tried(shell: Shell) -> None:
+    shell.notify_of_all_keys()  # `yurt setup` sets a filter
     config = CONFIG.replace('"127.0.0.1:0"', f'"127.0.0.1:0"\npublic_url = "{shell.stack.url}"')
     (shell.folder / "public.toml").write_text(config)
     (shell.folder / "public.secrets").write_text("")

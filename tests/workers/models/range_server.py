@@ -93,9 +93,9 @@ class RangeHandler(BaseHTTPRequestHandler):
         self.end_headers()
         for begin in range(0, len(body), CHUNK_BYTES):
             self.store.before_chunk(self.store.sent_bytes)
-            self.wfile.write(body[begin : begin + CHUNK_BYTES])
-            with self.store.lock:
+            with self.store.lock:  # before they are sent: a client that has them can rely on the count
                 self.store.sent_bytes += len(body[begin : begin + CHUNK_BYTES])
+            self.wfile.write(body[begin : begin + CHUNK_BYTES])
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)

@@ -75,6 +75,26 @@ async def slaying_fails_aloud_where_it_was_not_done(place: ApiPlace) -> None:
     await place.provider().slay(one)
 
 
+async def a_list_that_does_not_come_whole_is_an_error(place: ApiPlace) -> None:
+    provider = place.provider()
+    await mint(provider)
+    for deed in ("hang", "cut", "lose"):
+        place.cloud.fault("GET", deed)
+        with pytest.raises(ProviderError):
+            await provider.list()
+
+
+async def check_that_no_page_may_be_missing(place: ApiPlace, provider: Provider, page: int) -> None:
+    """Check a provider whose list has three pages for five machines: none of them may be left out."""
+    for _ in range(5):
+        await mint(provider)
+    for _ in range(page - 1):
+        place.cloud.fault("GET", "pass")
+    place.cloud.fault("GET", "cut")
+    with pytest.raises(ProviderError):
+        await provider.list()
+
+
 async def a_control_plane_on_loopback_is_refused(place: ApiPlace) -> None:
     wanted = await order_for(place.provider())
     with pytest.raises(ProviderRefused, match=r"cannot reach the control plane.*set server\.public_url"):
@@ -89,5 +109,6 @@ API_CHECKS: tuple[ApiCheck, ...] = (
     each_refusal_of_a_creation_is_told_apart,
     an_error_repeats_neither_the_token_nor_the_key,
     slaying_fails_aloud_where_it_was_not_done,
+    a_list_that_does_not_come_whole_is_an_error,
     a_control_plane_on_loopback_is_refused,
 )

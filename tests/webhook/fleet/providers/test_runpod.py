@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
+from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck, check_that_no_page_may_be_missing
 from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.runpod_cloud import RunpodCloud, RunpodPod, runpod_place
@@ -76,13 +76,7 @@ async def test_the_list_has_all_pages() -> None:
 async def test_a_list_without_one_of_its_pages_is_an_error(page: int) -> None:
     async with runpod_place() as place:
         provider = place.provider()
-        for _ in range(5):
-            await mint(provider)
-        for _ in range(page - 1):
-            place.cloud.fault("GET", "pass")
-        place.cloud.fault("GET", "cut")
-        with pytest.raises(ProviderError):
-            await provider.list()
+        await check_that_no_page_may_be_missing(place, provider, page)
 
 
 async def test_a_list_that_goes_round_in_circles_is_an_error() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
+from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck, check_that_no_page_may_be_missing
 from tests.webhook.fleet.providers.contract import CHECKS, OTHER, Check, labels, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.vast_market import NO_IMAGE, VastPlace, vast_place
@@ -288,13 +288,7 @@ async def test_a_list_without_one_of_its_pages_is_an_error(page: int) -> None:
     async with vast_place() as place:
         place.market.page = 2
         provider = place.provider()
-        for _ in range(5):
-            await mint(provider)
-        for _ in range(page - 1):
-            place.cloud.fault("GET", "pass")
-        place.cloud.fault("GET", "cut")
-        with pytest.raises(ProviderError):
-            await provider.list()
+        await check_that_no_page_may_be_missing(place, provider, page)
 
 
 async def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
@@ -320,15 +314,6 @@ async def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
 async def test_what_is_no_list_of_instances_is_an_error(reply: Reply) -> None:
     async with vast_place() as place:
         place.cloud.fault("GET", "answer", reply)
-        with pytest.raises(ProviderError):
-            await place.provider().list()
-
-
-@pytest.mark.parametrize("deed", ["hang", "cut", "lose"])
-async def test_a_list_of_instances_that_does_not_come_whole_is_an_error(deed: Any) -> None:
-    async with vast_place() as place:
-        await mint(place.provider())
-        place.cloud.fault("GET", deed)
         with pytest.raises(ProviderError):
             await place.provider().list()
 

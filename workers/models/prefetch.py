@@ -20,7 +20,7 @@ REPORT_SECONDS = 2.0
 """Between two reports. They also keep the worker alive."""
 
 
-async def fetch_ahead(welcome: Welcome, resources: WorkerResources) -> bool:
+async def prefetch(welcome: Welcome, resources: WorkerResources) -> bool:
     """Have all models of the welcome on the disk. False: the control plane says that the worker is to leave.
 
     A model that cannot be had holds up no pipeline but those that name it. Raises `Unauthorized`, and `Orphaned` once
