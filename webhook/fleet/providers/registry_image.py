@@ -32,7 +32,7 @@ _MANIFESTS = ", ".join(
         "docker.distribution.manifest.v2",
     )
 )
-_parameter = re.compile(r'([a-z]+)="([^"]*)"', re.IGNORECASE)
+_PARAMETER = re.compile(r'([a-z]+)="([^"]*)"', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ async def _authorization(client: httpx.AsyncClient, challenge: str, basic: httpx
     scheme, _, asked = challenge.partition(" ")
     if scheme.lower() != "bearer":
         return basic if scheme.lower() == "basic" else None
-    token = await _token(client, dict(_parameter.findall(asked)), basic)
+    token = await _token(client, dict(_PARAMETER.findall(asked)), basic)
     return _BearerAuth(token) if token else None
 
 
