@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
+from webhook.api.deployments import DeploymentApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
@@ -33,6 +34,7 @@ from webhook.api.sweeps import SweepApi
 from webhook.api.tokens import TokenApi
 from webhook.api.workers import WorkersApi
 from webhook.config import Config, Pipeline
+from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
@@ -46,10 +48,9 @@ from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
-from webhook.ledger.ledger import Ledger, pipeline_id
+from webhook.ledger.ledger import Ledger
 from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
-from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
 from webhook.ledger.sweeps import Sweeps
@@ -94,6 +95,7 @@ class Services:
     ledger: Ledger
     fleet: LedgerFleet
     store: ObjectStore
+    definitions: CurrentDefinitions
     pipelines: Pipelines
     conditions: Conditions
     catalogue: ModelCatalogue
@@ -174,46 +176,49 @@ async def open_plane(
         with starting():
             database = await Database.connect(dsn, pooled=direct != dsn)
             stack.push_async_callback(database.aclose)
-            by_id = {await pipeline_id(database, n, p.input.bucket): (n, p) for n, p in config.pipelines.items()}
-        ledger = Ledger(database, {number: policy_of(config, name) for number, (name, _) in by_id.items()})
+            definitions = CurrentDefinitions(database, config, options_model)
+            await definitions.start(f"yurt.toml of {socket.gethostname()}")
+        ledger = Ledger(database, definitions.policies)
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
-        services = _services(config, ledger, Pipelines(by_id), store, providers)
+        services = _services(config, ledger, definitions, store, providers)
         yield _plane(services, secrets, direct, trust)
 
 
 def _services(
-    config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
+    config: Config, ledger: Ledger, definitions: CurrentDefinitions, store: ObjectStore, providers: ProviderSet
 ) -> Services:
-    health = LoopHealth()
-    conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
+    health, pipelines = LoopHealth(), definitions.pipelines
+    conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(definitions.models, store, health)
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not services.withheld(pipelines.by_id[n][1])],
-        slots={name: pool.slots for name, pool in config.pools.items()},
-        limits={name: pool.limit for name, pool in config.pools.items()},
+        slots=definitions.pools.slots,
+        limits=definitions.pools.limits,
     )
-    remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
+    remover, metrics = Remover(store, pipelines.all), Metrics(health, definitions.pools.budgets)
     services = Services(
         config=config,
         ledger=ledger,
         fleet=fleet,
         store=store,
+        definitions=definitions,
         pipelines=pipelines,
         conditions=conditions,
         catalogue=catalogue,
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health),
+        wakeups=Wakeups(health, definitions.hear),
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
         health=health,
     )
+    definitions.on_change += [services.wakeups.wake, catalogue.changed]
     return services
 
 
@@ -236,9 +241,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         ledger,
         services.fleet,
         pipelines,
-        config.pools,
+        services.definitions.pools.settings,
         services.publishing,
-        LeaseMessages(pipelines, services.store.presigner, services.catalogue),
+        LeaseMessages(services.store.presigner, services.catalogue),
         services.wakeups,
         services.metrics,
         worker_auth,
@@ -249,7 +254,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     admin_credentials = Credentials([admin_token] if admin_token else [])
     admin, app_tokens = AdminAuth(admin_credentials), AppTokens(ledger)
     app_auth = AppAuth(app_tokens, admin_credentials)
-    status = StatusApi(ledger, services.fleet, config, services.withheld, admin, services.health)
+    status = StatusApi(
+        ledger, services.fleet, services.definitions, config.server, services.withheld, admin, services.health
+    )
     health = HealthApi(ledger, services.metrics, services.health)
     parked = ParkedApi(ParkedObjects(ledger), admin)
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
@@ -258,12 +265,13 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     machines = MachineApi(ledger, services.fleet, services.providers, admin)
     costs = CostApi(ledger, admin)
     models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
-    pools = PoolApi(services.fleet, config.pools, admin)
+    pools = PoolApi(services.fleet, services.definitions.pools.settings, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
+    deployments = DeploymentApi(services.definitions, _no_bundle, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens,
+        bootstrap, tokens, deployments,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -290,10 +298,11 @@ class Background:
         checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover, health)
         loops = (
             services.wakeups.listen(self._dsn),
-            services.wakeups.tick(services.ledger, list(services.pipelines.by_id)),
+            services.wakeups.tick(services.ledger, lambda: list(services.pipelines.by_id)),
             checker.run(),
             services.conditions.watch(),
             services.catalogue.watch(),
+            services.definitions.watch(health),
             services.senders.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
@@ -317,17 +326,7 @@ class Background:
             done_days=config.retention.done_days,
             health=health,
         )
-        autoscaler = Autoscaler(
-            services.fleet,
-            {name: pool for name, pool in config.pools.items() if pool.is_minted},
-            services.providers.by_name,
-            url=url,
-            tick_seconds=config.server.autoscale_seconds,
-            manual=MANUAL,
-            budget_usd_per_day=config.server.budget_usd_per_day,
-            health=health,
-        )
-        manual_workers = ManualWorkers(services.fleet, config.pools, health)
+        manual_workers = ManualWorkers(services.fleet, services.definitions.pools.settings, health)
         pruner = Pruner(services.ledger, config.retention, health=health)
         loops = (
             manual_workers.run(),
@@ -337,9 +336,42 @@ class Background:
             _count_arrivals(services.ledger, health),
         )
         try:
-            await _together(loops, autoscaler.run(stopped))
+            await _together(loops, self._autoscale(url, stopped))
         finally:
             await services.providers.renew()
+
+    async def _autoscale(self, url: str, stopped: asyncio.Event) -> None:
+        """Run the autoscaler, and begin anew whenever pools change: rows and labels are all that it remembers."""
+        services, server = self._services, self._services.config.server
+        while not stopped.is_set():
+            pools = services.definitions.pools.settings.now
+            autoscaler = Autoscaler(
+                services.fleet,
+                {name: pool for name, pool in pools.items() if pool.is_minted},
+                services.providers.by_name,
+                url=url,
+                tick_seconds=server.autoscale_seconds,
+                manual=MANUAL,
+                budget_usd_per_day=server.budget_usd_per_day,
+                health=services.health,
+            )
+            over = asyncio.Event()
+            running = asyncio.create_task(autoscaler.run(over))
+            ends = [
+                asyncio.create_task(stopped.wait()),
+                asyncio.create_task(services.definitions.pools_other_than(pools)),
+            ]
+            try:
+                await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                over.set()
+                await running
+
+
+async def _no_bundle(_root: str) -> bool:
+    return False
 
 
 async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
@@ -396,27 +428,3 @@ async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
         with health.turn("arrivals"):
             await count_arrivals(ledger)
         await asyncio.sleep(_ARRIVALS_SECONDS)
-
-
-def budgets_of(config: Config) -> dict[str, Decimal | None]:
-    """What each pool may spend in one day (UTC), in US dollars; None: no limit. Of all together under the name ""."""
-    return {
-        "": config.server.budget_usd_per_day,
-        **{name: pool.budget_usd_per_day for name, pool in config.pools.items()},
-    }
-
-
-def policy_of(config: Config, name: str) -> Policy:
-    """How a pipeline's objects are retried, as the ledger needs it."""
-    pipeline = config.pipelines[name]
-    return Policy(
-        attempts=pipeline.attempts,
-        store_attempts=pipeline.store_attempts,
-        absent_checks=pipeline.absent_checks,
-        backoff_seconds=pipeline.backoff_seconds,
-        backoff_limit_seconds=pipeline.backoff_limit_seconds,
-        replica_lag_seconds=pipeline.replica_lag_seconds,
-        restores=pipeline.restore_days > 0,
-        lease_limit_seconds=pipeline.longest_lease_seconds,
-        second_opinion=not config.is_trusted(pipeline.pool),
-    )

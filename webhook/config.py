@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     JsonValue,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +79,7 @@ class Place(_Section):
             raise ValueError("has to be of the form s3://bucket/prefix/")
         return {"bucket": parts.netloc, "prefix": parts.path.removeprefix("/")}
 
+    @model_serializer(when_used="json")
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
 
@@ -292,38 +294,22 @@ class RetentionSettings(_Section):
     """Days for sweeps that ended."""
 
 
-class Config(BaseSettings):
-    """All of ``yurt.toml``. A variable like ``YURT_SERVER__LISTEN`` takes the place of one field."""
+class DefinitionSet(BaseModel):
+    """Pipelines, pools and models that one owner defines: ``yurt.toml``, or one app that was deployed."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="YURT_",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    server: ServerSettings = ServerSettings()
-    sweep: SweepSettings = SweepSettings()
-    retention: RetentionSettings = RetentionSettings()
-    pipelines: Annotated[dict[PipelineName, Pipeline], Field(min_length=1, max_length=1000)]
-    pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
-    providers: Annotated[dict[ProviderName, ProviderSettings], Field(max_length=50)] = {}
-    """Where machines are minted, beside ``local``, which is always there."""
+    pipelines: Annotated[dict[PipelineName, Pipeline], Field(max_length=1000)] = {}
+    pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {}
     models: Annotated[dict[ModelName, ModelSettings], Field(max_length=100)] = {}
     """Weights that pipelines may name."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes all by name
-        init_settings: Source,
-        env_settings: Source,
-        dotenv_settings: Source,  # noqa: ARG003
-        file_secret_settings: Source,  # noqa: ARG003
-    ) -> tuple[Source, ...]:
-        """The environment first, then what the file says."""
-        return env_settings, init_settings
+
+class Definitions(DefinitionSet):
+    """Everything that is defined, with the providers that pools may name. What contradicts itself is refused."""
+
+    providers: Annotated[dict[ProviderName, ProviderSettings], Field(max_length=50)] = {}
+    """Where machines are minted, beside ``local``, which is always there."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -362,3 +348,32 @@ class Config(BaseSettings):
         trusted = self.pools[pool].trusted
         rented = any(self.all_providers[name].rented for name in self.pools[pool].provider_names)
         return not rented if trusted is None else trusted
+
+
+class Config(BaseSettings, Definitions):
+    """All of ``yurt.toml``. A variable like ``YURT_SERVER__LISTEN`` takes the place of one field."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="YURT_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    sweep: SweepSettings = SweepSettings()
+    retention: RetentionSettings = RetentionSettings()
+    pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes all by name
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,  # noqa: ARG003
+        file_secret_settings: Source,  # noqa: ARG003
+    ) -> tuple[Source, ...]:
+        """The environment first, then what the file says."""
+        return env_settings, init_settings

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from pydantic_settings.exceptions import SettingsError
 
-from webhook.config import Config, ConfigError
+from webhook.config import Config, ConfigError, Definitions
 from webhook.config_faults import in_words
 from webhook.secret_settings import Secrets
 
@@ -39,7 +39,7 @@ def load(path: Path, options_model: OptionsModel) -> Config:
         raise ConfigError(f"the environment: {_section_variable(error)} has to hold a table as JSON") from None
     except ValidationError as error:
         raise ConfigError(f"{path}:\n{in_words(error, Config)}") from None
-    if faults := [*_handler_faults(config, options_model)]:
+    if faults := [*handler_faults(config, options_model)]:
         raise ConfigError(f"{path}:\n" + "\n".join(faults))
     # Whatever the current directory is when a worker starts.
     handlers = (path.parent / config.server.handlers).absolute()
@@ -123,8 +123,9 @@ def _secrets_faults(text: str) -> Iterator[str]:
             yield f"  line {number}: {name.strip()} is no secret of Yurt: {hint}"
 
 
-def _handler_faults(config: Config, options_model: OptionsModel) -> Iterator[str]:
-    for name, pipeline in config.pipelines.items():
+def handler_faults(definitions: Definitions, options_model: OptionsModel) -> Iterator[str]:
+    """Name what is wrong with handlers and their options, a line each."""
+    for name, pipeline in definitions.pipelines.items():
         try:
             model = options_model(pipeline.handler)
         except ValueError as error:

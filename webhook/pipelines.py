@@ -1,36 +1,74 @@
-"""The configured pipelines by their numbers in the ledger, and which of them watch an object."""
+"""The defined pipelines by their numbers in the ledger, which of them watch an object, and which a lease was given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from webhook.config import Pipeline
 from webhook.events import EventKind, ObjectEvent
-from webhook.ledger.ledger import ReceivedEvents
+from webhook.ledger.ledger import LiveLease, ReceivedEvents
 from webhook.sources import Batch
+
+NamedPipeline = tuple[str, Pipeline]
+_MOST_EARLIER = 256
+"""Earlier definitions that are kept in memory, for leases that were given them."""
+
+
+async def _none(_definition: int) -> NamedPipeline | None:
+    return None
 
 
 class Pipelines:
-    """The pipelines of one configuration.
+    """The pipelines as they are defined now, and those that leases still have.
 
     Args:
-        by_id: Name and definition of each pipeline, by its number in the ledger.
+        by_id: Name and settings of each pipeline, by its number in the ledger.
+        definitions: Number of the definition that each has now, by its number in the ledger.
+        earlier: Finds a pipeline by the number of its definition, also one that holds no more.
 
     """
 
-    def __init__(self, by_id: Mapping[int, tuple[str, Pipeline]]) -> None:
+    def __init__(
+        self,
+        by_id: Mapping[int, NamedPipeline],
+        definitions: Mapping[int, int] | None = None,
+        earlier: Callable[[int], Awaitable[NamedPipeline | None]] = _none,
+    ) -> None:
+        self._load = earlier
+        self._earlier: OrderedDict[int, NamedPipeline] = OrderedDict()
+        self.all: list[Pipeline] = []
+        """Every pipeline. It stays the same list, whose content changes."""
+        self.replace(by_id, definitions or {})
+
+    def replace(self, by_id: Mapping[int, NamedPipeline], definitions: Mapping[int, int]) -> None:
+        """Put others in the place of all. Neither mapping may change any more."""
         self.by_id = by_id
+        self.definitions = definitions
+        self.all[:] = [pipeline for _, pipeline in by_id.values()]
         self._by_bucket: dict[str, list[tuple[int, Pipeline]]] = {}
         for pipeline_id, (_, pipeline) in by_id.items():
             self._by_bucket.setdefault(pipeline.input.bucket, []).append((pipeline_id, pipeline))
 
-    @property
-    def all(self) -> Sequence[Pipeline]:
-        """Every pipeline."""
-        return [pipeline for _, pipeline in self.by_id.values()]
+    async def of_lease(self, lease: LiveLease) -> NamedPipeline | None:
+        """The pipeline as it was when a lease of it was handed out. Raises LedgerUnavailable.
+
+        None: it is not defined any more, and the lease, of an older Yurt, does not say how it was.
+        """
+        definition = lease.definition
+        if definition is None or definition == self.definitions.get(lease.pipeline_id):
+            return self.by_id.get(lease.pipeline_id)
+        if definition not in self._earlier:
+            found = await self._load(definition)
+            if found is None:
+                return self.by_id.get(lease.pipeline_id)
+            self._earlier[definition] = found
+            if len(self._earlier) > _MOST_EARLIER:
+                self._earlier.popitem(last=False)
+        return self._earlier[definition]
 
     def name_of(self, pipeline_id: int) -> str:
-        """A pipeline's name; empty for one that is not configured any more."""
+        """A pipeline's name; empty for one that is not defined any more."""
         return self.by_id[pipeline_id][0] if pipeline_id in self.by_id else ""
 
     def of_pool(self, pool: str) -> Sequence[int]:

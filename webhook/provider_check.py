@@ -77,7 +77,7 @@ def _finding(name: str, found: ProviderFinding) -> Finding:
 
 
 def _reach(config: Config) -> list[Finding]:
-    why = out_of_reach(config)
+    why = out_of_reach(config, config.server.public_url)
     return [Finding("public URL", "failed", why, ADVICE)] if why else []
 
 

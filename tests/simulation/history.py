@@ -34,7 +34,7 @@ from tests.simulation.process import OPERATOR, SimulatedProcess
 from tests.simulation.statements import Tables
 from tests.simulation.store_clients import SimulatedBuckets
 from tests.simulation.world import EPOCH, BrokenInvariant, World, WorldSettings, settings_of
-from webhook.app import policy_of
+from webhook.definitions.current import policy_of
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet

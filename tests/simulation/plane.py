@@ -24,8 +24,8 @@ from webhook.api.http import on_problem
 from webhook.api.lease_messages import LeaseMessages
 from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
-from webhook.app import policy_of
 from webhook.config import Config, Pipeline
+from webhook.definitions.current import policy_of
 from webhook.ledger.clock import NOTICED_SECONDS, follow_clock
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
@@ -260,7 +260,7 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
         plane.pipelines,
         {_POOL: Pool()},
         Publishing(plane.ledger, plane.pipelines, plane.store, conditions, plane.remover),
-        LeaseMessages(plane.pipelines, plane.store.presigner, catalogue),
+        LeaseMessages(plane.store.presigner, catalogue),
         plane.wakeups,
         _metrics(),
         WorkerAuth(fleet),

@@ -55,6 +55,7 @@ class Object:
     done_by: int | None = None
     published: dict[str, str] | None = None
     error: dict[str, Any] | None = None
+    definition: int | None = None
 
 
 COLUMNS = tuple(item.name for item in fields(Object))

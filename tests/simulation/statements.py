@@ -151,7 +151,7 @@ class Tables(DistrustTables):
 
     def _claim(
         self, pipeline_id: int, lane: str, most: int, worker_id: int | None, lease_seconds: float, lag_seconds: float,
-        per_slot: int, second_opinion_seconds: float,
+        per_slot: int, second_opinion_seconds: float, definition: int | None,
     ) -> Iterable[SimulatedRow]:  # fmt: skip
         now = self.clock()
         late = now - micros(second_opinion_seconds)
@@ -166,7 +166,7 @@ class Tables(DistrustTables):
             most = self._room(worker_id, most, per_slot)
         for row, token in self._choice(due, most):
             row.state, row.worker_id, row.token, row.leased_at = "leased", worker_id, token, now
-            row.deadline = now + micros(lease_seconds)
+            row.deadline, row.definition = now + micros(lease_seconds), definition
             row.attempts = min(row.attempts + 1, _MOST_ATTEMPTS)
             if "mark" in self.without and lane == "work" and row.event_etag:
                 row.done_etag = row.event_etag
@@ -355,6 +355,7 @@ class Tables(DistrustTables):
         return SimulatedRow(
             id=row.id, pipeline_id=row.pipeline_id, key=row.key, token=row.token, published=text_of(row.published),
             held_seconds=(self.clock() - (row.leased_at or 0)) / 1e6, left_seconds=(row.deadline - self.clock()) / 1e6,
+            definition=row.definition,
         )  # fmt: skip
 
     def _live_lease(self, id: int, token: int, worker_id: int | None) -> Object | None:

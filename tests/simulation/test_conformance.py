@@ -151,11 +151,15 @@ class Conformance(RuleBasedStateMachine):
         self.do(self.ledger.record([ReceivedEvents([(PIPELINE, event) for event in events]) for events in requests]))
 
     @rule(
-        lane=st.sampled_from(["work", "work", "check"]), most=st.integers(1, 6), worker=st.sampled_from([1, 2, LIAR, 9])
+        lane=st.sampled_from(["work", "work", "check"]),
+        most=st.integers(1, 6),
+        worker=st.sampled_from([1, 2, LIAR, 9]),
+        definition=st.sampled_from([None, 1, 2]),
     )
-    def claim(self, lane: Lane, most: int, worker: int) -> None:
+    def claim(self, lane: Lane, most: int, worker: int, definition: int | None) -> None:
         holder = worker if lane == "work" else None
-        self.held += [(row, holder) for row in self.do(self.ledger.claim(PIPELINE, lane, most, holder, 30.5))]
+        claimed = self.do(self.ledger.claim(PIPELINE, lane, most, holder, 30.5, definition))
+        self.held += [(row, holder) for row in claimed]
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), outcomes=st.lists(OUTCOMES, min_size=1, max_size=3))

@@ -41,6 +41,8 @@ class HttpProblem(Exception):
         self.error = error
         self.message = message
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.body: ProblemBody = ProblemBody(error=error, message=message)
+        """What the response carries: code and sentence, and maybe more."""
 
 
 def json_response(model: BaseModel, status: int = 200) -> Response:
@@ -53,8 +55,7 @@ def on_problem(error: Exception) -> Response:
     problem = _problem_of(error)
     if problem.status == 503:
         problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
-    body = ProblemBody(error=problem.error, message=problem.message)
-    return Response(body.model_dump_json(), problem.status, problem.headers, "application/json")
+    return Response(problem.body.model_dump_json(), problem.status, problem.headers, "application/json")
 
 
 def _problem_of(error: Exception) -> HttpProblem:

@@ -9,7 +9,7 @@ from webhook.ledger.ledger import ClaimedObject
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.outputs.presigning import get_seconds
-from webhook.pipelines import Pipelines
+from webhook.pipelines import NamedPipeline
 from webhook.storage import CONSISTENT
 from webhook.storage.presign import Presigner
 from webhook.usd import exact
@@ -22,14 +22,13 @@ _PRICE_DIGITS = 12
 class LeaseMessages:
     """Builds lease messages, with presigned GETs of the input and of an earlier result's manifest."""
 
-    def __init__(self, pipelines: Pipelines, presigner: Presigner, catalogue: ModelCatalogue) -> None:
-        self._pipelines = pipelines
+    def __init__(self, presigner: Presigner, catalogue: ModelCatalogue) -> None:
         self._presigner = presigner
         self._catalogue = catalogue
 
-    def lease(self, row: ClaimedObject, usd_per_hour: Decimal = Decimal(0)) -> protocol.Lease:
-        """Build the message of one claimed object, whose pipeline is configured, for a machine of that price."""
-        name, pipeline = self._pipelines.by_id[row.pipeline_id]
+    def lease(self, row: ClaimedObject, named: NamedPipeline, usd_per_hour: Decimal = Decimal(0)) -> protocol.Lease:
+        """Build the message of one object claimed for this pipeline, for a machine of that price."""
+        name, pipeline = named
         headers = {"if-none-match": f'"{row.done_etag}"'} if row.done_etag else {}
         if pipeline.consistent_reads:
             headers[CONSISTENT] = "true"

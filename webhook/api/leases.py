@@ -150,9 +150,10 @@ class LeaseApi:
         self, caller: Caller, lease_id: int, message: protocol.HeartbeatRequest
     ) -> protocol.HeartbeatResponse:
         live = await self._ledger.lease(lease_id, message.token, caller.id)
-        if live is None or live.pipeline_id not in self._pipelines.by_id:
+        known = await self._pipelines.of_lease(live) if live else None
+        if live is None or known is None:
             raise _lost()
-        pipeline = self._pipelines.by_id[live.pipeline_id][1]
+        _, pipeline = known
         renewed = await self._ledger.extend(
             live.id, live.token, caller.id, pipeline.lease_seconds, pipeline.longest_lease_seconds
         )
@@ -211,12 +212,11 @@ class LeaseApi:
     async def _wait(
         self, request: Request, caller: Caller, message: protocol.LeaseRequest, poll: LongPoll
     ) -> list[protocol.Lease]:
-        pipelines = self._pipelines.of_pool(caller.pool)
         deadline = time.monotonic() + message.wait
-        with self._wakeups.listening(pipelines) as wakeup:
-            poll.wakeup = wakeup
-            while not poll.ended:
-                wakeup.clear()  # before the claim: what becomes due during it must wake the next wait
+        while not poll.ended:
+            pipelines = self._pipelines.of_pool(caller.pool)  # in each turn: others may be defined now
+            with self._wakeups.listening(pipelines) as wakeup:  # before the claim: what becomes due during it must wake
+                poll.wakeup = wakeup
                 async with self._claiming.setdefault(caller.id, asyncio.Lock()):
                     leases = await self._claim(caller, pipelines, message.max)
                 remaining = deadline - time.monotonic()
@@ -224,7 +224,7 @@ class LeaseApi:
                     return leases
                 if not await self._wakeups.wait(wakeup, remaining) or await request.is_disconnected():
                     return []
-            return []
+        return []
 
     async def _claim(self, caller: Caller, pipelines: Sequence[int], most: int) -> list[protocol.Lease]:
         """Claim due objects. The pool's pipelines take turns at being first, so none starves behind a long queue.
@@ -239,17 +239,20 @@ class LeaseApi:
         steps += [(number, "work", most) for number in in_turn]
         claimed: list[protocol.Lease] = []
         for number, lane, limit in steps:
-            pipeline = self._pipelines.by_id[number][1]
+            if number not in self._pipelines.by_id:  # it was removed during this call
+                continue
+            named, definition = self._pipelines.by_id[number], self._pipelines.definitions.get(number)
+            _, pipeline = named
             if number in caller.paused or self._withheld(pipeline):
                 continue
             count = min(limit, 1 if number in caller.trying else most - len(claimed))
             try:
-                rows = await self._ledger.claim(number, lane, count, caller.id, pipeline.lease_seconds)
+                rows = await self._ledger.claim(number, lane, count, caller.id, pipeline.lease_seconds, definition)
             except LedgerUnavailable:
                 if claimed:  # return what is leased: else it would lie idle until its deadline
                     break
                 raise
-            claimed += [self._messages.lease(row, caller.usd_per_hour) for row in rows]
+            claimed += [self._messages.lease(row, named, caller.usd_per_hour) for row in rows]
             if len(claimed) >= most or (claimed and lane == "trial"):
                 break
         self._metrics.leased.inc(len(claimed))

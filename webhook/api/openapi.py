@@ -73,6 +73,8 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{root}" in path:
         return [{"name": "root", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{app}" in path:
+        return [{"name": "app", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{pool}" in path:
         return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{id}" in path:
@@ -118,10 +120,10 @@ _PROBLEMS = {
     401: "The credential is missing, wrong or revoked.",
     403: "Closed: no admin token is configured, the token lacks the scope, or it is for or from a foreign host.",
     404: "There is nothing of that name.",
-    409: "The lease is lost, the pool is full, or the machine is in another state: nothing was changed.",
+    409: "The lease is lost, the pool is full, a name is taken, or something is in another state: nothing was changed.",
     408: "The body took too long to come.",
     413: "The body is too long.",
-    422: "The body is not the message that belongs here.",
+    422: "The body is not the message that belongs here, or what it defines cannot hold.",
     429: "Too many calls of this worker are under way, or the token's rate is exceeded.",
     503: "The ledger or a provider is away, or too much waits: send it again after Retry-After.",
 }

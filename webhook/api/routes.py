@@ -15,6 +15,18 @@ from starlette.types import Receive, Scope, Send
 
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi, CostFilter, Costs
+from webhook.api.deployments import (
+    ComparisonRequest,
+    DefinitionList,
+    Deployment,
+    DeploymentApi,
+    DeploymentDetails,
+    DeploymentList,
+    DeploymentRequest,
+    RemovalQuery,
+    RollbackRequest,
+    VersionFilter,
+)
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
@@ -94,11 +106,12 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    deployments: DeploymentApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
-    machine = "/v1/machines/{id}"
+    machine, deployment = "/v1/machines/{id}", "/v1/deployments/{app}"
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
@@ -178,6 +191,27 @@ def endpoints(
         Endpoint("GET", "/v1/tokens", tokens.list_tokens, "admin", listed, gives=TokenPage, query=TokenFilter),
         Endpoint("DELETE", "/v1/tokens/{id}", tokens.revoke_token, "admin", shown, gives=TokenStatus),
         Endpoint("GET", "/v1/token", tokens.show_own_token, "app", (401, 429, 503), gives=TokenSelf),
+        Endpoint("GET", "/v1/definitions", deployments.definitions, "admin", (401, 403, 503), gives=DefinitionList),
+        Endpoint(
+            "POST", "/v1/definitions/compare", deployments.compare, "admin", (*changed, 409),
+            ComparisonRequest, Deployment,
+        ),
+        Endpoint(
+            "POST", "/v1/deployments", deployments.deploy, "admin", (*changed, 409), DeploymentRequest, Deployment,
+        ),
+        Endpoint("GET", "/v1/deployments", deployments.deployments, "admin", (401, 403, 503), gives=DeploymentList),
+        Endpoint(
+            "GET", deployment, deployments.deployment, "admin", (*shown, 422),
+            gives=DeploymentDetails, query=VersionFilter,
+        ),
+        Endpoint(
+            "DELETE", deployment, deployments.remove_deployment, "admin", (*shown, 409, 422),
+            gives=Deployment, query=RemovalQuery,
+        ),
+        Endpoint(
+            "POST", f"{deployment}/rollback", deployments.rollback, "admin", (*changed, 404, 409),
+            RollbackRequest, Deployment, may_be_empty=True,
+        ),
         Endpoint("GET", "/healthz", health.alive, "none", (403,)),
         Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
         Endpoint("GET", "/metrics", health.metrics, "none", (403,)),

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from webhook.api.auth import AdminAuth
 from webhook.api.costs import PHASES, Phase
 from webhook.api.http import HttpProblem, json_response, read_model
-from webhook.config import Config, Pipeline
+from webhook.config import Definitions, Pipeline, ServerSettings
+from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
 from webhook.ledger.costs import CostsToday, costs_today
 from webhook.ledger.fleet import LedgerFleet
@@ -254,7 +255,8 @@ class StatusApi:
         self,
         ledger: Ledger,
         fleet: LedgerFleet,
-        config: Config,
+        definitions: CurrentDefinitions,
+        server: ServerSettings,
         withheld: Callable[[Pipeline], str],
         auth: AdminAuth,
         health: LoopHealth,
@@ -262,7 +264,8 @@ class StatusApi:
         self._health = health
         self._ledger = ledger
         self._fleet = fleet
-        self._config = config
+        self._current = definitions
+        self._server = server
         self._withheld = withheld
         self._auth = auth
 
@@ -277,7 +280,7 @@ class StatusApi:
                 unrouted=await self._unrouted(),
                 pools=pools,
                 spent_today_usd=sum((pool.spent_today_usd for pool in pools.values()), start=Decimal(0)),
-                budget_usd_per_day=self._config.server.budget_usd_per_day,
+                budget_usd_per_day=self._server.budget_usd_per_day,
                 providers=await self._providers(),
                 senders=await self._senders(),
                 parked=await self._parked(),
@@ -292,10 +295,12 @@ class StatusApi:
         """Issue a token for workers that a person starts."""
         self._auth.require(request)
         invitation = await read_model(request, InvitationRequest)
-        pool = self._config.pools.get(invitation.pool)
+        pool = self._definitions.pools.get(invitation.pool)
         if pool is None:
             raise HttpProblem(
-                404, "unknown-pool", f"there is no pool {invitation.pool!r}; there are: {', '.join(self._config.pools)}"
+                404,
+                "unknown-pool",
+                f"there is no pool {invitation.pool!r}; there are: {', '.join(self._definitions.pools)}",
             )
         if (invitation.uses, invitation.valid_seconds) != (1, INVITATION_SECONDS):
             uses, seconds = invitation.uses, invitation.valid_seconds
@@ -310,10 +315,14 @@ class StatusApi:
             )
         return json_response(Invitation(label=intent.label, token=intent.token), 201)
 
+    @property
+    def _definitions(self) -> Definitions:
+        return self._current.definitions
+
     async def _pipelines(self, costs: CostsToday) -> dict[str, PipelineStatus]:
         pipelines = {
             name: PipelineStatus(pool=pipeline.pool, refused=self._withheld(pipeline))
-            for name, pipeline in self._config.pipelines.items()
+            for name, pipeline in self._definitions.pipelines.items()
         }
         for row in await self._ledger.fetch("totals"):
             if row["pipeline"] is not None:
@@ -350,14 +359,14 @@ class StatusApi:
                 minted_by=", ".join(pool.provider_names) or None,
                 budget_usd_per_day=pool.budget_usd_per_day,
             )
-            for name, pool in self._config.pools.items()
+            for name, pool in self._definitions.pools.items()
         }
         for row in await self._ledger.fetch("workers_standing"):
             pools.setdefault(row["pool"], PoolStatus(limit=0)).machines[row["state"]] = row["machines"]
         for row in await self._ledger.fetch("minted_ever"):
             status = pools.setdefault(row["pool"], PoolStatus(limit=0))
             status.minted, status.slain = row["minted"], row["slain"]
-        jailing = {pipeline.pool for pipeline in self._config.pipelines.values() if pipeline.sandbox.mode == "on"}
+        jailing = {pipeline.pool for pipeline in self._definitions.pipelines.values() if pipeline.sandbox.mode == "on"}
         for row in await self._ledger.fetch("unjailed_workers"):
             if row["pool"] in pools and row["pool"] in jailing:
                 pools[row["pool"]].unjailed = UnjailedWorkers(workers=row["workers"], why=row["why"])

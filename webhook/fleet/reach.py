@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from webhook.config import Config, ConfigError
+from webhook.config import Config, ConfigError, Definitions
 from webhook.fleet.providers.reachability import is_local_only
 
 ADVICE = "Set server.public_url to the https:// URL by which other machines reach this control plane."
 
 
-def out_of_reach(config: Config) -> str:
+def out_of_reach(definitions: Definitions, public_url: str) -> str:
     """Say which provider's machines could not call home, and why. Empty: all can."""
-    url = config.server.public_url
+    url = public_url
     if url and not is_local_only(url):
         return ""
     elsewhere = (
         (pool, provider)
-        for pool, settings in config.pools.items()
+        for pool, settings in definitions.pools.items()
         for provider in settings.provider_names
-        if not config.all_providers[provider].same_machine
+        if not definitions.all_providers[provider].same_machine
     )
     for pool, provider in elsewhere:
         what = f"{url} is this machine's own address" if url else "server.public_url is not set"
@@ -27,5 +27,5 @@ def out_of_reach(config: Config) -> str:
 
 def refuse_out_of_reach(config: Config) -> None:
     """Raise ConfigError where machines that were rented could not call home: each would cost until it is given up."""
-    if why := out_of_reach(config):
+    if why := out_of_reach(config, config.server.public_url):
         raise ConfigError(f"{why}. {ADVICE}")

@@ -90,6 +90,8 @@ class ClaimedObject:
     """Whether an answer of the store to a request sent now is believed, since no region can lag behind by so much."""
     trial: bool
     """Whether it may have ended an earlier worker, so that it is to be handled alone."""
+    definition: int | None = None
+    """Number of the pipeline's definition, which the lease keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class LiveLease:
     """Since it was handed out, by the database's clock."""
     left_seconds: float
     """Until its deadline."""
+    definition: int | None = None
+    """Number of the pipeline's definition when it was handed out. None: of an older Yurt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,23 +243,30 @@ class Ledger:
     # ── claiming and settling ────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(
-        self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float
+        self,
+        pipeline_id: int,
+        lane: Lane,
+        most: int,
+        worker_id: int | None,
+        lease_seconds: float,
+        definition: int | None = None,
     ) -> list[ClaimedObject]:
         """Claim up to ``most`` due objects of a pipeline and lane under new leases.
 
-        A worker gets no more than `LEASES_PER_SLOT` allow. ``worker_id`` None claims for the control plane itself.
+        A worker gets no more than `LEASES_PER_SLOT` allow. ``worker_id`` None claims for the control plane itself. The
+        leases keep the number of the pipeline's ``definition``.
         """
         lag_seconds = self._policies.get(pipeline_id, DEFAULT_POLICY).replica_lag_seconds
         async with self.database.connection() as connection:
             rows = await connection.fetch(
                 QUERIES["claim"], pipeline_id, lane, most, worker_id, lease_seconds, lag_seconds,
-                LEASES_PER_SLOT, SECOND_OPINION_SECONDS,
+                LEASES_PER_SLOT, SECOND_OPINION_SECONDS, definition,
             )  # fmt: skip
         return [
             ClaimedObject(
                 row["id"], row["token"], pipeline_id, row["key"], row["attempts"],
                 row["event_etag"], row["newest_at"], row["done_etag"], row["done_modified"], row["publish_started"],
-                row["believed"], lane == "trial",
+                row["believed"], lane == "trial", definition,
             )
             for row in rows
         ]  # fmt: skip
@@ -376,7 +387,7 @@ class Ledger:
             return None
         return LiveLease(
             row["id"], row["token"], row["pipeline_id"], row["key"], json.loads(row["published"] or "{}"),
-            row["held_seconds"], row["left_seconds"],
+            row["held_seconds"], row["left_seconds"], row["definition"],
         )  # fmt: skip
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────

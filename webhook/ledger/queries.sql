@@ -86,13 +86,15 @@ select pg_notify('yurt_due', $5) where $5 <> '';
 -- name: claim
 -- Claim up to $3 due objects of one pipeline and lane, oldest first. A claim skips rows that another one has locked.
 -- A worker has at most $7 leases for each of its slots. What it alone gave up goes to others for $8 seconds. A read that
--- begins $6 seconds after the last event and the last result is believed in any case.
+-- begins $6 seconds after the last event and the last result is believed in any case. $9 is the pipeline's definition,
+-- which the lease keeps.
 update objects as o set
     state = 'leased',
     worker_id = $4,
     token = nextval('lease_tokens'),
     leased_at = (select yurt_now()),
     deadline = (select yurt_now()) + make_interval(secs => $5),
+    definition = $9,
     attempts = least(o.attempts + 1, 32000)  -- within a smallint
 where o.id = any (array(  -- not a join: for that the planner reads the whole table when it does not know $3
     select id from objects
@@ -227,7 +229,7 @@ returning o.rerun_requested, extract(epoch from o.deadline - moment.now)::float8
 
 -- name: lease
 -- One live lease with the object's published outputs. No row: the lease is lost.
-select o.id, o.pipeline_id, o.key, o.token, o.published,
+select o.id, o.pipeline_id, o.key, o.token, o.published, o.definition,
        extract(epoch from yurt_now() - o.leased_at)::float8 as held_seconds,
        extract(epoch from o.deadline - yurt_now())::float8 as left_seconds
 from objects as o
@@ -237,7 +239,7 @@ where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not d
 -- The same for a lease that begins to publish: until a lease settles, the outputs may be a mixture of two results.
 update objects as o set publish_started = true
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
-returning o.id, o.pipeline_id, o.key, o.token, o.published,
+returning o.id, o.pipeline_id, o.key, o.token, o.published, o.definition,
           extract(epoch from yurt_now() - o.leased_at)::float8 as held_seconds,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
@@ -1310,7 +1312,7 @@ select count(*) as pruned from pruned;
 -- lease any more. No row: the lease is lost.
 update objects as o set worker_id = null, deadline = greatest(o.deadline, yurt_now() + make_interval(secs => $4))
 where o.id = $1 and o.state = 'leased' and o.lane <> 'check' and o.token = $2 and o.worker_id = $3
-returning o.id, o.pipeline_id, o.key, o.token, o.published,
+returning o.id, o.pipeline_id, o.key, o.token, o.published, o.definition,
           extract(epoch from yurt_now() - o.leased_at)::float8 as held_seconds,
           extract(epoch from o.deadline - yurt_now())::float8 as left_seconds;
 
@@ -1469,3 +1471,67 @@ with pruned as (
     ) returning 1
 )
 select count(*) as pruned from pruned;
+
+-- name: lock_definitions
+-- Take the advisory lock of all definitions: owners replace their sets one at a time, each checked against the others.
+select pg_advisory_xact_lock(hashtextextended('yurt definitions', 0));
+
+-- name: definitions
+-- Everything that is defined now, and the revision that this is, in one snapshot. One row without a kind: nothing is.
+select last.revision, d.id, d.kind, d.name, d.owner, d.body, c.version, c.changed_by, c.changed_at
+from (select coalesce(max(revision), 0) as revision from definition_changes) as last
+left join (definitions as d join definition_changes as c on c.revision = d.since) on d.until is null
+order by d.kind, d.name;
+
+-- name: definitions_revision
+-- The number of the last change of definitions.
+select coalesce(max(revision), 0)::bigint as revision from definition_changes;
+
+-- name: definition
+-- One definition by its number, also one that holds no more.
+select kind, name, body from definitions where id = $1;
+
+-- name: change_definitions
+-- Begin the next version of an owner's set.
+insert into definition_changes (owner, version, note, changed_by)
+select $1, coalesce(max(version), 0) + 1, $2, $3 from definition_changes where owner = $1
+returning revision, version;
+
+-- name: end_definitions
+-- From revision $1 on these definitions hold no more.
+update definitions set until = $1 where id = any ($2::bigint[]) and until is null;
+
+-- name: add_definitions
+-- From revision $1 on these definitions of an owner hold.
+insert into definitions (since, owner, kind, name, body)
+select $1, $2, * from unnest($3::text[], $4::text[], $5::json[]);
+
+-- name: notify_definitions
+-- Tell all replicas that definitions have changed.
+select pg_notify('yurt_definitions', $1::text);
+
+-- name: definition_versions
+-- The versions of an owner's set, newest first, before $2, with the number of definitions in each.
+select c.version, c.note, c.changed_by, c.changed_at,
+    (select count(*) from definitions as d
+     where d.owner = c.owner and d.since <= c.revision and coalesce(d.until > c.revision, true)) as definitions
+from definition_changes as c where c.owner = $1 and c.version < $2 order by c.version desc limit $3;
+
+-- name: definition_owners
+-- Every owner that ever had a set, with the last version of it.
+select c.owner, c.version, c.note, c.changed_by, c.changed_at,
+    (select count(*) from definitions as d where d.owner = c.owner and d.until is null) as definitions
+from definition_changes as c
+where c.version = (select max(version) from definition_changes as l where l.owner = c.owner)
+order by c.owner limit $1;
+
+-- name: definitions_at
+-- The definitions of one version of an owner's set; none where there is no such version.
+select d.kind, d.name, d.body
+from definition_changes as c
+join definitions as d on d.owner = c.owner and d.since <= c.revision and coalesce(d.until > c.revision, true)
+where c.owner = $1 and c.version = $2;
+
+-- name: definition_version
+-- Whether there is such a version of an owner's set.
+select version from definition_changes where owner = $1 and version = $2;

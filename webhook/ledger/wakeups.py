@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from webhook.ledger.database import CONNECT_SECONDS, connect, disconnect, ledger_errors
+from webhook.ledger.definitions import CHANNEL as DEFINITIONS
 from webhook.ledger.ledger import CHANNEL, Ledger
 from webhook.loops import LoopHealth
 
@@ -24,8 +25,13 @@ _RECONNECT_SECONDS = 1.0
 class Wakeups:
     """Long polls that wait for due objects, by pipeline number."""
 
-    def __init__(self, health: LoopHealth | None = None) -> None:
+    def __init__(
+        self, health: LoopHealth | None = None, definitions_changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """``definitions_changed`` is called when they may have."""
         self._health = health or LoopHealth()
+        self._definitions_changed = definitions_changed
+        self._all: set[asyncio.Event] = set()
         self._listening: dict[int, set[asyncio.Event]] = {}
         self.trials: frozenset[int] = frozenset()
         """Pipelines in which objects on trial were due at the last tick."""
@@ -39,11 +45,13 @@ class Wakeups:
         Claim after this, not before: an object that becomes due between a claim and the listening would be missed.
         """
         wakeup = asyncio.Event()
+        self._all.add(wakeup)
         for pipeline_id in pipelines:
             self._listening.setdefault(pipeline_id, set()).add(wakeup)
         try:
             yield wakeup
         finally:
+            self._all.discard(wakeup)
             for pipeline_id in pipelines:
                 self._listening[pipeline_id].discard(wakeup)
 
@@ -60,20 +68,23 @@ class Wakeups:
 
     def wake(self, pipelines: Iterable[int] | None = None) -> None:
         """Wake the long polls that listen to these pipelines, or all of them (None)."""
-        for pipeline_id in list(self._listening) if pipelines is None else pipelines:
-            for wakeup in self._listening.get(pipeline_id, ()):
-                wakeup.set()
+        for wakeup in self._all if pipelines is None else self._of(pipelines):
+            wakeup.set()
 
-    async def tick(self, ledger: Ledger, pipelines: Sequence[int]) -> None:
+    def _of(self, pipelines: Iterable[int]) -> Iterator[asyncio.Event]:
+        for pipeline_id in pipelines:
+            yield from self._listening.get(pipeline_id, ())
+
+    async def tick(self, ledger: Ledger, pipelines: Callable[[], Sequence[int]]) -> None:
         """Wake long polls for objects that became due by the passing of time, until cancelled.
 
-        Objects on trial are looked for in all of ``pipelines``, and nowhere else: they are few, and a request for work
-        has no time to look for what is seldom there.
+        Objects on trial are looked for in all of ``pipelines()``, and nowhere else: they are few, and a request for
+        work has no time to look for what is seldom there.
         """
         while True:
             await asyncio.sleep(TICK_SECONDS)
             with self._health.turn("due objects"):
-                self.trials = frozenset(row["id"] for row in await ledger.fetch("due", pipelines, "trial"))
+                self.trials = frozenset(row["id"] for row in await ledger.fetch("due", pipelines(), "trial"))
                 self.wake(self.trials)
                 if listened := [pipeline_id for pipeline_id, wakeups in self._listening.items() if wakeups]:
                     self.wake(row["id"] for row in await ledger.fetch("due", listened, "work"))
@@ -93,8 +104,10 @@ class Wakeups:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(CHANNEL, self._received)
+                await connection.add_listener(DEFINITIONS, lambda *_: self._definitions_changed())
                 self._health.works("wakeups")
                 self.wake()  # for notifications that came while there was no connection
+                self._definitions_changed()
                 while not lost.is_set():
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(lost.wait(), PING_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -39,6 +40,8 @@ _MOST_VERSIONS = 8
 class _KnownModel:
     """What was found of one model."""
 
+    settings: ModelSettings
+    """As it was defined then."""
     current: ModelVersion | None = None
     why: str = "it has not been looked for yet"
     """Why there is no current version."""
@@ -58,7 +61,7 @@ class _KnownModel:
 
 
 class ModelCatalogue:
-    """The models of the configuration, as they are in their buckets now."""
+    """The models that are defined, as they are in their buckets now."""
 
     def __init__(
         self, models: Mapping[str, ModelSettings], store: ObjectStore, health: LoopHealth | None = None
@@ -66,19 +69,35 @@ class ModelCatalogue:
         self._models = models
         self._store = store
         self._health = health or LoopHealth()
-        self._known = {name: _KnownModel() for name in models}
+        self._known: dict[str, _KnownModel] = {}
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Look soon for what is current: other models are defined now."""
+        self._changed.set()
+
+    def _of(self, name: str) -> _KnownModel | None:
+        """What is known of a model; None where none of that name is defined."""
+        settings = self._models.get(name)
+        if settings is None:
+            self._known.pop(name, None)
+            return None
+        if name not in self._known or self._known[name].settings != settings:
+            self._known[name] = _KnownModel(settings)
+        return self._known[name]
 
     def refusal(self, pipeline: Pipeline) -> str:
         """Why no work of a pipeline may be handed out, and what to do; empty where all its models are there."""
         for name in pipeline.models:
-            if self._known[name].current is None:
-                return f"there is no model {name}: {self._known[name].why}"
+            known = self._of(name)
+            if known is None or known.current is None:
+                return f"there is no model {name}: {known.why if known else 'none is defined'}"
         return ""
 
     def refs(self, names: Iterable[str]) -> tuple[ModelRef, ...]:
         """The current version of each of these models that is there."""
-        found = (self._known[name].current for name in names)
-        return tuple(each.ref for each in found if each is not None)
+        found = (self._of(name) for name in names)
+        return tuple(each.current.ref for each in found if each and each.current)
 
     async def sources(self, names: Collection[str], root: str) -> ModelSources | None:
         """Where to fetch a version of one of these models; None where none of them has it. Raises StoreError."""
@@ -89,18 +108,24 @@ class ModelCatalogue:
 
     async def watch(self) -> None:
         """Look for what is current, for ever."""
-        while self._models:
-            due = [name for name, known in self._known.items() if known.look_at <= time.monotonic()]
+        while True:
+            self._changed.clear()
             with self._health.turn("models"):
-                await asyncio.gather(*map(self._look_for, due))
-            await asyncio.sleep(AGAIN_SECONDS)
+                await self._look(time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), AGAIN_SECONDS)
 
     async def look(self) -> None:
         """Look once for what is current of each model."""
-        await asyncio.gather(*(self._look_for(name) for name in self._models))
+        await self._look(math.inf)
 
-    async def _look_for(self, name: str) -> None:
-        model, known = self._models[name], self._known[name]
+    async def _look(self, moment: float) -> None:
+        known = {name: found for name in self._models if (found := self._of(name))}
+        self._known = {**known}
+        await asyncio.gather(*(self._look_for(name, each) for name, each in known.items() if each.look_at <= moment))
+
+    async def _look_for(self, name: str, known: _KnownModel) -> None:
+        model = known.settings
         try:
             etag = await self._pointer_etag(model, known)
             if known.current is not None and etag and etag == known.etag:
@@ -129,12 +154,14 @@ class ModelCatalogue:
         return head.etag if head else ""
 
     async def _version(self, name: str, root: str) -> ModelVersion | None:
-        known = self._known[name]
+        known = self._of(name)
+        if known is None:
+            return None
         if root in known.versions:
             return known.versions[root]
         # Another replica gave it out, or this one before it was restarted.
         with contextlib.suppress(ModelMissing):
-            if (found := await version.published(self._store, name, self._models[name], root)) is not None:
+            if (found := await version.published(self._store, name, known.settings, root)) is not None:
                 known.found(found)
                 return found
         return None

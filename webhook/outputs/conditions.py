@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -59,8 +59,8 @@ class Probed:
 class Conditions:
     """What the store of each output location honours and refuses, and so whether and how workers publish there."""
 
-    def __init__(self, pipelines: Iterable[Pipeline], store: ObjectStore, health: LoopHealth | None = None) -> None:
-        self._pipelines = tuple(pipelines)
+    def __init__(self, pipelines: Collection[Pipeline], store: ObjectStore, health: LoopHealth | None = None) -> None:
+        self._pipelines = pipelines
         self._health = health or LoopHealth()
         self._store = store
         self._headers = UnsignedHeaders(store)

@@ -27,7 +27,7 @@ from webhook.outputs.presigning import LeaseOutputs, presign
 from webhook.outputs.removal import REMOVE_SECONDS, Leftovers, Remover
 from webhook.outputs.requested import OutputsRefused, RequestedOutputs, check_sizes
 from webhook.outputs.staging import COPY_SECONDS, Staging
-from webhook.pipelines import Pipelines
+from webhook.pipelines import NamedPipeline, Pipelines
 from webhook.storage import ObjectStore, StoreError
 from webhook.storage.late_effects import ABANDONED_SECONDS
 from workers.protocol import OutputsRequest, Upload
@@ -71,7 +71,6 @@ class Publishing:
         self._leftovers = Leftovers(remover)
         self._requested = RequestedOutputs()
         self._staging = Staging(store)
-        self._stages = any(pipeline.may_stage for pipeline in pipelines.all)
         self._finishing: dict[_LeaseName, asyncio.Task[ObjectPlace | None]] = {}
         """Leases that the control plane holds, to change outputs before it settles them."""
         self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
@@ -95,10 +94,10 @@ class Publishing:
 
         """
         lease = await self._ledger.publishing(lease_id, request.token, worker_id)
-        # A pipeline may have been taken out of the configuration while a worker had its object.
-        if lease is None or lease.pipeline_id not in self._pipelines.by_id:
+        known = await self._known(lease)
+        if lease is None or known is None:
             raise LeaseNotLive
-        name, pipeline = self._pipelines.by_id[lease.pipeline_id]
+        name, pipeline = known
         self._requested.add(pipeline, request)
         style = await self._conditions.style(pipeline)
         if self._conditions.refusal(pipeline) or (style is Style.NONE and not pipeline.may_stage):
@@ -122,29 +121,28 @@ class Publishing:
 
         Raises LedgerUnavailable, Overloaded.
         """
-        self._requested.forget(settlement.token)
+        asked_for = self._requested.forget(settlement.token)
         result = settlement.outcome
         if not isinstance(result, Published):
             return await self._settler.submit(settlement)
-        changes = self._leftovers.any(settlement.token, result.published) or await self._is_to_be_finished(settlement)
+        changes = self._leftovers.any(settlement.token, result.published) or await self._is_to_be_finished(
+            settlement, asked_for
+        )
         # Looked at last: another request with the same settlement may have begun meanwhile.
         if changes or _named(settlement) in self._finishing:
             return await self._finish_once(settlement, result)
         return await self._settler.submit(settlement)
 
-    async def _is_to_be_finished(self, settlement: Settlement) -> bool:
+    async def _is_to_be_finished(self, settlement: Settlement, asked_for: Pipeline | None) -> bool:
         """Whether a live lease is of a pipeline whose outputs are staged, or have to be looked at."""
-        # Almost every installation: no question to the ledger for each settlement.
-        if not self._stages and self._lengths_are_fixed():
-            return False
-        lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
-        pipeline = self._pipeline(lease)
+        # Almost always the worker asked this replica for its outputs' URLs: no question to the ledger.
+        pipeline = asked_for
+        if pipeline is None:
+            lease = await self._ledger.lease(settlement.id, settlement.token, settlement.worker_id)
+            pipeline = known[1] if (known := await self._known(lease)) else None
         return pipeline is not None and (pipeline.may_stage or not self._conditions.fixes_length(pipeline))
 
     # ── stores that take another length than was signed ──────────────────────────────────────────────────────────────
-
-    def _lengths_are_fixed(self) -> bool:
-        return all(self._conditions.fixes_length(pipeline) for pipeline in self._pipelines.all)
 
     async def _check_stored(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> None:
         """Raises OutputsRefused, StoreError."""
@@ -174,10 +172,11 @@ class Publishing:
         assert settlement.worker_id is not None
         # From here on no worker holds the lease, so nothing is published that a copy or a removal could hit.
         lease = await self._ledger.seal(settlement.id, settlement.token, settlement.worker_id, _HOLD_SECONDS)
-        pipeline = self._pipeline(lease)
-        if lease is None or pipeline is None:
+        known = await self._known(lease)
+        if lease is None or known is None:
             return None
-        outcome = await self._published(lease, pipeline, result)
+        name, pipeline = known
+        outcome = await self._published(lease, name, pipeline, result)
         if isinstance(outcome, Published):
             await self._leftovers.remove(lease.token, outcome.published)
         # A failure is settled too: the object is tried again with backoff, not after the whole hold.
@@ -189,7 +188,9 @@ class Publishing:
             self._leftovers.remove_staged(pipeline, lease.key, lease.token)
         return place
 
-    async def _published(self, lease: LiveLease, pipeline: Pipeline, result: Published) -> Published | Failure:
+    async def _published(
+        self, lease: LiveLease, name: str, pipeline: Pipeline, result: Published
+    ) -> Published | Failure:
         """Check and copy what a lease has stored. Returns the outcome to settle it with."""
         try:
             await self._check_stored(lease, pipeline, result)
@@ -200,11 +201,11 @@ class Publishing:
             return Failure("store", f"The outputs could not be looked at: {error}.", retry=True)
         if not pipeline.may_stage:
             return result
-        return await self._staging.publish(lease, self._pipelines.name_of(lease.pipeline_id), pipeline, result)
+        return await self._staging.publish(lease, name, pipeline, result)
 
-    def _pipeline(self, lease: LiveLease | None) -> Pipeline | None:
-        """The lease's pipeline. None: the lease has ended, or the pipeline was taken out of the configuration."""
-        return self._pipelines.by_id.get(lease.pipeline_id, ("", None))[1] if lease else None
+    async def _known(self, lease: LiveLease | None) -> NamedPipeline | None:
+        """The pipeline as the lease was given it. None: the lease has ended, or nothing is known of the pipeline."""
+        return await self._pipelines.of_lease(lease) if lease else None
 
     def _finished(self, name: _LeaseName, task: asyncio.Task[ObjectPlace | None]) -> None:
         del self._finishing[name]

@@ -25,24 +25,26 @@ class OutputsRefused(Exception):
 
 @dataclass(slots=True)
 class RequestedOutputs:
-    """Names and announced sizes of what each lease has asked for, by fencing token."""
+    """What each lease has asked for, by fencing token: its pipeline, and names and announced sizes of the outputs."""
 
-    _sizes: dict[int, dict[str, int]] = field(default_factory=dict)
+    _of_leases: dict[int, tuple[Pipeline, dict[str, int]]] = field(default_factory=dict)
 
     def add(self, pipeline: Pipeline, request: OutputsRequest) -> None:
         """Note what a live lease asks for. Nothing is noted where it raises OutputsRefused."""
         for output in request.outputs:
             _check_type(pipeline, output)
-        sizes = {**self._sizes.get(request.token, {}), **{output.name: output.size for output in request.outputs}}
+        _, earlier = self._of_leases.get(request.token, (pipeline, {}))
+        sizes = {**earlier, **{output.name: output.size for output in request.outputs}}
         check_sizes(pipeline, sizes)
-        if request.token not in self._sizes and len(self._sizes) >= _MOST_LEASES:
+        if request.token not in self._of_leases and len(self._of_leases) >= _MOST_LEASES:
             # The oldest is forgotten: most likely its lease has ended without a settlement.
-            del self._sizes[next(iter(self._sizes))]
-        self._sizes[request.token] = sizes
+            del self._of_leases[next(iter(self._of_leases))]
+        self._of_leases[request.token] = pipeline, sizes
 
-    def forget(self, token: int) -> None:
-        """Forget a lease that was settled."""
-        self._sizes.pop(token, None)
+    def forget(self, token: int) -> Pipeline | None:
+        """Forget a lease that was settled. Returns its pipeline; None where it has asked for nothing here."""
+        pipeline, _ = self._of_leases.pop(token, (None, {}))
+        return pipeline
 
 
 def _check_type(pipeline: Pipeline, output: OutputRequest) -> None:

@@ -71,15 +71,14 @@ class DeletionChecker:
 
     async def check(self) -> int:
         """Check one batch of each pipeline. Returns the number of objects. Raises LedgerUnavailable."""
-        checked = 0
-        for due in await self._ledger.fetch("due", list(self._pipelines.by_id), "check"):
+        checked, pipelines = 0, self._pipelines.by_id
+        for due in await self._ledger.fetch("due", list(pipelines), "check"):
             claimed = await self._ledger.claim(due["id"], "check", _BATCH, None, _LEASE_SECONDS)
-            await asyncio.gather(*(self._check(item) for item in claimed))
+            await asyncio.gather(*(self._check(item, *pipelines[item.pipeline_id]) for item in claimed))
             checked += len(claimed)
         return checked
 
-    async def _check(self, claimed: ClaimedObject) -> None:
-        name, pipeline = self._pipelines.by_id[claimed.pipeline_id]
+    async def _check(self, claimed: ClaimedObject, name: str, pipeline: Pipeline) -> None:
         logger = log.bind(pipeline=name, key=claimed.key, lease=claimed.id)
         try:
             async with asyncio.timeout(_REQUEST_SECONDS):

@@ -63,6 +63,8 @@ class Sweeper:
         Raises StoreError, QueryIgnored and LedgerUnavailable; then nothing was written, and the caller repeats the page
         later.
         """
+        if sweep.order.pipeline_id not in self._pipelines.by_id:
+            return None  # it was removed meanwhile: the sweep goes on if it is defined again
         name, pipeline = self._pipelines.by_id[sweep.order.pipeline_id]
         if sweep.stage == "outputs":
             page = await self._outputs.page(sweep, pipeline)

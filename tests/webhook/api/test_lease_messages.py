@@ -13,7 +13,6 @@ from webhook.api.lease_messages import LeaseMessages
 from webhook.config import Pipeline
 from webhook.ledger.ledger import ClaimedObject
 from webhook.models.catalogue import ModelCatalogue
-from webhook.pipelines import Pipelines
 from webhook.storage import ObjectStore
 from webhook.storage.presign import Presigner, SigningKeys
 from workers import protocol
@@ -30,7 +29,7 @@ def lease(claimed: ClaimedObject = CLAIMED, **fields: Any) -> protocol.Lease:
     pipeline = Pipeline.model_validate({"input": "s3://ups/", "output": "s3://outs/made/", **fields})
     presigner = Presigner("http://127.0.0.1:9", "auto", SigningKeys("AKID", "secret"))
     catalogue = ModelCatalogue({}, cast("ObjectStore", None))
-    return LeaseMessages(Pipelines({1: ("photos", pipeline)}), presigner, catalogue).lease(claimed)
+    return LeaseMessages(presigner, catalogue).lease(claimed, ("photos", pipeline))
 
 
 def test_a_lease_names_its_object_and_what_is_known_of_its_content() -> None:

@@ -510,7 +510,9 @@ async def test_what_may_have_ended_a_worker_is_leased_on_trial_before_the_others
         assert await plane.plane.services.ledger.reap() == 2
         await plane.sql("update objects set due_at = now() where state = 'pending'")
         ticking = asyncio.create_task(
-            plane.plane.services.wakeups.tick(plane.plane.services.ledger, list(plane.plane.services.pipelines.by_id))
+            plane.plane.services.wakeups.tick(
+                plane.plane.services.ledger, lambda: list(plane.plane.services.pipelines.by_id)
+            )
         )
         await until(lambda: bool(plane.plane.services.wakeups.trials))
         ticking.cancel()

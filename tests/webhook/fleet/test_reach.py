@@ -44,7 +44,7 @@ def test_an_url_that_only_this_machine_reaches_is_refused(url: str, says: str) -
 @pytest.mark.parametrize("url", ["https://yurt.example.com", "http://192.168.1.7:8080", "https://[2001:db8::1]"])
 @pytest.mark.usefixtures("rented")
 def test_an_url_of_this_machine_in_a_network_is_taken(url: str) -> None:
-    assert out_of_reach(config(url)) == ""
+    assert out_of_reach(config(url), url) == ""
 
 
 @pytest.mark.usefixtures("rented")
