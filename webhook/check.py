@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,7 +73,7 @@ async def findings(config: Config, secrets: Secrets, state: Path) -> list[Findin
     except ConfigError as error:
         return [*results, Finding("store", "failed", str(error))]
     try:
-        return [*results, _addressing(config, store), *[finding async for finding in _buckets(config, store)]]
+        return [*results, *_addressing(config, store), *[finding async for finding in _buckets(config, store)]]
     finally:
         await store.aclose()
 
@@ -212,12 +212,12 @@ async def _buckets(config: Config, store: ObjectStore) -> AsyncIterator[Finding]
             yield await _trash(pipeline.output, pipeline.trash, store)
 
 
-def _addressing(config: Config, store: ObjectStore) -> Finding:
+def _addressing(config: Config, store: ObjectStore) -> Iterator[Finding]:
     """Show the URL of a bucket, which tells whether its name stands in the host or in the path."""
-    bucket = next(iter(config.pipelines.values())).input.bucket
-    origin, path = store.presigner.address(bucket, "…")
-    style = "path style" if path.count("/") > 1 else "virtual-hosted"
-    return Finding("store", "ok", f"{style}: {origin}{unquote(path)}")
+    for pipeline in [*config.pipelines.values()][:1]:
+        origin, path = store.presigner.address(pipeline.input.bucket, "…")
+        style = "path style" if path.count("/") > 1 else "virtual-hosted"
+        yield Finding("store", "ok", f"{style}: {origin}{unquote(path)}")
 
 
 async def _advice(store: ObjectStore, bucket: str, otherwise: str) -> str:

@@ -240,6 +240,7 @@ async def serving(
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listener.close)  # also where the plane refuses to start
         state = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
         plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state, trust))
         await stack.enter_async_context(_listening(plane, url, listener, loops))

@@ -160,9 +160,10 @@ def test_all_faults_are_told_at_once(loaded: Load) -> None:
     ]
 
 
-def test_there_has_to_be_a_pipeline(loaded: Load) -> None:
-    assert "pipelines: Field required" in refused(loaded, "")
-    assert "pipelines: Dictionary should have at least 1 item" in refused(loaded, "[pipelines]")
+def test_there_may_be_no_pipeline_until_an_app_deploys_one(loaded: Load) -> None:
+    for text in ("", "[pipelines]"):
+        config = loaded(text)
+        assert (config.pipelines, list(config.pools)) == ({}, ["local"])
 
 
 # ── relations ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -205,7 +205,7 @@ def endpoints(
             gives=DeploymentDetails, query=VersionFilter,
         ),
         Endpoint(
-            "DELETE", deployment, deployments.remove_deployment, "admin", (*shown, 409, 422),
+            "DELETE", deployment, deployments.remove_deployment, "admin", (*shown, 422),
             gives=Deployment, query=RemovalQuery,
         ),
         Endpoint(

@@ -38,6 +38,9 @@ COMMANDS = {
     "offers": "Show what a pool would rent now, and why; rents nothing.",
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",
+    "diff": "Show what a yurt.toml would change on a running control plane.",
+    "definitions": "List, show, replace or remove pipelines, pools and models.",
+    "rollback": "Let an earlier version of a deployed app hold again.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }

@@ -76,6 +76,8 @@ def command(config_path: Path | None, state: Path, bucket_port: int, keep: bool,
         path = configuration(config_path, Path("yurt.toml"))
         with failing(ConfigError, CorsError):
             config = load(path, options_model)
+            if not config.pipelines:
+                raise ConfigError(f"{path} has no pipeline: write one, as `yurt init` does")
             wanted_rules(config, cors_origins)
         try:
             with _locked(state / "up") as folder:

@@ -69,12 +69,18 @@ class Assembly:
             pass  # which of them is wrong is found out by adding one after the other
         holding: list[Sets] = []
         left_out: dict[str, Sequence[Fault]] = {}
-        for owner, one in sets.items():
-            try:
-                self._whole([*holding, one])
-                holding.append(one)
-            except InvalidDefinitions as error:
-                left_out[owner] = error.faults
+        again = True
+        while again:  # a set may need what a later one brings
+            again = False
+            for owner in [name for name in sets if sets[name] not in holding]:
+                try:
+                    self._whole([*holding, sets[owner]])
+                except InvalidDefinitions as error:
+                    left_out[owner] = error.faults
+                    continue
+                holding.append(sets[owner])
+                left_out.pop(owner, None)
+                again = True
         return Assembled(self._whole(holding), left_out)
 
     def check(self, owner: str, others: Sequence[StoredDefinition], before: Sets, after: Sets) -> None:
@@ -84,7 +90,7 @@ class Assembly:
         if owner == FILE:
             then, now = {FILE: before, **rest}, {FILE: after, **rest}
         else:
-            then, now = {**file, **rest}, {**file, **rest, owner: after}
+            then, now = {**file, **rest, owner: before}, {**file, **rest, owner: after}
         left_out = self.assembled(now).left_out
         if not left_out:
             return
@@ -97,10 +103,7 @@ class Assembly:
 
     def _whole(self, sets: Iterable[Sets]) -> Definitions:
         """Raises InvalidDefinitions."""
-        tables: dict[str, Any] = {}
-        for one in sets:
-            for (kind, name), body in one.items():
-                tables.setdefault(kind, {})[name] = body
+        tables = tables_of({place: body for one in sets for place, body in one.items()})
         try:
             definitions = Definitions.model_validate({**tables, "providers": self.config.providers})
         except ValidationError as error:
@@ -131,6 +134,14 @@ def sets_of(definitions: DefinitionSet) -> Sets:
         for kind in KINDS
         for name, each in getattr(definitions, kind).items()
     }
+
+
+def tables_of(sets: Sets) -> dict[str, dict[str, Body]]:
+    """The same as tables by kind and name, as a client sends them."""
+    tables: dict[str, dict[str, Body]] = {}
+    for (kind, name), body in sets.items():
+        tables.setdefault(kind, {})[name] = body
+    return tables
 
 
 def by_owner(stored: Iterable[StoredDefinition]) -> dict[str, dict[tuple[str, str], Body]]:

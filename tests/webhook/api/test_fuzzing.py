@@ -55,6 +55,9 @@ ACCEPTED: dict[tuple[str, str], Any] = {
     ("sweeps", "POST"): {"kind": "full", "dry_run": True},
     ("invitations", "POST"): {"pool": "local"},
     ("tokens", "POST"): {"name": "app", "scopes": ["upload:photos"]},
+    ("deployments", "POST"): {"app": "app", "definitions": {"pools": {"spare": {"provider": "none"}}}},
+    ("compare", "POST"): {"owner": "deploy:app", "definitions": {}},
+    ("rollback", "POST"): {"version": 1},
     ("outputs", "POST"): {"token": 1, "etag": "e", "outputs": [{"name": "a", "size": 1, "content_type": "a/b"}]},
 }
 """Bodies that are accepted, for operations that may refuse every generated name or filter. By the path's end."""
@@ -125,6 +128,9 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     app, spare_app = [
         (await plane.admin("POST", "/v1/tokens", json={"name": "app", "scopes": ["read:photos"]})).json() for _ in "ab"
     ]
+    for pool in ("first", "second"):
+        tables = {"pools": {pool: {"provider": "none"}}}
+        await plane.admin("POST", "/v1/deployments", json={"app": "app", "definitions": tables})
     texts = [row["id"] for row in await plane.sql("select id from quarantine")]
     return KnownSecrets(
         bucket,
@@ -234,7 +240,7 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
-    named = {"pool": "minted", "root": known.root}
+    named = {"pool": "minted", "root": known.root, "app": "app"}
     case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))

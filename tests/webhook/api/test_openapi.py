@@ -95,6 +95,7 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
     await check_machine_calls(plane, contract)
     await check_pool_calls(plane, contract)
     await check_token_calls(plane, contract)
+    await check_definition_calls(plane, contract)
     for query in ("", "?since=May"):
         check("/v1/costs", await plane.admin("GET", f"/v1/costs{query}"))
     check("/v1/costs", await http.get("/v1/costs"))
@@ -114,6 +115,43 @@ async def check_token_calls(plane: RunningPlane, contract: Contract) -> None:
     for headers in (app, {}):
         contract.check("/v1/token", await plane.http.get("/v1/token", headers=headers))
     await _check_details(plane, contract, "DELETE", path, made.json()["id"])
+
+
+async def check_definition_calls(plane: RunningPlane, contract: Contract) -> None:
+    """Check the endpoints for definitions, on an app that is deployed, changed, rolled back and removed."""
+    path, compare, app = "/v1/deployments", "/v1/definitions/compare", "/v1/deployments/{app}"
+    tables = {"pools": {"spare": {"provider": "none"}}}
+    for body in (
+        {"app": "spares", "definitions": tables},
+        {"app": "spares", "definitions": {"pools": {"spare": {"provider": "none", "slots": 3}}}},
+        {"app": "spares", "definitions": {}, "expected_version": 0},
+        {"app": "others", "definitions": tables},
+        {"app": "others", "definitions": {"pool": {}}},
+        {},
+    ):
+        contract.check(path, await plane.admin("POST", path, json=body))
+    contract.check(path, await plane.http.post(path, json={}))
+    contract.check(path, await plane.admin("POST", path, content=b" " * (2 << 20)))
+    for owner in ("file", "deploy:spares", "nobody"):
+        compared = {"owner": owner, "definitions": tables}
+        contract.check(compare, await plane.admin("POST", compare, json=compared))
+    contract.check(compare, await plane.http.post(compare, json={}))
+    for listed in (path, "/v1/definitions"):
+        contract.check(listed, await plane.admin("GET", listed))
+        contract.check(listed, await plane.http.get(listed))
+    for name in ("spares", "nobody"):
+        for order in ({}, {"version": 99}, {"versions": 1}):
+            answer = await plane.admin("POST", f"/v1/deployments/{name}/rollback", json=order)
+            contract.check(f"{app}/rollback", answer)
+        contract.check(app, await plane.admin("GET", f"/v1/deployments/{name}"))
+        for query in ("?limit=0", "?before=1"):
+            contract.check(app, await plane.admin("GET", f"/v1/deployments/{name}{query}"))
+        for query in ("?dry_run=true", "?dry_run=maybe", ""):
+            contract.check(app, await plane.admin("DELETE", f"/v1/deployments/{name}{query}"))
+    contract.check(path, await plane.admin("POST", path, json={"app": "others", "definitions": tables}))
+    contract.check(f"{app}/rollback", await plane.admin("POST", "/v1/deployments/spares/rollback"))  # the name is taken
+    for method, at in (("GET", ""), ("DELETE", ""), ("POST", "/rollback")):
+        contract.check(f"{app}{at}", await plane.http.request(method, f"/v1/deployments/spares{at}"))
 
 
 async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
@@ -258,6 +296,8 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         "quarantine/replay",
         "sweeps",
         "strangers/slay",
+        "definitions/compare",
+        "deployments/{app}/rollback",
     )
     # A model takes a store: test_models.py.
     elsewhere = {("/v1/invitations", 409), ("/v1/models/{root}", 200)}

@@ -1,0 +1,1 @@
+"""Tests of what is defined: sets checked together, and the view of each replica."""
