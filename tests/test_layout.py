@@ -21,6 +21,9 @@ class Cover(NamedTuple):
 
 
 COVERED_ELSEWHERE: Mapping[str, Cover] = {
+    "webhook.cli.changes": Cover("tests/webhook/cli/test_definitions.py", "printed by each command there"),
+    "webhook.cli.diff": Cover("tests/webhook/cli/test_definitions.py", "beside the other commands for definitions"),
+    "webhook.cli.rollback": Cover("tests/webhook/cli/test_definitions.py", "of what was deployed there"),
     "webhook.fleet.activity": Cover("tests/webhook/fleet/test_autoscaler.py", "what the loops note there"),
     "webhook.fleet.pool_at_provider": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),
     "webhook.fleet.provider_loop": Cover("tests/webhook/fleet/test_autoscaler.py", "run by the autoscaler"),

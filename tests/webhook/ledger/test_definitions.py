@@ -61,8 +61,8 @@ async def test_what_stays_the_same_keeps_its_row_and_history_is_whole(postgres_d
     async with ledger(postgres_dsn) as (definitions, _):
         first: Sets = {POOL: {"slots": 1}, PIPELINE: {"pool": "gpu"}}
         second: Sets = {POOL: {"slots": 2}, PIPELINE: {"pool": "gpu"}}
-        empty: Sets = {}
-        assert [await put(definitions, "a", sets) for sets in (first, first, second, empty, first)] == [1, 1, 2, 3, 4]
+        order: list[Sets] = [first, first, second, {}, first]
+        assert [await put(definitions, "a", sets) for sets in order] == [1, 1, 2, 3, 4]
         assert [await definitions.at("a", version) for version in range(1, 6)] == [first, second, {}, first, None]
         assert [(each.version, each.definitions) for each in await definitions.versions("a")] == [
             (4, 2), (3, 0), (2, 2), (1, 2),
