@@ -40,7 +40,7 @@ class RecommendedChecks:
         """Variables that add them to the configuration that a control plane reads from its file."""
         prefix = f"YURT_PIPELINES__{self.pipeline.upper()}__"
         return {
-            "YURT_MODELS": json.dumps({name: {"source": _source(name)} for name in self.folders}),
+            **{f"YURT_MODELS__{name.upper()}": json.dumps({"source": _source(name)}) for name in self.folders},
             f"{prefix}MODELS": json.dumps(list(self.folders)),
             f"{prefix}OPTIONS": json.dumps({"checks": list(self.folders)}),
         }
