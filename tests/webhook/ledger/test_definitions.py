@@ -97,10 +97,8 @@ async def race(definitions: LedgerDefinitions, dsn: str, *, waits_for_lock: bool
         transaction = blocker.transaction()
         await transaction.start()
         await blocker.execute("lock table definition_changes in share row exclusive mode")
-        racing = [
-            asyncio.create_task(put(definitions, owner, sets))
-            for owner, sets in (("pools", {}), ("pipelines", {PIPELINE: {}}))
-        ]
+        rivals: list[tuple[str, Sets]] = [("pools", {}), ("pipelines", {PIPELINE: {}})]
+        racing = [asyncio.create_task(put(definitions, owner, sets)) for owner, sets in rivals]
 
         async def both_wait() -> bool:
             waiting = await blocker.fetch(
