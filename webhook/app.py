@@ -212,7 +212,7 @@ def _services(
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health, definitions.hear),
+        wakeups=Wakeups(health, definitions.notified),
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,

