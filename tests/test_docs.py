@@ -23,6 +23,7 @@ from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
+from webhook.api.deployments import DeploymentApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
@@ -320,6 +321,7 @@ def test_every_endpoint_is_documented() -> None:
                 PoolApi,
                 BootstrapApi,
                 TokenApi,
+                DeploymentApi,
             )
         )
     )
