@@ -58,7 +58,7 @@ from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
 from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
-from webhook.ledger.uploads import Uploads
+from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
@@ -276,7 +276,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     pools = PoolApi(services.fleet, config.pools, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
-    kept_uploads = Uploads(ledger)
+    kept_uploads = UploadLedger(ledger)
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))

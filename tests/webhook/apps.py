@@ -32,7 +32,7 @@ class App:
         assert response.status_code == 201, response.text
         return dict(response.json())
 
-    async def refused(self, path: str = "/v1/uploads", **fields: Any) -> tuple[int, str]:
+    async def refused(self, path: str = "/v1/uploads", /, **fields: Any) -> tuple[int, str]:
         """Status and code of a call that is refused."""
         response = await self.call("POST", path, json=fields)
         return response.status_code, response.json().get("error", "")

@@ -190,7 +190,7 @@ class EventApi:
     async def joined(self, listener: _Listener) -> AsyncIterator[None]:
         """Put events into a listener's queue while the context lasts. Raises LedgerUnavailable."""
         if not self._listeners:
-            self._following.enter_context(self._log.following(self._tell))
+            self._following.enter_context(self._log.following(self._deliver))
         self._listeners.add(listener)
         try:
             listener.begins_after = await self._log.followed()
@@ -217,7 +217,7 @@ class EventApi:
                 yield self._encoded(settle)
             after = up_to
 
-    def _tell(self, settles: Sequence[Settle]) -> None:
+    def _deliver(self, settles: Sequence[Settle]) -> None:
         for settle in settles:
             encoded = b""
             for listener in self._places.of(settle.pipeline_id, settle.key):

@@ -16,7 +16,7 @@ from webhook.pipelines import Pipelines
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ObjectReader:
     """What a request may read."""
 
     pipelines: Sequence[int]
@@ -41,7 +41,7 @@ class Readers:
         self._tickets = tickets
         self._pipelines = pipelines
 
-    async def of(self, request: Request, pipeline: str | None, ticket: str | None = None) -> Reader:
+    async def of(self, request: Request, pipeline: str | None, ticket: str | None = None) -> ObjectReader:
         """What a request may read of one pipeline, or of all (None).
 
         ``ticket`` takes the place of a credential in the header. Raises HttpProblem 401, 403, 404 or 429,
@@ -52,17 +52,17 @@ class Readers:
             known = await self._tickets.reading(request, secret)
             if pipeline not in (None, known.pipeline):
                 raise HttpProblem(403, "outside-ticket", "a ticket reads only what was uploaded with it")
-            return Reader(self._numbers(known.pipeline), known.folder)
+            return ObjectReader(self._numbers(known.pipeline), known.folder)
         if pipeline is not None:
             await self._apps.require(request, f"read:{pipeline}")
-            return Reader(self._numbers(pipeline))
+            return ObjectReader(self._numbers(pipeline))
         caller = await self._apps.caller(request)
         readable = [n for n, (name, _) in self._pipelines.by_id.items() if caller.allows(f"read:{name}")]
         if not readable:
             raise HttpProblem(
                 403, "scope-missing", "this token may read no pipeline: make one with yurt tokens create --scope read:…"
             )
-        return Reader(readable)
+        return ObjectReader(readable)
 
     def _numbers(self, pipeline: str) -> Sequence[int]:
         numbers = [number for number, (name, _) in self._pipelines.by_id.items() if name == pipeline]

@@ -15,7 +15,7 @@ from webhook.api.auth import unauthorized
 from webhook.api.connections import proven
 from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.api.rate_limit import RateLimit
-from webhook.ledger.uploads import Ticket, TicketOrder, Uploads
+from webhook.ledger.uploads import Ticket, TicketOrder, UploadLedger
 from webhook.pipelines import Pipelines
 from webhook.setting_types import ContentType
 from webhook.uploads import keys
@@ -60,7 +60,7 @@ class IssuedTicket(BaseModel):
 class TicketAuth:
     """Authenticates requests by ticket."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: UploadLedger) -> None:
         self._uploads = uploads
         self._rates = RateLimit()
 
@@ -95,7 +95,7 @@ class TicketAuth:
 class TicketApi:
     """The endpoint for tickets."""
 
-    def __init__(self, uploads: Uploads, pipelines: Pipelines, auth: AppAuth) -> None:
+    def __init__(self, uploads: UploadLedger, pipelines: Pipelines, auth: AppAuth) -> None:
         self._uploads = uploads
         self._pipelines = pipelines
         self._auth = auth

@@ -17,7 +17,7 @@ from webhook.api.http import HttpProblem, json_response, path_id, read_model
 from webhook.api.tickets import TicketAuth
 from webhook.config import Pipeline
 from webhook.content_types import is_allowed
-from webhook.ledger.uploads import TICKET_PREFIX, MultipartUpload, Ticket, Uploads
+from webhook.ledger.uploads import TICKET_PREFIX, PartedUpload, Ticket, UploadLedger
 from webhook.pipelines import Pipelines
 from webhook.storage import ObjectMissing, ObjectStore, PreconditionFailed, StoreError
 from webhook.uploads import keys, signing
@@ -183,7 +183,7 @@ class UploadApi:
 
     def __init__(
         self,
-        uploads: Uploads,
+        uploads: UploadLedger,
         pipelines: Pipelines,
         store: ObjectStore,
         places: UploadPlaces,
@@ -263,12 +263,12 @@ class UploadApi:
             plan.form = PresignedForm(url=form.url, fields=form.fields)
         return plan
 
-    async def _begin_parts(self, place: _Place, upload: NewUpload) -> MultipartUpload:
+    async def _begin_parts(self, place: _Place, upload: NewUpload) -> PartedUpload:
         try:
             store_id = await signing.begin(self._store, upload)
         except (StoreError, ObjectMissing) as error:
             raise _unavailable(place.pipeline, error) from None
-        begun = MultipartUpload(
+        begun = PartedUpload(
             0, store_id, place.name, upload.bucket, upload.key, upload.size, signing.part_bytes(upload.size),
             place.ticket.id if place.ticket else None, upload.create_only,
         )  # fmt: skip
@@ -341,7 +341,7 @@ class UploadApi:
         await self._uploads.end(upload)
         return json_response(AbortedUpload(pipeline=upload.pipeline, key=upload.key))
 
-    async def _multipart(self, request: Request) -> MultipartUpload:
+    async def _multipart(self, request: Request) -> PartedUpload:
         """The upload of the path, if the request may carry it on."""
         secret = bearer(request)
         if secret.startswith(TICKET_PREFIX):
@@ -356,7 +356,7 @@ class UploadApi:
             raise _unknown()
         return upload
 
-    async def _stored(self, upload: MultipartUpload) -> Sequence[StoredPart]:
+    async def _stored(self, upload: PartedUpload) -> Sequence[StoredPart]:
         try:
             return await signing.parts(self._store, upload)
         except ObjectMissing:
@@ -378,7 +378,7 @@ def _check_ticket(ticket: Ticket, wanted: UploadRequest) -> None:
         raise HttpProblem(413, "too-large", f"this ticket allows files of {ticket.max_bytes} bytes at most")
 
 
-def _plan(upload: MultipartUpload) -> PartsPlan:
+def _plan(upload: PartedUpload) -> PartsPlan:
     assert upload.expires_at is not None
     return PartsPlan(id=upload.id, part_bytes=upload.part_bytes, parts=upload.parts, expires_at=upload.expires_at)
 

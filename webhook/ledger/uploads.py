@@ -66,7 +66,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class MultipartUpload:
+class PartedUpload:
     """A file that is uploaded in parts."""
 
     id: int
@@ -92,7 +92,7 @@ class MultipartUpload:
         return min(self.part_bytes, self.bytes - (number - 1) * self.part_bytes)
 
 
-class Uploads:
+class UploadLedger:
     """Tickets and multipart uploads of a ledger.
 
     Every method raises LedgerUnavailable while the database does not answer.
@@ -126,7 +126,7 @@ class Uploads:
         """Give back an upload that could not begin."""
         await self._ledger.fetch("return_upload", ticket.id)
 
-    async def begin(self, upload: MultipartUpload, valid_seconds: float) -> MultipartUpload:
+    async def begin(self, upload: PartedUpload, valid_seconds: float) -> PartedUpload:
         """Keep a multipart upload that the store has begun. Returns it with its number."""
         [row] = await self._ledger.fetch(
             "begin_multipart", storable(upload.store_id), upload.pipeline, upload.bucket, upload.key, upload.bytes,
@@ -134,19 +134,19 @@ class Uploads:
         )  # fmt: skip
         return _upload({**_fields(upload), **row})
 
-    async def multipart(self, id: int) -> MultipartUpload | None:
+    async def multipart(self, id: int) -> PartedUpload | None:
         """Find a multipart upload that is under way."""
         rows = await self._ledger.fetch("multipart", id)
         return _upload(dict(rows[0])) if rows else None
 
-    async def end(self, upload: MultipartUpload) -> None:
+    async def end(self, upload: PartedUpload) -> None:
         """Forget a multipart upload that was completed or aborted."""
         await self._ledger.fetch("end_multipart", upload.id)
 
 
-def _fields(upload: MultipartUpload) -> dict[str, object]:
-    return {name: getattr(upload, name) for name in MultipartUpload.__dataclass_fields__}
+def _fields(upload: PartedUpload) -> dict[str, object]:
+    return {name: getattr(upload, name) for name in PartedUpload.__dataclass_fields__}
 
 
-def _upload(row: dict[str, object] | asyncpg.Record) -> MultipartUpload:
-    return MultipartUpload(**dict(row))
+def _upload(row: dict[str, object] | asyncpg.Record) -> PartedUpload:
+    return PartedUpload(**dict(row))

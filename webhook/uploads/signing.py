@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from webhook.ledger.uploads import MultipartUpload
+from webhook.ledger.uploads import PartedUpload
 from webhook.storage import ObjectMissing, ObjectStore
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def begin(store: ObjectStore, upload: NewUpload) -> str:
     return await store.call(create)
 
 
-def part(store: ObjectStore, upload: MultipartUpload, number: int, expires_seconds: int) -> str:
+def part(store: ObjectStore, upload: PartedUpload, number: int, expires_seconds: int) -> str:
     """Presign the PUT of one part, bound to its length."""
     return store.put_presigner.url(
         "PUT", upload.bucket, upload.key, expires_seconds=expires_seconds,
@@ -119,12 +119,12 @@ def part(store: ObjectStore, upload: MultipartUpload, number: int, expires_secon
     )  # fmt: skip
 
 
-async def parts(store: ObjectStore, upload: MultipartUpload) -> list[StoredPart]:
+async def parts(store: ObjectStore, upload: PartedUpload) -> list[StoredPart]:
     """List the parts that the store has. Raises ObjectMissing, StoreError."""
     return await store.call(partial(_listed, upload))
 
 
-def _listed(upload: MultipartUpload, s3: S3Client) -> list[StoredPart]:
+def _listed(upload: PartedUpload, s3: S3Client) -> list[StoredPart]:
     pages = s3.get_paginator("list_parts").paginate(Bucket=upload.bucket, Key=upload.key, UploadId=upload.store_id)
     return [
         StoredPart(entry["PartNumber"], entry["Size"], entry["ETag"])
@@ -133,7 +133,7 @@ def _listed(upload: MultipartUpload, s3: S3Client) -> list[StoredPart]:
     ]
 
 
-async def complete(store: ObjectStore, upload: MultipartUpload) -> str:
+async def complete(store: ObjectStore, upload: PartedUpload) -> str:
     """Put the parts together. Returns the object's ETag.
 
     A completion whose answer was lost is found out. Raises PartsWrong, ObjectMissing where the store does not know the
@@ -151,7 +151,7 @@ async def complete(store: ObjectStore, upload: MultipartUpload) -> str:
         return head.etag
 
 
-def _check(upload: MultipartUpload, stored: Sequence[StoredPart]) -> None:
+def _check(upload: PartedUpload, stored: Sequence[StoredPart]) -> None:
     sizes = {part.number: part.size for part in stored}
     missing = [number for number in range(1, upload.parts + 1) if number not in sizes]
     wrong = [number for number, size in sizes.items() if number > upload.parts or size != upload.size_of(number)]
@@ -166,19 +166,19 @@ def _few(numbers: Sequence[int]) -> str:
     return f"{shown} …" if len(numbers) > 10 else shown
 
 
-def _completed(upload: MultipartUpload, stored: Sequence[StoredPart], s3: S3Client) -> str:
+def _completed(upload: PartedUpload, stored: Sequence[StoredPart], s3: S3Client) -> str:
     condition = {"IfNoneMatch": "*"} if upload.create_only else {}
     done = s3.complete_multipart_upload(
         Bucket=upload.bucket,
         Key=upload.key,
         UploadId=upload.store_id,
-        MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in stored]},
+        PartedUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in stored]},
         **condition,  # type: ignore[arg-type]
     )
     return done["ETag"].strip('"')
 
 
-async def abort(store: ObjectStore, upload: MultipartUpload) -> None:
+async def abort(store: ObjectStore, upload: PartedUpload) -> None:
     """Give up a multipart upload: the store forgets its parts. Raises StoreError."""
 
     def aborted(s3: S3Client) -> None:

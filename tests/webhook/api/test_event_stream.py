@@ -137,7 +137,7 @@ async def test_streams_end_when_the_replica_leaves_and_when_the_listener_does(po
         assert (response.status_code, response.json()["error"]) == (503, "leaving")
 
 
-async def test_who_may_not_listen(postgres_dsn: str) -> None:
+async def test_readers_without_the_right_may_not_listen(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, TWO, loops=False) as plane:
         photos, service = await app_of(plane, "read:photos"), await app_of(plane, "service:a", "upload:photos")
 

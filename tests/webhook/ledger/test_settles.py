@@ -29,7 +29,7 @@ values ($1, 1, $2, 'done', true, $3, now())
 """
 
 
-async def told(log: SettleLog) -> list[Settle]:
+async def numbered(log: SettleLog) -> list[Settle]:
     await log.number()
     return await log.after(0)
 
@@ -45,7 +45,7 @@ async def test_each_end_of_an_object_is_logged_once(postgres_dsn: str) -> None:
         await b.settle(leases["done.jpg"], done(leases["done.jpg"].event_etag or ""))
         await b.settle(leases["parked.jpg"], BROKEN)
         await b.settle(leases["again.jpg"], Failure("broken", "Once more.", retry=True))
-        first, second = await told(log)
+        first, second = await numbered(log)
         assert (first.key, first.state, first.changed, first.etag) == (
             "done.jpg", "done", True, leases["done.jpg"].event_etag,
         )  # fmt: skip
@@ -56,7 +56,7 @@ async def test_each_end_of_an_object_is_logged_once(postgres_dsn: str) -> None:
         assert second.position == 2
         await b.record(event("done.jpg"))
         await b.settle(await b.take(), SameContent())
-        assert [(s.position, s.key, s.state, s.changed) for s in (await told(log))[2:]] == [
+        assert [(s.position, s.key, s.state, s.changed) for s in (await numbered(log))[2:]] == [
             (3, "done.jpg", "done", False)
         ]
 
@@ -69,7 +69,7 @@ async def test_a_second_settlement_of_a_lease_is_not_logged(postgres_dsn: str) -
         await b.settle(lease, done("x"))
         with contextlib.suppress(AssertionError):
             await b.settle(lease, done("y"))
-        assert [s.etag for s in await told(log)] == ["x"]
+        assert [s.etag for s in await numbered(log)] == ["x"]
 
 
 # ── order and completeness ───────────────────────────────────────────────────────────────────────────────────────────
@@ -98,7 +98,7 @@ async def test_a_settle_that_commits_late_is_not_skipped(postgres_dsn: str) -> N
         await open_transaction.start()
         await late.execute(INSERT, 1, "late.jpg", 1)
         await early.execute(INSERT, 2, "early.jpg", 1)
-        seen, ids = await told(log), await by_id(reader, 0)
+        seen, ids = await numbered(log), await by_id(reader, 0)
         assert [s.key for s in seen] == ["early.jpg"]
         await open_transaction.commit()
         await log.number()
@@ -106,7 +106,7 @@ async def test_a_settle_that_commits_late_is_not_skipped(postgres_dsn: str) -> N
         assert await by_id(reader, ids[-1]) == [], "by ids, the late one is skipped"
 
 
-class Writers:
+class SettleWriters:
     """Transactions that settle some of five objects each, one after the other on each connection."""
 
     def __init__(self, draws: random.Random) -> None:
@@ -144,7 +144,7 @@ class Writers:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_readers_that_go_on_after_their_position_see_all_in_order(postgres_dsn: str, seed: int) -> None:
-    work = Writers(random.Random(seed))
+    work = SettleWriters(random.Random(seed))
     async with writers(postgres_dsn, 4) as (log, other, connections):
         reading = asyncio.create_task(work.read(other))
         numbering = [asyncio.create_task(work.number(each)) for each in (log, other)]
