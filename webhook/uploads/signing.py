@@ -172,7 +172,7 @@ def _completed(upload: PartedUpload, stored: Sequence[StoredPart], s3: S3Client)
         Bucket=upload.bucket,
         Key=upload.key,
         UploadId=upload.store_id,
-        PartedUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in stored]},
+        MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in stored]},
         **condition,  # type: ignore[arg-type]
     )
     return done["ETag"].strip('"')

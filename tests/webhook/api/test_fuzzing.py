@@ -130,7 +130,8 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     given_up, held, fresh = leases[:10], leases[10:30], leases[30:]
     await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
     await plane.services.fleet.note_strangers("local", [Stranger(STRANGER, "r-1")])
-    app, spare = [await app_of(plane, "read:*", "upload:*") for _ in range(2)]
+    app = await app_of(plane, "read:*", "upload:*")
+    await app_of(plane)  # its token may be revoked
     ticket = await app.ticket(uploads=10_000)
     [spare_id] = [row["id"] for row in await plane.sql("select max(id) as id from app_tokens")]
     texts = [row["id"] for row in await plane.sql("select id from quarantine")]
