@@ -17,6 +17,7 @@ from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
 from webhook.api.deployments import DeploymentApi
+from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
@@ -28,10 +29,13 @@ from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
+from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.config import Config, Pipeline
 from webhook.definitions.current import CurrentDefinitions
@@ -53,7 +57,9 @@ from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
+from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
+from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
@@ -75,6 +81,7 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -98,11 +105,13 @@ class Services:
     definitions: CurrentDefinitions
     pipelines: Pipelines
     conditions: Conditions
+    upload_places: UploadPlaces
     catalogue: ModelCatalogue
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    settles: SettleLog
     senders: Senders
     providers: ProviderSet
     metrics: Metrics
@@ -122,6 +131,7 @@ class Plane:
     health: HealthApi
     leases: LeaseApi
     notifications: NotificationApi
+    events: EventApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -135,10 +145,12 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        self.events.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.upload_places.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -200,6 +212,7 @@ def _services(
         limits=definitions.pools.limits,
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, definitions.pools.budgets)
+    settles = SettleLog(ledger, health)
     services = Services(
         config=config,
         ledger=ledger,
@@ -208,11 +221,13 @@ def _services(
         definitions=definitions,
         pipelines=pipelines,
         conditions=conditions,
+        upload_places=UploadPlaces(store),
         catalogue=catalogue,
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health, definitions.notified),
+        wakeups=Wakeups(health, settles.wake, definitions.notified),
+        settles=settles,
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
@@ -269,9 +284,13 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
     deployments = DeploymentApi(services.definitions, _no_bundle, admin)
+    kept_uploads = UploadLedger(ledger)
+    ticket_auth = TicketAuth(kept_uploads)
+    uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
+    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, deployments,
+        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -281,6 +300,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         health,
         leases,
         notifications,
+        events,
         Background(services, dsn),
     )
 
@@ -304,6 +324,7 @@ class Background:
             services.catalogue.watch(),
             services.definitions.watch(health),
             services.senders.run(),
+            services.settles.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )

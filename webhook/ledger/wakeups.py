@@ -22,13 +22,21 @@ PING_SECONDS = 10.0
 _RECONNECT_SECONDS = 1.0
 
 
+SETTLED_CHANNEL = "yurt_settled"
+"""NOTIFY channel. The payload is the last position of the log of settled objects."""
+
+
 class Wakeups:
     """Long polls that wait for due objects, by pipeline number."""
 
     def __init__(
-        self, health: LoopHealth | None = None, definitions_changed: Callable[[], None] = lambda: None
+        self,
+        health: LoopHealth | None = None,
+        settled: Callable[[], None] = lambda: None,
+        definitions_changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``definitions_changed`` is called when they may have."""
+        """``settled`` is called when the log of settled objects has grown, ``definitions_changed`` at changes."""
+        self._settled = settled
         self._health = health or LoopHealth()
         self._definitions_changed = definitions_changed
         self._all: set[asyncio.Event] = set()
@@ -105,6 +113,7 @@ class Wakeups:
                 connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(CHANNEL, self._received)
                 await connection.add_listener(DEFINITIONS, lambda *_: self._definitions_changed())
+                await connection.add_listener(SETTLED_CHANNEL, lambda *_: self._settled())
                 self._health.works("wakeups")
                 self.wake()  # for notifications that came while there was no connection
                 self._definitions_changed()

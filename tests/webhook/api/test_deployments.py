@@ -13,7 +13,7 @@ import pytest
 from tests import postgres
 from tests.polling import until
 from tests.webhook.plane import RunningPlane, configured, control_plane, done, event, pipeline, serving
-from webhook.config import ConfigError
+from webhook.config import Config, ConfigError
 
 QUOTED = {"conditions": "quoted"}
 FIRST, SECOND = ({"argv": [program, "{input}", "{output}/copy"]} for program in ("cp", "ln"))
@@ -237,8 +237,8 @@ async def test_what_is_defined_is_listed_with_its_owner(postgres_dsn: str) -> No
 
 
 async def test_a_comparison_changes_nothing(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn, loops=False) as plane:
-        mine = {"pipelines": {"photos": pipeline(**QUOTED)}, "pools": {"local": {"provider": "none"}}}
+    mine = {"pipelines": {"photos": pipeline(**QUOTED)}, "pools": {"local": {"provider": "none"}}}
+    async with control_plane(postgres_dsn, Config.model_validate(mine), loops=False) as plane:
         same, less = [
             await plane.admin("POST", "/v1/definitions/compare", json={"owner": "file", "definitions": definitions})
             for definitions in (mine, {"pools": mine["pools"]})
