@@ -15,6 +15,8 @@ import structlog
 from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi
+from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
@@ -32,6 +34,9 @@ from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tokens import TokenApi
 from webhook.api.workers import WorkersApi
+from webhook.bundles import Bundles
+from webhook.calls.calls import Calls
+from webhook.calls.expiry import CallExpiry
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
@@ -97,6 +102,7 @@ class Services:
     pipelines: Pipelines
     conditions: Conditions
     catalogue: ModelCatalogue
+    bundles: Bundles
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
@@ -205,6 +211,7 @@ def _services(
         pipelines=pipelines,
         conditions=conditions,
         catalogue=catalogue,
+        bundles=Bundles(config.server, lambda: config.models, store),
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
@@ -261,9 +268,11 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     pools = PoolApi(services.fleet, config.pools, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
+    bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
+    calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens,
+        bootstrap, tokens, bundles, calls,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -335,6 +344,7 @@ class Background:
             pruner.run(),
             ErrorBudget(services.fleet, health).run(),
             _count_arrivals(services.ledger, health),
+            CallExpiry(services.ledger, services.pipelines, services.store, config.server.calls_hours, health).run(),
         )
         try:
             await _together(loops, autoscaler.run(stopped))

@@ -14,6 +14,8 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi, BundleOffer, BundleRequest
+from webhook.api.calls import BegunCalls, CallApi, CallIds, CallsOffer, CallsRequest, CallsStatus, CallsWait
 from webhook.api.costs import CostApi, CostFilter, Costs
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
@@ -94,11 +96,14 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    bundles: BundleApi,
+    calls: CallApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     machine = "/v1/machines/{id}"
+    called = "/v1/functions/{name}/calls"
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
@@ -177,6 +182,14 @@ def endpoints(
         Endpoint("POST", "/v1/tokens", tokens.create_token, "admin", changed, TokenRequest, IssuedToken, 201),
         Endpoint("GET", "/v1/tokens", tokens.list_tokens, "admin", listed, gives=TokenPage, query=TokenFilter),
         Endpoint("DELETE", "/v1/tokens/{id}", tokens.revoke_token, "admin", shown, gives=TokenStatus),
+        Endpoint("POST", "/v1/bundles", bundles.offer_bundle, "admin", (*changed, 409), BundleRequest, BundleOffer),
+        Endpoint(
+            "GET", "/v1/bundles/{root}", bundles.bundle_source, "worker", (401, 404, 429, 503),
+            gives=protocol.BundleSource,
+        ),
+        Endpoint("POST", called, calls.offer_calls, "app", (*changed, 404, 429), CallsRequest, CallsOffer),
+        Endpoint("POST", f"{called}/begin", calls.begin_calls, "app", (*changed, 404, 409, 429), CallIds, BegunCalls),
+        Endpoint("POST", f"{called}/wait", calls.wait_for_calls, "app", (*changed, 404, 429), CallsWait, CallsStatus),
         Endpoint("GET", "/v1/token", tokens.show_own_token, "app", (401, 429, 503), gives=TokenSelf),
         Endpoint("GET", "/healthz", health.alive, "none", (403,)),
         Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
