@@ -228,6 +228,7 @@ class LeaseTask:
             options=self.lease.handler.options,
             models=models,
             imports=imports,
+            model_roots={model.name: model.root for model in self.lease.models},
         )
 
     async def _handle(self, job: Job) -> OpenedResult:

@@ -26,7 +26,9 @@ def fetch_bundle(
 ) -> None:
     """Fetch a bundle and unpack it into an empty folder.
 
-    ``source`` asks the control plane where it is; ``pause_seconds`` are waited before another try, and doubled. Raises `ModelUnavailable`, `DownloadCancelled` and OSError.
+    ``source`` asks the control plane where it is; ``pause_seconds`` are waited before another try, and doubled.
+
+    Raises `ModelUnavailable`, `DownloadCancelled` and OSError.
     """
     archive = folder / _ARCHIVE
     for tried in range(1, _TRIES + 1):

@@ -48,6 +48,8 @@ class Job:
     imports: tuple[Path, ...] = ()
     """Folders that Python imports from before all others: a bundle's code, and what it requires. Only for the handler
     ``function``."""
+    model_roots: Mapping[str, str] = field(default_factory=dict)
+    """The root of each model, which names its version. Empty where the folders were never published (``yurt try``)."""
 
 
 @dataclass(frozen=True, slots=True)

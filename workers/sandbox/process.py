@@ -258,6 +258,7 @@ def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) 
         url=job.url,
         models={name: str(folder.absolute()) for name, folder in job.models.items()},
         imports=[str(folder.absolute()) for folder in job.imports],
+        model_roots=dict(job.model_roots),
         models_bytes=sum(map(_bytes_below, job.models.values())),
         sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),
     )

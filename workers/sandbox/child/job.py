@@ -57,6 +57,7 @@ def _run(request: JobRequest) -> HandlerDone:
         url=request.url,
         models={name: Path(folder) for name, folder in request.models.items()},
         imports=tuple(map(Path, request.imports)),
+        model_roots=request.model_roots,
     )
     limits.apply(
         cpu_seconds=request.cpu_seconds,
