@@ -25,6 +25,7 @@ from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi
 from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
+from webhook.api.event_stream import EventApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
@@ -36,7 +37,9 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.ledger import transitions
 from webhook.ledger.coalescing import Verdict
@@ -324,6 +327,9 @@ def test_every_endpoint_is_documented() -> None:
                 TokenApi,
                 BundleApi,
                 CallApi,
+                TicketApi,
+                UploadApi,
+                EventApi,
             )
         )
     )

@@ -49,6 +49,12 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
     ),
+    "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
+    "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
+    "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),
+    "webhook.uploads.signing": Cover(
+        "tests/webhook/api/test_uploads.py", "requests that a real store takes and refuses"
+    ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

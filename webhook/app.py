@@ -18,6 +18,7 @@ from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi
 from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
+from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
@@ -29,10 +30,13 @@ from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
+from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.bundles import Bundles
 from webhook.calls.calls import Calls
@@ -57,7 +61,9 @@ from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
+from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
+from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
@@ -79,6 +85,7 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -101,12 +108,14 @@ class Services:
     store: ObjectStore
     pipelines: Pipelines
     conditions: Conditions
+    upload_places: UploadPlaces
     catalogue: ModelCatalogue
     bundles: Bundles
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    settles: SettleLog
     senders: Senders
     providers: ProviderSet
     metrics: Metrics
@@ -126,6 +135,7 @@ class Plane:
     health: HealthApi
     leases: LeaseApi
     notifications: NotificationApi
+    events: EventApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -139,10 +149,12 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        self.events.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.upload_places.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -203,6 +215,7 @@ def _services(
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
+    settles = SettleLog(ledger, health)
     services = Services(
         config=config,
         ledger=ledger,
@@ -210,12 +223,14 @@ def _services(
         store=store,
         pipelines=pipelines,
         conditions=conditions,
+        upload_places=UploadPlaces(store),
         catalogue=catalogue,
         bundles=Bundles(config.server, lambda: config.models, store),
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health),
+        wakeups=Wakeups(health, settles.wake),
+        settles=settles,
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
@@ -270,9 +285,14 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     tokens = TokenApi(app_tokens, admin, app_auth)
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
+    kept_uploads = UploadLedger(ledger)
+    ticket_auth = TicketAuth(kept_uploads)
+    uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
+    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, bundles, calls,
+        bootstrap, tokens, bundles, calls, TicketApi(kept_uploads, pipelines, app_auth),
+        uploads, events,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -282,6 +302,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         health,
         leases,
         notifications,
+        events,
         Background(services, dsn),
     )
 
@@ -304,6 +325,7 @@ class Background:
             services.conditions.watch(),
             services.catalogue.watch(),
             services.senders.run(),
+            services.settles.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )
