@@ -80,6 +80,8 @@ class FunctionSettings:
 class Function(Generic[Parameters, Value]):
     """A function that workers run. Calling it runs it here, as if it were not decorated."""
 
+    __name__: str
+
     def __init__(self, call: Callable[Parameters, Value], settings: FunctionSettings) -> None:
         settings.check()
         if inspect.iscoroutinefunction(call) or inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
