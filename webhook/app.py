@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
@@ -52,7 +52,7 @@ from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
-from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
+from webhook.ledger.database import Database, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
@@ -65,7 +65,7 @@ from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
-from webhook.loops import STALLED_SECONDS, LoopHealth
+from webhook.loops import STALLED_SECONDS, LoopHealth, together
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
@@ -334,7 +334,7 @@ class Background:
             with services.metrics.leading.track_inprogress():
                 await self._lead(url, stopped)
 
-        await _together(loops, lead(self._dsn, work, stop, health))
+        await together(loops, lead(self._dsn, work, stop, health))
 
     async def _lead(self, url: str, stopped: asyncio.Event) -> None:
         """What one replica does for all: autoscaling, sweeps, pruning, the care for manual workers."""
@@ -369,37 +369,9 @@ class Background:
             CallExpiry(services.ledger, services.pipelines, services.store, config.server.calls_hours, health).run(),
         )
         try:
-            await _together(loops, autoscaler.run(stopped))
+            await together(loops, autoscaler.run(stopped))
         finally:
             await services.providers.renew()
-
-
-async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
-    """Run endless loops for as long as ``until`` takes.
-
-    A loop outlives what may pass (`LoopHealth`). One that raises ends all: a bug to be seen, or LedgerUnusable.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_coroutine(loop)) for loop in loops]
-            await until
-            for task in tasks:
-                task.cancel()
-    except BaseExceptionGroup as errors:
-        if unusable := errors.subgroup(LedgerUnusable):
-            raise _first(unusable) from None
-        raise
-
-
-def _first(errors: BaseException) -> BaseException:
-    """The first error of a group of groups."""
-    while isinstance(errors, BaseExceptionGroup):
-        errors = errors.exceptions[0]
-    return errors
-
-
-async def _coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
