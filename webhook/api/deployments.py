@@ -28,6 +28,7 @@ from webhook.ledger.definitions import (
     VersionConflict,
 )
 from webhook.setting_types import PipelineName
+from webhook.storage import StoreError
 from workers.protocol import Problem
 
 MAX_BODY_BYTES = 1 << 20
@@ -326,9 +327,16 @@ class DeploymentApi:
         """Raise HttpProblem where a function's bundle is not in the bucket."""
         for (kind, name), body in sets.items():
             bundle = body.get("options", {}).get("bundle") if body.get("handler") == "function" else None
-            if isinstance(bundle, str) and not await self._bundle_there(bundle):
+            if isinstance(bundle, str) and not await self._is_there(bundle):
                 field = f"{kind}.{name}.options.bundle"
                 raise _invalid([Fault(field, "there is no such bundle in the bucket: upload it with POST /v1/bundles")])
+
+    async def _is_there(self, bundle: str) -> bool:
+        """Whether a bundle is in the bucket. Raises HttpProblem 503."""
+        try:
+            return await self._bundle_there(bundle)
+        except StoreError as error:
+            raise HttpProblem(503, "store-unavailable", f"{error}. Deploy it again") from None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,18 +79,12 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:
-    if "{source}" in path:
-        return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{root}" in path:
-        return [{"name": "root", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{app}" in path:
-        return [{"name": "app", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{pool}" in path:
-        return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{id}" in path:
-        schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
-        return [{"name": "id", "in": "path", "required": True, "schema": schema}]
-    return []
+    """Describe the parameters of a path. ``{id}`` is the number of a row, all others are names."""
+    number = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": number if name == "id" else {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
 
 
 def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:

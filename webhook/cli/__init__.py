@@ -42,6 +42,8 @@ COMMANDS = {
     "definitions": "List, show, replace or remove pipelines, pools and models.",
     "rollback": "Let an earlier version of a deployed app hold again.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
+    "run": "Call a function, on a worker or here.",
+    "logs": "Show the failures of a function with what it printed.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""
