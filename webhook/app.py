@@ -229,7 +229,7 @@ def _services(
         conditions=conditions,
         upload_places=UploadPlaces(store),
         catalogue=catalogue,
-        bundles=Bundles(config.server, lambda: config.models, store),
+        bundles=Bundles(config.server, lambda: definitions.models, store),
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),

@@ -42,6 +42,7 @@ COMMANDS = {
     "definitions": "List, show, replace or remove pipelines, pools and models.",
     "rollback": "Let an earlier version of a deployed app hold again.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
+    "deploy": "Pack a Python file with functions, and have workers run them.",
     "run": "Call a function, on a worker or here.",
     "logs": "Show the failures of a function with what it printed.",
     "invite": "Make a one-time token for a worker that you start yourself.",
