@@ -26,6 +26,7 @@ from webhook.pipeline_places import refuse_conflicts
 from webhook.pool_settings import NO_PROVIDER, Pool
 from webhook.provider_settings import LocalSettings, ProviderSettings
 from webhook.provider_settings.base import Usd
+from webhook.service_settings import Service, refuse_wrong_services
 from webhook.setting_types import (
     BucketName,
     ContentType,
@@ -40,7 +41,7 @@ from webhook.setting_types import (
     Topic,
 )
 from workers.protocol import MAX_MODELS, Limits
-from workers.value_types import ModelName, Sha256
+from workers.value_types import ModelName, ServiceName, Sha256
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 MIB = 1 << 20
@@ -115,6 +116,10 @@ class ServerSettings(_Section):
     """Most that all pools together may spend in one day (UTC), in US dollars."""
     proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
+    replica_url: PublicUrl = ""
+    """URL by which the other replicas of the control plane reach this one, to pass on requests of services."""
+    answers: Place | None = None
+    """Where answers to requests of services with ``Prefer: respond-async`` are kept."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
@@ -311,7 +316,9 @@ class Config(BaseSettings):
     providers: Annotated[dict[ProviderName, ProviderSettings], Field(max_length=50)] = {}
     """Where machines are minted, beside ``local``, which is always there."""
     models: Annotated[dict[ModelName, ModelSettings], Field(max_length=100)] = {}
-    """Weights that pipelines may name."""
+    """Weights that pipelines and services may name."""
+    services: Annotated[dict[ServiceName, Service], Field(max_length=100)] = {}
+    """HTTP servers on the machines of pools, which scale to zero."""
 
     @classmethod
     def settings_customise_sources(
@@ -336,6 +343,7 @@ class Config(BaseSettings):
                 raise ValueError(f"pipelines.{name}.models: there is no model {unknown[0]!r} (there are: {known})")
             if len(set(pipeline.models)) < len(pipeline.models):
                 raise ValueError(f"pipelines.{name}.models: a model is named twice")
+        refuse_wrong_services(self.services, self.pools, self.models)
         if NO_PROVIDER in self.providers:
             raise ValueError(f"providers.{NO_PROVIDER}: that name says that a pool has no provider: choose another")
         for name, pool in self.pools.items():

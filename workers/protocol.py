@@ -68,6 +68,8 @@ class Hello(Message):
     """Whether the worker keeps a credential, with which a later process of it comes back."""
     unjailed: Annotated[str, Field(max_length=MAX_UNJAILED)] = ""
     """Why this machine cannot jail its handlers, for people; empty where it can."""
+    serves: bool = False
+    """Whether the agent runs servers of services. Without it, the machine is given to none."""
 
 
 class ModelRef(Message):

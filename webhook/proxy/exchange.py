@@ -84,11 +84,18 @@ class ServiceMachine(Protocol):
 class MachineLost(Exception):
     """The machine, its server, or the way to it is gone in the midst of a request."""
 
-    def __init__(self, message: str, *, body_consumed: bool = False, answered: bool = False) -> None:
-        """``body_consumed``: some of the request's body was sent. ``answered``: a part of the answer has come."""
+    def __init__(
+        self, message: str, *, body_consumed: bool = False, answered: bool = False, unsent: bool = False
+    ) -> None:
+        """Make the error.
+
+        ``body_consumed``: some of the request's body was read. ``answered``: a part of the answer has come. ``unsent``:
+        the server has surely not seen the request.
+        """
         super().__init__(message)
         self.body_consumed = body_consumed
         self.answered = answered
+        self.unsent = unsent
 
 
 class ServerNonsense(Exception):
