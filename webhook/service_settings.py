@@ -1,4 +1,4 @@
-"""Settings of a service, ``[services.NAME]`` in ``yurt.toml``: its server, who may ask it, and how long requests wait."""
+"""Settings of a service, ``[services.NAME]`` in ``yurt.toml``: its server, who may ask it, how long requests wait."""
 
 from __future__ import annotations
 
