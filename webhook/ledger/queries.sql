@@ -1394,8 +1394,8 @@ update sweeps set
 where greatest(due_at, created_at, started_at, finished_at, since) > $1::timestamptz;
 
 -- name: move_remaining
--- The same for the moments at which invitations, certificates, pipelines and unreadable texts came to be or were used,
--- and for the ends of wishes.
+-- The same for the moments at which invitations, certificates, tokens of apps, pipelines and unreadable texts came to be
+-- or were used, and for the ends of wishes.
 with invited as (
     update invitations set
         created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
@@ -1405,6 +1405,12 @@ with invited as (
     update certificates set used_at = used_at - $2::interval where used_at > $1::timestamptz
 ), wished as (
     update wishes set until = until - $2::interval where until > $1::timestamptz
+), issued as (
+    update app_tokens set
+        created_at = case when created_at > $1 then created_at - $2::interval else created_at end,
+        revoked_at = case when revoked_at > $1 then revoked_at - $2::interval else revoked_at end,
+        used_at = case when used_at > $1 then used_at - $2::interval else used_at end
+    where greatest(created_at, revoked_at, used_at) > $1::timestamptz
 ), made as (
     update pipelines set created_at = created_at - $2::interval where created_at > $1::timestamptz
 )
@@ -1608,3 +1614,45 @@ group by 1 order by 1;
 -- Whether machines of a pool will be ready, and why none is minted.
 select coalesce((select not_minted from pool_reports where pool = $1), '') as not_minted,
        exists (select from workers where pool = $1 and state in ('intended', 'booting')) as starting;
+-- fragment: app_token
+-- What is shown of a token of an app.
+id, name, hint, scopes, calls_per_second, burst_calls, created_at, expires_at, revoked_at, used_at,
+revoked_at is not null as revoked, coalesce(expires_at <= (select yurt_now()), false) as expired;
+
+-- name: issue_app_token
+-- Keep a new token of an app, by its hash. It ends in $7 seconds; null: never.
+insert into app_tokens (name, token_hash, hint, scopes, calls_per_second, burst_calls, expires_at)
+values ($1, $2, $3, $4::text[], $5, $6, (select yurt_now()) + make_interval(secs => $7))
+returning {{app_token}};
+
+-- name: authenticate_app
+-- The token of an app by its hash. Its last use is noted once a minute at most, and only while it is good.
+with used as (
+    update app_tokens set used_at = (select yurt_now())
+    where token_hash = $1 and revoked_at is null and coalesce(expires_at > (select yurt_now()), true)
+      and coalesce(used_at < (select yurt_now()) - interval '1 minute', true)
+)
+select {{app_token}} from app_tokens where token_hash = $1;
+
+-- name: app_tokens
+-- Tokens of apps, newest first, before $2. Those that have ended only where $1 asks for them.
+select {{app_token}}
+from app_tokens
+where id < $2 and ($1 or (revoked_at is null and coalesce(expires_at > (select yurt_now()), true)))
+order by id desc
+limit $3;
+
+-- name: revoke_app_token
+-- Revoke a token of an app. One that was revoked before stays as it is.
+update app_tokens set revoked_at = coalesce(revoked_at, (select yurt_now())) where id = $1
+returning {{app_token}};
+
+-- name: prune_app_tokens
+-- Delete a batch of tokens that ended more than $2 days ago.
+with pruned as (
+    delete from app_tokens where id in (
+        select id from app_tokens where least(revoked_at, expires_at) < (select yurt_now()) - make_interval(days => $2)
+        order by id limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
