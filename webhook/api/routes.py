@@ -40,6 +40,7 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.services import ServiceApi
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
 from webhook.api.tokens import IssuedToken, TokenApi, TokenFilter, TokenPage, TokenRequest, TokenSelf, TokenStatus
@@ -94,6 +95,7 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    services: ServiceApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -128,6 +130,10 @@ def endpoints(
         Endpoint(
             "POST", "/v1/workers/progress", models.progress, "worker", (*body, 429),
             protocol.WorkerProgress, protocol.ProgressAnswer,
+        ),
+        Endpoint(
+            "POST", "/v1/services/{name}/report", services.report_service, "worker", (*body, 404, 429),
+            protocol.ServiceReport, protocol.ServiceReportAnswer,
         ),
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/bootstrap/script", bootstrap.bootstrap_script, "once", (401, 503)),
@@ -192,7 +198,9 @@ class Application:
     small notification's time.
     """
 
-    def __init__(self, table: Sequence[Endpoint], pages: ForeignPages, *, open_webhook: bool) -> None:
+    def __init__(
+        self, table: Sequence[Endpoint], pages: ForeignPages, services: ServiceApi, *, open_webhook: bool
+    ) -> None:
         self.routes = [
             # GET answers HEAD as well.
             Route(
@@ -204,9 +212,13 @@ class Application:
             for e in table
         ]
         self._router = Router(self.routes)
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._services.takes(scope):
+            await self._services.serve(scope, receive, send)
+            return
         scope["app"] = self  # the router raises what it cannot route instead of answering in plain text
         try:
             await self._router(scope, receive, send)
