@@ -204,7 +204,7 @@ def _services(
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
     proxy = make_proxy(
         config.services, config.pools, ledger, catalogue, lambda _: None, health,
-        key=_common_secret(secrets), url=config.server.replica_url,
+        key=secrets.common, url=config.server.replica_url,
     )  # fmt: skip
     fleet = LedgerFleet(
         ledger,
@@ -421,12 +421,6 @@ async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
         with health.turn("arrivals"):
             await count_arrivals(ledger)
         await asyncio.sleep(_ARRIVALS_SECONDS)
-
-
-def _common_secret(secrets: Secrets) -> bytes:
-    """A secret that all replicas of this control plane have."""
-    common = secrets.yurt_admin_token.get_secret_value() or secrets.aws_secret_access_key.get_secret_value()
-    return common.encode()
 
 
 def budgets_of(config: Config) -> dict[str, Decimal | None]:
