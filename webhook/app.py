@@ -70,7 +70,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
-from webhook.proxy.proxy import Proxy, make_proxy
+from webhook.proxy.proxy import ServiceProxy, make_proxy
 from webhook.secret_settings import Secrets
 from webhook.senders import Senders
 from webhook.sources import Source, s3
@@ -113,7 +113,7 @@ class Services:
     wakeups: Wakeups
     senders: Senders
     providers: ProviderSet
-    proxy: Proxy
+    proxy: ServiceProxy
     metrics: Metrics
     health: LoopHealth
 

@@ -19,7 +19,7 @@ from webhook.service_settings import Service
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
+class ServiceProxy:
     """This replica's proxy."""
 
     ledger: ServiceLedger
@@ -46,7 +46,7 @@ def make_proxy(
     *,
     key: bytes,
     url: str,
-) -> Proxy:
+) -> ServiceProxy:
     """Make the proxy of a replica that others reach by ``url``; empty: they cannot. ``key``: see `OrderBook`."""
     token = secrets.token_urlsafe(32)
     replica = Replica(secrets.token_hex(8), token_hash(token), url)
@@ -56,4 +56,4 @@ def make_proxy(
     sharing = ServiceSharing(stored, replica, queues, registry, reach, limits, health)
     queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
     orders = OrderBook(services, pools, catalogue, stored, key)
-    return Proxy(stored, registry, queues, sharing, orders, replica, token)
+    return ServiceProxy(stored, registry, queues, sharing, orders, replica, token)
