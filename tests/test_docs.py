@@ -326,10 +326,10 @@ def test_every_endpoint_is_documented() -> None:
                 PoolApi,
                 BootstrapApi,
                 TokenApi,
-                ServiceApi,
                 TicketApi,
                 UploadApi,
                 EventApi,
+                ServiceApi,
             )
         )
     )
