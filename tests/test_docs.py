@@ -35,6 +35,7 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
+from webhook.api.service_status import ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
@@ -334,6 +335,7 @@ def test_every_endpoint_is_documented() -> None:
                 UploadApi,
                 EventApi,
                 ServiceApi,
+                ServiceStatusApi,
             )
         )
     )

@@ -28,10 +28,12 @@ from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
+from webhook.api.passed_on import PassedOnRequests
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
+from webhook.api.service_status import ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
@@ -154,6 +156,7 @@ class Plane:
         await self.services.upload_places.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
             await self.services.proxy.sharing.leave()
+        await self.services.proxy.replicas.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -292,6 +295,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     proxied = ServiceApi(
         services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
         services.metrics, is_proxy=config.server.is_proxy,
+        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
     )  # fmt: skip
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
@@ -299,10 +303,11 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
+    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, bundles, calls, TicketApi(kept_uploads, pipelines, app_auth),
-        uploads, events, proxied,
+        uploads, events, proxied, service_status,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))

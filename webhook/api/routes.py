@@ -44,6 +44,7 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.service_status import ServiceList, ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
@@ -124,6 +125,7 @@ def endpoints(
     uploads: UploadApi,
     events: EventApi,
     services: ServiceApi,
+    service_status: ServiceStatusApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -191,6 +193,7 @@ def endpoints(
             "POST", "/v1/strangers/slay", machines.slay_stranger, "admin", (*changed, 404),
             StrangerChoice, StrangerStatus,
         ),
+        Endpoint("GET", "/v1/services", service_status.list_services, "admin", (401, 403, 503), gives=ServiceList),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,

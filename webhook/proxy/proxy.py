@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.services import Replica, ServiceLedger, token_hash
+from webhook.ledger.services import Replica, ServiceLedger, ServingMachine, token_hash
 from webhook.loops import LoopHealth
 from webhook.models.catalogue import ModelCatalogue
 from webhook.pool_settings import Pool
+from webhook.proxy.exchange import ServiceMachine
+from webhook.proxy.http_machine import connection_pool
 from webhook.proxy.orders import OrderBook
 from webhook.proxy.queue import ServiceQueue
 from webhook.proxy.registry import MachineRegistry
+from webhook.proxy.replica_ways import ReplicaWays
 from webhook.proxy.sharing import Reach, ServiceSharing
 from webhook.service_settings import Service
 
@@ -28,6 +31,8 @@ class ServiceProxy:
     sharing: ServiceSharing
     orders: OrderBook
     replica: Replica
+    replicas: ReplicaWays
+    """Ways through the others."""
     replica_token: str
     """With which this replica calls others."""
 
@@ -53,7 +58,12 @@ def make_proxy(
     stored, registry = ServiceLedger(ledger), MachineRegistry()
     queues: dict[str, ServiceQueue] = {}
     limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
-    sharing = ServiceSharing(stored, replica, queues, registry, reach, limits, health)
+    replicas = ReplicaWays(connection_pool(), replica.id, token)
+
+    def way(machine: ServingMachine) -> ServiceMachine | None:
+        return reach(machine) or replicas.way(machine)
+
+    sharing = ServiceSharing(stored, replica, queues, registry, way, limits, health)
     queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
     orders = OrderBook(services, pools, catalogue, stored, key)
-    return ServiceProxy(stored, registry, queues, sharing, orders, replica, token)
+    return ServiceProxy(stored, registry, queues, sharing, orders, replica, replicas, token)

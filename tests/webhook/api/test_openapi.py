@@ -161,6 +161,8 @@ async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Wor
 
 async def check_service_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
     """Check the endpoint for workers that run servers, on one that does, and on one that does not."""
+    contract.check("/v1/services", await plane.admin("GET", "/v1/services"))
+    contract.check("/v1/services", await plane.http.get("/v1/services"))
     path = "/v1/services/{name}/report"
     await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
     for name, body in (
