@@ -36,6 +36,8 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
+from webhook.api.service_status import ServiceStatusApi
+from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tickets import TicketApi
@@ -60,6 +62,7 @@ from webhook.provider_settings import (
 from webhook.provider_settings.docker import MountSettings
 from webhook.provider_settings.kubernetes import CacheSettings, TolerationSettings
 from webhook.secret_settings import Secrets
+from webhook.service_settings import Service
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
@@ -145,6 +148,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`retention`": config.RetentionSettings,
     "`pipelines.NAME`": config.Pipeline,
     "`models.NAME`": config.ModelSettings,
+    "`services.NAME`": Service,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
@@ -332,6 +336,8 @@ def test_every_endpoint_is_documented() -> None:
                 UploadApi,
                 EventApi,
                 DeploymentApi,
+                ServiceApi,
+                ServiceStatusApi,
             )
         )
     )

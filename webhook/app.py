@@ -29,10 +29,13 @@ from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
+from webhook.api.passed_on import PassedOnRequests
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
+from webhook.api.service_status import ServiceStatusApi
+from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tickets import TicketApi, TicketAuth
@@ -51,10 +54,8 @@ from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.app_tokens import AppTokens
-from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
-from webhook.ledger.clock import follow_clock
-from webhook.ledger.database import Database, connect, disconnect, ledger_errors, starting
+from webhook.ledger.database import Database, LedgerUnavailable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
@@ -66,13 +67,15 @@ from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
-from webhook.loops import STALLED_SECONDS, LoopHealth, together
+from webhook.ledger_loops import keep_count_of_arrivals, reap, write_track_records
+from webhook.loops import LoopHealth, together
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.proxy.proxy import ServiceProxy, make_proxy
 from webhook.secret_settings import Secrets
 from webhook.senders import Senders
 from webhook.sources import Source, s3
@@ -90,11 +93,6 @@ from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
-
-_REAP_SECONDS = 1.0
-_TRACK_RECORDS_SECONDS = 5.0
-_ARRIVALS_SECONDS = 20.0
-"""What arrives just before the hour may count as of the next one for so long."""
 
 __all__ = ["Plane", "open_plane", "options_model"]
 
@@ -120,6 +118,7 @@ class Services:
     settles: SettleLog
     senders: Senders
     providers: ProviderSet
+    proxy: ServiceProxy
     metrics: Metrics
     health: LoopHealth
 
@@ -157,6 +156,9 @@ class Plane:
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
         await self.services.upload_places.aclose()
+        with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
+            await self.services.proxy.sharing.leave()
+        await self.services.proxy.replicas.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -201,21 +203,31 @@ async def open_plane(
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
-        services = _services(config, ledger, definitions, store, providers)
+        services = _services(config, secrets, ledger, definitions, store, providers)
         yield _plane(services, secrets, direct, trust)
 
 
 def _services(
-    config: Config, ledger: Ledger, definitions: CurrentDefinitions, store: ObjectStore, providers: ProviderSet
+    config: Config,
+    secrets: Secrets,
+    ledger: Ledger,
+    definitions: CurrentDefinitions,
+    store: ObjectStore,
+    providers: ProviderSet,
 ) -> Services:
     health, pipelines = LoopHealth(), definitions.pipelines
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(definitions.models, store, health)
+    proxy = make_proxy(
+        config.services, config.pools, ledger, catalogue, lambda _: None, health,
+        key=secrets.common, url=config.server.replica_url,
+    )  # fmt: skip
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not services.withheld(pipelines.by_id[n][1])],
         slots=definitions.pools.slots,
         limits=definitions.pools.limits,
+        services=proxy.orders.of_pool,
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, definitions.pools.budgets)
     settles = SettleLog(ledger, health)
@@ -237,6 +249,7 @@ def _services(
         settles=settles,
         senders=Senders(ledger, metrics, health),
         providers=providers,
+        proxy=proxy,
         metrics=metrics,
         health=health,
     )
@@ -270,6 +283,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         services.metrics,
         worker_auth,
         services.catalogue,
+        services.proxy.orders,
         services.withheld,
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
@@ -286,27 +300,33 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     workers = WorkersApi(Distrust(ledger), admin)
     machines = MachineApi(ledger, services.fleet, services.providers, admin)
     costs = CostApi(ledger, admin)
-    models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
+    models = ModelApi(services.fleet, pipelines, services.proxy.orders, services.catalogue, worker_auth)
     pools = PoolApi(services.fleet, services.definitions.pools.settings, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
     deployments = DeploymentApi(services.definitions, services.bundles.there, admin)
+    proxied = ServiceApi(
+        services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
+        services.metrics, is_proxy=config.server.is_proxy,
+        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
+    )  # fmt: skip
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
     kept_uploads = UploadLedger(ledger)
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
+    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, bundles, calls, TicketApi(kept_uploads, pipelines, app_auth),
-        uploads, events, deployments,
+        uploads, events, deployments, proxied, service_status,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
     return Plane(
         services,
-        Application(table, pages, open_webhook=config.server.open_webhook),
+        Application(table, pages, proxied, open_webhook=config.server.open_webhook),
         health,
         leases,
         notifications,
@@ -334,9 +354,10 @@ class Background:
             services.catalogue.watch(),
             services.definitions.watch(health),
             services.senders.run(),
+            services.proxy.sharing.run(),
             services.settles.run(),
-            _reap(services.ledger, services.metrics, health),
-            _write_track_records(services.ledger, health),
+            reap(services.ledger, services.metrics, health),
+            write_track_records(services.ledger, health),
         )
 
         async def work(stopped: asyncio.Event) -> None:
@@ -364,7 +385,7 @@ class Background:
             runner.run(),
             pruner.run(),
             ErrorBudget(services.fleet, health).run(),
-            _count_arrivals(services.ledger, health),
+            keep_count_of_arrivals(services.ledger, health),
             CallExpiry(services.ledger, services.pipelines, services.store, config.server.calls_hours, health).run(),
         )
         try:
@@ -401,30 +422,3 @@ class Background:
                 over.set()
                 await running
 
-
-async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
-    """Take back leases past their deadlines, for ever, also after the clock was set back."""
-    while True:
-        with health.turn("expired leases", STALLED_SECONDS):
-            if back_seconds := await follow_clock(ledger.database):
-                log.warning("clock set back", seconds=round(back_seconds), hint="Let NTP keep the database's clock.")
-            if taken := await ledger.reap():
-                metrics.reaped.inc(taken)
-                log.warning("leases expired", leases=taken)
-        await asyncio.sleep(_REAP_SECONDS)
-
-
-async def _write_track_records(ledger: Ledger, health: LoopHealth) -> None:
-    """Write how leases ended, for ever."""
-    while True:
-        await asyncio.sleep(_TRACK_RECORDS_SECONDS)
-        with health.turn("track records"):
-            await ledger.track_records.write(ledger.database)
-
-
-async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
-    """Count what arrives by the hour, for ever."""
-    while True:
-        with health.turn("arrivals"):
-            await count_arrivals(ledger)
-        await asyncio.sleep(_ARRIVALS_SECONDS)

@@ -6,6 +6,7 @@ Secrets come from the environment, or a file of their own. Validation names the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from webhook.pipeline_places import refuse_conflicts
 from webhook.pool_settings import NO_PROVIDER, Pool
 from webhook.provider_settings import LocalSettings, ProviderSettings
 from webhook.provider_settings.base import Usd
+from webhook.service_settings import Service, refuse_wrong_services
 from webhook.setting_types import (
     BucketName,
     ContentType,
@@ -41,7 +43,7 @@ from webhook.setting_types import (
     Topic,
 )
 from workers.protocol import MAX_MODELS, Limits
-from workers.value_types import ModelName, Sha256
+from workers.value_types import ModelName, ServiceName, Sha256
 
 Days = Annotated[int, Field(ge=0, le=36_500)]
 MIB = 1 << 20
@@ -117,6 +119,8 @@ class ServerSettings(_Section):
     """Most that all pools together may spend in one day (UTC), in US dollars."""
     proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
+    replica_url: PublicUrl = ""
+    """URL by which the other replicas of the control plane reach this one, to pass on requests of services."""
     bundles: Place | None = None
     """Where bundles of functions are kept, and below it calls and their values. By default ``bundles/`` in the bucket
     of the first model."""
@@ -124,6 +128,14 @@ class ServerSettings(_Section):
     """Hours after which a call's arguments and its value are removed."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is one of ``proxies``."""
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in ip_network(network) for network in self.proxies)
 
     @property
     def host(self) -> str:
@@ -309,7 +321,9 @@ class DefinitionSet(BaseModel):
     pipelines: Annotated[dict[PipelineName, Pipeline], Field(max_length=1000)] = {}
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {}
     models: Annotated[dict[ModelName, ModelSettings], Field(max_length=100)] = {}
-    """Weights that pipelines may name."""
+    """Weights that pipelines and services may name."""
+    services: Annotated[dict[ServiceName, Service], Field(max_length=100)] = {}
+    """HTTP servers on the machines of pools, which scale to zero."""
 
 
 class Definitions(DefinitionSet):
@@ -329,6 +343,7 @@ class Definitions(DefinitionSet):
                 raise ValueError(f"pipelines.{name}.models: there is no model {unknown[0]!r} (there are: {known})")
             if len(set(pipeline.models)) < len(pipeline.models):
                 raise ValueError(f"pipelines.{name}.models: a model is named twice")
+        refuse_wrong_services(self.services, self.pools, self.models)
         if NO_PROVIDER in self.providers:
             raise ValueError(f"providers.{NO_PROVIDER}: that name says that a pool has no provider: choose another")
         for name, pool in self.pools.items():

@@ -39,6 +39,13 @@ PipelineName = Annotated[
 PoolName = Annotated[str, _SHORT_NAME]
 ProviderName = Annotated[str, _SHORT_NAME]
 InstallationName = Annotated[str, _matching(r"[a-z0-9]{1,16}", "1 to 16 of a-z and 0-9: yurt2")]
+HostName = Annotated[
+    str,
+    _matching(
+        r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
+        "a host name in lower case, without a port: sdxl.example.com",
+    ),
+]
 BucketName = Annotated[
     str,
     _matching(

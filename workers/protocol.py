@@ -9,8 +9,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic import Field, JsonValue, RootModel
 
+from workers.message import MAX_MODELS as MAX_MODELS
+from workers.message import Bytes, Models
+from workers.message import Message as Message
+from workers.message import ModelRef as ModelRef
+from workers.service_messages import ServiceOrder as ServiceOrder
+from workers.service_messages import ServiceOrders as ServiceOrders
+from workers.service_messages import ServiceReport as ServiceReport
+from workers.service_messages import ServiceReportAnswer as ServiceReportAnswer
 from workers.value_types import ModelName, ModelPath, Sha256, UsdText
 
 VERSION = 1
@@ -27,21 +35,12 @@ MANIFEST = "result.json"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\x7e]+$")]
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
-Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 MAX_MODEL_FILES = 1_000
-MAX_MODELS = 20
-"""That one pipeline may name."""
 MAX_BUNDLE_BYTES = 256 << 20
 """Of one bundle of functions."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
-
-
-class Message(BaseModel):
-    """A message of the protocol. Fields that a newer peer added are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Version(Message):
@@ -68,19 +67,8 @@ class Hello(Message):
     """Whether the worker keeps a credential, with which a later process of it comes back."""
     unjailed: Annotated[str, Field(max_length=MAX_UNJAILED)] = ""
     """Why this machine cannot jail its handlers, for people; empty where it can."""
-
-
-class ModelRef(Message):
-    """One version of a model that a pipeline names."""
-
-    name: ModelName
-    root: Sha256
-    """Names this version by its content: what a cache holds under it needs no check again."""
-    size: Bytes
-    """Bytes of all its files."""
-
-
-Models = Annotated[tuple[ModelRef, ...], Field(max_length=MAX_MODELS)]
+    serves: bool = False
+    """Whether the agent runs servers of services. Without it, the machine is given to none."""
 
 
 class Welcome(Message):
@@ -100,6 +88,8 @@ class Welcome(Message):
     """Bearer token of the ``Hello`` of a later process of the same worker, where it was asked for."""
     models: Annotated[tuple[ModelRef, ...], Field(max_length=1_000)] = ()
     """What the pipelines of its pool name: to be fetched before the first lease is requested."""
+    services: ServiceOrders = ServiceOrders()
+    """The servers that it is to run from the beginning."""
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,6 +302,8 @@ class LeaseRequest(Message):
     handlers_changed: bool = False
     """The worker's handlers are others than when it last said that one is unavailable: try them again."""
     handling: Handling | None = None
+    services_seen: Annotated[str, Field(max_length=64)] = ""
+    """``digest`` of the orders that the worker has. A wait ends as soon as there are others."""
 
 
 class LeaseResponse(Message):
@@ -322,6 +314,8 @@ class LeaseResponse(Message):
     """In the order of ``settle``."""
     drain: bool = False
     """Take no more work, finish what is leased, leave."""
+    services: ServiceOrders | None = None
+    """The servers that the worker is to run from now on; null: those that it has."""
 
 
 class HeartbeatRequest(Message):

@@ -23,3 +23,11 @@ ModelPath = Annotated[
 """Path of a model's file below the model's folder, with slashes."""
 UsdText = Annotated[str, Field(max_length=40, pattern=r"^[0-9]{1,12}(\.[0-9]{1,24})?$")]
 """An exact amount of US dollars, as decimal text: a JSON number would be read as binary floating point."""
+ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+"""A DNS label: it may be part of a host name."""
+RequestPath = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"^/[!-~]*$")]
+"""Path and query of a request."""
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+"""Name of an environment variable."""
+Argument = Annotated[str, Field(max_length=4_096, pattern=r"^[^\x00]*$")]
+"""One argument of a command."""

@@ -56,6 +56,8 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.service_status import ServiceList, ServiceStatusApi
+from webhook.api.services import ServiceApi
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
 from webhook.api.tickets import IssuedTicket, TicketApi, TicketRequest
@@ -135,6 +137,8 @@ def endpoints(
     uploads: UploadApi,
     events: EventApi,
     deployments: DeploymentApi,
+    services: ServiceApi,
+    service_status: ServiceStatusApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -172,6 +176,10 @@ def endpoints(
             "POST", "/v1/workers/progress", models.progress, "worker", (*body, 429),
             protocol.WorkerProgress, protocol.ProgressAnswer,
         ),
+        Endpoint(
+            "POST", "/v1/services/{name}/report", services.report_service, "worker", (*body, 404, 429),
+            protocol.ServiceReport, protocol.ServiceReportAnswer,
+        ),
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/bootstrap/script", bootstrap.bootstrap_script, "once", (401, 503)),
         Endpoint("GET", "/v1/bootstrap/wheel", bootstrap.bootstrap_wheel, "once", (401, 503)),
@@ -198,6 +206,7 @@ def endpoints(
             "POST", "/v1/strangers/slay", machines.slay_stranger, "admin", (*changed, 404),
             StrangerChoice, StrangerStatus,
         ),
+        Endpoint("GET", "/v1/services", service_status.list_services, "admin", (401, 403, 503), gives=ServiceList),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,
@@ -281,7 +290,9 @@ class Application:
     small notification's time.
     """
 
-    def __init__(self, table: Sequence[Endpoint], pages: ForeignPages, *, open_webhook: bool) -> None:
+    def __init__(
+        self, table: Sequence[Endpoint], pages: ForeignPages, services: ServiceApi, *, open_webhook: bool
+    ) -> None:
         self.routes = [
             # GET answers HEAD as well.
             Route(
@@ -295,9 +306,13 @@ class Application:
         paths = dict.fromkeys(e.path for e in table if e.is_for_apps)
         self.routes += [Route(path, cors.Preflight(), methods=["OPTIONS"]) for path in paths]
         self._router = Router(self.routes)
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._services.takes(scope):
+            await self._services.serve(scope, receive, send)
+            return
         scope["app"] = self  # the router raises what it cannot route instead of answering in plain text
         try:
             await self._router(scope, receive, send)

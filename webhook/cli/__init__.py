@@ -41,6 +41,7 @@ COMMANDS = {
     "diff": "Show what a yurt.toml would change on a running control plane.",
     "definitions": "List, show, replace or remove pipelines, pools and models.",
     "rollback": "Let an earlier version of a deployed app hold again.",
+    "services": "Show services, their machines and their requests.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
     "deploy": "Pack a Python file with functions, and have workers run them.",
     "run": "Call a function, on a worker or here.",

@@ -218,7 +218,7 @@ def wanted_machines(
     draining = sum(min(machine.leased, pool.slots) for machine in machines if machine.state in leaving)
     objects = demand.pending + max(0, demand.leased - draining)
     wanted = {
-        Cause.DEMAND: _machines_for(pool, objects),
+        Cause.DEMAND: _machines_for(pool, objects) + demand.machines,
         Cause.MINIMUM: pool.minimum,
         Cause.SCHEDULE: ahead.schedule,
         Cause.WAKE: ahead.wake,
@@ -269,7 +269,7 @@ def _fault(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
     if machine.state in STARTING:
         return _start_fault(pool, machine, listing)
     # Drained first: a machine that has finished is slain at once, however long it drained.
-    if machine.state is MachineState.DRAINING and machine.leased == 0:
+    if machine.state is MachineState.DRAINING and machine.busy == 0:
         return "drained"
     if machine.state is MachineState.DRAINING and machine.state_seconds > pool.drain_seconds:
         return "drain-deadline"
@@ -335,16 +335,21 @@ def _drained(
     Where the budget ends: idle machines at its edge, and then all, while there is money left to finish their work.
     """
     # The least busy, the dearest and the longest idle first: these end soonest and interrupt nothing.
-    order = sorted(ready, key=lambda m: (m.leased, -m.usd_per_hour, -m.idle_seconds, m.id))
+    order = sorted(ready, key=lambda m: (m.busy, -m.usd_per_hour, -m.idle_seconds, m.id))
     if not money.lasts(ready, DRAIN_SECONDS):
         return [Drain(machine, "budget") for machine in order]
     if not money.lasts(ready, EDGE_SECONDS):
-        return [Drain(machine, "budget") for machine in order if machine.leased == 0]
+        return [Drain(machine, "budget") for machine in order if machine.busy == 0]
     surplus, excess = max(0, len(ready) - wanted), max(0, len(ready) + starting - pool.limit)
-    idle = [m for m in order if m.leased == 0 and m.idle_seconds >= pool.idle_seconds][:surplus]
+    idle = [m for m in order if m.busy == 0 and m.idle_seconds >= _keep_seconds(pool, m)][:surplus]
     over = [machine for machine in order if machine not in idle][: max(0, excess - len(idle))]
     drains = [Drain(machine, "idle") for machine in idle] + [Drain(machine, "limit") for machine in over]
     if not starting and demand == NO_WORK:
         return drains  # they have waited as long as the settings say, and nothing is left that more could come of
     # Half at a time: demand may be back at the next turn, and a drained machine cannot be taken back.
     return drains[: max(1, len(ready) // 2)]
+
+
+def _keep_seconds(pool: Pool, machine: Machine) -> float:
+    """For how long a machine is kept that has nothing to do: by its service, or else by its pool."""
+    return pool.idle_seconds if machine.keep_seconds is None else machine.keep_seconds

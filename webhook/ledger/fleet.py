@@ -76,6 +76,10 @@ class Caller:
     """Numbers of pipelines whose handlers could not run on it, and are to be tried again, with one object."""
     usd_per_hour: Decimal = Decimal(0)
     """What its machine costs."""
+    service: str = ""
+    """Which service it serves; empty: none."""
+    kept: bool = False
+    """Whether it is kept for that service, and so gets no leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +129,12 @@ class LedgerFleet(InstallationLedger):
         pipelines: Callable[[str], Sequence[int]],
         slots: Mapping[str, int],
         limits: Mapping[str, int],
+        services: Callable[[str], Mapping[str, int]] = lambda _: {},
     ) -> None:
         """``pipelines`` gives the numbers of a pool's pipelines for which leases are handed out now.
 
         ``slots`` and ``limits`` are settings of pools: objects that a machine handles at once, and machines at most.
+        ``services`` gives the services of a pool, and the requests that one machine works on at once.
         """
         super().__init__(ledger)
         self._database = ledger.database
@@ -136,15 +142,26 @@ class LedgerFleet(InstallationLedger):
         self._pipelines = pipelines
         self._slots = slots
         self._limits = limits
+        self._services = services
 
     # ── for the autoscaler ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def demand(self, pool: str, most: int) -> Demand:
-        """Count the pool's pending and leased objects; ``pending`` only up to ``most`` for each pipeline."""
+        """Count the pool's pending and leased objects, and machines that its services need.
+
+        ``pending`` only up to ``most`` for each pipeline.
+        """
         # A machine more would change nothing for a handler that can run on none.
         stuck = {row["pipeline_id"] for row in await self._ledger.fetch("unavailable_everywhere", pool)}
         [row] = await self._ledger.fetch("demand", [n for n in self._pipelines(pool) if n not in stuck], most)
-        return Demand(pending=min(most, row["pending"]), leased=row["leased"])
+        return Demand(min(most, row["pending"]), row["leased"], await self._for_services(pool))
+
+    async def _for_services(self, pool: str) -> int:
+        services = self._services(pool)
+        if not services:
+            return 0
+        [row] = await self._ledger.fetch("service_demand", [*services], [*services.values()])
+        return int(row["machines"])
 
     async def machines(self) -> Sequence[Machine]:
         """Return every machine that is not gone."""
@@ -302,13 +319,13 @@ class LedgerFleet(InstallationLedger):
         return bool(row["known"])
 
     async def hello(
-        self, once: str, instance: str, *, returns: bool = False, unjailed: str = ""
+        self, once: str, instance: str, *, returns: bool = False, unjailed: str = "", serves: bool = False
     ) -> RegisteredWorker | None:
         """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
 
         A process with a worker's credential takes the worker over: the token of the process before is worth nothing
         from then on, and its leases are taken back as those of a lost worker. ``returns`` asks for such a credential.
-        ``unjailed`` is why the worker's machine cannot jail handlers.
+        ``unjailed`` is why the worker's machine cannot jail handlers, ``serves`` whether it runs servers of services.
 
         None: unknown, used by another process, or revoked. Raises PoolFull.
         """
@@ -318,7 +335,7 @@ class LedgerFleet(InstallationLedger):
         async def write(connection: Connection) -> tuple[asyncpg.Record | None, bool]:
             row, came_back = await self._arrive(connection, caller)
             if row is not None:
-                await connection.execute(QUERIES["report_jail"], row["id"], storable(unjailed))
+                await connection.execute(QUERIES["report_jail"], row["id"], storable(unjailed), serves)
             return row, came_back
 
         row, came_back = await self._database.transact(write)
@@ -368,8 +385,9 @@ class LedgerFleet(InstallationLedger):
             return None
         paused, trying = _pauses(row["unavailable"], row["moment"])
         return Caller(
-            row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying, row["usd_per_hour"]
-        )
+            row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying, row["usd_per_hour"],
+            row["service"] or "", row["kept"],
+        )  # fmt: skip
 
     async def handler_unavailable(self, id: int, pipeline_id: int, message: str) -> None:
         """Note that a pipeline's handler cannot run on a worker: it gets none of its objects for a while.

@@ -67,12 +67,14 @@ _STATES = {str(state): state for state in MachineState}
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Number of objects that one pool has to process."""
+    """What one pool has to do: objects to process, requests of services to serve."""
 
     pending: int
     """Objects due now (not those that wait for a later retry) and not leased; counted up to a cap."""
     leased: int
     """Objects that are leased now, by machines of any state; of each only as many as it has slots."""
+    machines: int = 0
+    """Machines that its services need beside: for requests that wait or are under way, and those kept for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Machine:
     leased: int
     """Leases that it holds."""
     idle_seconds: float
-    """Since its last lease ended, or else since it was ready. 0 while it holds one, and before ready."""
+    """Since its last lease or request ended, or else since it was ready. 0 while it has one, and before ready."""
     silent_seconds: float
     """Since its last authenticated call, or else since the intent."""
     reason: str | None = None
@@ -130,6 +132,15 @@ class Machine:
     """The provider's name for who runs it; empty: not known."""
     usd_per_hour: Decimal = Decimal(0)
     """What it costs."""
+    serving: int = 0
+    """Requests of a service that it may be working on."""
+    keep_seconds: float | None = None
+    """For which it is kept idle, by its service; None: by its pool."""
+
+    @property
+    def busy(self) -> int:
+        """Objects and requests that it may be working on."""
+        return self.leased + self.serving
 
 
 def machine_of(row: Iterable[Any]) -> Machine:

@@ -1,7 +1,7 @@
 """Reads the ledger's SQL statements from ``queries.sql``, by name.
 
 A block begins with ``-- name: …`` or ``-- fragment: …`` and a description, and ends with a semicolon. A fragment is SQL
-that several statements share; ``{{its_name}}`` in a statement stands for its text.
+that several statements share; ``{{its_name}}`` in a statement, or in another fragment, stands for its text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse(text: str) -> dict[str, str]:
 def _filled(sql: str, fragments: Mapping[str, str]) -> str:
     def fragment(place: re.Match[str]) -> str:
         try:
-            return fragments[place[1]]
+            return _filled(fragments[place[1]], fragments)
         except KeyError:
             raise ValueError(f"queries.sql holds no fragment {place[1]!r}") from None
 

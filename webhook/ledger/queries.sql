@@ -641,15 +641,19 @@ select w.id, w.label, w.pool, w.provider, w.ref, w.state,
        extract(epoch from n.now - w.created_at)::float8 as age_seconds,
        extract(epoch from n.now - w.state_at)::float8 as state_seconds,
        coalesce(l.leased, 0) as leased,
-       case when l.leased > 0 or w.ready_at is null then 0
-            else extract(epoch from n.now - greatest(w.ready_at, w.active_at)) end::float8 as idle_seconds,
+       case when l.leased > 0 or m.serving > 0 or w.ready_at is null then 0
+            else extract(epoch from n.now - greatest(w.ready_at, w.active_at, m.used_at)) end::float8 as idle_seconds,
        extract(epoch from n.now - coalesce(w.seen_at, w.created_at))::float8 as silent_seconds,
-       nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour
+       nullif(w.reason, '') as reason, w.machine, w.host, w.usd_per_hour, coalesce(m.serving, 0) as serving,
+       m.idle_seconds as keep_seconds
 from workers as w
 cross join (select yurt_now() as now) as n
 left join (
     select worker_id, count(*) as leased from objects where state = 'leased' and worker_id is not null group by 1
 ) as l on l.worker_id = w.id
+left join (
+    select m.worker_id, m.idle_seconds, m.used_at, ({{live_slots}}) as serving from service_machines as m
+) as m on m.worker_id = w.id
 where w.state <> 'gone'
 order by w.id;
 
@@ -754,8 +758,8 @@ where w.id = before.id
 returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
 
 -- name: report_jail
--- Why a worker's machine cannot jail handlers ($2); empty: it can.
-update workers set unjailed = $2 where id = $1 and unjailed <> $2;
+-- Why a worker's machine cannot jail handlers ($2; empty: it can), and whether it can run servers of services ($3).
+update workers set unjailed = $2, serves = $3 where id = $1 and (unjailed, serves) <> ($2, $3);
 
 -- name: new_life
 -- A worker's new process has nothing in its handler, and counts its reports of that from the beginning.
@@ -794,8 +798,14 @@ where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < 
 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
-update workers set seen_at = yurt_now() where token_hash = $1 and state in ('ready', 'draining')
-returning id, pool, state, label, unavailable::text, usd_per_hour, extract(epoch from yurt_now())::float8 as moment;
+update workers as w set seen_at = yurt_now() where w.token_hash = $1 and w.state in ('ready', 'draining')
+returning w.id, w.pool, w.state, w.label, w.unavailable::text, w.usd_per_hour,
+          extract(epoch from yurt_now())::float8 as moment,
+          (select m.service from service_machines as m where m.worker_id = w.id) as service,
+          coalesce((
+              select ({{live_slots}}) > 0 or m.used_at > yurt_now() - make_interval(secs => m.idle_seconds)
+              from service_machines as m where m.worker_id = w.id
+          ), false) as kept;
 
 -- name: handler_unavailable
 -- Note that a pipeline's handler cannot run on a worker, and when it is tried there again: after $4 seconds, doubled
@@ -1445,6 +1455,187 @@ with kept as (
 )
 delete from certificates where url <> $1 and url not in (select url from latest);
 
+-- name: beat
+-- Note that a replica lives for $4 seconds more. "known": it was there before, and so is what it has written. What dead
+-- replicas have written goes with them, and machines on which they had slots count as used until now.
+with dead as (
+    delete from replicas where until <= (select yurt_now()) and id <> $1 returning id
+), used as (
+    update service_machines set used_at = yurt_now()
+    where worker_id in (select s.worker_id from service_slots as s join dead on dead.id = s.replica_id)
+), before as (
+    select count(*) as rows from replicas where id = $1 and until > (select yurt_now())
+), written as (
+    insert into replicas (id, token_hash, url, until)
+    values ($1, $2, $3, (select yurt_now()) + make_interval(secs => $4))
+    on conflict (id) do update set until = excluded.until, url = excluded.url
+)
+select before.rows > 0 as known from before;
+
+-- name: forget_replica
+-- Forget a replica that leaves, and all that it has written.
+delete from replicas where id = $1;
+
+-- name: replica_known
+-- Whether a token is of a replica that lives.
+select exists (select from replicas where token_hash = $1 and until > (select yurt_now())) as known;
+
+-- name: note_loads
+-- Replace what a replica says of its requests: services, how many wait, how many are under way.
+with others as (
+    delete from service_loads where replica_id = $1 and service <> all ($2::text[])
+)
+insert into service_loads as l (replica_id, service, waiting, in_flight)
+select $1, s.service, s.waiting, s.in_flight
+from unnest($2::text[], $3::int[], $4::int[]) as s (service, waiting, in_flight)
+where exists (select from replicas where id = $1)
+on conflict (replica_id, service) do update set waiting = excluded.waiting, in_flight = excluded.in_flight
+where (l.waiting, l.in_flight) <> (excluded.waiting, excluded.in_flight);
+
+-- name: note_way
+-- Note that a tunnel of a machine ends at a replica. Its server takes requests, then.
+with way as (
+    insert into service_ways (worker_id, replica_id, service)
+    select m.worker_id, $2, m.service from service_machines as m
+    where m.worker_id = $1 and m.service = $3 and exists (select from replicas where id = $2)
+    on conflict (worker_id, replica_id) do update set service = excluded.service
+)
+update service_machines set state = 'ready', message = '', log = ''
+where worker_id = $1 and service = $3 and state <> 'ready';
+
+-- name: forget_way
+-- Note that no tunnel of a machine ends at a replica any more.
+delete from service_ways where worker_id = $1 and replica_id = $2;
+
+-- name: serves
+-- Which service a worker serves, if any.
+select service from service_machines where worker_id = $1;
+
+-- name: report_service
+-- Note what a worker says of its server. No row: it does not serve that service.
+update service_machines set
+    state = $3, message = $4, log = $5, address = case when $6 = '' then address else $6 end
+where worker_id = $1 and service = $2 returning worker_id;
+
+-- fragment: live_slots
+-- The slots of machine m that are taken.
+select count(*) from service_slots as t join replicas as r on r.id = t.replica_id
+where t.worker_id = m.worker_id and r.until > (select yurt_now());
+
+-- fragment: service_needs
+-- By service s (its name and concurrency): requests that wait at all replicas, those under way on machines that stay, and
+-- its machines that stay. "kept": of these the ones that are not idle for long enough to be let go.
+select s.name, s.concurrency, coalesce(l.waiting, 0) as waiting,
+       least(coalesce(l.in_flight, 0), coalesce(m.held, 0)) as in_flight,
+       coalesce(m.machines, 0) as machines, coalesce(m.kept, 0) as kept
+from unnest($1::text[], $2::int[]) as s (name, concurrency)
+left join lateral (
+    select sum(a.waiting) as waiting, sum(a.in_flight) as in_flight
+    from service_loads as a join replicas as r on r.id = a.replica_id and r.until > (select yurt_now())
+    where a.service = s.name
+) as l on true
+left join lateral (
+    select count(*) as machines, sum(held) as held,
+           count(*) filter (where held > 0 or used_at > (select yurt_now()) - make_interval(secs => idle_seconds)) as kept
+    from (
+        select m.used_at, m.idle_seconds, ({{live_slots}}) as held
+        from service_machines as m join workers as w on w.id = m.worker_id and w.state = 'ready'
+        where m.service = s.name
+    ) as each
+) as m on true;
+
+-- name: service_demand
+-- How many machines services want, all together: for requests that wait or are under way, and those that are kept.
+select coalesce(sum(greatest(ceil((n.waiting + n.in_flight)::float8 / n.concurrency), n.kept)), 0)::bigint as machines
+from ({{service_needs}}) as n;
+
+-- name: give_machines
+-- Give a service ($1, an array of one, as $2) ready machines of a pool for as many of its requests as have none. Free
+-- ones first; then those of other services that are idle for long enough to be let go. The caller holds the pool's lock.
+insert into service_machines as given (worker_id, service, idle_seconds, used_at)
+select w.id, ($1::text[])[1], $4, yurt_now()
+from workers as w
+left join service_machines as m on m.worker_id = w.id
+where w.pool = $3 and w.state = 'ready' and w.serves
+  and (m.worker_id is null or (
+      m.service <> ($1::text[])[1] and ({{live_slots}}) = 0
+      and m.used_at <= (select yurt_now()) - make_interval(secs => m.idle_seconds)
+      and not exists (
+          select from service_loads as a join replicas as r on r.id = a.replica_id and r.until > (select yurt_now())
+          where a.service = m.service and a.waiting > 0
+      )
+  ))
+order by m.worker_id is not null,
+         (select count(*) from objects as o where o.worker_id = w.id and o.state = 'leased'), w.id desc
+limit (
+    select greatest(0, ceil((n.waiting + n.in_flight)::float8 / n.concurrency) - n.machines)
+    from ({{service_needs}}) as n
+)
+on conflict (worker_id) do update set
+    service = excluded.service, idle_seconds = excluded.idle_seconds, used_at = excluded.used_at,
+    state = 'given', message = '', log = '', address = ''
+returning given.worker_id;
+
+-- name: notify_orders
+-- Tell all replicas that these workers have other orders.
+select pg_notify('yurt_orders', array_to_string($1::bigint[], ','));
+
+-- name: claim_slots
+-- Take up to $4 of the $5 slots of a machine that serves a service and is not to leave.
+insert into service_slots (worker_id, slot, replica_id)
+select w.id, n.slot, $3
+from (select id from workers where id = $1 and state = 'ready' for share) as w  -- waits for one that drains it
+join service_machines as m on m.worker_id = w.id and m.service = $2
+join replicas as r on r.id = $3 and r.until > (select yurt_now())
+cross join lateral (
+    select g.slot from generate_series(1, $5::int) as g (slot)
+    where not exists (select from service_slots as t where t.worker_id = w.id and t.slot = g.slot)
+    order by 1 limit $4
+) as n
+on conflict do nothing
+returning slot;
+
+-- name: release_slots
+-- Give slots back ($2 machines, $3 slots of them), whose last requests ended so many seconds ago ($4).
+with given as (
+    delete from service_slots as t using unnest($2::bigint[], $3::int[]) as g (worker_id, slot)
+    where t.worker_id = g.worker_id and t.slot = g.slot and t.replica_id = $1
+)
+update service_machines as m set used_at = greatest(m.used_at, yurt_now() - make_interval(secs => g.seconds))
+from (
+    select worker_id, min(seconds) as seconds from unnest($2::bigint[], $4::float8[]) as g (worker_id, seconds) group by 1
+) as g
+where m.worker_id = g.worker_id;
+
+-- name: service_machines
+-- Machines that serve services ($1; null: all), with all that decides where a request goes: whether it is to leave, its
+-- slots that are taken, those of replica $2, and the replicas at which its tunnels end, with their URLs.
+select m.service, m.worker_id, w.label, w.pool, m.state, m.message, m.log, m.address, w.state = 'draining' as draining,
+       ({{live_slots}}) as held,
+       array(select t.slot from service_slots as t where t.worker_id = m.worker_id and t.replica_id = $2) as own_slots,
+       array(
+           select r.id from service_ways as y join replicas as r on r.id = y.replica_id
+           where y.worker_id = m.worker_id and y.service = m.service and r.until > (select yurt_now()) order by r.id
+       ) as replicas,
+       array(
+           select r.url from service_ways as y join replicas as r on r.id = y.replica_id
+           where y.worker_id = m.worker_id and y.service = m.service and r.until > (select yurt_now()) order by r.id
+       ) as urls,
+       extract(epoch from (select yurt_now()) - m.used_at)::float8 as unused_seconds
+from service_machines as m join workers as w on w.id = m.worker_id and w.state in ('ready', 'draining')
+where $1::text[] is null or m.service = any ($1::text[])
+order by m.service, m.worker_id;
+
+-- name: service_loads
+-- Requests that wait and that are under way at all replicas, by service.
+select a.service, sum(a.waiting)::bigint as waiting, sum(a.in_flight)::bigint as in_flight
+from service_loads as a join replicas as r on r.id = a.replica_id and r.until > (select yurt_now())
+group by 1 order by 1;
+
+-- name: pool_outlook
+-- Whether machines of a pool will be ready, and why none is minted.
+select coalesce((select not_minted from pool_reports where pool = $1), '') as not_minted,
+       exists (select from workers where pool = $1 and state in ('intended', 'booting')) as starting;
 -- fragment: app_token
 -- What is shown of a token of an app.
 id, name, hint, scopes, calls_per_second, burst_calls, created_at, expires_at, revoked_at, used_at,

@@ -133,6 +133,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     given_up, held, fresh = leases[:10], leases[10:30], leases[30:]
     await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
     await plane.services.fleet.note_strangers("local", [Stranger(STRANGER, "r-1")])
+    await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
     app = await app_of(plane, "read:*", "upload:*")
     await app_of(plane)  # its token may be revoked
     ticket = await app.ticket(uploads=10_000)
@@ -269,7 +270,7 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
-    named = {"pool": "minted", "root": known.root, "app": "app"}
+    named = {"pool": "minted", "root": known.root, "app": "app", "name": "echo"}
     case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))

@@ -8,15 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from workers.value_types import Argument, RequestPath, Variable
+
 PLACEHOLDER = re.compile(r"\{(input_url|key|etag|output_url:([A-Za-z0-9][A-Za-z0-9._-]{0,199}))\}")
 """``{input_url}``, ``{key}``, ``{etag}`` and ``{output_url:NAME}``."""
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"})
 _OUTPUT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
-Path = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"^/[!-~]*$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
-Argument = Annotated[str, Field(max_length=4_096, pattern=r"^[^\x00]*$")]
 
 _COG: Mapping[str, Any] = {
     "port": 5000,
@@ -47,14 +46,14 @@ class HttpOptions(BaseModel):
     """Variables that the server gets beside those of handlers."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
-    ready: Path = "/"
+    ready: RequestPath = "/"
     """Answered 200 by a server that can take requests."""
     ready_status: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)] = ()
     """Values of ``status`` in that answer, a JSON object, that mean so too. Empty: the 200 is enough."""
     start_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300
     """A server that is not ready after so long is ended, and started again later."""
     method: Literal["GET", "POST", "PUT", "PATCH"] = "POST"
-    path: Path = "/"
+    path: RequestPath = "/"
     """With the query. May hold placeholders."""
     headers: Annotated[dict[str, Argument], Field(max_length=20)] = {}
     """May hold placeholders."""

@@ -1,0 +1,149 @@
+"""Headers that a proxy passes on, takes away and adds (RFC 9110, 9112, 7239; W3C Trace Context).
+
+Hop-by-hop headers end here, with those that ``Connection`` names. The credential with which a request was let in is
+taken away: machines may be anyone's.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from webhook.proxy.exchange import Headers
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
+        b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
+    }
+)  # fmt: skip
+_OF_FRAMING = frozenset({b"content-length", b"expect"})
+_HANDSHAKE = frozenset(
+    {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-protocol",
+     b"sec-websocket-accept"}
+)  # fmt: skip
+_FORWARDED = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port",
+     b"x-forwarded-prefix", b"x-real-ip"}
+)  # fmt: skip
+TOKEN = b"yurt-token"
+"""Carries the credential where ``Authorization`` is for the service's own server."""
+_TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+_VIA = b"1.1 yurt"
+_SHARED_ORIGIN = frozenset(
+    {b"set-cookie", b"set-cookie2", b"clear-site-data", b"strict-transport-security", b"service-worker-allowed"}
+)
+_SANDBOX = (b"content-security-policy", b"sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What is known of the way by which a request came."""
+
+    client: str
+    """Address of the other end of the connection."""
+    scheme: str
+    host: bytes
+    prefix: bytes
+    """Of the path, which the server does not see; empty for a host of the service's own."""
+    trusted: bool
+    """Whether the other end is a proxy of ``server.proxies``, whose ``Forwarded`` is believed."""
+
+
+def request_headers(
+    headers: Headers, hop: Hop, *, upgrade: bool = False, public: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """Headers for the server of a service. ``public``: no credential let the request in, so ``Authorization`` stays."""
+    dropped = _HOP_BY_HOP | _OF_FRAMING | _named_by_connection(headers) | {TOKEN}
+    if not public and not any(name == TOKEN for name, _ in headers):
+        dropped |= {b"authorization"}
+    if upgrade:
+        dropped |= _HANDSHAKE
+    passed = [(name, value) for name, value in headers if name not in dropped | _FORWARDED]
+    return [*_traced(passed), *_forwarded(headers, hop), (b"via", _joined(_values(passed, b"via"), _VIA))]
+
+
+def answer_headers(headers: Headers, *, shared_origin: bool) -> list[tuple[bytes, bytes]]:
+    """Headers for the client.
+
+    ``shared_origin``: pages of the service have the origin of the control plane, so they are sandboxed, and set no
+    cookies. Raises ValueError for a header that is none.
+    """
+    dropped = _HOP_BY_HOP | _named_by_connection(headers)
+    if shared_origin:
+        dropped |= _SHARED_ORIGIN
+    passed = [(name, value) for name, value in headers if name not in dropped]
+    for name, value in passed:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ValueError("the server's answer has a header that is none")
+    own = [_SANDBOX] if shared_origin else []
+    return [*_without_via(passed), (b"via", _joined(_values(passed, b"via"), _VIA)), *own]
+
+
+def prefers_async(headers: Headers) -> bool:
+    """Whether a request asks for an answer at once and its result later: ``Prefer: respond-async`` (RFC 7240)."""
+    preferences = (part for value in _values(headers, b"prefer") for part in value.split(b","))
+    return any(part.split(b";")[0].strip().lower() == b"respond-async" for part in preferences)
+
+
+def waits_at_most(headers: Headers) -> float | None:
+    """Seconds of ``Prefer: wait=…`` (RFC 7240); None: there is none."""
+    for value in _values(headers, b"prefer"):
+        for part in value.split(b","):
+            name, _, seconds = part.split(b";")[0].partition(b"=")
+            if name.strip().lower() == b"wait" and (text := seconds.strip().strip(b'"')).isdigit() and len(text) < 7:
+                return float(text)
+    return None
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    named = (part.strip().lower() for value in _values(headers, b"connection") for part in value.split(b","))
+    return frozenset(named) - {b"", b"host", b"content-type", b"authorization"}
+
+
+def _values(headers: Headers, wanted: bytes) -> list[bytes]:
+    return [value for name, value in headers if name == wanted]
+
+
+def _joined(values: Iterable[bytes], last: bytes) -> bytes:
+    return b", ".join([*values, last])
+
+
+def _without_via(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name != b"via"]
+
+
+def _forwarded(headers: Headers, hop: Hop) -> list[tuple[bytes, bytes]]:
+    """``Forwarded`` and ``X-Forwarded-*``: what trusted proxies said, and this hop. What others said is dropped."""
+    client = hop.client.encode("ascii", "replace") or b"unknown"
+    node = b'"[' + client + b']"' if b":" in client else client
+    host = hop.host.replace(b"\\", b"").replace(b'"', b"")
+    element = b'for=%s;host="%s";proto=%s' % (node, host, hop.scheme.encode())
+    before = {name: _values(headers, name) if hop.trusted else [] for name in _FORWARDED}
+    added = [
+        (b"forwarded", _joined(before[b"forwarded"], element)),
+        (b"x-forwarded-for", _joined(before[b"x-forwarded-for"], client)),
+        (b"x-forwarded-host", (before[b"x-forwarded-host"] or [hop.host])[0]),
+        (b"x-forwarded-proto", (before[b"x-forwarded-proto"] or [hop.scheme.encode()])[0]),
+    ]
+    return [*added, (b"x-forwarded-prefix", hop.prefix)] if hop.prefix else added
+
+
+def _traced(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Pass a trace on, or begin one where there is none that can be read; drop ``via``, which is added at the end."""
+    rest = [(name, value) for name, value in headers if name not in (b"traceparent", b"tracestate", b"via")]
+    parents = _values(headers, b"traceparent")
+    if len(parents) == 1 and _TRACE_PARENT.fullmatch(parents[0]):
+        return [*rest, (b"traceparent", parents[0]), *((b"tracestate", v) for v in _values(headers, b"tracestate"))]
+    begun = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return [*rest, (b"traceparent", begun.encode())]
+
+
+def between_replicas(headers: Headers, *dropped: bytes, framed: bool = False) -> list[tuple[bytes, bytes]]:
+    """Headers as one replica passes them on to another: all but those of a connection. ``framed``: with the length."""
+    gone = _HOP_BY_HOP | set(dropped) | (frozenset() if framed else _OF_FRAMING)
+    return [(name, value) for name, value in headers if name not in gone]

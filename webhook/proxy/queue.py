@@ -1,0 +1,215 @@
+"""Queues the requests of one service at one replica, and gives each a slot of a machine, the least loaded one first.
+
+The replica holds slots of machines (`webhook.proxy.sharing` takes them from the ledger and gives them back): while it
+holds one, a request costs no round trip to the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, field
+
+from webhook.ledger.services import ServiceLoad
+from webhook.proxy.exchange import ServiceMachine
+from webhook.service_settings import Service
+
+
+class NoSlot(Exception):
+    """A request gets no machine. The message says why, and what to do."""
+
+
+class QueueFull(NoSlot):
+    """As many requests wait as are allowed."""
+
+
+class WaitedTooLong(NoSlot):
+    """No machine was free in time."""
+
+
+class NoMachine(NoSlot):
+    """There is no machine, and none will come soon."""
+
+
+@dataclass(slots=True)
+class HeldMachine:
+    """A machine of the service, with the slots of it that this replica holds."""
+
+    worker_id: int
+    way: ServiceMachine | None
+    """None: there is none from here now."""
+    local: bool
+    """Whether the way leads through no other replica."""
+    draining: bool = False
+    free: dict[int, float] = field(default_factory=dict)
+    """Slots that no request has, and since when."""
+    busy: set[int] = field(default_factory=set)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be given a request."""
+        return bool(self.free) and self.way is not None and not self.draining
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request's right to a slot of a machine."""
+
+    machine: HeldMachine
+    slot: int
+    way: ServiceMachine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    turn: asyncio.Future[Turn]
+    avoid: Collection[int]
+    since: float
+
+
+class ServiceQueue:
+    """The requests of one service that wait or are under way at this replica. Use on one event loop."""
+
+    def __init__(
+        self, name: str, settings: Service, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``wake`` is called when the replica's slots are not enough."""
+        self.name = name
+        self.settings = settings
+        self.machines: dict[int, HeldMachine] = {}
+        self.surrender = 0
+        """So many slots go to other replicas as soon as their requests end."""
+        self.in_flight = 0
+        self._wake = wake
+        self._clock = clock
+        self._waiters: deque[_Waiter] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return len(self._waiters)
+
+    @property
+    def load(self) -> ServiceLoad:
+        """Requests that wait, and that are under way."""
+        return ServiceLoad(self.waiting, self.in_flight)
+
+    @property
+    def shortage(self) -> int:
+        """Slots that are missing for the requests that wait."""
+        return max(0, self.waiting - sum(len(each.free) for each in self.machines.values() if each.is_usable))
+
+    @property
+    def held(self) -> int:
+        """Slots that this replica holds."""
+        return sum(len(each.free) + len(each.busy) for each in self.machines.values())
+
+    @property
+    def waited_seconds(self) -> float:
+        """For how long the first request has waited."""
+        return self._clock() - self._waiters[0].since if self._waiters else 0.0
+
+    @contextlib.asynccontextmanager
+    async def turn(self, avoid: Collection[int] = ()) -> AsyncIterator[Turn]:
+        """Wait for a slot of a machine, none of those to avoid, and have it for the length of the block.
+
+        Raises QueueFull, WaitedTooLong, NoMachine.
+        """
+        turn = self._found(avoid) or await self._waited(avoid)
+        self.in_flight += 1
+        try:
+            yield turn
+        finally:
+            self.in_flight -= 1
+            self._ended(turn)
+
+    def refuse(self, error: NoSlot) -> None:
+        """End the wait of every request that waits."""
+        for waiter in self._waiters:
+            if not waiter.turn.done():
+                waiter.turn.set_exception(error)
+        self._waiters.clear()
+
+    def serve(self) -> None:
+        """Give free slots to requests that wait, in their order."""
+        if not self._waiters:
+            return
+        waiting, self._waiters = self._waiters, deque()
+        for waiter in waiting:
+            if waiter.turn.done():
+                continue
+            turn = self._found(waiter.avoid)
+            if turn is None:
+                self._waiters.append(waiter)
+            else:
+                waiter.turn.set_result(turn)
+
+    def lost_way(self, worker_id: int) -> None:
+        """Note that there is no way to a machine from here now."""
+        if worker_id in self.machines:
+            self.machines[worker_id].way = None
+
+    def releasable(self, unused_seconds: float) -> list[tuple[int, int, float]]:
+        """Take away the slots that nothing has used for so long, or that others are to have: machine, slot, since."""
+        now, released = self._clock(), []
+        for machine in self.machines.values():
+            for slot, since in [*machine.free.items()]:
+                unused = now - since
+                if self.surrender > 0 or machine.draining or machine.way is None or unused >= unused_seconds:
+                    self.surrender = max(0, self.surrender - 1)
+                    del machine.free[slot]
+                    released.append((machine.worker_id, slot, unused))
+        return released
+
+    def _found(self, avoid: Collection[int]) -> Turn | None:
+        """Take a slot of the least loaded machine."""
+        usable = [each for each in self.machines.values() if each.is_usable and each.worker_id not in avoid]
+        if not usable:
+            return None
+        machine = min(usable, key=lambda each: (len(each.busy), not each.local))
+        slot, _ = machine.free.popitem()
+        machine.busy.add(slot)
+        assert machine.way is not None
+        return Turn(machine, slot, machine.way)
+
+    async def _waited(self, avoid: Collection[int]) -> Turn:
+        settings = self.settings
+        if self.waiting >= settings.queue:
+            raise QueueFull(f"{self.waiting} requests wait for service {self.name} already: ask again later")
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid, self._clock())
+        self._waiters.append(waiter)
+        if self.waiting == 1:
+            self._wake()
+        try:
+            async with asyncio.timeout(settings.wait_seconds):
+                return await asyncio.shield(waiter.turn)
+        except TimeoutError:
+            self._leave(waiter)
+            raise WaitedTooLong(
+                f"no machine of service {self.name} was free within {settings.wait_seconds:g} s: ask again, raise "
+                f"wait_seconds, or the limit of pool {settings.pool}"
+            ) from None
+        except asyncio.CancelledError:
+            self._leave(waiter)
+            raise
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Take a request out of the queue, and give back what it was given in the very moment when it left."""
+        with contextlib.suppress(ValueError):
+            self._waiters.remove(waiter)
+        if not waiter.turn.cancel() and waiter.turn.exception() is None:
+            self._ended(waiter.turn.result())
+
+    def _ended(self, turn: Turn) -> None:
+        machine = turn.machine
+        if turn.slot not in machine.busy:  # lost meanwhile
+            return
+        machine.busy.discard(turn.slot)
+        machine.free[turn.slot] = self._clock()
+        if self.surrender > 0:
+            self._wake()
+        else:
+            self.serve()
