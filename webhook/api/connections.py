@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 CONNECTION = "yurt.connection"
 """In a request's ASGI scope: its connection."""
+BEGAN_AT = "yurt.began_at"
+"""In a request's ASGI scope: when its first byte came, by the event loop's clock."""
 _FIRST = ("/v1/notifications/", "/healthz")
 """Begin the paths of requests that may use the places kept for notifications. A process that is busy must not be taken
 for one that hangs."""

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route, Router, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi, CostFilter, Costs
@@ -192,7 +192,15 @@ class Application:
     small notification's time.
     """
 
-    def __init__(self, table: Sequence[Endpoint], pages: ForeignPages, *, open_webhook: bool) -> None:
+    def __init__(
+        self,
+        table: Sequence[Endpoint],
+        pages: ForeignPages,
+        *,
+        open_webhook: bool,
+        sockets: Sequence[tuple[str, ASGIApp]] = (),
+    ) -> None:
+        """``sockets`` are WebSockets by path."""
         self.routes = [
             # GET answers HEAD as well.
             Route(
@@ -203,7 +211,8 @@ class Application:
             )
             for e in table
         ]
-        self._router = Router(self.routes)
+        web_sockets = [WebSocketRoute(path, app) for path, app in sockets]
+        self._router = Router([*self.routes, *web_sockets], default=_unknown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -212,6 +221,10 @@ class Application:
             await self._router(scope, receive, send)
         except HTTPException as error:
             await on_problem(error)(scope, receive, send)
+
+
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    raise HTTPException(404)
 
 
 class _Call:
