@@ -28,6 +28,8 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import Application, endpoints
+from webhook.api.service_tunnel import ServiceTunnelApi
+from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tokens import TokenApi
@@ -43,7 +45,15 @@ from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
-from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
+from webhook.ledger.database import (
+    Database,
+    LedgerUnavailable,
+    LedgerUnusable,
+    connect,
+    disconnect,
+    ledger_errors,
+    starting,
+)
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
@@ -61,6 +71,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
+from webhook.proxy.proxy import Proxy, make_proxy
 from webhook.secret_settings import Secrets
 from webhook.senders import Senders
 from webhook.sources import Source, s3
@@ -103,6 +114,7 @@ class Services:
     wakeups: Wakeups
     senders: Senders
     providers: ProviderSet
+    proxy: Proxy
     metrics: Metrics
     health: LoopHealth
 
@@ -137,6 +149,8 @@ class Plane:
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
+            await self.services.proxy.sharing.leave()
 
 
 async def prepare(dsn: str) -> None:
@@ -180,21 +194,26 @@ async def open_plane(
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
-        services = _services(config, ledger, Pipelines(by_id), store, providers)
+        services = _services(config, secrets, ledger, Pipelines(by_id), store, providers)
         yield _plane(services, secrets, direct, trust)
 
 
 def _services(
-    config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
+    config: Config, secrets: Secrets, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
 ) -> Services:
     health = LoopHealth()
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
+    proxy = make_proxy(
+        config.services, config.pools, ledger, catalogue, lambda _: None, health,
+        key=_common_secret(secrets), url=config.server.replica_url,
+    )  # fmt: skip
     fleet = LedgerFleet(
         ledger,
         owner=config.server.name,
         pipelines=lambda pool: [n for n in pipelines.of_pool(pool) if not services.withheld(pipelines.by_id[n][1])],
         slots={name: pool.slots for name, pool in config.pools.items()},
         limits={name: pool.limit for name, pool in config.pools.items()},
+        services=proxy.orders.of_pool,
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
     services = Services(
@@ -211,6 +230,7 @@ def _services(
         wakeups=Wakeups(health),
         senders=Senders(ledger, metrics, health),
         providers=providers,
+        proxy=proxy,
         metrics=metrics,
         health=health,
     )
@@ -243,6 +263,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         services.metrics,
         worker_auth,
         services.catalogue,
+        services.proxy.orders,
         services.withheld,
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
@@ -257,19 +278,27 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     workers = WorkersApi(Distrust(ledger), admin)
     machines = MachineApi(ledger, services.fleet, services.providers, admin)
     costs = CostApi(ledger, admin)
-    models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
+    models = ModelApi(services.fleet, pipelines, services.proxy.orders, services.catalogue, worker_auth)
     pools = PoolApi(services.fleet, config.pools, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
+    proxied = ServiceApi(
+        services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
+        services.metrics, is_proxy=config.server.is_proxy,
+    )  # fmt: skip
+    tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens,
+        bootstrap, tokens, proxied,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
     return Plane(
         services,
-        Application(table, pages, open_webhook=config.server.open_webhook),
+        Application(
+            table, pages, proxied, open_webhook=config.server.open_webhook,
+            sockets=[("/v1/services/{name}/tunnel", tunnels)],
+        ),
         health,
         leases,
         notifications,
@@ -295,6 +324,7 @@ class Background:
             services.conditions.watch(),
             services.catalogue.watch(),
             services.senders.run(),
+            services.proxy.sharing.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )
@@ -396,6 +426,12 @@ async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
         with health.turn("arrivals"):
             await count_arrivals(ledger)
         await asyncio.sleep(_ARRIVALS_SECONDS)
+
+
+def _common_secret(secrets: Secrets) -> bytes:
+    """A secret that all replicas of this control plane have."""
+    common = secrets.yurt_admin_token.get_secret_value() or secrets.aws_secret_access_key.get_secret_value()
+    return common.encode()
 
 
 def budgets_of(config: Config) -> dict[str, Decimal | None]:

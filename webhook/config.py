@@ -6,6 +6,7 @@ Secrets come from the environment, or a file of their own. Validation names the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -122,6 +123,14 @@ class ServerSettings(_Section):
     """Where answers to requests of services with ``Prefer: respond-async`` are kept."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is one of ``proxies``."""
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in ip_network(network) for network in self.proxies)
 
     @property
     def host(self) -> str:

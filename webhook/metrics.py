@@ -102,6 +102,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.service_requests = Counter(
+            "yurt_service_requests",
+            "Requests to services by outcome: the answer's class, or why there was none",
+            ["service", "outcome"],
+            registry=self.registry,
+        )
         self.reaped = Counter(
             "yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry
         )

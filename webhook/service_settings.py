@@ -56,6 +56,8 @@ class Service(BaseModel):
     """An answer's body, or a WebSocket, that brings nothing for so long is cut off."""
     body_limit_bytes: Annotated[int, Field(ge=0, le=1024 * _GIB)] = 1 * _GIB
     """Largest body of a request, in bytes."""
+    token_requests: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Most requests of one token that wait or are under way at one replica: further ones are answered 429."""
     way: Literal["tunnel", "direct"] = "tunnel"
     """How requests reach a machine: through connections that its worker opens, or at an address of the machine."""
     direct_port: Annotated[int, Field(ge=1, le=65_535)] | None = None

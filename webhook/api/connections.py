@@ -22,7 +22,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Literal, Protocol
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.api.http import HttpProblem, on_problem
@@ -65,13 +65,13 @@ class Connection(Protocol):
         """Close the connection now."""
 
 
-def proven(request: Request) -> None:
+def proven(request: HTTPConnection) -> None:
     """Note that a request has shown a valid credential: its connection is not closed to make room."""
     if (connection := request.scope.get(CONNECTION)) is not None:
         connection.prove()
 
 
-def sender(request: Request) -> str:
+def sender(request: HTTPConnection) -> str:
     """Return what a request's address is counted as; empty behind a proxy, where all clients have the same."""
     connection = request.scope.get(CONNECTION)
     return "" if connection is None else connection.group

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import httptools
@@ -69,12 +69,15 @@ class LimitedConnection(HttpToolsProtocol):
     counted: ClassVar[Connections]
     """The server's open connections."""
     _head_bytes = 0
+    is_lost = False
+    """Whether the client has gone."""
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a client has connected. Hang up where there is no place for it."""
         super().connection_made(transport)
+        self._watchers: list[Callable[[], object]] = []
         if self.counted.admit(self, self.client[0] if self.client else ""):
             self._start_timer()
         else:
@@ -82,10 +85,23 @@ class LimitedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock: the client has gone."""
+        self.is_lost = True
+        for watcher in [*self._watchers]:
+            watcher()
         self.counted.left(self)
         self._stop_timer()
         self.resume_writing()
         super().connection_lost(exc)
+
+    def watch(self, lost: Callable[[], object]) -> None:
+        """Have ``lost`` called when the client has gone."""
+        self._watchers.append(lost)
+        if self.is_lost:
+            lost()
+
+    def unwatch(self, lost: Callable[[], object]) -> None:
+        """Have ``lost`` called no more."""
+        self._watchers.remove(lost)
 
     def abort(self) -> None:
         """Close the connection at once, whether or not the client has read all that it was sent."""

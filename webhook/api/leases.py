@@ -41,6 +41,7 @@ from webhook.outputs.publishing import CannotPublish, Publishing
 from webhook.outputs.requested import OutputsRefused
 from webhook.pipelines import Pipelines
 from webhook.pool_settings import Pool
+from webhook.proxy.orders import OrderBook
 from webhook.storage import StoreError
 from workers import protocol
 
@@ -67,6 +68,7 @@ class LeaseApi:
         metrics: Metrics,
         auth: WorkerAuth,
         catalogue: ModelCatalogue,
+        orders: OrderBook,
         withheld: Callable[[Pipeline], str],
     ) -> None:
         """``withheld`` says why no work of a pipeline may be handed out; empty where it may."""
@@ -80,6 +82,7 @@ class LeaseApi:
         self._metrics = metrics
         self._auth = auth
         self._catalogue = catalogue
+        self._orders = orders
         self._withheld = withheld
         self._turns: Counter[str] = Counter()
         self._claiming: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -102,7 +105,7 @@ class LeaseApi:
         hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
             arrival = await self._fleet.hello(
-                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed
+                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed, serves=hello.serves
             )
         except PoolFull as full:
             raise HttpProblem(409, "pool-full", str(full)) from None
@@ -121,6 +124,7 @@ class LeaseApi:
                 orphan_seconds=pool.orphan_seconds,
                 credential=arrival.credential,
                 models=self._catalogue.refs(self._pipelines.models_of_pool(arrival.pool)),
+                services=await self._orders.arrived(arrival.pool, arrival.id, arrival.label),
             )
         )
 
@@ -193,6 +197,9 @@ class LeaseApi:
         # Settled first: the objects that become due again by it may be leased in the same call.
         settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
         leases: list[protocol.Lease] = []
+        if self._wakeups.has_orders(caller.id):
+            self._auth.forget(caller.id)
+            caller = await self._auth.caller(request)
         if message.max and not caller.draining:
             if message.handlers_changed and (caller.paused or caller.trying):
                 await self._fleet.handlers_changed(caller.id)
@@ -206,16 +213,22 @@ class LeaseApi:
         if leases or message.settle:
             with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
                 await self._fleet.active(caller.id, _handling(message.handling))
-        return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining)
+        orders = self._orders.orders(caller.label, caller.service)
+        news = orders if orders.digest != message.services_seen else None
+        return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining, services=news)
 
     async def _wait(
         self, request: Request, caller: Caller, message: protocol.LeaseRequest, poll: LongPoll
     ) -> list[protocol.Lease]:
         pipelines = self._pipelines.of_pool(caller.pool)
-        deadline = time.monotonic() + message.wait
-        with self._wakeups.listening(pipelines) as wakeup:
+        ordered = self._orders.orders(caller.label, caller.service).digest != message.services_seen
+        deadline = time.monotonic() + (0 if ordered else message.wait)
+        with self._wakeups.listening(pipelines, caller.id) as wakeup:
             poll.wakeup = wakeup
             while not poll.ended:
+                if wakeup.ordered:
+                    self._auth.forget(caller.id)
+                    return []
                 wakeup.clear()  # before the claim: what becomes due during it must wake the next wait
                 async with self._claiming.setdefault(caller.id, asyncio.Lock()):
                     leases = await self._claim(caller, pipelines, message.max)
@@ -231,6 +244,8 @@ class LeaseApi:
 
         An object on trial goes before the others, and alone: its worker works on no other meanwhile.
         """
+        if caller.kept:  # by a service
+            return []
         turn = self._turns[caller.pool] % max(len(pipelines), 1)
         self._turns[caller.pool] += 1
         in_turn = [*pipelines[turn:], *pipelines[:turn]]

@@ -12,6 +12,7 @@ from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.ledger.fleet import LedgerFleet
 from webhook.models.catalogue import ModelCatalogue
 from webhook.pipelines import Pipelines
+from webhook.proxy.orders import OrderBook
 from webhook.storage import StoreError
 from workers import protocol
 
@@ -22,17 +23,25 @@ _BODY_BYTES = 4_096
 class ModelApi:
     """Endpoints for models, for workers."""
 
-    def __init__(self, fleet: LedgerFleet, pipelines: Pipelines, catalogue: ModelCatalogue, auth: WorkerAuth) -> None:
+    def __init__(
+        self,
+        fleet: LedgerFleet,
+        pipelines: Pipelines,
+        orders: OrderBook,
+        catalogue: ModelCatalogue,
+        auth: WorkerAuth,
+    ) -> None:
         self._fleet = fleet
         self._pipelines = pipelines
+        self._orders = orders
         self._catalogue = catalogue
         self._auth = auth
 
     async def sources(self, request: Request) -> Response:
-        """Presign GETs of one version of a model that a pipeline of the worker's pool names."""
+        """Presign GETs of one version of a model that a pipeline or service of the worker's pool names."""
         async with self._auth.call(request) as caller:
             root = request.path_params["root"]
-            names = self._pipelines.models_of_pool(caller.pool)
+            names = [*self._pipelines.models_of_pool(caller.pool), *self._orders.models_of_pool(caller.pool)]
             try:
                 found = await self._catalogue.sources(names, root) if _ROOT.fullmatch(root) else None
             except StoreError as error:

@@ -40,6 +40,7 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.services import ServiceApi
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
 from webhook.api.tokens import IssuedToken, TokenApi, TokenFilter, TokenPage, TokenRequest, TokenSelf, TokenStatus
@@ -94,6 +95,7 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    services: ServiceApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -128,6 +130,10 @@ def endpoints(
         Endpoint(
             "POST", "/v1/workers/progress", models.progress, "worker", (*body, 429),
             protocol.WorkerProgress, protocol.ProgressAnswer,
+        ),
+        Endpoint(
+            "POST", "/v1/services/{name}/report", services.report_service, "worker", (*body, 404, 429),
+            protocol.ServiceReport, protocol.ServiceReportAnswer,
         ),
         Endpoint("POST", f"{lease}/fail", leases.fail, "worker", held, protocol.FailRequest, protocol.Settled),
         Endpoint("GET", "/v1/bootstrap/script", bootstrap.bootstrap_script, "once", (401, 503)),
@@ -196,6 +202,7 @@ class Application:
         self,
         table: Sequence[Endpoint],
         pages: ForeignPages,
+        services: ServiceApi,
         *,
         open_webhook: bool,
         sockets: Sequence[tuple[str, ASGIApp]] = (),
@@ -213,9 +220,14 @@ class Application:
         ]
         web_sockets = [WebSocketRoute(path, app) for path, app in sockets]
         self._router = Router([*self.routes, *web_sockets], default=_unknown)
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._services.takes(scope):
+            serve = self._services.upgrade if scope["type"] == "websocket" else self._services.serve
+            await serve(scope, receive, send)
+            return
         scope["app"] = self  # the router raises what it cannot route instead of answering in plain text
         try:
             await self._router(scope, receive, send)

@@ -1558,6 +1558,10 @@ on conflict (worker_id) do update set
     state = 'given', message = '', log = '', address = ''
 returning given.worker_id;
 
+-- name: notify_orders
+-- Tell all replicas that these workers have other orders.
+select pg_notify('yurt_orders', array_to_string($1::bigint[], ','));
+
 -- name: claim_slots
 -- Take up to $4 of the $5 slots of a machine that serves a service and is not to leave.
 insert into service_slots (worker_id, slot, replica_id)

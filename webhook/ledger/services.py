@@ -136,7 +136,9 @@ class ServiceLedger:
             # Without the lock two replicas could both give machines for the same requests.
             await connection.execute(QUERIES["lock_pool"], pool)
             rows = await connection.fetch(QUERIES["give_machines"], [service], [concurrency], pool, idle_seconds)
-            return [row["worker_id"] for row in rows]
+            if given := [row["worker_id"] for row in rows]:
+                await connection.execute(QUERIES["notify_orders"], given)
+            return given
 
         return await self._ledger.database.transact(write)
 

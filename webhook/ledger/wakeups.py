@@ -16,29 +16,45 @@ from webhook.ledger.ledger import CHANNEL, Ledger
 from webhook.loops import LoopHealth
 
 TICK_SECONDS = 0.5
+ORDERS = "yurt_orders"
+"""PostgreSQL's channel on which workers are named that have other orders of services."""
 PING_SECONDS = 10.0
 """Between two pings of the connection that listens: one that only reads never notices that its server has vanished."""
 _RECONNECT_SECONDS = 1.0
 
 
+class Wakeup(asyncio.Event):
+    """Wakes one long poll."""
+
+    ordered = False
+    """Whether the worker has other orders of services now."""
+
+
 class Wakeups:
-    """Long polls that wait for due objects, by pipeline number."""
+    """Long polls that wait for due objects, by pipeline number, or for orders of services, by worker."""
 
     def __init__(self, health: LoopHealth | None = None) -> None:
         self._health = health or LoopHealth()
-        self._listening: dict[int, set[asyncio.Event]] = {}
+        self._listening: dict[int, set[Wakeup]] = {}
+        self._workers: dict[int, set[Wakeup]] = {}
+        self._ordered: set[int] = set()
+        """Workers that have other orders, and have not been told."""
         self.trials: frozenset[int] = frozenset()
         """Pipelines in which objects on trial were due at the last tick."""
         self.waiting = 0
         """Long polls that have found no work and wait for a wakeup."""
 
     @contextlib.contextmanager
-    def listening(self, pipelines: Sequence[int]) -> Iterator[asyncio.Event]:
-        """Yield an event that is set when objects become due in one of the pipelines.
+    def listening(self, pipelines: Sequence[int], worker_id: int = 0) -> Iterator[Wakeup]:
+        """Yield an event that is set when objects become due in one of the pipelines, or the worker has other orders.
 
         Claim after this, not before: an object that becomes due between a claim and the listening would be missed.
         """
-        wakeup = asyncio.Event()
+        wakeup = Wakeup()
+        self._workers.setdefault(worker_id, set()).add(wakeup)
+        if worker_id in self._ordered:
+            wakeup.ordered = True
+            wakeup.set()
         for pipeline_id in pipelines:
             self._listening.setdefault(pipeline_id, set()).add(wakeup)
         try:
@@ -46,6 +62,23 @@ class Wakeups:
         finally:
             for pipeline_id in pipelines:
                 self._listening[pipeline_id].discard(wakeup)
+            self._workers[worker_id].discard(wakeup)
+            if not self._workers[worker_id]:
+                del self._workers[worker_id]
+
+    def has_orders(self, worker_id: int) -> bool:
+        """Whether a worker was given other orders since this was last asked for it."""
+        known = worker_id in self._ordered
+        self._ordered.discard(worker_id)
+        return known
+
+    def order(self, workers: Iterable[int]) -> None:
+        """Wake the long polls of workers that have other orders."""
+        for worker_id in workers:
+            self._ordered.add(worker_id)
+            for wakeup in self._workers.get(worker_id, ()):
+                wakeup.ordered = True
+                wakeup.set()
 
     async def wait(self, wakeup: asyncio.Event, timeout_seconds: float) -> bool:
         """Wait for a wakeup. Returns False after the timeout."""
@@ -93,14 +126,21 @@ class Wakeups:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(CHANNEL, self._received)
+                await connection.add_listener(ORDERS, self._received_orders)
                 self._health.works("wakeups")
+                self.order([*self._workers])
                 self.wake()  # for notifications that came while there was no connection
                 while not lost.is_set():
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(lost.wait(), PING_SECONDS)
-                    await connection.execute(f"listen {CHANNEL}")  # again: refused where the server is now a replica
+                    await connection.execute(
+                        f"listen {CHANNEL}; listen {ORDERS}"
+                    )  # again: refused where the server is now a replica
         finally:
             await disconnect(connection)
+
+    def _received_orders(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
+        self.order(int(worker_id) for worker_id in str(payload).split(","))
 
     def _received(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
         self.wake(int(pipeline_id) for pipeline_id in str(payload).split(","))

@@ -70,7 +70,11 @@ class ModelCatalogue:
 
     def refusal(self, pipeline: Pipeline) -> str:
         """Why no work of a pipeline may be handed out, and what to do; empty where all its models are there."""
-        for name in pipeline.models:
+        return self.missing(pipeline.models)
+
+    def missing(self, names: Iterable[str]) -> str:
+        """Why one of these models is not there, and what to do; empty where all are."""
+        for name in names:
             if self._known[name].current is None:
                 return f"there is no model {name}: {self._known[name].why}"
         return ""

@@ -85,7 +85,7 @@ class RequestBody:
 
 async def empty() -> AsyncIterator[bytes]:
     """A body of no bytes."""
-    for nothing in ():
+    for nothing in tuple[bytes, ...]():
         yield nothing
 
 

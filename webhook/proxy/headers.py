@@ -54,10 +54,12 @@ class Hop:
     """Whether the other end is a proxy of ``server.proxies``, whose ``Forwarded`` is believed."""
 
 
-def request_headers(headers: Headers, hop: Hop, *, upgrade: bool = False) -> list[tuple[bytes, bytes]]:
-    """Headers for the server of a service."""
+def request_headers(
+    headers: Headers, hop: Hop, *, upgrade: bool = False, public: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """Headers for the server of a service. ``public``: no credential let the request in, so ``Authorization`` stays."""
     dropped = _HOP_BY_HOP | _OF_FRAMING | _named_by_connection(headers) | {TOKEN}
-    if not any(name == TOKEN for name, _ in headers):
+    if not public and not any(name == TOKEN for name, _ in headers):
         dropped |= {b"authorization"}
     if upgrade:
         dropped |= _HANDSHAKE

@@ -77,7 +77,7 @@ class ServiceSharing:
 
     async def run(self) -> None:
         """Take turns, for ever."""
-        while True:
+        while self._queues:
             self._kicked.clear()
             with self._health.turn("services"):
                 await self.turn()

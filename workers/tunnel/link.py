@@ -59,6 +59,8 @@ class TunnelLink:
         self._wire = wire
         self._opened = opened
         self._streams: dict[int, TunnelStream] = {}
+        self._large: set[int] = set()
+        """Streams that carry much."""
         self._last = 0
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
@@ -84,14 +86,19 @@ class TunnelLink:
         return len(self._streams)
 
     @property
+    def opened(self) -> int:
+        """How many streams were opened so far."""
+        return self._last
+
+    @property
     def is_full(self) -> bool:
         """Whether no more streams can be opened."""
         return bool(self.lost) or len(self._streams) >= MAX_STREAMS or self._last >= MAX_STREAM
 
     @property
-    def waiting_bytes(self) -> int:
-        """That wait to be sent."""
-        return self._out_bytes
+    def is_busy(self) -> bool:
+        """Whether a small request would wait behind large bodies."""
+        return bool(self._large)
 
     def open(self) -> TunnelStream:
         """Open a stream; its first frame is to be sent before any other is opened. Raises LinkLost."""
@@ -128,6 +135,11 @@ class TunnelLink:
     def closed(self, stream: TunnelStream) -> None:
         """Forget a stream."""
         self._streams.pop(stream.number, None)
+        self._large.discard(stream.number)
+
+    def grown(self, stream: TunnelStream) -> None:
+        """Note that a stream carries much."""
+        self._large.add(stream.number)
 
     # ── the WebSocket ───────────────────────────────────────────────────────────────────────────────────────
 

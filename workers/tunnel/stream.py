@@ -17,6 +17,8 @@ from workers.tunnel.frames import FIRST_WINDOW_BYTES, FRAME_COST, MAX_DATA_BYTES
 MAX_SOCKET_MESSAGE_BYTES = 16 << 20
 """Of one message of a WebSocket that goes through the tunnel."""
 _LEAST_GRANT = 32 << 10
+_MUCH_BYTES = 256 << 10
+"""Of one stream, after which small requests had better use another connection."""
 
 
 class StreamEnded(Exception):
@@ -39,6 +41,9 @@ class FrameSender(Protocol):
 
     def window_share(self) -> int:
         """Bytes that each stream's window may have now."""
+
+    def grown(self, stream: TunnelStream) -> None:
+        """Note that a stream carries much."""
 
     def closed(self, stream: TunnelStream) -> None:
         """Forget a stream."""
@@ -66,6 +71,7 @@ class TunnelStream:
         self._peer_credit = FIRST_WINDOW_BYTES
         self._buffered = 0
         self._message_bytes = 0
+        self._moved = 0
 
     # ── what comes ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,6 +125,7 @@ class TunnelStream:
             raise TunnelViolation("more was sent than was granted")
         self._peer_credit -= cost
         self._buffered += cost
+        self._move(cost)
         if kind is not Kind.DATA:
             self._message_bytes += len(payload)
             if self._message_bytes > MAX_SOCKET_MESSAGE_BYTES:
@@ -153,6 +160,7 @@ class TunnelStream:
             part, rest = rest[:size], rest[size:]
             self._credit -= size + FRAME_COST
             self.sent_bytes += size
+            self._move(size)
             self._sender.put(Kind.PART if rest and kind is not Kind.DATA else kind, self.number, part)
 
     async def _window(self) -> int:
@@ -169,6 +177,11 @@ class TunnelStream:
         if self._credit > 2**31:
             raise TunnelViolation("a window is too large")
         _wake(self._granted)
+
+    def _move(self, size: int) -> None:
+        before, self._moved = self._moved, self._moved + size
+        if before < _MUCH_BYTES <= self._moved:
+            self._sender.grown(self)
 
     # ── its end ─────────────────────────────────────────────────────────────────────────────────────────────
 

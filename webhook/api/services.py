@@ -1,0 +1,284 @@
+"""Serves requests of services at ``/services/{name}/…`` and by host name, and takes the reports of their servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+from starlette.datastructures import Headers as ScopeHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from webhook.api.app_auth import AppAuth, AppCaller
+from webhook.api.auth import WorkerAuth
+from webhook.api.connections import CONNECTION
+from webhook.api.http import HttpProblem, json_response, on_problem, read_model
+from webhook.ledger.services import ServiceLedger
+from webhook.metrics import Metrics
+from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, UpgradeRefused
+from webhook.proxy.forwarding import CutOff, Forwarding, RequestBody, Unanswered, empty
+from webhook.proxy.headers import TOKEN, Hop, request_headers
+from webhook.proxy.queue import NoMachine, QueueFull, ServiceQueue, WaitedTooLong
+from webhook.proxy.sockets import pass_socket
+from workers import protocol
+
+log = structlog.get_logger()
+
+PREFIX = "/services/"
+"""Begins the paths of requests to services."""
+_RETRY_SECONDS = 5
+_PUBLIC = AppCaller(0, "public", frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A request's service, and what the service's server is asked for."""
+
+    service: str
+    target: bytes
+    """Path and query, as they were sent."""
+    prefix: bytes
+    """What was taken off the path; empty where the host names the service."""
+
+
+class ServiceApi:
+    """Endpoints of services. ``refusal`` says why no machine can serve a service now; empty where one can."""
+
+    def __init__(
+        self,
+        queues: Mapping[str, ServiceQueue],
+        ledger: ServiceLedger,
+        refusal: Callable[[str], str],
+        app_auth: AppAuth,
+        worker_auth: WorkerAuth,
+        metrics: Metrics,
+        *,
+        is_proxy: Callable[[str], bool],
+    ) -> None:
+        self._queues = queues
+        self._ledger = ledger
+        self._refusal = refusal
+        self._auth = app_auth
+        self._worker_auth = worker_auth
+        self._metrics = metrics
+        self._is_proxy = is_proxy
+        self._by_host = {host: name for name, queue in queues.items() for host in queue.settings.hosts}
+        self._of_token: Counter[tuple[str, int]] = Counter()
+        """Requests under way and waiting, by service and token."""
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether a request is for a service."""
+        return scope["path"].startswith(PREFIX) or (bool(self._by_host) and self._hosted(scope) is not None)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request to a service."""
+        request = Request(scope, receive, send)
+        try:
+            await self._serve(request, receive, send)
+        except CutOff as error:
+            log.warning("answer cut off", path=scope["path"], error=str(error))
+            await _abort(scope)
+        except Exception as error:
+            await on_problem(_problem(error))(scope, receive, send)
+
+    async def upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one WebSocket to a service."""
+        try:
+            addressed = self._addressed(scope)
+            queue = self._queue(addressed.service)
+            with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
+                message = self._message(scope, "GET", addressed, None, upgrade=True)
+                await pass_socket(
+                    queue, message, list(scope.get("subprotocols", ())), receive, send,
+                    shared_origin=bool(addressed.prefix),
+                )  # fmt: skip
+        except UpgradeRefused as refused:
+            await _refuse_upgrade(send, refused.status, [*refused.headers], refused.body)
+        except Exception as error:
+            response = on_problem(_problem(error))
+            await _refuse_upgrade(send, response.status_code, response.raw_headers, bytes(response.body))
+
+    async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
+        scope = request.scope
+        if scope["method"] in ("TRACE", "CONNECT"):
+            raise HttpProblem(405, "method-not-allowed", f"services take no {scope['method']}")
+        addressed = self._addressed(scope)
+        queue = self._queue(addressed.service)
+        with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
+            length = _content_length(scope)
+            if length is not None and length > queue.settings.body_limit_bytes:
+                limit = queue.settings.body_limit_bytes
+                raise HttpProblem(413, "too-large", f"the body is longer than {limit} bytes", connection="close")
+            body = None if length == 0 else RequestBody(receive, queue.settings.body_limit_bytes)
+            message = self._message(scope, scope["method"], addressed, body, length=length)
+            forwarding = Forwarding(queue, message, body, send, shared_origin=bool(addressed.prefix))
+            await self._measured(addressed.service, scope, forwarding)
+
+    async def _measured(self, service: str, scope: Scope, forwarding: Forwarding) -> None:
+        try:
+            if not await _while_connected(scope, forwarding.run()):
+                self._metrics.service_requests.labels(service, "disconnected").inc()
+                return
+        except BaseException as error:
+            self._metrics.service_requests.labels(service, type(error).__name__.lower()).inc()
+            raise
+        self._metrics.service_requests.labels(service, f"{forwarding.status // 100}xx").inc()
+
+    def _message(
+        self,
+        scope: Scope,
+        method: str,
+        addressed: Addressed,
+        body: RequestBody | None,
+        *,
+        length: int | None = 0,
+        upgrade: bool = False,
+    ) -> ForwardedRequest:
+        client = (scope.get("client") or ("",))[0]
+        secure = scope["scheme"] in ("https", "wss")
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        hop = Hop(client, "https" if secure else "http", host, addressed.prefix, self._is_proxy(client))
+        public = self._queues[addressed.service].settings.public
+        headers = request_headers(scope["headers"], hop, upgrade=upgrade, public=public)
+        return ForwardedRequest(method, addressed.target, headers, aiter(body) if body else empty(), length)
+
+    # ── who asks for what ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hosted(self, scope: Scope) -> str | None:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        name = host.decode("latin-1").lower().rpartition(":")[0] or host.decode("latin-1").lower()
+        return self._by_host.get(name.rstrip("."))
+
+    def _addressed(self, scope: Scope) -> Addressed:
+        """Raises HttpProblem 404."""
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        if self._by_host and (name := self._hosted(scope)) is not None:
+            return Addressed(name, raw + query, b"")
+        service, slash, rest = raw.removeprefix(PREFIX.encode()).partition(b"/")
+        name = service.decode("latin-1")
+        return Addressed(name, b"/" + rest + query, PREFIX.encode() + service if slash or service else b"/")
+
+    def _queue(self, name: str) -> ServiceQueue:
+        """Raises HttpProblem 404 or 503."""
+        queue = self._queues.get(name)
+        if queue is None:
+            raise HttpProblem(404, "unknown-service", "there is no service of that name: yurt services lists them")
+        if why := self._refusal(name):
+            raise HttpProblem(503, "no-machine", f"service {name} cannot run: {why}")
+        return queue
+
+    async def _authenticated(self, scope: Scope, queue: ServiceQueue) -> AppCaller:
+        """Raises HttpProblem 401, 403 or 429."""
+        if queue.settings.public:
+            return _PUBLIC
+        headers = scope["headers"]
+        if (own := next((value for name, value in headers if name == TOKEN), None)) is not None:
+            others = [(name, value) for name, value in headers if name != b"authorization"]
+            scope = {**scope, "headers": [*others, (b"authorization", b"Bearer " + own)]}
+        # A WebSocket's scope is no request's, but all that is read are its headers.
+        return await self._auth.require(Request({**scope, "type": "http"}), f"service:{queue.name}")
+
+    @contextmanager
+    def _counted(self, service: str, queue: ServiceQueue, caller: AppCaller) -> Iterator[None]:
+        """Count a request as one of its token's. Raises HttpProblem 429."""
+        key = (service, caller.token_id)
+        limit = queue.settings.token_requests
+        if caller.token_id and self._of_token[key] >= limit:
+            raise HttpProblem(
+                429, "too-many-requests", f"{limit} requests of this token wait or are under way already",
+                retry_after=str(_RETRY_SECONDS),
+            )  # fmt: skip
+        self._of_token[key] += 1
+        try:
+            yield
+        finally:
+            self._of_token[key] -= 1
+            if not self._of_token[key]:
+                del self._of_token[key]
+
+    # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def report_service(self, request: Request) -> Response:
+        """Take a worker's report on the server that it runs for a service."""
+        async with self._worker_auth.call(request) as caller:
+            report = await read_model(request, protocol.ServiceReport)
+            name = request.path_params["name"]
+            known = await self._ledger.report(caller.id, name, report.state, report.message, report.log, report.address)
+            if not known:
+                raise HttpProblem(404, "unknown-service", "this worker serves no service of that name: stop its server")
+            if report.state == "failing":
+                log.warning("server fails", service=name, worker=caller.id, message=report.message)
+            return json_response(protocol.ServiceReportAnswer(drain=caller.draining))
+
+
+def _content_length(scope: Scope) -> int | None:
+    """Bytes of a request's body; None: they are not known. Raises HttpProblem 400."""
+    headers = ScopeHeaders(scope=scope)
+    if "transfer-encoding" in headers:
+        return None
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise HttpProblem(400, "malformed", "content-length is no number", connection="close")
+    return int(text)
+
+
+_PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
+    QueueFull: (429, "queue-full"),
+    WaitedTooLong: (504, "waited-too-long"),
+    NoMachine: (503, "no-machine"),
+    MachineLost: (502, "machine-lost"),
+    ServerNonsense: (502, "server-nonsense"),
+    TimeoutError: (504, "no-answer"),
+}
+
+
+def _problem(error: Exception) -> Exception:
+    """What a client is told of a request that got no answer."""
+    if isinstance(error, Unanswered):
+        more = {"connection": "close"} if error.status in (400, 408, 413) else {}
+        return HttpProblem(error.status, error.error, str(error), **more)
+    if type(error) not in _PROBLEMS:
+        return error
+    status, code = _PROBLEMS[type(error)]
+    retry = {"retry_after": str(_RETRY_SECONDS)} if status in (429, 503) else {}
+    return HttpProblem(status, code, str(error) or "the server has not answered in time", **retry)
+
+
+async def _while_connected(scope: Scope, work: Awaitable[None]) -> bool:
+    """Do work for as long as the client is there. False: it has left before the work was done."""
+    connection = scope.get(CONNECTION)
+    task = asyncio.ensure_future(work)
+    if connection is None:
+        await task
+        return True
+    connection.watch(task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if connection.is_lost:
+            return False
+        raise
+    finally:
+        connection.unwatch(task.cancel)
+    return True
+
+
+async def _abort(scope: Scope) -> None:
+    """Break the connection off: an answer that ends early must not look complete."""
+    if (connection := scope.get(CONNECTION)) is not None:
+        connection.abort()
+        await asyncio.sleep(0)
+
+
+async def _refuse_upgrade(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Answer a WebSocket's handshake with an ordinary answer."""
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

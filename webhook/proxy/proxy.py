@@ -1,0 +1,59 @@
+"""Puts the parts of this replica's proxy together: queues of its services, ways to machines, shares and orders."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from webhook.ledger.ledger import Ledger
+from webhook.ledger.services import Replica, ServiceLedger, token_hash
+from webhook.loops import LoopHealth
+from webhook.models.catalogue import ModelCatalogue
+from webhook.pool_settings import Pool
+from webhook.proxy.orders import OrderBook
+from webhook.proxy.queue import ServiceQueue
+from webhook.proxy.registry import MachineRegistry
+from webhook.proxy.sharing import Reach, ServiceSharing
+from webhook.service_settings import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """This replica's proxy."""
+
+    ledger: ServiceLedger
+    registry: MachineRegistry
+    queues: Mapping[str, ServiceQueue]
+    sharing: ServiceSharing
+    orders: OrderBook
+    replica: Replica
+    replica_token: str
+    """With which this replica calls others."""
+
+    async def admits(self, worker_id: int, service: str) -> bool:
+        """Whether a worker may take requests of a service: the ledger has given its machine to it."""
+        return await self.ledger.serves(worker_id) == service
+
+
+def make_proxy(
+    services: Mapping[str, Service],
+    pools: Mapping[str, Pool],
+    ledger: Ledger,
+    catalogue: ModelCatalogue,
+    reach: Reach,
+    health: LoopHealth,
+    *,
+    key: bytes,
+    url: str,
+) -> Proxy:
+    """Make the proxy of a replica that others reach by ``url``; empty: they cannot. ``key``: see `OrderBook`."""
+    token = secrets.token_urlsafe(32)
+    replica = Replica(secrets.token_hex(8), token_hash(token), url)
+    stored, registry = ServiceLedger(ledger), MachineRegistry()
+    queues: dict[str, ServiceQueue] = {}
+    limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
+    sharing = ServiceSharing(stored, replica, queues, registry, reach, limits, health)
+    queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
+    orders = OrderBook(services, pools, catalogue, stored, key)
+    return Proxy(stored, registry, queues, sharing, orders, replica, token)

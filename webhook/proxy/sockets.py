@@ -1,0 +1,97 @@
+"""Passes the messages of a client's WebSocket on to a service's server, and the server's back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn
+
+from starlette.types import Receive, Send
+
+from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServiceSocket, SocketClosed
+from webhook.proxy.headers import answer_headers
+from webhook.proxy.queue import ServiceQueue
+
+GONE, LOST, STALLED, TOO_LARGE = 1001, 1011, 1008, 1009
+"""Codes with which a WebSocket is closed (RFC 6455, 7.4)."""
+
+
+class _ClientClosed(Exception):
+    """The client has closed the WebSocket."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"closed with {code}")
+        self.code = code
+        self.reason = reason
+
+
+async def pass_socket(
+    queue: ServiceQueue,
+    request: ForwardedRequest,
+    subprotocols: list[str],
+    receive: Receive,
+    send: Send,
+    *,
+    shared_origin: bool,
+) -> None:
+    """Open a WebSocket at a machine of the service, accept the client's, and pass messages on until one side closes.
+
+    Raises, before the client's was accepted: NoSlot, MachineLost, ServerNonsense, UpgradeRefused, TimeoutError.
+    """
+    settings = queue.settings
+    async with (
+        queue.turn() as turn,
+        asyncio.timeout(settings.answer_seconds) as deadline,
+        turn.way.upgrade(request, subprotocols) as socket,
+    ):
+        deadline.reschedule(None)
+        headers = answer_headers(socket.headers, shared_origin=shared_origin)
+        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol, "headers": headers})
+        code, reason = await _passed(socket, receive, send, settings.stall_seconds)
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _passed(socket: ServiceSocket, receive: Receive, send: Send, stall_seconds: float) -> tuple[int, str]:
+    """Pass messages both ways. Returns with which code and reason the client's side is to be closed."""
+    try:
+        async with asyncio.timeout(stall_seconds) as quiet, asyncio.TaskGroup() as group:
+            group.create_task(_to_server(socket, receive, quiet, stall_seconds))
+            group.create_task(_to_client(socket, send, quiet, stall_seconds))
+    except TimeoutError:
+        await socket.close(GONE, "")
+        return STALLED, f"nothing was said for {stall_seconds:g} s"
+    except BaseExceptionGroup as errors:
+        return await _reason(socket, errors)
+    raise AssertionError("both directions end with an error only")
+
+
+async def _reason(socket: ServiceSocket, errors: BaseExceptionGroup[BaseException]) -> tuple[int, str]:
+    error = errors.exceptions[0]
+    match error:
+        case _ClientClosed():
+            await socket.close(error.code, error.reason)
+            return error.code, ""
+        case SocketClosed():
+            return error.code, error.reason
+        case MachineLost():
+            return LOST, "the machine was lost"
+        case _:
+            raise errors
+
+
+async def _to_server(socket: ServiceSocket, receive: Receive, quiet: asyncio.Timeout, stall_seconds: float) -> NoReturn:
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            raise _ClientClosed(message.get("code") or GONE, message.get("reason") or "")
+        if message["type"] == "websocket.receive":
+            quiet.reschedule(asyncio.get_running_loop().time() + stall_seconds)
+            text = message.get("text")
+            await socket.send(text if text is not None else message.get("bytes") or b"")
+
+
+async def _to_client(socket: ServiceSocket, send: Send, quiet: asyncio.Timeout, stall_seconds: float) -> NoReturn:
+    while True:
+        message = await socket.receive()
+        quiet.reschedule(asyncio.get_running_loop().time() + stall_seconds)
+        kind = "text" if isinstance(message, str) else "bytes"
+        await send({"type": "websocket.send", kind: message})
