@@ -296,7 +296,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     return Plane(
         services,
         Application(
-            table, pages, proxied, open_webhook=config.server.open_webhook,
+            table,
+            pages,
+            proxied,
+            open_webhook=config.server.open_webhook,
             sockets=[("/v1/services/{name}/tunnel", tunnels)],
         ),
         health,

@@ -40,6 +40,8 @@ from workers.protocol import (
     OutputsResponse,
     Problem,
     ProgressAnswer,
+    ServiceReport,
+    ServiceReportAnswer,
     Welcome,
     WorkerProgress,
 )
@@ -140,6 +142,16 @@ class ControlPlaneClient:
     ) -> None:
         await self._http.aclose()
 
+    @property
+    def url(self) -> str:
+        """Base URL of the control plane, without a slash at its end."""
+        return self._url
+
+    @property
+    def token(self) -> str:
+        """The bearer token of each call."""
+        return self._http.headers["Authorization"].removeprefix("Bearer ")
+
     def use(self, token: str) -> None:
         """Call with this bearer token from now on."""
         self._http.headers["Authorization"] = f"Bearer {token}"
@@ -151,7 +163,7 @@ class ControlPlaneClient:
         why this machine cannot jail its handlers. Raises `Unauthorized` when another process has used the one-time
         token.
         """
-        hello = Hello(instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED])
+        hello = Hello(instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED], serves=True)
         try:
             welcome = await self._call("workers/hello", hello, Welcome)
         except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process
@@ -187,6 +199,10 @@ class ControlPlaneClient:
     async def progress(self, progress: WorkerProgress) -> ProgressAnswer:
         """Report what this worker does before it can take work. Keeps it alive as a request for leases does."""
         return await self._call("workers/progress", progress, ProgressAnswer)
+
+    async def report_server(self, service: str, report: ServiceReport) -> ServiceReportAnswer:
+        """Report what became of the server of a service."""
+        return await self._call(f"services/{service}/report", report, ServiceReportAnswer)
 
     async def _call(
         self, path: str, body: BaseModel | None, answer: type[Answer], *, wait_seconds: float = 0.0
@@ -252,6 +268,6 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
-    elif status == 404 and not path.startswith("models/"):  # the call itself is unknown at this URL
+    elif status == 404 and not path.startswith(("models/", "services/")):  # the call itself is unknown at this URL
         explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

@@ -39,6 +39,7 @@ from workers.scratch import Scratch, discard
 from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
 from workers.servers.served_job import served
+from workers.services.worker_services import WorkerServices
 from workers.slot_time import LeaseShare
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
@@ -73,6 +74,8 @@ class WorkerResources:
     servers: HandlerServers | None = None
     references: References | None = None
     """Both for handlers that are servers."""
+    services: WorkerServices | None = None
+    """None: this agent serves none."""
 
 
 class LeaseTask:

@@ -235,7 +235,7 @@ class Application:
             await on_problem(error)(scope, receive, send)
 
 
-async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+async def _unknown(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise HTTPException(404)
 
 

@@ -44,7 +44,12 @@ class LimitedSocket(WebSocketsSansIOProtocol):
     """One WebSocket, on the connection of the request that asked for it."""
 
     def __init__(
-        self, http: UpgradedConnection, began_at: float, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop
+        self,
+        http: UpgradedConnection,
+        began_at: float,
+        config: Config,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(config, state, {}, loop)
         self._http = http

@@ -10,8 +10,6 @@ from webhook.proxy.tunnel_exchange import exchange_over, upgrade_over
 from workers.tunnel.link import TunnelLink
 
 
-
-
 class TunnelMachine:
     """The connections of one machine for one service.
 

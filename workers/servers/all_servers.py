@@ -40,7 +40,7 @@ class HandlerServers:
         self._started = 0
 
     @asynccontextmanager
-    async def using(self, options: HttpOptions, models: Mapping[str, Path]) -> AsyncIterator[None]:
+    async def using(self, options: HttpOptions, models: Mapping[str, Path]) -> AsyncIterator[HandlerServer]:
         """Have the server of these options take requests for the length of the ``async with`` block.
 
         Raises:
@@ -52,7 +52,7 @@ class HandlerServers:
         used = await self._taken(options, _identity(options))
         try:
             await used.server.ready()
-            yield
+            yield used.server
         finally:
             used.users -= 1
             async with self._changed:

@@ -110,10 +110,11 @@ class TunnelStream:
         return kind, payload
 
     def fail(self, error: BaseException) -> None:
-        """End the stream for whoever reads it or sends: the first error counts."""
+        """End the stream for its reader and its sender: the first error counts. What came whole can still be read."""
         if self._ended is None:
             self._ended = error
-            self._items.clear()
+            if not self._complete:
+                self._items.clear()
             _wake(self._arrived)
             _wake(self._granted)
             if self.given_up is not None:

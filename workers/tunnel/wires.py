@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -64,15 +63,12 @@ def dial(url: str, token: str) -> connect:
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
-    context: ssl.SSLContext | None = tls.context() if secure else None
+    options = tunnel_options() | ({"ssl": tls.context()} if secure else {})
     return connect(
         urlunsplit(parts._replace(scheme="wss" if secure else "ws")),
         additional_headers={"Authorization": f"Bearer {token}"},
         user_agent_header=None,
         proxy=proxy_for(url) or None,
         open_timeout=OPEN_SECONDS,
-        **({"ssl": context} if secure else {}),
-        **tunnel_options(),
+        **options,
     )
-
-
