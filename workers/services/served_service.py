@@ -87,10 +87,13 @@ class ServedService:
         async with self._models.held(order.models) as folders:
             if self._report.state == "loading":
                 self._note("starting")
-            async with self._servers.using(_options(order), folders) as server:
-                async with self._answering() as requests, opened_ways(order, requests, self._client):
-                    self._note("ready", address=gate_address(order, self._client.url))
-                    await server.ended()
+            async with (
+                self._servers.using(_options(order), folders) as server,
+                self._answering() as requests,
+                opened_ways(order, requests, self._client),
+            ):
+                self._note("ready", address=gate_address(order, self._client.url))
+                await server.ended()
 
     @contextlib.asynccontextmanager
     async def _answering(self) -> AsyncIterator[ServiceRequests]:
