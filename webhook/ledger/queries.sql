@@ -1535,12 +1535,12 @@ from ({{service_needs}}) as n;
 -- Give a service ($1, an array of one, as $2) ready machines of a pool for as many of its requests as have none. Free
 -- ones first; then those of other services that are idle for long enough to be let go. The caller holds the pool's lock.
 insert into service_machines as given (worker_id, service, idle_seconds, used_at)
-select w.id, $1[1], $4, yurt_now()
+select w.id, ($1::text[])[1], $4, yurt_now()
 from workers as w
 left join service_machines as m on m.worker_id = w.id
 where w.pool = $3 and w.state = 'ready' and w.serves
   and (m.worker_id is null or (
-      m.service <> $1[1] and ({{live_slots}}) = 0
+      m.service <> ($1::text[])[1] and ({{live_slots}}) = 0
       and m.used_at <= (select yurt_now()) - make_interval(secs => m.idle_seconds)
       and not exists (
           select from service_loads as a join replicas as r on r.id = a.replica_id and r.until > (select yurt_now())
@@ -1570,8 +1570,8 @@ from (select id from workers where id = $1 and state = 'ready' for share) as w  
 join service_machines as m on m.worker_id = w.id and m.service = $2
 join replicas as r on r.id = $3 and r.until > (select yurt_now())
 cross join lateral (
-    select slot from generate_series(1, $5::int) as slot
-    where not exists (select from service_slots as t where t.worker_id = w.id and t.slot = slot)
+    select g.slot from generate_series(1, $5::int) as g (slot)
+    where not exists (select from service_slots as t where t.worker_id = w.id and t.slot = g.slot)
     order by 1 limit $4
 ) as n
 on conflict do nothing
