@@ -149,6 +149,7 @@ class Plane:
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.proxy.direct.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
             await self.services.proxy.sharing.leave()
 

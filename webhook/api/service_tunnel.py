@@ -52,6 +52,8 @@ class ServiceTunnelApi:
         except Exception as error:
             await on_problem(error)(scope, receive, send)
             return
+        if (await receive())["type"] != "websocket.connect":
+            return
         await send({"type": "websocket.accept"})
         link = TunnelLink(AsgiWire(receive, send))
         try:

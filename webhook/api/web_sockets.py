@@ -6,6 +6,7 @@ The connection stays the one that it was as HTTP: counted among the open ones, c
 from __future__ import annotations
 
 import asyncio
+import logging
 from asyncio.transports import BaseTransport
 from typing import Protocol
 
@@ -22,6 +23,10 @@ MAX_EARLY_BYTES = 64 * 1024
 """Of what a client sends before it was let in."""
 PING_SECONDS = 20.0
 """Between two pings, and for each answer."""
+
+_LOGGER = logging.getLogger("yurt.web_sockets")
+"""Of the libraries: each connection is an INFO, with its whole URL."""
+_LOGGER.setLevel(logging.WARNING)
 
 
 class UpgradedConnection(Protocol):
@@ -52,6 +57,7 @@ class LimitedSocket(WebSocketsSansIOProtocol):
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(config, state, {}, loop)
+        self.logger = self.conn.logger = _LOGGER
         self._http = http
         self._began_at = began_at
         self._early_bytes = 0

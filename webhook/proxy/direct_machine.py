@@ -9,10 +9,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import structlog
 from websockets.exceptions import InvalidHandshake
 
+from webhook.ledger.services import ServingMachine
 from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost, ServiceSocket
 from webhook.proxy.tunnel_machine import TunnelMachine
 from workers.tunnel.frames import TunnelViolation
@@ -39,6 +42,18 @@ class DirectMachines:
         if key not in self._machines:
             self._machines[key] = DirectMachine(address, token, lambda: self._forget(key))
         return self._machines[key]
+
+    def way(self, machine: ServingMachine, token: str, *, local: bool) -> DirectMachine | None:
+        """The way to a machine that serves a service; None: its server is not ready, or its address may not be.
+
+        ``local``: its worker runs on this machine, and may name an address of it.
+        """
+        if machine.state != "ready" or not machine.address:
+            return None
+        if not may_be_dialled(machine.address, local=local):
+            log.warning("address refused", worker=machine.worker_id, service=machine.service, address=machine.address)
+            return None
+        return self.machine(machine.address, token)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -143,6 +158,19 @@ class DirectMachine:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError, LinkLost, TunnelViolation):
                 await running
+
+
+def may_be_dialled(address: str, *, local: bool) -> bool:
+    """Whether an address that a worker has named may be connected to: none of this machine, or of its link."""
+    try:
+        parts = urlsplit(address)
+        host = ip_address(parts.hostname or "")
+        has_port = parts.port != 0
+    except ValueError:  # a name could lead anywhere
+        return False
+    if not has_port or host.is_link_local or host.is_multicast or host.is_unspecified:
+        return False
+    return local or not host.is_loopback
 
 
 def _words(error: Exception) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.services import Replica, ServiceLedger, token_hash
+from webhook.ledger.services import Replica, ServiceLedger, ServingMachine, token_hash
 from webhook.loops import LoopHealth
 from webhook.models.catalogue import ModelCatalogue
 from webhook.pool_settings import Pool
+from webhook.proxy.direct_machine import DirectMachines
+from webhook.proxy.exchange import ServiceMachine
 from webhook.proxy.orders import OrderBook
 from webhook.proxy.queue import ServiceQueue
 from webhook.proxy.registry import MachineRegistry
@@ -27,6 +29,7 @@ class Proxy:
     queues: Mapping[str, ServiceQueue]
     sharing: ServiceSharing
     orders: OrderBook
+    direct: DirectMachines
     replica: Replica
     replica_token: str
     """With which this replica calls others."""
@@ -53,7 +56,14 @@ def make_proxy(
     stored, registry = ServiceLedger(ledger), MachineRegistry()
     queues: dict[str, ServiceQueue] = {}
     limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
-    sharing = ServiceSharing(stored, replica, queues, registry, reach, limits, health)
+    orders, direct = OrderBook(services, pools, catalogue, stored, key), DirectMachines()
+
+    def way(machine: ServingMachine) -> ServiceMachine | None:
+        if services[machine.service].way == "direct":
+            local = pools[machine.pool].provider == "local"
+            return direct.way(machine, orders.direct_token(machine.label), local=local)
+        return reach(machine)
+
+    sharing = ServiceSharing(stored, replica, queues, registry, way, limits, health)
     queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
-    orders = OrderBook(services, pools, catalogue, stored, key)
-    return Proxy(stored, registry, queues, sharing, orders, replica, token)
+    return Proxy(stored, registry, queues, sharing, orders, direct, replica, token)

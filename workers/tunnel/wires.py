@@ -56,6 +56,14 @@ def tunnel_options() -> dict[str, Any]:
     }
 
 
+class DialledSocket(connect):
+    """A connection that follows no redirect: the token is for the address that was named."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take a redirect for a refusal."""
+        return exc
+
+
 def dial(url: str, token: str) -> connect:
     """Connect to an http:// or https:// URL as a WebSocket, through the proxy that the environment names.
 
@@ -64,7 +72,7 @@ def dial(url: str, token: str) -> connect:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     options = tunnel_options() | ({"ssl": tls.context()} if secure else {})
-    return connect(
+    return DialledSocket(
         urlunsplit(parts._replace(scheme="wss" if secure else "ws")),
         additional_headers={"Authorization": f"Bearer {token}"},
         user_agent_header=None,
