@@ -85,7 +85,7 @@ class LocalConnection:
         self._writer = writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._used = False
-        self._heard = False
+        self._heard = self._answered = False
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +119,7 @@ class LocalConnection:
         while True:
             event = await self._event()
             if isinstance(event, h11.Response):
+                self._answered = True
                 headers = [header for header in event.headers.raw_items() if header[0].lower() not in _HOP_BY_HOP]
                 return AnswerHead(event.status_code, [(name.lower(), value) for name, value in headers])
 
@@ -132,7 +133,7 @@ class LocalConnection:
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE or not self.is_open:
             return False
         self._http.start_next_cycle()
-        self._used, self._heard = True, False
+        self._used, self._heard, self._answered = True, False, False
         return True
 
     def close(self) -> None:
@@ -162,7 +163,9 @@ class LocalConnection:
         self._heard |= bool(data)
         return data
 
-    def _gone(self) -> ServerGone:
+    def _gone(self) -> Exception:
+        if self._heard and not self._answered:
+            return ServerGarbled("the server ended the connection in the midst of an answer's head, or of no HTTP")
         if self._heard:
             return ServerGone("the server ended the connection before its answer was complete")
         return ServerGone("the server ended the connection without an answer", stale=self._used)
