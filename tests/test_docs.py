@@ -32,6 +32,7 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
+from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tokens import TokenApi
@@ -54,6 +55,7 @@ from webhook.provider_settings import (
 from webhook.provider_settings.docker import MountSettings
 from webhook.provider_settings.kubernetes import CacheSettings, TolerationSettings
 from webhook.secret_settings import Secrets
+from webhook.service_settings import Service
 from workers import manifest, protocol
 from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
@@ -139,6 +141,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`retention`": config.RetentionSettings,
     "`pipelines.NAME`": config.Pipeline,
     "`models.NAME`": config.ModelSettings,
+    "`services.NAME`": Service,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
@@ -320,6 +323,7 @@ def test_every_endpoint_is_documented() -> None:
                 PoolApi,
                 BootstrapApi,
                 TokenApi,
+                ServiceApi,
             )
         )
     )

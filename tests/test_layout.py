@@ -31,6 +31,16 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.storage.client": Cover("tests/webhook/storage/test_store.py", "made by the store's client"),
     "workers.servers.launcher": Cover("tests/workers/servers/test_server.py", "starts the servers there"),
     "workers.servers.served_job": Cover("tests/workers/servers/test_agent_servers.py", "what a lease gets there"),
+    "webhook.proxy.exchange": Cover("tests/webhook/api/test_services.py", "machines are lost there"),
+    "webhook.proxy.forwarding": Cover("tests/webhook/api/test_services.py", "requests go through"),
+    "webhook.proxy.http_machine": Cover("tests/webhook/proxy/serving.py", "the way to stand-ins"),
+    "webhook.proxy.orders": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
+    "webhook.proxy.proxy": Cover("tests/webhook/proxy/serving.py", "put together in each control plane"),
+    "webhook.proxy.registry": Cover("tests/webhook/proxy/serving.py", "ways appear there"),
+    "webhook.proxy.sharing": Cover("tests/webhook/api/test_services.py", "slots are shared there"),
+    "webhook.proxy.sockets": Cover("tests/webhook/api/test_services.py", "messages pass both ways"),
+    "workers.message": Cover("tests/workers/test_protocol.py", "what all messages have"),
+    "workers.service_messages": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
     "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),
     "webhook.fleet.providers.kubernetes_check": Cover(
         "tests/webhook/fleet/providers/test_kubernetes.py", "checks before a real API server"
@@ -45,6 +55,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.providers.vast_answers": Cover(
         "tests/webhook/fleet/providers/test_vast.py", "offers and instances that the market shows"
     ),
+    "infra.models.publishing": Cover("tests/infra/test_models_travel.py", "publishes what travels there"),
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
     ),

@@ -71,7 +71,7 @@ from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
-from webhook.proxy.proxy import Proxy, make_proxy
+from webhook.proxy.proxy import ServiceProxy, make_proxy
 from webhook.secret_settings import Secrets
 from webhook.senders import Senders
 from webhook.sources import Source, s3
@@ -114,7 +114,7 @@ class Services:
     wakeups: Wakeups
     senders: Senders
     providers: ProviderSet
-    proxy: Proxy
+    proxy: ServiceProxy
     metrics: Metrics
     health: LoopHealth
 
@@ -149,7 +149,7 @@ class Plane:
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
-        await self.services.proxy.direct.aclose()
+        await self.services.proxy.reach.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
             await self.services.proxy.sharing.leave()
 
@@ -205,8 +205,8 @@ def _services(
     health = LoopHealth()
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
     proxy = make_proxy(
-        config.services, config.pools, ledger, catalogue, lambda _: None, health,
-        key=_common_secret(secrets), url=config.server.replica_url,
+        config.services, config.pools, ledger, catalogue, health,
+        key=secrets.common, url=config.server.replica_url,
     )  # fmt: skip
     fleet = LedgerFleet(
         ledger,
@@ -430,12 +430,6 @@ async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
         with health.turn("arrivals"):
             await count_arrivals(ledger)
         await asyncio.sleep(_ARRIVALS_SECONDS)
-
-
-def _common_secret(secrets: Secrets) -> bytes:
-    """A secret that all replicas of this control plane have."""
-    common = secrets.yurt_admin_token.get_secret_value() or secrets.aws_secret_access_key.get_secret_value()
-    return common.encode()
 
 
 def budgets_of(config: Config) -> dict[str, Decimal | None]:

@@ -119,8 +119,6 @@ class ServerSettings(_Section):
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
     replica_url: PublicUrl = ""
     """URL by which the other replicas of the control plane reach this one, to pass on requests of services."""
-    answers: Place | None = None
-    """Where answers to requests of services with ``Prefer: respond-async`` are kept."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 

@@ -69,3 +69,8 @@ class Secrets(BaseSettings):
         """Each valid secret: several at once let them be rotated."""
         parts = (part.strip() for part in self.yurt_webhook_secrets.get_secret_value().split(","))
         return tuple(part for part in parts if part)
+
+    @property
+    def common(self) -> bytes:
+        """A secret that all replicas of a control plane have, to make others from."""
+        return (self.yurt_admin_token or self.aws_secret_access_key).get_secret_value().encode()

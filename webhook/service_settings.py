@@ -11,7 +11,6 @@ from webhook.setting_types import HostName, PoolName, Seconds
 from workers.protocol import MAX_MODELS, ModelRef, ServiceOrder
 from workers.value_types import Argument, ModelName, RequestPath, Variable
 
-_MIB = 1 << 20
 _GIB = 1 << 30
 _COG: dict[str, Any] = {"port": 5000, "ready": "/health-check", "ready_status": ["READY", "BUSY"]}
 _OPENAI: dict[str, Any] = {"port": 8000, "ready": "/health"}
@@ -66,8 +65,6 @@ class Service(BaseModel):
     """Names under which the service is reached beside ``/services/NAME/``: all paths of these hosts are its own."""
     public: bool = False
     """Whether requests need no token."""
-    answer_bytes: Annotated[int, Field(ge=1, le=5 * _GIB)] = 256 * _MIB
-    """Largest answer that is kept of a request with ``Prefer: respond-async``, in bytes."""
 
     @model_validator(mode="before")
     @classmethod

@@ -9,9 +9,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic import Field, JsonValue, RootModel
 
-from workers.value_types import Argument, ModelName, ModelPath, RequestPath, ServiceName, Sha256, UsdText, Variable
+from workers.message import MAX_MODELS as MAX_MODELS
+from workers.message import Bytes, Models
+from workers.message import Message as Message
+from workers.message import ModelRef as ModelRef
+from workers.service_messages import ServiceOrder as ServiceOrder
+from workers.service_messages import ServiceOrders as ServiceOrders
+from workers.service_messages import ServiceReport as ServiceReport
+from workers.service_messages import ServiceReportAnswer as ServiceReportAnswer
+from workers.value_types import ModelName, ModelPath, Sha256, UsdText
 
 VERSION = 1
 
@@ -27,21 +35,10 @@ MANIFEST = "result.json"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\x7e]+$")]
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
-Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 MAX_MODEL_FILES = 1_000
-MAX_MODELS = 20
-"""That one pipeline may name."""
-MAX_ORDERS = 8
-"""Services of one machine. Today the ledger gives it one."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
-
-
-class Message(BaseModel):
-    """A message of the protocol. Fields that a newer peer added are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Version(Message):
@@ -70,55 +67,6 @@ class Hello(Message):
     """Why this machine cannot jail its handlers, for people; empty where it can."""
     serves: bool = False
     """Whether the agent runs servers of services. Without it, the machine is given to none."""
-
-
-class ModelRef(Message):
-    """One version of a model that a pipeline names."""
-
-    name: ModelName
-    root: Sha256
-    """Names this version by its content: what a cache holds under it needs no check again."""
-    size: Bytes
-    """Bytes of all its files."""
-
-
-Models = Annotated[tuple[ModelRef, ...], Field(max_length=MAX_MODELS)]
-
-
-class ServiceOrder(Message):
-    """One server that a worker runs for a service. Orders that are equal are for the same process of it."""
-
-    name: ServiceName
-    command: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
-    """Starts the server; where it is empty, another program of the machine does. May hold ``{model:NAME}``."""
-    port: Annotated[int, Field(ge=1, le=65_535)]
-    """On which the server listens on loopback."""
-    ready: RequestPath = "/"
-    """Answered 200 by a server that can take requests."""
-    ready_status: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)] = ()
-    """Values of ``status`` in that answer, a JSON object, that mean so too. Empty: the 200 is enough."""
-    start_seconds: Annotated[float, Field(gt=0, le=3_600)] = 300
-    """A server that is not ready after so long has failed, and is started again later."""
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = 1
-    """Requests at once that the server is given; further ones wait at the worker."""
-    environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
-    """Variables that the server gets beside those of handlers."""
-    models: Models = ()
-    """On the worker's disk before the server is started."""
-    way: Literal["tunnel", "direct"] = "tunnel"
-    """How requests come: through connections that the worker opens, or to its gate."""
-    direct_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """On which the gate listens on all addresses, where ``way`` is ``direct``."""
-    direct_token: Annotated[str, Field(max_length=200, repr=False)] = ""
-    """Which the gate requires of each request."""
-
-
-class ServiceOrders(Message):
-    """All servers that a worker runs: it starts what is missing, and stops what is not among them."""
-
-    digest: Annotated[str, Field(max_length=64)] = ""
-    """Names this set; empty: there are no orders."""
-    orders: Annotated[tuple[ServiceOrder, ...], Field(max_length=MAX_ORDERS)] = ()
 
 
 class Welcome(Message):
@@ -422,29 +370,6 @@ class ProgressAnswer(Message):
 
     drain: bool = False
     """Take no work, and leave."""
-
-
-# ── services ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class ServiceReport(Message):
-    """What became of a service's server on a worker: sent at each change, and every few seconds while it starts."""
-
-    state: Literal["loading", "starting", "ready", "failing"]
-    """Fetches models; waits until the server is ready; takes requests; was not ready in time or has ended."""
-    message: Annotated[str, Field(max_length=2_000)] = ""
-    """Why it fails, for people."""
-    log: Annotated[str, Field(max_length=16_000)] = ""
-    """The end of the server's output, where it fails."""
-    address: Annotated[str, Field(max_length=300, pattern=r"^(https?://[!-~]+)?$")] = ""
-    """Where its gate is reached, with ``way = "direct"`` where the worker knows it better than the provider."""
-
-
-class ServiceReportAnswer(Message):
-    """The response to ``ServiceReport``."""
-
-    drain: bool = False
-    """Finish what runs, take no new requests, and leave."""
 
 
 # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,6 +32,7 @@ from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import Caller, LedgerFleet
 from webhook.ledger.ledger import SECOND_OPINION_SECONDS, Ledger, ReceivedEvents
 from webhook.ledger.machines import HandlingReport
+from webhook.ledger.services import ServiceLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
@@ -40,6 +41,7 @@ from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
 from webhook.pipelines import Pipelines
 from webhook.pool_settings import Pool
+from webhook.proxy.orders import OrderBook
 from webhook.senders import Senders
 from webhook.sources import Batch
 from webhook.sources.s3 import S3
@@ -265,6 +267,7 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
         _metrics(),
         WorkerAuth(fleet),
         catalogue,
+        OrderBook({}, {}, catalogue, ServiceLedger(plane.ledger), b""),
         conditions.refusal,
     )
 

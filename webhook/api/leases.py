@@ -226,13 +226,13 @@ class LeaseApi:
         with self._wakeups.listening(pipelines, caller.id) as wakeup:
             poll.wakeup = wakeup
             while not poll.ended:
-                if wakeup.ordered:
-                    self._auth.forget(caller.id)
-                    return []
                 wakeup.clear()  # before the claim: what becomes due during it must wake the next wait
                 async with self._claiming.setdefault(caller.id, asyncio.Lock()):
                     leases = await self._claim(caller, pipelines, message.max)
                 remaining = deadline - time.monotonic()
+                if wakeup.ordered:
+                    self._auth.forget(caller.id)
+                    return leases
                 if leases or remaining <= 0 or self._closing.is_set():
                     return leases
                 if not await self._wakeups.wait(wakeup, remaining) or await request.is_disconnected():

@@ -73,6 +73,8 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{root}" in path:
         return [{"name": "root", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{name}" in path:
+        return [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{pool}" in path:
         return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{id}" in path:

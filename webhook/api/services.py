@@ -21,7 +21,7 @@ from webhook.api.http import HttpProblem, json_response, on_problem, read_model
 from webhook.ledger.services import ServiceLedger
 from webhook.metrics import Metrics
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, UpgradeRefused
-from webhook.proxy.forwarding import CutOff, Forwarding, RequestBody, Unanswered, empty
+from webhook.proxy.forwarding import CutOff, Forwarding, ForwardingProblem, RequestBody, empty
 from webhook.proxy.headers import TOKEN, Hop, request_headers
 from webhook.proxy.queue import NoMachine, QueueFull, ServiceQueue, WaitedTooLong
 from webhook.proxy.sockets import pass_socket
@@ -230,26 +230,24 @@ def _content_length(scope: Scope) -> int | None:
     return int(text)
 
 
-_PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
-    QueueFull: (429, "queue-full"),
-    WaitedTooLong: (504, "waited-too-long"),
-    NoMachine: (503, "no-machine"),
-    MachineLost: (502, "machine-lost"),
-    ServerNonsense: (502, "server-nonsense"),
-    TimeoutError: (504, "no-answer"),
+_AGAIN = str(_RETRY_SECONDS)
+_PROBLEMS: Mapping[type[Exception], Callable[[str], HttpProblem]] = {
+    QueueFull: lambda text: HttpProblem(429, "queue-full", text, retry_after=_AGAIN),
+    WaitedTooLong: lambda text: HttpProblem(504, "waited-too-long", text),
+    NoMachine: lambda text: HttpProblem(503, "no-machine", text, retry_after=_AGAIN),
+    MachineLost: lambda text: HttpProblem(502, "machine-lost", text),
+    ServerNonsense: lambda text: HttpProblem(502, "server-nonsense", text),
+    TimeoutError: lambda _: HttpProblem(504, "no-answer", "the server has not answered in time"),
 }
 
 
 def _problem(error: Exception) -> Exception:
     """What a client is told of a request that got no answer."""
-    if isinstance(error, Unanswered):
+    if isinstance(error, ForwardingProblem):
         more = {"connection": "close"} if error.status in (400, 408, 413) else {}
         return HttpProblem(error.status, error.error, str(error), **more)
-    if type(error) not in _PROBLEMS:
-        return error
-    status, code = _PROBLEMS[type(error)]
-    retry = {"retry_after": str(_RETRY_SECONDS)} if status in (429, 503) else {}
-    return HttpProblem(status, code, str(error) or "the server has not answered in time", **retry)
+    told = _PROBLEMS.get(type(error))
+    return told(str(error)) if told else error
 
 
 async def _while_connected(scope: Scope, work: Awaitable[None]) -> bool:

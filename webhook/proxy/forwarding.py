@@ -27,7 +27,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _WITHOUT_BODY = frozenset({204, 304})
 
 
-class Unanswered(Exception):
+class ForwardingProblem(Exception):
     """The request has no answer that could be passed on: an HTTP status, a code and a sentence."""
 
     def __init__(self, status: int, error: str, message: str) -> None:
@@ -41,12 +41,12 @@ class CutOff(Exception):
 
 
 class RequestBody:
-    """The body of a client's request, as it comes. Raises Unanswered where it is too long, or comes too slowly."""
+    """The body of a client's request, as it comes. Raises ForwardingProblem where it is too long or slow."""
 
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
         self.consumed = False
         """Whether some of it was asked for."""
-        self.problem: Unanswered | None = None
+        self.problem: ForwardingProblem | None = None
         self.deadline: asyncio.Timeout | None = None
         """Is moved on with each chunk."""
         self.deadline_seconds = 0.0
@@ -62,7 +62,7 @@ class RequestBody:
             more = message.get("more_body", False)
             size += len(chunk)
             if size > self._limit_bytes:
-                self._fail(413, "too-large", f"the body is longer than {self._limit_bytes} bytes")
+                self._fail(ForwardingProblem(413, "too-large", f"the body is longer than {self._limit_bytes} bytes"))
             if self.deadline is not None:
                 self.deadline.reschedule(asyncio.get_running_loop().time() + self.deadline_seconds)
             if chunk:
@@ -73,14 +73,15 @@ class RequestBody:
             async with asyncio.timeout(CHUNK_SECONDS):
                 message = await self._receive()
         except TimeoutError:
-            self._fail(408, "too-slow", f"no more of the body arrived within {CHUNK_SECONDS:g} seconds")
+            slow = f"no more of the body arrived within {CHUNK_SECONDS:g} seconds"
+            self._fail(ForwardingProblem(408, "too-slow", slow))
         if message["type"] == "http.disconnect":
-            self._fail(400, "disconnected", "the request's body ended early")
+            self._fail(ForwardingProblem(400, "disconnected", "the request's body ended early"))
         return message
 
-    def _fail(self, status: int, error: str, message: str) -> NoReturn:
-        self.problem = Unanswered(status, error, message)
-        raise self.problem
+    def _fail(self, problem: ForwardingProblem) -> NoReturn:
+        self.problem = problem
+        raise problem
 
 
 async def empty() -> AsyncIterator[bytes]:
@@ -106,7 +107,7 @@ class Forwarding:
     async def run(self) -> None:
         """Wait for a machine, and pass request and answer on.
 
-        Raises NoSlot and Unanswered before the answer's head was sent, CutOff after that.
+        Raises NoSlot and ForwardingProblem before the answer's head was sent, CutOff after that.
         """
         try:
             await self._once()
@@ -136,10 +137,10 @@ class Forwarding:
             except TimeoutError:
                 raise self._late() from None
             except ServerNonsense as error:
-                raise self._failed(502, "server-nonsense", str(error)) from None
+                raise self._failed(ForwardingProblem(502, "server-nonsense", str(error))) from None
             except Exception:
                 if self.body is not None and self.body.problem is not None:
-                    raise self._failed_by(self.body.problem) from None
+                    raise self._failed(self.body.problem) from None
                 raise
 
     def _avoided(self) -> Collection[int]:
@@ -172,22 +173,18 @@ class Forwarding:
         return not consumed and (lost.unsent or self.request.method in _IDEMPOTENT)
 
     def _of_loss(self, lost: MachineLost) -> Exception:
-        return self._failed(
-            502, "machine-lost", f"the machine was lost while it worked on the request: {lost}. Whether it was carried "
-            "out is not known",
-        )  # fmt: skip
+        outcome = "it was not sent" if lost.unsent else "whether it was carried out is not known"
+        message = f"the request's machine was lost: {lost}; {outcome}"
+        return self._failed(ForwardingProblem(502, "machine-lost", message))
 
     def _late(self) -> Exception:
         settings = self.queue.settings
         if self.status:
             return CutOff(f"the answer brought nothing for {settings.stall_seconds:g} s")
-        return Unanswered(
+        return ForwardingProblem(
             504, "no-answer", f"the server has not answered within {settings.answer_seconds:g} s: raise answer_seconds "
             f"of service {self.queue.name} where it may take longer",
         )  # fmt: skip
 
-    def _failed(self, status: int, error: str, message: str) -> Exception:
-        return CutOff(message) if self.status else Unanswered(status, error, message)
-
-    def _failed_by(self, problem: Unanswered) -> Exception:
+    def _failed(self, problem: ForwardingProblem) -> Exception:
         return CutOff(str(problem)) if self.status else problem

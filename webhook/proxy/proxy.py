@@ -7,21 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.services import Replica, ServiceLedger, ServingMachine, token_hash
+from webhook.ledger.services import Replica, ServiceLedger, token_hash
 from webhook.loops import LoopHealth
 from webhook.models.catalogue import ModelCatalogue
 from webhook.pool_settings import Pool
-from webhook.proxy.direct_machine import DirectMachines
-from webhook.proxy.exchange import ServiceMachine
 from webhook.proxy.orders import OrderBook
 from webhook.proxy.queue import ServiceQueue
+from webhook.proxy.reach import MachineReach
 from webhook.proxy.registry import MachineRegistry
-from webhook.proxy.sharing import Reach, ServiceSharing
+from webhook.proxy.sharing import ServiceSharing
 from webhook.service_settings import Service
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
+class ServiceProxy:
     """This replica's proxy."""
 
     ledger: ServiceLedger
@@ -29,7 +28,7 @@ class Proxy:
     queues: Mapping[str, ServiceQueue]
     sharing: ServiceSharing
     orders: OrderBook
-    direct: DirectMachines
+    reach: MachineReach
     replica: Replica
     replica_token: str
     """With which this replica calls others."""
@@ -44,26 +43,19 @@ def make_proxy(
     pools: Mapping[str, Pool],
     ledger: Ledger,
     catalogue: ModelCatalogue,
-    reach: Reach,
     health: LoopHealth,
     *,
     key: bytes,
     url: str,
-) -> Proxy:
+) -> ServiceProxy:
     """Make the proxy of a replica that others reach by ``url``; empty: they cannot. ``key``: see `OrderBook`."""
     token = secrets.token_urlsafe(32)
     replica = Replica(secrets.token_hex(8), token_hash(token), url)
     stored, registry = ServiceLedger(ledger), MachineRegistry()
     queues: dict[str, ServiceQueue] = {}
     limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
-    orders, direct = OrderBook(services, pools, catalogue, stored, key), DirectMachines()
-
-    def way(machine: ServingMachine) -> ServiceMachine | None:
-        if services[machine.service].way == "direct":
-            local = pools[machine.pool].provider == "local"
-            return direct.way(machine, orders.direct_token(machine.label), local=local)
-        return reach(machine)
-
-    sharing = ServiceSharing(stored, replica, queues, registry, way, limits, health)
+    orders = OrderBook(services, pools, catalogue, stored, key)
+    reach = MachineReach(services, pools, orders)
+    sharing = ServiceSharing(stored, replica, queues, registry, reach.way, limits, health)
     queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
-    return Proxy(stored, registry, queues, sharing, orders, direct, replica, token)
+    return ServiceProxy(stored, registry, queues, sharing, orders, reach, replica, token)

@@ -21,14 +21,14 @@ class MachineRegistry:
     def appeared(self, service: str, worker_id: int, machine: ServiceMachine) -> None:
         """Note a way to a machine whose server is ready; it replaces an earlier one of the same worker."""
         self._ways[worker_id] = service, machine
-        self._tell(service, worker_id)
+        self._notify(service, worker_id)
 
     def vanished(self, service: str, worker_id: int) -> None:
         """Note that there is no way to a machine any more."""
         known = self._ways.get(worker_id)
         if known is not None and known[0] == service:
             del self._ways[worker_id]
-            self._tell(service, worker_id)
+            self._notify(service, worker_id)
 
     def way(self, service: str, worker_id: int) -> ServiceMachine | None:
         """The way to a machine that serves this service; None: there is none from here."""
@@ -43,6 +43,6 @@ class MachineRegistry:
         """The service of every machine that is reached from here, by the number of its worker."""
         return {worker: name for worker, (name, _) in self._ways.items()}
 
-    def _tell(self, service: str, worker_id: int) -> None:
+    def _notify(self, service: str, worker_id: int) -> None:
         for changed in self._listeners:
             changed(service, worker_id)

@@ -125,6 +125,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     app, spare_app = [
         (await plane.admin("POST", "/v1/tokens", json={"name": "app", "scopes": ["read:photos"]})).json() for _ in "ab"
     ]
+    await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
     texts = [row["id"] for row in await plane.sql("select id from quarantine")]
     return KnownSecrets(
         bucket,
@@ -234,7 +235,7 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
-    named = {"pool": "minted", "root": known.root}
+    named = {"pool": "minted", "root": known.root, "name": "echo"}
     case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))

@@ -129,6 +129,7 @@ async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
 
 async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
     """Check the endpoints for workers that need models, where there is none."""
+    await check_service_calls(plane, contract, worker)
     path = "/v1/workers/progress"
     for body in ({"phase": "weights", "model": "safety"}, {}, b" " * (5 << 20)):
         contract.check(path, await worker.post("workers/progress", body))
@@ -137,6 +138,21 @@ async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Wor
     headers = {"authorization": f"Bearer {worker.token}"}
     for given in (headers, {}):
         contract.check(model, await plane.http.get(model.format(root="0" * 64), headers=given))
+
+
+async def check_service_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
+    """Check the endpoint for workers that run servers, on one that does, and on one that does not."""
+    path = "/v1/services/{name}/report"
+    await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
+    for name, body in (
+        ("echo", {"state": "starting"}),
+        ("other", {"state": "ready"}),
+        ("echo", {}),
+        ("echo", b" " * (5 << 20)),
+    ):
+        contract.check(path, await worker.post(f"services/{name}/report", body))
+    contract.check(path, await plane.http.post(path.format(name="echo"), json={}))
+    await plane.sql("delete from service_machines")
 
 
 async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:

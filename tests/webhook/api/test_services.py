@@ -1,8 +1,13 @@
-"""Requests to services go through to the servers of machines, and what becomes of those that cannot."""
+"""Requests to services go through to the servers of machines, and what becomes of those that cannot.
+
+So forwarding, exchange, sharing of slots, sockets, orders (service_messages) and refusals are tried
+as clients see them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -180,9 +185,9 @@ async def test_a_token_has_so_many_requests_at_once(postgres_dsn: str) -> None:
 async def test_a_client_that_leaves_is_taken_out_of_the_queue_and_its_request_is_cancelled(postgres_dsn: str) -> None:
     async with services_at(postgres_dsn) as s, standing_in() as server:
 
-        async def ask_and_leave(seen: object) -> None:
+        async def ask_and_leave(seen: Callable[[], bool]) -> None:
             asked = asyncio.create_task(s.ask("GET", "/services/echo/wait"))
-            await until(seen)  # type: ignore[arg-type]
+            await until(seen)
             asked.cancel()
             await asyncio.wait({asked})
             await until(lambda: s.load() == (0, 0))

@@ -13,7 +13,7 @@ import httpx
 
 from tests.polling import until
 from tests.webhook.plane import ADMIN, RunningPlane, Worker, configured, control_plane, serving
-from tests.webhook.proxy.standin import StandIn
+from tests.webhook.proxy.standin import ServerStandIn
 from webhook.config import Config
 from webhook.pool_settings import Pool
 from webhook.proxy.http_machine import HttpMachine, connection_pool
@@ -73,11 +73,11 @@ class Serving:
         assert order is not None
         return order
 
-    async def ready(self, worker: Worker, server: StandIn, service: str = "echo") -> None:
+    async def ready(self, worker: Worker, server: ServerStandIn, service: str = "echo") -> None:
         """Have a machine's server be ready: this stand-in."""
         self.plane.services.proxy.registry.appeared(service, worker.id, HttpMachine(self.ways, server.url, ()))
 
-    async def serve(self, server: StandIn, service: str = "echo") -> Worker:
+    async def serve(self, server: ServerStandIn, service: str = "echo") -> Worker:
         """A machine that serves with this stand-in as soon as it is given to the service."""
         worker = await self.machine()
         await self.given(worker)

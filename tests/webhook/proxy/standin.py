@@ -12,7 +12,7 @@ CHUNK = b"x" * 65_536
 
 
 @dataclass
-class StandIn:
+class ServerStandIn:
     """The server, and what it was asked."""
 
     port: int = 0
@@ -62,7 +62,7 @@ class StandIn:
         self.under_way += 1
         self.most_at_once = max(self.most_at_once, self.under_way)
         try:
-            answer = self._answers.get(target.partition(b"?")[0], StandIn._echo)
+            answer = self._answers.get(target.partition(b"?")[0], ServerStandIn._echo)
             return await answer(self, method, headers, reader, writer)
         except ConnectionError:
             self.cancelled += 1
@@ -154,21 +154,21 @@ class StandIn:
 
     _answers: dict[bytes, Callable[..., Awaitable[bool]]] = field(
         default_factory=lambda: {
-            b"/events": StandIn._events,
-            b"/wait": StandIn._wait,
-            b"/sink": StandIn._sink,
-            b"/flood": StandIn._flood,
-            b"/break": StandIn._break,
-            b"/die": StandIn._die,
-            b"/nonsense": StandIn._nonsense,
+            b"/events": ServerStandIn._events,
+            b"/wait": ServerStandIn._wait,
+            b"/sink": ServerStandIn._sink,
+            b"/flood": ServerStandIn._flood,
+            b"/break": ServerStandIn._break,
+            b"/die": ServerStandIn._die,
+            b"/nonsense": ServerStandIn._nonsense,
         }
     )
 
 
 @contextlib.asynccontextmanager
-async def standing_in() -> AsyncIterator[StandIn]:
+async def standing_in() -> AsyncIterator[ServerStandIn]:
     """Run a stand-in."""
-    stand_in = StandIn()
+    stand_in = ServerStandIn()
     server = await asyncio.start_server(stand_in.handle, "127.0.0.1", 0)
     stand_in.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from webhook.proxy.headers import Hop, answer_headers, prefers_async, request_headers, waits_at_most
+
+HOP = Hop("192.0.2.1", "https", b"yurt.example.com", b"/services/a", trusted=False)
+
+
+def passed(*headers: tuple[bytes, bytes], hop: Hop = HOP) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in request_headers(headers, hop):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_what_connection_names_ends_here_but_not_what_all_need() -> None:
+    seen = passed((b"connection", b"close, X-Mine , host"), (b"x-mine", b"1"), (b"host", b"h"), (b"x-other", b"2"))
+    assert b"x-mine" not in seen
+    assert seen[b"host"] == [b"h"]
+    assert seen[b"x-other"] == [b"2"]
+
+
+def test_only_trusted_proxies_are_believed() -> None:
+    said = ((b"x-forwarded-for", b"198.51.100.7"), (b"forwarded", b"for=198.51.100.7"), (b"x-forwarded-proto", b"http"))
+    seen = passed(*said)
+    assert seen[b"x-forwarded-for"] == [b"192.0.2.1"]
+    assert seen[b"forwarded"] == [b'for=192.0.2.1;host="yurt.example.com";proto=https']
+    assert seen[b"x-forwarded-proto"] == [b"https"]
+    seen = passed(*said, hop=Hop("2001:db8::1", "https", b"h", b"", trusted=True))
+    assert seen[b"x-forwarded-for"] == [b"198.51.100.7, 2001:db8::1"]
+    assert seen[b"forwarded"] == [b'for=198.51.100.7, for="[2001:db8::1]";host="h";proto=https']
+    assert seen[b"x-forwarded-proto"] == [b"http"]
+    assert b"x-forwarded-prefix" not in seen
+
+
+@pytest.mark.parametrize(
+    "parent", [b"", b"nonsense", b"00-" + b"0" * 32 + b"-" + b"b" * 16 + b"-01", b"ff-" + b"a" * 32 + b"-" + b"b" * 16]
+)
+def test_a_trace_that_cannot_be_read_is_begun_anew(parent: bytes) -> None:
+    seen = passed((b"traceparent", parent), (b"tracestate", b"v=1"))
+    assert seen[b"traceparent"][0] != parent
+    assert len(seen[b"traceparent"][0]) == 55
+    assert b"tracestate" not in seen
+
+
+def test_a_credential_reaches_no_machine() -> None:
+    assert b"authorization" not in passed((b"authorization", b"Bearer secret"))
+    seen = passed((b"authorization", b"Bearer own"), (b"yurt-token", b"secret"))
+    assert (seen[b"authorization"], b"yurt-token" in seen) == ([b"Bearer own"], False)
+
+
+def test_pages_of_a_service_do_not_share_the_control_planes_origin() -> None:
+    said = [(b"set-cookie", b"a=1"), (b"content-type", b"text/html"), (b"transfer-encoding", b"chunked")]
+    shared, own = (dict(answer_headers(said, shared_origin=shared)) for shared in (True, False))
+    assert shared.keys() == {b"content-type", b"via", b"content-security-policy"}
+    assert own.keys() == {b"content-type", b"via", b"set-cookie"}
+
+
+@pytest.mark.parametrize("header", [(b"a b", b"1"), (b"a", b"1\r\nb: 2"), (b"a", b"\x00"), (b"", b"1")])
+def test_a_header_that_is_none_is_not_passed_on(header: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match="is none"):
+        answer_headers([header], shared_origin=False)
+
+
+def test_preferences() -> None:
+    assert prefers_async([(b"prefer", b'return=minimal, Respond-Async ;x="1"')])
+    assert not prefers_async([(b"prefer", b"respond-asynchronously"), (b"x", b"respond-async")])
+    assert waits_at_most([(b"prefer", b"respond-async, wait=10")]) == 10
+    assert waits_at_most([(b"prefer", b"wait=soon")]) is None
