@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 MAX_LINKS = 8
 """Connections of one worker."""
-_LOOK_SECONDS = 10.0
+LOOK_SECONDS = 10.0
 """Between two looks whether the worker may still serve the service."""
 _PROTOCOL_ERROR, _NOT_YOURS = 1002, 1008
 
@@ -94,7 +94,7 @@ class ServiceTunnelApi:
     async def _watch(self, connection: HTTPConnection, service: str) -> NoReturn:
         """Raise _NotAdmitted once the worker was revoked, or its machine serves another service."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
             try:
                 caller = await self._auth.caller(connection)
                 if not await self._admits(caller.id, service):

@@ -58,6 +58,14 @@ class HandlerServers:
             async with self._changed:
                 self._changed.notify_all()
 
+    async def end(self, port: int) -> None:
+        """End the server at a port unless it is in use."""
+        async with self._changed:
+            used = self._by_port.get(port)
+            if used is not None and used.users == 0:
+                del self._by_port[port]
+                await used.server.aclose()
+
     async def aclose(self) -> None:
         """End all servers."""
         await asyncio.gather(*(used.server.aclose() for used in self._by_port.values()))

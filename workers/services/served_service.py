@@ -51,19 +51,18 @@ class ServedService:
         self._report = ServiceReport(state="loading")
         self._changed = asyncio.Event()
         self._requests: ServiceRequests | None = None
-        self._leaving = False
         self._task = asyncio.create_task(self._run())
 
     async def drain(self) -> None:
         """Take no more requests, finish those under way, and stop the server."""
-        self._leaving = True
         if self._requests is not None:
             await self._requests.drain(DRAIN_SECONDS)
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop at once."""
+        """Stop at once, the server too."""
         await end([self._task])
+        await self._servers.end(self.order.port)
 
     async def _run(self) -> None:
         reporting = asyncio.create_task(self._keep_reporting())

@@ -96,6 +96,11 @@ class TunnelLink:
         return bool(self.lost) or len(self._streams) >= MAX_STREAMS or self._last >= MAX_STREAM
 
     @property
+    def waiting_bytes(self) -> int:
+        """That wait to be sent."""
+        return self._out_bytes
+
+    @property
     def is_busy(self) -> bool:
         """Whether a small request would wait behind large bodies."""
         return bool(self._large)

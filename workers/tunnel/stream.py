@@ -73,6 +73,11 @@ class TunnelStream:
         self._message_bytes = 0
         self._moved = 0
 
+    @property
+    def buffered_bytes(self) -> int:
+        """That have come, and were not asked for yet."""
+        return self._buffered
+
     # ── what comes ──────────────────────────────────────────────────────────────────────────────────────────
 
     def received(self, kind: Kind, payload: bytes) -> None:

@@ -34,14 +34,19 @@ class LibraryWire:
         try:
             return await self._connection.recv(decode=False)
         except ConnectionClosed as error:
-            raise LinkLost(f"the connection was closed ({error.code})") from None
+            raise _lost(error) from None
 
     async def send(self, message: bytes) -> None:
         """Send a message. Raises LinkLost."""
         try:
             await self._connection.send(message)
         except ConnectionClosed as error:
-            raise LinkLost(f"the connection was closed ({error.code})") from None
+            raise _lost(error) from None
+
+
+def _lost(error: ConnectionClosed) -> LinkLost:
+    closed = error.rcvd
+    return LinkLost(f"the connection was closed ({closed.code} {closed.reason})" if closed else "the connection broke")
 
 
 def tunnel_options() -> dict[str, Any]:

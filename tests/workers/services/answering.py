@@ -20,21 +20,20 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
-class Machine:
+class TunnelledServer:
     """What a test has of it."""
 
     way: TunnelMachine
     requests: ServiceRequests
     wire: MemoryWire
-    port: int
     connections: int = 0
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server sees a connection close."""
 
 
 @contextlib.asynccontextmanager
-async def machine(serve: Serve, concurrency: int = 8) -> AsyncIterator[Machine]:
-    """A machine whose server treats each connection with ``serve``."""
+async def machine(serve: Serve, concurrency: int = 8, *, port: int = 0) -> AsyncIterator[TunnelledServer]:
+    """A machine whose server treats each connection with ``serve``; with ``port``, its server is another one."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,13 +49,12 @@ async def machine(serve: Serve, concurrency: int = 8) -> AsyncIterator[Machine]:
             writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    requests = ServiceRequests(port, concurrency)
+    requests = ServiceRequests(port or server.sockets[0].getsockname()[1], concurrency)
     way = TunnelMachine()
     try:
         async with linked(requests.opened) as (plane, _, wire):
             way.links.append(plane)
-            made = Machine(way, requests, wire, port)
+            made = TunnelledServer(way, requests, wire)
             yield made
             await requests.aclose()
     finally:

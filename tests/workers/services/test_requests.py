@@ -182,8 +182,7 @@ async def test_what_is_no_http_is_nonsense_and_the_next_request_is_served(garbag
 async def test_a_server_that_is_not_there_has_not_seen_the_request() -> None:
     async def serve(_reader: Reader, _writer: Writer) -> None: ...
 
-    async with machine(serve) as made:
-        made.requests._server._port = 1
+    async with machine(serve, port=1) as made:
         with pytest.raises(MachineLost, match="nothing answers on port 1") as caught:
             async with made.way.exchange(request("POST", b"/", b"x", length=1)):
                 pytest.fail("answered")

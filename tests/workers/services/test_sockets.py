@@ -11,14 +11,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from tests.workers.services.answering import Machine, Reader, Writer, machine, request
+from tests.workers.services.answering import Reader, TunnelledServer, Writer, machine, request
 from webhook.proxy.exchange import MachineLost, ServerNonsense, SocketClosed, UpgradeRefused
 
 NAMES = [Subprotocol("b"), Subprotocol("a")]
 BIG = 3_000_000
 
 
-class Echo:
+class EchoingSockets:
     def __init__(self) -> None:
         self.closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self.request: Request | None = None
@@ -42,15 +42,14 @@ class Echo:
 
 
 @contextlib.asynccontextmanager
-async def echoing() -> AsyncIterator[tuple[Machine, Echo]]:
+async def echoing() -> AsyncIterator[tuple[TunnelledServer, EchoingSockets]]:
     async def unused(_reader: Reader, _writer: Writer) -> None: ...
 
-    echo = Echo()
+    echo = EchoingSockets()
     async with (
         serve(echo, "127.0.0.1", 0, subprotocols=NAMES, max_size=None, process_request=echo.check) as server,
-        machine(unused) as made,
+        machine(unused, port=next(iter(server.sockets)).getsockname()[1]) as made,
     ):
-        made.requests._port = next(iter(server.sockets)).getsockname()[1]
         yield made, echo
 
 
@@ -114,7 +113,7 @@ async def test_a_server_that_answers_nonsense_opens_no_socket() -> None:
         with pytest.raises(ServerNonsense):
             async with made.way.upgrade(request(), ["a"]):
                 pytest.fail("opened")
-        made.requests._port = 1
+    async with machine(babble, port=1) as made:
         with pytest.raises(MachineLost) as caught:
             async with made.way.upgrade(request(), ["a"]):
                 pytest.fail("opened")

@@ -13,13 +13,13 @@ from workers.tunnel import frames
 from workers.tunnel.frames import FIRST_WINDOW_BYTES, MAX_WINDOW_BYTES, Kind, ResetCode, TunnelViolation
 from workers.tunnel.heads import RequestHead
 from workers.tunnel.link import LinkLost, TunnelLink
-from workers.tunnel.stream import MAX_SOCKET_MESSAGE_BYTES, StreamEnded, TunnelStream
+from workers.tunnel.stream import StreamEnded, TunnelStream
 
 HEAD = RequestHead("POST", b"/", [], None).encoded()
 ANSWER = b"200"
 
 
-class Echo:
+class EchoingStreams:
     """Answers each stream with what it sends."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ async def exchanged(link: TunnelLink, chunks: list[bytes]) -> bytes:
 @given(st.lists(st.lists(st.integers(0, 400_000), max_size=5), min_size=1, max_size=8))
 def test_streams_are_not_mixed_whatever_their_lengths(sizes: list[list[int]]) -> None:
     async def check() -> None:
-        echo = Echo()
+        echo = EchoingStreams()
         async with linked(echo.opened) as (plane, worker, _):
             bodies = [[bytes([65 + n]) * size for size in each if size] for n, each in enumerate(sizes)]
             got = await asyncio.gather(*(exchanged(plane, chunks) for chunks in bodies))
@@ -79,7 +79,7 @@ def test_streams_are_not_mixed_whatever_their_lengths(sizes: list[list[int]]) ->
 
 async def test_a_sender_waits_for_a_reader_and_small_requests_pass_it() -> None:
     streams: list[TunnelStream] = []
-    echo = Echo()
+    echo = EchoingStreams()
 
     def opened(stream: TunnelStream, kind: Kind, payload: bytes) -> None:
         if not streams:
@@ -104,7 +104,7 @@ async def test_a_sender_waits_for_a_reader_and_small_requests_pass_it() -> None:
 
 
 async def test_a_reset_ends_the_other_side_and_is_not_answered() -> None:
-    echo = Echo()
+    echo = EchoingStreams()
     async with linked(echo.opened) as (plane, worker, _):
         stream = plane.open()
         stream.send(Kind.REQUEST, HEAD)
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_whole_is_read_although_the_worker_takes_no_more
 
 
 async def test_a_broken_connection_ends_every_stream() -> None:
-    echo = Echo()
+    echo = EchoingStreams()
     async with linked(echo.opened) as (plane, worker, wire):
         streams = [plane.open() for _ in range(3)]
         for stream in streams:
@@ -189,7 +189,7 @@ def test_no_sequence_of_frames_crashes_the_other_side_or_fills_its_memory(
             put = asyncio.create_task(far.send(encoded(kind, number, payload[:kind_limit] if kind_limit else b"")))
             await asyncio.wait([put, running], return_when=asyncio.FIRST_COMPLETED)
             put.cancel()
-            assert sum(len(item) for stream in streams for _, item in stream._items) <= 3 * FIRST_WINDOW_BYTES
+            assert sum(stream.buffered_bytes for stream in streams) <= 3 * FIRST_WINDOW_BYTES
         far.cut()
         with pytest.raises((LinkLost, TunnelViolation)):
             await running
@@ -251,17 +251,16 @@ async def test_a_message_of_a_websocket_has_a_limit() -> None:
         while True:
             await stream.next()
 
-    async def drain() -> None:
-        while True:
-            await far.receive()
-
     async def send() -> None:
-        for _ in range(MAX_SOCKET_MESSAGE_BYTES // 100_000 + 2):
-            await far.send(part)
-            while stream._peer_credit < 200_000:
-                await asyncio.sleep(0)
+        granted, sent = FIRST_WINDOW_BYTES, 0
+        while True:
+            while granted - sent > 200_000:
+                await far.send(part)
+                sent += len(part) + frames.FRAME_COST
+            for kind, _, payload in frames.frames(await far.receive()):
+                granted += frames.window_bytes(payload) if kind is Kind.WINDOW else 0
 
-    tasks = [asyncio.create_task(each()) for each in (read, drain, send)]
+    tasks = [asyncio.create_task(each()) for each in (read, send)]
     with pytest.raises(TunnelViolation, match="a message exceeds"):
         await asyncio.wait_for(running, 20)
     for task in tasks:
@@ -285,5 +284,5 @@ async def test_a_peer_that_does_not_read_is_not_read_from() -> None:
             break
     else:
         pytest.fail("all was read")
-    assert worker._out_bytes < MAX_WINDOW_BYTES
+    assert worker.waiting_bytes < MAX_WINDOW_BYTES
     running.cancel()
