@@ -50,6 +50,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.tunnel.wires": Cover("tests/workers/services/test_ways.py", "dialled there"),
     "workers.message": Cover("tests/workers/test_protocol.py", "what all messages have"),
     "workers.service_messages": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
+    "webhook.ledger_loops": Cover("tests/webhook/test_app.py", "run beside requests: reap"),
     "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),
     "webhook.fleet.providers.kubernetes_check": Cover(
         "tests/webhook/fleet/providers/test_kubernetes.py", "checks before a real API server"
@@ -67,6 +68,12 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "infra.models.publishing": Cover("tests/infra/test_models_travel.py", "publishes what travels there"),
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
+    ),
+    "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
+    "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
+    "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),
+    "webhook.uploads.signing": Cover(
+        "tests/webhook/api/test_uploads.py", "requests that a real store takes and refuses"
     ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),

@@ -16,6 +16,7 @@ from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
+from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
@@ -27,12 +28,15 @@ from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
+from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
 from webhook.api.service_tunnel import ServiceTunnelApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
@@ -42,9 +46,7 @@ from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.app_tokens import AppTokens
-from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
-from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import (
     Database,
     LedgerUnavailable,
@@ -62,9 +64,12 @@ from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
+from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
+from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
-from webhook.loops import STALLED_SECONDS, LoopHealth
+from webhook.ledger_loops import keep_count_of_arrivals, reap, write_track_records
+from webhook.loops import LoopHealth
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
@@ -85,14 +90,10 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
-
-_REAP_SECONDS = 1.0
-_TRACK_RECORDS_SECONDS = 5.0
-_ARRIVALS_SECONDS = 20.0
-"""What arrives just before the hour may count as of the next one for so long."""
 
 __all__ = ["Plane", "open_plane", "options_model"]
 
@@ -107,11 +108,13 @@ class Services:
     store: ObjectStore
     pipelines: Pipelines
     conditions: Conditions
+    upload_places: UploadPlaces
     catalogue: ModelCatalogue
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    settles: SettleLog
     senders: Senders
     providers: ProviderSet
     proxy: ServiceProxy
@@ -132,6 +135,7 @@ class Plane:
     health: HealthApi
     leases: LeaseApi
     notifications: NotificationApi
+    events: EventApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -145,11 +149,13 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        self.events.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
         await self.services.proxy.reach.aclose()
+        await self.services.upload_places.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
             await self.services.proxy.sharing.leave()
 
@@ -217,6 +223,7 @@ def _services(
         services=proxy.orders.of_pool,
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
+    settles = SettleLog(ledger, health)
     services = Services(
         config=config,
         ledger=ledger,
@@ -224,11 +231,13 @@ def _services(
         store=store,
         pipelines=pipelines,
         conditions=conditions,
+        upload_places=UploadPlaces(store),
         catalogue=catalogue,
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health),
+        wakeups=Wakeups(health, settles.wake),
+        settles=settles,
         senders=Senders(ledger, metrics, health),
         providers=providers,
         proxy=proxy,
@@ -288,9 +297,13 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         services.metrics, is_proxy=config.server.is_proxy,
     )  # fmt: skip
     tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)
+    kept_uploads = UploadLedger(ledger)
+    ticket_auth = TicketAuth(kept_uploads)
+    uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
+    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, proxied,
+        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events, proxied,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -306,6 +319,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         health,
         leases,
         notifications,
+        events,
         Background(services, dsn),
     )
 
@@ -329,8 +343,9 @@ class Background:
             services.catalogue.watch(),
             services.senders.run(),
             services.proxy.sharing.run(),
-            _reap(services.ledger, services.metrics, health),
-            _write_track_records(services.ledger, health),
+            services.settles.run(),
+            reap(services.ledger, services.metrics, health),
+            write_track_records(services.ledger, health),
         )
 
         async def work(stopped: asyncio.Event) -> None:
@@ -368,7 +383,7 @@ class Background:
             runner.run(),
             pruner.run(),
             ErrorBudget(services.fleet, health).run(),
-            _count_arrivals(services.ledger, health),
+            keep_count_of_arrivals(services.ledger, health),
         )
         try:
             await _together(loops, autoscaler.run(stopped))
@@ -402,34 +417,6 @@ def _first(errors: BaseException) -> BaseException:
 
 async def _coroutine(awaitable: Awaitable[None]) -> None:
     await awaitable
-
-
-async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:
-    """Take back leases past their deadlines, for ever, also after the clock was set back."""
-    while True:
-        with health.turn("expired leases", STALLED_SECONDS):
-            if back_seconds := await follow_clock(ledger.database):
-                log.warning("clock set back", seconds=round(back_seconds), hint="Let NTP keep the database's clock.")
-            if taken := await ledger.reap():
-                metrics.reaped.inc(taken)
-                log.warning("leases expired", leases=taken)
-        await asyncio.sleep(_REAP_SECONDS)
-
-
-async def _write_track_records(ledger: Ledger, health: LoopHealth) -> None:
-    """Write how leases ended, for ever."""
-    while True:
-        await asyncio.sleep(_TRACK_RECORDS_SECONDS)
-        with health.turn("track records"):
-            await ledger.track_records.write(ledger.database)
-
-
-async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
-    """Count what arrives by the hour, for ever."""
-    while True:
-        with health.turn("arrivals"):
-            await count_arrivals(ledger)
-        await asyncio.sleep(_ARRIVALS_SECONDS)
 
 
 def budgets_of(config: Config) -> dict[str, Decimal | None]:

@@ -71,6 +71,12 @@ def proven(request: HTTPConnection) -> None:
         connection.prove()
 
 
+def connection_of(request: HTTPConnection) -> Connection | None:
+    """The connection of a request; None where it has none that is counted."""
+    connection: Connection | None = request.scope.get(CONNECTION)
+    return connection
+
+
 def sender(request: HTTPConnection) -> str:
     """Return what a request's address is counted as; empty behind a proxy, where all clients have the same."""
     connection = request.scope.get(CONNECTION)
