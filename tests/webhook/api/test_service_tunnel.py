@@ -17,7 +17,7 @@ from tests.polling import until
 from tests.webhook.plane import ADMIN
 from tests.webhook.proxy.serving import Serving, services_at, with_services
 from tests.workers.servers.running import STAND_IN, free_port
-from tests.workers.services.test_ways import answering
+from tests.workers.services.answering import answering
 from webhook.api import service_tunnel
 from workers.concurrency import end
 from workers.lifecycle import run_agent

@@ -11,8 +11,7 @@ import pytest
 
 from tests.polling import until
 from tests.workers.servers.running import free_port
-from tests.workers.services.answering import request, whole
-from tests.workers.services.test_ways import TOKEN, answering, order
+from tests.workers.services.answering import TOKEN, answering, order, request, whole
 from webhook.ledger.services import ServingMachine
 from webhook.proxy import direct_machine
 from webhook.proxy.direct_machine import DirectMachines, may_be_dialled

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tests.workers.tunnel.wires import MemoryWire, linked
 from webhook.proxy.exchange import ForwardedRequest
 from webhook.proxy.tunnel_machine import TunnelMachine
 from workers.concurrency import end
+from workers.protocol import ServiceOrder
 from workers.services.requests import ServiceRequests
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
+TOKEN = "token-of-the-gate-0123456789"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -82,3 +84,27 @@ async def head_of(reader: asyncio.StreamReader) -> bytes:
 
 async def whole(body: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in body])
+
+
+def order(**settings: Any) -> ServiceOrder:
+    """An order of a worker."""
+    return ServiceOrder.model_validate({"name": "echo", "port": 5000, "concurrency": 8, **settings})
+
+
+@contextlib.asynccontextmanager
+async def answering() -> AsyncIterator[ServiceRequests]:
+    """Requests to a server that answers ok."""
+
+    async def ok(reader: Reader, writer: Writer) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while await head_of(reader):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(ok, "127.0.0.1", 0)
+    requests = ServiceRequests(server.sockets[0].getsockname()[1], 8)
+    try:
+        yield requests
+    finally:
+        await requests.aclose()
+        server.close()

@@ -1,3 +1,5 @@
+"""Requests over a tunnel, from exchange_over at one end to a LocalServer at the other, with servers of every kind."""
+
 from __future__ import annotations
 
 import asyncio

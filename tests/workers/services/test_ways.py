@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
@@ -16,41 +15,14 @@ from websockets.http11 import Request, Response
 
 from tests.polling import until
 from tests.workers.servers.running import free_port
-from tests.workers.services.answering import Reader, Writer, head_of, request, whole
+from tests.workers.services.answering import TOKEN, answering, order, request, whole
 from webhook.proxy.exchange import MachineLost
 from webhook.proxy.tunnel_machine import TunnelMachine
 from workers.client import ControlPlaneClient
 from workers.concurrency import end
-from workers.protocol import ServiceOrder
-from workers.services.requests import ServiceRequests
 from workers.services.ways import GateUnavailable, gate_address, open_gate, opened_ways
 from workers.tunnel.link import LinkLost, TunnelLink
 from workers.tunnel.wires import LibraryWire, dial, tunnel_options
-
-TOKEN = "token-of-the-gate-0123456789"
-
-
-def order(**settings: Any) -> ServiceOrder:
-    return ServiceOrder.model_validate({"name": "echo", "port": 5000, "concurrency": 8, **settings})
-
-
-@contextlib.asynccontextmanager
-async def answering() -> AsyncIterator[ServiceRequests]:
-    """Requests to a server that answers ok."""
-
-    async def ok(reader: Reader, writer: Writer) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            while await head_of(reader):
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        writer.close()
-
-    server = await asyncio.start_server(ok, "127.0.0.1", 0)
-    requests = ServiceRequests(server.sockets[0].getsockname()[1], 8)
-    try:
-        yield requests
-    finally:
-        await requests.aclose()
-        server.close()
 
 
 class TunnelHub:
