@@ -41,9 +41,18 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.proxy.http_machine": Cover("tests/webhook/proxy/serving.py", "the way to stand-ins"),
     "webhook.proxy.orders": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
     "webhook.proxy.proxy": Cover("tests/webhook/proxy/serving.py", "put together in each control plane"),
+    "webhook.proxy.tunnel_exchange": Cover("tests/workers/services/test_requests.py", "both of its ends are tried"),
+    "webhook.proxy.tunnel_machine": Cover("tests/workers/services/answering.py", "requests go over it there"),
+    "webhook.proxy.reach": Cover("tests/webhook/proxy/test_direct_machine.py", "a way to an address of a machine"),
     "webhook.proxy.registry": Cover("tests/webhook/proxy/serving.py", "ways appear there"),
     "webhook.proxy.sharing": Cover("tests/webhook/api/test_services.py", "slots are shared there"),
     "webhook.proxy.sockets": Cover("tests/webhook/api/test_services.py", "messages pass both ways"),
+    "workers.services.local_http": Cover("tests/workers/services/test_requests.py", "servers of each kind answer"),
+    "workers.services.served_service": Cover(
+        "tests/workers/services/test_worker_services.py", "what becomes of an order"
+    ),
+    "workers.tunnel.stream": Cover("tests/workers/tunnel/test_link.py", "the link's streams"),
+    "workers.tunnel.wires": Cover("tests/workers/services/test_ways.py", "dialled there"),
     "workers.message": Cover("tests/workers/test_protocol.py", "what all messages have"),
     "workers.service_messages": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
     "webhook.ledger_loops": Cover("tests/webhook/test_app.py", "run beside requests: reap"),

@@ -35,6 +35,7 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
 from webhook.api.service_status import ServiceStatusApi
+from webhook.api.service_tunnel import ServiceTunnelApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
@@ -155,6 +156,7 @@ class Plane:
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.proxy.reach.aclose()
         await self.services.upload_places.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
             await self.services.proxy.sharing.leave()
@@ -218,7 +220,7 @@ def _services(
     health, pipelines = LoopHealth(), definitions.pipelines
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(definitions.models, store, health)
     proxy = make_proxy(
-        config.services, config.pools, ledger, catalogue, lambda _: None, health,
+        config.services, config.pools, ledger, catalogue, health,
         key=secrets.common, url=config.server.replica_url,
     )  # fmt: skip
     fleet = LedgerFleet(
@@ -312,6 +314,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     )  # fmt: skip
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
+    tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)
     kept_uploads = UploadLedger(ledger)
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
@@ -326,7 +329,13 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     health.document = openapi(table, version("yurt"))
     return Plane(
         services,
-        Application(table, pages, proxied, open_webhook=config.server.open_webhook),
+        Application(
+            table,
+            pages,
+            proxied,
+            open_webhook=config.server.open_webhook,
+            sockets=[("/v1/services/{name}/tunnel", tunnels)],
+        ),
         health,
         leases,
         notifications,
@@ -421,4 +430,3 @@ class Background:
                     end.cancel()
                 over.set()
                 await running
-

@@ -23,6 +23,7 @@ import uvicorn
 
 from webhook.api.connections import ConnectionLimits, Connections, NotificationsFirst
 from webhook.api.http_server import HttpServer, limited_by
+from webhook.api.web_sockets import MAX_MESSAGE_BYTES, PING_SECONDS
 from webhook.app import Plane, open_plane
 from webhook.config import NO_KEYS, Config, ConfigError, ServerSettings
 from webhook.fleet.reach import refuse_out_of_reach
@@ -128,6 +129,11 @@ def http_server(plane: Plane) -> uvicorn.Server:
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
+            ws="none",  # `LimitedConnection` takes them up itself
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            ws_per_message_deflate=False,  # a few bytes would cost megabytes
         )
     )
 

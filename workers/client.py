@@ -41,6 +41,8 @@ from workers.protocol import (
     OutputsResponse,
     Problem,
     ProgressAnswer,
+    ServiceReport,
+    ServiceReportAnswer,
     Welcome,
     WorkerProgress,
 )
@@ -141,6 +143,16 @@ class ControlPlaneClient:
     ) -> None:
         await self._http.aclose()
 
+    @property
+    def url(self) -> str:
+        """Base URL of the control plane, without a slash at its end."""
+        return self._url
+
+    @property
+    def token(self) -> str:
+        """The bearer token of each call."""
+        return self._http.headers["Authorization"].removeprefix("Bearer ")
+
     def use(self, token: str) -> None:
         """Call with this bearer token from now on."""
         self._http.headers["Authorization"] = f"Bearer {token}"
@@ -152,7 +164,7 @@ class ControlPlaneClient:
         why this machine cannot jail its handlers. Raises `Unauthorized` when another process has used the one-time
         token.
         """
-        hello = Hello(instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED])
+        hello = Hello(instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED], serves=True)
         try:
             welcome = await self._call("workers/hello", hello, Welcome)
         except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process
@@ -192,6 +204,10 @@ class ControlPlaneClient:
     async def progress(self, progress: WorkerProgress) -> ProgressAnswer:
         """Report what this worker does before it can take work. Keeps it alive as a request for leases does."""
         return await self._call("workers/progress", progress, ProgressAnswer)
+
+    async def report_server(self, service: str, report: ServiceReport) -> ServiceReportAnswer:
+        """Report what became of the server of a service."""
+        return await self._call(f"services/{service}/report", report, ServiceReportAnswer)
 
     async def _call(
         self, path: str, body: BaseModel | None, answer: type[Answer], *, wait_seconds: float = 0.0
@@ -257,6 +273,6 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
-    elif status == 404 and not path.startswith(("bundles/", "models/")):  # the call itself is unknown at this URL
+    elif status == 404 and not path.startswith(("bundles/", "models/", "services/")):  # the call is unknown at this URL
         explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

@@ -119,6 +119,9 @@ class Dispatcher:
         if not self._draining:
             _log.info("draining", reason=reason, runs=len(self._tasks), handling=self._count(Stage.HANDLING))
             self._draining = True
+            if self._resources.services is not None:
+                self._resources.services.changed = self._notify
+                self._resources.services.drain()
             self._release(Stage.FETCHED)
 
     def abandon(self) -> None:
@@ -146,6 +149,8 @@ class Dispatcher:
         response = await self._exchange(LeaseRequest(max=self._room(), wait=wait, handlers_changed=handlers_changed))
         if response is None or response.leases or self._draining:
             return
+        if self._serves:
+            self._busy_at = time.monotonic()
         if not self._tasks and time.monotonic() - self._busy_at >= self._idle_seconds:
             self.drain("idle")
         await asyncio.sleep(min(wait, self._settings.poll_seconds) - (time.monotonic() - started_at))
@@ -190,7 +195,8 @@ class Dispatcher:
         wait = min(request.wait, self._patience_seconds)
         started_at = time.monotonic()
         try:
-            return await self._resources.client.lease(request.model_copy(update={"wait": wait}))
+            now = {"wait": wait, "services_seen": self._services_seen}
+            return await self._resources.client.lease(request.model_copy(update=now))
         except Unreachable as error:
             waited = time.monotonic() - started_at
             if error.gave_up and wait > self._settings.shortest_poll_seconds <= waited:
@@ -205,6 +211,8 @@ class Dispatcher:
             raise
 
     def _accept(self, response: LeaseResponse) -> None:
+        if response.services is not None and self._resources.services is not None:
+            self._resources.services.accept(response.services)
         for settled in response.settled:
             if not settled.accepted:
                 _log.warning("settled-late", lease=settled.id, token=settled.token)
@@ -236,9 +244,18 @@ class Dispatcher:
         """How long a poll may wait: no longer than until the agent would leave as idle."""
         idle = self._idle_seconds
         longest = min(MAX_WAIT_SECONDS, self._longest_silence_seconds, idle)
-        if self._tasks or self._unsent:
+        if self._tasks or self._unsent or self._serves:
             return longest
         return min(longest, max(self._busy_at + idle - time.monotonic(), 0.0))
+
+    @property
+    def _serves(self) -> bool:
+        """Whether the agent runs a service. The control plane says when it has done so for long enough."""
+        return self._resources.services is not None and self._resources.services.active
+
+    @property
+    def _services_seen(self) -> str:
+        return "" if self._resources.services is None else self._resources.services.digest
 
     @property
     def _idle_seconds(self) -> float:
@@ -362,7 +379,11 @@ class Dispatcher:
         await self._fatal
 
     async def _finished(self) -> None:
-        await self._until(lambda: self._abandoned or (self._draining and not self._tasks and not self._unsent))
+        await self._until(lambda: self._abandoned or (self._draining and not self._is_busy))
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._tasks or self._unsent or self._serves)
 
     def _fail(self, error: Exception) -> None:
         if not self._fatal.done():

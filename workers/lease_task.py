@@ -40,6 +40,7 @@ from workers.scratch import Scratch, discard
 from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
 from workers.servers.served_job import served
+from workers.services.worker_services import WorkerServices
 from workers.slot_time import LeaseShare
 from workers.transfer import NoDownload, StoreFault, TransferClient
 
@@ -76,6 +77,8 @@ class WorkerResources:
     """Both for handlers that are servers."""
     bundles: WorkerBundles | None = None
     """For handlers that are functions."""
+    services: WorkerServices | None = None
+    """None: this agent serves none."""
 
 
 class LeaseTask:

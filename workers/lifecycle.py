@@ -30,6 +30,7 @@ from workers.sandbox.pool import Sandbox
 from workers.scratch import Scratch
 from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
+from workers.services.worker_services import WorkerServices
 from workers.settings import Settings
 from workers.transfer import TransferClient
 
@@ -134,6 +135,8 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     stack.push_async_callback(models.aclose)
     bundles = WorkerBundles(cache, client)
     stack.push_async_callback(bundles.aclose)
+    services = WorkerServices(models, servers, client)
+    stack.push_async_callback(services.aclose)
     return WorkerResources(
         client=client,
         transfer=transfer,
@@ -145,6 +148,7 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
         handlers=settings.handlers,
         servers=servers,
         references=references,
+        services=services,
     )
 
 
@@ -186,6 +190,8 @@ async def _work(
     structlog.contextvars.bind_contextvars(worker=welcome.worker)
     _log.info("ready", pool=welcome.pool, slots=welcome.slots)
     resources.sandbox.widen(welcome.slots)
+    if resources.services is not None:
+        resources.services.accept(welcome.services)
     if not await first_of(prefetch(welcome, resources), _interrupted(signals)):
         return
     dispatcher = Dispatcher(welcome, resources, dispatching)

@@ -18,7 +18,7 @@ _URL = re.compile(r"https?://[^\s'\"]+")
 """All of a URL's text at once: a pattern that ended before the query would be tried again at each ``http`` in it."""
 MAX_CHARACTERS = 8_000
 """Of a text in a line of the log, at its beginning, and again at its end where it has several lines."""
-_QUIET = ("httpx", "httpcore", "asyncio")
+_QUIET = ("httpx", "httpcore", "asyncio", "websockets")
 """Libraries that log whole URLs, or details that only debugging needs."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import checks, fleet, functions, latency, ledger, models, photos, sweep
+from tests.bench import checks, fleet, functions, latency, ledger, models, photos, services, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
@@ -22,6 +22,7 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "fleet": fleet.measure,
     "models": models.measure,
     "functions": functions.measure,
+    "services": services.measure,
 }
 
 

@@ -27,9 +27,17 @@ class LoadConnection:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 24)
         return cls(reader, writer, parts.netloc, token)
 
+    async def get(self, path: str) -> bytes:
+        """GET a resource. Returns the response's body. Raises RuntimeError where the status is not 2xx."""
+        self._writer.write(f"GET {path} HTTP/1.1{self._head}0\r\n\r\n".encode())
+        return await self._content()
+
     async def post(self, path: str, body: bytes) -> bytes:
         """POST a body. Returns the response's body. Raises RuntimeError where the status is not 2xx."""
         self._writer.write(f"POST {path} HTTP/1.1{self._head}{len(body)}\r\n\r\n".encode() + body)
+        return await self._content()
+
+    async def _content(self) -> bytes:
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         content = await self._reader.readexactly(length)

@@ -46,6 +46,10 @@ from workers.protocol import (
     Problem,
     ProgressAnswer,
     SandboxRules,
+    ServiceOrder,
+    ServiceOrders,
+    ServiceReport,
+    ServiceReportAnswer,
     Settled,
     Settlement,
     Upload,
@@ -100,6 +104,9 @@ class StubControlPlane:
         self.bundles: dict[str, BundleSource] = {}
         self.models_of_pool: tuple[ModelRef, ...] = ()
         self.progress: list[WorkerProgress] = []
+        self.orders: tuple[ServiceOrder, ...] = ()
+        """Of services; see ``order``."""
+        self.reports: list[ServiceReport] = []
         self.lost: set[int] = set()
         """Tokens of leases that are no longer live."""
         self.misunderstood: set[int] = set()
@@ -168,6 +175,16 @@ class StubControlPlane:
         self._notify()
         return lease
 
+    def order(self, *orders: ServiceOrder) -> None:
+        """Have the agent run the servers of these services, and no others."""
+        self.orders = orders
+        self._notify()
+
+    @property
+    def _services(self) -> ServiceOrders:
+        digest = hashlib.sha256(repr(self.orders).encode()).hexdigest() if self.orders else ""
+        return ServiceOrders(digest=digest, orders=self.orders)
+
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not condition():
@@ -201,6 +218,7 @@ class StubControlPlane:
                 Route("/v1/workers/hello", self._hello, methods=["POST"]),
                 Route("/v1/workers/progress", self._progress, methods=["POST"]),
                 Route("/v1/bundles/{root}", self._bundle, methods=["GET"]),
+                Route("/v1/services/{name}/report", self._report, methods=["POST"]),
                 Route("/v1/models/{root}", self._model, methods=["GET"]),
                 Route("/v1/leases", self._lease, methods=["POST"]),
                 Route("/v1/leases/{id:int}/heartbeat", self._heartbeat, methods=["POST"]),
@@ -225,7 +243,9 @@ class StubControlPlane:
         if _bearer(request) not in (ONE_TIME_TOKEN, CREDENTIAL) or self._instance != hello.instance:
             return _problem(401, "unauthorized", "the token was used")
         welcome = {"worker": 7, "pool": "cpu", "token": WORKER_TOKEN, "credential": CREDENTIAL if hello.returns else ""}
-        return _json(Welcome.model_validate(welcome | self.welcome | {"models": self.models_of_pool}))
+        return _json(
+            Welcome.model_validate(welcome | self.welcome | {"models": self.models_of_pool, "services": self._services})
+        )
 
     async def _progress(self, request: Request) -> Response:
         self.progress.append(WorkerProgress.model_validate_json(await request.body()))
@@ -240,6 +260,11 @@ class StubControlPlane:
         if (found := self.bundles.get(request.path_params["root"])) is None:
             return _problem(404, "unknown-bundle", "no function of this worker's pool has such a bundle")
         return _json(found)
+
+    async def _report(self, request: Request) -> Response:
+        self.reports.append(ServiceReport.model_validate_json(await request.body()))
+        self._event("report", request.path_params["name"], self.reports[-1].state)
+        return _json(ServiceReportAnswer(drain=self.draining))
 
     async def _model(self, request: Request) -> Response:
         root = request.path_params["root"]
@@ -264,7 +289,7 @@ class StubControlPlane:
         patience = min(wanted.wait, self.gives_up_after)
         try:
             async with asyncio.timeout(patience):
-                while wanted.max and not self._queue and not self.draining and not self.revoked:
+                while wanted.max and not self._has_news(wanted):
                     await self._changed.wait()
         except TimeoutError:
             if patience < wanted.wait:
@@ -276,7 +301,12 @@ class StubControlPlane:
         leases, self._queue = self._queue[: wanted.max], self._queue[wanted.max :]
         for lease in leases:
             self._event("lease", lease.key)
-        return _json(LeaseResponse(leases=leases, settled=settled, drain=self.draining))
+        news = self._services if wanted.services_seen != self._services.digest else None
+        return _json(LeaseResponse(leases=leases, settled=settled, drain=self.draining, services=news))
+
+    def _has_news(self, wanted: LeaseRequest) -> bool:
+        other = wanted.services_seen != self._services.digest
+        return bool(self._queue or self.draining or self.revoked or other)
 
     def _settle(self, settlement: Settlement) -> Settled:
         token = settlement.token

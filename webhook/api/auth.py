@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from webhook.api.connections import proven
 from webhook.api.http import HttpProblem
@@ -24,7 +24,7 @@ _MAX_SIGNATURES = 8
 """Signatures of one body that are compared: a store sends several while its secret is being changed."""
 
 
-def bearer(request: Request) -> str:
+def bearer(request: HTTPConnection) -> str:
     """Return the request's bearer token. Raises HttpProblem 401."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -117,7 +117,7 @@ class WorkerAuth:
         with self.calls.counted(caller.id):
             yield caller
 
-    async def caller(self, request: Request) -> Caller:
+    async def caller(self, request: HTTPConnection) -> Caller:
         """Return the worker that a request's token belongs to. Raises HttpProblem 401, LedgerUnavailable."""
         token = bearer(request)
         known = self._known.get(token)

@@ -22,7 +22,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Literal, Protocol
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.api.http import HttpProblem, on_problem
@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 CONNECTION = "yurt.connection"
 """In a request's ASGI scope: its connection."""
+BEGAN_AT = "yurt.began_at"
+"""In a request's ASGI scope: when its first byte came, by the event loop's clock."""
 _FIRST = ("/v1/notifications/", "/healthz")
 """Begin the paths of requests that may use the places kept for notifications. A process that is busy must not be taken
 for one that hangs."""
@@ -63,19 +65,19 @@ class Connection(Protocol):
         """Close the connection now."""
 
 
-def proven(request: Request) -> None:
+def proven(request: HTTPConnection) -> None:
     """Note that a request has shown a valid credential: its connection is not closed to make room."""
     if (connection := request.scope.get(CONNECTION)) is not None:
         connection.prove()
 
 
-def connection_of(request: Request) -> Connection | None:
+def connection_of(request: HTTPConnection) -> Connection | None:
     """The connection of a request; None where it has none that is counted."""
     connection: Connection | None = request.scope.get(CONNECTION)
     return connection
 
 
-def sender(request: Request) -> str:
+def sender(request: HTTPConnection) -> str:
     """Return what a request's address is counted as; empty behind a proxy, where all clients have the same."""
     connection = request.scope.get(CONNECTION)
     return "" if connection is None else connection.group

@@ -9,6 +9,8 @@ Nor has uvicorn a limit on connections that suits: `webhook.api.connections` has
 The rest of a body whose request was answered early (a 401, a 413) is read and thrown away, for a while: a client that
 still sends would not see the answer if the connection were closed under it. A client that does not read its answer is
 given up too.
+
+A request for a WebSocket is taken up (`webhook.api.web_sockets`). Offers of other protocols are ignored.
 """
 
 from __future__ import annotations
@@ -23,12 +25,11 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from webhook.api.connections import CONNECTION, Connections
+from webhook.api.connections import BEGAN_AT, CONNECTION, Connections
+from webhook.api.web_sockets import LimitedSocket
 
 MAX_HEAD_BYTES = 64 * 1024
 """Most consecutive bytes that are no body: request line and headers, or trailers and chunk extensions."""
-BEGAN_AT = "yurt.began_at"
-"""In a request's ASGI scope: when its first byte came, by the event loop's clock."""
 _OFFER = (b"upgrade", b"connection", b"http2-settings")
 """Headers of a request that offers another protocol, as Java's client and ``curl --http2`` do over plain HTTP."""
 HEAD_SECONDS = 15.0
@@ -147,7 +148,26 @@ class LimitedConnection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserUpgrade as offer:
-            self._parse_without_offer(data[offer.args[0] :])
+            rest = data[offer.args[0] :]
+            if self._asks_for_web_socket():
+                self._become_web_socket(rest)
+            else:
+                self._parse_without_offer(rest)
+
+    def _asks_for_web_socket(self) -> bool:
+        """Whether the request upgrades to a WebSocket, and is the only one that is under way."""
+        idle = self.cycle is None or self.cycle.response_complete
+        return idle and any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers)
+
+    def _become_web_socket(self, rest: bytes) -> None:
+        """Hand the connection over to a WebSocket, for good."""
+        head = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
+        head += [name + b": " + value for name, value in self.headers]
+        began_at: float = self.scope[BEGAN_AT]  # type: ignore[literal-required]
+        self.connections.discard(self)
+        socket = LimitedSocket(self, began_at, self.config, self.server_state, self.loop)
+        self.transport.set_protocol(socket)
+        socket.begin(self.transport, b"\r\n".join([*head, b"", b""]), rest)
 
     def _parse_without_offer(self, rest: bytes) -> None:
         """Parse a request again without its offer of another protocol, which RFC 9110, 7.8, lets a server ignore.

@@ -28,10 +28,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import Credentials, unauthorized
-from webhook.api.connections import proven, sender
+from webhook.api.connections import BEGAN_AT, proven, sender
 from webhook.api.content_coding import DecodedTooLong, UnreadableCoding, decoded_body
 from webhook.api.http import HttpProblem, json_response, read_body, too_long
-from webhook.api.http_server import BEGAN_AT
 from webhook.batching import Batcher
 from webhook.events import Quarantined
 from webhook.ledger.coalescing import Verdict

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.api import cors
@@ -291,8 +291,15 @@ class Application:
     """
 
     def __init__(
-        self, table: Sequence[Endpoint], pages: ForeignPages, services: ServiceApi, *, open_webhook: bool
+        self,
+        table: Sequence[Endpoint],
+        pages: ForeignPages,
+        services: ServiceApi,
+        *,
+        open_webhook: bool,
+        sockets: Sequence[tuple[str, ASGIApp]] = (),
     ) -> None:
+        """``sockets`` are WebSockets by path."""
         self.routes = [
             # GET answers HEAD as well.
             Route(
@@ -305,19 +312,25 @@ class Application:
         ]
         paths = dict.fromkeys(e.path for e in table if e.is_for_apps)
         self.routes += [Route(path, cors.Preflight(), methods=["OPTIONS"]) for path in paths]
-        self._router = Router(self.routes)
+        web_sockets = [WebSocketRoute(path, app) for path, app in sockets]
+        self._router = Router([*self.routes, *web_sockets], default=_unknown)
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._services.takes(scope):
-            await self._services.serve(scope, receive, send)
+            serve = self._services.upgrade if scope["type"] == "websocket" else self._services.serve
+            await serve(scope, receive, send)
             return
         scope["app"] = self  # the router raises what it cannot route instead of answering in plain text
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
             await on_problem(error)(scope, receive, send)
+
+
+async def _unknown(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(404)
 
 
 def _endpoint(endpoint: Endpoint, pages: ForeignPages | None) -> ASGIApp:

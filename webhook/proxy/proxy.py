@@ -15,9 +15,10 @@ from webhook.proxy.exchange import ServiceMachine
 from webhook.proxy.http_machine import connection_pool
 from webhook.proxy.orders import OrderBook
 from webhook.proxy.queue import ServiceQueue
+from webhook.proxy.reach import MachineReach
 from webhook.proxy.registry import MachineRegistry
 from webhook.proxy.replica_ways import ReplicaWays
-from webhook.proxy.sharing import Reach, ServiceSharing
+from webhook.proxy.sharing import ServiceSharing
 from webhook.service_settings import Service
 
 
@@ -30,6 +31,7 @@ class ServiceProxy:
     queues: Mapping[str, ServiceQueue]
     sharing: ServiceSharing
     orders: OrderBook
+    reach: MachineReach
     replica: Replica
     replicas: ReplicaWays
     """Ways through the others."""
@@ -46,7 +48,6 @@ def make_proxy(
     pools: Mapping[str, Pool],
     ledger: Ledger,
     catalogue: ModelCatalogue,
-    reach: Reach,
     health: LoopHealth,
     *,
     key: bytes,
@@ -58,12 +59,12 @@ def make_proxy(
     stored, registry = ServiceLedger(ledger), MachineRegistry()
     queues: dict[str, ServiceQueue] = {}
     limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
-    replicas = ReplicaWays(connection_pool(), replica.id, token)
+    orders = OrderBook(services, pools, catalogue, stored, key)
+    reach, replicas = MachineReach(services, pools, orders), ReplicaWays(connection_pool(), replica.id, token)
 
     def way(machine: ServingMachine) -> ServiceMachine | None:
-        return reach(machine) or replicas.way(machine)
+        return reach.way(machine) or replicas.way(machine)
 
     sharing = ServiceSharing(stored, replica, queues, registry, way, limits, health)
     queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
-    orders = OrderBook(services, pools, catalogue, stored, key)
-    return ServiceProxy(stored, registry, queues, sharing, orders, replica, replicas, token)
+    return ServiceProxy(stored, registry, queues, sharing, orders, reach, replica, replicas, token)

@@ -40,7 +40,7 @@ class HandlerServers:
         self._started = 0
 
     @asynccontextmanager
-    async def using(self, options: HttpOptions, models: Mapping[str, Path]) -> AsyncIterator[None]:
+    async def using(self, options: HttpOptions, models: Mapping[str, Path]) -> AsyncIterator[HandlerServer]:
         """Have the server of these options take requests for the length of the ``async with`` block.
 
         Raises:
@@ -52,11 +52,19 @@ class HandlerServers:
         used = await self._taken(options, _identity(options))
         try:
             await used.server.ready()
-            yield
+            yield used.server
         finally:
             used.users -= 1
             async with self._changed:
                 self._changed.notify_all()
+
+    async def end(self, port: int) -> None:
+        """End the server at a port unless it is in use."""
+        async with self._changed:
+            used = self._by_port.get(port)
+            if used is not None and used.users == 0:
+                del self._by_port[port]
+                await used.server.aclose()
 
     async def aclose(self) -> None:
         """End all servers."""

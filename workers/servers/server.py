@@ -14,6 +14,7 @@ import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import structlog
@@ -42,6 +43,19 @@ _WELL_SECONDS = 300.0
 _END_SECONDS = 5.0
 """Between SIGTERM and SIGKILL."""
 _LAST_LINE_CHARACTERS = 500
+_WATCH_SECONDS = 2.0
+"""Between two looks at a server that another program runs."""
+_MISSES = 3
+"""Looks in a row that find it not ready, after which it has ended."""
+
+
+class ServerFailed(HandlerUnavailable):
+    """A server has ended, or was not ready in time."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+        """The end of what it printed."""
 
 
 class HandlerServer:
@@ -58,6 +72,7 @@ class HandlerServer:
         self._started_at = 0.0
         self._pause_seconds = _PAUSE_SECONDS
         self._why = ""
+        self._log = ""
         self._starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -80,6 +95,24 @@ class HandlerServer:
         # Shielded: one lease that is cancelled ends the start for no other.
         await asyncio.shield(self._starting)
 
+    async def ended(self) -> NoReturn:
+        """Wait until the server has ended. Raises ServerFailed."""
+        process = self._process
+        if process is None:
+            await self._watch()
+        else:
+            await process.wait()
+            await self._fail(f"ended with exit status {process.returncode}")
+        raise AssertionError("both raise")
+
+    async def _watch(self) -> NoReturn:
+        """Wait until a server that another program runs is not ready any more."""
+        misses = 0
+        while misses < _MISSES:
+            await asyncio.sleep(_WATCH_SECONDS)
+            misses = 0 if await self._is_ready() else misses + 1
+        raise ServerFailed(f"No server is ready on port {self._options.port} of this worker any more.")
+
     async def aclose(self) -> None:
         """End the server and all that it has started."""
         if self._starting is not None:
@@ -94,7 +127,7 @@ class HandlerServer:
     async def _start(self) -> None:
         await self._end()
         if (left := self._started_at + self._pause_seconds - time.monotonic()) > 0 and self._why:
-            raise HandlerUnavailable(f"{self._why} It is started again in {left:.0f} s.")
+            raise ServerFailed(f"{self._why} It is started again in {left:.0f} s.", self._log)
         was_well = time.monotonic() - self._started_at > _WELL_SECONDS
         self._pause_seconds = _PAUSE_SECONDS if was_well else min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
         self._started_at = time.monotonic()
@@ -117,13 +150,14 @@ class HandlerServer:
         if process.returncode is not None:  # then it was another's answer
             await self._fail("ended, and another program answers on its port")
 
-    async def _fail(self, what: str) -> None:
+    async def _fail(self, what: str) -> NoReturn:
         assert self._printed is not None
         printed = (await self._printed.read_until(b"\0")).strip()
         last = printed.rpartition("\n")[2][-_LAST_LINE_CHARACTERS:]
         self._why = f"The server {self._options.command[0]} {what}" + (f": {last}" if last else ".")
         await self._end()
-        raise HandlerUnavailable(self._why)
+        self._log = printed
+        raise ServerFailed(self._why, printed)
 
     async def _spawned(self) -> Process:
         reading, self._parent_pipe = os.pipe()

@@ -1,0 +1,124 @@
+"""What an agent makes of its orders: WorkerServices, and the ServedService of each."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.polling import until
+from tests.workers.agents import exit_of, running, working
+from tests.workers.control_plane import StubControlPlane
+from tests.workers.servers.running import STAND_IN, free_port, pid_of
+from workers.protocol import ServiceOrder
+
+
+def order(name: str = "echo", mode: str = "", **more: Any) -> ServiceOrder:
+    port = free_port()
+    command = (sys.executable, str(STAND_IN), str(port), mode)
+    settings = {"command": command, "port": port, "ready": "/health-check", "ready_status": ("READY",), **more}
+    return ServiceOrder.model_validate({"name": name, "start_seconds": 20, **settings})
+
+
+def states(plane: StubControlPlane) -> list[str]:
+    return [report.state for report in plane.reports]
+
+
+async def is_gone(port: int) -> bool:
+    try:
+        await pid_of(port)
+    except httpx.TransportError:
+        return True
+    return False
+
+
+async def test_servers_are_started_replaced_and_stopped_as_ordered(tmp_path: Path) -> None:
+    first, second = order(), order()
+    plane = StubControlPlane()
+    plane.order(first)  # in the welcome
+    async with running(tmp_path, plane):
+        await plane.until(lambda: "ready" in states(plane))
+        before = await pid_of(first.port)
+        plane.order(first, order("other"))
+        await plane.until(lambda: plane.seen("report", "other", "ready"))
+        assert await pid_of(first.port) == before, "an order that is the same is for the same process"
+        plane.order(second)
+        await until(lambda: is_gone(first.port), failure="it was not ended")
+        await until(lambda: _is_there(second.port), failure="it was not started")
+        plane.order()
+        await until(lambda: is_gone(second.port), failure="it was not ended")
+
+
+async def _is_there(port: int) -> bool:
+    return not await is_gone(port)
+
+
+async def test_an_agent_that_serves_stays_and_one_that_does_no_more_leaves(tmp_path: Path) -> None:
+    plane = StubControlPlane(idle_seconds=0.5)
+    plane.order(order())
+    async with working(tmp_path, plane) as (_, process):
+        await plane.until(lambda: "ready" in states(plane))
+        asked = len(plane.of_kind("ask"))
+        await plane.until(lambda: len(plane.of_kind("ask")) > asked + 3)
+        assert process.returncode is None
+        plane.order()
+        code, _ = await exit_of(process)
+        assert code == 0
+
+
+async def test_a_signal_ends_the_server_with_the_agent(tmp_path: Path) -> None:
+    plane, ordered = StubControlPlane(), order()
+    plane.order(ordered)
+    async with working(tmp_path, plane) as (_, process):
+        await plane.until(lambda: "ready" in states(plane))
+        process.terminate()
+        code, _ = await exit_of(process)
+        assert code == 0
+        assert await is_gone(ordered.port)
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("print('no weights for you'); raise SystemExit(3)", "exit status 3"),
+        ("print('no weights for you', flush=True); import time; time.sleep(600)", "not ready after 1 s"),
+    ],
+)
+async def test_a_server_that_does_not_become_ready_is_reported_with_the_end_of_its_log(
+    tmp_path: Path, script: str, says: str
+) -> None:
+    plane = StubControlPlane()
+    plane.order(order(command=(sys.executable, "-c", script), start_seconds=1))
+    async with running(tmp_path, plane):
+        await plane.until(lambda: "failing" in states(plane))
+        failing = next(report for report in plane.reports if report.state == "failing")
+        assert says in failing.message
+        assert failing.log == "no weights for you"
+        assert "ready" not in states(plane)
+
+
+async def test_a_server_that_has_ended_is_reported_and_started_again(tmp_path: Path) -> None:
+    plane, ordered = StubControlPlane(), order()
+    plane.order(ordered)
+    async with running(tmp_path, plane):
+        await plane.until(lambda: "ready" in states(plane))
+        await _kill(await pid_of(ordered.port))
+        await plane.until(lambda: states(plane)[-1] == "ready" and "failing" in states(plane))
+        assert "ended with exit status" in next(r.message for r in plane.reports if r.state == "failing")
+
+
+async def _kill(pid: int) -> None:
+    process = await asyncio.create_subprocess_exec("kill", "-9", str(pid))
+    await process.wait()
+
+
+async def test_a_command_that_names_no_model_of_the_service_says_so(tmp_path: Path) -> None:
+    plane = StubControlPlane()
+    plane.order(order(command=("serve", "{model:weights}")))
+    async with running(tmp_path, plane):
+        await plane.until(lambda: "failing" in states(plane))
+        assert "{model:weights}" in plane.reports[-1].message

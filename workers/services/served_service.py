@@ -1,0 +1,142 @@
+"""Runs the server of one service: fetches its models, starts it, lets requests come, starts it again when it has ended.
+
+Each change is reported to the control plane, and the end of the server's output where it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Literal, NoReturn
+
+import structlog
+
+from workers.client import ControlPlaneClient, ControlPlaneFault
+from workers.concurrency import end
+from workers.handlers import HandlerUnavailable
+from workers.handlers.http.options import HttpOptions
+from workers.models.worker_models import WorkerModels
+from workers.protocol import ServiceOrder, ServiceReport
+from workers.sandbox.errors import WorkerFault
+from workers.servers.all_servers import HandlerServers
+from workers.servers.server import ServerFailed
+from workers.services.requests import ServiceRequests
+from workers.services.ways import GateUnavailable, gate_address, opened_ways
+
+_log = structlog.get_logger()
+
+REPORT_SECONDS = 3.0
+"""Between two reports while the server is not ready."""
+READY_REPORT_SECONDS = 30.0
+DRAIN_SECONDS = 120.0
+"""For requests under way, once the service is to stop."""
+_PAUSE_SECONDS = 1.0
+"""Before a server that has failed is tried again; how long it really waits is the server's matter."""
+_MESSAGE_CHARACTERS, _LOG_CHARACTERS = 2_000, 16_000
+
+State = Literal["loading", "starting", "ready", "failing"]
+
+
+class ServedService:
+    """One order, and what is done for it. Use on one event loop."""
+
+    def __init__(
+        self, order: ServiceOrder, models: WorkerModels, servers: HandlerServers, client: ControlPlaneClient
+    ) -> None:
+        self.order = order
+        self._models = models
+        self._servers = servers
+        self._client = client
+        self._report = ServiceReport(state="loading")
+        self._changed = asyncio.Event()
+        self._requests: ServiceRequests | None = None
+        self._task = asyncio.create_task(self._run())
+
+    async def drain(self) -> None:
+        """Take no more requests, finish those under way, and stop the server."""
+        if self._requests is not None:
+            await self._requests.drain(DRAIN_SECONDS)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop at once, the server too."""
+        await end([self._task])
+        await self._servers.end(self.order.port)
+
+    async def _run(self) -> None:
+        reporting = asyncio.create_task(self._keep_reporting())
+        try:
+            while True:
+                try:
+                    await self._serve()
+                except (HandlerUnavailable, GateUnavailable, WorkerFault, OSError) as error:
+                    self._failed(error)
+                except Exception as error:
+                    _log.exception("service-fault", service=self.order.name)
+                    self._failed(error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            await end([reporting])
+
+    async def _serve(self) -> NoReturn:
+        """Serve until the server fails."""
+        order = self.order
+        self._note("loading" if order.models else "starting")
+        async with self._models.held(order.models) as folders:
+            if self._report.state == "loading":
+                self._note("starting")
+            async with (
+                self._servers.using(_options(order), folders) as server,
+                self._answering() as requests,
+                opened_ways(order, requests, self._client),
+            ):
+                self._note("ready", address=gate_address(order, self._client.url))
+                await server.ended()
+
+    @contextlib.asynccontextmanager
+    async def _answering(self) -> AsyncIterator[ServiceRequests]:
+        requests = self._requests = ServiceRequests(self.order.port, self.order.concurrency)
+        try:
+            yield requests
+        finally:
+            self._requests = None
+            await requests.aclose()
+
+    # ── reports ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _failed(self, error: Exception) -> None:
+        log = error.log if isinstance(error, ServerFailed) else ""
+        message = str(error) or type(error).__name__
+        self._note("failing", message=message[:_MESSAGE_CHARACTERS], log=log[-_LOG_CHARACTERS:])
+
+    def _note(self, state: State, *, message: str = "", log: str = "", address: str = "") -> None:
+        if state == "starting" and self._report.state == "failing":
+            return  # until it is ready, why it failed is worth more
+        report = ServiceReport(state=state, message=message, log=log, address=address)
+        if report.state != self._report.state:
+            _log.info("service", service=self.order.name, state=state, message=message)
+        self._report = report
+        self._changed.set()
+
+    async def _keep_reporting(self) -> NoReturn:
+        while True:
+            self._changed.clear()
+            with contextlib.suppress(ControlPlaneFault):  # the poll for work knows what to do about it
+                await self._client.report_server(self.order.name, self._report)
+            pause = READY_REPORT_SECONDS if self._report.state == "ready" else REPORT_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
+
+
+def _options(order: ServiceOrder) -> HttpOptions:
+    return HttpOptions(
+        command=order.command,
+        environment=order.environment,
+        port=order.port,
+        ready=order.ready,
+        ready_status=order.ready_status,
+        start_seconds=order.start_seconds,
+        method="GET",
+    )
