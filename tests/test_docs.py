@@ -34,6 +34,7 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tokens import TokenApi
 from webhook.api.workers import WorkersApi
 from webhook.ledger import transitions
 from webhook.ledger.coalescing import Verdict
@@ -318,6 +319,7 @@ def test_every_endpoint_is_documented() -> None:
                 ModelApi,
                 PoolApi,
                 BootstrapApi,
+                TokenApi,
             )
         )
     )

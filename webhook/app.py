@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
@@ -29,6 +30,7 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tokens import TokenApi
 from webhook.api.workers import WorkersApi
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
@@ -37,6 +39,7 @@ from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
+from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
@@ -243,7 +246,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         services.withheld,
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
-    admin = AdminAuth(Credentials([admin_token] if admin_token else []))
+    admin_credentials = Credentials([admin_token] if admin_token else [])
+    admin, app_tokens = AdminAuth(admin_credentials), AppTokens(ledger)
+    app_auth = AppAuth(app_tokens, admin_credentials)
     status = StatusApi(ledger, services.fleet, config, services.withheld, admin, services.health)
     health = HealthApi(ledger, services.metrics, services.health)
     parked = ParkedApi(ParkedObjects(ledger), admin)
@@ -255,9 +260,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     models = ModelApi(services.fleet, pipelines, services.catalogue, worker_auth)
     pools = PoolApi(services.fleet, config.pools, admin)
     bootstrap = BootstrapApi(services.fleet)
+    tokens = TokenApi(app_tokens, admin, app_auth)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap,
+        bootstrap, tokens,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))

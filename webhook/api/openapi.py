@@ -15,6 +15,7 @@ _AUTH = {
     "webhook": "The store's secret: Bearer or Basic; or, of some sources, the query parameter token or a signature.",
     "once": "A worker's one-time token.",
     "worker": "A worker's token.",
+    "app": "An app's token.",
     "admin": "The admin token.",
 }
 
@@ -107,18 +108,20 @@ def _security_schemes() -> dict[str, Any]:
 
 
 def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
-    return [{"webhook": []}, {"webhook-basic": []}] if auth == "webhook" else [{auth: []}]
+    # Several are alternatives: the admin token may do what an app may.
+    names = {"webhook": ("webhook", "webhook-basic"), "app": ("app", "admin")}.get(auth, (auth,))
+    return [{name: []} for name in names]
 
 
 _PROBLEMS = {
     400: "The body ended early, or says to be a message of Amazon SNS and is none.",
     401: "The credential is missing, wrong or revoked.",
-    403: "Closed: no admin token is configured, or the request is for or from a foreign host.",
+    403: "Closed: no admin token is configured, the token lacks the scope, or it is for or from a foreign host.",
     404: "There is nothing of that name.",
     409: "The lease is lost, the pool is full, or the machine is in another state: nothing was changed.",
     408: "The body took too long to come.",
     413: "The body is too long.",
     422: "The body is not the message that belongs here.",
-    429: "Too many calls of this worker are under way.",
+    429: "Too many calls of this worker are under way, or the token's rate is exceeded.",
     503: "The ledger or a provider is away, or too much waits: send it again after Retry-After.",
 }

@@ -42,10 +42,11 @@ from webhook.api.quarantine import (
 )
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
+from webhook.api.tokens import IssuedToken, TokenApi, TokenFilter, TokenPage, TokenRequest, TokenSelf, TokenStatus
 from webhook.api.workers import DistrustedWorker, DistrustRequest, WorkersApi
 from workers import protocol
 
-Auth = Literal["none", "webhook", "once", "worker", "admin"]
+Auth = Literal["none", "webhook", "once", "worker", "app", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def endpoints(
     models: ModelApi,
     pools: PoolApi,
     bootstrap: BootstrapApi,
+    tokens: TokenApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -172,6 +174,10 @@ def endpoints(
         Endpoint("GET", "/v1/sweeps", sweeps.list_sweeps, "admin", listed, gives=SweepPage, query=SweepFilter),
         Endpoint("GET", "/v1/sweeps/{id}", sweeps.show_sweep, "admin", shown, gives=SweepStatus),
         Endpoint("DELETE", "/v1/sweeps/{id}", sweeps.cancel_sweep, "admin", shown, gives=SweepStatus),
+        Endpoint("POST", "/v1/tokens", tokens.create_token, "admin", changed, TokenRequest, IssuedToken, 201),
+        Endpoint("GET", "/v1/tokens", tokens.list_tokens, "admin", listed, gives=TokenPage, query=TokenFilter),
+        Endpoint("DELETE", "/v1/tokens/{id}", tokens.revoke_token, "admin", shown, gives=TokenStatus),
+        Endpoint("GET", "/v1/token", tokens.show_own_token, "app", (401, 429, 503), gives=TokenSelf),
         Endpoint("GET", "/healthz", health.alive, "none", (403,)),
         Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
         Endpoint("GET", "/metrics", health.metrics, "none", (403,)),

@@ -38,6 +38,7 @@ COMMANDS = {
     "offers": "Show what a pool would rent now, and why; rents nothing.",
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",
+    "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""

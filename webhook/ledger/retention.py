@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from webhook.ledger.app_tokens import ENDED_DAYS
 from webhook.ledger.arrivals import MOST_WEEKS
 from webhook.ledger.ledger import Ledger
 from webhook.loops import LoopHealth
@@ -83,6 +84,7 @@ class Pruner:
             ("sweeps", "prune_sweeps", kept.sweeps_days),
         ):
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0
+        pruned["app_tokens"] = await self._all("prune_app_tokens", ENDED_DAYS, pause_seconds)
         await self._ledger.fetch("forget_avoided")
         await self._ledger.fetch("forget_wishes")
         await self._ledger.fetch("prune_arrivals", MOST_WEEKS + 1)

@@ -54,6 +54,7 @@ ACCEPTED: dict[tuple[str, str], Any] = {
     ("replay", "POST"): {"all": True, "dry_run": True},
     ("sweeps", "POST"): {"kind": "full", "dry_run": True},
     ("invitations", "POST"): {"pool": "local"},
+    ("tokens", "POST"): {"name": "app", "scopes": ["upload:photos"]},
     ("outputs", "POST"): {"token": 1, "etag": "e", "outputs": [{"name": "a", "size": 1, "content_type": "a/b"}]},
 }
 """Bodies that are accepted, for operations that may refuse every generated name or filter. By the path's end."""
@@ -121,10 +122,13 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     given_up, held, fresh = leases[:10], leases[10:30], leases[30:]
     await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
     await plane.services.fleet.note_strangers("local", [Stranger(STRANGER, "r-1")])
+    app, spare_app = [
+        (await plane.admin("POST", "/v1/tokens", json={"name": "app", "scopes": ["read:photos"]})).json() for _ in "ab"
+    ]
     texts = [row["id"] for row in await plane.sql("select id from quarantine")]
     return KnownSecrets(
         bucket,
-        {"webhook": WEBHOOK, "admin": ADMIN, "worker": worker.token, "once": await plane.invite()},
+        {"webhook": WEBHOOK, "admin": ADMIN, "app": app["token"], "worker": worker.token, "once": await plane.invite()},
         held,
         fresh,
         model.root,
@@ -134,6 +138,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
             "quarantine": texts,
             "workers": [spare.id],
             "machines": [minted.id],
+            "tokens": [spare_app["id"]],
         },
     )
 

@@ -94,9 +94,26 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
         await _check_details(plane, contract, method, sweeps, 1)
     await check_machine_calls(plane, contract)
     await check_pool_calls(plane, contract)
+    await check_token_calls(plane, contract)
     for query in ("", "?since=May"):
         check("/v1/costs", await plane.admin("GET", f"/v1/costs{query}"))
     check("/v1/costs", await http.get("/v1/costs"))
+
+
+async def check_token_calls(plane: RunningPlane, contract: Contract) -> None:
+    """Check the endpoints for tokens of apps, and what such a token is told."""
+    path = "/v1/tokens"
+    made = await plane.admin("POST", path, json={"name": "app", "scopes": ["read:photos"]})
+    contract.check(path, made)
+    for body in ({}, {"name": "a", "scopes": ["everything"]}):
+        contract.check(path, await plane.admin("POST", path, json=body))
+    contract.check(path, await plane.http.post(path, json={}))
+    contract.check(path, await plane.admin("POST", path, content=b" " * (5 << 20)))
+    await _check_list(plane, contract, path)
+    app = {"authorization": f"Bearer {made.json()['token']}"}
+    for headers in (app, {}):
+        contract.check("/v1/token", await plane.http.get("/v1/token", headers=headers))
+    await _check_details(plane, contract, "DELETE", path, made.json()["id"])
 
 
 async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
