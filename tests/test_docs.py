@@ -32,6 +32,7 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
+from webhook.api.sign_in_links import SignInLinkApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tokens import TokenApi
@@ -320,6 +321,7 @@ def test_every_endpoint_is_documented() -> None:
                 PoolApi,
                 BootstrapApi,
                 TokenApi,
+                SignInLinkApi,
             )
         )
     )

@@ -28,6 +28,7 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import Application, endpoints
+from webhook.api.sign_in_links import SignInLinkApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tokens import TokenApi
@@ -52,6 +53,7 @@ from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
+from webhook.ledger.sign_in_links import SignInLinks
 from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
@@ -60,6 +62,9 @@ from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
+from webhook.page.live import LiveFeed
+from webhook.page.page import open_page
+from webhook.page.views import Apis
 from webhook.pipelines import Pipelines
 from webhook.secret_settings import Secrets
 from webhook.senders import Senders
@@ -120,6 +125,8 @@ class Plane:
     health: HealthApi
     leases: LeaseApi
     notifications: NotificationApi
+    live: LiveFeed
+    """Browsers that watch the page."""
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -133,6 +140,7 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        await self.live.aclose()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
@@ -263,16 +271,21 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     tokens = TokenApi(app_tokens, admin, app_auth)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens,
+        bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin),
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
+    page = open_page(
+        config, secrets, ledger, pipelines, services.store, services.publishing.recent, status,
+        Apis(machines, parked, quarantine, costs, sweeps), pages,
+    )  # fmt: skip
     health.document = openapi(table, version("yurt"))
     return Plane(
         services,
-        Application(table, pages, open_webhook=config.server.open_webhook),
+        Application(table, pages, page.routes, open_webhook=config.server.open_webhook),
         health,
         leases,
         notifications,
+        page.feed,
         Background(services, dsn),
     )
 

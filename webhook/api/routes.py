@@ -40,6 +40,7 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.sign_in_links import NewSignInLink, SignInLinkApi, SignInLinkRequest
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
 from webhook.api.tokens import IssuedToken, TokenApi, TokenFilter, TokenPage, TokenRequest, TokenSelf, TokenStatus
@@ -94,6 +95,7 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    sign_in_links: SignInLinkApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -178,6 +180,10 @@ def endpoints(
         Endpoint("GET", "/v1/tokens", tokens.list_tokens, "admin", listed, gives=TokenPage, query=TokenFilter),
         Endpoint("DELETE", "/v1/tokens/{id}", tokens.revoke_token, "admin", shown, gives=TokenStatus),
         Endpoint("GET", "/v1/token", tokens.show_own_token, "app", (401, 429, 503), gives=TokenSelf),
+        Endpoint(
+            "POST", "/v1/sign-in-links", sign_in_links.create_sign_in_link, "admin", changed,
+            SignInLinkRequest, NewSignInLink, 201, may_be_empty=True,
+        ),
         Endpoint("GET", "/healthz", health.alive, "none", (403,)),
         Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
         Endpoint("GET", "/metrics", health.metrics, "none", (403,)),
@@ -192,7 +198,10 @@ class Application:
     small notification's time.
     """
 
-    def __init__(self, table: Sequence[Endpoint], pages: ForeignPages, *, open_webhook: bool) -> None:
+    def __init__(
+        self, table: Sequence[Endpoint], pages: ForeignPages, page: Sequence[Route] = (), *, open_webhook: bool
+    ) -> None:
+        """``page`` has routes that are no part of the API: the page that people look at."""
         self.routes = [
             # GET answers HEAD as well.
             Route(
@@ -203,7 +212,7 @@ class Application:
             )
             for e in table
         ]
-        self._router = Router(self.routes)
+        self._router = Router([*self.routes, *page])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

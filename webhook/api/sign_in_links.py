@@ -45,6 +45,4 @@ class SignInLinkApi:
         self._auth.require(request)
         wanted = await read_optional_model(request, SignInLinkRequest)
         link = await self._links.make(wanted.valid_seconds)
-        return json_response(
-            NewSignInLink(path=f"/enter#{link.code}", expires_at=link.expires_at.isoformat()), 201
-        )
+        return json_response(NewSignInLink(path=f"/enter#{link.code}", expires_at=link.expires_at.isoformat()), 201)

@@ -48,12 +48,20 @@ class Presigner:
         return origin, f"{prefix}/{quote(key, safe='/~')}"
 
     def url(
-        self, method: str, bucket: str, key: str, *, expires_seconds: int, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        expires_seconds: int,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> str:
         """Sign a URL that allows one method on one object, with the given headers, until it expires.
 
-        ``headers`` have lower-case names; a client must send each of them with the signed value. Raises ValueError for
-        an expiry that the signature does not allow.
+        ``headers`` have lower-case names; a client must send each of them with the signed value. ``query`` has
+        parameters of the operation, such as ``response-content-disposition``. Raises ValueError for an expiry that the
+        signature does not allow.
         """
         if not 1 <= expires_seconds <= MAX_EXPIRES_SECONDS:
             raise ValueError(f"a presigned URL lives 1 to {MAX_EXPIRES_SECONDS} seconds, not {expires_seconds}")
@@ -63,18 +71,21 @@ class Presigner:
         signed = {"host": urlsplit(origin).netloc, **(headers or {})}
         names = ";".join(sorted(signed))
         scope = f"{moment[:8]}/{self.region}/s3/aws4_request"
-        query = _query(self.credentials, scope, moment, expires_seconds, names)
+        signing = _query(self.credentials, scope, moment, expires_seconds, names, query or {})
         lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
-        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+        request = f"{method}\n{path}\n{signing}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
         signing_key = _signing_key(self.credentials.secret_key, moment[:8], self.region)
         signature = hmac.digest(signing_key, text.encode(), "sha256").hex()
-        return f"{origin}{path}?{query}&X-Amz-Signature={signature}"
+        return f"{origin}{path}?{signing}&X-Amz-Signature={signature}"
 
 
-def _query(credentials: SigningKeys, scope: str, moment: str, expires_seconds: int, names: str) -> str:
+def _query(
+    credentials: SigningKeys, scope: str, moment: str, expires_seconds: int, names: str, query: Mapping[str, str]
+) -> str:
     values = {
+        **query,
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{credentials.access_key}/{scope}",
         "X-Amz-Date": moment,
@@ -83,7 +94,7 @@ def _query(credentials: SigningKeys, scope: str, moment: str, expires_seconds: i
     }
     if credentials.session_token:
         values["X-Amz-Security-Token"] = credentials.session_token
-    return "&".join(f"{name}={quote(values[name], safe='')}" for name in sorted(values))
+    return "&".join(f"{quote(name, safe='')}={quote(values[name], safe='')}" for name in sorted(values))
 
 
 @lru_cache(maxsize=8)
