@@ -48,6 +48,8 @@ class Pool(BaseModel):
     """Whether a machine boots ahead when work is likely, by what arrived in earlier weeks."""
     slots: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 2
     """Objects that one machine handles at once."""
+    headroom: Annotated[float, Field(ge=0, le=10)] = 0
+    """Machines beside those that the work needs now, as a share of them, rounded down: for work that grows."""
     idle_seconds: Seconds = 300
     """A surplus machine that had no lease for so long is drained and slain."""
     mint_seconds: Seconds = 30

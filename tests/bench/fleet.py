@@ -31,6 +31,9 @@ _HOURS = 12
 _STEP_SECONDS = 2
 _SERVICE_SECONDS = 20.0
 _BOOTS = (2, 60, 300)
+_IDLE_SECONDS = (1, 10, 30, 60, 120, 300, 600, 1800)
+_HEADROOM = 0.5
+"""Knative's panic and stable rules have 0.43: they want machines to be busy for 70 % of the time."""
 
 
 async def measure(folder: Path) -> list[BenchFigure]:
@@ -157,8 +160,10 @@ class TraceReplay:
         return sorted(self.waits)[int(len(self.waits) * 0.95)]
 
 
-def _ours(idle_seconds: float) -> Rule:
-    pool = Pool.model_validate({"provider": "p", "limit": 20, "slots": 1, "idle_seconds": idle_seconds})
+def _ours(idle_seconds: float, headroom: float = 0.0) -> Rule:
+    pool = Pool.model_validate({
+        "provider": "p", "limit": 20, "slots": 1, "idle_seconds": idle_seconds, "headroom": headroom,
+    })  # fmt: skip
 
     def rule(replay: TraceReplay) -> int:
         machines = [
@@ -243,11 +248,20 @@ def _traces() -> list[BenchFigure]:
 
 
 def _beside(trace: str, boot: int, arrivals: Sequence[int], name: str, best: TraceReplay) -> BenchFigure:
-    """Our cheapest setting of ``idle_seconds`` whose wait is no longer than the best peer's, beside that peer."""
-    ours = [TraceReplay(boot).run(arrivals, _ours(idle)) for idle in (1, 10, 30, 60, 120, 300, 600, 1800)]
-    as_good = [one for one in ours if one.p95() <= best.p95() + _STEP_SECONDS] or [min(ours, key=lambda one: one.p95())]
-    cheapest = min(as_good, key=lambda one: one.machine_seconds)
-    what = f"{trace}, boot {boot} s: machine hours (p95 wait {cheapest.p95():.0f} s) ÷ {name} ({best.p95():.0f} s)"
+    """Our cheapest settings with which the wait is no longer than the best peer's, beside that peer.
+
+    ``headroom`` is only tried where the wait is longer with every ``idle_seconds``.
+    """
+    for headroom in (0.0, _HEADROOM):
+        ours = [TraceReplay(boot).run(arrivals, _ours(idle, headroom)) for idle in _IDLE_SECONDS]
+        if as_good := [one for one in ours if one.p95() <= best.p95() + _STEP_SECONDS]:
+            break
+    cheapest = min(as_good or ours, key=lambda one: (0.0 if as_good else one.p95(), one.machine_seconds))
+    with_headroom = f", headroom {headroom}" if headroom else ""
+    what = (
+        f"{trace}, boot {boot} s{with_headroom}: machine hours (p95 wait {cheapest.p95():.0f} s) ÷ {name} "
+        f"({best.p95():.0f} s)"
+    )
     ratio = cheapest.machine_seconds / best.machine_seconds
     hours = float(Decimal(cheapest.machine_seconds) / 3600)
     return BenchFigure(what, hours, "h", ratio=ratio, at_most=1.0)

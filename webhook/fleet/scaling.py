@@ -119,6 +119,7 @@ class Money:
 
 
 NO_BUDGET = Money()
+NO_WORK = Demand(pending=0, leased=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def scale(
     return Scaling(
         causes=[] if at_budget else [_cause(by_cause, number) for number in missing],
         wanted=wanted,
-        drains=[*(Drain(m, "moved") for m in moved), *_drained(pool, ready, len(starting), wanted, money)],
+        drains=[*(Drain(m, "moved") for m in moved), *_drained(pool, ready, len(starting), wanted, money, demand)],
         at_budget=at_budget and len(missing) > 0,
     )
 
@@ -210,20 +211,26 @@ def wanted_machines(
 ) -> dict[Cause, int]:
     """How many machines each reason wants, up to the limit: the pool needs the most of these, not their sum.
 
-    Demand is all that is pending or leased, but not what draining machines finish by themselves.
+    Demand is all that is pending or leased, but not what draining machines finish by themselves; and ``headroom``.
     """
     # Draining machines finish what they hold: to mint others for that would pay twice.
     leaving = (MachineState.DRAINING, MachineState.SLAYING)
     draining = sum(min(machine.leased, pool.slots) for machine in machines if machine.state in leaving)
     objects = demand.pending + max(0, demand.leased - draining)
     wanted = {
-        Cause.DEMAND: math.ceil(objects / pool.slots),
+        Cause.DEMAND: _machines_for(pool, objects),
         Cause.MINIMUM: pool.minimum,
         Cause.SCHEDULE: ahead.schedule,
         Cause.WAKE: ahead.wake,
         Cause.LEARNED: ahead.learned,
     }
     return {cause: min(count, pool.limit) for cause, count in wanted.items()}
+
+
+def _machines_for(pool: Pool, objects: int) -> int:
+    needed = math.ceil(objects / pool.slots)
+    # Rounded down: a single object never rents two machines.
+    return needed + int(needed * pool.headroom)
 
 
 def credible_listing(pool: Pool, machines: Iterable[Machine], listing: Listing | None) -> Listing | None:
@@ -320,8 +327,10 @@ def _repriced(machines: Iterable[Machine], listing: Listing | None) -> list[Repr
     ]
 
 
-def _drained(pool: Pool, ready: Sequence[Machine], starting: int, wanted: int, money: Money) -> list[Drain]:
-    """Surplus machines that have long been idle, and what exceeds the limit; at most half of all at once.
+def _drained(
+    pool: Pool, ready: Sequence[Machine], starting: int, wanted: int, money: Money, demand: Demand
+) -> list[Drain]:
+    """Surplus machines that have long been idle, and what exceeds the limit; at most half at once while there is work.
 
     Where the budget ends: idle machines at its edge, and then all, while there is money left to finish their work.
     """
@@ -335,5 +344,7 @@ def _drained(pool: Pool, ready: Sequence[Machine], starting: int, wanted: int, m
     idle = [m for m in order if m.leased == 0 and m.idle_seconds >= pool.idle_seconds][:surplus]
     over = [machine for machine in order if machine not in idle][: max(0, excess - len(idle))]
     drains = [Drain(machine, "idle") for machine in idle] + [Drain(machine, "limit") for machine in over]
+    if not starting and demand == NO_WORK:
+        return drains  # they have waited as long as the settings say, and nothing is left that more could come of
     # Half at a time: demand may be back at the next turn, and a drained machine cannot be taken back.
     return drains[: max(1, len(ready) // 2)]

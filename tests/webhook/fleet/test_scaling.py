@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -203,11 +204,12 @@ def test_each_machine_meets_one_fate(scene: Scene) -> None:
 
 
 @given(scenes())
-def test_scaling_down_takes_the_idle_and_at_most_half(scene: Scene) -> None:
-    pool, _, machines, _ = scene
+def test_scaling_down_takes_the_idle_and_while_there_is_work_at_most_half(scene: Scene) -> None:
+    pool, demand, machines, _ = scene
     ready = [machine for machine in machines if machine.state is MachineState.READY]
     drains = drained(decide(*scene, allowance=MANY))
-    assert len(drains) <= max(1, len(ready) // 2)
+    if demand != Demand(0, 0) or any(machine.state in STARTING for machine in machines):
+        assert len(drains) <= max(1, len(ready) // 2)
     for drain in drains:
         assert drain.machine.state is MachineState.READY
         idle = drain.machine.leased == 0 and drain.machine.idle_seconds >= pool.idle_seconds
@@ -266,6 +268,12 @@ def test_as_many_as_the_work_needs_are_minted() -> None:
     assert decide(pool(), Demand(500, 0), [], listing(), MANY) == [Mint(20, 20)]
 
 
+@pytest.mark.parametrize(("objects", "machines"), [(0, 0), (1, 1), (4, 1), (5, 3), (9, 4), (40, 15), (400, 20)])
+def test_headroom_adds_a_share_of_the_machines_that_work_needs(objects: int, machines: int) -> None:
+    with_headroom = Pool.model_validate({"provider": "p", "slots": 4, "headroom": 0.5})
+    assert scale(with_headroom, Demand(objects, 0), []).mint == machines
+
+
 def test_machines_that_are_starting_count_as_capacity() -> None:
     starting = [machine(MachineState.INTENDED, 1), machine(MachineState.BOOTING, 2)]
     assert decide(pool(), Demand(3, 0), starting, listing(*starting), MANY) == [Mint(1, 3)]
@@ -284,8 +292,34 @@ def test_machines_that_are_being_slain_still_count_in_the_limit() -> None:
 
 def test_the_longest_idle_goes_first() -> None:
     ready = [machine(MachineState.READY, id, idle_seconds=300.0 + id) for id in range(4)]
-    drains = drained(decide(pool(), Demand(0, 0), ready, listing(*ready), MANY))
+    drains = drained(decide(pool(), Demand(1, 0), ready, listing(*ready), MANY))
     assert [drain.machine.id for drain in drains] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("demand", "busy", "gone"),
+    [
+        (Demand(0, 0), [], [3, 2, 1, 0]),
+        (Demand(1, 0), [], [3, 2]),
+        (Demand(0, 1), [machine(MachineState.READY, 9, leased=1)], [3, 2]),
+        (Demand(0, 1), [machine(MachineState.DRAINING, 9, leased=1)], [3, 2]),
+        (Demand(0, 0), [machine(MachineState.BOOTING, 9)], [3, 2]),
+        (Demand(0, 0), [machine(MachineState.READY, 9)], [3, 2, 1, 0]),
+    ],
+    ids=["no work", "pending", "leased", "finishing", "booting", "not idle for long"],
+)
+def test_all_that_are_idle_go_at_once_only_where_there_is_no_work(
+    demand: Demand, busy: list[Machine], gone: list[int]
+) -> None:
+    ready = [*(machine(MachineState.READY, id, idle_seconds=300.0 + id) for id in range(4)), *busy]
+    drains = drained(decide(pool(), demand, ready, listing(*ready), MANY))
+    assert [drain.machine.id for drain in drains] == gone
+
+
+def test_what_a_minimum_wants_stays_where_there_is_no_work() -> None:
+    ready = [machine(MachineState.READY, id, idle_seconds=300.0 + id) for id in range(4)]
+    drains = drained(decide(pool(minimum=1), Demand(0, 0), ready, listing(*ready), MANY))
+    assert [drain.machine.id for drain in drains] == [3, 2, 1]
 
 
 def test_a_lower_limit_drains_the_idle_first_and_then_the_busy() -> None:
@@ -364,7 +398,7 @@ def test_machines_of_a_provider_that_the_pool_has_left_are_drained_and_replaced(
 def test_the_dearest_goes_before_the_longest_idle() -> None:
     cheap = machine(MachineState.READY, 1, usd="0.1", idle_seconds=900)
     dear = machine(MachineState.READY, 2, usd="0.2", idle_seconds=400)
-    [drain] = scale(pool(), Demand(0, 0), [cheap, dear]).drains
+    [drain] = scale(pool(), Demand(1, 0), [cheap, dear]).drains
     assert drain.machine is dear
 
 
@@ -442,4 +476,4 @@ def test_idle_machines_stay_as_long_as_a_reason_wants_them() -> None:
     idle = [machine(MachineState.READY, number, idle_seconds=9_000) for number in range(2)]
     assert not scale(pool(), Demand(0, 0), idle, ahead=AheadOfWork(wake=2)).drains
     assert len(scale(pool(), Demand(0, 0), idle, ahead=AheadOfWork(wake=1)).drains) == 1
-    assert len(scale(pool(), Demand(0, 0), idle).drains) == 1, "half at a time"
+    assert len(scale(pool(), Demand(0, 0), idle).drains) == 2
