@@ -48,6 +48,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
     ),
+    "webhook.ledger.sign_in_links": Cover("tests/webhook/api/test_sign_in_links.py", "made and used up over HTTP"),
+    "webhook.page.page": Cover("tests/webhook/page/test_sign_in.py", "each page that is opened"),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

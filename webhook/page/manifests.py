@@ -41,8 +41,8 @@ async def read_manifest(store: ObjectStore, pipeline: Pipeline, key: str) -> Man
 def short_labels(read: ManifestRead) -> list[tuple[str, str]]:
     """The first labels that can be said in a word, for a tile."""
     labels = read.manifest.labels if read.manifest else {}
-    said = [(name, _word(value)) for name, value in labels.items() if name not in _UNSHOWN]
-    return [(name, word) for name, word in said if word][:_MOST_LABELS]
+    words = [(name, _word(value)) for name, value in labels.items() if name not in _UNSHOWN]
+    return [(name, word) for name, word in words if word][:_MOST_LABELS]
 
 
 def _word(value: JsonValue) -> str:

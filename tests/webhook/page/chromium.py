@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 
 from tests.webhook.plane import RunningPlane
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DEADLINE_MS = 60_000
 needs_chromium = pytest.mark.skipif(EXECUTABLE is None, reason="there is no Chromium: apt-get install chromium")
 
 
@@ -31,7 +32,8 @@ async def opened(
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
             )
-            context.set_default_timeout(30_000)
+            context.set_default_timeout(DEADLINE_MS)
+            expect.set_options(timeout=DEADLINE_MS)
             page = await context.new_page()
             faults: list[str] = []
             page.on("pageerror", lambda error: faults.append(str(error)))

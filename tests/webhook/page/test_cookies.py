@@ -9,7 +9,7 @@ from webhook.page.cookies import SESSION_SECONDS, SessionCookies
 TOKENS = {"admin": "a" * 32, "viewer": "v" * 32}
 
 
-class Clock:
+class SteppedClock:
     def __init__(self) -> None:
         self.seconds = 1_000_000.0
 
@@ -17,8 +17,8 @@ class Clock:
         return self.seconds
 
 
-def made(clock: Clock | None = None, *, secure: bool = False, admin: str = TOKENS["admin"]) -> SessionCookies:
-    return SessionCookies({"admin": admin, "viewer": TOKENS["viewer"]}, secure=secure, clock=clock or Clock())
+def made(clock: SteppedClock | None = None, *, secure: bool = False, admin: str = TOKENS["admin"]) -> SessionCookies:
+    return SessionCookies({"admin": admin, "viewer": TOKENS["viewer"]}, secure=secure, clock=clock or SteppedClock())
 
 
 def request(cookie: str) -> Request:
@@ -30,7 +30,7 @@ def sent(header: str) -> Request:
 
 
 def test_a_session_is_read_back_until_it_ends() -> None:
-    clock = Clock()
+    clock = SteppedClock()
     cookies = made(clock)
     session = cookies.new("viewer")
     assert cookies.read(sent(cookies.header(session))) == session
