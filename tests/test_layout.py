@@ -45,6 +45,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.providers.vast_answers": Cover(
         "tests/webhook/fleet/providers/test_vast.py", "offers and instances that the market shows"
     ),
+    "infra.models.publishing": Cover("tests/infra/test_models_travel.py", "publishes what travels there"),
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
     ),

@@ -210,6 +210,7 @@ class LeaseTask:
             etag=fetched.etag,
             options=self.lease.handler.options,
             models=models,
+            model_roots={model.name: model.root for model in self.lease.models},
         )
 
     async def _handle(self, job: Job) -> OpenedResult:

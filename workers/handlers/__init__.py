@@ -45,6 +45,8 @@ class Job:
     handler ``http``."""
     models: Mapping[str, Path] = field(default_factory=dict)
     """The folder of each model that the pipeline names, to be read only: map its files into memory, copy nothing."""
+    model_roots: Mapping[str, str] = field(default_factory=dict)
+    """The root of each model, which names its version. Empty where the folders were never published (``yurt try``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,7 @@ def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) 
         etag=job.etag,
         url=job.url,
         models={name: str(folder.absolute()) for name, folder in job.models.items()},
+        model_roots=dict(job.model_roots),
         models_bytes=sum(map(_bytes_below, job.models.values())),
         sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),
     )

@@ -45,6 +45,7 @@ log = structlog.get_logger()
 
 INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|PYTHONUTF8"
+    r"|XDG_CACHE_HOME|YURT_CACHE_DIR|YURT_CACHE_BYTES"
     r"|(DY)?LD_LIBRARY_PATH|SSL_CERT_FILE|SSL_CERT_DIR|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy"
 )
 """What a process of ours inherits of the environment. Everything else may be a secret."""
