@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from tests.webhook.ordered_machines import intended
 from tests.webhook.page.visits import parked, visiting
 from tests.webhook.plane import configured, control_plane, killed, pipeline, serving
+from webhook.ledger.machines import ProviderReport, Stranger
 from webhook.ledger.postgres import PostgresServer
 
 VIEWS = ("/", "/objects", "/parked", "/quarantine", "/machines", "/costs", "/sweeps")
@@ -79,3 +83,31 @@ async def test_while_the_ledger_is_away_the_page_says_so(mortal: PostgresServer)
             assert response.status_code == 503, path
             assert "Not now" in response.text
             assert response.headers["retry-after"]
+
+
+async def test_budgets_weights_that_load_and_machines_of_another_installation(postgres_dsn: str) -> None:
+    config = configured(server={"budget_usd_per_day": 5})
+    async with control_plane(postgres_dsn, config, loops=False) as plane, visiting(plane) as visitor:
+        machine = await intended(plane)
+        loading = {"phase": "weights", "model": "sdxl", "done_bytes": 61, "total_bytes": 100}
+        loading["bytes_per_second"] = 480_000_000
+        await plane.sql(
+            "update workers set state = 'ready', loading = $1::text::jsonb, loading_at = yurt_now()",
+            json.dumps(loading),
+        )
+        await plane.services.fleet.note_strangers("local", [Stranger("yurt-x-1", "r-9")])
+        await plane.services.fleet.report({}, {"local": ProviderReport()})
+        await plane.sql(
+            "insert into spending (day, pool, provider, phase, pipeline, usd)"
+            " values ((yurt_now() at time zone 'utc')::date, 'local', 'local', 'idle', '', 1.25)"
+        )
+        assert 'value="25"' in await visitor.page("/")
+        assert "of $5.00" in await visitor.page("/")
+        text = await visitor.page("/machines")
+        assert "fetches sdxl" in text
+        assert 'max="100" value="61"' in text
+        assert "yurt machines slay yurt-x-1" in text
+        assert "480.0 MB/s" in await visitor.page(f"/machines/{machine.id}")
+        assert "Log of machine" in await visitor.page(f"/machines/{machine.id}/log")
+        assert "idle for" not in text
+        assert '<rect class="idle"' in await visitor.page("/costs")
