@@ -23,6 +23,7 @@ from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
+from webhook.api.event_stream import EventApi
 from webhook.api.health import HealthApi
 from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
@@ -35,7 +36,9 @@ from webhook.api.routes import endpoints
 from webhook.api.sign_in_links import SignInLinkApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.ledger import transitions
 from webhook.ledger.coalescing import Verdict
@@ -322,6 +325,9 @@ def test_every_endpoint_is_documented() -> None:
                 BootstrapApi,
                 TokenApi,
                 SignInLinkApi,
+                TicketApi,
+                UploadApi,
+                EventApi,
             )
         )
     )

@@ -51,6 +51,12 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.ledger.sign_in_links": Cover("tests/webhook/api/test_sign_in_links.py", "made and used up over HTTP"),
     "webhook.page.page": Cover("tests/webhook/page/test_sign_in.py", "each page that is opened"),
+    "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
+    "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
+    "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),
+    "webhook.uploads.signing": Cover(
+        "tests/webhook/api/test_uploads.py", "requests that a real store takes and refuses"
+    ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
     "webhook.ledger.ledger": Cover(

@@ -16,6 +16,7 @@ from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi
+from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
@@ -27,11 +28,14 @@ from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
+from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
 from webhook.api.sign_in_links import SignInLinkApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
@@ -53,8 +57,10 @@ from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
+from webhook.ledger.settles import SettleLog
 from webhook.ledger.sign_in_links import SignInLinks
 from webhook.ledger.sweeps import Sweeps
+from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.loops import STALLED_SECONDS, LoopHealth
 from webhook.metrics import Metrics
@@ -79,6 +85,7 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -101,11 +108,13 @@ class Services:
     store: ObjectStore
     pipelines: Pipelines
     conditions: Conditions
+    upload_places: UploadPlaces
     catalogue: ModelCatalogue
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    settles: SettleLog
     senders: Senders
     providers: ProviderSet
     metrics: Metrics
@@ -127,6 +136,7 @@ class Plane:
     notifications: NotificationApi
     live: LiveFeed
     """Browsers that watch the page."""
+    events: EventApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -141,10 +151,12 @@ class Plane:
         self.health.leaving = True
         self.leases.close()
         await self.live.aclose()
+        self.events.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.upload_places.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -205,6 +217,7 @@ def _services(
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
+    settles = SettleLog(ledger, health)
     services = Services(
         config=config,
         ledger=ledger,
@@ -212,11 +225,13 @@ def _services(
         store=store,
         pipelines=pipelines,
         conditions=conditions,
+        upload_places=UploadPlaces(store),
         catalogue=catalogue,
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health),
+        wakeups=Wakeups(health, settles.wake),
+        settles=settles,
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
@@ -269,9 +284,14 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     pools = PoolApi(services.fleet, config.pools, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
+    kept_uploads = UploadLedger(ledger)
+    ticket_auth = TicketAuth(kept_uploads)
+    uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
+    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin),
+        bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), TicketApi(kept_uploads, pipelines, app_auth),
+        uploads, events,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
@@ -286,6 +306,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         leases,
         notifications,
         page.feed,
+        events,
         Background(services, dsn),
     )
 
@@ -308,6 +329,7 @@ class Background:
             services.conditions.watch(),
             services.catalogue.watch(),
             services.senders.run(),
+            services.settles.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )

@@ -290,6 +290,8 @@ class RetentionSettings(_Section):
     """Days for machines that are gone."""
     sweeps_days: Days = 30
     """Days for sweeps that ended."""
+    events_days: Days = 3
+    """Days for the log of settled objects, of which apps are told."""
 
 
 class Config(BaseSettings):

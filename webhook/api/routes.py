@@ -11,10 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from webhook.api import cors
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.costs import CostApi, CostFilter, Costs
+from webhook.api.event_stream import EventApi, EventQuery
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
@@ -43,11 +45,22 @@ from webhook.api.quarantine import (
 from webhook.api.sign_in_links import NewSignInLink, SignInLinkApi, SignInLinkRequest
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
+from webhook.api.tickets import IssuedTicket, TicketApi, TicketRequest
 from webhook.api.tokens import IssuedToken, TokenApi, TokenFilter, TokenPage, TokenRequest, TokenSelf, TokenStatus
+from webhook.api.uploads import (
+    AbortedUpload,
+    CompletedUpload,
+    MultipartStatus,
+    PartsRequest,
+    PartUrls,
+    UploadApi,
+    UploadPlan,
+    UploadRequest,
+)
 from webhook.api.workers import DistrustedWorker, DistrustRequest, WorkersApi
 from workers import protocol
 
-Auth = Literal["none", "webhook", "once", "worker", "app", "admin"]
+Auth = Literal["none", "webhook", "once", "worker", "app", "ticket", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,9 @@ class Endpoint:
     silent: bool = False
     """Whether its answer has no content."""
 
+    media_type: str = ""
+    """Of an answer that is no JSON and is described nowhere else."""
+
     may_be_empty: bool = False
     """Whether the body may be left out: every field that it takes has a default."""
 
@@ -73,6 +89,11 @@ class Endpoint:
     def is_open(self) -> bool:
         """Whether a client without a credential learns something from it."""
         return self.auth == "none" and not self.silent
+
+    @property
+    def is_for_apps(self) -> bool:
+        """Whether web pages of any origin may call it: it takes a credential in the request, and no cookie."""
+        return self.auth in ("app", "ticket")
 
     @property
     def summary(self) -> str:
@@ -96,11 +117,15 @@ def endpoints(
     bootstrap: BootstrapApi,
     tokens: TokenApi,
     sign_in_links: SignInLinkApi,
+    tickets: TicketApi,
+    uploads: UploadApi,
+    events: EventApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     machine = "/v1/machines/{id}"
+    upload, carried = "/v1/uploads/{id}", (401, 404, 429, 503)
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
@@ -184,6 +209,23 @@ def endpoints(
             "POST", "/v1/sign-in-links", sign_in_links.create_sign_in_link, "admin", changed,
             SignInLinkRequest, NewSignInLink, 201, may_be_empty=True,
         ),
+        Endpoint(
+            "POST", "/v1/tickets", tickets.create_ticket, "app", (*changed, 404, 429), TicketRequest, IssuedTicket, 201,
+        ),
+        Endpoint(
+            "POST", "/v1/uploads", uploads.create_upload, "ticket", (*changed, 404, 409, 429),
+            UploadRequest, UploadPlan, 201,
+        ),
+        Endpoint("GET", upload, uploads.show_upload, "ticket", carried, gives=MultipartStatus),
+        Endpoint("POST", f"{upload}/parts", uploads.sign_parts, "ticket", (*body, 404, 429), PartsRequest, PartUrls),
+        Endpoint(
+            "POST", f"{upload}/complete", uploads.complete_upload, "ticket", (*carried, 409), gives=CompletedUpload,
+        ),
+        Endpoint("DELETE", upload, uploads.abort_upload, "ticket", carried, gives=AbortedUpload),
+        Endpoint(
+            "GET", "/v1/events", events.events, "ticket", (401, 403, 404, 422, 429, 503), query=EventQuery,
+            media_type="text/event-stream",
+        ),
         Endpoint("GET", "/healthz", health.alive, "none", (403,)),
         Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
         Endpoint("GET", "/metrics", health.metrics, "none", (403,)),
@@ -206,12 +248,14 @@ class Application:
             # GET answers HEAD as well.
             Route(
                 e.path,
-                _Call(e.call, pages if e.is_open or (open_webhook and e.auth == "webhook") else None),
+                _endpoint(e, pages if e.is_open or (open_webhook and e.auth == "webhook") else None),
                 methods=[e.method],
                 name=e.call.__name__,
             )
             for e in table
         ]
+        paths = dict.fromkeys(e.path for e in table if e.is_for_apps)
+        self.routes += [Route(path, cors.Preflight(), methods=["OPTIONS"]) for path in paths]
         self._router = Router([*self.routes, *page])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -221,6 +265,11 @@ class Application:
             await self._router(scope, receive, send)
         except HTTPException as error:
             await on_problem(error)(scope, receive, send)
+
+
+def _endpoint(endpoint: Endpoint, pages: ForeignPages | None) -> ASGIApp:
+    call = _Call(endpoint.call, pages)
+    return cors.AnyOrigin(call) if endpoint.is_for_apps else call
 
 
 class _Call:
