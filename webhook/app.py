@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -216,7 +215,7 @@ def _services(
         slots={name: pool.slots for name, pool in config.pools.items()},
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
-    remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
+    remover, metrics = Remover(store, pipelines.all), Metrics(health, config.budgets_usd_per_day)
     settles = SettleLog(ledger, health)
     services = Services(
         config=config,
@@ -431,14 +430,6 @@ async def _count_arrivals(ledger: Ledger, health: LoopHealth) -> None:
         with health.turn("arrivals"):
             await count_arrivals(ledger)
         await asyncio.sleep(_ARRIVALS_SECONDS)
-
-
-def budgets_of(config: Config) -> dict[str, Decimal | None]:
-    """What each pool may spend in one day (UTC), in US dollars; None: no limit. Of all together under the name ""."""
-    return {
-        "": config.server.budget_usd_per_day,
-        **{name: pool.budget_usd_per_day for name, pool in config.pools.items()},
-    }
 
 
 def policy_of(config: Config, name: str) -> Policy:

@@ -6,6 +6,7 @@ Secrets come from the environment, or a file of their own. Validation names the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -358,6 +359,14 @@ class Config(BaseSettings):
         """Whether some machines of a pool are processes beside the control plane."""
         names = self.pools[pool].provider_names
         return any(isinstance(self.all_providers[name], LocalSettings) for name in names)
+
+    @property
+    def budgets_usd_per_day(self) -> dict[str, Decimal | None]:
+        """What each pool may spend in a day (UTC), in US dollars; None: no limit. Under the name "": all together."""
+        return {
+            "": self.server.budget_usd_per_day,
+            **{name: pool.budget_usd_per_day for name, pool in self.pools.items()},
+        }
 
     def is_trusted(self, pool: str) -> bool:
         """Whether one machine's word is enough to park an object of a pool: by default where no machine is rented."""
