@@ -38,6 +38,7 @@ from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
 from webhook.api.service_status import ServiceStatusApi
 from webhook.api.services import ServiceApi
+from webhook.api.sign_in_links import SignInLinkApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tickets import TicketApi
@@ -330,6 +331,7 @@ def test_every_endpoint_is_documented() -> None:
                 PoolApi,
                 BootstrapApi,
                 TokenApi,
+                SignInLinkApi,
                 BundleApi,
                 CallApi,
                 TicketApi,

@@ -74,6 +74,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
     ),
+    "webhook.ledger.sign_in_links": Cover("tests/webhook/api/test_sign_in_links.py", "made and used up over HTTP"),
+    "webhook.page.page": Cover("tests/webhook/page/test_sign_in.py", "each page that is opened"),
     "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
     "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
     "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),

@@ -37,6 +37,7 @@ from webhook.api.routes import Application, endpoints
 from webhook.api.service_status import ServiceStatusApi
 from webhook.api.service_tunnel import ServiceTunnelApi
 from webhook.api.services import ServiceApi
+from webhook.api.sign_in_links import SignInLinkApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
 from webhook.api.tickets import TicketApi, TicketAuth
@@ -65,6 +66,7 @@ from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
 from webhook.ledger.settles import SettleLog
+from webhook.ledger.sign_in_links import SignInLinks
 from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
@@ -75,6 +77,9 @@ from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
 from webhook.outputs.publishing import Publishing
 from webhook.outputs.removal import Remover
+from webhook.page.live import LiveFeed
+from webhook.page.page import open_page
+from webhook.page.views import Apis
 from webhook.pipelines import Pipelines
 from webhook.proxy.proxy import ServiceProxy, make_proxy
 from webhook.secret_settings import Secrets
@@ -137,6 +142,8 @@ class Plane:
     health: HealthApi
     leases: LeaseApi
     notifications: NotificationApi
+    live: LiveFeed
+    """Browsers that watch the page."""
     events: EventApi
     _background: Background = field(repr=False)
 
@@ -151,6 +158,7 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        await self.live.aclose()
         self.events.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
@@ -322,10 +330,14 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, bundles, calls, TicketApi(kept_uploads, pipelines, app_auth),
-        uploads, events, deployments, proxied, service_status,
+        bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
+        TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
+    page = open_page(
+        config.server, secrets, ledger, pipelines, services.definitions.pools.settings, services.store, services.publishing.recent, status,
+        Apis(machines, parked, quarantine, costs, sweeps), pages,
+    )  # fmt: skip
     health.document = openapi(table, version("yurt"))
     return Plane(
         services,
@@ -333,12 +345,14 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
             table,
             pages,
             proxied,
+            page.routes,
             open_webhook=config.server.open_webhook,
             sockets=[("/v1/services/{name}/tunnel", tunnels)],
         ),
         health,
         leases,
         notifications,
+        page.feed,
         events,
         Background(services, dsn),
     )

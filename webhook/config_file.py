@@ -94,8 +94,9 @@ def _short_secrets(read: Secrets) -> Iterator[str]:
     for name, values in (
         ("YURT_WEBHOOK_SECRETS", of_webhooks),
         ("YURT_ADMIN_TOKEN", [read.yurt_admin_token.get_secret_value()]),
+        ("YURT_VIEWER_TOKEN", [read.yurt_viewer_token.get_secret_value()]),
     ):
-        if any(len(value) < _LEAST_CHARACTERS for value in values if value or name != "YURT_ADMIN_TOKEN"):
+        if any(len(value) < _LEAST_CHARACTERS for value in values if value or name == "YURT_WEBHOOK_SECRETS"):
             yield (
                 f"  {name}: a secret of fewer than {_LEAST_CHARACTERS} characters can be guessed: "
                 "take what `openssl rand -hex 32` prints"

@@ -71,6 +71,11 @@ class Pipelines:
         """A pipeline's name; empty for one that is not defined any more."""
         return self.by_id[pipeline_id][0] if pipeline_id in self.by_id else ""
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all pipelines."""
+        return [name for name, _ in self.by_id.values()]
+
     def named(self, name: str) -> Pipeline | None:
         """The pipeline of a name, or None."""
         return next((pipeline for known, pipeline in self.by_id.values() if known == name), None)

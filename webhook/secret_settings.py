@@ -25,6 +25,8 @@ class Secrets(BaseSettings):
     """``YURT_WEBHOOK_SECRETS``: what the store sends: bearer tokens or ``user:password``, with commas between."""
     yurt_admin_token: SecretStr = SecretStr("")
     """``YURT_ADMIN_TOKEN``: for ``yurt status`` and the like. Empty: these are closed."""
+    yurt_viewer_token: SecretStr = SecretStr("")
+    """``YURT_VIEWER_TOKEN``: signs in to the page to look, without changing anything. Empty: there is no such role."""
     aws_access_key_id: SecretStr = SecretStr("")
     """``AWS_ACCESS_KEY_ID``."""
     aws_secret_access_key: SecretStr = SecretStr("")
@@ -62,6 +64,9 @@ class Secrets(BaseSettings):
             self.yurt_publish_secret_access_key.get_secret_value()
         ):
             raise ValueError("set YURT_PUBLISH_ACCESS_KEY_ID and YURT_PUBLISH_SECRET_ACCESS_KEY both, or neither")
+        viewer = self.yurt_viewer_token.get_secret_value()
+        if viewer and viewer == self.yurt_admin_token.get_secret_value():
+            raise ValueError("YURT_VIEWER_TOKEN has to be another secret than YURT_ADMIN_TOKEN: it may only look")
         return self
 
     @property

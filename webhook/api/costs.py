@@ -73,7 +73,10 @@ class CostApi:
     async def costs(self, request: Request) -> Response:
         """Report what was spent, by day, pool, provider, phase and pipeline."""
         self._auth.require(request)
-        query = read_query(request, CostFilter)
+        return json_response(await self.report(read_query(request, CostFilter)))
+
+    async def report(self, query: CostFilter) -> Costs:
+        """What was spent on some days. Raises HttpProblem 422, LedgerUnavailable."""
         [days] = await self._ledger.fetch("cost_days", query.since, query.until)
         since, until = days["since"], days["until"]
         if (until - since).days >= MOST_DAYS:
@@ -83,7 +86,7 @@ class CostApi:
             raise _too_many(f"there are more than {_MOST_ROWS} costs in these days")
         costs = [Cost.model_validate(dict(row)) for row in rows]
         total = sum((row["usd"] for row in rows), start=Decimal(0))
-        return json_response(Costs(since=since, until=until, costs=costs, total_usd=total))
+        return Costs(since=since, until=until, costs=costs, total_usd=total)
 
 
 def _too_many(what: str) -> HttpProblem:

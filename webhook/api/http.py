@@ -52,13 +52,19 @@ def json_response(model: BaseModel, status: int = 200) -> Response:
 
 def on_problem(error: Exception) -> Response:
     """Make the response to an exception that ended a request."""
-    problem = _problem_of(error)
-    if problem.status == 503:
-        problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
+    problem = problem_of(error)
     return Response(problem.body.model_dump_json(), problem.status, problem.headers, "application/json")
 
 
-def _problem_of(error: Exception) -> HttpProblem:
+def problem_of(error: Exception) -> HttpProblem:
+    """What an exception that ended a request is called, in HTTP."""
+    problem = _named(error)
+    if problem.status == 503:
+        problem.headers.setdefault("retry-after", str(RETRY_AFTER_SECONDS))
+    return problem
+
+
+def _named(error: Exception) -> HttpProblem:
     match error:
         case HttpProblem():
             return error
@@ -141,8 +147,13 @@ def read_query(request: Request, model: type[Model]) -> Model:
     parameters = request.query_params.multi_items()
     if len(dict(parameters)) < len(parameters):
         raise HttpProblem(422, "malformed", "a parameter of the query is given twice")
+    return checked_model(dict(parameters), model)
+
+
+def checked_model(content: object, model: type[Model]) -> Model:
+    """Make a model of what was read already. Raises HttpProblem 422."""
     try:
-        return model.model_validate(dict(parameters))
+        return model.model_validate(content)
     except ValidationError as error:
         raise _malformed(error) from None
 

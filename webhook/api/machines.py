@@ -148,13 +148,16 @@ class MachineApi:
     async def machines(self, request: Request) -> Response:
         """List machines, the newest first: all that are not gone, or those of a state."""
         self._auth.require(request)
-        query = read_query(request, MachineFilter)
+        return json_response(await self.page(read_query(request, MachineFilter)))
+
+    async def page(self, query: MachineFilter) -> MachinePage:
+        """One page of machines. Raises LedgerUnavailable."""
         rows = await self._ledger.fetch(
             "machine_page", query.pool, query.provider, query.state, query.after, query.limit
         )
         machines = [MachineStatus.model_validate(dict(row)) for row in rows]
         following = machines[-1].id if len(machines) == query.limit else None
-        return json_response(MachinePage(machines=machines, strangers=await self._strangers(query), next=following))
+        return MachinePage(machines=machines, strangers=await self._strangers(query), next=following)
 
     async def _strangers(self, query: MachineFilter) -> list[StrangerStatus]:
         if query.after is not None:
@@ -164,29 +167,37 @@ class MachineApi:
 
     async def machine(self, request: Request) -> Response:
         """Show one machine."""
-        return json_response(await self._asked(request))
+        return json_response(await self.found(self._asked(request)))
 
     async def drain_machine(self, request: Request) -> Response:
         """Give a machine no more leases; it finishes those that it has, and is slain then."""
-        machine = await self._asked(request)
+        return json_response(await self.drain(self._asked(request)))
+
+    async def drain(self, id: int) -> MachineStatus:
+        """Drain a machine. Raises HttpProblem 404 or 409, LedgerUnavailable."""
+        machine = await self.found(id)
         if await self._fleet.drain(machine.id, OPERATOR):
             log.info("draining", label=machine.label, pool=machine.pool, reason=OPERATOR)
-        machine = await self._found(machine.id)
+        machine = await self.found(machine.id)
         if machine.state not in _DRAINING:
             raise _not_drained(machine)
-        return json_response(machine)
+        return machine
 
     async def slay_machine(self, request: Request) -> Response:
         """Revoke a machine's token, take its leases back, and have its provider destroy it."""
-        machine = await self._asked(request)
+        return json_response(await self.slay(self._asked(request)))
+
+    async def slay(self, id: int) -> MachineStatus:
+        """Slay a machine. Raises HttpProblem 404 or 409, LedgerUnavailable."""
+        machine = await self.found(id)
         for _ in range(_TRIES):
             if machine.state is MachineState.GONE:
                 raise _gone()
             if machine.state is MachineState.SLAYING:
-                return json_response(machine)
+                return machine
             if await self._fleet.slaying(machine.id, OPERATOR, machine.state):
                 log.info("slaying", label=machine.label, pool=machine.pool, reason=OPERATOR, leased=machine.leases)
-            machine = await self._found(machine.id)
+            machine = await self.found(machine.id)
         raise HttpProblem(409, "machine-changed", "its state changes all the time: ask again")
 
     async def slay_stranger(self, request: Request) -> Response:
@@ -201,20 +212,24 @@ class MachineApi:
 
     async def machine_log(self, request: Request) -> Response:
         """Fetch the end of what a machine printed, from its provider."""
-        machine = await self._asked(request)
+        return json_response(MachineLog(log=await self.log_of(await self.found(self._asked(request)))))
+
+    async def log_of(self, machine: MachineStatus) -> str:
+        """The end of what a machine printed. Raises HttpProblem 409, or 503 where its provider does not answer."""
         if machine.provider == MANUAL:
             raise HttpProblem(409, "no-provider", "a person started it: its log is where that person runs it")
         try:
-            return json_response(MachineLog(log=await self._providers.log(machine.provider, machine.label)))
+            return await self._providers.log(machine.provider, machine.label)
         except ProviderError as error:
             raise HttpProblem(503, "provider-unavailable", f"the log cannot be had: {error}") from None
 
-    async def _asked(self, request: Request) -> MachineStatus:
-        """The machine that the path names. Raises HttpProblem 401, 403 or 404."""
+    def _asked(self, request: Request) -> int:
+        """The number that the path names. Raises HttpProblem 401, 403 or 404."""
         self._auth.require(request)
-        return await self._found(path_id(request, _unknown()))
+        return path_id(request, _unknown())
 
-    async def _found(self, id: int) -> MachineStatus:
+    async def found(self, id: int) -> MachineStatus:
+        """One machine. Raises HttpProblem 404, LedgerUnavailable."""
         rows: list[Any] = await self._ledger.fetch("machine", id)
         if not rows:
             raise _unknown()

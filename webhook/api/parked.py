@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import asyncpg
 from pydantic import BaseModel, Field
@@ -16,7 +15,7 @@ from webhook.api.filters import Choice, Filter, Text
 from webhook.api.http import HttpProblem, json_response, path_id, read_model, read_query
 from webhook.api.status import ParkedObject
 from webhook.ledger.cursor import Cursor
-from webhook.ledger.parked import MAX_PAGE, BulkResult, ParkedObjects, ParkedQuery
+from webhook.ledger.parked import MAX_PAGE, ParkedObjects, ParkedQuery
 
 
 class _ParkedFields(BaseModel):
@@ -110,47 +109,53 @@ class ParkedApi:
     async def parked(self, request: Request) -> Response:
         """List parked objects, newest first, and count them by reason."""
         self._auth.require(request)
-        query = read_query(request, ParkedFilter)
+        return json_response(await self.page(read_query(request, ParkedFilter)))
+
+    async def page(self, query: ParkedFilter) -> ParkedPage:
+        """One page of parked objects. Raises LedgerUnavailable."""
         selection = ParkedQuery(**query.filters())
         rows = await self._objects.page(selection, query.cursor, query.limit)
         counts = [] if query.after else await self._objects.counts(selection)
-        return json_response(
-            ParkedPage(
-                objects=[ParkedObject(**_row_fields(row)) for row in rows],
-                counts=[ParkedCount(**row) for row in counts],
-                next=str(Cursor(rows[-1]["parked_at"], rows[-1]["id"])) if len(rows) == query.limit else None,
-            )
+        return ParkedPage(
+            objects=[ParkedObject(**_row_fields(row)) for row in rows],
+            counts=[ParkedCount(**row) for row in counts],
+            next=str(Cursor(rows[-1]["parked_at"], rows[-1]["id"])) if len(rows) == query.limit else None,
         )
 
     async def parked_object(self, request: Request) -> Response:
         """Show one parked object with its log, its events and its last result."""
         self._auth.require(request)
-        absent = HttpProblem(
-            404, "not-parked", "no object of that number is parked: it is worked again, or was forgotten"
-        )
-        row = await self._objects.one(path_id(request, absent))
+        return json_response(await self.details(path_id(request, _absent())))
+
+    async def details(self, id: int) -> ParkedDetails:
+        """One parked object. Raises HttpProblem 404, LedgerUnavailable."""
+        row = await self._objects.one(id)
         if row is None:
-            raise absent
-        return json_response(_details(row))
+            raise _absent()
+        return _details(row)
 
     async def redrive(self, request: Request) -> Response:
         """Make parked objects due now, with all their attempts."""
-        return await self._move(request, self._objects.redrive)
+        self._auth.require(request)
+        return json_response(await self.move("redrive", await read_model(request, ParkedChoice)))
 
     async def forget(self, request: Request) -> Response:
         """End parked objects' changes without processing them: only a later event starts them again."""
-        return await self._move(request, self._objects.forget)
-
-    async def _move(self, request: Request, move: Callable[..., Awaitable[BulkResult]]) -> Response:
         self._auth.require(request)
-        choice = await read_model(request, ParkedChoice)
+        return json_response(await self.move("forget", await read_model(request, ParkedChoice)))
+
+    async def move(self, verb: Literal["redrive", "forget"], choice: ParkedChoice) -> Moving:
+        """Redrive or forget the parked objects of a choice. Raises LedgerUnavailable."""
         selection = ParkedQuery(**choice.filters())
         if choice.dry_run:
-            return json_response(
-                Moving(objects=sum(row["objects"] for row in await self._objects.counts(selection)), next=None)
-            )
-        moved = await move(selection, choice.cursor, choice.limit)
-        return json_response(Moving(objects=moved.objects, next=str(moved.after) if moved.after else None))
+            return Moving(objects=sum(row["objects"] for row in await self._objects.counts(selection)), next=None)
+        change = self._objects.redrive if verb == "redrive" else self._objects.forget
+        moved = await change(selection, choice.cursor, choice.limit)
+        return Moving(objects=moved.objects, next=str(moved.after) if moved.after else None)
+
+
+def _absent() -> HttpProblem:
+    return HttpProblem(404, "not-parked", "no object of that number is parked: it is worked again, or was forgotten")
 
 
 def _row_fields(row: asyncpg.Record) -> dict[str, object]:

@@ -115,43 +115,46 @@ class QuarantineApi:
     async def quarantine(self, request: Request) -> Response:
         """List quarantined texts, newest first."""
         self._auth.require(request)
-        query = read_query(request, QuarantineFilter)
+        return json_response(await self.page(read_query(request, QuarantineFilter)))
+
+    async def page(self, query: QuarantineFilter) -> QuarantinePage:
+        """One page of quarantined texts. Raises LedgerUnavailable."""
         rows = await self._texts.page(QuarantineQuery(**query.filters()), query.cursor, query.limit)
-        return json_response(
-            QuarantinePage(
-                items=[QuarantinedItem(**_row_fields(row)) for row in rows],
-                next=str(Cursor(rows[-1]["received_at"], rows[-1]["id"])) if len(rows) == query.limit else None,
-            )
+        return QuarantinePage(
+            items=[QuarantinedItem(**_row_fields(row)) for row in rows],
+            next=str(Cursor(rows[-1]["received_at"], rows[-1]["id"])) if len(rows) == query.limit else None,
         )
 
     async def quarantined(self, request: Request) -> Response:
         """Show one quarantined text, as it was received."""
         self._auth.require(request)
-        absent = HttpProblem(
-            404, "not-quarantined", "no text of that number is in quarantine: it may have been replayed"
-        )
-        row = await self._texts.one(path_id(request, absent))
+        return json_response(await self.text(path_id(request, _absent())))
+
+    async def text(self, id: int) -> QuarantineText:
+        """One quarantined text. Raises HttpProblem 404, LedgerUnavailable."""
+        row = await self._texts.one(id)
         if row is None:
-            raise absent
+            raise _absent()
         text = _decoded(row["raw"], whole=not row["truncated"])
         encoded = base64.b64encode(row["raw"]).decode() if text is None else None
-        return json_response(QuarantineText(**_row_fields(row), raw=text, raw_base64=encoded))
+        return QuarantineText(**_row_fields(row), raw=text, raw_base64=encoded)
 
     async def replay(self, request: Request) -> Response:
         """Read quarantined texts again, with the sources as they are now."""
         self._auth.require(request)
-        choice = await read_model(request, QuarantineChoice)
+        return json_response(await self.replay_chosen(await read_model(request, QuarantineChoice)))
+
+    async def replay_chosen(self, choice: QuarantineChoice) -> Replay:
+        """Read the quarantined texts of a choice again. Raises LedgerUnavailable."""
         replayed = await self._texts.replay(
             QuarantineQuery(**choice.filters()), self._read, choice.cursor, choice.limit, dry_run=choice.dry_run
         )
-        return json_response(
-            Replay(
-                replayed=len(replayed.read),
-                verdicts={verdict.value: events for verdict, events in replayed.verdicts.items()},
-                refused=[StillRefused(id=id, reason=reason) for id, reason in replayed.refused.items()],
-                truncated=replayed.truncated,
-                next=str(replayed.after) if replayed.after else None,
-            )
+        return Replay(
+            replayed=len(replayed.read),
+            verdicts={verdict.value: events for verdict, events in replayed.verdicts.items()},
+            refused=[StillRefused(id=id, reason=reason) for id, reason in replayed.refused.items()],
+            truncated=replayed.truncated,
+            next=str(replayed.after) if replayed.after else None,
         )
 
     def _read(self, source: str, raw: bytes) -> ReceivedEvents:
@@ -164,6 +167,10 @@ class QuarantineApi:
         if any(text.raw == raw for text in batch.quarantined):  # all of it; what remains of a body is put back in parts
             raise UnreadableEvent(batch.quarantined[0].reason)
         return self._pipelines.route(batch)
+
+
+def _absent() -> HttpProblem:
+    return HttpProblem(404, "not-quarantined", "no text of that number is in quarantine: it may have been replayed")
 
 
 def _row_fields(row: asyncpg.Record) -> dict[str, object]:

@@ -58,6 +58,7 @@ from webhook.api.quarantine import (
 )
 from webhook.api.service_status import ServiceList, ServiceStatusApi
 from webhook.api.services import ServiceApi
+from webhook.api.sign_in_links import NewSignInLink, SignInLinkApi, SignInLinkRequest
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
 from webhook.api.tickets import IssuedTicket, TicketApi, TicketRequest
@@ -131,6 +132,7 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    sign_in_links: SignInLinkApi,
     bundles: BundleApi,
     calls: CallApi,
     tickets: TicketApi,
@@ -260,6 +262,10 @@ def endpoints(
             RollbackRequest, Deployment, may_be_empty=True,
         ),
         Endpoint(
+            "POST", "/v1/sign-in-links", sign_in_links.create_sign_in_link, "admin", changed,
+            SignInLinkRequest, NewSignInLink, 201, may_be_empty=True,
+        ),
+        Endpoint(
             "POST", "/v1/tickets", tickets.create_ticket, "app", (*changed, 404, 429), TicketRequest, IssuedTicket, 201,
         ),
         Endpoint(
@@ -295,11 +301,12 @@ class Application:
         table: Sequence[Endpoint],
         pages: ForeignPages,
         services: ServiceApi,
+        page: Sequence[Route] = (),
         *,
         open_webhook: bool,
         sockets: Sequence[tuple[str, ASGIApp]] = (),
     ) -> None:
-        """``sockets`` are WebSockets by path."""
+        """``sockets`` are WebSockets by path, ``page`` routes that are no part of the API: what people look at."""
         self.routes = [
             # GET answers HEAD as well.
             Route(
@@ -313,7 +320,7 @@ class Application:
         paths = dict.fromkeys(e.path for e in table if e.is_for_apps)
         self.routes += [Route(path, cors.Preflight(), methods=["OPTIONS"]) for path in paths]
         web_sockets = [WebSocketRoute(path, app) for path, app in sockets]
-        self._router = Router([*self.routes, *web_sockets], default=_unknown)
+        self._router = Router([*self.routes, *web_sockets, *page], default=_unknown)
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

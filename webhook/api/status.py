@@ -272,23 +272,25 @@ class StatusApi:
     async def status(self, request: Request) -> Response:
         """Report the state of pipelines, pools and providers."""
         self._auth.require(request)
+        return json_response(await self.report())
+
+    async def report(self) -> Status:
+        """The state of the whole installation. Raises LedgerUnavailable."""
         costs = await costs_today(self._ledger)
         pools = await self._pools(costs)
-        return json_response(
-            Status(
-                pipelines=await self._pipelines(costs),
-                unrouted=await self._unrouted(),
-                pools=pools,
-                spent_today_usd=sum((pool.spent_today_usd for pool in pools.values()), start=Decimal(0)),
-                budget_usd_per_day=self._server.budget_usd_per_day,
-                providers=await self._providers(),
-                senders=await self._senders(),
-                parked=await self._parked(),
-                quarantined=await self._quarantined(),
-                suspects=await self._suspects(),
-                failing_loops=[FailingLoopStatus(**asdict(failing)) for failing in self._health.failing()],
-                unaccounted=await self._unaccounted(),
-            )
+        return Status(
+            pipelines=await self._pipelines(costs),
+            unrouted=await self._unrouted(),
+            pools=pools,
+            spent_today_usd=sum((pool.spent_today_usd for pool in pools.values()), start=Decimal(0)),
+            budget_usd_per_day=self._server.budget_usd_per_day,
+            providers=await self._providers(),
+            senders=await self._senders(),
+            parked=await self._parked(),
+            quarantined=await self._quarantined(),
+            suspects=await self._suspects(),
+            failing_loops=[FailingLoopStatus(**asdict(failing)) for failing in self._health.failing()],
+            unaccounted=await self._unaccounted(),
         )
 
     async def invite(self, request: Request) -> Response:

@@ -106,37 +106,44 @@ class SweepApi:
     async def order_sweeps(self, request: Request) -> Response:
         """Order sweeps, which compare buckets with the ledger: one for each pipeline and prefix."""
         self._auth.require(request)
-        sweep_request = await read_model(request, SweepRequest)
+        return json_response(SweepPage(sweeps=await self.order(await read_model(request, SweepRequest))), 201)
+
+    async def order(self, sweep_request: SweepRequest) -> list[SweepStatus]:
+        """Order sweeps. Raises HttpProblem 404 or 422, LedgerUnavailable."""
         orders = list(self._orders(sweep_request))
         if len(orders) > _MOST_ORDERED:
             raise HttpProblem(
                 422, "too-many", f"these are {len(orders)} sweeps; {_MOST_ORDERED} can be ordered at once"
             )
-        return json_response(SweepPage(sweeps=[self._status(await self._sweeps.order(order)) for order in orders]), 201)
+        return [self._status(await self._sweeps.order(order)) for order in orders]
 
     async def list_sweeps(self, request: Request) -> Response:
         """List sweeps, the newest first."""
         self._auth.require(request)
-        query = read_query(request, SweepFilter)
-        return json_response(
-            SweepPage(sweeps=[self._status(sweep) for sweep in await self._sweeps.newest(query.before, query.limit)])
-        )
+        return json_response(SweepPage(sweeps=await self.newest(read_query(request, SweepFilter))))
+
+    async def newest(self, query: SweepFilter) -> list[SweepStatus]:
+        """The newest sweeps. Raises LedgerUnavailable."""
+        return [self._status(sweep) for sweep in await self._sweeps.newest(query.before, query.limit)]
 
     async def show_sweep(self, request: Request) -> Response:
         """Show one sweep."""
         self._auth.require(request)
-        return self._response(await self._sweeps.get(path_id(request, _no_such_sweep())))
+        return json_response(self._existing(await self._sweeps.get(path_id(request, _no_such_sweep()))))
 
     async def cancel_sweep(self, request: Request) -> Response:
         """Cancel a sweep; what it has recorded stays. One that has ended is left as it is."""
         self._auth.require(request)
-        id = path_id(request, _no_such_sweep())
-        return self._response(await self._sweeps.cancel(id) or await self._sweeps.get(id))
+        return json_response(await self.cancel(path_id(request, _no_such_sweep())))
 
-    def _response(self, sweep: Sweep | None) -> Response:
+    async def cancel(self, id: int) -> SweepStatus:
+        """Cancel a sweep. Raises HttpProblem 404, LedgerUnavailable."""
+        return self._existing(await self._sweeps.cancel(id) or await self._sweeps.get(id))
+
+    def _existing(self, sweep: Sweep | None) -> SweepStatus:
         if sweep is None:
             raise _no_such_sweep()
-        return json_response(self._status(sweep))
+        return self._status(sweep)
 
     def _orders(self, request: SweepRequest) -> Iterator[SweepOrder]:
         known = {name: number for number, (name, _) in self._pipelines.by_id.items()}

@@ -27,6 +27,7 @@ COMMANDS = {
     "worker": "Run a worker: needs YURT_URL and YURT_TOKEN, nothing else.",
     "setup": "Show, and with --yes set, the bucket notifications on Tigris.",
     "check": "Check the configuration, database, buckets and credentials.",
+    "page": "Print a link that signs a browser in to the page.",
     "status": "Show pipelines, backlog, workers and parked objects.",
     "doctor": "Say why nothing moves, and what to do.",
     "try": "Run one file through a pipeline's handler on this machine.",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from webhook.config import Pipeline
 
 
-def directions(running: Stack, pipeline: Pipeline, *, kept: bool) -> str:
-    """Describe a running stack. The commands are for a shell in the same folder."""
+def directions(running: Stack, pipeline: Pipeline, page: str, *, kept: bool) -> str:
+    """Describe a running stack. The commands are for a shell in the same folder; ``page`` is a sign-in link."""
     keys, yurt = running.keys, yurt_command()
     source = shlex.quote(f"{pipeline.input}photo.jpg")
     # Python reads strings as JSON writes them, but for surrogate pairs: so no character is written as a pair.
@@ -23,7 +23,9 @@ def directions(running: Stack, pipeline: Pipeline, *, kept: bool) -> str:
     upload = _python(f'boto3.client("s3").upload_file("photo.jpg", {bucket}, {key})')
     signed = f'boto3.client("s3").generate_presigned_url("put_object", {{"Bucket": {bucket}, "Key": {key}}})'
     return f"""
-Yurt is up.
+Yurt is up. Watch it, and drop photos on it:
+
+  {page}   (signs one browser in, within an hour; `{yurt} page` prints another link)
 
   bucket         {running.endpoint}   {_lifetime("bucket", running, kept=kept)}
   control plane  {running.url}
@@ -50,7 +52,7 @@ A URL by which a web page may upload it:
 
   {_python(f"print({signed})")}
 
-Watch:
+Watch in the terminal:
 
   {yurt} status --watch
 

@@ -15,6 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "cronsim",
         "cryptography",
         "httptools",
+        "jinja2",
         "msgspec",
         "prometheus_client",
         "pydantic_settings",

@@ -13,18 +13,7 @@ import sys
 
 import click
 
-_KEPT = "\n\t"
-
-
-def escaped(text: str, kept: str = _KEPT) -> str:
-    """Write out the characters of a text that a terminal acts on or hides, but for those in ``kept``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in kept else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+from webhook.visible_text import escaped
 
 
 def echo(text: str, *, err: bool = False) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from webhook.cli.options import fail
-from webhook.cli.output import escaped
+from webhook.visible_text import escaped
 
 _FEW = 10
 """Most objects that are changed without a question."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BUCKET_PORT = 9000
 _REFRESH_SECONDS = 0.5
+_PAGE_LINK_SECONDS = 3_600
 _PAGES = tuple(f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "[::1]"))
 """Web pages that may use the bucket: those of this machine. It checks no signature, so no page of another."""
 
@@ -144,12 +145,23 @@ def _run(run: UpRun, interrupts: Interrupts) -> None:
         cors_origins=run.cors_origins,
         interrupts=interrupts,
     ) as running:
-        echo(directions(running, next(iter(run.config.pipelines.values())), kept=run.keep))
+        echo(directions(running, next(iter(run.config.pipelines.values())), _page(running), kept=run.keep))
         try:
             with announced(run.folder, RunningUp(running.url, keys.admin)):
                 _watch(running, console, interrupts)
         finally:
             console.print("Stopping the workers, the control plane, the database and the bucket …")
+
+
+def _page(running: Stack) -> str:
+    """A link that signs a browser in to the page; its plain address where none can be had now."""
+    from webhook.cli.client import ControlPlaneUnreachable, ask
+
+    try:
+        link = ask("POST", running.url, "/v1/sign-in-links", running.keys.admin, {"valid_seconds": _PAGE_LINK_SECONDS})
+    except ControlPlaneUnreachable:
+        return f"{running.url}/"
+    return f"{running.url}{link['path']}"
 
 
 def _checks(run: UpRun, interrupts: Interrupts) -> RecommendedChecks | None:

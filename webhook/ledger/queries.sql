@@ -1029,6 +1029,54 @@ o.state = 'parked'
   and ($6::float8 is null or o.due_at >= (select yurt_now()) - make_interval(secs => $6))
   and ($7::bigint[] is null or o.id = any ($7));
 
+-- name: object_page
+-- Objects of a pipeline in the order of their keys, after $2, of those that begin with $3 ($4 is behind the last of them):
+-- in state $5 and with $6 in their keys, where these are not null; at most $8. Only the next $7 are looked at, so that a
+-- search for what is rare ends in time: "last" of "looked" is where the next one begins.
+with looked as (
+    select id, key, state, attempts, event_at, event_size, due_at, done_at, error ->> 'reason' as reason
+    from objects
+    where pipeline_id = $1 and key > $2 and key >= $3 and ($4::text is null or key < $4)
+    order by key limit $7
+)
+select s.looked, s.last, o.*
+from (select count(*) as looked, max(key) as last from looked) as s
+left join lateral (
+    select * from looked as l
+    where ($5::text is null or l.state::text = $5) and ($6::text is null or position($6 in l.key) > 0)
+    order by l.key limit $8
+) as o on true
+order by o.key;
+
+-- name: object_story
+-- All that is known of one object, with the worker that holds it.
+select o.id, o.pipeline_id, o.key, o.state::text, o.lane::text, o.due_at, o.attempts, o.faults, o.event_at, o.verdict,
+       o.event_etag, o.event_size, o.newest_at, o.token, o.deadline, o.rerun_requested, o.done_etag, o.done_modified,
+       o.done_at, o.published::text, coalesce(o.error ->> 'reason', '') as reason,
+       coalesce(o.error ->> 'message', '') as message, coalesce(o.error ->> 'log', '') as log,
+       case when o.state = 'leased' then o.worker_id end as worker_id, w.label as worker, (select yurt_now()) as moment
+from objects as o left join workers as w on w.id = o.worker_id and o.state = 'leased'
+where o.pipeline_id = $1 and o.key = $2;
+
+-- name: objects_at
+-- What has become of some objects, by position.
+select p.position::int, o.id, o.state::text, o.event_at, o.done_at, o.published::text, o.attempts,
+       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message
+from unnest($1::smallint[], $2::text[]) with ordinality as p (pipeline_id, key, position)
+join objects as o on o.pipeline_id = p.pipeline_id and o.key = p.key;
+
+-- name: make_sign_in_link
+-- Keep the hash of a sign-in link's code for $2 seconds, and forget those that have expired.
+with expired as (
+    delete from sign_in_links where expires_at <= (select yurt_now())
+)
+insert into sign_in_links (code_hash, expires_at)
+values ($1, yurt_now() + make_interval(secs => $2::float8)) returning expires_at;
+
+-- name: use_sign_in_link
+-- Use a sign-in link up. No row: it is unknown, has expired or was used.
+delete from sign_in_links where code_hash = $1 and expires_at > (select yurt_now()) returning 1 as used;
+
 -- name: parked_page
 -- Parked objects that a filter matches, newest first, after the last one of the page before.
 select o.id, p.name as pipeline, p.bucket, o.key, o.attempts, o.due_at as parked_at,

@@ -95,6 +95,7 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
         await _check_details(plane, contract, method, sweeps, 1)
     await check_machine_calls(plane, contract)
     await check_pool_calls(plane, contract)
+    await check_sign_in_link_calls(plane, contract)
     await check_token_calls(plane, contract)
     await check_definition_calls(plane, contract)
     await check_upload_calls(plane, contract)
@@ -171,6 +172,14 @@ async def check_upload_calls(plane: RunningPlane, contract: Contract) -> None:
     for query in ("?pipeline=nowhere", "?since=1"):
         contract.check("/v1/events", await plane.admin("GET", f"/v1/events{query}"))
     contract.check("/v1/events", await plane.http.get("/v1/events"))
+
+
+async def check_sign_in_link_calls(plane: RunningPlane, contract: Contract) -> None:
+    """Check the endpoint for links to the page."""
+    path = "/v1/sign-in-links"
+    for body in (b"", b'{"valid_seconds": 0}', b" " * (5 << 20)):
+        contract.check(path, await plane.admin("POST", path, content=body))
+    contract.check(path, await plane.http.post(path))
 
 
 async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:

@@ -15,7 +15,7 @@ from webhook.config import Pipeline
 def printed(tmp_path: Path, *, kept: bool = False, prefix: str = "uploads/") -> str:
     pipeline = Pipeline.model_validate({"input": f"s3://photos-in/{prefix}", "output": "s3://photos-out/results/"})
     stack = Stack("http://127.0.0.1:9000", "http://127.0.0.1:8080", tmp_path, StackKeys(), ())
-    return directions(stack, pipeline, kept=kept)
+    return directions(stack, pipeline, "http://127.0.0.1:8080/enter#code", kept=kept)
 
 
 @pytest.mark.parametrize("prefix", ["uploads/", "it's $HOME `here`/", 'a "b"/', "é 🏕/"])
@@ -34,6 +34,11 @@ def shell(script: str, folder: Path) -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     ran = subprocess.run(["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return ran.stdout.strip()
+
+
+def test_the_page_comes_first(tmp_path: Path) -> None:
+    lines = printed(tmp_path).strip().splitlines()
+    assert lines[2].strip().startswith("http://127.0.0.1:8080/enter#code ")
 
 
 def test_says_what_is_lost_and_what_is_kept(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.webhook.cli.shell import Shell
-from webhook.cli.output import EscapingStream, echo, echo_json, escaped
+from webhook.cli.output import EscapingStream, echo, echo_json
 from webhook.cli.terminal import EscapingConsole
+from webhook.visible_text import escaped
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m \u202egpj.exe\u2066 \x7f\x00\r[link=http://evil]:smile:"
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,145 @@
+"""Takes files that are dropped on the page: presigns their uploads, and tells what becomes of them.
+
+The browser uploads straight to the input bucket. Each file gets a new key, in a folder with a random name, so no upload
+ever replaces another object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.api.http import HttpProblem, checked_model, json_response
+from webhook.ledger.objects import ObjectProgress, ObjectRows
+from webhook.page.access import PageAuth
+from webhook.page.files import ResultFiles
+from webhook.page.manifests import ManifestRead, read_manifest, short_labels
+from webhook.page.rendering import Rendering
+from webhook.pipelines import Pipelines
+from webhook.storage import ObjectStore
+
+MOST_BYTES = 5_000_000_000
+"""Of one file: a single PUT takes no more."""
+_MOST_FOLLOWED = 100
+_URL_SECONDS = 3_600
+_MOST_NAME_BYTES = 200
+
+
+class DroppedFile(BaseModel):
+    """A file that a browser wants to upload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pipeline: Annotated[str, Field(max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=1_000)]
+    size: Annotated[int, Field(ge=0, le=MOST_BYTES)]
+
+
+class DropUpload(BaseModel):
+    """Where to PUT it."""
+
+    key: str
+    url: Annotated[str, Field(repr=False)]
+    headers: dict[str, str]
+    """To send with it."""
+
+
+class FollowedDrops(BaseModel):
+    """Files whose fate a browser asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pipeline: Annotated[str, Field(max_length=100)]
+    keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=1_024)]], Field(max_length=_MOST_FOLLOWED)]
+
+
+class DropFate(BaseModel):
+    """What has become of one file: its state, and its tile as HTML."""
+
+    state: str
+    html: str
+
+
+class DropFates(BaseModel):
+    """The same of several, by position."""
+
+    files: list[DropFate]
+
+
+class Drops:
+    """Endpoints for files that are dropped on the page. An administrator's alone."""
+
+    def __init__(
+        self,
+        pipelines: Pipelines,
+        store: ObjectStore,
+        objects: ObjectRows,
+        files: ResultFiles,
+        auth: PageAuth,
+        rendering: Rendering,
+    ) -> None:
+        self._pipelines = pipelines
+        self._store = store
+        self._objects = objects
+        self._files = files
+        self._auth = auth
+        self._rendering = rendering
+
+    async def upload(self, request: Request) -> Response:
+        """Presign the upload of one file."""
+        file = checked_model(await self._auth.json(request), DroppedFile)
+        _, pipeline = self._pipelines.by_id[self._files.number_of(file.pipeline)]
+        prefix = pipeline.input.prefix
+        folder = f"{datetime.now(UTC):%Y-%m-%d}/{secrets.token_hex(4)}"
+        slash = "" if not prefix or prefix.endswith("/") else "/"
+        key = f"{prefix}{slash}dropped/{folder}/{_file_name(file.name)}"
+        if not pipeline.watches(pipeline.input.bucket, key):
+            watched = ", ".join(pipeline.suffixes)
+            raise HttpProblem(422, "not-watched", f"{file.pipeline} does not watch such files, only: {watched}")
+        headers = {"content-type": _content_type(key)}
+        url = self._store.presigner.url(
+            "PUT", pipeline.input.bucket, key, expires_seconds=_URL_SECONDS, headers=headers
+        )
+        return json_response(DropUpload(key=key, url=url, headers=headers), 201)
+
+    async def follow(self, request: Request) -> Response:
+        """Tell what has become of some files."""
+        asked = checked_model(await self._auth.json(request), FollowedDrops)
+        number = self._files.number_of(asked.pipeline)
+        if any("\x00" in key for key in asked.keys):
+            raise HttpProblem(422, "malformed", "a key holds no NUL")
+        rows = await self._objects.progress([(number, key) for key in asked.keys])
+        fates = await asyncio.gather(*(self._fate(number, key, row) for key, row in zip(asked.keys, rows, strict=True)))
+        return json_response(DropFates(files=fates))
+
+    async def _fate(self, number: int, key: str, row: ObjectProgress | None) -> DropFate:
+        if row is None:
+            return DropFate(state="unknown", html="")
+        read = ManifestRead(None)
+        if row.state == "done":  # the browser asks no more after that, so it is read once
+            read = await read_manifest(self._store, self._pipelines.by_id[number][1], key)
+        tile = self._files.shown((number, key), row)
+        return DropFate(
+            state=row.state, html=self._rendering.part("tile.html", tile=tile, labels=short_labels(read)).strip()
+        )
+
+
+def _file_name(name: str) -> str:
+    """The file's own name without a path, cut where it is long; its end stays, which tells what it is."""
+    last = name.replace("\\", "/").rpartition("/")[2].replace("\x00", "") or "file"
+    encoded = last.encode("utf-8", "replace")
+    return encoded[-_MOST_NAME_BYTES:].decode("utf-8", "ignore").lstrip(".") or "file"
+
+
+def _content_type(key: str) -> str:
+    """The type of an image, a video or a sound by its name. Anything else is bytes: a browser runs nothing of it."""
+    guessed = mimetypes.guess_type(key)[0] or ""
+    inert = guessed.startswith(("image/", "video/", "audio/")) and guessed != "image/svg+xml"
+    return guessed if inert else "application/octet-stream"

@@ -1,0 +1,211 @@
+"""Shows the views of the page: live, objects, parked, quarantine, machines, costs and sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from webhook.api.costs import CostApi, CostFilter
+from webhook.api.http import HttpProblem, path_id, read_query
+from webhook.api.machines import MachineApi, MachineFilter
+from webhook.api.parked import ParkedApi, ParkedFilter
+from webhook.api.quarantine import QuarantineApi, QuarantineFilter
+from webhook.api.sweeps import SweepApi, SweepFilter
+from webhook.page.access import PageAuth
+from webhook.page.commands import command
+from webhook.page.cost_charts import cost_chart, totals
+from webhook.page.live import LiveFeed
+from webhook.page.rendering import Rendering
+from webhook.page.snapshot import PARTS
+from webhook.pipelines import Pipelines
+from webhook.pool_settings import Pool
+
+Query = TypeVar("Query", bound=BaseModel)
+
+_PAGE_ROWS = 50
+_MACHINE_ROWS = 500
+NOTICES = {
+    "redriven": "{} will be processed again.",
+    "forgotten": "{} were given up. A newer upload of one is processed again.",
+    "replayed": "{} were read and left the quarantine.",
+    "draining": "The machine gets no more work and is slain when it has finished.",
+    "slaying": "The machine is being slain; its objects are processed elsewhere.",
+    "ordered": "{} ordered.",
+    "cancelled": "The sweep was cancelled. What it has recorded stays.",
+}
+"""What a change says afterwards, by the word in the address: no other text of an address is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apis:
+    """Where views and changes get what they show: the same functions as the endpoints of the API."""
+
+    machines: MachineApi
+    parked: ParkedApi
+    quarantine: QuarantineApi
+    costs: CostApi
+    sweeps: SweepApi
+
+
+class Views:
+    """Endpoints that show something. All need a session; none changes anything."""
+
+    def __init__(
+        self,
+        apis: Apis,
+        pipelines: Pipelines,
+        pools: Mapping[str, Pool],
+        feed: LiveFeed,
+        auth: PageAuth,
+        rendering: Rendering,
+    ) -> None:
+        self._apis = apis
+        self._pipelines = pipelines
+        self._pools = pools
+        self._feed = feed
+        self._auth = auth
+        self._rendering = rendering
+
+    async def live(self, request: Request) -> Response:
+        """Show what happens now."""
+        session = self._auth.session(request)
+        return self._rendering.page(
+            "live.html", session,
+            parts=await self._feed.latest(), names=PARTS, pipelines=self._pipelines.names,
+            notice=_notice(request), command=command("status", watch=True),
+        )  # fmt: skip
+
+    async def live_events(self, request: Request) -> Response:
+        """Send what happens from now on, as server-sent events."""
+        session = self._auth.session(request)
+        self._feed.admit()
+
+        async def messages() -> AsyncIterator[str]:
+            async for message in self._feed.watch(lambda: not self._auth.cookies.has_ended(session)):
+                yield message
+
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes it on at once
+        return StreamingResponse(messages(), media_type="text/event-stream", headers=headers)
+
+    async def parked(self, request: Request) -> Response:
+        """List parked objects."""
+        session = self._auth.session(request)
+        query = view_query(request, ParkedFilter)
+        page = await self._apis.parked.page(query)
+        chosen = {"pipeline": query.pipeline, "reason": query.reason, "prefix": query.prefix}
+        return self._rendering.page(
+            "parked.html", session,
+            page=page, query=query, chosen=chosen, pipelines=self._pipelines.names, notice=_notice(request),
+            command=command("parked", "list", **chosen),
+        )  # fmt: skip
+
+    async def parked_object(self, request: Request) -> Response:
+        """Show one parked object with its log."""
+        session = self._auth.session(request)
+        details = await self._apis.parked.details(path_id(request, _unknown("parked object")))
+        return self._rendering.page(
+            "parked_object.html", session, details=details, command=command("parked", "show", details.id)
+        )
+
+    async def quarantine(self, request: Request) -> Response:
+        """List quarantined texts."""
+        session = self._auth.session(request)
+        query = view_query(request, QuarantineFilter)
+        chosen = {"source": query.source, "reason": query.reason}
+        return self._rendering.page(
+            "quarantine.html", session,
+            page=await self._apis.quarantine.page(query), query=query, chosen=chosen, notice=_notice(request),
+            command=command("quarantine", "list", **chosen),
+        )  # fmt: skip
+
+    async def quarantined(self, request: Request) -> Response:
+        """Show one quarantined text."""
+        session = self._auth.session(request)
+        text = await self._apis.quarantine.text(path_id(request, _unknown("quarantined text")))
+        return self._rendering.page(
+            "quarantined.html", session, text=text, command=command("quarantine", "show", text.id)
+        )
+
+    async def machines(self, request: Request) -> Response:
+        """List machines."""
+        session = self._auth.session(request)
+        query = view_query(request, MachineFilter, _MACHINE_ROWS)
+        page = await self._apis.machines.page(query)
+        chosen = {"pool": query.pool, "state": query.state and query.state.value}
+        return self._rendering.page(
+            "machines.html", session,
+            page=page, query=query, chosen=chosen, pools=[*self._pools], notice=_notice(request),
+            command=command("machines", "list", **chosen),
+        )  # fmt: skip
+
+    async def machine(self, request: Request) -> Response:
+        """Show one machine."""
+        session = self._auth.session(request)
+        machine = await self._apis.machines.found(path_id(request, _unknown("machine")))
+        return self._rendering.page(
+            "machine.html", session,
+            machine=machine, notice=_notice(request), command=command("machines", "show", machine.id),
+        )  # fmt: skip
+
+    async def machine_log(self, request: Request) -> Response:
+        """Show the end of what a machine printed."""
+        session = self._auth.session(request)
+        machine = await self._apis.machines.found(path_id(request, _unknown("machine")))
+        try:
+            log, problem = await self._apis.machines.log_of(machine), ""
+        except HttpProblem as error:
+            log, problem = "", error.message
+        return self._rendering.page(
+            "machine_log.html", session,
+            machine=machine, log=log, problem=problem, command=command("machines", "logs", machine.id),
+        )  # fmt: skip
+
+    async def costs(self, request: Request) -> Response:
+        """Show what was spent, by day, pool and pipeline."""
+        session = self._auth.session(request)
+        query = view_query(request, CostFilter)
+        costs = await self._apis.costs.report(query)
+        return self._rendering.page(
+            "costs.html", session,
+            costs=costs, chart=cost_chart(costs),
+            by_pool=totals(costs, lambda cost: cost.pool),
+            by_pipeline=totals(costs, lambda cost: cost.pipeline or f"({cost.phase})"),
+            command=command("costs", since=query.since, until=query.until),
+        )  # fmt: skip
+
+    async def sweeps(self, request: Request) -> Response:
+        """List sweeps."""
+        session = self._auth.session(request)
+        query = view_query(request, SweepFilter)
+        return self._rendering.page(
+            "sweeps.html", session,
+            sweeps=await self._apis.sweeps.newest(query), query=query, pipelines=self._pipelines.names,
+            notice=_notice(request), command=command("backfill", list=True),
+        )  # fmt: skip
+
+
+def view_query(request: Request, model: type[Query], limit: int = _PAGE_ROWS) -> Query:
+    """Read the query of a view: an empty field of a form selects nothing. Raises HttpProblem 422."""
+    given = [(name, value) for name, value in request.query_params.multi_items() if value and name not in ("done", "n")]
+    if "limit" in model.model_fields:
+        given = [("limit", str(limit)), *((name, value) for name, value in given if name != "limit")]
+    scope = {**request.scope, "query_string": str(QueryParams(given)).encode()}
+    return read_query(Request(scope), model)
+
+
+def _notice(request: Request) -> str:
+    """What the change that led here says."""
+    text = NOTICES.get(request.query_params.get("done", ""), "")
+    number = request.query_params.get("n", "")
+    count = int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+    return text.format("One" if count == 1 else f"{count:,}").replace("One were", "One was")
+
+
+def _unknown(what: str) -> HttpProblem:
+    return HttpProblem(404, "not-found", f"there is no {what} of that number")
