@@ -22,6 +22,7 @@ from pydantic_core import PydanticUndefined
 from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.callbacks import CallbackApi
 from webhook.api.costs import CostApi
 from webhook.api.event_stream import EventApi
 from webhook.api.health import HealthApi
@@ -143,6 +144,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`pipelines.NAME`": config.Pipeline,
     "`models.NAME`": config.ModelSettings,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
+    "`pipelines.NAME.callback`": config.CallbackSettings,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
     "`pools.NAME`": Pool,
@@ -326,6 +328,7 @@ def test_every_endpoint_is_documented() -> None:
                 TicketApi,
                 UploadApi,
                 EventApi,
+                CallbackApi,
             )
         )
     )

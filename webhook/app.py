@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
@@ -15,6 +15,7 @@ import structlog
 from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.callbacks import CallbackApi
 from webhook.api.costs import CostApi
 from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
@@ -36,6 +37,9 @@ from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
 from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
+from webhook.callbacks.delivery import CallbackDelivery
+from webhook.callbacks.lines import callback_lines, callback_receivers
+from webhook.callbacks.receiver import CallbackReceiver
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
@@ -45,6 +49,7 @@ from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.arrivals import count_arrivals
+from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
@@ -110,6 +115,8 @@ class Services:
     sweeps: Sweeps
     wakeups: Wakeups
     settles: SettleLog
+    outbox: CallbackOutbox
+    callbacks: CallbackDelivery
     senders: Senders
     providers: ProviderSet
     metrics: Metrics
@@ -192,12 +199,20 @@ async def open_plane(
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
-        services = _services(config, ledger, Pipelines(by_id), store, providers)
+        receivers = callback_receivers(by_id, secrets.yurt_callback_secrets)
+        for receiver in receivers.values():
+            stack.push_async_callback(receiver.aclose)
+        services = _services(config, ledger, Pipelines(by_id), store, providers, receivers)
         yield _plane(services, secrets, direct, trust)
 
 
 def _services(
-    config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
+    config: Config,
+    ledger: Ledger,
+    pipelines: Pipelines,
+    store: ObjectStore,
+    providers: ProviderSet,
+    receivers: Mapping[int, CallbackReceiver],
 ) -> Services:
     health = LoopHealth()
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
@@ -209,7 +224,8 @@ def _services(
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
-    settles = SettleLog(ledger, health)
+    settles, outbox = SettleLog(ledger, health), CallbackOutbox(ledger)
+    lines = callback_lines(pipelines, outbox, store, receivers, metrics.callback_told)
     services = Services(
         config=config,
         ledger=ledger,
@@ -224,6 +240,8 @@ def _services(
         sweeps=Sweeps(ledger),
         wakeups=Wakeups(health, settles.wake),
         settles=settles,
+        outbox=outbox,
+        callbacks=CallbackDelivery(lines, settles, health),
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
@@ -280,9 +298,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
+    callbacks = CallbackApi(services.outbox, pipelines, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events,
+        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events, callbacks,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -316,6 +335,7 @@ class Background:
             services.catalogue.watch(),
             services.senders.run(),
             services.settles.run(),
+            services.callbacks.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )

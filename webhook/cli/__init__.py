@@ -39,6 +39,7 @@ COMMANDS = {
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
+    "callbacks": "List, show or replay what apps were told of settled objects.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""
