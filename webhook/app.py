@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
@@ -37,9 +37,7 @@ from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
 from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
-from webhook.callbacks.delivery import CallbackDelivery
-from webhook.callbacks.lines import callback_lines, callback_receivers
-from webhook.callbacks.receiver import CallbackReceiver
+from webhook.callbacks.lines import Receivers, callback_delivery, callback_receivers
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
@@ -115,8 +113,6 @@ class Services:
     sweeps: Sweeps
     wakeups: Wakeups
     settles: SettleLog
-    outbox: CallbackOutbox
-    callbacks: CallbackDelivery
     senders: Senders
     providers: ProviderSet
     metrics: Metrics
@@ -199,20 +195,13 @@ async def open_plane(
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
-        receivers = callback_receivers(by_id, secrets.yurt_callback_secrets)
-        for receiver in receivers.values():
-            stack.push_async_callback(receiver.aclose)
-        services = _services(config, ledger, Pipelines(by_id), store, providers, receivers)
-        yield _plane(services, secrets, direct, trust)
+        receivers = await stack.enter_async_context(callback_receivers(by_id, secrets.yurt_callback_secrets))
+        services = _services(config, ledger, Pipelines(by_id), store, providers)
+        yield _plane(services, secrets, direct, trust, receivers)
 
 
 def _services(
-    config: Config,
-    ledger: Ledger,
-    pipelines: Pipelines,
-    store: ObjectStore,
-    providers: ProviderSet,
-    receivers: Mapping[int, CallbackReceiver],
+    config: Config, ledger: Ledger, pipelines: Pipelines, store: ObjectStore, providers: ProviderSet
 ) -> Services:
     health = LoopHealth()
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(config.models, store, health)
@@ -224,8 +213,7 @@ def _services(
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
-    settles, outbox = SettleLog(ledger, health), CallbackOutbox(ledger)
-    lines = callback_lines(pipelines, outbox, store, receivers, metrics.callback_told)
+    settles = SettleLog(ledger, health)
     services = Services(
         config=config,
         ledger=ledger,
@@ -240,8 +228,6 @@ def _services(
         sweeps=Sweeps(ledger),
         wakeups=Wakeups(health, settles.wake),
         settles=settles,
-        outbox=outbox,
-        callbacks=CallbackDelivery(lines, settles, health),
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
@@ -250,7 +236,7 @@ def _services(
     return services
 
 
-def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) -> Plane:
+def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, receivers: Receivers) -> Plane:
     config, ledger, pipelines = services.config, services.ledger, services.pipelines
     sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs(), B2())}
     notifications = NotificationApi(
@@ -298,7 +284,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
-    callbacks = CallbackApi(services.outbox, pipelines, admin)
+    callbacks = CallbackApi(CallbackOutbox(ledger), pipelines, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events, callbacks,
@@ -312,15 +298,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         leases,
         notifications,
         events,
-        Background(services, dsn),
+        Background(services, dsn, receivers),
     )
 
 
 class Background:
     """Everything that one control plane does beside requests."""
 
-    def __init__(self, services: Services, dsn: str) -> None:
+    def __init__(self, services: Services, dsn: str, receivers: Receivers) -> None:
         self._services = services
+        self._receivers = receivers
         self._dsn = dsn
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -335,7 +322,7 @@ class Background:
             services.catalogue.watch(),
             services.senders.run(),
             services.settles.run(),
-            services.callbacks.run(),
+            callback_delivery(services, self._receivers).run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )

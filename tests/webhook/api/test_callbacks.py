@@ -34,11 +34,11 @@ async def test_a_parked_object_is_told_listed_shown_and_told_again(postgres_dsn:
             [lease] = (await worker.ask()).leases
             await worker.ask(most=0, settle=[failed(lease, retry=False, reason="unreadable", message="No photo.")])
 
-            async def told(times: int) -> bool:
+            async def noted(times: int) -> bool:
                 [count] = (await plane.admin("GET", "/v1/callbacks")).json()["counts"]
                 return (count["told"], count["unaccounted"]) == (1, 0) and len(app.received()) == times
 
-            await until(lambda: told(1), seconds=30)
+            await until(lambda: noted(1), seconds=30)
             [row] = (await plane.admin("GET", "/v1/callbacks?state=told&key=a.jpg")).json()["callbacks"]
             shown = (await plane.admin("GET", f"/v1/callbacks/{row['id']}")).json()
             assert shown == row
@@ -51,9 +51,12 @@ async def test_a_parked_object_is_told_listed_shown_and_told_again(postgres_dsn:
             body = {"pipeline": "photos", "ids": [row["id"]]}
             answer = (await plane.admin("POST", "/v1/callbacks/replay", json=body)).json()
             assert answer == {"replayed": 1, "outdated": 0}
-            await until(lambda: told(2), seconds=30)
-            metrics = (await plane.http.get("/metrics")).text
-            assert 'yurt_callback_seconds_count{pipeline="photos"} 2.0' in metrics
+            await until(lambda: noted(2), seconds=30)
+
+            async def measured() -> bool:
+                return 'yurt_callback_seconds_count{pipeline="photos"} 2.0' in (await plane.http.get("/metrics")).text
+
+            await until(measured, seconds=30)
         first, second = app.received()
         assert first["id"] == second["id"] == row["message"]
         assert (first["type"], first["data"]["message"]) == ("object.parked", "No photo.")
@@ -77,10 +80,11 @@ async def test_a_replay_needs_a_pipeline_and_a_choice(postgres_dsn: str, body: d
 
 
 @pytest.mark.parametrize("setting", ["", f"films:{SECRET}", "hunter2"])
-def test_a_callback_without_a_good_secret_is_refused_at_the_start(setting: str) -> None:
+async def test_a_callback_without_a_good_secret_is_refused_at_the_start(setting: str) -> None:
     photos = Pipeline.model_validate(pipeline(callback=APP))
     with pytest.raises(ConfigError, match="YURT_CALLBACK_SECRETS"):
-        callback_receivers({1: ("photos", photos)}, SecretStr(setting))
+        async with callback_receivers({1: ("photos", photos)}, SecretStr(setting)):
+            pass
 
 
 @pytest.mark.parametrize(
