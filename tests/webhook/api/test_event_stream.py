@@ -1,4 +1,7 @@
-"""Server-sent events over HTTP: who is told what, in order and without a gap, across replicas and reconnections."""
+"""Server-sent events over HTTP: who is told what, in order and without a gap, across replicas and reconnections.
+
+What a credential may read is decided in one place, `readers`.
+"""
 
 from __future__ import annotations
 
