@@ -64,6 +64,7 @@ class CallbackLine:
         self._noted = noted
         self._wakeup = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._begun = False
         self._failures = 0
         self._paused_until = 0.0
         self._tidied_at = 0.0
@@ -86,7 +87,9 @@ class CallbackLine:
 
     async def turn(self, group: asyncio.TaskGroup) -> int:
         """Fill the outbox, and begin as many attempts as are due and have room. Returns their number."""
-        await self._outbox.begin(self.pipeline_id)
+        if not self._begun:
+            await self._outbox.begin(self.pipeline_id)
+            self._begun = True
         await self._outbox.feed(self.pipeline_id)
         now = time.monotonic()
         if now - self._tidied_at > _TIDY_SECONDS:
