@@ -40,6 +40,8 @@ COMMANDS = {
     "models": "Publish models, and list, show or remove their versions.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
     "callbacks": "List, show or replay what apps were told of settled objects.",
+    "run": "Call a function, on a worker or here.",
+    "logs": "Show the failures of a function with what it printed.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""
