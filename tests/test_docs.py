@@ -23,6 +23,7 @@ from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi
+from webhook.api.callbacks import CallbackApi
 from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
 from webhook.api.deployments import DeploymentApi
@@ -151,6 +152,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "`models.NAME`": config.ModelSettings,
     "`services.NAME`": Service,
     "`pipelines.NAME.input` and `pipelines.NAME.output`": config.Place,
+    "`pipelines.NAME.callback`": config.CallbackSettings,
     "`pipelines.NAME.limits`": handler_settings.HandlerLimits,
     "`pipelines.NAME.sandbox`": handler_settings.SandboxSettings,
     "`pools.NAME`": Pool,
@@ -340,6 +342,7 @@ def test_every_endpoint_is_documented() -> None:
                 DeploymentApi,
                 ServiceApi,
                 ServiceStatusApi,
+                CallbackApi,
             )
         )
     )

@@ -16,6 +16,7 @@ from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi
+from webhook.api.callbacks import CallbackApi
 from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
 from webhook.api.deployments import DeploymentApi
@@ -45,6 +46,7 @@ from webhook.api.tokens import TokenApi
 from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.bundles import Bundles
+from webhook.callbacks.lines import Receivers, callback_delivery, callback_receivers
 from webhook.calls.calls import Calls
 from webhook.calls.expiry import CallExpiry
 from webhook.config import Config, Pipeline
@@ -56,6 +58,7 @@ from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.app_tokens import AppTokens
+from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.database import Database, LedgerUnavailable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
@@ -213,8 +216,11 @@ async def open_plane(
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
+        receivers = await stack.enter_async_context(
+            callback_receivers(definitions.pipelines.by_id, secrets.yurt_callback_secrets)
+        )
         services = _services(config, secrets, ledger, definitions, store, providers)
-        yield _plane(services, secrets, direct, trust)
+        yield _plane(services, secrets, direct, trust, receivers)
 
 
 def _services(
@@ -267,7 +273,7 @@ def _services(
     return services
 
 
-def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) -> Plane:
+def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, receivers: Receivers) -> Plane:
     config, ledger, pipelines = services.config, services.ledger, services.pipelines
     sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs(), B2())}
     notifications = NotificationApi(
@@ -328,15 +334,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
     service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
+    callbacks = CallbackApi(CallbackOutbox(ledger), pipelines, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
-        TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status,
+        TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
-        config.server, secrets, ledger, pipelines, services.definitions.pools.settings, services.store, services.publishing.recent, status,
-        Apis(machines, parked, quarantine, costs, sweeps), pages,
+        config.server, secrets, ledger, pipelines, services.definitions.pools.settings, services.store,
+        services.publishing.recent, status, Apis(machines, parked, quarantine, costs, sweeps), pages,
     )  # fmt: skip
     health.document = openapi(table, version("yurt"))
     return Plane(
@@ -354,15 +361,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         notifications,
         page.feed,
         events,
-        Background(services, dsn),
+        Background(services, dsn, receivers),
     )
 
 
 class Background:
     """Everything that one control plane does beside requests."""
 
-    def __init__(self, services: Services, dsn: str) -> None:
+    def __init__(self, services: Services, dsn: str, receivers: Receivers) -> None:
         self._services = services
+        self._receivers = receivers
         self._dsn = dsn
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -379,6 +387,7 @@ class Background:
             services.senders.run(),
             services.proxy.sharing.run(),
             services.settles.run(),
+            callback_delivery(services, self._receivers).run(),
             reap(services.ledger, services.metrics, health),
             write_track_records(services.ledger, health),
         )

@@ -148,6 +148,32 @@ class ServerSettings(_Section):
         return int(self.listen.rpartition(":")[2])
 
 
+class CallbackSettings(_Section):
+    """The app that is told what became of a pipeline's objects."""
+
+    url: Annotated[str, Field(max_length=2000)]
+    """Where it is told, with ``https://``."""
+    allow_private: bool = False
+    """Whether the URL may lead to this machine or a private network, and begin with ``http://``."""
+
+    @model_validator(mode="after")
+    def _url_is_usable(self) -> Self:
+        try:
+            parts = urlsplit(self.url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise ValueError(f"url is no URL: {error}") from None
+        if parts.scheme not in ("https", "http") or not host:
+            raise ValueError("url has to be like https://app.example.com/hooks/yurt")
+        if parts.scheme == "http" and not self.allow_private:
+            raise ValueError(
+                "url has to begin with https://, or allow_private = true says that it leads to a network of yours"
+            )
+        if parts.username is not None or parts.fragment:
+            raise ValueError("url may hold no user, password or fragment: callbacks are signed")
+        return self
+
+
 class Pipeline(_Section):
     """One pipeline: input → handler → output, run on a pool."""
 
@@ -202,6 +228,8 @@ class Pipeline(_Section):
     content_types: Annotated[tuple[ContentType, ...], Field(min_length=1, max_length=100)] | None = None
     """Content types that outputs may have, ``image/*`` for all of a kind; by default what the handler makes."""
     limits: HandlerLimits = HandlerLimits()
+    callback: CallbackSettings | None = None
+    """The app that is told what became of each object."""
     sandbox: SandboxSettings = SandboxSettings()
     """What the handler may do beside its input and outputs, on Linux."""
 
@@ -309,6 +337,8 @@ class RetentionSettings(_Section):
     """Days for machines that are gone."""
     sweeps_days: Days = 30
     """Days for sweeps that ended."""
+    callbacks_days: Days = 30
+    """Days for callbacks that were told or given up."""
     events_days: Days = 3
     """Days for the log of settled objects, of which apps are told."""
 

@@ -56,6 +56,9 @@ class LedgerSnapshot:
     """Provider, machines that it lists of another installation of the same name."""
     sweeps: list[tuple[str, str, float]] = field(default_factory=list)
     """Pipeline, kind, and when the last one that came through began."""
+    callbacks: list[tuple[str, int, int, int, float, bool, int]] = field(default_factory=list)
+    """Pipeline, callbacks told, waiting, given up, age of the oldest that waits, whether its receiver is off, those
+    that are nowhere."""
     unaccounted: tuple[int, int] = (0, 0)
     """Events and changes that are not where they should be: must be 0."""
 
@@ -108,6 +111,13 @@ class Metrics:
             ["service", "outcome"],
             registry=self.registry,
         )
+        self.callback_seconds = Histogram(
+            "yurt_callback_seconds",
+            "From the settling of an object until its app was told",
+            ["pipeline"],
+            registry=self.registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 1, 10, 60, 600, 3600, 86_400),
+        )
         self.reaped = Counter(
             "yurt_leases_expired", "Leases taken back by this process after their deadline", registry=self.registry
         )
@@ -117,6 +127,10 @@ class Metrics:
         )
         self.failing_loops.set_function(lambda: len(health.failing()) if health else 0)
         self.registry.register(_LedgerCollector(self))
+
+    def callback_told(self, pipeline: str, seconds: float) -> None:
+        """Note that an app was told, so many seconds after its object was settled."""
+        self.callback_seconds.labels(pipeline).observe(seconds)
 
     async def refresh(self, ledger: Ledger) -> None:
         """Read the ledger's counters again. Raises LedgerUnavailable."""
@@ -145,6 +159,10 @@ class Metrics:
             now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]
             [row] = await ledger.fetch("balance")
             now.unaccounted = (row["events"], row["changes"])
+            now.callbacks = [
+                (r["pipeline"], r["told"], r["waiting"], r["given_up"], r["oldest_seconds"], r["off"], r["unaccounted"])
+                for r in await ledger.fetch("callback_counts")
+            ]
             self._standing_until = time.monotonic() + STANDING_SECONDS
 
     def render(self) -> bytes:
@@ -201,6 +219,7 @@ class _LedgerCollector:
         yield from _fleet_metrics(now)
         yield from _ahead_metrics(now)
         yield from _money_metrics(now, self._metrics.budgets)
+        yield from _callback_metrics(now)
         events, changes = now.unaccounted
         yield _gauge(
             "yurt_unaccounted",
@@ -298,6 +317,38 @@ def _money_metrics(now: LedgerSnapshot, budgets: Mapping[str, Decimal | None]) -
         "US dollars that may be spent in one day (UTC); without a pool: by all together",
         ("pool",),
         [(pool, usd) for pool, usd in budgets.items() if usd is not None],
+    )
+
+
+def _callback_metrics(now: LedgerSnapshot) -> Iterator[Metric]:
+    """Make metrics of what apps were told, and are still to be told."""
+    yield _gauge(
+        "yurt_callbacks",
+        "Callbacks ever made, by what became of them",
+        ("pipeline", "state"),
+        [
+            (pipeline, state, number)
+            for pipeline, told, waiting, given_up, *_ in now.callbacks
+            for state, number in (("told", told), ("waiting", waiting), ("given-up", given_up))
+        ],
+    )
+    yield _gauge(
+        "yurt_callback_oldest_seconds",
+        "For how long the oldest callback has been waiting",
+        ("pipeline",),
+        [(row[0], row[4]) for row in now.callbacks],
+    )
+    yield _gauge(
+        "yurt_callbacks_off",
+        "1 while the receiver has turned its callbacks off",
+        ("pipeline",),
+        [(row[0], float(row[5])) for row in now.callbacks],
+    )
+    yield _gauge(
+        "yurt_callbacks_unaccounted",
+        "Settled objects that are neither told, waiting nor given up: must be 0",
+        ("pipeline",),
+        [(row[0], row[6]) for row in now.callbacks],
     )
 
 

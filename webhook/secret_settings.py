@@ -23,6 +23,8 @@ class Secrets(BaseSettings):
     """``DIRECT_DATABASE_URL``: the same database past a pooler that ``DATABASE_URL`` leads through."""
     yurt_webhook_secrets: SecretStr = SecretStr("")
     """``YURT_WEBHOOK_SECRETS``: what the store sends: bearer tokens or ``user:password``, with commas between."""
+    yurt_callback_secrets: SecretStr = SecretStr("")
+    """``YURT_CALLBACK_SECRETS``: sign callbacks: ``whsec_…``, or ``pipeline:whsec_…``, with commas between."""
     yurt_admin_token: SecretStr = SecretStr("")
     """``YURT_ADMIN_TOKEN``: for ``yurt status`` and the like. Empty: these are closed."""
     yurt_viewer_token: SecretStr = SecretStr("")

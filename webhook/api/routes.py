@@ -16,6 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from webhook.api import cors
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi, BundleOffer, BundleRequest
+from webhook.api.callbacks import (
+    CallbackApi,
+    CallbackFilter,
+    CallbackPage,
+    CallbackReplay,
+    CallbacksReplayed,
+    CallbackStatus,
+)
 from webhook.api.calls import BegunCalls, CallApi, CallIds, CallsOffer, CallsRequest, CallsStatus, CallsWait
 from webhook.api.costs import CostApi, CostFilter, Costs
 from webhook.api.deployments import (
@@ -141,6 +149,7 @@ def endpoints(
     deployments: DeploymentApi,
     services: ServiceApi,
     service_status: ServiceStatusApi,
+    callbacks: CallbackApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -216,6 +225,14 @@ def endpoints(
         Endpoint("GET", "/v1/parked/{id}", parked.parked_object, "admin", shown, gives=ParkedDetails),
         Endpoint("POST", "/v1/parked/redrive", parked.redrive, "admin", changed, ParkedChoice, Moving),
         Endpoint("POST", "/v1/parked/forget", parked.forget, "admin", changed, ParkedChoice, Moving),
+        Endpoint(
+            "GET", "/v1/callbacks", callbacks.callbacks, "admin", listed, gives=CallbackPage, query=CallbackFilter,
+        ),
+        Endpoint("GET", "/v1/callbacks/{id}", callbacks.callback, "admin", shown, gives=CallbackStatus),
+        Endpoint(
+            "POST", "/v1/callbacks/replay", callbacks.replay, "admin", (*changed, 404),
+            CallbackReplay, CallbacksReplayed,
+        ),
         Endpoint(
             "GET", "/v1/quarantine", quarantine.quarantine, "admin", listed,
             gives=QuarantinePage, query=QuarantineFilter,

@@ -45,6 +45,7 @@ COMMANDS = {
     "services": "Show services, their machines and their requests.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
     "deploy": "Pack a Python file with functions, and have workers run them.",
+    "callbacks": "List, show or replay what apps were told of settled objects.",
     "run": "Call a function, on a worker or here.",
     "logs": "Show the failures of a function with what it printed.",
     "invite": "Make a one-time token for a worker that you start yourself.",

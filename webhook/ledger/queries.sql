@@ -1833,12 +1833,17 @@ where s.position > $1 and s.position <= $2 and s.pipeline_id = any ($3::smallint
 order by s.position;
 
 -- name: prune_settles
--- Delete a batch of settles from more than $2 days ago, from the oldest on.
+-- Delete a batch of settles from more than $2 days ago, from the oldest on. What an outbox of callbacks has not followed
+-- stays, unless nobody has followed it for a month.
 with old as (
     select position from settles where position is not null order by position limit $1
 ), pruned as (
     delete from settles where position in (select position from old)
       and settled_at < (select yurt_now()) - make_interval(days => $2)
+      and not exists (
+          select from callback_feeds as f
+          where f.position < settles.position and f.fed_at > (select yurt_now()) - interval '30 days'
+      )
     returning position
 ), kept as (
     update settle_numbering set pruned = greatest(pruned, (select max(position) from pruned))
@@ -1905,6 +1910,160 @@ with pruned as (
     delete from multipart_uploads where id in (
         select id from multipart_uploads where expires_at < (select yurt_now()) - make_interval(days => $2)
         order by expires_at limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
+
+-- name: begin_callback_feed
+-- Begin a pipeline's outbox, at the end of the log: what was settled before it had a callback is not told.
+insert into callback_feeds (pipeline_id, position, fed_at)
+select $1, last, (select yurt_now()) from settle_numbering
+on conflict do nothing;
+
+-- name: callback_feed_behind
+-- Whether the log of settles goes on after what is in a pipeline's outbox.
+select exists (select from settles as s where s.position > f.position) as behind
+from callback_feeds as f where f.pipeline_id = $1;
+
+-- name: lock_callback_feed
+-- How far a pipeline's outbox has followed the log, locked: one transaction at a time goes on, or replays.
+select position from callback_feeds where pipeline_id = $1 for update;
+
+-- name: feed_callbacks
+-- Put the pipeline's settles among the next $3 of the log after $2 into its outbox. The caller holds the feed's lock. A
+-- result that was there before is told to nobody.
+with looked_at as (
+    select max(position) as upto
+    from (select position from settles where position > $2 order by position limit $3) as following
+), added as (
+    insert into callbacks (position, pipeline_id, object_id, key, settled_as, etag, token, reason, explanation, settled_at, due_at)
+    select s.position, s.pipeline_id, s.object_id, s.key, s.state, s.etag, s.token, s.reason, s.message, s.settled_at, n.now
+    from settles as s, looked_at, (select yurt_now() as now offset 0) as n
+    where s.pipeline_id = $1 and s.position > $2 and s.position <= looked_at.upto and (s.state <> 'done' or s.changed)
+    returning 1
+)
+update callback_feeds as f set position = l.upto, fed = f.fed + (select count(*) from added), fed_at = (select yurt_now())
+from looked_at as l where f.pipeline_id = $1 and l.upto is not null
+returning (select count(*) from added)::int as added;
+
+-- name: claim_callbacks
+-- Begin attempts of up to $2 callbacks of a pipeline: of each object only the one that is first in order. For $3 seconds
+-- no other replica begins one of them. Nothing is claimed while the receiver at this URL (hash $4) is off.
+with heads as (
+    select c.id from callbacks as c, (select yurt_now() as now offset 0) as n
+    where c.pipeline_id = $1 and c.state = 'waiting' and c.due_at <= n.now
+      and not exists (
+          select from callbacks as e
+          where e.object_id = c.object_id and e.position < c.position and e.state = 'waiting' and e.pipeline_id = c.pipeline_id
+      )
+      and not exists (select from callback_feeds as f where f.pipeline_id = $1 and f.off_for = $4)
+    order by c.due_at limit $2 for update of c skip locked
+)
+update callbacks as c set
+    attempts = c.attempts + 1,
+    first_at = coalesce(c.first_at, (select yurt_now())),
+    due_at = (select yurt_now()) + make_interval(secs => $3)
+from heads where c.id = heads.id and c.state = 'waiting'
+returning c.id, c.message, c.position, c.key, c.settled_as::text, c.etag, c.token, c.reason, c.explanation, c.settled_at, c.attempts;
+
+-- name: callback_told
+-- The receiver has taken attempt $2 of a callback.
+with told as (
+    update callbacks set state = 'told', ended_at = (select yurt_now()), status = $3, error = null
+    where id = $1 and attempts = $2 and state = 'waiting' returning pipeline_id
+)
+update callback_feeds as f set told = f.told + 1 from told where f.pipeline_id = told.pipeline_id;
+
+-- name: callback_failed
+-- Attempt $2 of a callback has failed: try again after $3 seconds, or give it up $6 seconds after its first attempt.
+with failed as (
+    update callbacks as c set
+        state = case when c.first_at + make_interval(secs => $6) <= n.now then 'given-up' else 'waiting' end::callback_state,
+        ended_at = case when c.first_at + make_interval(secs => $6) <= n.now then n.now end,
+        due_at = n.now + make_interval(secs => $3), status = $4, error = $5
+    from (select yurt_now() as now offset 0) as n
+    where c.id = $1 and c.attempts = $2 and c.state = 'waiting' returning c.pipeline_id, c.state
+)
+update callback_feeds as f set given_up = f.given_up + 1
+from failed where f.pipeline_id = failed.pipeline_id and failed.state = 'given-up';
+
+-- name: callback_receiver_off
+-- The receiver of a pipeline (hash $2 of its URL) wants to be told nothing more.
+update callback_feeds set off_for = $2, off_at = (select yurt_now()) where pipeline_id = $1;
+
+-- name: give_up_callbacks
+-- Give up callbacks that waited for $2 seconds for a receiver that is off.
+with old as (
+    select c.id from callbacks as c join callback_feeds as f on f.pipeline_id = c.pipeline_id
+    where c.pipeline_id = $1 and c.state = 'waiting' and f.off_for is not null
+      and c.settled_at <= (select yurt_now()) - make_interval(secs => $2)
+    order by c.id limit $3 for update of c skip locked
+), given_up as (
+    update callbacks as c set state = 'given-up', ended_at = (select yurt_now()), error = 'the receiver has turned its callbacks off'
+    from old where c.id = old.id and c.state = 'waiting' returning c.pipeline_id
+)
+update callback_feeds as f set given_up = f.given_up + (select count(*) from given_up)
+where f.pipeline_id = $1 and exists (select from given_up);
+
+-- name: replay_callbacks
+-- Let callbacks that have ended wait again, at once and with all their time: of each object only its latest, since an
+-- older one would tell what is no longer so. The caller holds the feed's lock. Returns those that were and the outdated.
+with chosen as (
+    select c.id, c.state,
+           exists (select from callbacks as l where l.object_id = c.object_id and l.pipeline_id = c.pipeline_id and l.position > c.position) as outdated
+    from callbacks as c
+    where c.pipeline_id = $1 and c.state <> 'waiting' and c.state = coalesce($2::callback_state, c.state)
+      and ($3::bigint[] is null or c.id = any ($3))
+    for update of c
+), replayed as (
+    update callbacks as c set
+        state = 'waiting', attempts = c.attempts + 1, first_at = null, ended_at = null, due_at = (select yurt_now())
+    from chosen where c.id = chosen.id and not chosen.outdated and not $4
+    returning chosen.state
+), recounted as (
+    update callback_feeds as f set
+        told = f.told - (select count(*) from replayed where state = 'told'),
+        given_up = f.given_up - (select count(*) from replayed where state = 'given-up'),
+        off_for = null, off_at = null
+    where f.pipeline_id = $1 and not $4
+)
+select (select count(*) from chosen where not outdated)::int as replayed, (select count(*) from chosen where outdated)::int as outdated;
+
+-- fragment: callback_shown
+-- What operators are shown of a callback.
+select c.id, 'msg_' || replace(c.message::text, '-', '') as message, p.name as pipeline, p.bucket, c.key, c.position, c.settled_as::text,
+       c.etag, c.reason, c.explanation, c.settled_at, c.state::text, c.attempts, c.first_at, c.due_at, c.ended_at, c.status, c.error
+from callbacks as c join pipelines as p on p.id = c.pipeline_id;
+
+-- name: callback_page
+-- Callbacks, the newest first: of a pipeline, in a state, of a key (null: any), before number $4.
+{{callback_shown}}
+where ($1::text is null or p.name = $1) and ($2::text is null or c.state = $2::callback_state) and ($3::text is null or c.key = $3)
+  and ($4::bigint is null or c.id < $4)
+order by c.id desc limit $5;
+
+-- name: callback
+-- One callback.
+{{callback_shown}}
+where c.id = $1;
+
+-- name: callback_counts
+-- By pipeline what became of its callbacks, how many wait, for how many seconds the oldest of them, whether the receiver
+-- is off, and what is nowhere to be found: must be 0.
+select p.name as pipeline, f.fed, f.told, f.given_up, w.waiting, w.oldest_seconds, f.off_at is not null as off,
+       f.fed - f.told - f.given_up - w.waiting as unaccounted
+from callback_feeds as f join pipelines as p on p.id = f.pipeline_id,
+     lateral (select count(*) as waiting,
+                     coalesce(extract(epoch from (select yurt_now()) - min(c.settled_at)), 0)::float8 as oldest_seconds
+              from callbacks as c where c.pipeline_id = f.pipeline_id and c.state = 'waiting') as w
+order by p.name;
+
+-- name: prune_callbacks
+-- Delete a batch of callbacks that were told or given up more than $2 days ago.
+with pruned as (
+    delete from callbacks where id in (
+        select id from callbacks where state <> 'waiting' and ended_at < (select yurt_now()) - make_interval(days => $2)
+        order by ended_at limit $1
     ) returning 1
 )
 select count(*) as pruned from pruned;

@@ -53,6 +53,11 @@ class RetentionDays(Protocol):
         ...
 
     @property
+    def callbacks_days(self) -> int:
+        """Callbacks that were told or given up."""
+        ...
+
+    @property
     def sweeps_days(self) -> int:
         """Sweeps that ended."""
         ...
@@ -88,6 +93,7 @@ class Pruner:
             ("quarantine", "prune_quarantine", kept.quarantine_days),
             ("workers", "prune_workers", kept.workers_days),
             ("sweeps", "prune_sweeps", kept.sweeps_days),
+            ("callbacks", "prune_callbacks", kept.callbacks_days),
             ("settles", "prune_settles", kept.events_days),
         ):
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0

@@ -203,6 +203,8 @@ async def _emptied(dsn: str) -> str:
             "provider_reports",
             "objects",
             "settles",
+            "callbacks",
+            "callback_feeds",
             "sweeps",
             "pruned_ahead",
             "pruned_workers",

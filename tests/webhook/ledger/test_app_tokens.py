@@ -24,4 +24,4 @@ async def test_tokens_that_ended_long_ago_are_pruned(postgres_dsn: str) -> None:
 class Kept:
     """Nothing else is pruned."""
 
-    done_days = quarantine_days = workers_days = sweeps_days = events_days = 0
+    done_days = quarantine_days = workers_days = sweeps_days = events_days = callbacks_days = 0

@@ -230,5 +230,5 @@ async def test_old_settles_are_pruned_and_the_end_stays(postgres_dsn: str) -> No
 class OfEvents:
     """Only the log is pruned."""
 
-    done_days = quarantine_days = workers_days = sweeps_days = 0
+    done_days = quarantine_days = workers_days = sweeps_days = callbacks_days = 0
     events_days = 3

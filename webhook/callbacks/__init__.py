@@ -1,0 +1,1 @@
+"""Callbacks: tells apps over HTTP that objects were settled, from the ledger's outbox."""
