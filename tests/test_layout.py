@@ -49,6 +49,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
     ),
+    "webhook.ledger.known_objects": Cover("tests/webhook/api/test_objects.py", "what apps are shown"),
     "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
     "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
     "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),

@@ -24,6 +24,7 @@ from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
+from webhook.api.objects import ObjectApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
@@ -50,6 +51,7 @@ from webhook.ledger.clock import follow_clock
 from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
+from webhook.ledger.known_objects import KnownObjects
 from webhook.ledger.ledger import Ledger, pipeline_id
 from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
@@ -130,6 +132,7 @@ class Plane:
     leases: LeaseApi
     notifications: NotificationApi
     events: EventApi
+    objects: ObjectApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -144,6 +147,7 @@ class Plane:
         self.health.leaving = True
         self.leases.close()
         self.events.close()
+        self.objects.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
@@ -279,10 +283,12 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     kept_uploads = UploadLedger(ledger)
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
-    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
+    readers = Readers(app_auth, ticket_auth, pipelines)
+    events = EventApi(services.settles, pipelines, readers)
+    objects = ObjectApi(KnownObjects(ledger), pipelines, services.store, readers, services.settles)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events,
+        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events, objects,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -293,6 +299,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         leases,
         notifications,
         events,
+        objects,
         Background(services, dsn),
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import checks, fleet, latency, ledger, models, photos, sweep
+from tests.bench import checks, events, fleet, latency, ledger, models, photos, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
@@ -21,6 +21,7 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "sweep": sweep.measure,
     "fleet": fleet.measure,
     "models": models.measure,
+    "events": events.measure,
 }
 
 
