@@ -27,7 +27,7 @@ _FAR = 10_000_000
 _LATE_SECONDS = 10.0
 
 
-class _Listener(asyncio.Protocol):
+class _StreamProtocol(asyncio.Protocol):
     """One stream, which notes when an event came."""
 
     def __init__(self, head: bytes, came: dict[bytes, float]) -> None:
@@ -105,7 +105,7 @@ async def _listening(
         of_one = f"photo-{first + index % _EVENTS:09d}" if number > _EVENTS else ""
         target = f"/v1/events?pipeline=photos&prefix=uploads/2026/05/{of_one}"
         head = f"GET {target} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-        transport, listener = await loop.create_connection(lambda: _Listener(head, came), host, port)
+        transport, listener = await loop.create_connection(lambda: _StreamProtocol(head, came), host, port)
         transports.append(transport)
         await listener.begun
 

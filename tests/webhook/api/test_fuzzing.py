@@ -267,7 +267,7 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
     case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))
-        if case.operation.path.endswith(("/complete", "/fail")) and known.fresh:
+        if kind == "leases" and case.operation.path.endswith(("/complete", "/fail")) and known.fresh:
             lease = known.fresh.pop()
             known.leases.append(lease)
             case.path_parameters["id"] = lease.id

@@ -1,4 +1,7 @@
-"""Objects as apps see them: state, results with URLs, errors, waiting for a change, pages."""
+"""Objects as apps see them: state, results with URLs, errors, waiting for a change, pages.
+
+What the ledger says of them comes from `known_objects`.
+"""
 
 from __future__ import annotations
 
