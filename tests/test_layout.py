@@ -83,6 +83,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.sandbox.child.jail.system_calls": Cover(
         "tests/workers/sandbox/child/jail/test_seccomp.py", "a table, whose calls the kernel refuses there"
     ),
+    "webhook.cli.logs": Cover("tests/webhook/cli/test_run.py", "shows the failure of a call that was run there"),
+    "yurt.packing.errors": Cover("tests/yurt/packing/test_bundle.py", "one exception class"),
     "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),
 }

@@ -115,6 +115,11 @@ class ServerSettings(_Section):
     """Most that all pools together may spend in one day (UTC), in US dollars."""
     proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
+    bundles: Place | None = None
+    """Where bundles of functions are kept, and below it calls and their values. By default ``bundles/`` in the bucket
+    of the first model."""
+    calls_hours: Annotated[float, Field(ge=1, le=366 * 24)] = 24
+    """Hours after which a call's arguments and its value are removed."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
@@ -141,7 +146,7 @@ class Pipeline(_Section):
     public_url: PublicUrl = ""
     """URL at which everything in the output's bucket is public, where it is. Results are presigned otherwise."""
     handler: str = "photo"
-    """``photo``, ``python``, ``command`` or ``http``."""
+    """``photo``, ``python``, ``command``, ``http`` or ``function``."""
     options: dict[str, JsonValue] = {}
     """Options of the handler."""
     pool: PoolName = "local"
