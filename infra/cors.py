@@ -157,7 +157,7 @@ def plan_cors(s3: Any, bucket: str, wanted: CorsRule) -> CorsPlan:
     Raises:
         CorsError: the rules cannot be read, or there are too many.
     """
-    before = _read(s3, bucket)
+    before = present_rules(s3, bucket)
     others = [rule for rule in before if rule.name != wanted.name and not rule.is_like(wanted)]
     if len(others) >= _MAX_RULES:
         raise CorsError(f"bucket {bucket} has {len(others)} CORS rules, and S3 allows {_MAX_RULES}: remove one first")
@@ -174,11 +174,12 @@ def apply_cors(s3: Any, plan: CorsPlan) -> None:
         s3.put_bucket_cors(Bucket=plan.bucket, CORSConfiguration={"CORSRules": [rule.to_s3() for rule in plan.after]})
     except (BotoCoreError, ClientError) as error:
         raise CorsError(_refusal("set", plan.bucket, error)) from None
-    if not CorsPlan(plan.bucket, _read(s3, plan.bucket), plan.after).is_set:
+    if not CorsPlan(plan.bucket, present_rules(s3, plan.bucket), plan.after).is_set:
         raise CorsError(f"bucket {plan.bucket}: the store took the CORS rules, but has others")
 
 
-def _read(s3: Any, bucket: str) -> tuple[CorsRule, ...]:
+def present_rules(s3: Any, bucket: str) -> tuple[CorsRule, ...]:
+    """The rules that a bucket has. Raises CorsError."""
     try:
         return tuple(map(CorsRule.from_s3, s3.get_bucket_cors(Bucket=bucket).get("CORSRules", ())))
     except ClientError as error:

@@ -78,9 +78,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.ledger.sign_in_links": Cover("tests/webhook/api/test_sign_in_links.py", "made and used up over HTTP"),
     "webhook.page.page": Cover("tests/webhook/page/test_sign_in.py", "each page that is opened"),
+    "webhook.ledger.known_objects": Cover("tests/webhook/api/test_objects.py", "what apps are shown"),
     "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
     "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
-    "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),
     "webhook.uploads.signing": Cover(
         "tests/webhook/api/test_uploads.py", "requests that a real store takes and refuses"
     ),

@@ -28,6 +28,7 @@ from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
+from webhook.api.objects import ObjectApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.passed_on import PassedOnRequests
@@ -63,6 +64,7 @@ from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.database import Database, LedgerUnavailable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
+from webhook.ledger.known_objects import KnownObjects
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
@@ -148,6 +150,7 @@ class Plane:
     live: LiveFeed
     """Browsers that watch the page."""
     events: EventApi
+    objects: ObjectApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -163,6 +166,7 @@ class Plane:
         self.leases.close()
         await self.live.aclose()
         self.events.close()
+        self.objects.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
@@ -332,13 +336,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     kept_uploads = UploadLedger(ledger)
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
-    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
+    readers = Readers(app_auth, ticket_auth, pipelines)
+    events = EventApi(services.settles, pipelines, readers)
+    objects = ObjectApi(KnownObjects(ledger), pipelines, services.store, readers, services.settles)
     service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     callbacks = CallbackApi(CallbackOutbox(ledger), pipelines, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
         TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
+        objects,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
@@ -361,6 +368,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         notifications,
         page.feed,
         events,
+        objects,
         Background(services, dsn, receivers),
     )
 

@@ -183,6 +183,8 @@ class Pipeline(_Section):
     """Suffixes of keys to watch, in upper or lower case; all keys where empty."""
     output: Place
     """Where results go: ``{output}{key}/{name}``."""
+    public_url: PublicUrl = ""
+    """URL at which everything in the output's bucket is public, where it is. Results are presigned otherwise."""
     handler: str = "photo"
     """``photo``, ``python``, ``command``, ``http`` or ``function``."""
     options: dict[str, JsonValue] = {}

@@ -58,8 +58,11 @@ class BenchPlane:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, store: str = "") -> Iterator[BenchPlane]:
-    """Run a server and its database for the length of the ``with`` block. ``store`` is an endpoint."""
+def serving(folder: Path, store: str = "", **environment: str) -> Iterator[BenchPlane]:
+    """Run a server and its database for the length of the ``with`` block. ``store`` is an endpoint.
+
+    ``environment`` is added to the server's.
+    """
     config = folder / "yurt.toml"
     config.write_text(CONFIG)
     database = OpenPostgres(folder / "postgres")
@@ -89,6 +92,7 @@ def serving(folder: Path, store: str = "") -> Iterator[BenchPlane]:
                     "AWS_ACCESS_KEY_ID": "bench",
                     "AWS_SECRET_ACCESS_KEY": "bench",
                     **({"AWS_ENDPOINT_URL_S3": store} if store else {}),
+                    **environment,
                     parent_death.ENVIRONMENT: "stdin",
                 },
             )

@@ -38,7 +38,7 @@ def openapi(table: Sequence[Endpoint], version: str) -> dict[str, Any]:
     schema_of: dict[Any, Any] = {model: reference for (model, _), reference in references.items()}
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in table:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
+        paths.setdefault(endpoint.documented_path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Yurt", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
@@ -66,7 +66,7 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
         "operationId": endpoint.call.__name__,
         "responses": responses,
         "security": [] if endpoint.auth == "none" else _requirements(endpoint.auth),
-        "parameters": [*_parameters(endpoint.path), *_query_parameters(endpoint.query)],
+        "parameters": [*_parameters(endpoint.documented_path), *_query_parameters(endpoint.query)],
     }
     if endpoint.takes:
         operation["requestBody"] = {
@@ -79,11 +79,10 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:
-    """Describe the parameters of a path. ``{id}`` is the number of a row, all others are names."""
     number = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
     return [
         {"name": name, "in": "path", "required": True, "schema": number if name == "id" else {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", path)
+        for name in re.findall(r"\{(\w+)\}", path)
     ]
 
 

@@ -24,6 +24,11 @@ class ObjectReader:
     prefix: str = ""
     """Of keys: nothing outside may be read."""
 
+    def check(self, key: str) -> None:
+        """Raise HttpProblem 403 for a key that may not be read."""
+        if not key.startswith(self.prefix):
+            raise HttpProblem(403, "outside-ticket", "a ticket reads only what was uploaded with it")
+
     def narrowed(self, prefix: str) -> str:
         """The prefix that is asked for, within what may be read. Raises HttpProblem 403."""
         if self.prefix.startswith(prefix):

@@ -54,6 +54,7 @@ from webhook.api.machines import (
 )
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi, Receipt
+from webhook.api.objects import ObjectApi, ObjectListQuery, ObjectPage, ObjectQuery, ObjectReport
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
 from webhook.api.pools import PoolApi, WakeRequest, WokenPool
 from webhook.api.quarantine import (
@@ -110,6 +111,11 @@ class Endpoint:
     """Whether the body may be left out: every field that it takes has a default."""
 
     @property
+    def documented_path(self) -> str:
+        """The path without what only the router needs to know: that a key holds slashes."""
+        return self.path.replace(":path", "")
+
+    @property
     def is_open(self) -> bool:
         """Whether a client without a credential learns something from it."""
         return self.auth == "none" and not self.silent
@@ -150,6 +156,7 @@ def endpoints(
     services: ServiceApi,
     service_status: ServiceStatusApi,
     callbacks: CallbackApi,
+    objects: ObjectApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -295,6 +302,14 @@ def endpoints(
             "POST", f"{upload}/complete", uploads.complete_upload, "ticket", (*carried, 409), gives=CompletedUpload,
         ),
         Endpoint("DELETE", upload, uploads.abort_upload, "ticket", carried, gives=AbortedUpload),
+        Endpoint(
+            "GET", "/v1/objects/{pipeline}", objects.list_objects, "ticket", (401, 403, 404, 422, 429, 503),
+            gives=ObjectPage, query=ObjectListQuery,
+        ),
+        Endpoint(
+            "GET", "/v1/objects/{pipeline}/{key:path}", objects.show_object, "ticket", (401, 403, 404, 422, 429, 503),
+            gives=ObjectReport, query=ObjectQuery,
+        ),
         Endpoint(
             "GET", "/v1/events", events.events, "ticket", (401, 403, 404, 422, 429, 503), query=EventQuery,
             media_type="text/event-stream",

@@ -25,7 +25,7 @@ COMMANDS = {
     "init": "Write yurt.toml and yurt.secrets to begin with.",
     "serve": "Run the control plane.",
     "worker": "Run a worker: needs YURT_URL and YURT_TOKEN, nothing else.",
-    "setup": "Show, and with --yes set, the bucket notifications on Tigris.",
+    "setup": "Show, and with --yes set, the bucket notifications on Tigris, and what uploads need.",
     "check": "Check the configuration, database, buckets and credentials.",
     "page": "Print a link that signs a browser in to the page.",
     "status": "Show pipelines, backlog, workers and parked objects.",

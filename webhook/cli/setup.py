@@ -1,14 +1,15 @@
-"""``yurt setup``: shows and sets the bucket notifications on Tigris."""
+"""``yurt setup``: shows and sets what buckets need: notifications on Tigris, CORS, a rule for abandoned uploads."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from infra import cors, tigris
+from infra import cors, lifecycle, tigris
 from webhook.cli.bucket_notifications import (
     notification_plans,
     notification_secret,
@@ -17,7 +18,7 @@ from webhook.cli.bucket_notifications import (
 )
 from webhook.cli.options import config_option, fail, failing
 from webhook.cli.output import echo
-from webhook.config import ConfigError
+from webhook.config import Config, ConfigError
 from webhook.config_file import load, secrets
 from webhook.secret_settings import Secrets
 
@@ -36,10 +37,11 @@ from webhook.secret_settings import Secrets
 )
 @click.option("--yes", is_flag=True, help="Set them. Without it, the change is only shown.")
 def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, ...], yes: bool) -> None:
-    """Show, and with --yes set, the bucket notifications on Tigris.
+    """Show, and with --yes set, the bucket notifications on Tigris, and what uploads need.
 
     A bucket has one notification configuration: the current one is shown, and replaced. With --cors-origin a CORS rule
-    is added to those that the buckets have; without it CORS is left as it is. Needs the AWS_* variables and
+    is added to those that the buckets have; without it CORS is shown and left as it is. Parts of multipart uploads that
+    are never completed are removed by a lifecycle rule, where the store has such rules. Needs the AWS_* variables and
     YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
     """
     with failing(ConfigError, tigris.SetupError, cors.CorsError):
@@ -58,6 +60,9 @@ def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, 
         cors_plans = [cors.plan_cors(s3, bucket, rule) for bucket, rule in rules]
         for cors_plan in cors_plans:
             _show_cors(cors_plan)
+        if not cors_origins:
+            _show_present_cors(s3, config)
+        lifecycle_plans = [found for bucket in lifecycle.input_buckets(config) if (found := _lifecycle(s3, bucket))]
         _probe(base, credentials)
         if not yes:
             echo("Nothing was changed. To set this, run the same command with --yes")
@@ -67,6 +72,8 @@ def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, 
         for cors_plan in cors_plans:
             cors.apply_cors(s3, cors_plan)
             echo(f"Bucket {cors_plan.bucket}: CORS rules set, and read back as planned.")
+        for lifecycle_plan in lifecycle_plans:
+            _set_lifecycle(s3, lifecycle_plan)
 
 
 def _probe(base: str, credentials: Secrets) -> None:
@@ -99,6 +106,37 @@ def _show_cors(plan: cors.CorsPlan) -> None:
     echo(f"Bucket {plan.bucket}, CORS rules{' (as they are)' if plan.is_set else ''}")
     for line in plan.describe():
         echo(f"  {line}")
+
+
+def _show_present_cors(s3: Any, config: Config) -> None:
+    """Show which pages may use the buckets now. A store that does not say is no error: nothing is to be set."""
+    for bucket in cors.wanted_rules(config, ()):
+        try:
+            rules = cors.present_rules(s3, bucket)
+        except cors.CorsError:
+            continue
+        shown = "; ".join(rule.describe() for rule in rules) or "none: no web page may use it"
+        echo(f"Bucket {bucket}, present CORS rules: {shown}")
+
+
+def _lifecycle(s3: Any, bucket: str) -> lifecycle.LifecyclePlan | None:
+    """Show what becomes of abandoned uploads. None: nothing is to be set, or the store has no such rules."""
+    try:
+        plan = lifecycle.plan_lifecycle(s3, bucket)
+    except lifecycle.LifecycleError as error:
+        echo(f"Bucket {bucket}, abandoned uploads: {error}")
+        return None
+    echo(f"Bucket {bucket}: {plan.describe()}{' (as it is)' if plan.is_set else ''}")
+    return None if plan.is_set else plan
+
+
+def _set_lifecycle(s3: Any, plan: lifecycle.LifecyclePlan) -> None:
+    try:
+        lifecycle.apply_lifecycle(s3, plan)
+    except lifecycle.LifecycleError as error:
+        echo(f"Bucket {plan.bucket}, abandoned uploads: {error}")
+    else:
+        echo(f"Bucket {plan.bucket}: the lifecycle rule is set, and was read back.")
 
 
 def _set(plan: tigris.NotificationPlan, store: tigris.TigrisEndpoint) -> None:

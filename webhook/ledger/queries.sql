@@ -2067,3 +2067,20 @@ with pruned as (
     ) returning 1
 )
 select count(*) as pruned from pruned;
+
+-- fragment: known_object
+-- What apps are told of an object.
+o.pipeline_id, o.key, o.state::text, o.lane::text, o.attempts, o.token, o.rerun_requested, o.event_at, o.event_size,
+greatest(extract(epoch from o.due_at - (select yurt_now()))::float8, 0) as due_in_seconds, o.done_etag, o.done_modified,
+o.done_at, o.published, o.error ->> 'reason' as reason, o.error ->> 'message' as message;
+
+-- name: known_object
+-- One object.
+select {{known_object}} from objects as o where o.pipeline_id = $1 and o.key = $2;
+
+-- name: known_objects
+-- Objects whose keys begin with $2, so lie below $3, in the order of the keys' bytes, after $4.
+select {{known_object}} from objects as o
+where o.pipeline_id = $1 and o.key >= $2 and o.key <= $3 and o.key > $4 and starts_with(o.key, $2)
+order by o.key
+limit $5;

@@ -19,7 +19,7 @@ async def test_endpoints_for_apps_and_no_others_may_be_called(postgres_dsn: str)
         for path, methods in document["paths"].items():
             schemes = {scheme for method in methods.values() for choice in method["security"] for scheme in choice}
             for_apps = bool(schemes & {"app", "ticket"})
-            answer = await asked(plane, path.replace("{id}", "1"))
+            answer = await asked(plane, path.replace("{id}", "1").replace("{", "").replace("}", ""))
             assert (answer.status_code == 204) == for_apps, path
             assert ("access-control-allow-origin" in answer.headers) == for_apps, path
 

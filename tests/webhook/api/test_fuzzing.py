@@ -162,7 +162,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
             "workers": [spare.id],
             "machines": [minted.id],
             "tokens": [spare_id],
-            "uploads": [await uploaded(app) for _ in range(20)],
+            "uploads": [await uploaded(ticket) for _ in range(20)],
         },
     )
 
@@ -270,11 +270,13 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         case.path_parameters["source"] = data.draw(st.sampled_from(SOURCES))
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
-    named = {"pool": "minted", "root": known.root, "app": "app", "name": "echo"}
+    named = {
+        "pool": "minted", "root": known.root, "app": "app", "name": "echo", "pipeline": "photos", "key": "65.jpg",
+    }  # fmt: skip
     case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
         case.path_parameters["id"] = data.draw(st.sampled_from(known.numbers.get(kind, [1])))
-        if case.operation.path.endswith(("/complete", "/fail")) and known.fresh:
+        if kind == "leases" and case.operation.path.endswith(("/complete", "/fail")) and known.fresh:
             lease = known.fresh.pop()
             known.leases.append(lease)
             case.path_parameters["id"] = lease.id
@@ -295,6 +297,8 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
 
 def shorten_wait(case: AnyCase) -> None:
     """Shorten long polls: there is no work to wait for."""
+    if case.query and "wait" in case.query:
+        case.query["wait"] = min(case.query["wait"], 0.01) if isinstance(case.query["wait"], int | float) else 0
     body: Any = case.body
     wait = body.get("wait") if isinstance(body, dict) else None
     if isinstance(wait, int | float) and 0 <= wait <= LONGEST_POLL_SECONDS:

@@ -60,7 +60,8 @@ def test_cors_is_left_as_it_is_unless_asked(shell: Shell) -> None:
     before = cors_origins(shell, "photos-in")
     result = shell.yurt("setup", "--url", shell.stack.url, "--yes")
     assert result.returncode == 0, result.stderr
-    assert "CORS" not in result.stdout
+    assert "CORS rules set" not in result.stdout
+    assert "Bucket photos-in, present CORS rules: " in result.stdout
     assert cors_origins(shell, "photos-in") == before
 
 
@@ -84,3 +85,14 @@ def test_what_is_no_origin_is_refused_before_anything_is_set(shell: Shell) -> No
     assert result.returncode == 2
     assert "'app.example.com' is no origin" in result.stderr
     assert "read back" not in result.stdout
+
+
+def test_abandoned_uploads_are_removed_by_a_rule(shell: Shell) -> None:
+    s3 = shell.stack.s3()
+    shown = shell.yurt("setup", "--url", shell.stack.url)
+    assert "Bucket photos-in: abandoned multipart uploads are removed after 7 days" in shown.stdout
+    result = shell.yurt("setup", "--url", shell.stack.url, "--yes")
+    assert result.returncode == 0, result.stderr
+    [rule] = s3.get_bucket_lifecycle_configuration(Bucket="photos-in")["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert "7 days (as it is)" in shell.yurt("setup", "--url", shell.stack.url).stdout

@@ -40,3 +40,32 @@ async def test_all_that_is_asked_again_and_again_reads_an_index(postgres_dsn: st
             ]
             for indexes, name, *arguments in asked:
                 assert reads(await plan(connection, mode, name, *arguments)) == indexes, (name, mode)
+
+
+async def test_the_log_of_settled_objects_is_read_by_its_indexes(postgres_dsn: str) -> None:
+    async with filled(postgres_dsn) as (photos, connection):
+        await connection.execute(
+            """insert into settles (position, object_id, pipeline_id, key, state, changed, settled_at)
+            select n, n, $1, n || '.jpg', 'done', true, now() from generate_series(1, 50000) as n""",
+            photos,
+        )
+        await connection.execute("analyze settles")
+        for mode in MODES:
+            for indexes, name, *arguments in (
+                ({"settles_position"}, "settles_after", "49000", "200"),
+                ({"settles_unnumbered"}, "unnumbered_settles"),
+            ):
+                assert reads(await plan(connection, mode, name, *arguments)) == indexes, (name, mode)
+
+
+async def test_what_apps_ask_of_objects_reads_the_index_of_keys(postgres_dsn: str) -> None:
+    async with filled(postgres_dsn) as (photos, connection):
+        await connection.execute("analyze objects")
+        for mode in MODES:
+            keys = ("'uploads/'", "'uploads/\U0010ffff'", "'uploads/2'", "100")
+            assert reads(await plan(connection, mode, "known_object", f"{photos}", "'a.jpg'")) == {
+                "objects_pipeline_id_key_key"
+            }
+            nodes = await plan(connection, mode, "known_objects", f"{photos}", *keys)
+            assert reads(nodes) == {"objects_pipeline_id_key_key"}
+            assert not sorts(nodes)
