@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -218,7 +218,7 @@ class _Reporter:
         """
         now = (
             {name: activity.report_since(0) for name, activity in self._pools.items()},
-            {name: ProviderActivity(**asdict(activity)) for name, activity in self._providers.items()},
+            {name: replace(activity) for name, activity in self._providers.items()},
         )
         if now == self._reported:
             return
@@ -233,5 +233,5 @@ class _Reporter:
             for name, activity in self._providers.items()
         }
         with logged_failure("reporting failed"):
-            await asyncio.wait_for(self._fleet.report(pools, providers), self._call_seconds)
+            await within(self._fleet.report(pools, providers), self._call_seconds)
             self._reported = now
