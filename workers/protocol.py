@@ -66,6 +66,8 @@ class Hello(Message):
     """Whether the worker keeps a credential, with which a later process of it comes back."""
     unjailed: Annotated[str, Field(max_length=MAX_UNJAILED)] = ""
     """Why this machine cannot jail its handlers, for people; empty where it can."""
+    process_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    """For how long the process has run. None: it does not know."""
 
 
 class ModelRef(Message):

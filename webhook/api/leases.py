@@ -102,8 +102,9 @@ class LeaseApi:
         hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
             arrival = await self._fleet.hello(
-                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed
-            )
+                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed,
+                process_seconds=hello.process_seconds,
+            )  # fmt: skip
         except PoolFull as full:
             raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:
@@ -193,6 +194,8 @@ class LeaseApi:
         # Settled first: the objects that become due again by it may be leased in the same call.
         settled = await asyncio.gather(*(self._settle_message(caller, item) for item in message.settle))
         leases: list[protocol.Lease] = []
+        if message.max and not caller.asked:
+            await self._fleet.asked(caller.id)
         if message.max and not caller.draining:
             if message.handlers_changed and (caller.paused or caller.trying):
                 await self._fleet.handlers_changed(caller.id)
@@ -205,7 +208,11 @@ class LeaseApi:
                 caller = await self._auth.caller(request)
         if leases or message.settle:
             with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
-                await self._fleet.active(caller.id, _handling(message.handling))
+                result = any(
+                    one.accepted and isinstance(item, protocol.Done)
+                    for one, item in zip(settled, message.settle, strict=True)
+                )
+                await self._fleet.active(caller.id, _handling(message.handling), result=result)
         return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining)
 
     async def _wait(
