@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ from botocore.config import Config as BotoConfig
 from infra import tigris
 from infra.cors import apply_cors, plan_cors, wanted_rules
 from infra.interrupts import Interrupts
+from infra.models.publishing import publish_folder
 from infra.stack_keys import StackKeys
 from webhook.config import Config
 from webhook.fleet.providers.local import LocalProvider, inherited
+from webhook.models.local_files import ChangedMeanwhile, NoModel
 from webhook.private_file import private
+from webhook.storage import StoreError
 from workers import parent_death
 from workers.own_process import own_process
 
@@ -102,19 +105,12 @@ class Stack:
     """Logs and the database."""
     keys: StackKeys
     services: tuple[StackService, ...]
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Root of each model that was published, by name."""
 
     def s3(self) -> Any:
         """A plain boto3 client of the local bucket."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="auto",
-            aws_access_key_id=self.keys.access_key,
-            aws_secret_access_key=self.keys.secret_key,
-            config=BotoConfig(
-                signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}
-            ),
-        )
+        return _s3(self.endpoint, self.keys)
 
     def check(self) -> None:
         """Raise StackError where a service has ended without being told to."""
@@ -136,14 +132,16 @@ def running(
     environment: Mapping[str, str] | None = None,
     bucket_port: int = 0,
     keys: StackKeys | None = None,
+    models: Mapping[str, Path] | None = None,
     cors_origins: Sequence[str] = (),
     interrupts: Interrupts | None = None,
 ) -> Iterator[Stack]:
     """Run the services for the length of the ``with`` block. Raises StackError, and Interrupted while they start.
 
     ``bucket_options`` are options of ``python -m infra.local``; ``environment`` is added to the control plane's, for
-    instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``. Without ``keys`` new ones are drawn. Web pages of
-    ``cors_origins`` may upload and read by presigned URLs.
+    instance ``YURT_POOLS__LOCAL__IDLE_SECONDS``. Without ``keys`` new ones are drawn. ``models`` are folders by the
+    names of models of the configuration: they are published before the control plane starts, so that it finds them at
+    once. Web pages of ``cors_origins`` may upload and read by presigned URLs.
     """
     keys, interrupts = keys or StackKeys(), interrupts or Interrupts()
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,6 +156,7 @@ def running(
             interrupts,
         )
         stack.callback(bucket.stop, interrupts)
+        published = _publish(config, _s3(bucket_announced["endpoint"], keys), models or {}, interrupts)
         plane, plane_announced = _start(
             "control-plane",
             ["webhook", "serve", "--config", str(config_path), "--state", str(folder), "--announce"],
@@ -174,9 +173,33 @@ def running(
         stack.callback(end_workers)
         stack.callback(plane.stop, interrupts, end_workers)
         _subscribe(config, bucket_announced["endpoint"], plane_announced["url"], keys)
-        running_stack = Stack(bucket_announced["endpoint"], plane_announced["url"], folder, keys, (bucket, plane))
+        endpoint, url = bucket_announced["endpoint"], plane_announced["url"]
+        running_stack = Stack(endpoint, url, folder, keys, (bucket, plane), published)
         _allow_pages(config, running_stack.s3(), cors_origins)
         yield running_stack
+
+
+def _s3(endpoint: str, keys: StackKeys) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="auto",
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+        config=BotoConfig(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 3}),
+    )
+
+
+def _publish(config: Config, s3: Any, models: Mapping[str, Path], interrupts: Interrupts) -> dict[str, str]:
+    """Publish models in the local bucket; return their roots."""
+    roots = {}
+    for name, folder in models.items():
+        interrupts.check()
+        try:
+            roots[name] = publish_folder(s3, config.models[name], folder)
+        except (StoreError, NoModel, ChangedMeanwhile, OSError) as error:
+            raise StackError(f"the model {name} ({folder}) cannot be published: {error}") from error
+    return roots
 
 
 def _bucket_environment(keys: StackKeys) -> dict[str, str]:

@@ -58,14 +58,14 @@ class Command:
     def note_descendants(self) -> None:
         self.descendants |= set(_below(self.process.pid))
 
-    def ended(self) -> int:
+    def ended(self, seconds: float = DEADLINE_SECONDS) -> int:
         """Wait for its end; its exit status."""
 
         def has_ended() -> bool:
             self.note_descendants()
             return self.process.poll() is not None
 
-        wait_until(has_ended, seconds=DEADLINE_SECONDS, failure=lambda: f"it does not end: {self.output()}")
+        wait_until(has_ended, seconds=seconds, failure=lambda: f"it does not end: {self.output()}")
         for reader in self._readers:
             reader.join(DEADLINE_SECONDS)
         return int(self.process.returncode)

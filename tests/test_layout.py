@@ -45,8 +45,15 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.providers.vast_answers": Cover(
         "tests/webhook/fleet/providers/test_vast.py", "offers and instances that the market shows"
     ),
+    "infra.models.publishing": Cover("tests/infra/test_models_travel.py", "publishes what travels there"),
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"
+    ),
+    "webhook.api.readers": Cover("tests/webhook/api/test_event_stream.py", "who may listen"),
+    "webhook.api.tickets": Cover("tests/webhook/api/test_uploads.py", "what browsers upload with"),
+    "webhook.uploads.places": Cover("tests/webhook/api/test_uploads.py", "tried before the first of its uploads"),
+    "webhook.uploads.signing": Cover(
+        "tests/webhook/api/test_uploads.py", "requests that a real store takes and refuses"
     ),
     "webhook.ledger.cursor": Cover("tests/webhook/ledger/test_parked.py", "pages of parked objects"),
     "webhook.ledger.leased_rows": Cover("tests/webhook/ledger/test_ledger_settling.py", "rows of its leases"),
@@ -75,6 +82,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.sandbox.child.jail.system_calls": Cover(
         "tests/workers/sandbox/child/jail/test_seccomp.py", "a table, whose calls the kernel refuses there"
     ),
+    "webhook.cli.logs": Cover("tests/webhook/cli/test_run.py", "shows the failure of a call that was run there"),
+    "yurt.packing.errors": Cover("tests/yurt/packing/test_bundle.py", "one exception class"),
     "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),
 }

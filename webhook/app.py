@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
@@ -15,7 +15,10 @@ import structlog
 from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi
+from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
+from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.lease_messages import LeaseMessages
@@ -27,11 +30,17 @@ from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
+from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
+from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
+from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
+from webhook.bundles import Bundles
+from webhook.calls.calls import Calls
+from webhook.calls.expiry import CallExpiry
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
@@ -43,7 +52,7 @@ from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.arrivals import count_arrivals
 from webhook.ledger.certificates import LedgerCertificates
 from webhook.ledger.clock import follow_clock
-from webhook.ledger.database import Database, LedgerUnusable, connect, disconnect, ledger_errors, starting
+from webhook.ledger.database import Database, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
@@ -52,9 +61,11 @@ from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.policy import Policy
 from webhook.ledger.quarantine import QuarantinedTexts
 from webhook.ledger.retention import Pruner
+from webhook.ledger.settles import SettleLog
 from webhook.ledger.sweeps import Sweeps
+from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
-from webhook.loops import STALLED_SECONDS, LoopHealth
+from webhook.loops import STALLED_SECONDS, LoopHealth, together
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
@@ -74,6 +85,7 @@ from webhook.storage import ObjectStore, open_store
 from webhook.sweep.deletions import DeletionChecker
 from webhook.sweep.runner import Runner
 from webhook.sweep.sweeper import Sweeper
+from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
@@ -96,11 +108,14 @@ class Services:
     store: ObjectStore
     pipelines: Pipelines
     conditions: Conditions
+    upload_places: UploadPlaces
     catalogue: ModelCatalogue
+    bundles: Bundles
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
     wakeups: Wakeups
+    settles: SettleLog
     senders: Senders
     providers: ProviderSet
     metrics: Metrics
@@ -120,6 +135,7 @@ class Plane:
     health: HealthApi
     leases: LeaseApi
     notifications: NotificationApi
+    events: EventApi
     _background: Background = field(repr=False)
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
@@ -133,10 +149,12 @@ class Plane:
         """Answer the long polls that wait, and write what was taken in."""
         self.health.leaving = True
         self.leases.close()
+        self.events.close()
         # Notifications before settlements: an event that was taken in must be written, a settlement can be repeated.
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.upload_places.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -197,6 +215,7 @@ def _services(
         limits={name: pool.limit for name, pool in config.pools.items()},
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, budgets_of(config))
+    settles = SettleLog(ledger, health)
     services = Services(
         config=config,
         ledger=ledger,
@@ -204,11 +223,14 @@ def _services(
         store=store,
         pipelines=pipelines,
         conditions=conditions,
+        upload_places=UploadPlaces(store),
         catalogue=catalogue,
+        bundles=Bundles(config.server, lambda: config.models, store),
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
-        wakeups=Wakeups(health),
+        wakeups=Wakeups(health, settles.wake),
+        settles=settles,
         senders=Senders(ledger, metrics, health),
         providers=providers,
         metrics=metrics,
@@ -261,9 +283,16 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     pools = PoolApi(services.fleet, config.pools, admin)
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
+    bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
+    calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
+    kept_uploads = UploadLedger(ledger)
+    ticket_auth = TicketAuth(kept_uploads)
+    uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
+    events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens,
+        bootstrap, tokens, bundles, calls, TicketApi(kept_uploads, pipelines, app_auth),
+        uploads, events,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -273,6 +302,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         health,
         leases,
         notifications,
+        events,
         Background(services, dsn),
     )
 
@@ -295,6 +325,7 @@ class Background:
             services.conditions.watch(),
             services.catalogue.watch(),
             services.senders.run(),
+            services.settles.run(),
             _reap(services.ledger, services.metrics, health),
             _write_track_records(services.ledger, health),
         )
@@ -303,7 +334,7 @@ class Background:
             with services.metrics.leading.track_inprogress():
                 await self._lead(url, stopped)
 
-        await _together(loops, lead(self._dsn, work, stop, health))
+        await together(loops, lead(self._dsn, work, stop, health))
 
     async def _lead(self, url: str, stopped: asyncio.Event) -> None:
         """What one replica does for all: autoscaling, sweeps, pruning, the care for manual workers."""
@@ -335,39 +366,12 @@ class Background:
             pruner.run(),
             ErrorBudget(services.fleet, health).run(),
             _count_arrivals(services.ledger, health),
+            CallExpiry(services.ledger, services.pipelines, services.store, config.server.calls_hours, health).run(),
         )
         try:
-            await _together(loops, autoscaler.run(stopped))
+            await together(loops, autoscaler.run(stopped))
         finally:
             await services.providers.renew()
-
-
-async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
-    """Run endless loops for as long as ``until`` takes.
-
-    A loop outlives what may pass (`LoopHealth`). One that raises ends all: a bug to be seen, or LedgerUnusable.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_coroutine(loop)) for loop in loops]
-            await until
-            for task in tasks:
-                task.cancel()
-    except BaseExceptionGroup as errors:
-        if unusable := errors.subgroup(LedgerUnusable):
-            raise _first(unusable) from None
-        raise
-
-
-def _first(errors: BaseException) -> BaseException:
-    """The first error of a group of groups."""
-    while isinstance(errors, BaseExceptionGroup):
-        errors = errors.exceptions[0]
-    return errors
-
-
-async def _coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 async def _reap(ledger: Ledger, metrics: Metrics, health: LoopHealth) -> None:

@@ -115,6 +115,11 @@ class ServerSettings(_Section):
     """Most that all pools together may spend in one day (UTC), in US dollars."""
     proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ()
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
+    bundles: Place | None = None
+    """Where bundles of functions are kept, and below it calls and their values. By default ``bundles/`` in the bucket
+    of the first model."""
+    calls_hours: Annotated[float, Field(ge=1, le=366 * 24)] = 24
+    """Hours after which a call's arguments and its value are removed."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
@@ -139,7 +144,7 @@ class Pipeline(_Section):
     output: Place
     """Where results go: ``{output}{key}/{name}``."""
     handler: str = "photo"
-    """``photo``, ``python``, ``command`` or ``http``."""
+    """``photo``, ``python``, ``command``, ``http`` or ``function``."""
     options: dict[str, JsonValue] = {}
     """Options of the handler."""
     pool: PoolName = "local"
@@ -290,6 +295,8 @@ class RetentionSettings(_Section):
     """Days for machines that are gone."""
     sweeps_days: Days = 30
     """Days for sweeps that ended."""
+    events_days: Days = 3
+    """Days for the log of settled objects, of which apps are told."""
 
 
 class Config(BaseSettings):

@@ -33,6 +33,10 @@ class Pipelines:
         """A pipeline's name; empty for one that is not configured any more."""
         return self.by_id[pipeline_id][0] if pipeline_id in self.by_id else ""
 
+    def named(self, name: str) -> Pipeline | None:
+        """The pipeline of a name, or None."""
+        return next((pipeline for known, pipeline in self.by_id.values() if known == name), None)
+
     def of_pool(self, pool: str) -> Sequence[int]:
         """Numbers of the pipelines that run on a pool."""
         return [pipeline_id for pipeline_id, (_, pipeline) in self.by_id.items() if pipeline.pool == pool]

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from workers.protocol import MAX_OUTPUTS, Id, Output, Version
-from workers.value_types import UsdText
+from workers.protocol import MAX_MODELS, MAX_OUTPUTS, Id, Output, Version
+from workers.value_types import ModelName, Sha256, UsdText
 
 CONTENT_TYPE = "application/json"
 MAX_BYTES = 1 << 20
@@ -48,6 +48,8 @@ class Manifest(BaseModel):
     attempt: Annotated[int, Field(ge=1)]
     handler: str
     """Kind of the handler."""
+    models: Annotated[dict[ModelName, Sha256], Field(max_length=MAX_MODELS)] = {}
+    """The root of each model that the handler had: it names the version. Left out where the pipeline names none."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=MAX_OUTPUTS)]
     """All outputs but the manifest, with the store's ETags, in the handler's order."""
     labels: dict[str, JsonValue] = {}
@@ -64,7 +66,8 @@ class Manifest(BaseModel):
         Raises ValueError when it is longer than ``MAX_BYTES``.
         """
         labels = {name: _canonical(self.labels[name]) for name in sorted(self.labels)}
-        without = {"cost_usd"} if self.cost_usd is None else None
+        # Left out where they say nothing, so that a result without them has the bytes that it always had.
+        without = {name for name, value in (("cost_usd", self.cost_usd), ("models", self.models)) if not value}
         encoded = self.model_copy(update={"labels": labels}).model_dump_json(exclude=without).encode()
         if len(encoded) > MAX_BYTES:
             raise ValueError(

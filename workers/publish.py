@@ -150,6 +150,7 @@ class Publisher:
                 token=self._lease.token,
                 attempt=self._lease.attempt,
                 handler=self._lease.handler.kind,
+                models={model.name: model.root for model in self._lease.models},
                 outputs=tuple(file.stored(_USUAL_ETAG) for file in files),
                 labels=dict(result.labels),
                 seconds=Seconds(publish=0, **{step: _rounded(value) for step, value in seconds.items()}),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from infra.demo.photos import SamplePhoto
 from infra.demo.results import StoredObject
@@ -37,6 +39,16 @@ class PhotoResult:
         except ValueError:
             return None
 
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What ``metadata.json`` holds; empty where there is none, or it is not a JSON object."""
+        stored = self.outputs.get(METADATA)
+        try:
+            metadata = json.loads(stored.content) if stored else {}
+        except ValueError:
+            return {}
+        return metadata if isinstance(metadata, dict) else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
@@ -50,6 +62,8 @@ class Inventory:
     """Objects in either bucket that belong to no photo: ``bucket/key``."""
     snapshot: DemoSnapshot
     """Of the services, when all was done."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Root of each model that was published for the checks."""
 
     @property
     def options(self) -> PhotoOptions:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Group, RenderableType
@@ -12,6 +14,9 @@ from rich.text import Text
 
 from infra.demo.inventory import Inventory
 from infra.demo.upload import CompletedUploads
+
+_COMMON = 3
+"""Labels that are shown of all photos."""
 
 
 class DemoLatency(BaseModel):
@@ -46,6 +51,8 @@ class DemoReport(BaseModel):
     """Objects parked."""
     unchanged: int
     """Changes whose content had not changed: the store answered 304."""
+    verdicts: dict[str, int]
+    """Photos by the verdict of the models that looked at them; empty where none did."""
     minted: int
     slain: int
     upload_to_result_ms: DemoLatency
@@ -69,6 +76,7 @@ def make_report(inventory: Inventory, uploads: CompletedUploads, seconds: float,
         done=snapshot.objects("done"),
         parked=snapshot.objects("parked"),
         unchanged=snapshot.change("unchanged"),
+        verdicts=dict(Counter(verdict for each in inventory.results if (verdict := each.metadata.get("verdict")))),
         minted=snapshot.minted,
         slain=snapshot.slain,
         upload_to_result_ms=_latency(inventory, uploads.answered_at),
@@ -108,10 +116,25 @@ def explained_counts(report: DemoReport, inventory: Inventory) -> list[tuple[str
         ("quarantined", f"{report.quarantined}", "could not be read"),
         ("objects done", f"{report.done}", "have all their results"),
         ("objects parked", f"{report.parked}", "two files are broken on purpose"),
+        *_verdicts(report, inventory),
         ("workers minted, slain", f"{report.minted}, {report.slain}", "started for the photos, ended when idle"),
         ("upload → result", f"{latency.p50} / {latency.p95} ms", "p50 / p95, with starting workers and late events"),
         ("seconds", f"{report.seconds}", "with starting and stopping everything"),
     ]
+
+
+def _verdicts(report: DemoReport, inventory: Inventory) -> Iterator[tuple[str, str, str]]:
+    if report.verdicts:
+        said = ", ".join(f"{number} {verdict}" for verdict, number in sorted(report.verdicts.items()))
+        seen = Counter(label for result in inventory.results if (label := _surest(result.metadata)))
+        common = ", ".join(label for label, _ in seen.most_common(_COMMON))
+        yield "verdicts", said, f"of {' and '.join(inventory.options.checks)}, which see in most: {common}"
+
+
+def _surest(metadata: Mapping[str, Any]) -> str | None:
+    """What the last check is surest of."""
+    *_, last = metadata.get("checks") or [{"labels": []}]
+    return last["labels"][0]["label"] if last["labels"] else None
 
 
 def _parked(inventory: Inventory) -> Table:

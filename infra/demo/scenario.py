@@ -21,6 +21,9 @@ from infra.demo.watch import DemoSnapshot, Watcher
 from infra.interrupts import Interrupts
 from infra.market.running import RunningMarket
 from infra.market.running import running as market_running
+from infra.models.packages import PackageUnavailableError
+from infra.models.recommended_cache import recommended_models
+from infra.models.recommended_checks import RecommendedChecks, can_be_added
 from webhook.config import Config, Pipeline
 
 IDLE_SECONDS = 3
@@ -53,19 +56,28 @@ class DemoSetup:
     seed: int
     on_market: bool = False
     """Whether the workers run on machines of a pretend market."""
+    checks: RecommendedChecks | None = None
+    """What was added to the configuration; None: nothing was."""
 
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline that handles the photos."""
         return self.config.pipelines[self.name]
 
+    def with_checks(self, checks: RecommendedChecks) -> DemoSetup:
+        """The same, with checks in the configuration."""
+        return replace(self, config=checks.added_to(self.config), checks=checks)
+
     def overrides(self, market: RunningMarket | None = None) -> dict[str, str]:
         """The control plane's environment: any free port, few workers, and slain soon; from where they are rented."""
         pool = f"YURT_POOLS__{self.pipeline.pool.upper()}__"
         return {
             **self.environment,
+            **(self.checks.environment() if self.checks else {}),
             "YURT_SERVER__LISTEN": "127.0.0.1:0",
             "YURT_SERVER__PUBLIC_URL": "",
+            # Removed with the rest: a second copy of the models would stay in the user's caches.
+            "YURT_CACHE_DIR": str(self.folder / "weights"),
             f"{pool}IDLE_SECONDS": str(IDLE_SECONDS),
             f"{pool}MINIMUM": "0",
             f"{pool}LIMIT": str(_worker_limit()),
@@ -89,11 +101,24 @@ def run_demo(setup: DemoSetup, view: View, interrupts: Interrupts) -> DemoOutcom
     Raises Interrupted, StackError, UploadError, ResultsError, WatchError, UnsuitableConfigError.
     """
     with _making_photos(setup.seed, interrupts) as made:
+        setup = _with_checks(setup, view, interrupts)
         view.note("starting the bucket, the database and the control plane; making photos meanwhile")
         with _market(setup, view) as market, _services(setup, market, view, interrupts) as running:
             photos = _by_key(setup, [photo for future in made for photo in future.result()])
             outcome = _upload_and_collect(setup, running, photos, view, interrupts)
             return replace(outcome, bill=take_bill(running, market)) if market else outcome
+
+
+def _with_checks(setup: DemoSetup, view: View, interrupts: Interrupts) -> DemoSetup:
+    """Have the recommended models look at the photos, unless they cannot be had or the configuration has its own."""
+    if not can_be_added(setup.config, setup.name):
+        return setup
+    try:
+        folders = recommended_models(view.note, interrupts.check)
+    except PackageUnavailableError as error:
+        view.note(f"the photos are not checked by models: {error}")
+        return setup
+    return setup.with_checks(RecommendedChecks(setup.name, folders))
 
 
 @contextmanager
@@ -127,6 +152,7 @@ def _services(
         setup.folder,
         bucket_options=[*DISORDER, f"--seed={setup.seed}"],
         environment=setup.overrides(market),
+        models=setup.checks.folders if setup.checks else None,
         interrupts=interrupts,
     ) as running:
         view.note(f"the bucket listens at {running.endpoint}, the control plane at {running.url}; no worker runs")
@@ -157,7 +183,8 @@ def _upload_and_collect(
         except (UploadError, ResultsError):
             running.check()  # names the log of a bucket that has ended, which says more than a refused connection
             raise
-        return DemoOutcome(take_inventory(setup.name, pipeline, photos, inputs, outputs, snapshot), uploads.completed)
+        inventory = take_inventory(setup.name, pipeline, photos, inputs, outputs, snapshot)
+        return DemoOutcome(replace(inventory, models=running.models), uploads.completed)
 
 
 class _Waiting:
@@ -228,6 +255,11 @@ def photo_pipeline(config: Config) -> str:
     """Name of the pipeline that the demo runs on. Raises UnsuitableConfigError."""
     for name, pipeline in config.pipelines.items():
         if pipeline.handler == "photo" and config.mints_here(pipeline.pool):
+            if pipeline.models:
+                raise UnsuitableConfigError(
+                    f"pipelines.{name}.models: the demo's bucket has no {pipeline.models[0]}. Leave models and checks "
+                    "out, and the demo adds the recommended ones; `yurt try` runs a pipeline with models of your own"
+                )
             return name
     raise UnsuitableConfigError('the demo needs a pipeline with handler = "photo" on a pool with provider = "local"')
 

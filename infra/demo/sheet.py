@@ -6,7 +6,6 @@ Names and EXIF are untrusted input: every text is escaped, and the page may load
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -15,7 +14,7 @@ from typing import Any
 
 import pyvips
 
-from infra.demo.inventory import METADATA, Inventory, PhotoResult
+from infra.demo.inventory import Inventory, PhotoResult
 from infra.demo.photos import ExpectedResult, SamplePhoto
 from infra.demo.placeholder import placeholder_png
 from infra.demo.report import DemoReport, explained_counts
@@ -28,6 +27,8 @@ _EMBEDDED_BYTES = 256 << 10
 _PREVIEW_PIXELS = 640
 _SHOWN_BY_BROWSERS = frozenset({"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"})
 _EXCERPT_CHARACTERS = 400
+_SEEN = 3
+"""Labels of each check that are shown."""
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _STATES = {
     "done": ("done", "All results were published."),
@@ -38,6 +39,8 @@ _EXPLAINED = {
     "EXIF orientation": "How the camera was held, 1 to 8; 1 is upright.",
     "ThumbHash": "The placeholder in the form in which an app stores it.",
     "ETag": "The store's fingerprint of the content.",
+    "safety": "What a model makes of it: ok, review by a person, or refused; and how sure it is of each label.",
+    "labels": "What a model sees in it, and how sure it is. It has learned 1,000 things, and a yurt is none of them.",
     "worker": "How long each step took.",
     "versions": "Uploads under this name. Only the last one counts.",
 }
@@ -107,6 +110,7 @@ def _headlines(report: DemoReport) -> str:
         ("uploads", report.uploads),
         ("photos with results", report.done),
         ("set aside, with the reason", report.parked),
+        *((("checked by models", sum(report.verdicts.values())),) if report.verdicts else ()),
         ("workers started and ended", report.minted),
         ("upload to result, half within", _duration(latency.p50)),
         ("in all", f"{report.seconds:.0f} s"),
@@ -177,7 +181,7 @@ def _pictures(result: PhotoResult, inventory: Inventory) -> str:
 
 def _placeholder(result: PhotoResult) -> str:
     """The picture that an app shows while the photo loads."""
-    picture = placeholder_png(str(_metadata(result).get("thumbhash")))
+    picture = placeholder_png(str(result.metadata.get("thumbhash")))
     return _figure(picture, "image/png", "placeholder, shown while it loads", "blurred") if picture else ""
 
 
@@ -213,19 +217,20 @@ def _tooltip(name: str) -> str:
 
 def _known(result: PhotoResult) -> Iterable[tuple[str, object]]:
     """What anyone who takes photos knows."""
-    if metadata := _metadata(result):
+    if metadata := result.metadata:
         yield "size", f"{metadata.get('width')} × {metadata.get('height')}"
         yield "format", metadata.get("format")
         yield "taken", str(metadata.get("captured_at") or "–").replace("T", " ")
         yield "camera", _camera(metadata.get("camera")) or "–"
         yield "colour", metadata.get("dominant_colour")
+        yield from _checks(metadata)
     if result.photo.earlier:
         yield "versions", f"{len(result.photo.earlier) + 1}; this is the last"
 
 
 def _handling(result: PhotoResult) -> Iterable[tuple[str, object]]:
     """What a developer looks for."""
-    if metadata := _metadata(result):
+    if metadata := result.metadata:
         yield "EXIF orientation", metadata.get("orientation")
         yield "ThumbHash", metadata.get("thumbhash")
     if result.parked:
@@ -236,13 +241,11 @@ def _handling(result: PhotoResult) -> Iterable[tuple[str, object]]:
         yield "worker", ", ".join(f"{step} in {_duration(seconds * 1000)}" for step, seconds in steps)
 
 
-def _metadata(result: PhotoResult) -> Mapping[str, Any]:
-    stored = result.outputs.get(METADATA)
-    try:
-        metadata = json.loads(stored.content) if stored else {}
-    except ValueError:
-        return {}
-    return metadata if isinstance(metadata, dict) else {}
+def _checks(metadata: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    """A row for each model: its verdict, where it gives one, and what it sees."""
+    for check in metadata.get("checks", ()):
+        seen = ", ".join(f"{each['label']} {each['score']:.0%}" for each in check["labels"][:_SEEN])
+        yield check["name"], f"{check['verdict']}: {seen}" if check["verdict"] else seen
 
 
 def _camera(camera: object) -> str:

@@ -13,6 +13,7 @@ from infra.demo.inventory import METADATA, Inventory, PhotoResult
 from infra.demo.photos import ExpectedRefusal, ExpectedResult
 from infra.demo.results import StoredObject
 from infra.demo.sample_images import Colour, Corners, square_centres
+from infra.demo.verify_checks import problems_of_checks
 from workers.handlers.photo.options import PhotoOptions
 from workers.manifest import Manifest
 from workers.protocol import MANIFEST
@@ -64,6 +65,7 @@ def _of_done(result: PhotoResult, expected: ExpectedResult, inventory: Inventory
     yield from _of_manifest(result, inventory, etag)
     if stored := result.outputs.get(METADATA):
         yield from _of_metadata(stored, expected, inventory.options)
+    yield from problems_of_checks(result, inventory)
     for size in inventory.options.sizes:
         if thumbnail := result.outputs.get(f"{size}.webp"):
             yield from (f"{size}.webp: {problem}" for problem in _of_thumbnail(thumbnail, size, expected))

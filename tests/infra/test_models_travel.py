@@ -9,15 +9,12 @@ from typing import Any
 import pytest
 import pyvips
 
+from infra.models.publishing import publish_folder
 from infra.stack import Stack, running
 from tests.polling import wait_until
 from tests.workers.checks.graphs import colour_graph, write_model
 from webhook.app import options_model
-from webhook.config import Config
 from webhook.config_file import load
-from webhook.models.local_files import collect, digested
-from webhook.models.publish import ModelPublisher
-from webhook.models.version import folder_of
 
 CONFIG = """
 [server]
@@ -44,17 +41,6 @@ def photo(red: int) -> bytes:
     return bytes(image.cast("uchar").copy(interpretation="srgb").pngsave_buffer())
 
 
-def published(stack: Stack, config: Config, folder: Path) -> str:
-    """Publish the model; its root."""
-    files = collect([folder])
-    manifest = digested(files, lambda _: None)
-    settings = config.models["colours"]
-    publisher = ModelPublisher(stack.s3(), settings.source.bucket, folder_of(settings))
-    plan = publisher.plan(manifest, files)
-    publisher.publish(manifest, plan, lambda _: None)
-    return plan.root
-
-
 def result(stack: Stack, key: str) -> dict[str, Any]:
     """The manifest of a result, once it is there."""
     s3 = stack.s3()
@@ -77,9 +63,11 @@ def test_photos_wait_for_their_model_and_are_judged_by_it(tmp_path: Path, monkey
         s3 = stack.s3()
         for key, value in (("red.png", 250), ("dark.png", 20)):
             s3.put_object(Bucket="photos-in", Key=f"uploads/{key}", Body=photo(value))
-        published(stack, config, write_model(tmp_path / "model", colour_graph()))
+        root = publish_folder(s3, config.models["colours"], write_model(tmp_path / "model", colour_graph()))
         red, dark = result(stack, "red.png"), result(stack, "dark.png")
         stack.check()
     assert {output["name"] for output in red["outputs"]} == {"metadata.json"}, "its pictures are withheld"
     assert {output["name"] for output in dark["outputs"]} == {"64.webp", "metadata.json"}
+    assert red["models"] == dark["models"] == {"colours": root}
+    assert red["labels"]["checks"][0]["root"] == root
     assert (red["labels"]["verdict"], dark["labels"]["verdict"]) == ("refused", "ok")

@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from workers.protocol import (
+    BundleSource,
     Download,
     Expected,
     Failed,
@@ -96,6 +97,7 @@ class StubControlPlane:
         self.store: dict[str, ServedContent] = {}
         self.models: dict[str, Callable[[], ModelSources]] = {}
         """Gives the sources of a model, by its root."""
+        self.bundles: dict[str, BundleSource] = {}
         self.models_of_pool: tuple[ModelRef, ...] = ()
         self.progress: list[WorkerProgress] = []
         self.lost: set[int] = set()
@@ -198,6 +200,7 @@ class StubControlPlane:
             routes=[
                 Route("/v1/workers/hello", self._hello, methods=["POST"]),
                 Route("/v1/workers/progress", self._progress, methods=["POST"]),
+                Route("/v1/bundles/{root}", self._bundle, methods=["GET"]),
                 Route("/v1/models/{root}", self._model, methods=["GET"]),
                 Route("/v1/leases", self._lease, methods=["POST"]),
                 Route("/v1/leases/{id:int}/heartbeat", self._heartbeat, methods=["POST"]),
@@ -232,6 +235,11 @@ class StubControlPlane:
         if self.revoked:
             return _problem(401, "unauthorized", "the token was revoked")
         return _json(ProgressAnswer(drain=self.draining))
+
+    async def _bundle(self, request: Request) -> Response:
+        if (found := self.bundles.get(request.path_params["root"])) is None:
+            return _problem(404, "unknown-bundle", "no function of this worker's pool has such a bundle")
+        return _json(found)
 
     async def _model(self, request: Request) -> Response:
         root = request.path_params["root"]

@@ -57,6 +57,15 @@ class AppCaller:
         kind, _, _ = scope.partition(":")
         return not self.token_id or scope in self.scopes or f"{kind}:{EVERY}" in self.scopes
 
+    def require(self, scope: str) -> None:
+        """Raise HttpProblem 403 unless it may do what a scope names."""
+        if not self.allows(scope):
+            kind, _, name = scope.partition(":")
+            raise HttpProblem(
+                403, "scope-missing",
+                f"this token may not {_MEANINGS[kind].format(name)}: make one with yurt tokens create --scope {scope}",
+            )  # fmt: skip
+
 
 _ADMIN = AppCaller(0, "administrator", frozenset())
 
@@ -86,12 +95,7 @@ class AppAuth:
         token's rate; LedgerUnavailable.
         """
         caller = await self.caller(request)
-        if not caller.allows(scope):
-            kind, _, name = scope.partition(":")
-            raise HttpProblem(
-                403, "scope-missing",
-                f"this token may not {_MEANINGS[kind].format(name)}: make one with yurt tokens create --scope {scope}",
-            )  # fmt: skip
+        caller.require(scope)
         return caller
 
     async def caller(self, request: Request) -> AppCaller:

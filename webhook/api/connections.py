@@ -69,6 +69,12 @@ def proven(request: Request) -> None:
         connection.prove()
 
 
+def connection_of(request: Request) -> Connection | None:
+    """The connection of a request; None where it has none that is counted."""
+    connection: Connection | None = request.scope.get(CONNECTION)
+    return connection
+
+
 def sender(request: Request) -> str:
     """Return what a request's address is counted as; empty behind a proxy, where all clients have the same."""
     connection = request.scope.get(CONNECTION)

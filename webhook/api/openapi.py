@@ -16,7 +16,14 @@ _AUTH = {
     "once": "A worker's one-time token.",
     "worker": "A worker's token.",
     "app": "An app's token.",
+    "ticket": "A ticket for uploads, or an app's token.",
     "admin": "The admin token.",
+}
+
+_ALTERNATIVES = {
+    "webhook": ("webhook", "webhook-basic"),
+    "app": ("app", "admin"),
+    "ticket": ("ticket", "app", "admin"),
 }
 
 
@@ -46,6 +53,8 @@ def _operation(endpoint: Endpoint, schema_of: dict[Any, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
     if endpoint.gives:
         responses[str(endpoint.status)]["content"] = {"application/json": {"schema": schema_of[endpoint.gives]}}
+    if endpoint.media_type:
+        responses[str(endpoint.status)]["content"] = {endpoint.media_type: {"schema": {"type": "string"}}}
     for status in sorted(endpoint.problems):
         responses[str(status)] = {
             "description": _PROBLEMS[status],
@@ -75,6 +84,8 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         return [{"name": "root", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{pool}" in path:
         return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{name}" in path:
+        return [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{id}" in path:
         schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
         return [{"name": "id", "in": "path", "required": True, "schema": schema}]
@@ -109,7 +120,7 @@ def _security_schemes() -> dict[str, Any]:
 
 def _requirements(auth: Auth) -> list[dict[str, list[str]]]:
     # Several are alternatives: the admin token may do what an app may.
-    names = {"webhook": ("webhook", "webhook-basic"), "app": ("app", "admin")}.get(auth, (auth,))
+    names = _ALTERNATIVES.get(auth, (auth,))
     return [{name: []} for name in names]
 
 

@@ -11,10 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from webhook.api import cors
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi, BundleOffer, BundleRequest
+from webhook.api.calls import BegunCalls, CallApi, CallIds, CallsOffer, CallsRequest, CallsStatus, CallsWait
 from webhook.api.costs import CostApi, CostFilter, Costs
+from webhook.api.event_stream import EventApi, EventQuery
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.health import HealthApi
 from webhook.api.http import on_problem
@@ -42,11 +46,22 @@ from webhook.api.quarantine import (
 )
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
+from webhook.api.tickets import IssuedTicket, TicketApi, TicketRequest
 from webhook.api.tokens import IssuedToken, TokenApi, TokenFilter, TokenPage, TokenRequest, TokenSelf, TokenStatus
+from webhook.api.uploads import (
+    AbortedUpload,
+    CompletedUpload,
+    MultipartStatus,
+    PartsRequest,
+    PartUrls,
+    UploadApi,
+    UploadPlan,
+    UploadRequest,
+)
 from webhook.api.workers import DistrustedWorker, DistrustRequest, WorkersApi
 from workers import protocol
 
-Auth = Literal["none", "webhook", "once", "worker", "app", "admin"]
+Auth = Literal["none", "webhook", "once", "worker", "app", "ticket", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,9 @@ class Endpoint:
     silent: bool = False
     """Whether its answer has no content."""
 
+    media_type: str = ""
+    """Of an answer that is no JSON and is described nowhere else."""
+
     may_be_empty: bool = False
     """Whether the body may be left out: every field that it takes has a default."""
 
@@ -72,6 +90,11 @@ class Endpoint:
     def is_open(self) -> bool:
         """Whether a client without a credential learns something from it."""
         return self.auth == "none" and not self.silent
+
+    @property
+    def is_for_apps(self) -> bool:
+        """Whether web pages of any origin may call it: it takes a credential in the request, and no cookie."""
+        return self.auth in ("app", "ticket")
 
     @property
     def summary(self) -> str:
@@ -94,11 +117,18 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    bundles: BundleApi,
+    calls: CallApi,
+    tickets: TicketApi,
+    uploads: UploadApi,
+    events: EventApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     machine = "/v1/machines/{id}"
+    called = "/v1/functions/{name}/calls"
+    upload, carried = "/v1/uploads/{id}", (401, 404, 429, 503)
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
     listed, shown, changed = (401, 403, 422, 503), (401, 403, 404, 503), (*body, 403)
@@ -177,7 +207,32 @@ def endpoints(
         Endpoint("POST", "/v1/tokens", tokens.create_token, "admin", changed, TokenRequest, IssuedToken, 201),
         Endpoint("GET", "/v1/tokens", tokens.list_tokens, "admin", listed, gives=TokenPage, query=TokenFilter),
         Endpoint("DELETE", "/v1/tokens/{id}", tokens.revoke_token, "admin", shown, gives=TokenStatus),
+        Endpoint("POST", "/v1/bundles", bundles.offer_bundle, "admin", (*changed, 409), BundleRequest, BundleOffer),
+        Endpoint(
+            "GET", "/v1/bundles/{root}", bundles.bundle_source, "worker", (401, 404, 429, 503),
+            gives=protocol.BundleSource,
+        ),
+        Endpoint("POST", called, calls.offer_calls, "app", (*changed, 404, 429), CallsRequest, CallsOffer),
+        Endpoint("POST", f"{called}/begin", calls.begin_calls, "app", (*changed, 404, 409, 429), CallIds, BegunCalls),
+        Endpoint("POST", f"{called}/wait", calls.wait_for_calls, "app", (*changed, 404, 429), CallsWait, CallsStatus),
         Endpoint("GET", "/v1/token", tokens.show_own_token, "app", (401, 429, 503), gives=TokenSelf),
+        Endpoint(
+            "POST", "/v1/tickets", tickets.create_ticket, "app", (*changed, 404, 429), TicketRequest, IssuedTicket, 201,
+        ),
+        Endpoint(
+            "POST", "/v1/uploads", uploads.create_upload, "ticket", (*changed, 404, 409, 429),
+            UploadRequest, UploadPlan, 201,
+        ),
+        Endpoint("GET", upload, uploads.show_upload, "ticket", carried, gives=MultipartStatus),
+        Endpoint("POST", f"{upload}/parts", uploads.sign_parts, "ticket", (*body, 404, 429), PartsRequest, PartUrls),
+        Endpoint(
+            "POST", f"{upload}/complete", uploads.complete_upload, "ticket", (*carried, 409), gives=CompletedUpload,
+        ),
+        Endpoint("DELETE", upload, uploads.abort_upload, "ticket", carried, gives=AbortedUpload),
+        Endpoint(
+            "GET", "/v1/events", events.events, "ticket", (401, 403, 404, 422, 429, 503), query=EventQuery,
+            media_type="text/event-stream",
+        ),
         Endpoint("GET", "/healthz", health.alive, "none", (403,)),
         Endpoint("GET", "/readyz", health.ready, "none", (403, 503)),
         Endpoint("GET", "/metrics", health.metrics, "none", (403,)),
@@ -197,12 +252,14 @@ class Application:
             # GET answers HEAD as well.
             Route(
                 e.path,
-                _Call(e.call, pages if e.is_open or (open_webhook and e.auth == "webhook") else None),
+                _endpoint(e, pages if e.is_open or (open_webhook and e.auth == "webhook") else None),
                 methods=[e.method],
                 name=e.call.__name__,
             )
             for e in table
         ]
+        paths = dict.fromkeys(e.path for e in table if e.is_for_apps)
+        self.routes += [Route(path, cors.Preflight(), methods=["OPTIONS"]) for path in paths]
         self._router = Router(self.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,6 +269,11 @@ class Application:
             await self._router(scope, receive, send)
         except HTTPException as error:
             await on_problem(error)(scope, receive, send)
+
+
+def _endpoint(endpoint: Endpoint, pages: ForeignPages | None) -> ASGIApp:
+    call = _Call(endpoint.call, pages)
+    return cors.AnyOrigin(call) if endpoint.is_for_apps else call
 
 
 class _Call:

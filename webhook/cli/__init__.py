@@ -39,6 +39,8 @@ COMMANDS = {
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
+    "run": "Call a function, on a worker or here.",
+    "logs": "Show the failures of a function with what it printed.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""

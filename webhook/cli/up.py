@@ -17,12 +17,13 @@ from webhook.cli.directions import directions
 from webhook.cli.options import fail, failing, state_option
 from webhook.cli.output import echo
 from webhook.cli.running_up import LOCK, RunningUp, announced
-from webhook.cli.sample import configuration, overrides
+from webhook.cli.sample import SAMPLE, configuration, overrides
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from infra.interrupts import Interrupts
+    from infra.models.recommended_checks import RecommendedChecks
     from infra.stack import Stack
     from webhook.config import Config
 
@@ -121,16 +122,23 @@ def _run(run: UpRun, interrupts: Interrupts) -> None:
 
     console = EscapingConsole(highlight=False)
     console.print("Starting the bucket, the database and the control plane …")
+    checks = _checks(run, interrupts)
     keys, folder = kept_keys(run.folder / "keys.json"), run.prepared()
     listen, bucket_port = run.ports()
     with stack.running(
-        run.config,
+        checks.added_to(run.config) if checks else run.config,
         run.config_path,
         folder,
         bucket_options=("--folder", str(folder / "bucket")) if run.keep else (),
-        environment={**overrides(), "YURT_SERVER__LISTEN": listen, "YURT_SERVER__PUBLIC_URL": ""},
+        environment={
+            **overrides(),
+            **(checks.environment() if checks else {}),
+            "YURT_SERVER__LISTEN": listen,
+            "YURT_SERVER__PUBLIC_URL": "",
+        },
         bucket_port=bucket_port,
         keys=keys,
+        models=checks.folders if checks else None,
         cors_origins=run.cors_origins,
         interrupts=interrupts,
     ) as running:
@@ -140,6 +148,22 @@ def _run(run: UpRun, interrupts: Interrupts) -> None:
                 _watch(running, console, interrupts)
         finally:
             console.print("Stopping the workers, the control plane, the database and the bucket …")
+
+
+def _checks(run: UpRun, interrupts: Interrupts) -> RecommendedChecks | None:
+    """Have the recommended models look at the photos of the sample; a user's own configuration stays as it is."""
+    from infra.models.packages import PackageUnavailableError
+    from infra.models.recommended_cache import recommended_models
+    from infra.models.recommended_checks import RecommendedChecks, can_be_added
+
+    name = next(iter(run.config.pipelines))
+    if not run.config_path.samefile(SAMPLE) or not can_be_added(run.config, name):
+        return None
+    try:
+        return RecommendedChecks(name, recommended_models(echo, interrupts.check))
+    except PackageUnavailableError as error:
+        echo(f"Photos are not checked by models: {error}")
+        return None
 
 
 def _watch(running: Stack, console: Console, interrupts: Interrupts) -> None:

@@ -1,14 +1,7 @@
-"""Issues, finds and revokes tokens of apps. The ledger holds only their hashes.
-
-A token is ``yurt_app_``, 32 random bytes and a checksum, in letters and digits: scanners for secrets recognise the
-prefix, and a text that was cut off or mistyped is refused without a question to the database.
-"""
+"""Issues, finds and revokes tokens of apps. The ledger holds only their hashes."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,16 +10,13 @@ import asyncpg
 
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.secret_texts import hash_of, is_well_formed, new_secret
 
 PREFIX = "yurt_app_"
 MAX_PAGE = 1_000
 ENDED_DAYS = 90
 """For which a token that was revoked or has expired is still listed."""
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_RANDOM_BYTES = 32
-_RANDOM_CHARACTERS = 43
-_CHECKSUM_CHARACTERS = 6
 _HINT_CHARACTERS = len(PREFIX) + 4
 _LAST = 2**63 - 1
 
@@ -79,18 +69,18 @@ class AppTokens:
 
     async def issue(self, order: TokenOrder) -> NewAppToken:
         """Make a token."""
-        secret = new_secret()
+        secret = new_secret(PREFIX)
         [row] = await self._ledger.fetch(
-            "issue_app_token", storable(order.name), _hash(secret), secret[:_HINT_CHARACTERS], list(order.scopes),
+            "issue_app_token", storable(order.name), hash_of(secret), secret[:_HINT_CHARACTERS], list(order.scopes),
             order.calls_per_second, order.burst_calls, order.valid_seconds,
         )  # fmt: skip
         return NewAppToken(secret, _token(row))
 
     async def find(self, secret: str) -> AppToken | None:
         """Find a token, also one that has ended, and note its use. None: there is no such token."""
-        if not is_well_formed(secret):
+        if not is_well_formed(secret, PREFIX):
             return None
-        rows = await self._ledger.fetch("authenticate_app", _hash(secret))
+        rows = await self._ledger.fetch("authenticate_app", hash_of(secret))
         return _token(rows[0]) if rows else None
 
     async def page(self, *, ended: bool, before: int | None, most: int) -> list[AppToken]:
@@ -102,40 +92,6 @@ class AppTokens:
         """Revoke a token. Returns it, or None where there is none of that number."""
         rows = await self._ledger.fetch("revoke_app_token", id)
         return _token(rows[0]) if rows else None
-
-
-def new_secret() -> str:
-    """Draw the text of a new token."""
-    drawn = _base62(int.from_bytes(secrets.token_bytes(_RANDOM_BYTES)), _RANDOM_CHARACTERS)
-    return f"{PREFIX}{drawn}{_checksum(drawn)}"
-
-
-def is_well_formed(secret: str) -> bool:
-    """Whether a text can be a token of an app: prefix, length and checksum fit."""
-    drawn, checksum = secret[len(PREFIX) : -_CHECKSUM_CHARACTERS], secret[-_CHECKSUM_CHARACTERS:]
-    return (
-        secret.startswith(PREFIX)
-        and len(drawn) == _RANDOM_CHARACTERS
-        and drawn.isascii()
-        and drawn.isalnum()
-        and checksum == _checksum(drawn)
-    )
-
-
-def _checksum(drawn: str) -> str:
-    return _base62(zlib.crc32(drawn.encode()), _CHECKSUM_CHARACTERS)
-
-
-def _base62(number: int, characters: int) -> str:
-    digits = []
-    for _ in range(characters):
-        number, digit = divmod(number, len(_ALPHABET))
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def _token(row: asyncpg.Record) -> AppToken:

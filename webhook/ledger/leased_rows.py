@@ -39,6 +39,7 @@ def settled(row: LeasedRow, following: NextState) -> dict[str, object]:
         "finished": following.finished,
         "forget": following.forget,
         "seen": following.seen,
+        "changed": "unchanged" not in following.counted,
     }
     # Left out where they are 0 or unknown, as with nearly every settlement.
     if following.returns:

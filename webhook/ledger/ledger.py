@@ -156,6 +156,8 @@ class Ledger:
         self._jitter = jitter
         self.track_records = TrackRecords()
         """How workers' leases ended, as far as it is not written yet."""
+        self.settled: Callable[[], None] = _nothing
+        """Called after each commit in which objects may have been settled."""
         self._shard = random.randrange(SHARDS) if shard is None else shard  # noqa: S311 - no secret
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -286,7 +288,9 @@ class Ledger:
             await self._write(connection, decided.values())
             return places
 
-        return await self.database.transact(write)
+        places = await self.database.transact(write)
+        self.settled()
+        return places
 
     async def reap(self, most: int = 500) -> int:
         """Take back up to ``most`` leases whose deadline has passed. Returns their number."""
@@ -296,7 +300,10 @@ class Ledger:
             await self._write(connection, [(leased(row), self._expired(row)) for row in rows])
             return len(rows)
 
-        return await self.database.transact(write)
+        taken = await self.database.transact(write)
+        if taken:
+            self.settled()
+        return taken
 
     async def take_back(self, connection: Connection, worker_id: int, *, interrupted: bool = False) -> int:
         """Take back all leases of a worker in the transaction that slays it. Returns their number.
@@ -393,6 +400,10 @@ async def pipeline_id(database: Database, name: str, bucket: str) -> int:
     async with database.connection() as connection:
         number: int = await connection.fetchval(QUERIES["pipeline"], name, bucket)
     return number
+
+
+def _nothing() -> None:
+    """Call nothing."""
 
 
 def _lane(event: ObjectEvent) -> Lane:

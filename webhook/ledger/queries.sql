@@ -164,8 +164,8 @@ order by o.pipeline_id, o.key
 for update of o;
 
 -- name: settle
--- Write the next states of leased rows that this transaction has locked, and increment counters as "count" does: one
--- round trip for both.
+-- Write the next states of leased rows that this transaction has locked, log those that are settled, and increment
+-- counters as "count" does: one round trip for all.
 with settled as (
     update objects as o set
         state = s.state,
@@ -199,10 +199,18 @@ with settled as (
     from json_to_recordset($6::json) as s (  -- one document is sooner written and read than thirteen arrays
              id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int, losses int,
              returns int, given_up_by bigint, error jsonb, done_etag text, done_modified timestamptz, done_by bigint, published jsonb, finished boolean, forget boolean,
-             seen boolean
+             seen boolean, changed boolean
          ),
          (select yurt_now() as now offset 0) as moment
     where o.id = s.id
+    returning o.id, o.pipeline_id, o.key, o.state, s.changed, s.done_etag is not null as has_result, o.done_etag, o.token,
+              s.error, moment.now
+), logged as (
+    insert into settles (object_id, pipeline_id, key, state, changed, etag, token, reason, message, settled_at)
+    -- A result that is to be looked at once more, or that a newer event follows, is a result.
+    select id, pipeline_id, key, case when state = 'pending' then 'done' else state end, changed, done_etag, token,
+           error ->> 'reason', error ->> 'message', now
+    from settled where state in ('done', 'parked', 'gone') or has_result
 ), counted as (
     insert into tally as t (shard, pipeline_id, name, value)
     select $1::smallint, * from unnest($2::smallint[], $3::text[], $4::bigint[])
@@ -1068,6 +1076,14 @@ select o.id, p.name as pipeline, p.bucket, o.key, o.lane::text, o.attempts, o.fa
 from objects as o join pipelines as p on p.id = o.pipeline_id
 where o.id = $1 and o.state = 'parked';
 
+-- name: calls
+-- The state of calls: objects of one pipeline, by their keys.
+select o.key, o.state::text,
+       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
+       coalesce(o.error ->> 'log', '') as log
+from objects as o
+where o.pipeline_id = $1 and o.key = any ($2::text[]);
+
 -- name: lock_parked
 -- Lock those of the rows that are still parked.
 select o.id, o.pipeline_id
@@ -1503,6 +1519,124 @@ with pruned as (
     delete from app_tokens where id in (
         select id from app_tokens where least(revoked_at, expires_at) < (select yurt_now()) - make_interval(days => $2)
         order by id limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
+
+-- name: lock_numbering
+-- The position given last, locked: one transaction at a time gives positions.
+select last from settle_numbering for update;
+
+-- name: number_settles
+-- Give up to $2 settles that are committed the positions after $1, and tell the replicas. In the order of their ids: of one
+-- object's settles the earlier one has the lower id and was committed before the later one drew its own.
+with unnumbered as (
+    select id, row_number() over (order by id) as place
+    from (select id from settles where position is null order by id limit $2) as first
+), numbered as (
+    update settles as s set position = $1 + u.place from unnumbered as u where s.id = u.id and s.position is null
+    returning 1
+), kept as (
+    update settle_numbering set last = $1 + (select count(*) from numbered) where exists (select from numbered)
+    returning last
+)
+select (select count(*) from numbered)::int as numbered, pg_notify('yurt_settled', last::text) from kept;
+
+-- name: unnumbered_settles
+-- Whether a settle waits for its position.
+select exists (select from settles where position is null) as waiting;
+
+-- name: settles_end
+-- The position given last, and the last one that was deleted.
+select last, pruned from settle_numbering;
+
+-- fragment: settle
+-- What is told of a settle.
+s.position, s.object_id, s.pipeline_id, s.key, s.state::text, s.changed, s.etag, s.token, s.reason, s.message, s.settled_at;
+
+-- name: settles_after
+-- Settles after a position, in their order.
+select {{settle}} from settles as s where s.position > $1 order by s.position limit $2;
+
+-- name: settles_between
+-- Settles of some pipelines ($3) below a prefix ($4), after $1 and up to $2.
+select {{settle}} from settles as s
+where s.position > $1 and s.position <= $2 and s.pipeline_id = any ($3::smallint[]) and starts_with(s.key, $4)
+order by s.position;
+
+-- name: prune_settles
+-- Delete a batch of settles from more than $2 days ago, from the oldest on.
+with old as (
+    select position from settles where position is not null order by position limit $1
+), pruned as (
+    delete from settles where position in (select position from old)
+      and settled_at < (select yurt_now()) - make_interval(days => $2)
+    returning position
+), kept as (
+    update settle_numbering set pruned = greatest(pruned, (select max(position) from pruned))
+    where exists (select from pruned)
+)
+select count(*) as pruned from pruned;
+
+-- fragment: upload_ticket
+-- What is known of a ticket. A ticket is good only as long as the token that it was made with.
+t.id, t.pipeline, t.folder, t.content_types, t.max_bytes, t.uploads, t.used, t.expires_at,
+t.expires_at <= n.now as expired,
+t.expires_at + make_interval(secs => $2) <= n.now as forgotten,
+coalesce((select a.revoked_at is not null or coalesce(a.expires_at <= n.now, false)
+          from app_tokens as a where a.id = t.token_id), t.token_id is not null) as orphaned;
+
+-- name: issue_ticket
+-- Keep a new ticket, by its hash.
+insert into upload_tickets (ticket_hash, token_id, pipeline, folder, content_types, max_bytes, uploads, expires_at)
+values ($1, $2, $3, $4, $5::text[], $6, $7, (select yurt_now()) + make_interval(secs => $8))
+returning expires_at;
+
+-- name: find_ticket
+-- A ticket by its hash. What it uploaded may be finished and read for $2 seconds longer.
+select {{upload_ticket}} from upload_tickets as t, (select yurt_now() as now offset 0) as n where t.ticket_hash = $1;
+
+-- name: take_upload
+-- Take one of the uploads that a ticket allows. Returns the number that is for its key alone. No row: there is none left.
+update upload_tickets set used = used + 1, drawn = drawn + 1
+where id = $1 and used < uploads and expires_at > (select yurt_now())
+returning drawn;
+
+-- name: return_upload
+-- Give back an upload that could not begin.
+update upload_tickets set used = used - 1 where id = $1 and used > 0;
+
+-- name: prune_tickets
+-- Delete a batch of tickets that expired more than $2 days ago.
+with pruned as (
+    delete from upload_tickets where id in (
+        select id from upload_tickets where expires_at < (select yurt_now()) - make_interval(days => $2)
+        order by expires_at limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
+
+-- name: begin_multipart
+-- Keep a multipart upload that the store has begun, for $9 seconds.
+insert into multipart_uploads (store_id, pipeline, bucket, key, bytes, part_bytes, ticket_id, create_only, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, (select yurt_now()) + make_interval(secs => $9))
+returning id, expires_at;
+
+-- name: multipart
+-- A multipart upload that is under way.
+select id, store_id, pipeline, bucket, key, bytes, part_bytes, ticket_id, create_only, expires_at
+from multipart_uploads where id = $1 and expires_at > (select yurt_now());
+
+-- name: end_multipart
+-- Forget a multipart upload that was completed or aborted.
+delete from multipart_uploads where id = $1;
+
+-- name: prune_multipart
+-- Delete a batch of multipart uploads that ended more than $2 days ago.
+with pruned as (
+    delete from multipart_uploads where id in (
+        select id from multipart_uploads where expires_at < (select yurt_now()) - make_interval(days => $2)
+        order by expires_at limit $1
     ) returning 1
 )
 select count(*) as pruned from pruned;

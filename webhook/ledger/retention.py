@@ -14,6 +14,7 @@ import structlog
 from webhook.ledger.app_tokens import ENDED_DAYS
 from webhook.ledger.arrivals import MOST_WEEKS
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.uploads import UPLOAD_DAYS
 from webhook.loops import LoopHealth
 
 log = structlog.get_logger()
@@ -44,6 +45,11 @@ class RetentionDays(Protocol):
     @property
     def workers_days(self) -> int:
         """Machines that are gone."""
+        ...
+
+    @property
+    def events_days(self) -> int:
+        """Settles that apps may still be told of."""
         ...
 
     @property
@@ -82,8 +88,11 @@ class Pruner:
             ("quarantine", "prune_quarantine", kept.quarantine_days),
             ("workers", "prune_workers", kept.workers_days),
             ("sweeps", "prune_sweeps", kept.sweeps_days),
+            ("settles", "prune_settles", kept.events_days),
         ):
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0
+        for table in ("tickets", "multipart"):
+            pruned[table] = await self._all(f"prune_{table}", UPLOAD_DAYS, pause_seconds)
         pruned["app_tokens"] = await self._all("prune_app_tokens", ENDED_DAYS, pause_seconds)
         await self._ledger.fetch("forget_avoided")
         await self._ledger.fetch("forget_wishes")

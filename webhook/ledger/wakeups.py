@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from webhook.ledger.database import CONNECT_SECONDS, connect, disconnect, ledger_errors
 from webhook.ledger.ledger import CHANNEL, Ledger
@@ -21,10 +21,16 @@ PING_SECONDS = 10.0
 _RECONNECT_SECONDS = 1.0
 
 
+SETTLED_CHANNEL = "yurt_settled"
+"""NOTIFY channel. The payload is the last position of the log of settled objects."""
+
+
 class Wakeups:
     """Long polls that wait for due objects, by pipeline number."""
 
-    def __init__(self, health: LoopHealth | None = None) -> None:
+    def __init__(self, health: LoopHealth | None = None, settled: Callable[[], None] | None = None) -> None:
+        """``settled`` is called when the log of settled objects has grown."""
+        self._settled = settled or (lambda: None)
         self._health = health or LoopHealth()
         self._listening: dict[int, set[asyncio.Event]] = {}
         self.trials: frozenset[int] = frozenset()
@@ -93,6 +99,7 @@ class Wakeups:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(CHANNEL, self._received)
+                await connection.add_listener(SETTLED_CHANNEL, lambda *_: self._settled())
                 self._health.works("wakeups")
                 self.wake()  # for notifications that came while there was no connection
                 while not lost.is_set():

@@ -28,6 +28,7 @@ from workers.outgoing import PAST_PROXIES, why_unreachable
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
+    from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 Answer = TypeVar("Answer")
@@ -58,6 +59,10 @@ class StoreError(Exception):
 
 class PreconditionFailed(Exception):
     """A condition on the object's ETag failed: the object has changed, or is gone."""
+
+
+class ObjectMissing(Exception):
+    """The store answered 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ class ObjectStore:
         """
         try:
             response = await self._call(partial(self._head, bucket, key, consistent))
-        except _Missing:
+        except ObjectMissing:
             return None
         # Header names have no case, and stores written in Go capitalise them.
         metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
@@ -142,7 +147,7 @@ class ObjectStore:
         restore = partial(self._client.restore_object, Bucket=bucket, Key=key, RestoreRequest={"Days": days})
         try:
             await self._call(restore)
-        except _Missing:
+        except ObjectMissing:
             raise StoreError(f"{key!r} in {bucket!r} went away while it was to be restored", retry=True) from None
         except StoreError as error:
             if error.status != 409:  # RestoreAlreadyInProgress
@@ -155,7 +160,7 @@ class ObjectStore:
         """
         try:
             return await self._call(partial(self._read, bucket, key, limit_bytes))
-        except _Missing:
+        except ObjectMissing:
             return None
 
     async def list_page(
@@ -169,7 +174,7 @@ class ObjectStore:
         call = partial(self._list, bucket, prefix, after, most, modified_since)
         try:
             return await self._call(call)
-        except _Missing:
+        except ObjectMissing:
             raise _no_bucket(bucket) from None
 
     async def copy(self, bucket: str, key: str, to_bucket: str, to_key: str, etag: str) -> str:
@@ -188,7 +193,7 @@ class ObjectStore:
         )
         try:
             response = await self._call(copy, changes=True)
-        except _Missing:
+        except ObjectMissing:
             raise PreconditionFailed(key) from None
         return response["CopyObjectResult"]["ETag"].strip('"')
 
@@ -199,7 +204,7 @@ class ObjectStore:
         """
         try:
             return await self._call(partial(self._list_children, bucket, prefix, most))
-        except _Missing:
+        except ObjectMissing:
             raise _no_bucket(bucket) from None
 
     async def put_new(self, bucket: str, key: str, content: bytes) -> str:
@@ -207,7 +212,7 @@ class ObjectStore:
         put = partial(self._client.put_object, Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
         try:
             response = await self._call(put)
-        except _Missing:
+        except ObjectMissing:
             raise _no_bucket(bucket) from None
         return response["ETag"].strip('"')
 
@@ -219,7 +224,7 @@ class ObjectStore:
         put = partial(self._client.put_object, Bucket=bucket, Key=key, Body=content, IfMatch=if_match)
         try:
             response = await self._call(put)
-        except _Missing:
+        except ObjectMissing:
             raise PreconditionFailed(key) from None
         return response["ETag"].strip('"')
 
@@ -253,14 +258,14 @@ class ObjectStore:
             # Compared here too, since not every store honours the condition below.
             raise PreconditionFailed(key)
         delete = partial(self._client.delete_object, Bucket=bucket, Key=key, IfMatch=f'"{etag or head.etag}"')
-        with contextlib.suppress(_Missing):  # deleted by another client since the HEAD request
+        with contextlib.suppress(ObjectMissing):  # deleted by another client since the HEAD request
             await self._call(delete, changes=True)
 
     async def check_bucket(self, bucket: str) -> None:
         """Check that the bucket exists and can be listed. Raises StoreError."""
         try:
             await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
-        except _Missing:
+        except ObjectMissing:
             raise _no_bucket(bucket) from None
 
     async def clock_offset(self, bucket: str) -> timedelta:
@@ -268,7 +273,7 @@ class ObjectStore:
         requested_at = datetime.now(UTC)
         try:
             response = await self._call(partial(self._client.list_objects_v2, Bucket=bucket, MaxKeys=1))
-        except _Missing:
+        except ObjectMissing:
             raise _no_bucket(bucket) from None
         answered_at = datetime.now(UTC)
         try:
@@ -278,6 +283,10 @@ class ObjectStore:
         # The store read its clock between request and response, and Date has whole seconds: half a second is cut off on
         # average.
         return theirs.astimezone(UTC) + timedelta(seconds=0.5) - (requested_at + (answered_at - requested_at) / 2)
+
+    async def call(self, call: Callable[[S3Client], Answer]) -> Answer:
+        """Make a call of the SDK's client in a thread. Raises ObjectMissing, PreconditionFailed, StoreError."""
+        return await self._call(partial(call, self._client))
 
     async def aclose(self) -> None:
         """Close connections and threads."""
@@ -389,10 +398,6 @@ def _listed(response: ListObjectsV2OutputTypeDef) -> tuple[ListedObject, ...]:
     )
 
 
-class _Missing(Exception):
-    """The store answered 404."""
-
-
 def _no_bucket(bucket: str) -> StoreError:
     return StoreError(f"there is no bucket {bucket!r}: create it, or correct its name", retry=False)
 
@@ -401,7 +406,7 @@ def _translated(error: ClientError) -> Exception:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if status == 404 or code in ("NoSuchKey", "NoSuchBucket", "NotFound"):
-        return _Missing(code)
+        return ObjectMissing(code)
     if status == 412:
         return PreconditionFailed(code)
     if status in (401, 403):

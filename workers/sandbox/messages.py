@@ -70,8 +70,12 @@ class JobRequest(SandboxMessage):
     sandbox: JailRules
     models: dict[str, str] = dataclasses.field(default_factory=dict)
     """Folder of each model, by name."""
+    model_roots: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Which version each of them is."""
     models_bytes: int = 0
     """Of all their files: what is mapped of them is not held against ``memory_bytes``."""
+    imports: list[str] = dataclasses.field(default_factory=list)
+    """Folders that Python imports from before all others."""
 
 
 # ── from a job's process ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,7 +24,7 @@ FINISHED_AT = datetime(2026, 6, 1, 12, 0, 2, tzinfo=UTC)
 """Of every manifest."""
 REPORT_KEYS = [
     *("uploads", "events", "duplicates", "stale", "coalesced", "quarantined", "done", "parked", "unchanged"),
-    *("minted", "slain", "upload_to_result_ms", "seconds", "verified"),
+    *("verdicts", "minted", "slain", "upload_to_result_ms", "seconds", "verified"),
 ]
 """Of the JSON object that ``yurt demo --json`` prints."""
 

@@ -27,7 +27,7 @@ from webhook.provider_settings import VastSettings
 @pytest.mark.timeout(240)
 def test_thirty_photos_are_processed_by_rented_machines_and_the_bill_is_right(tmp_path: Path) -> None:
     with yurt("demo", "--market", "--json", "--folder", str(tmp_path / "demo"), cwd=tmp_path) as demo:
-        status = demo.ended()
+        status = demo.ended(seconds=200)
         assert status == 0, demo.output()
         assert demo.left() == []
     report = json.loads(demo.out[-1])

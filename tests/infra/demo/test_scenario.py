@@ -48,6 +48,12 @@ def test_a_configuration_without_local_photos_is_refused(tmp_path: Path, text: s
         photo_pipeline(config(tmp_path, text))
 
 
+def test_models_that_the_demo_does_not_have_are_refused(tmp_path: Path) -> None:
+    text = PHOTOS + 'models = ["own"]\n[models.own]\nsource = "s3://models/own"\n' + POOL
+    with pytest.raises(UnsuitableConfigError, match=r"pipelines\.photos\.models: the demo's bucket has no own"):
+        photo_pipeline(config(tmp_path, text))
+
+
 def test_the_demo_overrides_port_and_pool_and_keeps_other_variables(tmp_path: Path) -> None:
     environment = {"YURT_SERVER__BODY_LIMIT_BYTES": "1000", "YURT_POOLS__CHEAP__IDLE_SECONDS": "300"}
     setup = DemoSetup(config(tmp_path, PHOTOS + POOL), tmp_path / "yurt.toml", "photos", tmp_path, environment, seed=7)

@@ -14,7 +14,8 @@ from tests.webhook.plane import ADMIN, RunningPlane, control_plane, serving
 from webhook.api.app_auth import CACHED_SECONDS, AppAuth
 from webhook.api.auth import Credentials
 from webhook.api.http import HttpProblem
-from webhook.ledger.app_tokens import AppTokens, new_secret
+from webhook.ledger.app_tokens import PREFIX, AppTokens
+from webhook.ledger.secret_texts import new_secret
 
 
 async def issued(plane: RunningPlane, *scopes: str, **more: Any) -> str:
@@ -73,7 +74,7 @@ async def test_what_is_no_token_is_refused(postgres_dsn: str) -> None:
         token = await issued(plane)
         worker = await plane.worker()
         altered = token[:-1] + ("0" if token[-1] != "0" else "1")
-        for wrong in ("x", new_secret(), altered, token[:-1], token + "0", token.lower(), worker.token, "\xe9"):
+        for wrong in ("x", new_secret(PREFIX), altered, token[:-1], token + "0", token.lower(), worker.token, "\xe9"):
             header = {b"authorization": f"Bearer {wrong}".encode("latin-1")}
             assert (await plane.http.get("/v1/token", headers=header)).status_code == 401, wrong
         assert (await plane.http.get("/v1/token")).status_code == 401

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
+from tests.webhook.apps import app_of
 from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import WEBHOOK, RunningPlane, Worker, configured, control_plane, event
 from tests.webhook.settlements import done, failed
@@ -32,7 +33,7 @@ async def test_the_document_is_openapi_and_names_every_route(postgres_dsn: str) 
             for route in plane.plane.app.routes
             if isinstance(route, Route)
             for method in route.methods or ()
-            if method != "HEAD"
+            if method not in ("HEAD", "OPTIONS")  # of pages of other origins: test_cors.py
         }
         assert routes == {
             (path, method.upper()) for path, operations in document["paths"].items() for method in operations
@@ -95,6 +96,7 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
     await check_machine_calls(plane, contract)
     await check_pool_calls(plane, contract)
     await check_token_calls(plane, contract)
+    await check_upload_calls(plane, contract)
     for query in ("", "?since=May"):
         check("/v1/costs", await plane.admin("GET", f"/v1/costs{query}"))
     check("/v1/costs", await http.get("/v1/costs"))
@@ -114,6 +116,23 @@ async def check_token_calls(plane: RunningPlane, contract: Contract) -> None:
     for headers in (app, {}):
         contract.check("/v1/token", await plane.http.get("/v1/token", headers=headers))
     await _check_details(plane, contract, "DELETE", path, made.json()["id"])
+
+
+async def check_upload_calls(plane: RunningPlane, contract: Contract) -> None:
+    """Check the endpoints for uploads and events where no store answers: test_uploads.py has one."""
+    app = await app_of(plane, "upload:*")
+    for path, body in (("/v1/tickets", {"pipeline": "photos"}), ("/v1/uploads", {"pipeline": "photos", "size": 1})):
+        for content in (body, {}, {**body, "pipeline": "nowhere"}):
+            contract.check(path, await app.call("POST", path, json=content))
+        contract.check(path, await plane.http.post(path, json=body))
+        contract.check(path, await app.call("POST", path, content=b" " * (5 << 20)))
+    one = "/v1/uploads/{id}"
+    for method, verb in (("GET", ""), ("DELETE", ""), ("POST", "/parts"), ("POST", "/complete")):
+        contract.check(f"{one}{verb}", await app.call(method, f"/v1/uploads/1{verb}", json={"numbers": [1]}))
+        contract.check(f"{one}{verb}", await plane.http.request(method, f"/v1/uploads/1{verb}"))
+    for query in ("?pipeline=nowhere", "?since=1"):
+        contract.check("/v1/events", await plane.admin("GET", f"/v1/events{query}"))
+    contract.check("/v1/events", await plane.http.get("/v1/events"))
 
 
 async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
@@ -137,6 +156,20 @@ async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Wor
     headers = {"authorization": f"Bearer {worker.token}"}
     for given in (headers, {}):
         contract.check(model, await plane.http.get(model.format(root="0" * 64), headers=given))
+
+
+async def check_function_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
+    """Check the endpoints for functions and their bundles, where there is neither function nor place."""
+    bundles, root = "/v1/bundles", "0" * 64
+    for body in ({"root": root, "bytes": 1}, {}, {"root": root, "bytes": 1 << 40}):
+        contract.check(bundles, await plane.admin("POST", bundles, json=body))
+    contract.check(bundles, await plane.http.post(bundles, json={}))
+    for headers in ({"authorization": f"Bearer {worker.token}"}, {}):
+        contract.check(f"{bundles}/{{root}}", await plane.http.get(f"{bundles}/{root}", headers=headers))
+    for verb in ("", "/begin", "/wait"):
+        path = f"/v1/functions/{{name}}/calls{verb}"
+        contract.check(path, await plane.admin("POST", path.format(name="none"), json={}))
+        contract.check(path, await plane.http.post(path.format(name="none"), json={}))
 
 
 async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
@@ -238,6 +271,7 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
             check("/v1/workers/{id}/distrust", answer)
         check("/v1/workers/{id}/distrust", await http.post("/v1/workers/1/distrust", json={}))
         await check_model_calls(plane, contract, held)
+        await check_function_calls(plane, contract, held)
         await check_admin_calls(plane, contract, first.id)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             check(path, await http.get(path))
@@ -259,6 +293,19 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         "sweeps",
         "strangers/slay",
     )
-    # A model takes a store: test_models.py.
-    elsewhere = {("/v1/invitations", 409), ("/v1/models/{root}", 200)}
+    # A model takes a store: test_models.py. So do bundles and calls of functions: test_bundles.py, test_calls.py.
+    elsewhere = {
+        ("/v1/invitations", 409),
+        ("/v1/models/{root}", 200),
+        ("/v1/bundles", 200),
+        ("/v1/bundles/{root}", 200),
+    }
+    called = "/v1/functions/{name}/calls"
+    elsewhere |= {(f"{called}{verb}", status) for verb in ("", "/begin", "/wait") for status in (200, 413, 422)}
+    elsewhere |= {(f"{called}/begin", 409)}
+    # Uploads take a store: test_uploads.py. A stream does not end: test_event_stream.py.
+    one = "/v1/uploads/{id}"
+    elsewhere |= {("/v1/uploads", 201), ("/v1/uploads", 409), ("/v1/events", 200), (f"{one}/complete", 409)}
+    elsewhere |= {(f"{one}{verb}", 200) for verb in ("", "/parts", "/complete")}
+    elsewhere |= {(f"{one}/parts", status) for status in (413, 422)}
     assert unseen == {(f"/v1/{path}", 413) for path in long} | elsewhere

@@ -202,6 +202,7 @@ async def _emptied(dsn: str) -> str:
             "pool_reports",
             "provider_reports",
             "objects",
+            "settles",
             "sweeps",
             "pruned_ahead",
             "pruned_workers",
@@ -217,6 +218,7 @@ async def _emptied(dsn: str) -> str:
             "pipelines",
         ):
             await connection.execute(f"delete from {table}")
+        await connection.execute("update settle_numbering set last = 0, pruned = 0")
     finally:
         await connection.close()
     return own

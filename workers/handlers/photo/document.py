@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from workers.checks.verdict import CheckVerdict, Share
 from workers.handlers.photo.formats import Format
+from workers.value_types import Sha256
 
 _LABELS = (
     "width",
@@ -73,6 +74,8 @@ class CheckResult(_Part):
 
     name: str
     """The model's name in the pipeline."""
+    root: Sha256 | None = None
+    """Names the model's version: the SHA-256 of its manifest. Left out where the model was never published."""
     verdict: CheckVerdict | None
     """By the thresholds of its labels; null where none has any."""
     because: list[str]

@@ -56,7 +56,7 @@ def handle(job: Job) -> Result:
     options = PhotoOptions.model_validate(dict(job.options))
     photo, decoded = _decoded(job, options, options.decoded_size)
     images = _images(decoded, options)
-    findings = inspect([*images.values(), decoded], options, job.models)
+    findings = inspect([*images.values(), decoded], options, job.models, job.model_roots)
     shown = _shown(images, findings.pictures)
     for size, image in shown.items():
         pictures.save(image, job.output / _name(size), quality=options.quality, effort=options.effort_of(size))

@@ -35,8 +35,16 @@ class Inspection:
     """Of ``metadata.json``: those that the options ask for."""
 
 
-def inspect(images: Sequence[pyvips.Image], options: PhotoOptions, models: Mapping[str, Path]) -> Inspection:
-    """Look at one photo in several sizes, the last one the largest. Raises HandlerUnavailable for an unusable model."""
+def inspect(
+    images: Sequence[pyvips.Image],
+    options: PhotoOptions,
+    models: Mapping[str, Path],
+    roots: Mapping[str, str] | None = None,
+) -> Inspection:
+    """Look at one photo in several sizes, the last one the largest. Raises HandlerUnavailable for an unusable model.
+
+    ``roots`` names the versions of the models, as far as they have any.
+    """
     fields: dict[str, Any] = {}
     if options.pdq or options.sharpness:
         looked_at = pictures.within(images[-1], LOOKED_AT_SIZE)
@@ -44,7 +52,7 @@ def inspect(images: Sequence[pyvips.Image], options: PhotoOptions, models: Mappi
         fields |= {"sharpness": round(sharpness(looked_at), 2)} if options.sharpness else {}
     if not options.checks:
         return Inspection(PictureState.PUBLISHED, fields)
-    return _checked(images, options, models, fields)
+    return _checked(images, options, models, roots or {}, fields)
 
 
 def load(options: PhotoOptions, models: Mapping[str, Path]) -> None:
@@ -56,7 +64,11 @@ def load(options: PhotoOptions, models: Mapping[str, Path]) -> None:
 
 
 def _checked(
-    images: Sequence[pyvips.Image], options: PhotoOptions, models: Mapping[str, Path], fields: dict[str, Any]
+    images: Sequence[pyvips.Image],
+    options: PhotoOptions,
+    models: Mapping[str, Path],
+    roots: Mapping[str, str],
+    fields: dict[str, Any],
 ) -> Inspection:
     # From the picture that lists, hash and sharpness are of, where a model is content with it: less to read.
     sizes = [*images, *([] if LOOKED_AT_SIZE in options.sizes else [pictures.within(images[-1], LOOKED_AT_SIZE)])]
@@ -64,7 +76,8 @@ def _checked(
     for name in options.checks:
         model = _classifier(name, models)
         findings = _look(name, model, sizes)
-        checks.append(_result(name, model, findings, options.thresholds.get(name)))
+        version = {"root": roots[name]} if name in roots else {}
+        checks.append(_result(name, model, findings, options.thresholds.get(name)).model_copy(update=version))
         if name == options.embedding:
             fields["embedding"] = _embedding(name, findings)
     verdict = worst_of(check.verdict for check in checks)

@@ -1,0 +1,1 @@
+"""How apps and browsers upload: keys, presigned requests, files in parts."""
