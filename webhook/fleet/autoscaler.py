@@ -50,6 +50,7 @@ class Autoscaler:
         tick_seconds: Between the turns of one provider.
         call_seconds: A call to ledger or provider is given up after so long; to mint, see the pool.
         manual: Provider of machines that people start and end: left alone.
+        weights_bytes: How much a machine of a pool downloads before it works, its models.
         budget_usd_per_day: What all pools together may spend in one day (UTC), in US dollars; None: no limit.
         health: Notes a turn that does not end.
         clock: Seconds that only grow.
@@ -70,6 +71,7 @@ class Autoscaler:
         call_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         manual: str = "",
+        weights_bytes: Callable[[str], int] = lambda _pool: 0,
         budget_usd_per_day: Decimal | None = None,
         health: LoopHealth | None = None,
     ) -> None:
@@ -104,6 +106,7 @@ class Autoscaler:
                 self.pools[name],
                 call_seconds=call_seconds,
                 all_usd_per_day=budget_usd_per_day,
+                weights_bytes=partial(weights_bytes, name),
             )
             for name, pool in pools.items()
         }
