@@ -137,6 +137,10 @@ class Services:
         """Why no work of a pipeline may be handed out, and what to do; empty where it may."""
         return self.conditions.refusal(pipeline) or self.catalogue.refusal(pipeline)
 
+    def weights_bytes(self, pool: str) -> int:
+        """How much a machine of a pool downloads before it works: the current models of its pipelines."""
+        return sum(ref.size for ref in self.catalogue.refs(self.pipelines.models_of_pool(pool)))
+
 
 @dataclass(frozen=True, slots=True)
 class Plane:
@@ -445,6 +449,7 @@ class Background:
                 url=url,
                 tick_seconds=server.autoscale_seconds,
                 manual=MANUAL,
+                weights_bytes=services.weights_bytes,
                 budget_usd_per_day=server.budget_usd_per_day,
                 health=services.health,
             )

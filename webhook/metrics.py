@@ -13,6 +13,7 @@ from decimal import Decimal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from webhook.cold_starts import ColdStarts
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.sweeps import COUNTED
 from webhook.loops import LoopHealth
@@ -126,6 +127,14 @@ class Metrics:
             "yurt_failing_loops", "Background loops whose last turn failed", registry=self.registry
         )
         self.failing_loops.set_function(lambda: len(health.failing()) if health else 0)
+        self.cold_start_seconds = Histogram(
+            "yurt_cold_start_seconds",
+            "Steps of a machine's start until its first result",
+            ["pool", "phase"],
+            registry=self.registry,
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1200),
+        )
+        self._cold_starts = ColdStarts(self.cold_start_seconds)
         self.registry.register(_LedgerCollector(self))
 
     def callback_told(self, pipeline: str, seconds: float) -> None:
@@ -154,6 +163,7 @@ class Metrics:
         ]
         now.strangers = [(r["provider"], r["machines"]) for r in await ledger.fetch("strangers_standing")]
         now.sweeps = [(r["pipeline"], r["kind"], r["moment"]) for r in await ledger.fetch("sweeps_good")]
+        await self._cold_starts.refresh(ledger)
         if time.monotonic() >= self._standing_until:
             now.spent = [(r["pool"], r["provider"], r["phase"], r["usd"]) for r in await ledger.fetch("spent_ever")]
             now.standing = [(r["pipeline"], r["state"], r["objects"]) for r in await ledger.fetch("standing")]

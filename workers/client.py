@@ -157,14 +157,19 @@ class ControlPlaneClient:
         """Call with this bearer token from now on."""
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    async def hello(self, instance: str, *, returns: bool = False, unjailed: str = "") -> Welcome:
+    async def hello(
+        self, instance: str, *, returns: bool = False, unjailed: str = "", process_seconds: float | None = None
+    ) -> Welcome:
         """Exchange the one-time token, invitation or credential for the token that is used from then on.
 
         ``returns`` asks for a credential, with which a later process comes back as the same worker. ``unjailed`` says
-        why this machine cannot jail its handlers. Raises `Unauthorized` when another process has used the one-time
-        token.
+        why this machine cannot jail its handlers, ``process_seconds`` for how long this process has run. Raises
+        `Unauthorized` when another process has used the one-time token.
         """
-        hello = Hello(instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED], serves=True)
+        hello = Hello(
+            instance=instance, returns=returns, unjailed=unjailed[:MAX_UNJAILED], serves=True,
+            process_seconds=process_seconds,
+        )  # fmt: skip
         try:
             welcome = await self._call("workers/hello", hello, Welcome)
         except LeaseLost as taken:  # a 409 without a lease: the one-time token was used by another process

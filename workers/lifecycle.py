@@ -23,6 +23,7 @@ from workers.lease_task import WorkerResources
 from workers.models.cache import ModelCache
 from workers.models.prefetch import prefetch
 from workers.models.worker_models import WorkerModels
+from workers.process_age import age_seconds
 from workers.protocol import Welcome
 from workers.retry import Backoff
 from workers.sandbox.child import jail
@@ -171,7 +172,9 @@ async def _hello(client: ControlPlaneClient, tokens: Sequence[str], *, returns: 
         # The same instance with each repetition: the control plane refuses a second process with the token.
         instance = secrets.token_urlsafe(24)
         try:
-            hello = partial(client.hello, instance, returns=returns, unjailed=jail.support().missing)
+            hello = partial(
+                client.hello, instance, returns=returns, unjailed=jail.support().missing, process_seconds=age_seconds()
+            )
             welcome: Welcome = await Backoff().retrying()(hello)
             return welcome
         except Unauthorized as error:

@@ -69,6 +69,8 @@ class Hello(Message):
     """Why this machine cannot jail its handlers, for people; empty where it can."""
     serves: bool = False
     """Whether the agent runs servers of services. Without it, the machine is given to none."""
+    process_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    """For how long the process has run. None: it does not know."""
 
 
 class Welcome(Message):

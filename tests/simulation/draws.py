@@ -55,8 +55,8 @@ class Draws:
         # Returns before it draws: a fault that cannot happen takes no number, so that its stream stays as it is.
         if self.faults_over or probability <= 0:
             return False
-        name = f"{stream}#{self._numbers[stream]}"
-        if self.unit(stream) >= probability or name in self._left_out:
+        number = self._numbers[stream]
+        if self.unit(stream) >= probability or (name := f"{stream}#{number}") in self._left_out:
             return False
         self.fired.append(name)
         return True

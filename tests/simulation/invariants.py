@@ -153,7 +153,7 @@ class Invariants:
     _on_lock_of_worker = _on_lock_expired
 
     def _on_active(self, arguments: tuple[Any, ...], _rows: list[SimulatedRow]) -> None:
-        worker_id, tokens, alone, _number = arguments
+        worker_id, tokens, alone, *_ = arguments
         self.losses.reports(worker_id, tokens, alone=alone)
 
     _on_report_handling = _on_active

@@ -122,9 +122,9 @@ class SimulatedFleet:
     async def handler_available(self, id: int, pipeline_id: int) -> None:
         self._world.pauses.pop((id, pipeline_id), None)
 
-    async def active(self, id: int, handling: HandlingReport | None) -> None:
+    async def active(self, id: int, handling: HandlingReport | None, *, result: bool = False) -> None:
         assert handling is not None
-        self._run("active", id, handling.tokens, handling.alone, handling.number)
+        self._run("active", id, handling.tokens, handling.alone, handling.number, result)
 
     async def report_handling(self, id: int, handling: HandlingReport) -> None:
         self._run("report_handling", id, handling.tokens, handling.alone, handling.number)

@@ -266,7 +266,7 @@ class Tables(DistrustTables):
         )
         return "no" if report.alone and (on_trial or "trial-lives" in self.without) else "possible"
 
-    def _active(self, id: int, tokens: Sequence[int], alone: bool, number: int | None) -> None:
+    def _active(self, id: int, tokens: Sequence[int], alone: bool, number: int | None, _result: bool) -> None:
         if number is not None:
             self._report_handling(id, tokens, alone, number)
 

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.polling import until
-from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline
+from tests.webhook.plane import configured, control_plane, event, pipeline
+from tests.webhook.scrape import scraped
 from tests.webhook.settlements import done, failed
 from webhook import metrics
 from webhook.pool_settings import Pool
-
-
-class Scrape:
-    """One response of ``/metrics``."""
-
-    def __init__(self, text: str) -> None:
-        self.families = {family.name: family for family in text_string_to_metric_families(text)}
-        self._samples = [sample for family in self.families.values() for sample in family.samples]
-
-    def __getitem__(self, name: str) -> Mapping[tuple[str, ...], float]:
-        """Samples of that name by the values of their labels, which stand in the order of their names."""
-        samples = [sample for sample in self._samples if sample.name == name]
-        values = {tuple(sample.labels.values()): sample.value for sample in samples}
-        assert len(values) == len(samples), f"{name} has the same labels twice"
-        return values
-
-
-async def scraped(plane: RunningPlane) -> Scrape:
-    response = await plane.http.get("/metrics")
-    assert response.headers["content-type"].startswith("text/plain; version=")
-    return Scrape(response.text)
 
 
 @pytest.fixture(autouse=True)

@@ -105,8 +105,9 @@ class LeaseApi:
         hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
             arrival = await self._fleet.hello(
-                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed, serves=hello.serves
-            )
+                one_time_token, hello.instance, returns=hello.returns, unjailed=hello.unjailed, serves=hello.serves,
+                process_seconds=hello.process_seconds,
+            )  # fmt: skip
         except PoolFull as full:
             raise HttpProblem(409, "pool-full", str(full)) from None
         if arrival is None:
@@ -201,6 +202,8 @@ class LeaseApi:
         if self._wakeups.has_orders(caller.id):
             self._auth.forget(caller.id)
             caller = await self._auth.caller(request)
+        if message.max and not caller.asked:
+            await self._fleet.asked(caller.id)
         if message.max and not caller.draining:
             if message.handlers_changed and (caller.paused or caller.trying):
                 await self._fleet.handlers_changed(caller.id)
@@ -213,7 +216,11 @@ class LeaseApi:
                 caller = await self._auth.caller(request)
         if leases or message.settle:
             with contextlib.suppress(LedgerUnavailable):  # the autoscaler's note must not cost the leases just given
-                await self._fleet.active(caller.id, _handling(message.handling))
+                result = any(
+                    one.accepted and isinstance(item, protocol.Done)
+                    for one, item in zip(settled, message.settle, strict=True)
+                )
+                await self._fleet.active(caller.id, _handling(message.handling), result=result)
         orders = self._orders.orders(caller.label, caller.service)
         news = orders if orders.digest != message.services_seen else None
         return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining, services=news)

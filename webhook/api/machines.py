@@ -98,6 +98,16 @@ class MachineStatus(BaseModel):
     """What it has cost up to now."""
     loading: Annotated[MachineLoading | None, BeforeValidator(_parsed)]
     """Null: it loads nothing now."""
+    rented_seconds: float | None
+    """From its intent until the provider had taken the order. Null, as in those below: not over, or not known."""
+    booted_seconds: float | None
+    """From then until its worker's process began: the machine booted, and its image was pulled."""
+    process_seconds: float | None
+    """From then until the process called home."""
+    weights_seconds: float | None
+    """From then until it asked for work: it fetched its models."""
+    first_result_seconds: float | None
+    """From its first lease until its first result."""
 
 
 class StrangerStatus(BaseModel):

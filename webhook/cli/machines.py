@@ -16,6 +16,7 @@ from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, facts, plain, table
 from webhook.fleet.strangers import ADVICE
+from webhook.ledger.machines import START_PHASES
 
 _MOST_WISH_SECONDS = 3_600
 _STATES = ("intended", "booting", "ready", "draining", "slaying", "gone")
@@ -96,6 +97,12 @@ def loading_of(machine: dict[str, Any]) -> str:
     return f"weights {share} %, {loading['bytes_per_second'] / 1e6:.1f} MB/s"
 
 
+def _cold_start(machine: dict[str, Any]) -> str:
+    """How long each step of its start took, as far as it is known."""
+    steps = {phase: machine[f"{phase}_seconds"] for phase in START_PHASES}
+    return ", ".join(f"{phase.replace('_', ' ')} {took:.1f} s" for phase, took in steps.items() if took is not None)
+
+
 def _prices(machine: dict[str, Any]) -> tuple[str, str]:
     return f"{Decimal(machine['usd_per_hour']):.4f}", f"{Decimal(machine['usd_spent']):.4f}"
 
@@ -132,6 +139,7 @@ def _shown(machine: dict[str, Any]) -> RenderableType:
         ("last call", "none yet" if silent is None else f"{span(silent)} ago"),
         ("leases", f"{machine['leases']} in {machine['slots']} slots"),
         ("loads", loading_of(machine)),
+        ("cold start", _cold_start(machine)),
         ("idle", span(machine["idle_seconds"]) if machine["idle_seconds"] else ""),
         ("price", f"{machine['usd_per_hour']} $/h, and {machine['usd_once']} $ once"),
         ("cost so far", f"{machine['usd_spent']} $"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def command(config_path: Path, pool: str, as_json: bool) -> None:
     with failing(ConfigError):
         config = load(config_path, options_model)
         settings = _settings(config, pool)
-        sources = asyncio.run(_ask(config, secrets(config_path), settings))
+        sources = asyncio.run(_ask(config, secrets(config_path), pool))
     offers = rated(settings, sources)
     taken = next((offer for offer in offers if not offer.refused), None)
     if as_json:
@@ -58,9 +60,28 @@ def _settings(config: Config, name: str) -> Pool:
     return pool
 
 
-async def _ask(config: Config, keys: Secrets, pool: Pool) -> list[ProviderOffers]:
+async def _ask(config: Config, keys: Secrets, pool: str) -> list[ProviderOffers]:
+    weights_bytes = await weights_of(config, keys, pool)
     async with open_providers(config, keys) as providers:
-        return await ask_for_offers(pool.provider_names, providers)
+        sources = await ask_for_offers(config.pools[pool].provider_names, providers)
+    return [replace(source, weights_bytes=weights_bytes) for source in sources]
+
+
+async def weights_of(config: Config, keys: Secrets, pool: str) -> int:
+    """How much a machine of a pool downloads before it works: the models of its pipelines that are in their buckets."""
+    of_pool = (pipeline.models for pipeline in config.pipelines.values() if pipeline.pool == pool)
+    if not (names := frozenset(chain.from_iterable(of_pool))):
+        return 0
+    from webhook.models.catalogue import ModelCatalogue
+    from webhook.storage import open_store
+
+    store = open_store(keys)
+    try:
+        catalogue = ModelCatalogue({name: config.models[name] for name in names}, store)
+        await catalogue.look()
+    finally:
+        await store.aclose()
+    return sum(ref.size for ref in catalogue.refs(names))
 
 
 def as_dict(name: str, pool: Pool, sources: Sequence[ProviderOffers]) -> dict[str, Any]:
@@ -81,7 +102,7 @@ def _offer(one: RatedOffer) -> dict[str, str]:
         "machine": one.offer.machine,
         "host": one.offer.host,
         "usd_per_hour": exact(one.offer.usd_per_hour),
-        "usd_once": exact(one.offer.usd_once),
+        "usd_once": exact(one.usd_once),
         "real_usd_per_hour": exact(one.real_usd_per_hour),
         "refused": one.refused,
     }
@@ -112,7 +133,7 @@ def _table(name: str, pool: Pool, offers: Sequence[RatedOffer]) -> RenderableTyp
     title = f"Offers to pool {name}, in the order in which they are taken"
     shown = table(title, "provider", "offer", *numbers, "what", "not taken because", numbers=numbers)
     for one in offers[:_SHOWN]:
-        prices = (one.offer.usd_per_hour, one.offer.usd_once, one.real_usd_per_hour)
+        prices = (one.offer.usd_per_hour, one.usd_once, one.real_usd_per_hour)
         texts = (plain(one.offer.description or one.offer.machine), plain(one.refused))
         shown.add_row(plain(one.provider), plain(one.offer.id or "any"), *(f"{usd:.4f}" for usd in prices), *texts)
     more = f"{len(offers) - _SHOWN} more with --json. " if len(offers) > _SHOWN else ""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -50,6 +50,7 @@ class Autoscaler:
         tick_seconds: Between the turns of one provider.
         call_seconds: A call to ledger or provider is given up after so long; to mint, see the pool.
         manual: Provider of machines that people start and end: left alone.
+        weights_bytes: How much a machine of a pool downloads before it works, its models.
         budget_usd_per_day: What all pools together may spend in one day (UTC), in US dollars; None: no limit.
         health: Notes a turn that does not end.
         clock: Seconds that only grow.
@@ -70,6 +71,7 @@ class Autoscaler:
         call_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         manual: str = "",
+        weights_bytes: Callable[[str], int] = lambda _pool: 0,
         budget_usd_per_day: Decimal | None = None,
         health: LoopHealth | None = None,
     ) -> None:
@@ -104,6 +106,7 @@ class Autoscaler:
                 self.pools[name],
                 call_seconds=call_seconds,
                 all_usd_per_day=budget_usd_per_day,
+                weights_bytes=partial(weights_bytes, name),
             )
             for name, pool in pools.items()
         }
@@ -218,7 +221,7 @@ class _Reporter:
         """
         now = (
             {name: activity.report_since(0) for name, activity in self._pools.items()},
-            {name: ProviderActivity(**asdict(activity)) for name, activity in self._providers.items()},
+            {name: replace(activity) for name, activity in self._providers.items()},
         )
         if now == self._reported:
             return
@@ -233,5 +236,5 @@ class _Reporter:
             for name, activity in self._providers.items()
         }
         with logged_failure("reporting failed"):
-            await asyncio.wait_for(self._fleet.report(pools, providers), self._call_seconds)
+            await within(self._fleet.report(pools, providers), self._call_seconds)
             self._reported = now

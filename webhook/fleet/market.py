@@ -29,6 +29,8 @@ class ProviderOffers:
     """Names of physical machines that did not boot."""
     unavailable: str = ""
     """Why it is not asked; empty: it is."""
+    weights_bytes: int = 0
+    """Of the models that a machine of the pool downloads before it works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class RatedOffer:
 
     provider: str
     offer: Offer
+    usd_once: Decimal
+    """What is paid once, the pool's models included."""
     real_usd_per_hour: Decimal
     refused: str = ""
     """Empty: it may be taken."""
@@ -88,8 +92,9 @@ def _why(source: ProviderOffers, found: Sequence[RatedOffer]) -> str:
 
 
 def _rated(pool: Pool, source: ProviderOffers, offer: Offer) -> RatedOffer:
-    real = offer.real_usd_per_hour(Decimal(str(pool.life_hours)))
-    return RatedOffer(source.provider, offer, real, _refusal(pool, source, offer, real))
+    real = offer.real_usd_per_hour(Decimal(str(pool.life_hours)), source.weights_bytes)
+    once = offer.usd_once_with(source.weights_bytes)
+    return RatedOffer(source.provider, offer, once, real, _refusal(pool, source, offer, real))
 
 
 def _refusal(pool: Pool, source: ProviderOffers, offer: Offer, real: Decimal) -> str:

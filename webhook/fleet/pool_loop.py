@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import islice
@@ -50,14 +50,16 @@ class PoolLoop:
         *,
         call_seconds: float,
         all_usd_per_day: Decimal | None = None,
+        weights_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``all_usd_per_day``: what all pools together may spend in one day (UTC)."""
+        """``all_usd_per_day``: what all pools together may spend in one day (UTC); ``weights_bytes``: of its models."""
         self._name = name
         self._settings = settings
         self._fleet = fleet
         self._providers: Mapping[str, ProviderOfPool] = {one.calls.name: one for one in providers}
         self._activity = activity
         self._call_seconds = call_seconds
+        self._weights_bytes = weights_bytes
         self._foresight = Foresight(name, settings, fleet, call_seconds)
         self._budget = Budget(settings.budget_usd_per_day, all_usd_per_day)
         self._orders: set[asyncio.Task[None]] = set()
@@ -142,7 +144,7 @@ class PoolLoop:
             one.machines.not_offered(error)
             log.warning("no offers", pool=self._name, provider=name, **error_fields(error))
             return ProviderOffers(name, (), unavailable=f"makes no offer: {reason_of(error)}")
-        return ProviderOffers(name, offers, allowance, avoided)
+        return ProviderOffers(name, offers, allowance, avoided, weights_bytes=self._weights_bytes())
 
     def _why_not_asked(self, machines: PoolAtProvider) -> str:
         if machines.frozen:
@@ -157,7 +159,7 @@ class PoolLoop:
         settings, offer = self._settings, one.offer
         with logged_failure("minting failed", pool=self._name):
             terms = Terms(
-                offer.usd_per_hour, offer.usd_once, settings.reserve_seconds, offer.id, offer.machine, offer.host,
+                offer.usd_per_hour, one.usd_once, settings.reserve_seconds, offer.id, offer.machine, offer.host,
                 0 if cause is Cause.DEMAND else SPARE_SECONDS,
             )  # fmt: skip
             intending = self._fleet.intend(self._name, one.provider, settings.limit, terms, self._budget, cause)

@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 async def within(call: Awaitable[T], seconds: float) -> T:
     """Give up a call to the ledger or a provider after a while. Raises TimeoutError."""
-    return await asyncio.wait_for(call, seconds)
+    async with asyncio.timeout(seconds):  # in this task: wait_for of Python 3.11 begins another one for each call
+        return await call
 
 
 class ProviderCalls:
@@ -104,7 +105,7 @@ class ProviderCalls:
     async def mint(self, intent: Intent, pool: str, offer: Offer, mint_seconds: float) -> str:
         """Order the intended machine. Returns the provider's name for it. Raises ProviderError."""
         order = MintOrder(intent.label, pool, offer, self._url, intent.token)
-        return await asyncio.wait_for(self._provider.mint(order), mint_seconds)
+        return await within(self._provider.mint(order), mint_seconds)
 
     async def boot_log(self, label: str) -> str:
         """The end of what a machine printed. Raises ProviderError."""

@@ -57,7 +57,7 @@ class ProviderLoop:
                 if machine.provider == self._calls.name:
                     mine.setdefault(machine.pool, []).append(machine)
             await asyncio.gather(
-                self._slay_unknown(to_slay),
+                *(self._slay_unknown(instance) for instance in to_slay),
                 *(self.machines_of(name).look_after(rows, listing) for name, rows in mine.items()),
             )
 
@@ -111,10 +111,7 @@ class ProviderLoop:
             return ()
         return await self._strangers.unknown_to_slay([one for one in instances if one.label not in known])
 
-    async def _slay_unknown(self, unknown: Sequence[Instance]) -> None:
-        await asyncio.gather(*(self._slay_one_unknown(instance) for instance in unknown))
-
-    async def _slay_one_unknown(self, instance: Instance) -> None:
+    async def _slay_unknown(self, instance: Instance) -> None:
         with logged_failure("slaying an unknown machine failed", label=instance.label, ref=instance.ref):
             if await self._calls.slay(instance):
                 self._activity.unknown_slain += 1

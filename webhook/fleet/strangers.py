@@ -42,6 +42,8 @@ class Strangers:
 
         These are this installation's own, and strangers of which an operator says so.
         """
+        if not unknown and self._seen == frozenset():
+            return ()  # as at nearly every turn, so the ledger is not asked
         own_id = await self._calls.within(self._calls.fleet.installation())
         strangers = {one.label: one for one in unknown if installation_of(one.label) not in ("", own_id)}
         wanted = await self._note(strangers.values())
@@ -50,8 +52,6 @@ class Strangers:
     async def _note(self, strangers: Collection[Instance]) -> Collection[str]:
         labels = frozenset(one.label for one in strangers)
         self._calls.contested = bool(labels)
-        if not labels and self._seen == labels:
-            return ()
         noted = [Stranger(one.label, one.ref) for one in strangers][:MOST_NOTED]
         wanted = await self._calls.within(self._calls.fleet.note_strangers(self._calls.name, noted))
         if new := labels - (self._seen or frozenset()):

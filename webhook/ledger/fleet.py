@@ -80,6 +80,8 @@ class Caller:
     """Which service it serves; empty: none."""
     kept: bool = False
     """Whether it is kept for that service, and so gets no leases."""
+    asked: bool = True
+    """Whether it has asked for work before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,13 +321,21 @@ class LedgerFleet(InstallationLedger):
         return bool(row["known"])
 
     async def hello(
-        self, once: str, instance: str, *, returns: bool = False, unjailed: str = "", serves: bool = False
+        self,
+        once: str,
+        instance: str,
+        *,
+        returns: bool = False,
+        unjailed: str = "",
+        serves: bool = False,
+        process_seconds: float | None = None,
     ) -> RegisteredWorker | None:
         """Exchange a machine's one-time token, an invitation or a worker's credential for a token of further calls.
 
         A process with a worker's credential takes the worker over: the token of the process before is worth nothing
         from then on, and its leases are taken back as those of a lost worker. ``returns`` asks for such a credential.
-        ``unjailed`` is why the worker's machine cannot jail handlers, ``serves`` whether it runs servers of services.
+        ``unjailed`` is why the worker's machine cannot jail handlers, ``serves`` whether it runs servers of services;
+        its process has run for ``process_seconds``.
 
         None: unknown, used by another process, or revoked. Raises PoolFull.
         """
@@ -335,7 +345,8 @@ class LedgerFleet(InstallationLedger):
         async def write(connection: Connection) -> tuple[asyncpg.Record | None, bool]:
             row, came_back = await self._arrive(connection, caller)
             if row is not None:
-                await connection.execute(QUERIES["report_jail"], row["id"], storable(unjailed), serves)
+                said = (storable(unjailed), serves, process_seconds)
+                await connection.execute(QUERIES["report_process"], row["id"], *said)
             return row, came_back
 
         row, came_back = await self._database.transact(write)
@@ -386,7 +397,7 @@ class LedgerFleet(InstallationLedger):
         paused, trying = _pauses(row["unavailable"], row["moment"])
         return Caller(
             row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying, row["usd_per_hour"],
-            row["service"] or "", row["kept"],
+            row["service"] or "", row["kept"], row["asked"],
         )  # fmt: skip
 
     async def handler_unavailable(self, id: int, pipeline_id: int, message: str) -> None:
@@ -406,13 +417,17 @@ class LedgerFleet(InstallationLedger):
         """Note that a worker's handlers are others than before: all of them are tried again."""
         await self._execute("handlers_changed", id)
 
-    async def active(self, id: int, handling: HandlingReport | None) -> None:
-        """Note that the worker got or settled a lease just now, and what is in its handler.
+    async def asked(self, id: int) -> None:
+        """Note that a worker asks for work for the first time: its models are there."""
+        await self._execute("asked", id)
+
+    async def active(self, id: int, handling: HandlingReport | None, *, result: bool = False) -> None:
+        """Note that the worker got or settled a lease just now, with a ``result``, and what is in its handler.
 
         Idle time is counted from here. None: the worker does not report what is in its handler.
         """
         report = handling or HandlingReport(None, [], alone=False)
-        await self._execute("active", id, report.tokens, report.alone, report.number)
+        await self._execute("active", id, report.tokens, report.alone, report.number, result)
 
     async def progress(self, id: int, report: Mapping[str, object]) -> None:
         """Note what a worker fetches or loads before it can take work. Idle time is counted from here."""

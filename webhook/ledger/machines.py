@@ -65,6 +65,10 @@ class Cause(StrEnum):
 _STATES = {str(state): state for state in MachineState}
 
 
+START_PHASES = ("rented", "booted", "process", "weights", "first_result")
+"""Steps of a machine's cold start, in their order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What one pool has to do: objects to process, requests of services to serve."""

@@ -31,7 +31,7 @@ def parse(text: str) -> dict[str, str]:
 def _filled(sql: str, fragments: Mapping[str, str]) -> str:
     def fragment(place: re.Match[str]) -> str:
         try:
-            return _filled(fragments[place[1]], fragments)
+            return _filled(fragments[place[1]], fragments)  # which may hold others
         except KeyError:
             raise ValueError(f"queries.sql holds no fragment {place[1]!r}") from None
 

@@ -603,6 +603,26 @@ from (
 ) as today
 group by 1 order by 1;
 
+-- fragment: cold_start
+-- How long each step of the start of a machine w took; null: it is not over, or not known. Its process tells how long it
+-- had run when it called home, and can have run for no longer than since the order.
+extract(epoch from w.rented_at - w.created_at)::float8 as rented_seconds,
+       case when w.rented_at <= w.ready_at then greatest(
+           extract(epoch from w.ready_at - w.rented_at) - coalesce(w.process_seconds, 0), 0) end::float8 as booted_seconds,
+       case when w.process_seconds is not null then least(
+           w.process_seconds, case when w.rented_at is not null then extract(epoch from w.ready_at - w.created_at) end)
+       end::float8 as process_seconds,
+       extract(epoch from w.asked_at - w.ready_at)::float8 as weights_seconds,
+       extract(epoch from w.result_at - w.leased_at)::float8 as first_result_seconds;
+
+-- name: cold_starts
+-- Machines whose first result came after $1 (seconds since 1970; null: the last one alone), with the steps of their start.
+select w.id, w.pool, extract(epoch from w.result_at)::float8 as moment,
+       {{cold_start}}
+from workers as w
+where w.result_at > case when $1::float8 is null
+    then (select max(result_at) from workers) - interval '1 minute' else to_timestamp($1) end;
+
 -- fragment: machine_details
 -- Machines w with all that operators are shown of them.
 select w.id, w.label, w.pool, w.provider, coalesce(w.ref, '') as ref, w.state, w.reason, w.suspicion, w.offer, w.machine,
@@ -616,7 +636,8 @@ select w.id, w.label, w.pool, w.provider, coalesce(w.ref, '') as ref, w.state, w
             else extract(epoch from n.now - greatest(w.ready_at, w.active_at)) end::float8 as idle_seconds,
        extract(epoch from n.now - w.seen_at)::float8 as silent_seconds,
        case when w.state in ('ready', 'draining') and w.loading_at > n.now - interval '15 seconds'
-            then w.loading end as loading
+            then w.loading end as loading,
+       {{cold_start}}
 from workers as w
 cross join (select yurt_now() as now) as n
 left join (
@@ -662,6 +683,7 @@ order by w.id;
 with old as (select id, ref from workers where id = $1 and state <> 'gone' for update)
 update workers as w set
     ref = $2,
+    rented_at = coalesce(w.rented_at, yurt_now()),
     usd_spent = w.usd_spent + case when old.ref is null then w.usd_once else 0 end,
     state = case w.state when 'intended' then 'booting' else w.state end,
     state_at = case w.state when 'intended' then yurt_now() else w.state_at end
@@ -757,9 +779,16 @@ from (
 where w.id = before.id
 returning w.id, w.pool, w.provider, w.slots, w.label, before.restarted;
 
--- name: report_jail
--- Why a worker's machine cannot jail handlers ($2; empty: it can), and whether it can run servers of services ($3).
-update workers set unjailed = $2, serves = $3 where id = $1 and (unjailed, serves) <> ($2, $3);
+-- name: report_process
+-- What a worker's process says of itself as it calls home: why its machine cannot jail handlers ($2; empty: it can),
+-- whether it can run servers of services ($3), and for how long it has run ($4; null: it does not say), of which the first
+-- word counts.
+update workers set unjailed = $2, serves = $3, process_seconds = coalesce(process_seconds, $4)
+where id = $1 and ((unjailed, serves) <> ($2, $3) or process_seconds is null);
+
+-- name: asked
+-- Note that a worker asks for work for the first time.
+update workers set asked_at = yurt_now() where id = $1 and asked_at is null;
 
 -- name: new_life
 -- A worker's new process has nothing in its handler, and counts its reports of that from the beginning.
@@ -799,7 +828,7 @@ where (uses <= 0 or expires_at <= yurt_now()) and (used_at is null or used_at < 
 -- name: authenticate
 -- Find the worker that a token belongs to and whether it drains, and note the time of its call.
 update workers as w set seen_at = yurt_now() where w.token_hash = $1 and w.state in ('ready', 'draining')
-returning w.id, w.pool, w.state, w.label, w.unavailable::text, w.usd_per_hour,
+returning w.id, w.pool, w.state, w.label, w.unavailable::text, w.usd_per_hour, w.asked_at is not null as asked,
           extract(epoch from yurt_now())::float8 as moment,
           (select m.service from service_machines as m where m.worker_id = w.id) as service,
           coalesce((
@@ -859,9 +888,12 @@ group by 1;
 
 -- name: active
 -- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
--- may enter it, the report's number (null: it reports nothing). The first time, what it has cost up to now is kept.
+-- may enter it, the report's number (null: it reports nothing). $5: with a result. The first time, what it has cost up to
+-- now is kept.
 update workers set
     active_at = yurt_now(),
+    leased_at = coalesce(leased_at, yurt_now()),
+    result_at = case when $5 then coalesce(result_at, yurt_now()) else result_at end,
     usd_before_lease = coalesce(usd_before_lease, usd_spent + case when ref is null then usd_once else 0 end
         + usd_per_hour * greatest(extract(epoch from yurt_now() - costed_at), 0) / 3600),
     handling = case when $4 > handling_number then $2 else handling end,
@@ -1446,8 +1478,13 @@ update workers set
     active_at = case when active_at > $1 then active_at - $2::interval else active_at end,
     state_at = case when state_at > $1 then state_at - $2::interval else state_at end,
     costed_at = case when costed_at > $1 then costed_at - $2::interval else costed_at end,
+    rented_at = case when rented_at > $1 then rented_at - $2::interval else rented_at end,
+    asked_at = case when asked_at > $1 then asked_at - $2::interval else asked_at end,
+    leased_at = case when leased_at > $1 then leased_at - $2::interval else leased_at end,
+    result_at = case when result_at > $1 then result_at - $2::interval else result_at end,
     unavailable = '{}'
-where greatest(created_at, ready_at, seen_at, active_at, state_at, costed_at) > $1::timestamptz;
+where greatest(created_at, ready_at, seen_at, active_at, state_at, costed_at, rented_at, asked_at, leased_at, result_at)
+    > $1::timestamptz;
 
 -- name: move_sweeps
 -- The same for sweeps: an earlier start lists more, never less.

@@ -62,7 +62,7 @@ class VastSettings(BaseProviderSettings):
     image_gb: Traffic = Decimal(2)
     """What pulling the image downloads, compressed: hosts ask money for traffic."""
     weights_gb: Traffic = Decimal(0)
-    """What models a machine downloads before it works."""
+    """What else a machine downloads before it works, beside its pool's models."""
     image_login: bool = False
     """Whether hosts get ``YURT_REGISTRY_USERNAME`` and ``YURT_REGISTRY_PASSWORD`` to pull the image."""
     environment: Environment = Field(default={})

@@ -142,8 +142,8 @@ class SimulatedDay:
 
     @property
     def minute_usd(self) -> Decimal:
-        """What all machines cost within a minute."""
-        return sum((m.usd_per_hour for one in self.markets.values() for m in one.machines.values()), Decimal(0)) / 60
+        """What all machines that there ever were cost within a minute."""
+        return sum((market.usd_per_hour_of_all for market in self.markets.values()), Decimal(0)) / 60
 
     @property
     def budget(self) -> Budget:
@@ -225,9 +225,7 @@ class SimulatedDay:
         """Have a person drain or slay a machine now and then, beside the autoscaler."""
         while True:
             await asyncio.sleep(60)
-            rows = [
-                row for row in self.fleet.rows.values() if row.state not in (MachineState.SLAYING, MachineState.GONE)
-            ]
+            rows = [row for row in self.fleet.living.values() if row.state is not MachineState.SLAYING]
             if self.up and rows and self.draws.chance("operator", 0.003):
                 row = rows[int(self.draws.between("operator/machine", 0, len(rows) - 0.01))]
                 self.counts["by an operator"] += 1
@@ -238,7 +236,7 @@ class SimulatedDay:
 
     def _pause(self) -> float:
         """Look often where something goes on: days are long."""
-        states = self.fleet.states()
+        states = Counter(row.state for row in self.fleet.living.values())
         there = sum(len(market.alive) for market in self.markets.values())
         moving = (MachineState.INTENDED, MachineState.BOOTING, MachineState.DRAINING, MachineState.SLAYING)
         if there != states[MachineState.READY] or any(states[state] for state in moving):
@@ -265,7 +263,7 @@ class SimulatedDay:
                 if row is None:
                     if not self.fleet.hello(machine.order.label, machine.order.token):
                         break
-                    row = next(r for r in self.fleet.rows.values() if r.label == machine.order.label)
+                    row = next(r for r in self.fleet.living.values() if r.label == machine.order.label)
                 worked = await self._work(row)
                 if worked is None:
                     break

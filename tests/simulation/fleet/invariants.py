@@ -74,7 +74,7 @@ class FleetInvariants:
         self._kept()
 
     def _limit(self) -> None:
-        rows = [row for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE]
+        rows = self.day.fleet.living
         there = sum(machine.is_intended for market in self.day.markets.values() for machine in market.alive)
         if max(len(rows), there) > self.day.pool.limit:
             raise BrokenInvariant(LIMIT, f"{len(rows)} rows, {there} machines, limit {self.day.pool.limit}")
@@ -91,7 +91,7 @@ class FleetInvariants:
             raise BrokenInvariant(BUDGET, f"{charged:.4f} $ of {budget} $ on day {today}")
 
     def _unknown(self) -> None:
-        known = {row.label for row in self.day.fleet.rows.values() if row.state is not MachineState.GONE}
+        known = {row.label for row in self.day.fleet.living.values()}
         for market in self.day.markets.values():
             for machine in market.alive:
                 label = machine.order.label
@@ -127,7 +127,7 @@ class FleetInvariants:
     def _on_its_way(self) -> None:
         """Once no more faults happen: before that a breaker or a provider without room may be right."""
         day = self.day
-        rows = [row for row in day.fleet.rows.values() if row.state is not MachineState.GONE]
+        rows = day.fleet.living.values()
         starting = [r for r in rows if r.state in STARTING]
         coming = [*starting, *(r for r in rows if r.state is MachineState.READY)]
         # Of several that are wanted, a breaker may let one be tried after the other.
@@ -184,7 +184,7 @@ class FleetInvariants:
 
     def _note_need(self) -> None:
         day = self.day
-        work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.rows.values())
+        work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.living.values())
         self.needs.append((day.now, max(math.ceil(work / day.pool.slots), day.foresight.allowed(day.now))))
         while self.needs[0][0] < day.now - 60:
             self.needs.popleft()
@@ -195,7 +195,7 @@ class FleetInvariants:
 
     def _kept(self) -> None:
         day = self.day
-        ready = [row for row in day.fleet.rows.values() if row.state is MachineState.READY]
+        ready = [row for row in day.fleet.living.values() if row.state is MachineState.READY]
         idle = [row for row in ready if not row.leased and day.now - (row.worked or day.now) > day.pool.idle_seconds]
         if not day.up or not idle or len(ready) <= self._most_needed:
             self.kept_since = None
@@ -208,8 +208,8 @@ class FleetInvariants:
 
     def intended(self) -> None:
         """Look at an intent that was just written."""
-        states = self.day.fleet.states()
-        coming = sum(count for state, count in states.items() if state in STARTING or state is MachineState.READY)
+        rows = self.day.fleet.living.values()
+        coming = sum(row.state in STARTING or row.state is MachineState.READY for row in rows)
         self._note_need()
         if coming > self._most_needed:
             self.day.fail(BrokenInvariant(NEEDED, f"{coming} machines where {self._most_needed} are wanted"))
@@ -243,8 +243,8 @@ class FleetInvariants:
         machine = self.day.markets[provider].machines.get(instance.ref)
         if machine and machine.others:
             self.day.fail(BrokenInvariant(OTHERS, f"{instance.label} at {provider}"))
-        for row in self.day.fleet.rows.values():
+        for row in self.day.fleet.living.values():
             if row.label == instance.label and row.state in (MachineState.READY, MachineState.DRAINING):
                 self.day.fail(BrokenInvariant(BUSY, f"{row.label} at {provider} is destroyed, and was not revoked"))
-            if row.label == instance.label and row.state is not MachineState.GONE and row.ref is None:
+            if row.label == instance.label and row.ref is None:
                 self.day.fail(BrokenInvariant(COUNTED, f"{row.label} at {provider}"))

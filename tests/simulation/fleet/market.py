@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -75,11 +76,22 @@ class SimulatedMarket:
     machines: dict[str, RentedMachine] = field(default_factory=dict)
     faulty_list_at: float = -1e9
     """When a list last was not the truth."""
-    seen: list[tuple[float, list[Instance]]] = field(default_factory=list)
+    seen: deque[tuple[float, list[Instance]]] = field(default_factory=lambda: deque(maxlen=21))
+    _alive: dict[str, RentedMachine] = field(default_factory=dict)
+    _unnoticed: list[RentedMachine] = field(default_factory=list)
+    """Those that have ended since the last list."""
+    _closed: defaultdict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    """What those that have ended have cost, by day."""
+    _closed_usd_per_hour: Decimal = Decimal(0)
 
     @property
     def alive(self) -> list[RentedMachine]:
-        return [machine for machine in self.machines.values() if machine.ended is None]
+        return list(self._alive.values())
+
+    @property
+    def usd_per_hour_of_all(self) -> Decimal:
+        """The prices of an hour of all machines that there ever were."""
+        return sum((machine.usd_per_hour for machine in self._alive.values()), self._closed_usd_per_hour)
 
     async def offers(self) -> Sequence[Offer]:
         await self._hop("offers")
@@ -118,10 +130,10 @@ class SimulatedMarket:
         await asyncio.sleep(0.05)
         now = self.day.now
         shown = [self._shown(machine) for machine in self.alive]
-        self.seen = [*self.seen[-20:], (now, shown)]
-        for machine in self.machines.values():
-            if machine.ended is not None and machine.noticed is None:
-                machine.noticed = now
+        self.seen.append((now, shown))
+        for machine in self._unnoticed:
+            machine.noticed = now
+        self._unnoticed.clear()
         if self._fails("list"):
             self.faulty_list_at = now
             # A list without a lag is the truth: its provider is the kernel, or one database.
@@ -163,8 +175,13 @@ class SimulatedMarket:
 
     def end(self, ref: str) -> None:
         """Destroy a machine: from now on it costs nothing."""
-        if (machine := self.machines.get(ref)) and machine.ended is None:
+        if machine := self._alive.pop(ref, None):
             machine.ended = self.day.now
+            self._unnoticed.append(machine)
+            self._closed_usd_per_hour += machine.usd_per_hour
+            if machine.is_intended:
+                for day in range(int(machine.began // DAY_SECONDS), int(machine.ended // DAY_SECONDS) + 1):
+                    self._closed[day] += self._charged(machine, day)
 
     def reprice(self) -> None:
         """Charge somewhat more or less for what is rented."""
@@ -175,9 +192,8 @@ class SimulatedMarket:
 
     def charged(self, day: int) -> Decimal:
         """The provider's own books: what machines cost on one day."""
-        begins = day * DAY_SECONDS
-        today = (m for m in self.machines.values() if m.is_intended and (m.ended is None or m.ended > begins))
-        return sum((self._charged(machine, day) for machine in today), Decimal(0))
+        living = (self._charged(machine, day) for machine in self._alive.values() if machine.is_intended)
+        return sum(living, self._closed[day])
 
     def _charged(self, machine: RentedMachine, day: int) -> Decimal:
         total = Decimal(0)
@@ -211,7 +227,7 @@ class SimulatedMarket:
             order, f"{self.name}{len(self.machines)}", self.day.now, self.usd_per_hour,
             boots=False, self_destroys=False, priced=[(self.day.now, self.usd_per_hour)],
         )  # fmt: skip
-        self.machines[machine.ref] = machine
+        self.machines[machine.ref] = self._alive[machine.ref] = machine
         return machine
 
     def _make(self, order: MintOrder) -> RentedMachine:
@@ -225,7 +241,7 @@ class SimulatedMarket:
             self_destroys=self.day.draws.chance(f"{self.name}/self", 0.8),
         )
         machine.priced.append((self.day.now, machine.usd_per_hour))
-        self.machines[ref] = machine
+        self.machines[ref] = self._alive[ref] = machine
         self.day.boot(self, machine)
         return machine
 

@@ -51,11 +51,12 @@ def _row_after_the_order() -> Iterator[None]:
         intent = await intend(self, *what)
         if isinstance(intent, Intent):
             hidden[intent.id] = self.rows.pop(intent.id)
+            del self.living[intent.id]
         return intent
 
     async def minted_written(self: RentedFleet, id: int, ref: str) -> bool:
         if id in hidden:
-            self.rows[id] = hidden.pop(id)
+            self.rows[id] = self.living[id] = hidden.pop(id)
         return await minted(self, id, ref)
 
     with (

@@ -13,13 +13,15 @@ import pytest
 
 from tests.polling import until
 from tests.webhook.ordered_machines import intended
-from tests.webhook.plane import RunningPlane, configured, control_plane, event
+from tests.webhook.plane import RunningPlane, Worker, configured, control_plane, event
+from tests.webhook.settlements import done, failed
 from webhook.config import Config
 from webhook.fleet import provider_set
 from webhook.fleet.providers import ProviderRefused
 from webhook.fleet.providers.local import LocalProvider
-from webhook.ledger.machines import ProviderReport, Stranger
+from webhook.ledger.machines import START_PHASES, ProviderReport, Stranger
 from webhook.pool_settings import Pool
+from workers.protocol import Welcome
 
 
 async def shown(plane: RunningPlane, id: int) -> dict[str, Any]:
@@ -72,7 +74,30 @@ async def test_everything_about_one_machine(postgres_dsn: str) -> None:
             "id": intent.id, "label": intent.label, "pool": "local", "provider": "local", "ref": "r-1",
             "state": "ready", "reason": "", "suspicion": "", "offer": "o-7", "machine": "m-7", "host": "h-7",
             "loading": None,
+            "rented_seconds": machine["rented_seconds"], "booted_seconds": machine["booted_seconds"],
+            "process_seconds": None, "weights_seconds": None, "first_result_seconds": None,
             "slots": 2, "leases": 0, "cause": "demand", "usd_per_hour": "0.36", "usd_once": "0.02",
+        }  # fmt: skip
+
+
+async def test_the_steps_of_a_cold_start(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        intent = await intended(plane)
+        welcome = Welcome.model_validate_json((await plane.hello(intent.token, process_seconds=2.0)).content)
+        worker = Worker(plane.http, welcome.worker, welcome.token)
+        moments = {"created_at": 100, "rented_at": 90, "ready_at": 50}
+        for name, ago in moments.items():
+            await plane.sql(f"update workers set {name} = yurt_now() - make_interval(secs => $1)", ago)
+        await worker.ask(most=1, wait=0)
+        await plane.sql("update workers set asked_at = ready_at + interval '7 seconds'")
+        await plane.notify(event("a.jpg"), event("b.jpg"))
+        for _ in range(2):  # the second result is none of the cold start's
+            lease = await worker.lease()
+            await plane.sql("update workers set leased_at = leased_at - interval '3 seconds'")
+            await worker.ask(most=0, settle=[failed(lease, retry=False) if lease.key == "a.jpg" else done(lease)])
+        machine = await shown(plane, intent.id)
+        assert {phase: round(machine[f"{phase}_seconds"]) for phase in START_PHASES} == {
+            "rented": 10, "booted": 38, "process": 2, "weights": 7, "first_result": 6,
         }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ async def test_a_worker_is_told_of_its_pools_models_and_only_of_those(
         welcomes = {pool: (await plane.hello(await plane.invite(pool))).json() for pool in ("local", "other")}
         assert welcomes["local"]["models"] == [{"name": "safety", "root": root, "size": 1}]
         assert welcomes["other"]["models"] == []
+        assert [plane.services.weights_bytes(pool) for pool in ("local", "other")] == [1, 0]
 
         async def asked(pool: str, wanted: str) -> Any:
             headers = {"authorization": f"Bearer {welcomes[pool]['token']}"}

@@ -36,7 +36,16 @@ async def test_one_machine_in_full_and_its_log(postgres_dsn: str) -> None:
         intent = await intended(plane)
         result = await yurt(plane, "machines", "show", str(intent.id))
         assert result.returncode == 0, result.stderr
-        for text in (intent.label, "booting for", "h-7", "m-7", "o-7", "none yet", "0.36 $/h, and 0.02 $ once"):
+        for text in (
+            intent.label,
+            "booting for",
+            "rented 0.0 s",
+            "h-7",
+            "m-7",
+            "o-7",
+            "none yet",
+            "0.36 $/h, and 0.02 $ once",
+        ):
             assert text in result.stdout
         assert json.loads((await yurt(plane, "machines", "show", "--json", "1")).stdout)["label"] == intent.label
         assert "has no log of it" in (await yurt(plane, "machines", "logs", "1")).stdout

@@ -10,9 +10,14 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from webhook.cli.offers import as_dict, render
+from tests.infra.local.running import KEYS, RunningBucket
+from tests.webhook.models.stored import published
+from webhook.app import options_model
+from webhook.cli.offers import as_dict, render, weights_of
+from webhook.config_file import load, secrets
 from webhook.fleet.market import ProviderOffers
 from webhook.fleet.providers import Offer
 from webhook.pool_settings import Pool
@@ -94,3 +99,18 @@ def test_the_error_of_one_provider_stands_beside_the_offers_of_others() -> None:
     answer = as_dict("gpu", pool, sources)
     assert answer["errors"] == {"a": "makes no offer: the key is refused"}
     assert answer["why_none"] == ""
+
+
+async def test_the_traffic_of_a_pools_models_is_known(
+    store: RunningBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = store.s3()
+    bucket = store.new_bucket(s3)
+    published(s3, bucket, tmp_path / "m", {"a.onnx": b"weights"})
+    text = CONFIG.replace('pool = "gpu"\n', 'pool = "gpu"\nmodels = ["safety", "missing"]\n')
+    models = "".join(f'[models.{name}]\nsource = "s3://{bucket}/{name}"\n' for name in ("safety", "missing", "other"))
+    (tmp_path / "yurt.toml").write_text(text + models)
+    for name, value in {"AWS_ENDPOINT_URL_S3": store.endpoint, **KEYS}.items():
+        monkeypatch.setenv(name, value)
+    config, keys = load(tmp_path / "yurt.toml", options_model), secrets(tmp_path / "yurt.toml")
+    assert [await weights_of(config, keys, pool) for pool in ("gpu", "none")] == [7, 0]

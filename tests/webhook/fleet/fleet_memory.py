@@ -64,6 +64,8 @@ class MemoryFleet:
     """Both the fleet and the world of its contract."""
 
     rows: dict[int, MachineRow] = field(default_factory=dict)
+    living: dict[int, MachineRow] = field(default_factory=dict)
+    """Those of ``rows`` that are not gone: of a simulated day's machines, few are."""
     pending: Counter[str] = field(default_factory=Counter)
     now: float = 1_000.0
     most: int = 0
@@ -94,12 +96,12 @@ class MemoryFleet:
 
     async def demand(self, pool: str, most: int) -> Demand:
         await asyncio.sleep(0)
-        leased = sum(row.leased for row in self.rows.values() if row.pool == pool)
+        leased = sum(row.leased for row in self.living.values() if row.pool == pool)
         return Demand(min(most, self.pending[pool]), leased)
 
     async def machines(self) -> Sequence[Machine]:
         await asyncio.sleep(0)
-        return [self._machine(row) for row in self.rows.values() if row.state is not MachineState.GONE]
+        return [self._machine(row) for row in self.living.values()]
 
     async def intend(
         self,
@@ -114,13 +116,13 @@ class MemoryFleet:
         left = self.spending(pool).left(budget)
         if left is not None and left < reserve_usd(terms):
             return NotIntended.BUDGET
-        there = sum(row.pool == pool and row.state is not MachineState.GONE for row in self.rows.values())
+        there = sum(row.pool == pool for row in self.living.values())
         if there >= limit:
             return NotIntended.LIMIT
         self.most = max(self.most, there + 1)
         id, token, label = next(self.ids), secrets.token_urlsafe(24), new_label("yurt", pool, self.id)
         now = self.now
-        self.rows[id] = MachineRow(
+        self.rows[id] = self.living[id] = MachineRow(
             id, label, pool, provider, token, now, now, now, terms=terms, costed=now, cause=cause
         )
         return Intent(id, label, token)
@@ -169,7 +171,7 @@ class MemoryFleet:
         return self.spending(pool)
 
     def spending(self, pool: str) -> SpendingToday:
-        alive = [row for row in self.rows.values() if row.state is not MachineState.GONE]
+        alive = self.living.values()
         mine = [self._bound(row) for row in alive if row.pool == pool]
         today = [(pool_of, usd) for (day, pool_of), usd in self.spent.items() if day == self._day]
         return SpendingToday(
@@ -200,15 +202,15 @@ class MemoryFleet:
         """All that was ever spent, and what machines that are not gone have cost since it was added up."""
         uncounted = (
             row.terms.usd_per_hour * Decimal(self.now - row.costed) / 3600
-            for row in self.rows.values()
-            if row.state is not MachineState.GONE and row.ref is not None
+            for row in self.living.values()
+            if row.ref is not None
         )
         return sum(self.spent.values(), Decimal(0)) + sum(uncounted, Decimal(0))
 
     async def accrue(self, ids: Collection[int] | None = None) -> None:
         await asyncio.sleep(0)
-        for id in self.rows if ids is None else ids:
-            if row := self.rows.get(id):
+        for id in self.living if ids is None else ids:
+            if row := self.living.get(id):
                 self._accrue(row, self.now)
 
     def _accrue(self, row: MachineRow, ends: float) -> None:
@@ -301,6 +303,8 @@ class MemoryFleet:
         if row is None or row.state not in seen:
             return False
         row.state, row.since = state, self.now
+        if state is MachineState.GONE:
+            del self.living[id]
         return True
 
     def _machine(self, row: MachineRow) -> Machine:
@@ -334,7 +338,7 @@ class MemoryFleet:
         return self.hello(intent.label, intent.token)
 
     def hello(self, label: str, token: str) -> bool:
-        for row in self.rows.values():
+        for row in self.living.values():
             if row.label == label and row.token == token:
                 called = self._move(row.id, {MachineState.INTENDED, MachineState.BOOTING}, MachineState.READY)
                 if called:

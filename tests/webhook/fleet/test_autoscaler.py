@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.providers import (
     Instance,
     MintOrder,
+    Offer,
     ProviderBusy,
     ProviderError,
     ProviderRefused,
@@ -609,3 +611,18 @@ async def test_what_a_machine_costs_is_counted_while_it_is_listed_and_until_the_
     await it.turns(700)
     assert row.state is MachineState.GONE
     assert spent() == pytest.approx(Decimal(ended - began), abs=2), "though it was taken for gone much later"
+
+
+async def test_what_a_machine_pays_for_its_models_is_noted_with_its_intent() -> None:
+    fleet, cloud = MemoryFleet(pending=Counter(a=1)), Cloud()
+
+    async def offers() -> Sequence[Offer]:
+        return [Offer("", Decimal("0.5"), Decimal("0.1"), usd_per_gb=Decimal("0.02"))]
+
+    cloud.on_offers = offers
+    autoscaler = Autoscaler(
+        fleet, {"a": pool(provider="cloud")}, {"cloud": cloud}, url=URL, clock=lambda: fleet.now,
+        weights_bytes={"a": 5_000_000_001}.__getitem__,
+    )  # fmt: skip
+    await autoscaler.tick()
+    assert [row.terms.usd_once for row in fleet.rows.values()] == [Decimal("0.200001")], "rounded up"

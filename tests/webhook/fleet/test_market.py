@@ -42,6 +42,20 @@ def test_the_cheapest_is_the_one_whose_real_price_is_least() -> None:
     assert taken(pool(choose="cheapest", life_hours=10), HOME, VAST)[0] == "vast 1", "traffic is spread over ten hours"
 
 
+def with_traffic(id: str, usd: str, per_gb: str) -> Offer:
+    return Offer(id, Decimal(usd), usd_per_gb=Decimal(per_gb))
+
+
+def test_the_traffic_of_the_pools_models_is_in_the_price() -> None:
+    offers = [with_traffic("cheap by the hour", "0.1", "0.02"), with_traffic("cheap by the GB", "0.2", "0.001")]
+    for weights_bytes, first in ((0, "cheap by the hour"), (50_000_000_000, "cheap by the GB")):
+        source = ProviderOffers("vast", offers, weights_bytes=weights_bytes)
+        assert taken(pool(choose="cheapest"), source)[0] == f"vast {first}"
+    best, *_ = rated(pool(choose="cheapest"), [source])
+    assert (best.usd_once, best.real_usd_per_hour) == (Decimal("0.05"), Decimal("0.25"))
+    assert not taken(pool(max_usd_per_hour="0.24"), source), "0.25 with the models"
+
+
 def test_what_is_too_dear_is_not_taken() -> None:
     settings = pool(max_usd_per_hour="0.4")
     assert taken(settings, HOME, VAST) == ["vast 2"]

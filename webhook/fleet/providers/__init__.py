@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Protocol
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
@@ -50,6 +50,10 @@ class OfferGone(ProviderError):
     """Another customer was faster, or the offer was withdrawn. No failed start: the next offer is taken at once."""
 
 
+_BYTES_PER_GB = 1_000_000_000
+"""Traffic is sold by powers of ten."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """One machine that a provider would rent out now. Prices in US dollars, exact."""
@@ -59,7 +63,7 @@ class Offer:
     usd_per_hour: Decimal
     """Machine and disk, from the order until it is gone."""
     usd_once: Decimal = Decimal(0)
-    """What it costs once: traffic of the image and of models' weights."""
+    """What it costs once: traffic of the image, say."""
     machine: str = ""
     """The provider's name for the physical machine: avoided for a while where it did not boot. Empty: not known."""
     host: str = ""
@@ -68,15 +72,22 @@ class Offer:
     """For people, in a few words: ``1× RTX 3090, 24 GB, SE``."""
     many: bool = False
     """Whether there are as many such machines as are wanted, as in a region; always so without an id."""
+    usd_per_gb: Decimal = Decimal(0)
+    """What a GB that it downloads costs: its pool's models are added to what is paid once."""
 
     @property
     def is_single(self) -> bool:
         """Whether it is one machine, which can be taken once."""
         return bool(self.id) and not self.many
 
-    def real_usd_per_hour(self, hours: Decimal) -> Decimal:
+    def usd_once_with(self, weights_bytes: int) -> Decimal:
+        """What is paid once, where a machine downloads models of so many bytes. Rounded up to a millionth."""
+        weights = self.usd_per_gb * weights_bytes / _BYTES_PER_GB
+        return self.usd_once + weights.quantize(Decimal("0.000001"), ROUND_UP)
+
+    def real_usd_per_hour(self, hours: Decimal, weights_bytes: int = 0) -> Decimal:
         """The price of an hour, what is paid once included, where the machine lives for so many hours."""
-        return self.usd_per_hour + self.usd_once / hours
+        return self.usd_per_hour + self.usd_once_with(weights_bytes) / hours
 
 
 @dataclass(frozen=True, slots=True)

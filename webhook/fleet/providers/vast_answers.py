@@ -33,6 +33,7 @@ def read_offer(one: object, settings: VastSettings) -> Offer | None:
         id,
         hourly,
         usd_once=traffic * (settings.image_gb + settings.weights_gb),
+        usd_per_gb=traffic,
         machine=_id(one, "machine_id"),
         host=_id(one, "host_id"),
         description=_described(one),
