@@ -13,6 +13,7 @@ COPY pyproject.toml README.md LICENSE yurt.toml ./
 COPY webhook webhook
 COPY workers workers
 COPY infra infra
+COPY yurt yurt
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist
 
 FROM ${BASE} AS installed

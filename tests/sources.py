@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PRODUCTION = ("webhook", "workers", "infra")
+PRODUCTION = ("webhook", "workers", "infra", "yurt")
 PACKAGES = (*PRODUCTION, "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 

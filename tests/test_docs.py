@@ -22,6 +22,8 @@ from pydantic_core import PydanticUndefined
 from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi
+from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
 from webhook.api.event_stream import EventApi
 from webhook.api.health import HealthApi
@@ -33,6 +35,7 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
+from webhook.api.service_status import ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
 from webhook.api.sweeps import SweepApi
@@ -65,7 +68,7 @@ from workers.lifecycle import Exit
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
-SOURCES = sorted(path for folder in ("webhook", "workers", "infra") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("webhook", "workers", "infra", "yurt") for path in (ROOT / folder).rglob("*.py"))
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"\b(?:YURT|AWS|SSL_CERT)_[A-Z0-9_]*[A-Z0-9]\b|\bDATABASE_URL\b")
@@ -326,10 +329,13 @@ def test_every_endpoint_is_documented() -> None:
                 PoolApi,
                 BootstrapApi,
                 TokenApi,
+                BundleApi,
+                CallApi,
                 TicketApi,
                 UploadApi,
                 EventApi,
                 ServiceApi,
+                ServiceStatusApi,
             )
         )
     )
@@ -458,7 +464,7 @@ def test_the_sample_is_valid() -> None:
 def test_every_function_shown_compiles(block: Block) -> None:
     defined: dict[str, Any] = {}
     exec(compile(block.text, block.page.name, "exec"), defined)
-    assert "Job" in defined
+    assert {"Job", "yurt"} & set(defined)
 
 
 def _anchors(path: Path) -> set[str]:

@@ -31,6 +31,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.storage.client": Cover("tests/webhook/storage/test_store.py", "made by the store's client"),
     "workers.servers.launcher": Cover("tests/workers/servers/test_server.py", "starts the servers there"),
     "workers.servers.served_job": Cover("tests/workers/servers/test_agent_servers.py", "what a lease gets there"),
+    "webhook.api.passed_on": Cover("tests/webhook/proxy/test_replica_ways.py", "what other replicas are answered"),
+    "webhook.api.service_status": Cover("tests/webhook/cli/test_services.py", "what administrators are shown"),
     "webhook.proxy.exchange": Cover("tests/webhook/api/test_services.py", "machines are lost there"),
     "webhook.proxy.forwarding": Cover("tests/webhook/api/test_services.py", "requests go through"),
     "webhook.proxy.http_machine": Cover("tests/webhook/proxy/serving.py", "the way to stand-ins"),
@@ -102,6 +104,8 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.sandbox.child.jail.system_calls": Cover(
         "tests/workers/sandbox/child/jail/test_seccomp.py", "a table, whose calls the kernel refuses there"
     ),
+    "webhook.cli.logs": Cover("tests/webhook/cli/test_run.py", "shows the failure of a call that was run there"),
+    "yurt.packing.errors": Cover("tests/yurt/packing/test_bundle.py", "one exception class"),
     "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),
 }

@@ -31,7 +31,7 @@ def run(installed: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProc
 
 
 def test_no_data_file_is_left_out(installed: Path) -> None:
-    folders = [ROOT / name for name in ("webhook", "workers", "infra")]
+    folders = [ROOT / name for name in ("webhook", "workers", "infra", "yurt")]
     files = [path.relative_to(ROOT) for folder in folders for path in folder.rglob("*") if path.is_file()]
     written = [path for path in files if "__pycache__" not in path.parts]
     assert len(written) > 100

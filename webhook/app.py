@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
@@ -15,6 +15,8 @@ import structlog
 from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi
+from webhook.api.calls import CallApi
 from webhook.api.costs import CostApi
 from webhook.api.event_stream import EventApi
 from webhook.api.foreign_pages import ForeignPages
@@ -26,10 +28,12 @@ from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
+from webhook.api.passed_on import PassedOnRequests
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
+from webhook.api.service_status import ServiceStatusApi
 from webhook.api.service_tunnel import ServiceTunnelApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import StatusApi
@@ -38,6 +42,9 @@ from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
 from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
+from webhook.bundles import Bundles
+from webhook.calls.calls import Calls
+from webhook.calls.expiry import CallExpiry
 from webhook.config import Config, Pipeline
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
@@ -47,15 +54,7 @@ from webhook.fleet.providers.kinds import make_providers
 from webhook.leader import lead
 from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.certificates import LedgerCertificates
-from webhook.ledger.database import (
-    Database,
-    LedgerUnavailable,
-    LedgerUnusable,
-    connect,
-    disconnect,
-    ledger_errors,
-    starting,
-)
+from webhook.ledger.database import Database, LedgerUnavailable, connect, disconnect, ledger_errors, starting
 from webhook.ledger.distrust import Distrust
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger, pipeline_id
@@ -69,7 +68,7 @@ from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.ledger_loops import keep_count_of_arrivals, reap, write_track_records
-from webhook.loops import LoopHealth
+from webhook.loops import LoopHealth, together
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
@@ -110,6 +109,7 @@ class Services:
     conditions: Conditions
     upload_places: UploadPlaces
     catalogue: ModelCatalogue
+    bundles: Bundles
     remover: Remover
     publishing: Publishing
     sweeps: Sweeps
@@ -158,6 +158,7 @@ class Plane:
         await self.services.upload_places.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
             await self.services.proxy.sharing.leave()
+        await self.services.proxy.replicas.aclose()
 
 
 async def prepare(dsn: str) -> None:
@@ -233,6 +234,7 @@ def _services(
         conditions=conditions,
         upload_places=UploadPlaces(store),
         catalogue=catalogue,
+        bundles=Bundles(config.server, lambda: config.models, store),
         remover=remover,
         publishing=Publishing(ledger, pipelines, store, conditions, remover),
         sweeps=Sweeps(ledger),
@@ -295,15 +297,20 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     proxied = ServiceApi(
         services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
         services.metrics, is_proxy=config.server.is_proxy,
+        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
     )  # fmt: skip
     tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)
+    bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
+    calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
     kept_uploads = UploadLedger(ledger)
     ticket_auth = TicketAuth(kept_uploads)
     uploads = UploadApi(kept_uploads, pipelines, services.store, services.upload_places, app_auth, ticket_auth)
     events = EventApi(services.settles, pipelines, Readers(app_auth, ticket_auth, pipelines))
+    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
-        bootstrap, tokens, TicketApi(kept_uploads, pipelines, app_auth), uploads, events, proxied,
+        bootstrap, tokens, bundles, calls, TicketApi(kept_uploads, pipelines, app_auth),
+        uploads, events, proxied, service_status,
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     health.document = openapi(table, version("yurt"))
@@ -352,7 +359,7 @@ class Background:
             with services.metrics.leading.track_inprogress():
                 await self._lead(url, stopped)
 
-        await _together(loops, lead(self._dsn, work, stop, health))
+        await together(loops, lead(self._dsn, work, stop, health))
 
     async def _lead(self, url: str, stopped: asyncio.Event) -> None:
         """What one replica does for all: autoscaling, sweeps, pruning, the care for manual workers."""
@@ -384,39 +391,12 @@ class Background:
             pruner.run(),
             ErrorBudget(services.fleet, health).run(),
             keep_count_of_arrivals(services.ledger, health),
+            CallExpiry(services.ledger, services.pipelines, services.store, config.server.calls_hours, health).run(),
         )
         try:
-            await _together(loops, autoscaler.run(stopped))
+            await together(loops, autoscaler.run(stopped))
         finally:
             await services.providers.renew()
-
-
-async def _together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
-    """Run endless loops for as long as ``until`` takes.
-
-    A loop outlives what may pass (`LoopHealth`). One that raises ends all: a bug to be seen, or LedgerUnusable.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_coroutine(loop)) for loop in loops]
-            await until
-            for task in tasks:
-                task.cancel()
-    except BaseExceptionGroup as errors:
-        if unusable := errors.subgroup(LedgerUnusable):
-            raise _first(unusable) from None
-        raise
-
-
-def _first(errors: BaseException) -> BaseException:
-    """The first error of a group of groups."""
-    while isinstance(errors, BaseExceptionGroup):
-        errors = errors.exceptions[0]
-    return errors
-
-
-async def _coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 def budgets_of(config: Config) -> dict[str, Decimal | None]:

@@ -119,6 +119,11 @@ class ServerSettings(_Section):
     """Addresses and networks of proxies in front of the server, whose connections are of many clients."""
     replica_url: PublicUrl = ""
     """URL by which the other replicas of the control plane reach this one, to pass on requests of services."""
+    bundles: Place | None = None
+    """Where bundles of functions are kept, and below it calls and their values. By default ``bundles/`` in the bucket
+    of the first model."""
+    calls_hours: Annotated[float, Field(ge=1, le=366 * 24)] = 24
+    """Hours after which a call's arguments and its value are removed."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
@@ -151,7 +156,7 @@ class Pipeline(_Section):
     output: Place
     """Where results go: ``{output}{key}/{name}``."""
     handler: str = "photo"
-    """``photo``, ``python``, ``command`` or ``http``."""
+    """``photo``, ``python``, ``command``, ``http`` or ``function``."""
     options: dict[str, JsonValue] = {}
     """Options of the handler."""
     pool: PoolName = "local"

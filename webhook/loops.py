@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
 
-from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
 
 log = structlog.get_logger()
 
@@ -103,3 +104,31 @@ class LoopHealth:
         if not failure.logged and not quiet:
             failure.logged = True
             log.error("loop fails", loop=loop, error=failure.error, hint="it tries again until it succeeds")
+
+
+async def together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
+    """Run endless loops for as long as ``until`` takes.
+
+    A loop outlives what may pass (`LoopHealth`). One that raises ends all: a bug to be seen, or LedgerUnusable.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_coroutine(loop)) for loop in loops]
+            await until
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as errors:
+        if unusable := errors.subgroup(LedgerUnusable):
+            raise _first(unusable) from None
+        raise
+
+
+def _first(errors: BaseException) -> BaseException:
+    """The first error of a group of groups."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
+async def _coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable

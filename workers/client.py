@@ -29,6 +29,7 @@ from workers.outgoing import PAST_PROXIES, why_unreachable
 from workers.protocol import (
     MAX_UNJAILED,
     OUTPUTS_REFUSED,
+    BundleSource,
     Handling,
     HeartbeatRequest,
     HeartbeatResponse,
@@ -196,6 +197,10 @@ class ControlPlaneClient:
         """Ask where the files of one version of a model are. The URLs in the answer end after an hour at the latest."""
         return await self._call(f"models/{root}", None, ModelSources)
 
+    async def bundle(self, root: str) -> BundleSource:
+        """Ask where a bundle of functions is."""
+        return await self._call(f"bundles/{root}", None, BundleSource)
+
     async def progress(self, progress: WorkerProgress) -> ProgressAnswer:
         """Report what this worker does before it can take work. Keeps it alive as a request for leases does."""
         return await self._call("workers/progress", progress, ProgressAnswer)
@@ -268,6 +273,7 @@ def _problem(status: int, path: str, content: bytes) -> ControlPlaneFault:
     kinds: dict[int, type[Unauthorized | LeaseLost]] = {401: Unauthorized, 403: Unauthorized, 409: LeaseLost}
     if path.startswith("leases/"):  # the object was forgotten, its lease with it
         kinds |= {404: LeaseLost, 410: LeaseLost}
-    elif status == 404 and not path.startswith(("models/", "services/")):  # the call itself is unknown at this URL
+    elif status == 404 and not path.startswith(("bundles/", "models/", "services/")):
+        # the call itself is unknown at this URL
         explanation = "there is no control plane at this URL: is the path of YURT_URL right?"
     return kinds.get(status, Rejected)(f"The control plane answered {status} to {path}: {explanation}")

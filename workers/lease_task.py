@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers import manifest
+from workers.bundles.worker_bundles import WorkerBundles
 from workers.client import ControlPlaneClient
 from workers.disk_space import require_space
 from workers.handler_gate import HandlerGate
@@ -76,6 +77,8 @@ class WorkerResources:
     """Both for handlers that are servers."""
     services: WorkerServices | None = None
     """None: this agent serves none."""
+    bundles: WorkerBundles | None = None
+    """For handlers that are functions."""
 
 
 class LeaseTask:
@@ -136,8 +139,8 @@ class LeaseTask:
             fetched = await self._fetch(source)
         if isinstance(fetched, NoDownload):
             return self._without_work(fetched)
-        async with self._models() as models:
-            job = self._job(source, folder / "output", fetched, models)
+        async with self._models() as models, self._imports() as imports:
+            job = self._job(source, folder / "output", fetched, models, imports)
             with await self._handle(job) as result:
                 self._enter(Stage.PUBLISHING)
                 outputs = await self._publish(result, fetched)
@@ -204,7 +207,21 @@ class LeaseTask:
                 models = await stack.enter_async_context(self._resources.models.held(self.lease.models))
             yield models
 
-    def _job(self, source: Path, output: Path, fetched: Version, models: Mapping[str, Path]) -> Job:
+    @asynccontextmanager
+    async def _imports(self) -> AsyncIterator[tuple[Path, ...]]:
+        """Hold the bundle of a function that the lease names, and what it requires."""
+        root = self.lease.handler.options.get("bundle") if self.lease.handler.kind == "function" else None
+        if not isinstance(root, str) or self._resources.bundles is None:
+            yield ()
+            return
+        async with AsyncExitStack() as stack:
+            with self._timed("bundle"):
+                imports = await stack.enter_async_context(self._resources.bundles.held(root))
+            yield imports
+
+    def _job(
+        self, source: Path, output: Path, fetched: Version, models: Mapping[str, Path], imports: tuple[Path, ...]
+    ) -> Job:
         output.mkdir(mode=0o700)
         return Job(
             input=source,
@@ -213,12 +230,13 @@ class LeaseTask:
             etag=fetched.etag,
             options=self.lease.handler.options,
             models=models,
+            imports=imports,
             model_roots={model.name: model.root for model in self.lease.models},
         )
 
     async def _handle(self, job: Job) -> OpenedResult:
         self._enter(Stage.FETCHED)
-        async with self._resources.sandbox.child() as child, self._served(job) as given:
+        async with self._resources.sandbox.child(job.imports) as child, self._served(job) as given:
             self._enter(Stage.HANDLING)
             with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
                 return await child.run(self.lease.handler, given)

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from workers.bundles.worker_bundles import WorkerBundles
 from workers.client import ControlPlaneClient, Rejected, Unauthorized
 from workers.concurrency import first_of
 from workers.credentials import StateFolder
@@ -129,16 +130,20 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     servers = HandlerServers(scratch.folder("servers"), settings.handlers)
     stack.push_async_callback(servers.aclose)
     references = await stack.enter_async_context(References().serving())
-    models = WorkerModels(ModelCache(settings.cache_dir, settings.cache_bytes), client)
+    cache = ModelCache(settings.cache_dir, settings.cache_bytes)
+    models = WorkerModels(cache, client)
     stack.push_async_callback(models.aclose)
     services = WorkerServices(models, servers, client)
     stack.push_async_callback(services.aclose)
+    bundles = WorkerBundles(cache, client)
+    stack.push_async_callback(bundles.aclose)
     return WorkerResources(
         client=client,
         transfer=transfer,
         sandbox=sandbox,
         scratch=scratch,
         models=models,
+        bundles=bundles,
         gate=gate,
         handlers=settings.handlers,
         servers=servers,

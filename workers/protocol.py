@@ -37,6 +37,8 @@ ETag = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21\x23-\
 """Visible ASCII without quotes (RFC 9110, entity-tag): it is sent back in conditional headers."""
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 MAX_MODEL_FILES = 1_000
+MAX_BUNDLE_BYTES = 256 << 20
+"""Of one bundle of functions."""
 MAX_UNJAILED = 200
 """Characters of ``Hello.unjailed``."""
 
@@ -125,7 +127,7 @@ class SandboxRules(Message):
 class Handler(Message):
     """The handler of a lease: it turns one input file into output files and labels."""
 
-    kind: Literal["photo", "python", "command", "http"]
+    kind: Literal["photo", "python", "command", "http", "function"]
     options: dict[str, JsonValue] = {}
     limits: Limits
     sandbox: SandboxRules = SandboxRules()
@@ -352,6 +354,16 @@ class ModelSources(Message):
     manifest: Download | None = None
     """Of the manifest, whose SHA-256 is the root. Null: the files are plain objects, known by ETag."""
     files: Annotated[tuple[ModelSource, ...], Field(min_length=1, max_length=MAX_MODEL_FILES)]
+
+
+class BundleSource(Message):
+    """Where a bundle of functions is: the response to ``GET /v1/bundles/{root}``."""
+
+    root: Sha256
+    """SHA-256 of its bytes."""
+    size: Bytes
+    download: Download
+    """Ends after an hour at the latest."""
 
 
 class WorkerProgress(Message):

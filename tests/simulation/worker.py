@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx
@@ -79,7 +80,7 @@ class SimulatedSandbox:
         self._process = process
 
     @contextlib.asynccontextmanager
-    async def child(self) -> AsyncIterator[SimulatedSandbox]:
+    async def child(self, _imports: tuple[Path, ...] = ()) -> AsyncIterator[SimulatedSandbox]:
         yield self
 
     async def run(self, _handler: object, job: Job) -> OpenedResult:

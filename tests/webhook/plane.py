@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -208,7 +208,7 @@ class RunningPlane:
 @contextlib.asynccontextmanager
 async def control_plane(
     postgres_dsn: str,
-    config: Config | None = None,
+    config: Config | Callable[[str], Config] | None = None,
     *,
     store: str = NOWHERE,
     loops: bool = True,
@@ -229,16 +229,18 @@ async def control_plane(
 @contextlib.asynccontextmanager
 async def serving(
     dsn: str,
-    config: Config,
+    config: Config | Callable[[str], Config],
     *,
     store: str = NOWHERE,
     loops: bool = True,
     trust: Trust | None = None,
     **secrets: str,
 ) -> AsyncIterator[RunningPlane]:
-    """A control plane over an existing ledger; several may share one."""
+    """A control plane over an existing ledger; several may share one. ``config`` may depend on its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    if not isinstance(config, Config):
+        config = config(url)
     async with contextlib.AsyncExitStack() as stack:
         state = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
         plane = await stack.enter_async_context(open_plane(config, _secrets(store, secrets), dsn, state, trust))

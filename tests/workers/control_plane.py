@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from workers.protocol import (
+    BundleSource,
     Download,
     Expected,
     Failed,
@@ -100,6 +101,7 @@ class StubControlPlane:
         self.store: dict[str, ServedContent] = {}
         self.models: dict[str, Callable[[], ModelSources]] = {}
         """Gives the sources of a model, by its root."""
+        self.bundles: dict[str, BundleSource] = {}
         self.models_of_pool: tuple[ModelRef, ...] = ()
         self.progress: list[WorkerProgress] = []
         self.orders: tuple[ServiceOrder, ...] = ()
@@ -216,6 +218,7 @@ class StubControlPlane:
                 Route("/v1/workers/hello", self._hello, methods=["POST"]),
                 Route("/v1/workers/progress", self._progress, methods=["POST"]),
                 Route("/v1/services/{name}/report", self._report, methods=["POST"]),
+                Route("/v1/bundles/{root}", self._bundle, methods=["GET"]),
                 Route("/v1/models/{root}", self._model, methods=["GET"]),
                 Route("/v1/leases", self._lease, methods=["POST"]),
                 Route("/v1/leases/{id:int}/heartbeat", self._heartbeat, methods=["POST"]),
@@ -257,6 +260,11 @@ class StubControlPlane:
         self.reports.append(ServiceReport.model_validate_json(await request.body()))
         self._event("report", request.path_params["name"], self.reports[-1].state)
         return _json(ServiceReportAnswer(drain=self.draining))
+
+    async def _bundle(self, request: Request) -> Response:
+        if (found := self.bundles.get(request.path_params["root"])) is None:
+            return _problem(404, "unknown-bundle", "no function of this worker's pool has such a bundle")
+        return _json(found)
 
     async def _model(self, request: Request) -> Response:
         root = request.path_params["root"]

@@ -82,10 +82,10 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         return [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{root}" in path:
         return [{"name": "root", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if "{name}" in path:
-        return [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{pool}" in path:
         return [{"name": "pool", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if "{name}" in path:
+        return [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     if "{id}" in path:
         schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
         return [{"name": "id", "in": "path", "required": True, "schema": schema}]

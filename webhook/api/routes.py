@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.api import cors
 from webhook.api.bootstrap import BootstrapApi
+from webhook.api.bundles import BundleApi, BundleOffer, BundleRequest
+from webhook.api.calls import BegunCalls, CallApi, CallIds, CallsOffer, CallsRequest, CallsStatus, CallsWait
 from webhook.api.costs import CostApi, CostFilter, Costs
 from webhook.api.event_stream import EventApi, EventQuery
 from webhook.api.foreign_pages import ForeignPages
@@ -42,6 +44,7 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.service_status import ServiceList, ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.status import Invitation, InvitationRequest, Status, StatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter, SweepPage, SweepRequest, SweepStatus
@@ -116,15 +119,19 @@ def endpoints(
     pools: PoolApi,
     bootstrap: BootstrapApi,
     tokens: TokenApi,
+    bundles: BundleApi,
+    calls: CallApi,
     tickets: TicketApi,
     uploads: UploadApi,
     events: EventApi,
     services: ServiceApi,
+    service_status: ServiceStatusApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     machine = "/v1/machines/{id}"
+    called = "/v1/functions/{name}/calls"
     upload, carried = "/v1/uploads/{id}", (401, 404, 429, 503)
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
@@ -186,6 +193,7 @@ def endpoints(
             "POST", "/v1/strangers/slay", machines.slay_stranger, "admin", (*changed, 404),
             StrangerChoice, StrangerStatus,
         ),
+        Endpoint("GET", "/v1/services", service_status.list_services, "admin", (401, 403, 503), gives=ServiceList),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,
@@ -208,6 +216,14 @@ def endpoints(
         Endpoint("POST", "/v1/tokens", tokens.create_token, "admin", changed, TokenRequest, IssuedToken, 201),
         Endpoint("GET", "/v1/tokens", tokens.list_tokens, "admin", listed, gives=TokenPage, query=TokenFilter),
         Endpoint("DELETE", "/v1/tokens/{id}", tokens.revoke_token, "admin", shown, gives=TokenStatus),
+        Endpoint("POST", "/v1/bundles", bundles.offer_bundle, "admin", (*changed, 409), BundleRequest, BundleOffer),
+        Endpoint(
+            "GET", "/v1/bundles/{root}", bundles.bundle_source, "worker", (401, 404, 429, 503),
+            gives=protocol.BundleSource,
+        ),
+        Endpoint("POST", called, calls.offer_calls, "app", (*changed, 404, 429), CallsRequest, CallsOffer),
+        Endpoint("POST", f"{called}/begin", calls.begin_calls, "app", (*changed, 404, 409, 429), CallIds, BegunCalls),
+        Endpoint("POST", f"{called}/wait", calls.wait_for_calls, "app", (*changed, 404, 429), CallsWait, CallsStatus),
         Endpoint("GET", "/v1/token", tokens.show_own_token, "app", (401, 429, 503), gives=TokenSelf),
         Endpoint(
             "POST", "/v1/tickets", tickets.create_ticket, "app", (*changed, 404, 429), TicketRequest, IssuedTicket, 201,

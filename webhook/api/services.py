@@ -18,12 +18,14 @@ from webhook.api.app_auth import AppAuth, AppCaller
 from webhook.api.auth import WorkerAuth
 from webhook.api.connections import CONNECTION
 from webhook.api.http import HttpProblem, json_response, on_problem, read_model
+from webhook.api.passed_on import PassedOnRequests
 from webhook.ledger.services import ServiceLedger
 from webhook.metrics import Metrics
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, UpgradeRefused
 from webhook.proxy.forwarding import CutOff, Forwarding, ForwardingProblem, RequestBody, empty
 from webhook.proxy.headers import TOKEN, Hop, request_headers
 from webhook.proxy.queue import NoMachine, QueueFull, ServiceQueue, WaitedTooLong
+from webhook.proxy.replica_ways import PASSED_ON
 from webhook.proxy.sockets import pass_socket
 from workers import protocol
 
@@ -59,6 +61,7 @@ class ServiceApi:
         metrics: Metrics,
         *,
         is_proxy: Callable[[str], bool],
+        passed_on: PassedOnRequests,
     ) -> None:
         self._queues = queues
         self._ledger = ledger
@@ -67,6 +70,7 @@ class ServiceApi:
         self._worker_auth = worker_auth
         self._metrics = metrics
         self._is_proxy = is_proxy
+        self._passed_on = passed_on
         self._by_host = {host: name for name, queue in queues.items() for host in queue.settings.hosts}
         self._of_token: Counter[tuple[str, int]] = Counter()
         """Requests under way and waiting, by service and token."""
@@ -75,13 +79,18 @@ class ServiceApi:
 
     def takes(self, scope: Scope) -> bool:
         """Whether a request is for a service."""
-        return scope["path"].startswith(PREFIX) or (bool(self._by_host) and self._hosted(scope) is not None)
+        path: str = scope["path"]
+        return path.startswith((PREFIX, PASSED_ON)) or (bool(self._by_host) and self._hosted(scope) is not None)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to a service."""
         request = Request(scope, receive, send)
         try:
-            await self._serve(request, receive, send)
+            if scope["path"].startswith(PASSED_ON):
+                passing = self._passed_on.serve(scope, receive, send, _content_length(scope))
+                await _while_connected(scope, passing)
+            else:
+                await self._serve(request, receive, send)
         except CutOff as error:
             log.warning("answer cut off", path=scope["path"], error=str(error))
             await _abort(scope)

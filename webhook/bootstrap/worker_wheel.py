@@ -32,11 +32,12 @@ class Wheel:
 
 
 def worker_wheel() -> Wheel:
-    """Build the wheel of the package ``workers``."""
+    """Build the wheel of the packages ``workers`` and ``yurt``."""
     release = version("yurt")
     info = f"yurt-{release}.dist-info"
     files = {
         **_package("workers"),
+        **_package("yurt"),
         f"{info}/METADATA": _METADATA.format(release).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: yurt\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

@@ -38,7 +38,10 @@ COMMANDS = {
     "offers": "Show what a pool would rent now, and why; rents nothing.",
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",
+    "services": "Show services, their machines and their requests.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",
+    "run": "Call a function, on a worker or here.",
+    "logs": "Show the failures of a function with what it printed.",
     "invite": "Make a one-time token for a worker that you start yourself.",
 }
 """Name to one line of help."""

@@ -1054,6 +1054,14 @@ select o.id, p.name as pipeline, p.bucket, o.key, o.lane::text, o.attempts, o.fa
 from objects as o join pipelines as p on p.id = o.pipeline_id
 where o.id = $1 and o.state = 'parked';
 
+-- name: calls
+-- The state of calls: objects of one pipeline, by their keys.
+select o.key, o.state::text,
+       coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
+       coalesce(o.error ->> 'log', '') as log
+from objects as o
+where o.pipeline_id = $1 and o.key = any ($2::text[]);
+
 -- name: lock_parked
 -- Lock those of the rows that are still parked.
 select o.id, o.pipeline_id

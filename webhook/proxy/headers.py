@@ -141,3 +141,9 @@ def _traced(headers: Headers) -> list[tuple[bytes, bytes]]:
         return [*rest, (b"traceparent", parents[0]), *((b"tracestate", v) for v in _values(headers, b"tracestate"))]
     begun = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
     return [*rest, (b"traceparent", begun.encode())]
+
+
+def between_replicas(headers: Headers, *dropped: bytes, framed: bool = False) -> list[tuple[bytes, bytes]]:
+    """Headers as one replica passes them on to another: all but those of a connection. ``framed``: with the length."""
+    gone = _HOP_BY_HOP | set(dropped) | (frozenset() if framed else _OF_FRAMING)
+    return [(name, value) for name, value in headers if name not in gone]

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.services import Replica, ServiceLedger, token_hash
+from webhook.ledger.services import Replica, ServiceLedger, ServingMachine, token_hash
 from webhook.loops import LoopHealth
 from webhook.models.catalogue import ModelCatalogue
 from webhook.pool_settings import Pool
+from webhook.proxy.exchange import ServiceMachine
+from webhook.proxy.http_machine import connection_pool
 from webhook.proxy.orders import OrderBook
 from webhook.proxy.queue import ServiceQueue
 from webhook.proxy.reach import MachineReach
 from webhook.proxy.registry import MachineRegistry
+from webhook.proxy.replica_ways import ReplicaWays
 from webhook.proxy.sharing import ServiceSharing
 from webhook.service_settings import Service
 
@@ -30,6 +33,8 @@ class ServiceProxy:
     orders: OrderBook
     reach: MachineReach
     replica: Replica
+    replicas: ReplicaWays
+    """Ways through the others."""
     replica_token: str
     """With which this replica calls others."""
 
@@ -55,7 +60,11 @@ def make_proxy(
     queues: dict[str, ServiceQueue] = {}
     limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
     orders = OrderBook(services, pools, catalogue, stored, key)
-    reach = MachineReach(services, pools, orders)
-    sharing = ServiceSharing(stored, replica, queues, registry, reach.way, limits, health)
+    reach, replicas = MachineReach(services, pools, orders), ReplicaWays(connection_pool(), replica.id, token)
+
+    def way(machine: ServingMachine) -> ServiceMachine | None:
+        return reach.way(machine) or replicas.way(machine)
+
+    sharing = ServiceSharing(stored, replica, queues, registry, way, limits, health)
     queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
-    return ServiceProxy(stored, registry, queues, sharing, orders, reach, replica, token)
+    return ServiceProxy(stored, registry, queues, sharing, orders, reach, replica, replicas, token)

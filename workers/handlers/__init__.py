@@ -45,6 +45,9 @@ class Job:
     handler ``http``."""
     models: Mapping[str, Path] = field(default_factory=dict)
     """The folder of each model that the pipeline names, to be read only: map its files into memory, copy nothing."""
+    imports: tuple[Path, ...] = ()
+    """Folders that Python imports from before all others: a bundle's code, and what it requires. Only for the handler
+    ``function``."""
     model_roots: Mapping[str, str] = field(default_factory=dict)
     """The root of each model, which names its version. Empty where the folders were never published (``yurt try``)."""
 

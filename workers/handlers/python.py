@@ -24,7 +24,7 @@ from workers.handlers.folder import ENVIRONMENT, handlers_folder
 from workers.handlers.outputs import every_file
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_OWN = frozenset({"webhook", "workers", "infra"})
+_OWN = frozenset({"webhook", "workers", "infra", "yurt"})
 """Yurt's own packages: a user's module of such a name could never be imported beside them."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
 
-from workers.handlers import Job, Result, command, python
+from workers.handlers import Job, Result, command, function, python
 from workers.handlers.http.options import HttpOptions
 from workers.handlers.photo.options import PhotoOptions
 
@@ -40,6 +40,7 @@ KINDS: Mapping[str, HandlerKind] = {
     "photo": HandlerKind(PhotoOptions, "workers.handlers.photo.handler"),
     "python": HandlerKind(python.PythonOptions, "workers.handlers.python"),
     "http": HandlerKind(HttpOptions, "workers.handlers.http.handler"),
+    "function": HandlerKind(function.FunctionOptions, "workers.handlers.function"),
     "command": HandlerKind(command.CommandOptions, "workers.handlers.command"),
 }
 
@@ -71,8 +72,12 @@ def warm(kind: str) -> None:
         prepare()
 
 
-def loading(kind: str, options: Mapping[str, JsonValue], models: Mapping[str, Path]) -> HandlerLoading | None:
+def loading(
+    kind: str, options: Mapping[str, JsonValue], models: Mapping[str, Path], imports: tuple[Path, ...] = ()
+) -> HandlerLoading | None:
     """Return what can be loaded ahead for such a job; None where that is nothing, or its options are wrong."""
+    if kind == "function":
+        return _loading_function(options, imports)
     if kind == "photo":
         return _loading_photo(options, models)
     if kind != "python":
@@ -82,6 +87,14 @@ def loading(kind: str, options: Mapping[str, JsonValue], models: Mapping[str, Pa
     except ValueError:  # the handler itself says so
         return None
     return HandlerLoading(f"python {function}", partial(python.function, function))
+
+
+def _loading_function(options: Mapping[str, JsonValue], imports: tuple[Path, ...]) -> HandlerLoading | None:
+    try:
+        name = function.FunctionOptions.model_validate(dict(options)).function
+    except ValueError:  # the handler itself says so
+        return None
+    return HandlerLoading(f"function {name}", partial(function.load, name, imports))
 
 
 def _loading_photo(options: Mapping[str, JsonValue], models: Mapping[str, Path]) -> HandlerLoading | None:

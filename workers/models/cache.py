@@ -27,6 +27,7 @@ from pathlib import Path
 from workers.models.errors import ModelUnavailable
 from workers.models.file_lock import FileLock
 from workers.models.journal import PartJournal, boot_id, is_of_this_boot, read_lines
+from workers.models.manifest import PART_BYTES
 from workers.models.partial import PartialFolder
 from workers.models.plan import DownloadPlan
 from workers.models.room import CacheRoom
@@ -113,6 +114,31 @@ class ModelCache:
                 discard(self._partial(plan.root))
             self.partial(plan.root).prepare(plan)
         return journal
+
+    def begin(self, name: str, root: str, size: int, stop: threading.Event) -> Path:
+        """Make room for a folder that is not fetched in parts, and return it, empty, for the holder of ``writing``.
+
+        ``size`` is what is known of it beforehand. Raises as ``reserve``.
+        """
+        discard(self._at(root))
+        discard(self._partial(root))
+        self._make_room(name, root, size, stop)
+        self._partial(root).mkdir(mode=0o700)
+        return self._partial(root)
+
+    def finish(self, name: str, root: str, stop: threading.Event) -> None:
+        """Publish a folder of ``begin``, once there is room for what it has become. Raises as ``reserve``."""
+        files = (path for path in self._partial(root).rglob("*") if path.is_file())
+        self._make_room(name, root, sum(path.lstat().st_size for path in files), stop)
+        self.publish(root)
+
+    def _make_room(self, name: str, root: str, size: int, stop: threading.Event) -> None:
+        plan = DownloadPlan(root, (("content", size, ""),), PART_BYTES)
+        with FileLock.wait(self._room(), stop):
+            CacheRoom(self._folder, self._limit_bytes).make(name, plan)
+            journal = PartJournal(self._journal(root), plan.identity)
+            journal.begin({})  # until the folder has reached the disk it is believed by this boot alone
+            journal.close()
 
     def publish(self, root: str) -> None:
         """Make a folder whose parts are all there read-only, and give it its name."""

@@ -74,6 +74,8 @@ class JobRequest(SandboxMessage):
     """Which version each of them is."""
     models_bytes: int = 0
     """Of all their files: what is mapped of them is not held against ``memory_bytes``."""
+    imports: list[str] = dataclasses.field(default_factory=list)
+    """Folders that Python imports from before all others."""
 
 
 # ── from a job's process ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 
@@ -60,8 +61,11 @@ class Sandbox:
         self._slots = max(slots, self._slots)
 
     @asynccontextmanager
-    async def child(self) -> AsyncIterator[ChildProcess]:
+    async def child(self, imports: tuple[Path, ...] = ()) -> AsyncIterator[ChildProcess]:
         """Wait for a free slot, first come, first served, and hold its child for one job.
+
+        ``imports`` are the job's: a child that has imported from other folders is replaced, since two versions of a
+        module do not fit into one process.
 
         A child that is not ``usable`` after the job is killed, so a job that is cancelled ends with its process.
 
@@ -69,7 +73,7 @@ class Sandbox:
             WorkerFault: no child could be started, or the sandbox was closed, before the job or during it.
         """
         async with self._free:
-            child = await self._take()
+            child = await self._take(imports)
             try:
                 yield child
             except Exception as error:
@@ -97,12 +101,16 @@ class Sandbox:
         finally:
             self._free.release()
 
-    async def _take(self) -> ChildProcess:
-        while self._idle:
-            child = self._idle.pop()
-            if child.usable and child.is_current:
+    async def _take(self, imports: tuple[Path, ...]) -> ChildProcess:
+        for child in reversed(self._idle.copy()):
+            if not (child.usable and child.is_current):
+                self._idle.remove(child)
+                self._discard(child)
+            elif child.serves(imports):
+                self._idle.remove(child)
                 return child
-            self._discard(child)
+        if self._idle:  # its place is taken: there are never more children than slots
+            self._discard(self._idle.pop(0))
         return await self._start()
 
     async def _start(self) -> ChildProcess:

@@ -61,6 +61,7 @@ class ChildProcess:
         """How the last job ended; None where it was killed from here."""
         self.jobs = 0
         """Jobs that it was given so far."""
+        self._imports: tuple[Path, ...] | None = None
 
     @classmethod
     async def spawn(cls, preload: tuple[str, ...], environment: Mapping[str, str]) -> ChildProcess:
@@ -110,6 +111,10 @@ class ChildProcess:
         """Whether the source files that it has imported are still as they were: else another has to take its place."""
         return all(_is_unchanged(source) for source in self._sources)
 
+    def serves(self, imports: tuple[Path, ...]) -> bool:
+        """Whether it may run a job with these folders to import from: it keeps to those of its first job."""
+        return self._imports in (None, imports)
+
     async def run(self, handler: protocol.Handler, job: Job) -> OpenedResult:
         """Run one job within ``handler.limits``, with ``handler.options`` as the job's options.
 
@@ -133,6 +138,7 @@ class ChildProcess:
         # Until a reply says otherwise: a cancelled job leaves its handler running.
         self._in_order = False
         self.jobs += 1
+        self._imports = job.imports
         self.last = None
         self._log.clear()
         try:
@@ -251,6 +257,7 @@ def _request(number: int, handler: protocol.Handler, job: Job, temporary: Path) 
         etag=job.etag,
         url=job.url,
         models={name: str(folder.absolute()) for name, folder in job.models.items()},
+        imports=[str(folder.absolute()) for folder in job.imports],
         model_roots=dict(job.model_roots),
         models_bytes=sum(map(_bytes_below, job.models.values())),
         sandbox=JailRules(**handler.sandbox.model_dump(mode="json")),

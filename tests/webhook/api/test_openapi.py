@@ -161,6 +161,8 @@ async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Wor
 
 async def check_service_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
     """Check the endpoint for workers that run servers, on one that does, and on one that does not."""
+    contract.check("/v1/services", await plane.admin("GET", "/v1/services"))
+    contract.check("/v1/services", await plane.http.get("/v1/services"))
     path = "/v1/services/{name}/report"
     await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
     for name, body in (
@@ -172,6 +174,20 @@ async def check_service_calls(plane: RunningPlane, contract: Contract, worker: W
         contract.check(path, await worker.post(f"services/{name}/report", body))
     contract.check(path, await plane.http.post(path.format(name="echo"), json={}))
     await plane.sql("delete from service_machines")
+
+
+async def check_function_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:
+    """Check the endpoints for functions and their bundles, where there is neither function nor place."""
+    bundles, root = "/v1/bundles", "0" * 64
+    for body in ({"root": root, "bytes": 1}, {}, {"root": root, "bytes": 1 << 40}):
+        contract.check(bundles, await plane.admin("POST", bundles, json=body))
+    contract.check(bundles, await plane.http.post(bundles, json={}))
+    for headers in ({"authorization": f"Bearer {worker.token}"}, {}):
+        contract.check(f"{bundles}/{{root}}", await plane.http.get(f"{bundles}/{root}", headers=headers))
+    for verb in ("", "/begin", "/wait"):
+        path = f"/v1/functions/{{name}}/calls{verb}"
+        contract.check(path, await plane.admin("POST", path.format(name="none"), json={}))
+        contract.check(path, await plane.http.post(path.format(name="none"), json={}))
 
 
 async def check_machine_calls(plane: RunningPlane, contract: Contract) -> None:
@@ -273,6 +289,7 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
             check("/v1/workers/{id}/distrust", answer)
         check("/v1/workers/{id}/distrust", await http.post("/v1/workers/1/distrust", json={}))
         await check_model_calls(plane, contract, held)
+        await check_function_calls(plane, contract, held)
         await check_admin_calls(plane, contract, first.id)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             check(path, await http.get(path))
@@ -294,8 +311,16 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
         "sweeps",
         "strangers/slay",
     )
-    # A model takes a store: test_models.py.
-    elsewhere = {("/v1/invitations", 409), ("/v1/models/{root}", 200)}
+    # A model takes a store: test_models.py. So do bundles and calls of functions: test_bundles.py, test_calls.py.
+    elsewhere = {
+        ("/v1/invitations", 409),
+        ("/v1/models/{root}", 200),
+        ("/v1/bundles", 200),
+        ("/v1/bundles/{root}", 200),
+    }
+    called = "/v1/functions/{name}/calls"
+    elsewhere |= {(f"{called}{verb}", status) for verb in ("", "/begin", "/wait") for status in (200, 413, 422)}
+    elsewhere |= {(f"{called}/begin", 409)}
     # Uploads take a store: test_uploads.py. A stream does not end: test_event_stream.py.
     one = "/v1/uploads/{id}"
     elsewhere |= {("/v1/uploads", 201), ("/v1/uploads", 409), ("/v1/events", 200), (f"{one}/complete", 409)}

@@ -101,10 +101,10 @@ def test_every_package_that_is_imported_is_required() -> None:
         "h11": "httpx",
     }
     known = {name for names in EXTRAS.values() for name in names}
-    known |= distributions(PROJECT["dependencies"]) | set(with_others) | {"webhook", "workers", "infra"}
+    known |= distributions(PROJECT["dependencies"]) | set(with_others) | {"webhook", "workers", "infra", "yurt"}
     known |= {"types_boto3_s3"}  # only for the type checker
     known |= {"sky", "pdqhash"}  # of the example with SkyPilot, and of a hash: which the user installs
-    found = {name for folder in ("webhook", "workers", "infra") for name in imported(ROOT / folder)}
+    found = {name for folder in ("webhook", "workers", "infra", "yurt") for name in imported(ROOT / folder)}
     assert found - known - set(sys.stdlib_module_names) == set()
 
 

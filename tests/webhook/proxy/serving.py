@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,24 +84,30 @@ class Serving:
         await self.ready(worker, server, service)
         return worker
 
+    @contextlib.asynccontextmanager
+    async def replica(self, config: Config | Callable[[str], Config]) -> AsyncIterator[Serving]:
+        """Another replica over the same ledger."""
+        async with serving(self.plane.dsn, config) as plane:
+            yield Serving(plane, self.ways)
+
     def load(self, service: str = "echo") -> tuple[int, int]:
         """Requests that wait and that are under way."""
         load = self.plane.services.proxy.queues[service].load
         return load.waiting, load.in_flight
 
 
+def reachable(config: Config) -> Callable[[str], Config]:
+    """A configuration whose replica others reach by its URL."""
+    return lambda url: config.model_copy(update={"server": config.server.model_copy(update={"replica_url": url})})
+
+
 @contextlib.asynccontextmanager
-async def services_at(postgres_dsn: str, config: Config | None = None, **more: Any) -> AsyncIterator[Serving]:
+async def services_at(
+    postgres_dsn: str, config: Config | Callable[[str], Config] | None = None, **more: Any
+) -> AsyncIterator[Serving]:
     """A control plane with a service ``echo``."""
     async with (
         connection_pool() as ways,
         control_plane(postgres_dsn, config or with_services(echo={}), **more) as plane,
     ):
-        yield Serving(plane, ways)
-
-
-@contextlib.asynccontextmanager
-async def another_replica(first: Serving, config: Config) -> AsyncIterator[Serving]:
-    """Another replica over the same ledger."""
-    async with connection_pool() as ways, serving(first.plane.dsn, config) as plane:
         yield Serving(plane, ways)

@@ -47,8 +47,11 @@ INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV|PYTHONPATH|PYTHONHOME|PYTHONUTF8"
     r"|XDG_CACHE_HOME|YURT_CACHE_DIR|YURT_CACHE_BYTES"
     r"|(DY)?LD_LIBRARY_PATH|SSL_CERT_FILE|SSL_CERT_DIR|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy"
+    r"|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|OFFLINE|CACHE_DIR|NATIVE_TLS|SYSTEM_CERTS)"
+    r"|PIP_(INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|CERT)"
 )
-"""What a process of ours inherits of the environment. Everything else may be a secret."""
+"""What a process of ours inherits of the environment: a worker installs from the indexes that it names. Everything
+else may be a secret."""
 
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10.0

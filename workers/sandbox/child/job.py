@@ -56,6 +56,7 @@ def _run(request: JobRequest) -> HandlerDone:
         options=request.options,
         url=request.url,
         models={name: Path(folder) for name, folder in request.models.items()},
+        imports=tuple(map(Path, request.imports)),
         model_roots=request.model_roots,
     )
     limits.apply(

@@ -30,7 +30,7 @@ class Preloaded:
     def add(self, request: JobRequest) -> bool:
         """Load the request's handler unless that is known; return whether it was loaded now."""
         models = {name: Path(folder) for name, folder in request.models.items()}
-        loading = registry.loading(request.kind, request.options, models)
+        loading = registry.loading(request.kind, request.options, models, tuple(map(Path, request.imports)))
         if loading is None or loading.name in self._known:
             return False
         found = _try(loading.load, self._own)

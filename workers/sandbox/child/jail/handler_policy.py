@@ -49,7 +49,7 @@ def policy_of(request: JobRequest) -> JailPolicy:
     """
     least = JailPolicy(
         readable=(*_paths(_SETTINGS), Path("/proc/self"), Path(request.input), *_paths(request.models.values())),
-        executable=_code(),
+        executable=(*_code(), *_paths(request.imports)),
         listed=_import_folders(),
         writable=(Path(request.output), Path(request.temporary)),
         devices=_paths(_DEVICES),

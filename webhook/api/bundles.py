@@ -1,0 +1,91 @@
+"""Takes bundles of functions from ``yurt deploy``, and tells workers where those of their pool's functions are."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from webhook.api.auth import AdminAuth, WorkerAuth
+from webhook.api.http import HttpProblem, json_response, read_model
+from webhook.bundles import Bundles
+from webhook.pipelines import Pipelines
+from webhook.storage import StoreError
+from workers.protocol import MAX_BUNDLE_BYTES, Download
+from workers.value_types import Sha256
+
+_ROOT = re.compile(r"[0-9a-f]{64}")
+_BODY_BYTES = 4_096
+
+
+class BundleRequest(BaseModel):
+    """Announces a bundle."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    root: Sha256
+    """SHA-256 of its bytes."""
+    bytes: Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class BundleOffer(BaseModel):
+    """Whether a bundle is in the bucket, and how it gets there."""
+
+    root: str
+    there: bool
+    place: str
+    """``s3://bucket/prefix/``, where bundles are, and below it calls and their values."""
+    upload: Download | None
+    """A presigned PUT, with just these headers. Null: it is there already."""
+
+
+class BundleApi:
+    """Endpoints for bundles."""
+
+    def __init__(self, bundles: Bundles, pipelines: Pipelines, admin: AdminAuth, workers: WorkerAuth) -> None:
+        self._bundles = bundles
+        self._pipelines = pipelines
+        self._admin = admin
+        self._workers = workers
+
+    async def offer_bundle(self, request: Request) -> Response:
+        """Presign the upload of a bundle of functions, unless the bucket has it."""
+        self._admin.require(request)
+        announced = await read_model(request, BundleRequest, _BODY_BYTES)
+        if announced.bytes > MAX_BUNDLE_BYTES:
+            raise HttpProblem(
+                413, "bundle-too-large",
+                f"a bundle has at most {MAX_BUNDLE_BYTES >> 20} MiB: publish large files as a model",
+            )  # fmt: skip
+        if self._bundles.place is None:
+            raise HttpProblem(
+                409, "no-bundles-place",
+                'there is no place for bundles: set bundles = "s3://bucket/bundles/" in [server] of yurt.toml',
+            )  # fmt: skip
+        there = await self._size(announced.root) is not None
+        upload = None if there else self._bundles.presigned_put(announced.root, announced.bytes)
+        offer = BundleOffer(root=announced.root, there=there, place=str(self._bundles.place), upload=upload)
+        return json_response(offer)
+
+    async def bundle_source(self, request: Request) -> Response:
+        """Presign a GET of a bundle that a pipeline of the worker's pool runs."""
+        async with self._workers.call(request) as caller:
+            root = request.path_params["root"]
+            named = {
+                pipeline.options.get("bundle")
+                for pipeline in self._pipelines.all
+                if pipeline.pool == caller.pool and pipeline.handler == "function"
+            }
+            size = await self._size(root) if _ROOT.fullmatch(root) and root in named else None
+            if size is None:
+                raise HttpProblem(404, "unknown-bundle", "no function of this worker's pool has such a bundle")
+            return json_response(self._bundles.source(root, size))
+
+    async def _size(self, root: str) -> int | None:
+        try:
+            return await self._bundles.size(root)
+        except StoreError as error:
+            raise HttpProblem(503, "store-unavailable", str(error)) from None

@@ -1,0 +1,83 @@
+"""Takes requests of services that another replica of the control plane passes on, to a machine whose tunnel ends here.
+
+The other replica has done all that a proxy does: it has let the client in, holds the slot, and has set the headers. It
+shows a token of its own, of which the ledger keeps the hash for as long as that replica lives.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import Receive, Scope, Send
+
+from webhook.api.http import HttpProblem
+from webhook.ledger.services import ServiceLedger
+from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense
+from webhook.proxy.forwarding import CutOff, RequestBody, empty
+from webhook.proxy.headers import between_replicas
+from webhook.proxy.registry import MachineRegistry
+from webhook.proxy.replica_ways import LOST, MACHINE, PASSED_ON, REPLICA_TOKEN
+
+_KNOWN_SECONDS = 5.0
+_MOST_KNOWN = 100
+_NO_LIMIT = 1 << 62
+"""The other replica has looked at the body's length."""
+
+
+class PassedOnRequests:
+    """Answers requests that other replicas pass on."""
+
+    def __init__(self, ledger: ServiceLedger, registry: MachineRegistry) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._known: dict[bytes, float] = {}
+        """Tokens of replicas, and until when they are believed."""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, length: int | None) -> None:
+        """Answer one request. Raises HttpProblem before the answer's head was sent, CutOff after that."""
+        headers = dict(scope["headers"])
+        await self._authenticated(headers.get(REPLICA_TOKEN, b""))
+        service, _, path = scope["raw_path"].removeprefix(PASSED_ON.encode()).partition(b"/")
+        worker = headers.get(MACHINE, b"")
+        way = self._registry.way(service.decode("latin-1"), int(worker) if worker.isdigit() and len(worker) < 19 else 0)
+        if way is None:
+            await _lost(send, unsent=True)
+            return
+        body = None if length == 0 else RequestBody(receive, _NO_LIMIT)
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        passed = between_replicas(scope["headers"], REPLICA_TOKEN, MACHINE)
+        request = ForwardedRequest(
+            scope["method"], b"/" + path + query, passed, aiter(body) if body else empty(), length
+        )
+        begun = False
+        try:
+            async with way.exchange(request) as answer:
+                kept = between_replicas(answer.headers, framed=True)
+                await send({"type": "http.response.start", "status": answer.status, "headers": kept})
+                begun = True
+                async for chunk in answer.body:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except MachineLost as lost:
+            if begun:
+                raise CutOff(str(lost)) from None
+            await _lost(send, unsent=lost.unsent and not (body is not None and body.consumed))
+        except ServerNonsense as error:
+            raise (CutOff(str(error)) if begun else HttpProblem(502, "server-nonsense", str(error))) from None
+
+    async def _authenticated(self, token: bytes) -> None:
+        """Raises HttpProblem 401."""
+        now = time.monotonic()
+        if self._known.get(token, 0.0) > now:
+            return
+        if not token or not await self._ledger.replica_known(token.decode("latin-1")):
+            raise HttpProblem(401, "unauthorized", "only replicas of this control plane pass requests on")
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[token] = now + _KNOWN_SECONDS
+
+
+async def _lost(send: Send, *, unsent: bool) -> None:
+    headers = [(LOST, b"unsent" if unsent else b"sent"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 502, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
