@@ -57,6 +57,8 @@ class VastSettings(BaseProviderSettings):
     """Which machines will do, in the market's own syntax: ``verified=any gpu_ram>=12 num_gpus=1``."""
     order: Annotated[str, Field(max_length=200), AfterValidator(_order)] | None = None
     """Which is taken first, in the market's own syntax: ``dph+``. By default the cheapest at its real price."""
+    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(max_length=20)] = ()
+    """Ports of a machine that Vast.ai maps to ports of its address, for services with ``way = "direct"``."""
     disk_gb: Annotated[int, Field(ge=8, le=100_000)] = 16
     """Disk, which is paid for as long as the machine is there."""
     image_gb: Traffic = Decimal(2)

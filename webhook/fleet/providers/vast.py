@@ -215,7 +215,13 @@ class VastProvider:
             "disk": settings.disk_gb,
             "label": order.label,
             # Vast.ai puts a key for this one instance into it, with which it destroys itself.
-            "env": {**settings.environment, **order.environment, **slays_itself("vast")},
+            "env": {
+                **settings.environment,
+                **order.environment,
+                **slays_itself("vast"),
+                # Options of `docker run` are variables too: so a port is mapped.
+                **{f"-p {port}:{port}": "1" for port in settings.ports},
+            },
             # The image's own entry point with these arguments; an image without one runs them.
             "runtype": "args",
             "args": ["worker"] if settings.bootstrap is None else list(start_command()),

@@ -194,6 +194,15 @@ async def test_a_machine_is_what_the_settings_and_the_order_say() -> None:
         assert place.cloud.key not in str(place.contract(one.label).body)
 
 
+async def test_ports_are_mapped_by_options_among_the_variables() -> None:
+    async with vast_place() as place:
+        one = await mint(place.provider(ports=[7000, 7001]))
+        environment = place.contract(one.label).body["env"]
+        assert {name: value for name, value in environment.items() if name.startswith("-")} == {
+            "-p 7000:7000": "1", "-p 7001:7001": "1",
+        }  # fmt: skip
+
+
 async def test_a_machine_of_an_image_without_yurt_installs_its_worker() -> None:
     async with vast_place() as place:
         one = await mint(place.provider(bootstrap="python"))
