@@ -44,6 +44,12 @@ MUTANTS = {
         "/ n.concurrency))",
         promises.a_service_gets_as_many_machines_as_its_requests_need,
     ),
+    "a machine is taken from another service": StatementMutant(
+        "give_machines",
+        "and m.used_at <= (select yurt_now()) - make_interval(secs => m.idle_seconds)",
+        "",
+        promises.a_machine_that_is_idle_for_long_goes_to_another_service_that_needs_one,
+    ),
     "a machine has slots for any service": StatementMutant(
         "claim_slots",
         "and m.service = $2",
