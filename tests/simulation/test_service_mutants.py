@@ -9,7 +9,7 @@ import pytest
 
 import webhook.ledger.ledger
 import webhook.ledger.services
-from tests.webhook.ledger import test_services as promises
+from tests.webhook.ledger import service_promises as promises
 from webhook.ledger.queries import QUERIES
 
 Promise = Callable[[str], Awaitable[None]]
@@ -30,43 +30,49 @@ MUTANTS = {
         "service_demand",
         "n.waiting + n.in_flight",
         "n.in_flight",
-        promises.test_requests_that_wait_are_demand_and_those_that_left_are_not,
+        promises.requests_that_wait_are_demand_and_those_that_left_are_not,
     ),
     "a dead replica's requests are demand for ever": StatementMutant(
         "service_demand",
         "from service_loads as a join replicas as r on r.id = a.replica_id and r.until > (select yurt_now())",
         "from service_loads as a join replicas as r on r.id = a.replica_id",
-        promises.test_requests_that_wait_are_demand_and_those_that_left_are_not,
+        promises.requests_that_wait_are_demand_and_those_that_left_are_not,
     ),
     "machines that a service has are not counted": StatementMutant(
         "give_machines",
         "/ n.concurrency) - n.machines)",
         "/ n.concurrency))",
-        promises.test_a_service_gets_as_many_machines_as_its_requests_need,
+        promises.a_service_gets_as_many_machines_as_its_requests_need,
+    ),
+    "a machine is taken from another service": StatementMutant(
+        "give_machines",
+        "and m.used_at <= (select yurt_now()) - make_interval(secs => m.idle_seconds)",
+        "",
+        promises.a_machine_that_is_idle_for_long_goes_to_another_service_that_needs_one,
     ),
     "a machine has slots for any service": StatementMutant(
         "claim_slots",
         "and m.service = $2",
         "and $2 <> ''",
-        promises.test_no_slot_is_given_to_two_replicas,
+        promises.no_slot_is_given_to_two_replicas,
     ),
     "a machine that drains is given requests": StatementMutant(
         "claim_slots",
         "and state = 'ready' for share",
         "for share",
-        promises.test_a_machine_that_drains_gets_no_more_requests_and_those_it_has_are_no_demand,
+        promises.a_machine_that_drains_gets_no_more_requests_and_those_it_has_are_no_demand,
     ),
     "a machine that serves is idle": StatementMutant(
         "machines",
         "l.leased > 0 or m.serving > 0 or",
         "l.leased > 0 or",
-        promises.test_a_machine_that_serves_is_busy_and_idle_since_its_last_request,
+        promises.a_machine_that_serves_is_busy_and_idle_since_its_last_request,
     ),
     "slots of a dead replica are lost": StatementMutant(
         "beat",
         "delete from replicas where until <= (select yurt_now()) and id <> $1 returning id",
         "select id from replicas where false",
-        promises.test_slots_of_a_dead_replica_are_free_again,
+        promises.slots_of_a_dead_replica_are_free_again,
     ),
 }
 

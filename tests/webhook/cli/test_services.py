@@ -1,4 +1,4 @@
-"""``yurt services`` against a running control plane."""
+"""``yurt services`` against a running control plane, which answers with what service_status finds."""
 
 from __future__ import annotations
 

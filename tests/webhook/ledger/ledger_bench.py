@@ -208,6 +208,8 @@ async def _emptied(dsn: str) -> str:
             "sweeps",
             "pruned_ahead",
             "pruned_workers",
+            "replicas",
+            "service_machines",
             "wishes",
             "workers",
             "track_records",
