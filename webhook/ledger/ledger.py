@@ -25,14 +25,7 @@ from webhook.ledger.leased_rows import leased, settled, storable
 from webhook.ledger.policy import DEFAULT_POLICY, SLOWEST_BYTES_PER_SECOND, Policy
 from webhook.ledger.queries import QUERIES
 from webhook.ledger.track_records import TrackRecords
-from webhook.ledger.transitions import (
-    Lane,
-    LeasedRow,
-    Lost,
-    Outcome,
-    Overdue,
-    decide,
-)
+from webhook.ledger.transitions import Lane, LeasedRow, Lost, Outcome, Overdue, decide
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection

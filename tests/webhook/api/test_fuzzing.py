@@ -60,6 +60,10 @@ ACCEPTED: dict[tuple[str, str], Any] = {
     ("uploads", "POST"): {"pipeline": "photos", "size": 1},
     ("parts", "POST"): {"numbers": [1]},
     ("tokens", "POST"): {"name": "app", "scopes": ["upload:photos"]},
+    ("bundles", "POST"): {"root": "0" * 64, "bytes": 1},
+    ("calls", "POST"): {"calls": [{"id": "a" * 32, "bytes": 1}]},
+    ("begin", "POST"): {"ids": ["a" * 32]},
+    ("wait", "POST"): {"ids": ["a" * 32]},
     ("deployments", "POST"): {"app": "app", "definitions": {"pools": {"spare": {"provider": "none"}}}},
     ("compare", "POST"): {"owner": "deploy:app", "definitions": {}},
     ("rollback", "POST"): {"version": 1},
@@ -70,6 +74,8 @@ ENDLESS = ("/v1/events",)
 """Answers that do not end: test_event_stream.py."""
 AnyCase: TypeAlias = Case[Any]
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
+BUNDLE = "b" * 64
+FUNCTION = {"handler": "function", "options": {"bundle": BUNDLE, "function": "app:one", "calls": True}}
 POOLS = {"local": Pool(provider="none"), "minted": Pool()}
 STRANGER = "yurt-local-99999999000000000000"
 KNOWN_FIELDS = {"strangers": {"label": STRANGER}}
@@ -87,8 +93,8 @@ class KnownSecrets:
     leases: list[Lease]
     fresh: list[Lease]
     """Live ones that are given to one settlement each."""
-    root: str
-    """Of a model."""
+    roots: dict[str, str]
+    """Of a model and of a bundle, by the first part of the path."""
     numbers: dict[str, list[int]]
     """Of what there is, by the first part of the path."""
 
@@ -98,12 +104,21 @@ class KnownSecrets:
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_answers_are_those_of_the_document(postgres_dsn: str, store: LocalStore, mode: GenerationMode) -> None:
     buckets = BucketPair.made(store)
-    buckets.put("a.onnx")
+    for key in ("a.onnx", f"bundles/{BUNDLE}", f"calls/{'a' * 32}"):
+        buckets.put(key)
     photos = pipeline(buckets.inputs, buckets.outputs, content_types=["*/*"], models=["safety"])
     model = {"source": f"s3://{buckets.outputs}/a.onnx"}
     async with control_plane(
         postgres_dsn,
-        configured({"photos": photos}, models={"safety": model}, pools=POOLS),
+        configured(
+            {
+                "photos": photos,
+                "one-calls": pipeline(f"{buckets.outputs}/calls", f"{buckets.outputs}/values", **FUNCTION),
+            },
+            models={"safety": model},
+            pools=POOLS,
+            server={"bundles": f"s3://{buckets.outputs}/bundles"},
+        ),
         store=store.endpoint,
         loops=False,
         aws_secret_access_key=STORE_SECRET,
@@ -134,7 +149,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
     await plane.services.fleet.note_strangers("local", [Stranger(STRANGER, "r-1")])
     await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
-    app = await app_of(plane, "read:*", "upload:*")
+    app = await app_of(plane, "read:*", "upload:*", "call:*")
     await app_of(plane)  # its token may be revoked
     ticket = await app.ticket(uploads=10_000)
     [spare_id] = [row["id"] for row in await plane.sql("select max(id) as id from app_tokens")]
@@ -154,7 +169,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
         },
         held,
         fresh,
-        model.root,
+        {"models": model.root, "bundles": BUNDLE},
         {
             "leases": [lease.id for lease in held],
             "parked": [lease.id for lease in given_up],
@@ -271,7 +286,8 @@ def fill_in_known(case: AnyCase, known: KnownSecrets, data: st.DataObject) -> No
         if case.path_parameters["source"] == "tigris" and case.method == "POST":
             case.body = {"events": [event("a.jpg", bucket=known.bucket), body]}
     named = {
-        "pool": "minted", "root": known.root, "app": "app", "name": "echo", "pipeline": "photos", "key": "65.jpg",
+        "pool": "minted", "root": known.roots.get(kind, ""), "app": "app", "pipeline": "photos", "key": "65.jpg",
+        "name": {"functions": "one"}.get(kind, "echo"),
     }  # fmt: skip
     case.path_parameters.update({name: named[name] for name in case.path_parameters if name in named})
     if "id" in case.path_parameters:
