@@ -238,14 +238,9 @@ class Ledger:
     # ── claiming and settling ────────────────────────────────────────────────────────────────────────────────────────
 
     async def claim(
-        self,
-        pipeline_id: int,
-        lane: Lane,
-        most: int,
-        worker_id: int | None,
-        lease_seconds: float,
+        self, pipeline_id: int, lane: Lane, most: int, worker_id: int | None, lease_seconds: float,
         definition: int | None = None,
-    ) -> list[ClaimedObject]:
+    ) -> list[ClaimedObject]:  # fmt: skip
         """Claim up to ``most`` due objects of a pipeline and lane under new leases.
 
         A worker gets no more than `LEASES_PER_SLOT` allow. ``worker_id`` None claims for the control plane itself. The

@@ -13,7 +13,9 @@ async def test_a_claim_reads_what_is_due_in_order(postgres_dsn: str) -> None:
             if analyzed:
                 await connection.execute("analyze objects")
             for worker, counted in (("null", set[str]()), ("7", {"objects_leased"})):
-                nodes = await plan(connection, mode, "claim", f"{photos}", lane, "16", worker, "60", "30", "4", "900")
+                nodes = await plan(
+                    connection, mode, "claim", f"{photos}", lane, "16", worker, "60", "30", "4", "900", "5"
+                )
                 read = reads(nodes) - ({"objects_leased"} - counted)  # a plan for any worker counts in any case
                 assert read == {"objects_due", "objects_pkey"} | counted, (analyzed, mode, lane, worker)
                 assert not sorts(nodes), (analyzed, mode, lane, worker)

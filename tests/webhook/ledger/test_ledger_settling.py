@@ -88,7 +88,7 @@ async def test_a_claim_does_not_wait_for_one_that_is_not_committed(postgres_dsn:
         await b.record(*(event(str(n)) for n in range(5)))
         slow = await asyncpg.connect(b.dsn)
         async with slow.transaction():
-            taken = await slow.fetch(QUERIES["claim"], b.photos, "work", 2, None, 60.0, 0.0, 4, 900.0)
+            taken = await slow.fetch(QUERIES["claim"], b.photos, "work", 2, None, 60.0, 0.0, 4, 900.0, None)
             async with asyncio.timeout(30):
                 leases = await b.claim()
         assert {row["id"] for row in taken}.isdisjoint(lease.id for lease in leases)
