@@ -304,7 +304,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
-        config, secrets, ledger, pipelines, services.store, services.publishing.recent, status,
+        config, secrets, ledger, pipelines, services.store, services.upload_places, services.publishing.recent, status,
         Apis(machines, parked, quarantine, costs, sweeps), pages,
     )  # fmt: skip
     health.document = openapi(table, version("yurt"))

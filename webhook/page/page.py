@@ -30,6 +30,7 @@ from webhook.page.views import Apis, Views
 from webhook.pipelines import Pipelines
 from webhook.secret_settings import Secrets
 from webhook.storage import ObjectStore
+from webhook.uploads.places import UploadPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ def open_page(
     ledger: Ledger,
     pipelines: Pipelines,
     store: ObjectStore,
+    places: UploadPlaces,
     recent: RecentResults,
     status: StatusApi,
     apis: Apis,
@@ -64,7 +66,7 @@ def open_page(
         Views(apis, config, feed, auth, rendering),
         ObjectViews(objects, pipelines, store, files, auth, rendering),
         files,
-        Drops(pipelines, store, objects, files, auth, rendering),
+        Drops(pipelines, store, places, objects, files, auth, rendering),
         Changes(apis, auth, rendering),
         assets,
         rendering,
