@@ -63,7 +63,7 @@ async def dropping(postgres_dsn: str, store: RunningBucket, **more: Any) -> Asyn
 async def test_only_the_last_part_of_a_name_is_kept(postgres_dsn: str, store: RunningBucket) -> None:
     async with dropping(postgres_dsn, store) as visitor:
         for name, last in (
-            ("C:\\photos\\cat.jpg", "cat.jpg"), ("../../etc/passwd.jpg", "passwd.jpg"), ("é 日本 #?.jpg", "é 日本 #?.jpg"),
+            ("C:\\photos\\cat.jpg", "cat.jpg"), ("../../etc/passwd.jpg", "passwd.jpg"), ("é 日本.jpg", "é 日本.jpg"),
             ("/", "file"),
         ):  # fmt: skip
             key = (await visitor.script("/drops", drop(name))).json()["key"]
