@@ -354,7 +354,8 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
         config.server, secrets, ledger, pipelines, services.definitions.pools.settings, services.store,
-        services.publishing.recent, status, Apis(machines, parked, quarantine, costs, sweeps), pages,
+        services.upload_places, services.publishing.recent, status,
+        Apis(machines, parked, quarantine, costs, sweeps), pages,
     )  # fmt: skip
     health.document = openapi(table, version("yurt"))
     return Plane(

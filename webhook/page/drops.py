@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-import secrets
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,19 +16,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.http import HttpProblem, checked_model, json_response
+from webhook.config import Pipeline
 from webhook.ledger.objects import ObjectProgress, ObjectRows
 from webhook.page.access import PageAuth
 from webhook.page.files import ResultFiles
 from webhook.page.manifests import ManifestRead, read_manifest, short_labels
 from webhook.page.rendering import Rendering
 from webhook.pipelines import Pipelines
-from webhook.storage import ObjectStore
+from webhook.storage import ObjectStore, StoreError
+from webhook.uploads.keys import KeyRefused, new_key
+from webhook.uploads.places import UploadPlaces, UploadRules, refusal
+from webhook.uploads.signing import MAX_PUT_BYTES, NewUpload, put
 
-MOST_BYTES = 5_000_000_000
-"""Of one file: a single PUT takes no more."""
 _MOST_FOLLOWED = 100
 _URL_SECONDS = 3_600
-_MOST_NAME_BYTES = 200
 
 
 class DroppedFile(BaseModel):
@@ -39,7 +39,7 @@ class DroppedFile(BaseModel):
 
     pipeline: Annotated[str, Field(max_length=100)]
     name: Annotated[str, Field(min_length=1, max_length=1_000)]
-    size: Annotated[int, Field(ge=0, le=MOST_BYTES)]
+    size: Annotated[int, Field(ge=0, le=MAX_PUT_BYTES)]
 
 
 class DropUpload(BaseModel):
@@ -80,6 +80,7 @@ class Drops:
         self,
         pipelines: Pipelines,
         store: ObjectStore,
+        places: UploadPlaces,
         objects: ObjectRows,
         files: ResultFiles,
         auth: PageAuth,
@@ -87,6 +88,7 @@ class Drops:
     ) -> None:
         self._pipelines = pipelines
         self._store = store
+        self._places = places
         self._objects = objects
         self._files = files
         self._auth = auth
@@ -96,18 +98,22 @@ class Drops:
         """Presign the upload of one file."""
         file = checked_model(await self._auth.json(request), DroppedFile)
         _, pipeline = self._pipelines.by_id[self._files.number_of(file.pipeline)]
-        prefix = pipeline.input.prefix
-        folder = f"{datetime.now(UTC):%Y-%m-%d}/{secrets.token_hex(4)}"
-        slash = "" if not prefix or prefix.endswith("/") else "/"
-        key = f"{prefix}{slash}dropped/{folder}/{_file_name(file.name)}"
-        if not pipeline.watches(pipeline.input.bucket, key):
-            watched = ", ".join(pipeline.suffixes)
-            raise HttpProblem(422, "not-watched", f"{file.pipeline} does not watch such files, only: {watched}")
-        headers = {"content-type": _content_type(key)}
-        url = self._store.presigner.url(
-            "PUT", pipeline.input.bucket, key, expires_seconds=_URL_SECONDS, headers=headers
-        )
-        return json_response(DropUpload(key=key, url=url, headers=headers), 201)
+        if why := refusal(pipeline, await self._rules(pipeline)):
+            raise HttpProblem(409, "uploads-refused", why)
+        try:
+            key = new_key(pipeline, f"dropped/{datetime.now(UTC):%Y-%m-%d}", file.name)
+        except KeyRefused as error:
+            raise HttpProblem(422, "key-refused", str(error)) from None
+        new = NewUpload(pipeline.input.bucket, key, file.size, _content_type(key), create_only=False)
+        signed = put(self._store, new, _URL_SECONDS)
+        return json_response(DropUpload(key=key, url=signed.url, headers=signed.fields), 201)
+
+    async def _rules(self, pipeline: Pipeline) -> UploadRules:
+        try:
+            return await self._places.rules(pipeline)
+        except StoreError as error:
+            message = f"the store of {pipeline.input} cannot be tried with an upload: {error}"
+            raise HttpProblem(503, "store-unavailable", message) from None
 
     async def follow(self, request: Request) -> Response:
         """Tell what has become of some files."""
@@ -131,15 +137,6 @@ class Drops:
         )
 
 
-def _file_name(name: str) -> str:
-    """The file's own name without a path, cut where it is long; its end stays, which tells what it is."""
-    last = name.replace("\\", "/").rpartition("/")[2].replace("\x00", "") or "file"
-    encoded = last.encode("utf-8", "replace")
-    return encoded[-_MOST_NAME_BYTES:].decode("utf-8", "ignore").lstrip(".") or "file"
-
-
 def _content_type(key: str) -> str:
-    """The type of an image, a video or a sound by its name. Anything else is bytes: a browser runs nothing of it."""
-    guessed = mimetypes.guess_type(key)[0] or ""
-    inert = guessed.startswith(("image/", "video/", "audio/")) and guessed != "image/svg+xml"
-    return guessed if inert else "application/octet-stream"
+    """The type by the file's name. Of types that a browser could run, signing has the store answer with a download."""
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"

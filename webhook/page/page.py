@@ -31,6 +31,7 @@ from webhook.pipelines import Pipelines
 from webhook.pool_settings import Pool
 from webhook.secret_settings import Secrets
 from webhook.storage import ObjectStore
+from webhook.uploads.places import UploadPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def open_page(
     pipelines: Pipelines,
     pools: Mapping[str, Pool],
     store: ObjectStore,
+    places: UploadPlaces,
     recent: RecentResults,
     status: StatusApi,
     apis: Apis,
@@ -66,7 +68,7 @@ def open_page(
         Views(apis, pipelines, pools, feed, auth, rendering),
         ObjectViews(objects, pipelines, store, files, auth, rendering),
         files,
-        Drops(pipelines, store, objects, files, auth, rendering),
+        Drops(pipelines, store, places, objects, files, auth, rendering),
         Changes(apis, auth, rendering),
         assets,
         rendering,

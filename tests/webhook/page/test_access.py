@@ -35,9 +35,9 @@ async def test_a_change_needs_the_session_the_origin_and_the_token(postgres_dsn:
 
 async def test_scripts_prove_the_same_with_a_header(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
-        drop = {"pipeline": "photos", "name": "a.jpg", "size": 1}
-        assert (await visitor.script("/drops", drop)).status_code == 201
-        response = await visitor.http.post("/drops", json=drop, headers=visitor.from_here())
+        asked = {"pipeline": "photos", "keys": ["a.jpg"]}
+        assert (await visitor.script("/drops/fates", asked)).status_code == 200
+        response = await visitor.http.post("/drops/fates", json=asked, headers=visitor.from_here())
         assert (response.status_code, response.json()["error"]) == (403, "csrf")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -9,8 +11,8 @@ import pytest
 
 from tests.infra.local.running import RunningBucket
 from tests.webhook.buckets import BucketPair
-from tests.webhook.page.visits import visiting
-from tests.webhook.plane import configured, control_plane, done, event, pipeline
+from tests.webhook.page.visits import Visitor, visiting
+from tests.webhook.plane import control_plane, done, event
 
 
 def drop(name: str, **more: Any) -> dict[str, Any]:
@@ -47,40 +49,56 @@ async def test_a_file_is_uploaded_to_a_new_key_and_followed_to_its_result(
         assert "name=256.webp" in found["html"]
 
 
-@pytest.mark.parametrize(
-    ("name", "last"),
-    [
-        ("C:\\photos\\cat.jpg", "cat.jpg"),
-        ("../../etc/passwd.jpg", "passwd.jpg"),
-        ("..jpg", "jpg"),
-        ("é 日本 #?.jpg", "é 日本 #?.jpg"),
-        ("x" * 900 + ".jpg", "x" * 196 + ".jpg"),
-        ("/", "file"),
-    ],
-)
-async def test_only_the_last_part_of_a_name_is_kept(postgres_dsn: str, name: str, last: str) -> None:
-    async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
-        key = (await visitor.script("/drops", drop(name))).json()["key"]
-        assert key.split("/")[-1] == last
-        assert key.startswith("dropped/")
+@contextlib.asynccontextmanager
+async def dropping(postgres_dsn: str, store: RunningBucket, **more: Any) -> AsyncIterator[Visitor]:
+    """An administrator's browser, over a real store."""
+    config = BucketPair.made(store).configured(**more)
+    async with (
+        control_plane(postgres_dsn, config, loops=False, store=store.endpoint) as plane,
+        visiting(plane) as visitor,
+    ):
+        yield visitor
 
 
-async def test_what_a_browser_could_run_is_stored_as_bytes(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
-        for name, content_type in (
-            ("page.html", "application/octet-stream"), ("drawing.svg", "application/octet-stream"),
-            ("script.js", "application/octet-stream"), ("cat.png", "image/png"),
+async def test_only_the_last_part_of_a_name_is_kept(postgres_dsn: str, store: RunningBucket) -> None:
+    async with dropping(postgres_dsn, store) as visitor:
+        for name, last in (
+            ("C:\\photos\\cat.jpg", "cat.jpg"), ("../../etc/passwd.jpg", "passwd.jpg"), ("é 日本.jpg", "é 日本.jpg"),
+            ("/", "file"),
         ):  # fmt: skip
-            assert (await visitor.script("/drops", drop(name))).json()["headers"] == {"content-type": content_type}
+            key = (await visitor.script("/drops", drop(name))).json()["key"]
+            assert key.split("/")[-1] == last
+            assert key.startswith("dropped/")
 
 
-async def test_what_the_pipeline_does_not_watch_is_refused_with_what_it_does(postgres_dsn: str) -> None:
-    config = configured({"photos": pipeline(suffixes=[".jpg", ".png"], conditions="quoted")})
-    async with control_plane(postgres_dsn, config, loops=False) as plane, visiting(plane) as visitor:
+async def test_what_a_browser_could_run_is_stored_as_a_download(postgres_dsn: str, store: RunningBucket) -> None:
+    async with dropping(postgres_dsn, store) as visitor:
+        for name in ("page.html", "drawing.svg", "script.js"):
+            headers = (await visitor.script("/drops", drop(name))).json()["headers"]
+            assert headers["content-disposition"] == "attachment", name
+        assert (await visitor.script("/drops", drop("a.png"))).json()["headers"] == {"content-type": "image/png"}
+
+
+async def test_a_file_of_another_length_than_was_said_is_refused(postgres_dsn: str, store: RunningBucket) -> None:
+    async with dropping(postgres_dsn, store) as visitor, httpx.AsyncClient() as http:
+        where = (await visitor.script("/drops", drop("a.jpg"))).json()
+        assert (await http.put(where["url"], content=b"longer", headers=where["headers"])).status_code == 403
+
+
+async def test_what_the_pipeline_does_not_watch_is_refused_with_what_it_does(
+    postgres_dsn: str, store: RunningBucket
+) -> None:
+    async with dropping(postgres_dsn, store, suffixes=[".jpg", ".png"]) as visitor:
         response = await visitor.script("/drops", drop("song.mp3"))
-        assert (response.status_code, response.json()["error"]) == (422, "not-watched")
+        assert (response.status_code, response.json()["error"]) == (422, "key-refused")
         assert ".jpg, .png" in response.json()["message"]
         assert (await visitor.script("/drops", drop("CAT.JPG"))).status_code == 201
+
+
+async def test_a_store_that_is_away_is_said(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
+        response = await visitor.script("/drops", drop("a.jpg"))
+        assert (response.status_code, response.json()["error"]) == (503, "store-unavailable")
 
 
 @pytest.mark.parametrize(
