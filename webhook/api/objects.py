@@ -205,7 +205,8 @@ class ObjectApi:
         known = None
         if "\0" not in key:
             known = await self._awaited((reader.pipelines[0], key), query)
-        if known is None:
+        # A pipeline may have been removed while this waited.
+        if known is None or known.pipeline_id not in self._pipelines.by_id:
             raise HttpProblem(404, "unknown-object", "the ledger knows no such object: no event of it has come yet")
         report = self._report(known)
         if report.result is not None:
