@@ -168,8 +168,7 @@ class Lease(Message):
     handler: Handler
     input: Download
     manifest: Download | None = None
-    """A GET of an earlier result's manifest. Given where the ledger knows of no result: it may have been pruned or
-    rebuilt, and content that has a result need not be handled again."""
+    """A GET of an earlier result's manifest, where the ledger knows of none: it may have been pruned, or rebuilt."""
     expected: Expected
     attempt: Annotated[int, Field(ge=1)]
     models: Models = ()
