@@ -42,9 +42,13 @@ _MACHINES = 3
 _TIMEOUT_SECONDS = 10.0
 
 
-def demo_market() -> Market:
-    """Make a market where one offer is gone, one machine never boots, and one order is not answered."""
-    market = Market(_OFFERS, limits=RateLimits(PRETEND_SCALE), boot_seconds=1.5, traffic_gb=_IMAGE_GB)
+def demo_market(weights_bytes: int = 0) -> Market:
+    """Make a market where one offer is gone, one machine never boots, and one order is not answered.
+
+    ``weights_bytes`` is what the models that each machine downloads have, which is billed as at the real market.
+    """
+    traffic_gb = _IMAGE_GB + Decimal(weights_bytes) / 10**9
+    market = Market(_OFFERS, limits=RateLimits(PRETEND_SCALE), boot_seconds=1.5, traffic_gb=traffic_gb)
     market.faults.taken = {_GONE.id}
     market.faults.never_boots = {_NEVER_BOOTS.machine_id: "loading"}
     market.faults.unanswered = {_UNANSWERED.machine_id}
@@ -161,7 +165,7 @@ class MarketBill:
 
 
 _MEANS = {
-    "once": "traffic of the image, for each machine",
+    "once": "traffic of image and models, for each machine",
     "boot": "until the machines called home",
     "work": "photos",
     "idle": "machines without work",

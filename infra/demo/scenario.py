@@ -137,7 +137,8 @@ def _market(setup: DemoSetup, view: View) -> Iterator[RunningMarket | None]:
     if not setup.on_market:
         yield None
         return
-    with market_running(demo_market(), setup.config.server.name, setup.folder / "market") as market:
+    weights_bytes = setup.checks.size_bytes if setup.checks else 0
+    with market_running(demo_market(weights_bytes), setup.config.server.name, setup.folder / "market") as market:
         view.note(f"a pretend market rents out machines at {market.api_url}: they are processes here")
         yield market
 

@@ -21,6 +21,13 @@ class RecommendedChecks:
     folders: Mapping[str, Path]
     """By the model's name."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files of the models: what a machine downloads."""
+        return sum(
+            file.stat().st_size for folder in self.folders.values() for file in folder.rglob("*") if file.is_file()
+        )
+
     def added_to(self, config: Config) -> Config:
         """The configuration with them."""
         pipeline = config.pipelines[self.pipeline]
