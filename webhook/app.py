@@ -46,18 +46,14 @@ from webhook.api.tickets import TicketApi, TicketAuth
 from webhook.api.tokens import TokenApi
 from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
+from webhook.background import Background
 from webhook.bundles import Bundles
-from webhook.callbacks.lines import Receivers, callback_delivery, callback_receivers
+from webhook.callbacks.lines import Receivers, callback_receivers
 from webhook.calls.calls import Calls
-from webhook.calls.expiry import CallExpiry
 from webhook.config import Config, Pipeline
 from webhook.definitions.current import CurrentDefinitions
-from webhook.fleet.autoscaler import Autoscaler
-from webhook.fleet.error_budget import ErrorBudget
-from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
-from webhook.leader import lead
 from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.certificates import LedgerCertificates
@@ -69,14 +65,12 @@ from webhook.ledger.ledger import Ledger
 from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.quarantine import QuarantinedTexts
-from webhook.ledger.retention import Pruner
 from webhook.ledger.settles import SettleLog
 from webhook.ledger.sign_in_links import SignInLinks
 from webhook.ledger.sweeps import Sweeps
 from webhook.ledger.uploads import UploadLedger
 from webhook.ledger.wakeups import Wakeups
-from webhook.ledger_loops import keep_count_of_arrivals, reap, write_track_records
-from webhook.loops import LoopHealth, together
+from webhook.loops import LoopHealth
 from webhook.metrics import Metrics
 from webhook.models.catalogue import ModelCatalogue
 from webhook.outputs.conditions import Conditions
@@ -97,9 +91,6 @@ from webhook.sources.sns import Sns, Trust
 from webhook.sources.sns_certificates import MOST
 from webhook.sources.tigris import Tigris
 from webhook.storage import ObjectStore, open_store
-from webhook.sweep.deletions import DeletionChecker
-from webhook.sweep.runner import Runner
-from webhook.sweep.sweeper import Sweeper
 from webhook.uploads.places import UploadPlaces
 from workers.handlers.registry import options_model
 
@@ -376,94 +367,3 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         objects,
         Background(services, dsn, receivers),
     )
-
-
-class Background:
-    """Everything that one control plane does beside requests."""
-
-    def __init__(self, services: Services, dsn: str, receivers: Receivers) -> None:
-        self._services = services
-        self._receivers = receivers
-        self._dsn = dsn
-
-    async def run(self, url: str, stop: asyncio.Event) -> None:
-        """Run the loops of every replica, and those of the leader while this replica leads, until ``stop`` is set."""
-        services, health = self._services, self._services.health
-        checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover, health)
-        loops = (
-            services.wakeups.listen(self._dsn),
-            services.wakeups.tick(services.ledger, lambda: list(services.pipelines.by_id)),
-            checker.run(),
-            services.conditions.watch(),
-            services.catalogue.watch(),
-            services.definitions.watch(health),
-            services.senders.run(),
-            services.proxy.sharing.run(),
-            services.settles.run(),
-            callback_delivery(services, self._receivers).run(),
-            reap(services.ledger, services.metrics, health),
-            write_track_records(services.ledger, health),
-        )
-
-        async def work(stopped: asyncio.Event) -> None:
-            with services.metrics.leading.track_inprogress():
-                await self._lead(url, stopped)
-
-        await together(loops, lead(self._dsn, work, stop, health))
-
-    async def _lead(self, url: str, stopped: asyncio.Event) -> None:
-        """What one replica does for all: autoscaling, sweeps, pruning, the care for manual workers."""
-        services, config, health = self._services, self._services.config, self._services.health
-        sweeper = Sweeper(services.sweeps, services.store, services.pipelines, services.remover)
-        runner = Runner(
-            services.sweeps,
-            sweeper,
-            services.pipelines,
-            config.sweep,
-            done_days=config.retention.done_days,
-            health=health,
-        )
-        manual_workers = ManualWorkers(services.fleet, services.definitions.pools.settings, health)
-        pruner = Pruner(services.ledger, config.retention, health=health)
-        loops = (
-            manual_workers.run(),
-            runner.run(),
-            pruner.run(),
-            ErrorBudget(services.fleet, health).run(),
-            keep_count_of_arrivals(services.ledger, health),
-            CallExpiry(services.ledger, services.pipelines, services.store, config.server.calls_hours, health).run(),
-        )
-        try:
-            await together(loops, self._autoscale(url, stopped))
-        finally:
-            await services.providers.renew()
-
-    async def _autoscale(self, url: str, stopped: asyncio.Event) -> None:
-        """Run the autoscaler, and begin anew whenever pools change: rows and labels are all that it remembers."""
-        services, server = self._services, self._services.config.server
-        while not stopped.is_set():
-            pools = services.definitions.pools.settings.now
-            autoscaler = Autoscaler(
-                services.fleet,
-                {name: pool for name, pool in pools.items() if pool.is_minted},
-                services.providers.by_name,
-                url=url,
-                tick_seconds=server.autoscale_seconds,
-                manual=MANUAL,
-                weights_bytes=services.weights_bytes,
-                budget_usd_per_day=server.budget_usd_per_day,
-                health=services.health,
-            )
-            over = asyncio.Event()
-            running = asyncio.create_task(autoscaler.run(over))
-            ends = [
-                asyncio.create_task(stopped.wait()),
-                asyncio.create_task(services.definitions.pools_other_than(pools)),
-            ]
-            try:
-                await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for end in ends:
-                    end.cancel()
-                over.set()
-                await running

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -106,14 +107,14 @@ class LoopHealth:
             log.error("loop fails", loop=loop, error=failure.error, hint="it tries again until it succeeds")
 
 
-async def together(loops: tuple[Awaitable[None], ...], until: Awaitable[None]) -> None:
+async def together(loops: tuple[Coroutine[Any, Any, None], ...], until: Awaitable[None]) -> None:
     """Run endless loops for as long as ``until`` takes.
 
     A loop outlives what may pass (`LoopHealth`). One that raises ends all: a bug to be seen, or LedgerUnusable.
     """
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_coroutine(loop)) for loop in loops]
+            tasks = [group.create_task(loop) for loop in loops]
             await until
             for task in tasks:
                 task.cancel()
@@ -128,7 +129,3 @@ def _first(errors: BaseException) -> BaseException:
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
     return errors
-
-
-async def _coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable

@@ -26,10 +26,11 @@ from webhook.api.leases import LeaseApi
 from webhook.api.notifications import NotificationApi
 from webhook.config import Config, Pipeline
 from webhook.definitions.current import policy_of
+from webhook.ledger.callers import Caller
 from webhook.ledger.clock import NOTICED_SECONDS, follow_clock
 from webhook.ledger.coalescing import Verdict
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import SECOND_OPINION_SECONDS, Ledger, ReceivedEvents
 from webhook.ledger.machines import HandlingReport
 from webhook.ledger.services import ServiceLedger

@@ -15,7 +15,8 @@ from starlette.requests import HTTPConnection, Request
 from webhook.api.connections import proven
 from webhook.api.http import HttpProblem
 from webhook.api.worker_calls import WorkerCalls
-from webhook.ledger.fleet import Caller, LedgerFleet
+from webhook.ledger.callers import Caller
+from webhook.ledger.fleet import LedgerFleet
 
 _CALLER_SECONDS = 1.0
 """How long a token's owner is cached. A worker that is revoked meanwhile can do no harm: its leases are taken back."""

@@ -27,9 +27,10 @@ from webhook.config import Pipeline
 from webhook.events import plausible_modified
 from webhook.fleet.manual_workers import MANUAL
 from webhook.ledger import transitions
+from webhook.ledger.callers import Caller
 from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.fleet import Caller, LedgerFleet, PoolFull
+from webhook.ledger.fleet import LedgerFleet, PoolFull
 from webhook.ledger.ledger import Ledger, Settlement
 from webhook.ledger.machines import HandlingReport
 from webhook.ledger.transitions import Lane

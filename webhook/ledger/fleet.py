@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from webhook.ledger.arrivals import ArrivalHistory, arrival_history
+from webhook.ledger.callers import Caller, pauses
 from webhook.ledger.costs import FREE, UNLIMITED, accrue, affords, reprice, spend_once, spending_today
 from webhook.ledger.distrust import rework
 from webhook.ledger.installation import InstallationLedger
@@ -60,28 +61,6 @@ OPERATOR = "operator"
 """Reason for which a machine is drained or slain that a person wants to be rid of."""
 _INTERRUPTIONS = frozenset({"drain-deadline", OPERATOR})
 """Reasons for which a machine is slain that may be in the midst of its work, and well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An authenticated worker: the machine that the token of a call belongs to."""
-
-    id: int
-    pool: str
-    label: str
-    draining: bool
-    paused: frozenset[int] = frozenset()
-    """Numbers of pipelines whose handlers cannot run on it, and are not to be tried yet."""
-    trying: frozenset[int] = frozenset()
-    """Numbers of pipelines whose handlers could not run on it, and are to be tried again, with one object."""
-    usd_per_hour: Decimal = Decimal(0)
-    """What its machine costs."""
-    service: str = ""
-    """Which service it serves; empty: none."""
-    kept: bool = False
-    """Whether it is kept for that service, and so gets no leases."""
-    asked: bool = True
-    """Whether it has asked for work before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +373,7 @@ class LedgerFleet(InstallationLedger):
             row = await connection.fetchrow(QUERIES["authenticate"], _hash(token))
         if row is None:
             return None
-        paused, trying = _pauses(row["unavailable"], row["moment"])
+        paused, trying = pauses(row["unavailable"], row["moment"])
         return Caller(
             row["id"], row["pool"], row["label"], row["state"] == "draining", paused, trying, row["usd_per_hour"],
             row["service"] or "", row["kept"], row["asked"],
@@ -440,15 +419,6 @@ class LedgerFleet(InstallationLedger):
     async def _execute(self, query: str, *arguments: object) -> None:
         async with self._database.connection() as connection:
             await connection.execute(QUERIES[query], *arguments)
-
-
-def _pauses(unavailable: str, moment: float) -> tuple[frozenset[int], frozenset[int]]:
-    """Pipelines that are paused on a worker, and those that are to be tried again."""
-    if unavailable == "{}":
-        return frozenset(), frozenset()
-    retries = {int(number): pause["retry_at"] for number, pause in json.loads(unavailable).items()}
-    paused = frozenset(number for number, retry_at in retries.items() if retry_at > moment)
-    return paused, frozenset(retries) - paused
 
 
 def _columns(reports: Mapping[str, PoolReport] | Mapping[str, ProviderReport], kind: type) -> list[list[object]]:

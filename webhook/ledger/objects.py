@@ -22,7 +22,7 @@ _BEHIND = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectQuery:
+class ObjectSelection:
     """Filter of one pipeline's objects."""
 
     pipeline_id: int
@@ -95,7 +95,7 @@ class ObjectStory:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectProgress:
+class ObjectStanding:
     """What has become of one object."""
 
     state: str
@@ -113,7 +113,7 @@ class ObjectRows:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def page(self, which: ObjectQuery, after: str = "", most: int = 50) -> FoundObjects:
+    async def page(self, which: ObjectSelection, after: str = "", most: int = 50) -> FoundObjects:
         """Find up to ``most`` objects in the order of their keys, after one."""
         rows = await self._ledger.fetch(
             "object_page", which.pipeline_id, after, which.prefix, which.prefix + _BEHIND if which.prefix else None,
@@ -132,12 +132,12 @@ class ObjectRows:
         fields: dict[str, Any] = dict(rows[0])
         return ObjectStory(**{**fields, "published": _published(fields["published"])})
 
-    async def progress(self, places: Sequence[ObjectPlace]) -> list[ObjectProgress | None]:
+    async def progress(self, places: Sequence[ObjectPlace]) -> list[ObjectStanding | None]:
         """What has become of some objects, by position. None: the ledger does not know it."""
         rows = await self._ledger.fetch("objects_at", [place[0] for place in places], [place[1] for place in places])
-        found: list[ObjectProgress | None] = [None] * len(places)
+        found: list[ObjectStanding | None] = [None] * len(places)
         for row in rows:
-            found[row["position"] - 1] = ObjectProgress(
+            found[row["position"] - 1] = ObjectStanding(
                 row["state"], row["event_at"], row["done_at"], _published(row["published"]), row["attempts"],
                 row["reason"], row["message"],
             )  # fmt: skip

@@ -97,8 +97,8 @@ class Pruner:
             ("settles", "prune_settles", kept.events_days),
         ):
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0
-        for table in ("tickets", "multipart"):
-            pruned[table] = await self._all(f"prune_{table}", UPLOAD_DAYS, pause_seconds)
+        pruned["tickets"] = await self._all("prune_tickets", UPLOAD_DAYS, pause_seconds)
+        pruned["multipart"] = await self._all("prune_multipart", UPLOAD_DAYS, pause_seconds)
         pruned["app_tokens"] = await self._all("prune_app_tokens", ENDED_DAYS, pause_seconds)
         await self._ledger.fetch("forget_avoided")
         await self._ledger.fetch("forget_wishes")

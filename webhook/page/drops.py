@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from webhook.api.http import HttpProblem, checked_model, json_response
 from webhook.config import Pipeline
-from webhook.ledger.objects import ObjectProgress, ObjectRows
+from webhook.ledger.objects import ObjectRows, ObjectStanding
 from webhook.page.access import PageAuth
 from webhook.page.files import ResultFiles
 from webhook.page.manifests import ManifestRead, read_manifest, short_labels
@@ -125,7 +125,7 @@ class Drops:
         fates = await asyncio.gather(*(self._fate(number, key, row) for key, row in zip(asked.keys, rows, strict=True)))
         return json_response(DropFates(files=fates))
 
-    async def _fate(self, number: int, key: str, row: ObjectProgress | None) -> DropFate:
+    async def _fate(self, number: int, key: str, row: ObjectStanding | None) -> DropFate:
         if row is None:
             return DropFate(state="unknown", html="")
         read = ManifestRead(None)

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from webhook.api.http import HttpProblem
 from webhook.ledger.coalescing import ObjectPlace
-from webhook.ledger.objects import ObjectProgress
+from webhook.ledger.objects import ObjectStanding
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.page.access import PageAuth
 from webhook.page.rendering import address
@@ -73,7 +73,7 @@ class ResultFiles:
         """Whether an object's pipeline is configured."""
         return place[0] in self._pipelines.by_id
 
-    def shown(self, place: ObjectPlace, row: ObjectProgress) -> ShownObject:
+    def shown(self, place: ObjectPlace, row: ObjectStanding) -> ShownObject:
         """One object as a tile."""
         name, key = self._pipelines.name_of(place[0]), place[1]
         seconds = (row.done_at - row.event_at).total_seconds() if row.done_at and row.state == "done" else None

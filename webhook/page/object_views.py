@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from webhook.api.filters import Text
 from webhook.api.http import HttpProblem
-from webhook.ledger.objects import LOOKED_AT, ObjectQuery, ObjectRows
+from webhook.ledger.objects import LOOKED_AT, ObjectRows, ObjectSelection
 from webhook.page.access import PageAuth
 from webhook.page.commands import command
 from webhook.page.files import ResultFiles
@@ -66,7 +66,7 @@ class ObjectViews:
         names = [name for name, _ in self._pipelines.by_id.values()]
         pipeline = query.pipeline or next(iter(names), "")
         number = self._files.number_of(pipeline)
-        which = ObjectQuery(number, query.prefix or "", query.part, query.state)
+        which = ObjectSelection(number, query.prefix or "", query.part, query.state)
         found = await self._objects.page(which, query.after or "", query.limit)
         return self._rendering.page(
             "objects.html", session,

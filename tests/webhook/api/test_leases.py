@@ -199,7 +199,7 @@ async def test_one_request_is_filled_from_several_pipelines(postgres_dsn: str) -
 
 
 async def test_settling_and_leasing_share_one_round_trip(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn) as plane:
+    async with control_plane(postgres_dsn, loops=False) as plane:  # the check of deletions would lease what is absent
         worker = await plane.worker()
         await plane.notify(*(event(f"{number}.jpg") for number in range(8)))
         held = (await worker.ask(most=6)).leases
@@ -473,7 +473,7 @@ async def test_while_the_ledger_is_away_workers_are_told_to_come_again(mortal: P
         await until(settled)
 
 
-async def test_a_pipeline_that_was_taken_out_loses_its_leases_and_stops_nothing(postgres_dsn: str) -> None:
+async def test_a_pipeline_that_was_taken_out_keeps_the_leases_that_run_and_stops_nothing(postgres_dsn: str) -> None:
     both = configured({"photos": pipeline(), "retired": pipeline("attic", "museum")})
     async with control_plane(postgres_dsn, both) as before:
         await before.notify(event("old.jpg", bucket="attic"))
@@ -482,8 +482,7 @@ async def test_a_pipeline_that_was_taken_out_loses_its_leases_and_stops_nothing(
         lease = await Worker(before.http, welcome.worker, welcome.token).lease()
         async with serving(before.dsn, configured()) as plane:
             worker = replace(Worker(before.http, welcome.worker, welcome.token), http=plane.http)
-            assert (await worker.post(f"leases/{lease.id}/heartbeat", {"token": lease.token})).status_code == 409
-            assert (await worker.outputs(lease, "a.webp")).status_code == 409
+            assert (await worker.post(f"leases/{lease.id}/heartbeat", {"token": lease.token})).status_code == 200
             await plane.sql("update objects set deadline = now() - interval '1 second'")
 
             async def taken_back() -> bool:

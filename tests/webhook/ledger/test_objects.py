@@ -6,7 +6,7 @@ import pytest
 
 from tests.webhook.plane import control_plane, event
 from webhook.ledger import objects
-from webhook.ledger.objects import ObjectQuery, ObjectRows
+from webhook.ledger.objects import ObjectRows, ObjectSelection
 
 
 async def test_a_search_for_what_is_rare_goes_on_in_the_next_one(
@@ -16,7 +16,7 @@ async def test_a_search_for_what_is_rare_goes_on_in_the_next_one(
     async with control_plane(postgres_dsn, loops=False) as plane:
         await plane.notify(*(event(f"{number:02}.jpg") for number in range(35)))
         [number] = plane.services.pipelines.by_id
-        rows, which = ObjectRows(plane.services.ledger), ObjectQuery(number, part="33")
+        rows, which = ObjectRows(plane.services.ledger), ObjectSelection(number, part="33")
         seen, after, searches = [], "", 0
         while True:
             found = await rows.page(which, after)
@@ -36,7 +36,7 @@ async def test_pages_join_without_a_gap(postgres_dsn: str) -> None:
         rows = ObjectRows(plane.services.ledger)
         seen, after = [], ""
         while True:
-            found = await rows.page(ObjectQuery(number, prefix="b/"), after, 3)
+            found = await rows.page(ObjectSelection(number, prefix="b/"), after, 3)
             seen += [row.key for row in found.objects]
             if found.next is None:
                 break
