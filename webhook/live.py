@@ -9,7 +9,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Live(Mapping[Key, Value]):
+class LiveMapping(Mapping[Key, Value]):
     """What holds now. A loop over it goes on over what held when it began."""
 
     def __init__(self, content: Mapping[Key, Value] | None = None) -> None:

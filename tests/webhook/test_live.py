@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from webhook.live import Live
+from webhook.live import LiveMapping
 
 
 def test_who_reads_it_sees_what_holds_now_and_a_loop_what_held_when_it_began() -> None:
-    live = Live({"a": 1, "b": 2})
+    live = LiveMapping({"a": 1, "b": 2})
     seen = []
     for name in live:
         live.replace({"c": 3})

@@ -140,7 +140,7 @@ class CallbackApi:
             raise absent
         return json_response(_shown(row))
 
-    async def replay(self, request: Request) -> Response:
+    async def replay_callbacks(self, request: Request) -> Response:
         """Tell an app again what it was told, or what was given up; of each object the latest alone."""
         self._auth.require(request)
         choice = await read_model(request, CallbackReplay)

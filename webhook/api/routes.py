@@ -237,7 +237,7 @@ def endpoints(
         ),
         Endpoint("GET", "/v1/callbacks/{id}", callbacks.callback, "admin", shown, gives=CallbackStatus),
         Endpoint(
-            "POST", "/v1/callbacks/replay", callbacks.replay, "admin", (*changed, 404),
+            "POST", "/v1/callbacks/replay", callbacks.replay_callbacks, "admin", (*changed, 404),
             CallbackReplay, CallbacksReplayed,
         ),
         Endpoint(

@@ -23,7 +23,7 @@ from webhook.ledger.database import Database
 from webhook.ledger.definitions import FILE, DefinitionsNow, LedgerDefinitions, NameTaken, Replacement
 from webhook.ledger.ledger import pipeline_id
 from webhook.ledger.policy import Policy
-from webhook.live import Live
+from webhook.live import LiveMapping
 from webhook.loops import LoopHealth
 from webhook.pipelines import NamedPipeline, Pipelines
 from webhook.pool_settings import Pool
@@ -39,10 +39,10 @@ WATCH = "definitions"
 class LivePools:
     """The pools as they are defined now, and what is derived from their settings."""
 
-    settings: Live[str, Pool] = field(default_factory=Live)
-    slots: Live[str, int] = field(default_factory=Live)
-    limits: Live[str, int] = field(default_factory=Live)
-    budgets: Live[str, Decimal | None] = field(default_factory=Live)
+    settings: LiveMapping[str, Pool] = field(default_factory=LiveMapping)
+    slots: LiveMapping[str, int] = field(default_factory=LiveMapping)
+    limits: LiveMapping[str, int] = field(default_factory=LiveMapping)
+    budgets: LiveMapping[str, Decimal | None] = field(default_factory=LiveMapping)
     """What each may spend in one day (UTC), in US dollars; None: no limit. Of all together under the name ""."""
 
 
@@ -68,8 +68,8 @@ class CurrentDefinitions:
         """Owners whose sets do not hold on this replica, and why."""
         self.pipelines = Pipelines({}, earlier=self._earlier)
         self.pools = LivePools()
-        self.models: Live[str, ModelSettings] = Live()
-        self.policies: Live[int, Policy] = Live()
+        self.models: LiveMapping[str, ModelSettings] = LiveMapping()
+        self.policies: LiveMapping[int, Policy] = LiveMapping()
         self.on_change: list[Callable[[], None]] = []
         """Called after each change of the view."""
         self._numbers: dict[tuple[str, str], int] = {}

@@ -21,8 +21,9 @@ async def test_a_fault_of_ours_is_a_problem_too_and_shows_nothing(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane:
-        monkeypatch.setattr(plane.services.ledger, "fetch", None)
-        response = await plane.admin("GET", "/v1/status")
+        with monkeypatch.context() as patched:
+            patched.setattr(plane.services.ledger, "fetch", None)
+            response = await plane.admin("GET", "/v1/status")
         assert response.status_code == 500
         assert response.json()["error"] == "internal"
         assert "NoneType" not in response.text

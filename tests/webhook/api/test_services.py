@@ -282,7 +282,8 @@ async def test_no_machine_to_be_had_is_told_with_the_reason(postgres_dsn: str, m
         response = await s.ask("GET", "/services/closed/x")
         assert (response.status_code, response.json()["error"]) == (503, "no-machine")
         await s.plane.sql(
-            "insert into pool_reports (pool, breaker, not_minted) values ('local', 'closed', 'the budget is spent')"
+            "insert into pool_reports (pool, breaker, frozen, failed_starts, last_failure, not_minted) "
+            "values ('local', 'closed', false, 0, '', 'the budget is spent')"
         )
         response = await s.ask("GET", "/services/echo/x")
         assert response.status_code == 503

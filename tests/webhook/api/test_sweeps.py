@@ -21,8 +21,8 @@ async def test_one_sweep_for_each_pipeline_and_prefix(postgres_dsn: str) -> None
     async with control_plane(postgres_dsn, configured(BOTH), loops=False) as plane:
         all_ = await plane.admin("POST", "/v1/sweeps", json={})
         assert all_.status_code == 201, all_.text
-        assert [(sweep["pipeline"], sweep["prefix"], sweep["state"]) for sweep in all_.json()["sweeps"]] == [
-            ("photos", "up/", "wanted"), ("films", "up/films/", "wanted"),
+        assert sorted((sweep["pipeline"], sweep["prefix"], sweep["state"]) for sweep in all_.json()["sweeps"]) == [
+            ("films", "up/films/", "wanted"), ("photos", "up/", "wanted"),
         ]  # fmt: skip
         order = {
             "pipelines": ["photos", "photos"], "prefixes": ["up/b", "up/a", "up/a/", "up/b"], "kind": "full",
