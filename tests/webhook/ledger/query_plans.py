@@ -63,10 +63,10 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(child)
 
 
-def reads(nodes: list[dict[str, Any]]) -> set[str]:
-    """Indexes that the table of objects is read by, and whether it is read whole."""
-    whole = {"Seq Scan" for node in nodes if node.get("Relation Name") == "objects" and node["Node Type"] == "Seq Scan"}
-    return whole | {node["Index Name"] for node in nodes if node.get("Index Name", "").startswith("objects")}
+def reads(nodes: list[dict[str, Any]], table: str = "objects") -> set[str]:
+    """Indexes that a table is read by, and whether it is read whole."""
+    whole = {"Seq Scan" for node in nodes if node.get("Relation Name") == table and node["Node Type"] == "Seq Scan"}
+    return whole | {node["Index Name"] for node in nodes if node.get("Index Name", "").startswith(f"{table}_")}
 
 
 def sorts(nodes: list[dict[str, Any]]) -> bool:

@@ -57,7 +57,7 @@ async def test_the_log_of_settled_objects_is_read_by_its_indexes(postgres_dsn: s
                 ({"settles_position"}, "settles_after", "49000", "200"),
                 ({"settles_unnumbered"}, "unnumbered_settles"),
             ):
-                assert reads(await plan(connection, mode, name, *arguments)) == indexes, (name, mode)
+                assert reads(await plan(connection, mode, name, *arguments), "settles") == indexes, (name, mode)
 
 
 async def test_what_apps_ask_of_objects_reads_the_index_of_keys(postgres_dsn: str) -> None:
