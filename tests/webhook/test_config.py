@@ -334,7 +334,10 @@ def test_chains_and_forks_are_fine(loaded: Load, places: list[tuple[str, str]]) 
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ('handler = "video"', "pipelines.photos.handler: unknown handler 'video': one of command, http, photo, python"),
+        ('handler = "video"', "unknown handler 'video': one of command, function, http, photo, python"),
+            'handler = "video"',
+            "pipelines.photos.handler: unknown handler 'video': one of command, function, http, photo, python",
+        ),
         ("[pipelines.photos.options]\ncolour = 1", "colour: there is no such setting; there are: "),
         ("[pipelines.photos.options]\nsizes = []", "sizes: List should have at least 1 item"),
         ("[pipelines.photos.options]\nquality = 101", "quality: Input should be less than or equal to 100"),

@@ -20,14 +20,14 @@ print(webhook.__file__, *(hashlib.sha256(each).hexdigest() for each in (worker_w
 """
 
 
-def test_it_holds_the_package_of_workers_alone() -> None:
+def test_it_holds_the_packages_of_workers_alone() -> None:
     wheel = worker_wheel()
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(io.BytesIO(wheel.content)) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"workers", f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info"}
+    assert tops == {"workers", "yurt", f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info"}
     assert {"workers/agent.py", "workers/handlers/photo/__init__.py"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 

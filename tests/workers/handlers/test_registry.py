@@ -38,7 +38,7 @@ def test_defaults_are_filled_in() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("video", {}, "unknown handler 'video': one of command, http, photo, python"),
+        ("video", {}, "unknown handler 'video': one of command, function, http, photo, python"),
         ("photo", {"size": [1]}, "size"),
         ("photo", {"sizes": []}, "sizes"),
         ("photo", {"sizes": [256, 256]}, "name it once"),
