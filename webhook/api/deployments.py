@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
-from webhook.api.filters import Number
 from webhook.api.http import HttpProblem, json_response, read_model, read_optional_model, read_query
 from webhook.definitions.assembly import KINDS, Fault, InvalidDefinitions, parsed
 from webhook.definitions.changes import DefinitionChange, changes
@@ -165,7 +164,7 @@ class VersionFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    before: Number | None = None
+    before: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """``next`` of the previous page."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
