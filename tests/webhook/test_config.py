@@ -334,7 +334,7 @@ def test_chains_and_forks_are_fine(loaded: Load, places: list[tuple[str, str]]) 
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ('handler = "video"', "unknown handler 'video': one of command, function, http, photo, python"),
+        (
             'handler = "video"',
             "pipelines.photos.handler: unknown handler 'video': one of command, function, http, photo, python",
         ),
