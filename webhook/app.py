@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -348,7 +349,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         services.upload_places, services.publishing.recent, status,
         Apis(machines, parked, quarantine, costs, sweeps), pages,
     )  # fmt: skip
-    health.document = openapi(table, version("yurt"))
+    health.document = functools.cache(functools.partial(openapi, table, version("yurt")))
     return Plane(
         services,
         Application(

@@ -57,9 +57,17 @@ def store() -> Iterator[RunningBucket]:
 
 
 @pytest.fixture(scope="session")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own, to be killed. It has to be started on this thread, and ends with it."""
+def postgres_to_kill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The server of ``mortal``. It has to be started on this thread, and ends with it."""
     server = OpenPostgres(tmp_path_factory.mktemp("mortal"))
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def mortal(postgres_to_kill: PostgresServer) -> PostgresServer:
+    """A PostgreSQL of its own that a test may kill: one that a test before left dead is started again."""
+    if postgres_to_kill.pid is None:
+        postgres_to_kill.start()
+    return postgres_to_kill

@@ -33,7 +33,7 @@ async def test_a_fault_of_ours_is_a_problem_too_and_shows_nothing(
 async def test_every_endpoint_looks_at_the_credential_before_it_reads_the_body(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn) as plane:
         tried = 0
-        for path, operations in plane.plane.health.document["paths"].items():
+        for path, operations in plane.plane.health.document()["paths"].items():
             for method, operation in operations.items():
                 if not operation.get("security"):
                     continue

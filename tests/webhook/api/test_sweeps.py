@@ -91,6 +91,12 @@ async def test_the_control_plane_sweeps_by_itself(postgres_dsn: str, store: Loca
         body = await until(done)
         assert body
         assert (body["listed"], body["found"], body["finished_at"] is not None) == (1, 1, True)
-        metrics = (await world.plane.http.get("/metrics")).text
-        assert 'yurt_swept_objects_total{pipeline="photos",result="found"} 1.0' in metrics
-        assert 'yurt_sweep_success_timestamp_seconds{kind="backfill",pipeline="photos"}' in metrics
+
+        async def counted() -> bool:
+            metrics = (await world.plane.http.get("/metrics")).text
+            return (
+                'yurt_swept_objects_total{pipeline="photos",result="found"} 1.0' in metrics
+                and 'yurt_sweep_success_timestamp_seconds{kind="backfill",pipeline="photos"}' in metrics
+            )
+
+        await until(counted, pause_seconds=0.2)
