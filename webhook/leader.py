@@ -44,7 +44,8 @@ async def lead(
             # Not within the turn of the election: an error of the work is no lost connection.
             await _term(connection, work, stop, health)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TRY_SECONDS)
+            async with asyncio.timeout(TRY_SECONDS):
+                await stop.wait()
 
 
 async def _elected(dsn: str) -> asyncpg.Connection | None:
@@ -93,7 +94,8 @@ async def _hold(
 ) -> None:
     while not stop.is_set() and not working.done():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), PING_SECONDS)
+            async with asyncio.timeout(PING_SECONDS):
+                await stop.wait()
         await _ping(connection)  # a lost connection has lost the lock: notice it soon
         health.works(ELECTION)
         health.works(WORK)

@@ -45,7 +45,8 @@ class MarketServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         unreadable = (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError)
         with suppress(*unreadable):
-            request = await asyncio.wait_for(read_request(reader), _REQUEST_SECONDS)
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                request = await read_request(reader)
             reply = self._answer(request)
             if reply is not LOST:
                 writer.write(written(reply))

@@ -314,7 +314,8 @@ def _is_awaited(known: KnownObject | None, after: str | None) -> bool:
 
 async def _set_within(changed: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(changed.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await changed.wait()
     except TimeoutError:
         return
 

@@ -82,7 +82,8 @@ class CallbackLine:
                     begun = await self.turn(group)
                 if not begun:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wakeup.wait(), _TICK_SECONDS)
+                        async with asyncio.timeout(_TICK_SECONDS):
+                            await self._wakeup.wait()
                 self._wakeup.clear()
 
     async def turn(self, group: asyncio.TaskGroup) -> int:

@@ -108,7 +108,8 @@ class CurrentDefinitions:
             with health.turn(WATCH):
                 await self.refresh()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._notified.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._notified.wait()
 
     async def pools_other_than(self, pools: Mapping[str, Pool]) -> None:
         """Wait until the pools are others than these."""

@@ -173,7 +173,8 @@ class Autoscaler:
             with self._health.turn("autoscaler", 2 * STALLED_SECONDS):
                 await turn()
             try:
-                await asyncio.wait_for(stop.wait(), self._tick_seconds)
+                async with asyncio.timeout(self._tick_seconds):
+                    await stop.wait()
             except TimeoutError:
                 continue
 

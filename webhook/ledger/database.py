@@ -211,7 +211,8 @@ class Database:
     async def aclose(self) -> None:
         """Close all connections; those that are still in use after some seconds are dropped."""
         try:
-            await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 

@@ -125,7 +125,8 @@ class SettleLog:
                 while self._followers and await self._follow() == FOLLOWED:
                     pass
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), TICK_SECONDS)
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._wakeup.wait()
             self._wakeup.clear()
 
     async def _follow(self) -> int:

@@ -98,7 +98,8 @@ class Wakeups:
         """Wait for a wakeup. Returns False after the timeout."""
         self.waiting += 1
         try:
-            await asyncio.wait_for(wakeup.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await wakeup.wait()
         except TimeoutError:
             return False
         finally:
@@ -152,7 +153,8 @@ class Wakeups:
                 self._definitions_changed()
                 while not lost.is_set():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(lost.wait(), PING_SECONDS)
+                        async with asyncio.timeout(PING_SECONDS):
+                            await lost.wait()
                     await connection.execute(
                         f"listen {CHANNEL}; listen {ORDERS}"
                     )  # again: refused where the server is now a replica

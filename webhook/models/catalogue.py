@@ -117,7 +117,8 @@ class ModelCatalogue:
             with self._health.turn("models"):
                 await self._look(time.monotonic())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), AGAIN_SECONDS)
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await self._changed.wait()
 
     async def look(self) -> None:
         """Look once for what is current of each model."""

@@ -82,7 +82,8 @@ class ServiceSharing:
             with self._health.turn("services"):
                 await self.turn()
             try:
-                await asyncio.wait_for(self._kicked.wait(), self._pause_seconds())
+                async with asyncio.timeout(self._pause_seconds()):
+                    await self._kicked.wait()
             except TimeoutError:
                 continue
 
