@@ -326,7 +326,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         services.metrics, is_proxy=config.server.is_proxy,
         passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
     )  # fmt: skip
-    bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
+    bundles = BundleApi(services.bundles, pipelines, ledger, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
     tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)
     kept_uploads = UploadLedger(ledger)

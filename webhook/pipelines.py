@@ -58,10 +58,14 @@ class Pipelines:
         definition = lease.definition
         if definition is None or definition == self.definitions.get(lease.pipeline_id):
             return self.by_id.get(lease.pipeline_id)
+        return await self.defined(definition) or self.by_id.get(lease.pipeline_id)
+
+    async def defined(self, definition: int) -> NamedPipeline | None:
+        """The pipeline of a definition that may hold no more; None where there is none. Raises LedgerUnavailable."""
         if definition not in self._earlier:
             found = await self._load(definition)
             if found is None:
-                return self.by_id.get(lease.pipeline_id)
+                return None
             self._earlier[definition] = found
             if len(self._earlier) > _MOST_EARLIER:
                 self._earlier.popitem(last=False)

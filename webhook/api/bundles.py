@@ -12,6 +12,8 @@ from starlette.responses import Response
 from webhook.api.auth import AdminAuth, WorkerAuth
 from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.bundles import Bundles
+from webhook.config import Pipeline
+from webhook.ledger.ledger import Ledger
 from webhook.pipelines import Pipelines
 from webhook.storage import StoreError
 from workers.protocol import MAX_BUNDLE_BYTES, Download
@@ -45,8 +47,11 @@ class BundleOffer(BaseModel):
 class BundleApi:
     """Endpoints for bundles."""
 
-    def __init__(self, bundles: Bundles, pipelines: Pipelines, admin: AdminAuth, workers: WorkerAuth) -> None:
+    def __init__(
+        self, bundles: Bundles, pipelines: Pipelines, ledger: Ledger, admin: AdminAuth, workers: WorkerAuth
+    ) -> None:
         self._bundles = bundles
+        self._ledger = ledger
         self._pipelines = pipelines
         self._admin = admin
         self._workers = workers
@@ -74,18 +79,29 @@ class BundleApi:
         """Presign a GET of a bundle that a pipeline of the worker's pool runs."""
         async with self._workers.call(request) as caller:
             root = request.path_params["root"]
-            named = {
-                pipeline.options.get("bundle")
-                for pipeline in self._pipelines.all
-                if pipeline.pool == caller.pool and pipeline.handler == "function"
-            }
-            size = await self._size(root) if _ROOT.fullmatch(root) and root in named else None
+            known = _ROOT.fullmatch(root) and (
+                root in self._of_pool(caller.pool) or root in await self._of_leases(caller.id)
+            )
+            size = await self._size(root) if known else None
             if size is None:
                 raise HttpProblem(404, "unknown-bundle", "no function of this worker's pool has such a bundle")
             return json_response(self._bundles.source(root, size))
+
+    def _of_pool(self, pool: str) -> set[object]:
+        return {bundle for each in self._pipelines.all if each.pool == pool and (bundle := _bundle(each))}
+
+    async def _of_leases(self, worker_id: int) -> set[object]:
+        """Bundles of what the worker's leases were given: another version may have been deployed since."""
+        rows = await self._ledger.fetch("leased_definitions", worker_id)
+        given = [await self._pipelines.defined(row["definition"]) for row in rows]
+        return {bundle for each in given if each is not None and (bundle := _bundle(each[1]))}
 
     async def _size(self, root: str) -> int | None:
         try:
             return await self._bundles.size(root)
         except StoreError as error:
             raise HttpProblem(503, "store-unavailable", str(error)) from None
+
+
+def _bundle(pipeline: Pipeline) -> object:
+    return pipeline.options.get("bundle") if pipeline.handler == "function" else None

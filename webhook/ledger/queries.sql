@@ -243,8 +243,13 @@ select o.id, o.pipeline_id, o.key, o.token, o.published, o.definition,
 from objects as o
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3;
 
+-- name: leased_definitions
+-- The definitions that a worker's live leases were given, each once.
+select distinct o.definition from objects as o
+where o.state = 'leased' and o.worker_id = $1 and o.deadline > yurt_now() and o.definition is not null;
+
 -- name: publishing
--- The same for a lease that begins to publish: until a lease settles, the outputs may be a mixture of two results.
+-- As "lease", for a lease that begins to publish: until a lease settles, the outputs may be a mixture of two results.
 update objects as o set publish_started = true
 where o.id = $1 and o.state = 'leased' and o.token = $2 and o.worker_id is not distinct from $3
 returning o.id, o.pipeline_id, o.key, o.token, o.published, o.definition,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import httpx
 
+from tests import postgres
 from tests.infra.local.running import RunningBucket
-from tests.webhook.plane import configured, control_plane, pipeline
+from tests.webhook.plane import Worker, configured, control_plane, event, pipeline, serving
 from webhook.config import Config
 from webhook.pool_settings import Pool
 from workers.protocol import BundleSource
@@ -17,16 +17,16 @@ CONTENT = b"a bundle"
 ROOT = hashlib.sha256(CONTENT).hexdigest()
 
 
-def with_function(place: str, **server: Any) -> Config:
+def with_function(place: str, root: str = ROOT) -> Config:
     """A function on the pool ``local``, and none on ``other``."""
-    options = {"bundle": ROOT, "function": "app:one"}
+    options = {"bundle": root, "function": "app:one"}
     return configured(
         {
             "one": pipeline(conditions="quoted", handler="function", options=options),
             "others": pipeline("in2", "out2", conditions="quoted", pool="other"),
         },
         pools={name: Pool(provider="none") for name in ("local", "other")},
-        server={"bundles": place, **server} if place else {},
+        server={"bundles": place} if place else {},
     )
 
 
@@ -57,6 +57,24 @@ async def test_a_bundle_is_uploaded_once_and_found_by_the_workers_of_its_pool(
         for pool, root in (("other", ROOT), ("local", "0" * 64), ("local", "x")):
             assert (await source(pool, root)).status_code == 404
         assert (await plane.http.get(f"/v1/bundles/{ROOT}")).status_code == 401
+
+
+async def test_a_lease_of_an_earlier_version_still_finds_its_bundle(postgres_dsn: str, store: RunningBucket) -> None:
+    bucket = store.new_bucket(store.s3())
+    place = f"s3://{bucket}/deployed"
+    store.s3().put_object(Bucket=bucket, Key=f"deployed/{ROOT}", Body=CONTENT)
+    async with postgres.database(postgres_dsn) as (_, dsn):
+        async with serving(dsn, with_function(place), store=store.endpoint, loops=False) as plane:
+            holder, other = await plane.worker(), await plane.worker()
+            await plane.notify(event("a.jpg"))
+            assert (await holder.ask()).leases
+        async with serving(dsn, with_function(place, root="0" * 64), store=store.endpoint, loops=False) as plane:
+
+            async def status(worker: Worker) -> int:
+                headers = {"authorization": f"Bearer {worker.token}"}
+                return (await plane.http.get(f"/v1/bundles/{ROOT}", headers=headers)).status_code
+
+            assert (await status(holder), await status(other)) == (200, 404)
 
 
 async def test_what_cannot_be_taken(postgres_dsn: str) -> None:

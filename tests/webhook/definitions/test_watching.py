@@ -14,7 +14,7 @@ async def test_following_ends_though_it_was_notified_in_the_same_moment(postgres
         definitions = plane.services.definitions
         for _ in range(3):
             following = asyncio.create_task(definitions.watch(LoopHealth()))
-            await until(lambda: definitions._notified._waiters, pause_seconds=0)  # type: ignore[attr-defined]  # it waits
+            await until(lambda: definitions._notified._waiters, pause_seconds=0)  # it waits
             definitions.notified()
             await asyncio.sleep(0)
             following.cancel()
