@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -49,9 +49,11 @@ from webhook.api.uploads import UploadApi
 from webhook.api.workers import WorkersApi
 from webhook.background import Background
 from webhook.bundles import Bundles
-from webhook.callbacks.lines import Receivers, callback_receivers
+from webhook.callbacks.lines import unsigned_callbacks
+from webhook.callbacks.signatures import CallbackSecretError
 from webhook.calls.calls import Calls
-from webhook.config import Config, Pipeline
+from webhook.config import Config, ConfigError, Definitions, Pipeline
+from webhook.definitions.assembly import Assembly
 from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
@@ -209,18 +211,27 @@ async def open_plane(
         with starting():
             database = await Database.connect(dsn, pooled=direct != dsn)
             stack.push_async_callback(database.aclose)
-            definitions = CurrentDefinitions(database, config, options_model)
+            definitions = CurrentDefinitions(database, Assembly(config, options_model, _further(secrets)))
             await definitions.start(f"yurt.toml of {socket.gethostname()}")
         ledger = Ledger(database, definitions.policies)
         store = open_store(secrets)
         stack.push_async_callback(store.aclose)
         providers = ProviderSet(lambda: make_providers(config, secrets, state))
         stack.push_async_callback(providers.aclose)
-        receivers = await stack.enter_async_context(
-            callback_receivers(definitions.pipelines.by_id, secrets.yurt_callback_secrets)
-        )
         services = _services(config, secrets, ledger, definitions, store, providers)
-        yield _plane(services, secrets, direct, trust, receivers)
+        yield _plane(services, secrets, direct, trust)
+
+
+def _further(secrets: Secrets) -> Callable[[Definitions], Iterable[str]]:
+    """Find what is wrong with definitions beside this replica's secrets."""
+
+    def faults(definitions: Definitions) -> Iterable[str]:
+        try:
+            return list(unsigned_callbacks(definitions.pipelines, secrets.yurt_callback_secrets))
+        except CallbackSecretError as error:
+            raise ConfigError(str(error)) from None
+
+    return faults
 
 
 def _services(
@@ -273,7 +284,7 @@ def _services(
     return services
 
 
-def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, receivers: Receivers) -> Plane:
+def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) -> Plane:
     config, ledger, pipelines = services.config, services.ledger, services.pipelines
     sources: dict[str, Source] = {source.name: source for source in (Tigris(), S3(), Gcs(), B2())}
     notifications = NotificationApi(
@@ -366,5 +377,5 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         page.feed,
         events,
         objects,
-        Background(services, dsn, receivers),
+        Background(services, dsn, secrets.yurt_callback_secrets),
     )

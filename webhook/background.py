@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from webhook.callbacks.lines import Receivers, callback_delivery
+from pydantic import SecretStr
+
+from webhook.callbacks.lines import callback_delivery
 from webhook.calls.expiry import CallExpiry
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.fleet.error_budget import ErrorBudget
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
 class Background:
     """Everything that one control plane does beside requests."""
 
-    def __init__(self, services: Services, dsn: str, receivers: Receivers) -> None:
+    def __init__(self, services: Services, dsn: str, callback_secrets: SecretStr) -> None:
         self._services = services
-        self._receivers = receivers
+        self._callback_secrets = callback_secrets
         self._dsn = dsn
 
     async def run(self, url: str, stop: asyncio.Event) -> None:
         """Run the loops of every replica, and those of the leader while this replica leads, until ``stop`` is set."""
         services, health = self._services, self._services.health
         checker = DeletionChecker(services.ledger, services.pipelines, services.store, services.remover, health)
+        delivery = callback_delivery(services, self._callback_secrets)
+        services.definitions.on_change.append(delivery.changed)
         loops = (
             services.wakeups.listen(self._dsn),
             services.wakeups.tick(services.ledger, lambda: list(services.pipelines.by_id)),
@@ -44,7 +48,7 @@ class Background:
             services.senders.run(),
             services.proxy.sharing.run(),
             services.settles.run(),
-            callback_delivery(services, self._receivers).run(),
+            delivery.run(),
             reap(services.ledger, services.metrics, health),
             write_track_records(services.ledger, health),
         )

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from pydantic import SecretStr
+
 from tests.webhook.plane import control_plane
 from webhook.background import Background
 
@@ -11,5 +13,5 @@ async def test_a_replica_that_is_to_stop_before_it_leads_ends_all_its_loops(post
         stop = asyncio.Event()
         stop.set()
         before = asyncio.all_tasks()
-        await asyncio.wait_for(Background(plane.services, plane.dsn, {}).run("http://127.0.0.1", stop), 30)
+        await asyncio.wait_for(Background(plane.services, plane.dsn, SecretStr("")).run("http://127.0.0.1", stop), 30)
         assert asyncio.all_tasks() == before

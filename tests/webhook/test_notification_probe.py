@@ -15,11 +15,10 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
     """A server that answers every request so; its URL."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        with contextlib.suppress(ConnectionError):
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
             await writer.drain()
-        writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:

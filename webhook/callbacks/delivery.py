@@ -19,8 +19,9 @@ from webhook.callbacks.composer import CallbackComposer, ResultNotThereYet
 from webhook.callbacks.receiver import CONNECTIONS, REQUEST_SECONDS, CallbackReceiver, Reception
 from webhook.ledger.callbacks import CallbackOutbox, ClaimedCallback
 from webhook.ledger.database import LedgerUnavailable
-from webhook.ledger.settles import SettleLog
+from webhook.ledger.settles import Settle, SettleLog
 from webhook.loops import LoopHealth
+from webhook.pipelines import NamedPipeline
 from webhook.storage import StoreError
 
 log = structlog.get_logger()
@@ -55,7 +56,10 @@ class CallbackLine:
         receiver: CallbackReceiver,
         noted: Callable[[str, float], None] = lambda _name, _seconds: None,
     ) -> None:
-        """``noted`` is called with the pipeline's name and the seconds from the settling until the app was told."""
+        """The line closes ``receiver`` when it ends.
+
+        ``noted`` is called with the pipeline's name and the seconds from the settling until the app was told.
+        """
         self.pipeline_id = pipeline_id
         self.name = name
         self._outbox = outbox
@@ -65,6 +69,7 @@ class CallbackLine:
         self._wakeup = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._begun = False
+        self._stopping = False
         self._failures = 0
         self._paused_until = 0.0
         self._tidied_at = 0.0
@@ -73,18 +78,26 @@ class CallbackLine:
         """Look for work now."""
         self._wakeup.set()
 
+    def stop(self) -> None:
+        """Begin no further attempt, and end ``run`` after those that are under way."""
+        self._stopping = True
+        self.wake()
+
     async def run(self, health: LoopHealth) -> None:
-        """Deliver until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                begun = 0
-                with health.turn(f"callbacks of {self.name}"):
-                    begun = await self.turn(group)
-                if not begun:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_TICK_SECONDS):
-                            await self._wakeup.wait()
-                self._wakeup.clear()
+        """Deliver until stopped or cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not self._stopping:
+                    begun = 0
+                    with health.turn(f"callbacks of {self.name}"):
+                        begun = await self.turn(group)
+                    if not begun:
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(_TICK_SECONDS):
+                                await self._wakeup.wait()
+                    self._wakeup.clear()
+        finally:
+            await self._receiver.aclose()
 
     async def turn(self, group: asyncio.TaskGroup) -> int:
         """Fill the outbox, and begin as many attempts as are due and have room. Returns their number."""
@@ -153,22 +166,64 @@ class CallbackLine:
 
 
 class CallbackDelivery:
-    """Delivers the callbacks of all pipelines that have one."""
+    """Delivers the callbacks of all pipelines that have one now.
 
-    def __init__(self, lines: Sequence[CallbackLine], settles: SettleLog, health: LoopHealth | None = None) -> None:
-        self._lines: Mapping[int, CallbackLine] = {line.pipeline_id: line for line in lines}
+    Args:
+        pipelines: All pipelines that are defined now, by number.
+        make: Makes the line of one of them.
+        settles: Says that there is something to tell.
+        health: Of the loops.
+
+    """
+
+    def __init__(
+        self,
+        pipelines: Callable[[], Mapping[int, NamedPipeline]],
+        make: Callable[[int, NamedPipeline], CallbackLine],
+        settles: SettleLog,
+        health: LoopHealth | None = None,
+    ) -> None:
+        self._pipelines = pipelines
+        self._make = make
         self._settles = settles
         self._health = health or LoopHealth()
+        self._lines: dict[int, tuple[NamedPipeline, CallbackLine]] = {}
+        self._changed = asyncio.Event()
+        self.lines_running = 0
+        """Lines that run, also those that end as soon as their last attempt has."""
+
+    def changed(self) -> None:
+        """Look at the pipelines again: they may be others."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        if not self._lines:
-            return
-        with self._settles.following(lambda settles: self._wake({settle.pipeline_id for settle in settles})):
-            async with asyncio.TaskGroup() as group:
-                for line in self._lines.values():
-                    group.create_task(line.run(self._health))
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                self._follow(group)
+                await self._changed.wait()
 
-    def _wake(self, pipelines: set[int]) -> None:
-        for pipeline_id in pipelines & self._lines.keys():
-            self._lines[pipeline_id].wake()
+    def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Stop the lines of pipelines that have changed or gone, and start those of new and changed ones."""
+        wanted = {number: named for number, named in self._pipelines().items() if named[1].callback is not None}
+        for number, (named, line) in [*self._lines.items()]:
+            if wanted.get(number) != named:
+                line.stop()
+                del self._lines[number]
+        for number in wanted.keys() - self._lines.keys():
+            line = self._make(number, wanted[number])
+            self._lines[number] = wanted[number], line
+            group.create_task(self._run(line))
+
+    async def _run(self, line: CallbackLine) -> None:
+        def wake(settles: Sequence[Settle]) -> None:
+            if any(settle.pipeline_id == line.pipeline_id for settle in settles):
+                line.wake()
+
+        self.lines_running += 1
+        try:
+            with self._settles.following(wake):
+                await line.run(self._health)
+        finally:
+            self.lines_running -= 1

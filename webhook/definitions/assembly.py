@@ -7,7 +7,7 @@ runs, or where the file's providers have changed: it is left out and the reason 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,8 @@ class Assembly:
 
     config: Config
     options_model: OptionsModel
+    further: Callable[[Definitions], Iterable[str]] = lambda _: ()
+    """Finds what else is wrong, a line each."""
 
     def assembled(self, sets: Mapping[str, Sets]) -> Assembled:
         """Put together the sets of these owners, in their order: what contradicts an earlier one is left out."""
@@ -117,6 +119,7 @@ class Assembly:
             yield from faults.splitlines()
         if why := out_of_reach(definitions, self.config.server.public_url):
             yield f"pools: {why}. {ADVICE}"
+        yield from self.further(definitions)
 
 
 def parsed(tables: Mapping[str, Any]) -> Sets:

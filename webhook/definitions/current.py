@@ -15,8 +15,7 @@ from decimal import Decimal
 import structlog
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Definitions, ModelSettings, Pipeline
-from webhook.config_file import OptionsModel
+from webhook.config import ConfigError, Definitions, ModelSettings, Pipeline
 from webhook.definitions.assembly import Assembly, Fault, InvalidDefinitions, by_owner, sets_of
 from webhook.definitions.changes import changes
 from webhook.ledger.database import Database
@@ -51,16 +50,15 @@ class CurrentDefinitions:
 
     Args:
         database: The ledger's.
-        config: What this replica was started with.
-        options_model: Of each handler.
+        assembly: Checks definitions against each other, and against what this replica was started with.
 
     """
 
-    def __init__(self, database: Database, config: Config, options_model: OptionsModel) -> None:
+    def __init__(self, database: Database, assembly: Assembly) -> None:
         self._database = database
-        self._config = config
+        self._config = assembly.config
         self.ledger = LedgerDefinitions(database)
-        self.assembly = Assembly(config, options_model)
+        self.assembly = assembly
         self.revision = -1
         """Of the ledger's definitions, that this view shows."""
         self.definitions = Definitions()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from tests.polling import until
 from tests.webhook.callbacks.receiving_app import SECRET
 from tests.webhook.callbacks.receiving_process import running_app
 from tests.webhook.plane import configured, control_plane, event, pipeline
 from tests.webhook.settlements import failed
-from webhook.callbacks.lines import callback_receivers
 from webhook.config import ConfigError, Pipeline
 
 APP = {"url": "http://127.0.0.1:9/hook", "allow_private": True}
@@ -80,10 +78,10 @@ async def test_a_replay_needs_a_pipeline_and_a_choice(postgres_dsn: str, body: d
 
 
 @pytest.mark.parametrize("setting", ["", f"films:{SECRET}", "hunter2"])
-async def test_a_callback_without_a_good_secret_is_refused_at_the_start(setting: str) -> None:
-    photos = Pipeline.model_validate(pipeline(callback=APP))
+async def test_a_callback_without_a_good_secret_is_refused_at_the_start(postgres_dsn: str, setting: str) -> None:
+    config = configured({"photos": pipeline(callback=APP)})
     with pytest.raises(ConfigError, match="YURT_CALLBACK_SECRETS"):
-        async with callback_receivers({1: ("photos", photos)}, SecretStr(setting)):
+        async with control_plane(postgres_dsn, config, yurt_callback_secrets=setting):
             pass
 
 

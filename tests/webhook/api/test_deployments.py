@@ -168,6 +168,11 @@ async def test_a_rollback_brings_an_earlier_version_back(postgres_dsn: str) -> N
         (tables(caption=captions() | {"input": "captions"}), "pipelines.caption.input", "s3://bucket/prefix/"),
         (tables(caption=captions() | {"output": "s3://inbox/"}), "pipelines.photos.output", "comes back to it"),
         (tables(caption=captions() | {"handler": "nothing"}), "pipelines.caption.handler", "nothing"),
+        (
+            tables(caption=captions(callback={"url": "https://a.example.com/"})),
+            "pipelines.caption.callback",
+            "no secret",
+        ),
         (tables(caption=captions() | {"options": {}}), "pipelines.caption.options.argv", "Field required"),
         ({"pools": {"rented": {"provider": "nowhere"}}}, "pools.rented.provider", "there is no provider 'nowhere'"),
         ({"piplines": {}}, "piplines", "Did you mean `pipelines`?"),

@@ -16,6 +16,7 @@ from webhook.callbacks.receiver import CallbackReceiver
 from webhook.config import CallbackSettings, Pipeline
 from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.settles import SettleLog
+from webhook.pipelines import NamedPipeline
 from webhook.storage.presign import Presigner, SigningKeys
 from webhook.sweep.listing import ListingStore
 from webhook.sweep.manifests import Manifests
@@ -24,6 +25,11 @@ from workers.protocol import Output, Version
 
 PIPELINE = Pipeline.model_validate({"input": "s3://photos-in/", "output": "s3://photos-out/"})
 PRESIGNER = Presigner("https://store.example.com", "auto", SigningKeys("key", "secret"))
+
+
+def with_callback(settings: CallbackSettings) -> Pipeline:
+    """A pipeline that tells an app."""
+    return PIPELINE.model_copy(update={"callback": settings})
 
 
 class StoredManifests:
@@ -55,25 +61,39 @@ class DeliveryBench:
 
     @contextlib.asynccontextmanager
     async def delivering(self, settings: CallbackSettings) -> AsyncIterator[None]:
-        settles = SettleLog(self.b.ledger)
-        receiver = CallbackReceiver(settings, [SECRET])
-        composer = CallbackComposer("photos", PIPELINE, Manifests(cast("ListingStore", self.store)), PRESIGNER)
-        line = CallbackLine(self.b.photos, "photos", self.outbox, composer, receiver)
-        await self.outbox.begin(self.b.photos)
-        tasks = [asyncio.create_task(each.run()) for each in (settles, CallbackDelivery([line], settles))]
-        try:
+        async with self.delivering_to({self.b.photos: ("photos", with_callback(settings))}):
             yield
+
+    @contextlib.asynccontextmanager
+    async def delivering_to(self, pipelines: dict[int, NamedPipeline]) -> AsyncIterator[CallbackDelivery]:
+        """Deliver the callbacks of these pipelines, which may be changed meanwhile."""
+        settles = SettleLog(self.b.ledger)
+        delivery = CallbackDelivery(lambda: pipelines, self._line, settles)
+        for number in pipelines:
+            await self.outbox.begin(number)
+        tasks = [asyncio.create_task(each.run()) for each in (settles, delivery)]
+        try:
+            yield delivery
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await receiver.aclose()
+
+    def _line(self, number: int, named: NamedPipeline) -> CallbackLine:
+        name, pipeline = named
+        assert pipeline.callback
+        composer = CallbackComposer(name, pipeline, Manifests(cast("ListingStore", self.store)), PRESIGNER)
+        return CallbackLine(number, name, self.outbox, composer, CallbackReceiver(pipeline.callback, [SECRET]))
 
     async def settle(self, key: str, etag: str = "v1", verdict: str = "ok") -> None:
         await self.b.record(event(key, etag))
         lease = await self.b.take()
         self.store.put(key, lease.token, etag, verdict)
         await self.b.settle(lease, done(etag))
+
+    async def has_begun(self) -> bool:
+        """Whether anything that is settled now is told."""
+        return bool(await self.outbox.counts())
 
     async def counts(self) -> Sequence[int]:
         [row] = await self.outbox.counts()

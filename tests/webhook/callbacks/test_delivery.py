@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from tests.polling import until
-from tests.webhook.callbacks.delivery_bench import PIPELINE, PRESIGNER, DeliveryBench
-from tests.webhook.callbacks.receiving_app import SECRET
-from tests.webhook.callbacks.receiving_process import running_app
+from tests.webhook.callbacks.delivery_bench import DeliveryBench, with_callback
+from tests.webhook.callbacks.receiving_process import ReceivingProcess, running_app
 from tests.webhook.ledger.ledger_bench import bench, done, event
-from webhook.callbacks.composer import CallbackComposer
-from webhook.callbacks.delivery import CallbackDelivery, CallbackLine, retry_seconds
-from webhook.callbacks.receiver import CallbackReceiver
+from webhook.callbacks.delivery import retry_seconds
 from webhook.config import CallbackSettings
-from webhook.ledger.settles import SettleLog
-from webhook.sweep.listing import ListingStore
-from webhook.sweep.manifests import Manifests
+from webhook.pipelines import NamedPipeline
 
 
 async def test_an_app_is_told_what_is_settled(postgres_dsn: str, tmp_path: Path) -> None:
@@ -111,41 +106,55 @@ async def test_410_turns_a_receiver_off_until_a_replay(postgres_dsn: str, tmp_pa
 
 async def test_a_receiver_that_hangs_delays_no_other(postgres_dsn: str, tmp_path: Path) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+        with contextlib.closing(writer):
+            await reader.read()
 
     async with bench(postgres_dsn) as b:
         silent = await asyncio.start_server(hang, "127.0.0.1", 0)
         d = DeliveryBench(b)
-        hanging = CallbackReceiver(
-            CallbackSettings(url=f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", allow_private=True),
-            [SECRET],
-        )
+        hanging = CallbackSettings(url=f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", allow_private=True)
         with running_app(tmp_path / "app") as app:
             await app.start()
-            settles = SettleLog(b.ledger)
-            good = CallbackReceiver(app.settings, [SECRET])
-            composer = CallbackComposer("photos", PIPELINE, Manifests(cast("ListingStore", d.store)), PRESIGNER)
-            lines = [
-                CallbackLine(b.videos, "videos", d.outbox, composer, hanging),
-                CallbackLine(b.photos, "photos", d.outbox, composer, good),
-            ]
-            for line in lines:
-                await d.outbox.begin(line.pipeline_id)
-            tasks = [asyncio.create_task(each.run()) for each in (settles, CallbackDelivery(lines, settles))]
-            try:
+            pipelines = {
+                b.videos: ("videos", with_callback(hanging)),
+                b.photos: ("photos", with_callback(app.settings)),
+            }
+            async with d.delivering_to(pipelines):
                 for number in range(20):
                     await b.record(event(f"{number}.mp4"), pipelines=[b.videos])
                     [lease] = await b.claim(pipeline=b.videos)
                     await b.settle(lease, done())
                 await d.settle("a.jpg")
                 await until(lambda: len(app.received()) == 1, seconds=10)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await good.aclose()
-                await hanging.aclose()
-                silent.close()
+        silent.close()
+
+
+async def received(app: ReceivingProcess, number: int) -> None:
+    await until(lambda: len(app.received()) == number)
+
+
+async def test_a_callback_that_is_set_changed_and_removed_holds_at_once(postgres_dsn: str, tmp_path: Path) -> None:
+    async with bench(postgres_dsn) as b:
+        d = DeliveryBench(b)
+        with running_app(tmp_path / "first") as first, running_app(tmp_path / "second") as second:
+            await first.start()
+            await second.start()
+            pipelines: dict[int, NamedPipeline] = {}
+            async with d.delivering_to(pipelines) as delivery:
+                for app, key in ((first, "a.jpg"), (second, "b.jpg")):
+                    pipelines[b.photos] = "photos", with_callback(app.settings)
+                    delivery.changed()
+                    await until(d.has_begun)
+                    await d.settle(key)
+                    await received(app, 1)
+                del pipelines[b.photos]
+                delivery.changed()
+                await d.settle("c.jpg")
+                await until(lambda: delivery.lines_running == 0, failure="its line goes on")
+            assert [[told["data"]["key"] for told in app.received()] for app in (first, second)] == [
+                ["a.jpg"],
+                ["b.jpg"],
+            ]
 
 
 async def test_an_address_inside_is_never_called(postgres_dsn: str, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ async def replicas(postgres_dsn: str) -> AsyncIterator[list[CurrentDefinitions]]
         for _ in range(REPLICAS):
             database = await Database.connect(dsn, connections=2)
             stack.push_async_callback(database.aclose)
-            planes.append(CurrentDefinitions(database, configured(), options_model))
+            planes.append(CurrentDefinitions(database, Assembly(configured(), options_model)))
         for plane in planes:
             await plane.start("a test")
         yield planes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,9 +62,8 @@ class FakeApi:
         assert self.wrong == []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
             await self._answer(await read_request(reader), writer)
-        writer.close()
 
     async def _answer(self, request: ApiRequest, writer: asyncio.StreamWriter) -> None:
         self.requests.append(request)
