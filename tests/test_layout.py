@@ -70,8 +70,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.fleet.providers.vast_answers": Cover(
         "tests/webhook/fleet/providers/test_vast.py", "offers and instances that the market shows"
     ),
-    "webhook.callbacks.composer": Cover("tests/webhook/callbacks/test_delivery.py", "what the app gets there"),
-    "webhook.callbacks.lines": Cover("tests/webhook/api/test_callbacks.py", "what a control plane is built of"),
+    "webhook.callbacks.composer": Cover("tests/webhook/callbacks/delivery_bench.py", "what the app gets there"),
     "infra.models.publishing": Cover("tests/infra/test_models_travel.py", "publishes what travels there"),
     "infra.models.efficientnet_lite": Cover(
         "tests/infra/models/test_recommended.py", "its scores are known with its weights alone"

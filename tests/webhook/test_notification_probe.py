@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from tests.stream_server import stream_server
 from tests.webhook.plane import WEBHOOK, configured, control_plane
 from webhook.notification_probe import notification_url, probe_notifications
 
@@ -15,14 +16,12 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
     """A server that answers every request so; its URL."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with stream_server(handle) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_a_control_plane_takes_it_and_records_nothing(postgres_dsn: str) -> None:

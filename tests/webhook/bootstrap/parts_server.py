@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import webhook.bootstrap
+from tests.stream_server import stream_server
 
 INSTALLER = Path(webhook.bootstrap.__file__).with_name("install.py").read_bytes()
 TOKEN = "one-time-token-0123456789"
@@ -41,18 +42,15 @@ class PartsServer:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with server:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with stream_server(self._serve) as port:
+            yield f"http://127.0.0.1:{port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.requests.append(head)
-            assert f"Authorization: Bearer {TOKEN}" in head
-            writer.write(self.first.pop(0) if self.first else self._answer(head.split(" ")[1].rpartition("/")[2]))
-            await writer.drain()
-        writer.close()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.requests.append(head)
+        assert f"Authorization: Bearer {TOKEN}" in head
+        writer.write(self.first.pop(0) if self.first else self._answer(head.split(" ")[1].rpartition("/")[2]))
+        await writer.drain()
 
     def _answer(self, part: str) -> bytes:
         content = self.parts[part]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import pytest
 
 from tests.polling import until
+from tests.stream_server import stream_server
 from tests.webhook.callbacks.delivery_bench import DeliveryBench, with_callback
 from tests.webhook.callbacks.receiving_process import ReceivingProcess, running_app
 from tests.webhook.ledger.ledger_bench import bench, done, event
@@ -106,27 +106,21 @@ async def test_410_turns_a_receiver_off_until_a_replay(postgres_dsn: str, tmp_pa
 
 async def test_a_receiver_that_hangs_delays_no_other(postgres_dsn: str, tmp_path: Path) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer):
-            await reader.read()
+        await reader.read()
 
-    async with bench(postgres_dsn) as b:
-        silent = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with bench(postgres_dsn) as b, stream_server(hang) as port:
         d = DeliveryBench(b)
-        hanging = CallbackSettings(url=f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", allow_private=True)
+        hanging = CallbackSettings(url=f"http://127.0.0.1:{port}/", allow_private=True)
         with running_app(tmp_path / "app") as app:
             await app.start()
-            pipelines = {
-                b.videos: ("videos", with_callback(hanging)),
-                b.photos: ("photos", with_callback(app.settings)),
-            }
-            async with d.delivering_to(pipelines):
+            told = {"videos": (b.videos, hanging), "photos": (b.photos, app.settings)}
+            async with d.delivering_to({number: (name, with_callback(to)) for name, (number, to) in told.items()}):
                 for number in range(20):
                     await b.record(event(f"{number}.mp4"), pipelines=[b.videos])
                     [lease] = await b.claim(pipeline=b.videos)
                     await b.settle(lease, done())
                 await d.settle("a.jpg")
                 await until(lambda: len(app.received()) == 1, seconds=10)
-        silent.close()
 
 
 async def received(app: ReceivingProcess, number: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.stream_server import stream_server
 from tests.webhook.callbacks.receiving_app import SECRET
 from webhook.callbacks.receiver import CallbackReceiver, Reception
 from webhook.config import CallbackSettings
@@ -23,13 +24,12 @@ class AnsweringSocket:
     requests: list[bytes] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.requests.append(head)
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.partition(b":")[2]))
-            writer.write(self.answer)
-            await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.requests.append(head)
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+        writer.write(self.answer)
+        await writer.drain()
 
 
 @contextlib.asynccontextmanager
@@ -40,15 +40,13 @@ async def answering(
         return ["127.0.0.1"]
 
     app = AnsweringSocket(answer)
-    server = await asyncio.start_server(app.serve, "127.0.0.1", 0)
-    app.port = server.sockets[0].getsockname()[1]
-    settings = CallbackSettings(url=url.format(port=app.port), allow_private=True)
-    receiver = CallbackReceiver(settings, [SECRET], resolve=here)
-    try:
-        yield app, receiver
-    finally:
-        await receiver.aclose()
-        server.close()
+    async with stream_server(app.serve) as app.port:
+        settings = CallbackSettings(url=url.format(port=app.port), allow_private=True)
+        receiver = CallbackReceiver(settings, [SECRET], resolve=here)
+        try:
+            yield app, receiver
+        finally:
+            await receiver.aclose()
 
 
 def answer(status: str, *headers: str, body: bytes = b"") -> bytes:

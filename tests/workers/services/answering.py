@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from tests.stream_server import stream_server
 from tests.workers.tunnel.wires import MemoryWire, linked
 from webhook.proxy.exchange import ForwardedRequest
 from webhook.proxy.tunnel_machine import TunnelMachine
@@ -96,15 +97,12 @@ async def answering() -> AsyncIterator[ServiceRequests]:
     """Requests to a server that answers ok."""
 
     async def ok(reader: Reader, writer: Writer) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            while await head_of(reader):
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        writer.close()
+        while await head_of(reader):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
-    server = await asyncio.start_server(ok, "127.0.0.1", 0)
-    requests = ServiceRequests(server.sockets[0].getsockname()[1], 8)
-    try:
-        yield requests
-    finally:
-        await requests.aclose()
-        server.close()
+    async with stream_server(ok) as port:
+        requests = ServiceRequests(port, 8)
+        try:
+            yield requests
+        finally:
+            await requests.aclose()

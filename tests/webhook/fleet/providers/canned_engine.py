@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.stream_server import stream_server
 
 VERSION = {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Version": "24.0.7", "Components": [{"Name": "Engine"}]}
 
@@ -27,18 +29,16 @@ class CannedEngine:
         return f"tcp://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            request = head.partition(" HTTP/")[0]
-            self.requests.append(request)
-            self.headers.append(head)
-            if event := _of(self.held, request):
-                await event.wait()
-            status, body = _of(self.answers, request) or (404, {"message": f"nothing at {request}"})
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
-            await writer.drain()
-        writer.close()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        request = head.partition(" HTTP/")[0]
+        self.requests.append(request)
+        self.headers.append(head)
+        if event := _of(self.held, request):
+            await event.wait()
+        status, body = _of(self.answers, request) or (404, {"message": f"nothing at {request}"})
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
+        await writer.drain()
 
 
 def _of(table: dict[str, Any], request: str) -> Any:
@@ -52,11 +52,5 @@ def _of(table: dict[str, Any], request: str) -> Any:
 async def canned_engine(change: Callable[[CannedEngine], None] = lambda _: None) -> AsyncIterator[CannedEngine]:
     engine = CannedEngine()
     change(engine)
-    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
-    engine.port = server.sockets[0].getsockname()[1]
-    try:
+    async with stream_server(engine.serve) as engine.port:
         yield engine
-    finally:
-        for event in engine.held.values():
-            event.set()
-        server.close()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from infra.market.exchange import ApiRequest, Reply, Wrong, expect, read_request, texts, written
+from tests.stream_server import stream_server
 
 __all__ = ["ApiFault", "ApiRequest", "Deed", "FakeApi", "Reply", "Wrong", "expect", "texts"]
 
@@ -41,7 +42,6 @@ class FakeApi:
         self.requests: list[ApiRequest] = []
         self.wrong: list[str] = []
         self.faults: list[ApiFault] = []
-        self._over = asyncio.Event()
 
     def handle(self, request: ApiRequest) -> Reply:
         raise NotImplementedError
@@ -52,18 +52,12 @@ class FakeApi:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         """Its base URL. Fails at the end if any request was wrong."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        finally:
-            self._over.set()
-            server.close()
-            await server.wait_closed()
+        async with stream_server(self._serve) as port:
+            yield f"http://127.0.0.1:{port}"
         assert self.wrong == []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
-            await self._answer(await read_request(reader), writer)
+        await self._answer(await read_request(reader), writer)
 
     async def _answer(self, request: ApiRequest, writer: asyncio.StreamWriter) -> None:
         self.requests.append(request)
@@ -71,7 +65,7 @@ class FakeApi:
         if fault:
             self.faults.remove(fault)
         if fault and fault.deed == "hang":
-            await self._over.wait()
+            await asyncio.Event().wait()  # until the test has ended
             return
         raw = written(fault.reply if fault and fault.deed == "answer" else self._handled(request))
         if not (fault and fault.deed == "lose"):

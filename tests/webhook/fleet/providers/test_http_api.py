@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.stream_server import stream_server
 from webhook.fleet.providers import ProviderBusy, ProviderError, ProviderRefused
 from webhook.fleet.providers.http_api import ApiAnswer, JsonApi, parsed, shown
 
@@ -23,22 +24,15 @@ def answered(status: int, text: str = "", headers: Mapping[str, str] | None = No
 @asynccontextmanager
 async def raw_server(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
     """Sends the same bytes to each request, then closes; or holds the connection open."""
-    over = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         if hang:
-            await over.wait()
-        writer.close()
+            await reader.read()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        over.set()
-        server.close()
-        await server.wait_closed()
+    async with stream_server(serve) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def response(body: str, status: str = "200 OK", *headers: str) -> bytes:

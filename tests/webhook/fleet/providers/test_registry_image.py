@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pytest
 
 from infra.market.exchange import ApiRequest, Reply, read_request, written
+from tests.stream_server import stream_server
 from tests.webhook.fleet.providers.image_registry import PASSWORD, USERNAME, image_registry
 from webhook.fleet.providers.registry_image import RegistryImage, RegistryLogin, image_finding
 
@@ -48,11 +49,9 @@ async def token_registry(*, realm: str = "", token: object = "t0ken") -> AsyncIt
     asked: list[ApiRequest] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
-            request = await read_request(reader)
-            asked.append(request)
-            writer.write(written(answer(request)))
-        writer.close()
+        request = await read_request(reader)
+        asked.append(request)
+        writer.write(written(answer(request)))
 
     def answer(request: ApiRequest) -> Reply:
         if request.path == "/token":
@@ -64,9 +63,7 @@ async def token_registry(*, realm: str = "", token: object = "t0ken") -> AsyncIt
         )
         return Reply(401, headers={"WWW-Authenticate": challenge})
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with stream_server(serve) as port:
         yield f"127.0.0.1:{port}/yurt", asked
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.stream_server import stream_server
 from webhook.fleet.providers import ProviderError
 from webhook.fleet.providers.vast_logs import fetch_log
 
@@ -21,11 +22,9 @@ async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[str]]]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
         writer.write(left.pop(0) if len(left) > 1 else left[0])
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+    async with stream_server(serve) as port:
+        yield f"http://127.0.0.1:{port}", heads
 
 
 def ok(body: bytes) -> bytes:
