@@ -62,6 +62,11 @@ class StreamedAnswer:
     """Names in any case."""
     chunks: AsyncIterator[bytes]
 
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
@@ -101,15 +106,14 @@ class Transport(Protocol):
         ...
 
 
-async def exchange(transport: Transport, request: HttpRequest, max_bytes: int = MAX_ANSWER_BYTES) -> HttpAnswer:
-    """Send a request and read its answer into memory. Raises `Disconnected` and `AnswerTooLong`."""
-    async with transport.stream(request) as answer:
-        content = bytearray()
-        async for chunk in answer.chunks:
-            content += chunk
-            if len(content) > max_bytes:
-                raise AnswerTooLong
-        return HttpAnswer(answer.status, answer.headers, bytes(content))
+async def read_whole(answer: StreamedAnswer, max_bytes: int = MAX_ANSWER_BYTES) -> HttpAnswer:
+    """Read an answer into memory. Raises `Disconnected` and `AnswerTooLong`."""
+    content = bytearray()
+    async for chunk in answer.chunks:
+        content += chunk
+        if len(content) > max_bytes:
+            raise AnswerTooLong
+    return HttpAnswer(answer.status, answer.headers, bytes(content))
 
 
 def timeouts(request: HttpRequest) -> httpx.Timeout:
