@@ -211,7 +211,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0.0
 
 
-def refusal(answer: HttpAnswer) -> Refused:
+def refusal(answer: HttpAnswer) -> NotReachable:
     """Make the error for a control plane's answer that is not 2xx."""
     try:
         content = json.loads(answer.content)
@@ -219,15 +219,21 @@ def refusal(answer: HttpAnswer) -> Refused:
         content = None
     said = content if isinstance(content, dict) else {}
     code = str(said.get("error") or "")
-    message = f"The control plane answered {answer.status}: {said.get('message') or 'no reason given'}."
-    return _KINDS.get(code, Refused)(message.replace("..", "."), answer.status, code)
+    reason = str(said.get("message") or "no reason given").rstrip(".")
+    return _error(f"The control plane answered {answer.status}: {reason}.", answer.status, code)
 
 
-def store_refusal(what: str, answer: HttpAnswer) -> Refused:
+def store_refusal(what: str, answer: HttpAnswer) -> NotReachable:
     """Make the error for a bucket's answer that is not 2xx."""
     _, found, rest = answer.content[:2_000].decode("utf-8", "replace").partition("<Code>")
     code = rest.partition("</Code>")[0][:100] if found else ""
-    return Refused(f"The bucket {what}: {answer.status} {code}.", answer.status, code)
+    return _error(f"The bucket {what}: {answer.status} {code}.", answer.status, code)
+
+
+def _error(message: str, status: int, code: str) -> NotReachable:
+    if status in _AGAIN:
+        return NotReachable(message)  # it may do later, and was tried for long enough
+    return _KINDS.get(code, Refused)(message, status, code)
 
 
 def _is_url(url: str) -> bool:

@@ -36,6 +36,11 @@ MAX_ANSWER_BYTES = 16 << 20
 class Disconnected(Exception):
     """A request had no answer, or not all of it. The message is the kind of error: never a URL."""
 
+    def __init__(self, message: str, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        """That the server asks to wait."""
+
 
 class AnswerTooLong(Exception):
     """An answer has more bytes than were allowed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -98,6 +98,6 @@ class AsyncClient:
 
     def events(
         self, *, pipelines: Collection[str] = (), prefix: str = "", last_event_id: int | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Iterate over what becomes of objects, across lost connections: see `yurt.Client.events`."""
         return EventStream(self._api, pipelines, prefix, last_event_id).events()

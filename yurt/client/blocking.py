@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -153,7 +153,7 @@ class Client:
 
     def events(
         self, *, pipelines: Collection[str] = (), prefix: str = "", last_event_id: int | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Iterate over what becomes of objects, from now on and without an end, across lost connections.
 
         Args:

@@ -6,7 +6,7 @@ Source: "Server-sent events", HTML Living Standard, WHATWG. Of its line ends, th
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from dataclasses import dataclass
 
 from yurt.client.answers import Event, EventGap, ObjectSettled
@@ -77,27 +77,23 @@ class EventStream:
         self._position = last_event_id
         """All events up to here were told."""
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Tell events for as long as the caller wants them."""
         pauses = self._api.pauses()
         while True:
-            least_seconds = 0.0
             lost = Disconnected("the stream has ended")
             try:
                 async with self._api.transport.stream(self._request()) as answer:
-                    if answer.ok:
-                        async for block in _blocks(answer):
-                            pauses.begin()
-                            for event in self._told(block):
-                                yield event
-                    else:
-                        least_seconds = await _until_later(answer)
-                        lost = Disconnected(f"status {answer.status}")
+                    await _check(answer)
+                    async for block in _blocks(answer):
+                        pauses.begin()
+                        for event in self._told(block):
+                            yield event
             except Disconnected as error:
                 lost = error
             except AnswerTooLong:
                 raise NotReachable("The stream is none of a control plane's: look at the URL.") from None
-            pause = pauses.next(least_seconds)
+            pause = pauses.next(lost.retry_after_seconds)
             if pause is None:
                 raise away("the control plane", lost) from None
             await self._api.transport.pause(pause)
@@ -130,12 +126,14 @@ async def _blocks(answer: StreamedAnswer) -> AsyncIterator[StreamBlock]:
             yield block
 
 
-async def _until_later(answer: StreamedAnswer) -> float:
-    """Return the seconds that the server asks to wait. Raises `yurt.Refused` for an answer that stays the same."""
+async def _check(answer: StreamedAnswer) -> None:
+    """Raise `Disconnected` for an answer that is no stream yet, and `yurt.Refused` for one that stays the same."""
+    if answer.ok:
+        return
     whole = await read_whole(answer)
-    if not may_come_later(whole.status):
-        raise refusal(whole)
-    return retry_after(whole.headers)
+    if may_come_later(whole.status):
+        raise Disconnected(f"status {whole.status}", retry_after(whole.headers))
+    raise refusal(whole)
 
 
 def _settled(id: int, data: str) -> ObjectSettled:

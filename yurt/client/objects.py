@@ -37,6 +37,8 @@ async def ticket(
     valid_seconds: float,
 ) -> UploadTicket:
     """Order a ticket."""
+    if isinstance(content_types, str):
+        raise TypeError(f"content_types is one text: write content_types=[{content_types!r}]")
     order = {
         "pipeline": pipeline,
         "prefix": prefix,
