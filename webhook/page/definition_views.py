@@ -59,7 +59,7 @@ class DefinitionViews:
         present = (await self._ledger.versions(owner, most=1))[0].version
         return self._rendering.page(
             "app_version.html", session,
-            app=details.app, status=details.versions[0], is_present=number == present, changes=changes(before, after),
+            app=details.app, version=details.versions[0], is_present=number == present, changes=changes(before, after),
             command="" if number == present else command("rollback", details.app, number),
         )  # fmt: skip
 

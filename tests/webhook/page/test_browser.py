@@ -22,7 +22,10 @@ from tests.webhook.plane import ADMIN, RunningPlane, configured, control_plane, 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
 CONFIG = configured({"photos": pipeline(conditions="quoted", attempts=1)})
-VIEWS = ("/", "/objects", "/parked", "/quarantine", "/machines", "/costs", "/sweeps")
+VIEWS = (
+    "/", "/objects", "/parked", "/quarantine", "/machines", "/services", "/definitions", "/callbacks", "/tokens",
+    "/costs", "/sweeps",
+)  # fmt: skip
 
 
 async def filled(plane: RunningPlane) -> list[str]:
@@ -106,6 +109,7 @@ async def test_a_dropped_photo_goes_through_while_one_watches(postgres_dsn: str,
                 sent = await http.put(upload.url, content=photo, headers=upload.headers)
             etags[upload.name] = sent.headers["etag"].strip('"')
         await worker.ask(most=0, settle=[done(lease, etags)])
+        await plane.services.settles.number()
         thumbnail = tile.locator("a.tile img:not(.soft)")
         await expect(thumbnail).to_be_visible()
         assert await thumbnail.evaluate("(image) => image.naturalWidth") == 320
