@@ -14,6 +14,7 @@ from webhook.page.formats import counted
 from webhook.page.questions import Question, ask
 from webhook.page.rendering import Rendering, address, redirect
 from webhook.page.views import notice, view_query
+from webhook.pipelines import Pipelines
 
 STATES: tuple[CallbackState, ...] = ("waiting", "told", "given-up")
 
@@ -21,8 +22,9 @@ STATES: tuple[CallbackState, ...] = ("waiting", "told", "given-up")
 class CallbackViews:
     """Endpoints that list callbacks, show one, and replay."""
 
-    def __init__(self, callbacks: CallbackApi, auth: PageAuth, rendering: Rendering) -> None:
+    def __init__(self, callbacks: CallbackApi, pipelines: Pipelines, auth: PageAuth, rendering: Rendering) -> None:
         self._callbacks = callbacks
+        self._pipelines = pipelines
         self._auth = auth
         self._rendering = rendering
 
@@ -33,7 +35,8 @@ class CallbackViews:
         chosen = {"pipeline": query.pipeline, "state": query.state, "key": query.key}
         return self._rendering.page(
             "callbacks.html", session,
-            page=await self._callbacks.page(query), chosen=chosen, states=STATES, first=query.before is None,
+            page=await self._callbacks.page(query), chosen=chosen, states=STATES, pipelines=self._pipelines.names,
+            first=query.before is None,
             notice=notice(request), command=command("callbacks", "list", **chosen),
         )  # fmt: skip
 

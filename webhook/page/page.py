@@ -74,7 +74,7 @@ def open_page(
         Drops(pipelines, store, places, objects, files, auth, rendering),
         Changes(apis, auth, rendering),
         DefinitionViews(apis.deployments, definitions.ledger, auth, rendering),
-        CallbackViews(apis.callbacks, auth, rendering),
+        CallbackViews(apis.callbacks, pipelines, auth, rendering),
         TokenViews(apis.tokens, auth, rendering),
         assets,
         rendering,

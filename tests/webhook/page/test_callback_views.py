@@ -11,12 +11,12 @@ APP = {"url": "http://127.0.0.1:9/hook", "allow_private": True}
 CONFIG = configured({"photos": pipeline(conditions="quoted", attempts=1, callback=APP)})
 
 
-async def given_up(plane: RunningPlane, *keys: str) -> dict[str, int]:
+async def given_up(plane: RunningPlane, *keys: str, **fields: object) -> dict[str, int]:
     """Settle objects whose callbacks are given up. Returns the callbacks' numbers by key."""
     [number] = plane.services.pipelines.by_id
     outbox = CallbackOutbox(plane.services.ledger)
     await outbox.begin(number)
-    await parked(plane, *keys, message="No <photo>.")
+    await parked(plane, *keys, **{"message": "No <photo>.", **fields})
     await plane.services.settles.number()
     await outbox.feed(number)
     await plane.sql(

@@ -39,14 +39,14 @@ async def test_a_version_is_compared_and_rolled_back_to(postgres_dsn: str) -> No
         assert "commit &lt;1&gt;" in app
         assert "yurt definitions show captions" in app
         changed = await visitor.page("/definitions/captions/2")
-        assert "<dt>attempts</dt><dd><del>not set</del> <ins>7</ins>" in changed
+        assert '<dt>attempts</dt><dd><span class="hint">not set</span> <ins>7</ins>' in changed
         assert "&#34;cp&#34;" in changed
         assert "added" in await visitor.page("/definitions/captions/1")
 
         asked = await visitor.submit("/definitions/captions", version="1")
         assert "Let version 1 of captions hold again?" in asked.text
         assert "yurt rollback captions 1" in asked.text
-        assert "<del>7</del> <ins>not set</ins>" in asked.text
+        assert '<del>7</del> <span class="hint">not set</span>' in asked.text
         assert program_of(plane) == "ln"
         done = await visitor.submit("/definitions/captions", version="1", confirmed="1")
         assert "The earlier version holds again" in await visitor.page(done.headers["location"])
