@@ -33,7 +33,7 @@ from webhook.pool_settings import Pool
 Query = TypeVar("Query", bound=BaseModel)
 
 _PAGE_ROWS = 50
-_MACHINE_ROWS = 500
+_MACHINE_ROWS = 100
 NOTICES = {
     "redriven": "{} will be processed again.",
     "forgotten": "{} were given up. A newer upload of one is processed again.",
