@@ -17,8 +17,7 @@ from tests.webhook.buckets import BucketPair
 from tests.webhook.callbacks.receiving_app import SECRET
 from tests.webhook.ordered_machines import intended
 from tests.webhook.page.chromium import enter, line_to, needs_chromium, opened
-from tests.webhook.page.test_callback_views import APP, given_up
-from tests.webhook.page.test_definition_views import deploy
+from tests.webhook.page.contents import APP, deploy, given_up
 from tests.webhook.page.visits import parked
 from tests.webhook.plane import ADMIN, RunningPlane, configured, control_plane, done, event, pipeline
 from tests.webhook.proxy.serving import SERVICE

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from tests.webhook.callbacks.receiving_app import SECRET
-from tests.webhook.page.visits import VIEWER, parked, visiting
+from tests.webhook.page.contents import APP, given_up
+from tests.webhook.page.visits import VIEWER, visiting
 from tests.webhook.plane import RunningPlane, configured, control_plane, pipeline
-from webhook.ledger.callbacks import CallbackOutbox
 
-APP = {"url": "http://127.0.0.1:9/hook", "allow_private": True}
 CONFIG = configured({"photos": pipeline(conditions="quoted", attempts=1, callback=APP)})
-
-
-async def given_up(plane: RunningPlane, *keys: str, **fields: object) -> dict[str, int]:
-    """Settle objects whose callbacks are given up. Returns the callbacks' numbers by key."""
-    [number] = plane.services.pipelines.by_id
-    outbox = CallbackOutbox(plane.services.ledger)
-    await outbox.begin(number)
-    await parked(plane, *keys, **{"message": "No <photo>.", **fields})
-    await plane.services.settles.number()
-    await outbox.feed(number)
-    await plane.sql(
-        "update callbacks set state = 'given-up', ended_at = yurt_now(), attempts = 9, status = 500,"
-        " error = 'it answered 500'"
-    )
-    await plane.sql("update callback_feeds set given_up = fed")
-    return {row["key"]: row["id"] for row in await plane.sql("select id, key from callbacks")}
 
 
 async def test_callbacks_are_told_again_after_a_question(postgres_dsn: str) -> None:

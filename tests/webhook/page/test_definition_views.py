@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tests.webhook.page.contents import deploy
 from tests.webhook.page.visits import VIEWER, visiting
-from tests.webhook.plane import RunningPlane, control_plane, pipeline
-
-
-async def deploy(plane: RunningPlane, program: str, note: str = "", **fields: Any) -> None:
-    """Deploy an app with one pipeline that runs a program."""
-    caption = pipeline(
-        "captions-in", "captions-out", conditions="quoted", handler="command",
-        options={"argv": [program, "{input}", "{output}/copy"]}, **fields,
-    )  # fmt: skip
-    body = {"app": "captions", "definitions": {"pipelines": {"caption": caption}}, "note": note}
-    response = await plane.admin("POST", "/v1/deployments", json=body)
-    assert response.status_code == 200, response.text
+from tests.webhook.plane import RunningPlane, control_plane
 
 
 def program_of(plane: RunningPlane) -> str:
