@@ -90,6 +90,7 @@ def test_fields_of_a_newer_writer_are_ignored() -> None:
 def test_a_verdict_is_one_of_the_checks_and_any_other_label_is_none() -> None:
     assert list(get_args(VerdictName)) == list(CheckVerdict)
     assert [verdict_of({"verdict": verdict}) for verdict in CheckVerdict] == list(CheckVerdict)
-    for label in ("guilty", "OK", None, True, ["ok"], {"ok": 1}):
+    others: list[JsonValue] = ["guilty", "OK", None, True, ["ok"], {"ok": 1}]
+    for label in others:
         assert verdict_of({"verdict": label}) is None
     assert verdict_of({}) is None

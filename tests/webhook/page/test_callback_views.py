@@ -49,9 +49,10 @@ async def _waiting(plane: RunningPlane) -> int:
 
 
 async def test_callbacks_by_pages_and_without_any(postgres_dsn: str) -> None:
-    secrets = {"yurt_callback_secrets": SECRET, "yurt_viewer_token": VIEWER}
     async with (
-        control_plane(postgres_dsn, CONFIG, loops=False, **secrets) as plane,
+        control_plane(
+            postgres_dsn, CONFIG, loops=False, yurt_callback_secrets=SECRET, yurt_viewer_token=VIEWER
+        ) as plane,
         visiting(plane, VIEWER) as viewer,
     ):
         assert "No pipeline has a callback" in await viewer.page("/callbacks")

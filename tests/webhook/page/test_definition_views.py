@@ -10,7 +10,8 @@ from tests.webhook.plane import RunningPlane, control_plane
 def program_of(plane: RunningPlane) -> str:
     """The program that the pipeline runs as this replica sees it; empty: it is not defined."""
     found = plane.services.pipelines.named("caption")
-    return str(found.options["argv"][0]) if found else ""
+    argv = found.options["argv"] if found else None
+    return str(argv[0]) if isinstance(argv, list) else ""
 
 
 async def test_a_version_is_compared_and_rolled_back_to(postgres_dsn: str) -> None:
