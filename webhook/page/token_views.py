@@ -42,11 +42,10 @@ class TokenViews:
             issued = await self._tokens.issue(_wanted(form, scopes))
         except HttpProblem as problem:
             return await self._listed(request, form, problem)
-        options = {"scope": scopes[0], "expires": form.get("expires")}
-        more = [word for scope in scopes[1:] for word in ("--scope", scope)]
+        allowed = [word for scope in issued.scopes for word in ("--scope", scope)]
         return self._rendering.page(
             "new_token.html", self._auth.session(request), 201,
-            token=issued, command=command("tokens", "create", form.get("name"), *more, **options),
+            token=issued, command=command("tokens", "create", issued.name, *allowed, expires=form.get("expires")),
         )  # fmt: skip
 
     async def revoke(self, request: Request) -> Response:
