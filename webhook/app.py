@@ -357,9 +357,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
-        config.server, secrets, ledger, pipelines, services.definitions.pools.settings, services.store,
-        services.upload_places, services.publishing.recent, status,
-        Apis(machines, parked, quarantine, costs, sweeps), pages,
+        config.server, secrets, ledger, services.definitions, services.store, services.upload_places, services.settles,
+        status, Apis(machines, parked, quarantine, costs, sweeps, service_status, deployments, callbacks, tokens),
+        pages,
     )  # fmt: skip
     health.document = functools.cache(functools.partial(openapi, table, version("yurt")))
     return Plane(

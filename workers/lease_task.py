@@ -18,7 +18,7 @@ from workers.disk_space import require_space
 from workers.handler_gate import HandlerGate
 from workers.handlers import HandlerError, HandlerUnavailable, Job
 from workers.heartbeat import Heartbeat
-from workers.manifest import Manifest
+from workers.manifest import Manifest, verdict_of
 from workers.models.worker_models import WorkerModels
 from workers.protocol import (
     MANIFEST,
@@ -43,6 +43,7 @@ from workers.servers.served_job import served
 from workers.services.worker_services import WorkerServices
 from workers.slot_time import LeaseShare
 from workers.transfer import NoDownload, StoreFault, TransferClient
+from workers.value_types import VerdictName
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000
@@ -99,7 +100,7 @@ class LeaseTask:
         self._share = share
         self._changed = changed
         self._seconds: dict[str, float] = {}
-        self._earlier_result: tuple[Version, list[Output]]
+        self._earlier_result: tuple[Version, list[Output], VerdictName | None]
 
     async def run(self) -> Settlement:
         """Do the work under the lease, and return its settlement.
@@ -149,6 +150,7 @@ class LeaseTask:
             token=self.lease.token,
             fetched=fetched,
             outputs=outputs,
+            verdict=verdict_of(result.labels),
             seconds=self._seconds,
         )
 
@@ -180,7 +182,7 @@ class LeaseTask:
         if (record.pipeline, record.bucket, record.key) != (lease.pipeline, lease.bucket, lease.key):
             return None
         own = Output(name=MANIFEST, etag=etag, size=len(content), content_type=manifest.CONTENT_TYPE)
-        self._earlier_result = record.input, [*record.outputs, own]
+        self._earlier_result = record.input, [*record.outputs, own], verdict_of(record.labels)
         return record.input
 
     def _without_work(self, reason: NoDownload) -> Settlement:
@@ -193,8 +195,8 @@ class LeaseTask:
                 return Unchanged(id=id, token=token)
             case NoDownload.IN_MANIFEST:
                 # The ledger has forgotten the result: it learns the version and the outputs again.
-                fetched, outputs = self._earlier_result
-                return Unchanged(id=id, token=token, fetched=fetched, outputs=outputs)
+                fetched, outputs, verdict = self._earlier_result
+                return Unchanged(id=id, token=token, fetched=fetched, outputs=outputs, verdict=verdict)
 
     @asynccontextmanager
     async def _models(self) -> AsyncIterator[Mapping[str, Path]]:

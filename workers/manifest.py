@@ -6,13 +6,14 @@ under and every output with the ETag that the store answered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from workers.protocol import MAX_MODELS, MAX_OUTPUTS, Id, Output, Version
-from workers.value_types import ModelName, Sha256, UsdText
+from workers.value_types import ModelName, Sha256, UsdText, VerdictName
 
 CONTENT_TYPE = "application/json"
 MAX_BYTES = 1 << 20
@@ -81,6 +82,12 @@ class Manifest(BaseModel):
         if len(encoded) > 2 * MAX_BYTES:
             raise ValueError(f"a manifest of {len(encoded)} bytes is longer than any that is written")
         return cls.model_validate_json(encoded)
+
+
+def verdict_of(labels: Mapping[str, JsonValue]) -> VerdictName | None:
+    """The verdict of the checks among a result's labels. None: it has none of these."""
+    verdict = labels.get("verdict")
+    return next((name for name in get_args(VerdictName) if name == verdict), None)
 
 
 def _canonical(value: JsonValue) -> JsonValue:

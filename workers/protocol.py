@@ -19,7 +19,7 @@ from workers.service_messages import ServiceOrder as ServiceOrder
 from workers.service_messages import ServiceOrders as ServiceOrders
 from workers.service_messages import ServiceReport as ServiceReport
 from workers.service_messages import ServiceReportAnswer as ServiceReportAnswer
-from workers.value_types import ModelName, ModelPath, Sha256, UsdText
+from workers.value_types import ModelName, ModelPath, Sha256, UsdText, VerdictName
 
 VERSION = 1
 
@@ -199,6 +199,8 @@ class Done(Message):
     fetched: Version
     outputs: Annotated[list[Output], Field(max_length=MAX_OUTPUTS + 1)]
     """With the manifest."""
+    verdict: VerdictName | None = None
+    """Of the checks, as the manifest has it."""
     seconds: dict[str, float] = {}
     """How long each step took: fetch, handle, publish."""
 
@@ -213,6 +215,8 @@ class Unchanged(Message):
     """The input's version, where it is known from the manifest."""
     outputs: Annotated[list[Output], Field(max_length=MAX_OUTPUTS + 1)] = []
     """The earlier result's outputs and its manifest, where they are known from the manifest."""
+    verdict: VerdictName | None = None
+    """Of the earlier result's checks, where it is known from the manifest."""
 
 
 class Absent(Message):

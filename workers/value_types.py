@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -21,6 +21,8 @@ ModelPath = Annotated[
     str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9._+=@ ()/,-]+$"), AfterValidator(_below_folder)
 ]
 """Path of a model's file below the model's folder, with slashes."""
+VerdictName = Literal["ok", "review", "refused"]
+"""What the checks of a picture make of it, from the best to the worst. A result without checks has none."""
 UsdText = Annotated[str, Field(max_length=40, pattern=r"^[0-9]{1,12}(\.[0-9]{1,24})?$")]
 """An exact amount of US dollars, as decimal text: a JSON number would be read as binary floating point."""
 ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import checks, events, fleet, functions, latency, ledger, models, photos, services, sweep
+from tests.bench import checks, events, fleet, functions, latency, ledger, models, page, photos, services, sweep
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
@@ -24,6 +24,7 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "functions": functions.measure,
     "services": services.measure,
     "events": events.measure,
+    "page": page.measure,
 }
 
 

@@ -18,7 +18,7 @@ from tests.workers.control_plane import (
     shell,
 )
 from workers.manifest import Manifest
-from workers.protocol import Absent, Done, Expected, Unchanged
+from workers.protocol import Absent, Done, Expected, Handler, Unchanged
 
 
 async def test_an_object_travels_the_whole_way(tmp_path: Path) -> None:
@@ -133,6 +133,22 @@ async def test_content_that_the_manifest_names_is_not_handled_again(tmp_path: Pa
             output.name: output.etag for output in first.outputs
         }
         assert len(plane.of_kind("outputs")) == 1
+
+
+async def test_the_verdict_among_the_labels_is_told_and_again_from_the_manifest(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "checked.py").write_text(
+        "from workers.handlers import Result\ndef handle(job): return Result((), labels={'verdict': 'review'})\n"
+    )
+    async with running(tmp_path, handlers=own) as plane:
+        handler = Handler(kind="python", options={"function": "checked:handle"}, limits=LIMITS)
+        settlement = await plane.settlement(plane.offer("a", handler))
+        assert isinstance(settlement, Done)
+        assert settlement.verdict == "review"
+        again = await plane.settlement(plane.offer("a", handler, manifest=True))
+        assert isinstance(again, Unchanged)
+        assert again.verdict == "review"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"x" * (3 << 20)], ids=["empty", "torn", "other", "long"])

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from workers.manifest import MAX_BYTES, Manifest, Seconds
+from workers.checks.verdict import CheckVerdict
+from workers.manifest import MAX_BYTES, Manifest, Seconds, verdict_of
 from workers.protocol import Output, Version
+from workers.value_types import VerdictName
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=UTC)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8"))
@@ -83,3 +85,12 @@ def test_anything_else_is_no_manifest(text: bytes) -> None:
 def test_fields_of_a_newer_writer_are_ignored() -> None:
     newer = manifest({}).encode().replace(b'{"version":1', b'{"new":1,"version":1')
     assert Manifest.decode(newer) == manifest({})
+
+
+def test_a_verdict_is_one_of_the_checks_and_any_other_label_is_none() -> None:
+    assert list(get_args(VerdictName)) == list(CheckVerdict)
+    assert [verdict_of({"verdict": verdict}) for verdict in CheckVerdict] == list(CheckVerdict)
+    others: list[JsonValue] = ["guilty", "OK", None, True, ["ok"], {"ok": 1}]
+    for label in others:
+        assert verdict_of({"verdict": label}) is None
+    assert verdict_of({}) is None

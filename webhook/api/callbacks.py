@@ -120,35 +120,43 @@ class CallbackApi:
     async def callbacks(self, request: Request) -> Response:
         """List callbacks, newest first, and count them by pipeline."""
         self._auth.require(request)
-        query = read_query(request, CallbackFilter)
+        return json_response(await self.page(read_query(request, CallbackFilter)))
+
+    async def page(self, query: CallbackFilter) -> CallbackPage:
+        """One page of callbacks, newest first. Raises LedgerUnavailable."""
         rows = await self._outbox.page(query.pipeline, query.state, query.key, query.before, query.limit)
         counts = [] if query.before else await self._outbox.counts()
-        return json_response(
-            CallbackPage(
-                callbacks=[_shown(row) for row in rows],
-                counts=[CallbackCount(**{name: row[name] for name in CallbackCount.model_fields}) for row in counts],
-                next=rows[-1]["id"] if len(rows) == query.limit else None,
-            )
+        return CallbackPage(
+            callbacks=[_shown(row) for row in rows],
+            counts=[CallbackCount(**{name: row[name] for name in CallbackCount.model_fields}) for row in counts],
+            next=rows[-1]["id"] if len(rows) == query.limit else None,
         )
 
     async def callback(self, request: Request) -> Response:
         """Show one callback."""
         self._auth.require(request)
+        return json_response(await self.found(request))
+
+    async def found(self, request: Request) -> CallbackStatus:
+        """The callback that the path names. Raises HttpProblem 404, LedgerUnavailable."""
         absent = HttpProblem(404, "unknown-callback", "there is no callback of that number, or it was pruned")
         row = await self._outbox.one(path_id(request, absent))
         if row is None:
             raise absent
-        return json_response(_shown(row))
+        return _shown(row)
 
     async def replay_callbacks(self, request: Request) -> Response:
         """Tell an app again what it was told, or what was given up; of each object the latest alone."""
         self._auth.require(request)
-        choice = await read_model(request, CallbackReplay)
+        return json_response(await self.replay(await read_model(request, CallbackReplay)))
+
+    async def replay(self, choice: CallbackReplay) -> CallbacksReplayed:
+        """Have callbacks told again. Raises HttpProblem 404, LedgerUnavailable."""
         numbers = [number for number, (name, _) in self._pipelines.by_id.items() if name == choice.pipeline]
         if not numbers:
             raise HttpProblem(404, "unknown-pipeline", f"there is no pipeline {choice.pipeline}")
         done = await self._outbox.replay(numbers[0], choice.state, choice.ids, dry_run=choice.dry_run)
-        return json_response(CallbacksReplayed(replayed=done.replayed, outdated=done.outdated))
+        return CallbacksReplayed(replayed=done.replayed, outdated=done.outdated)
 
 
 def _shown(row: asyncpg.Record) -> CallbackStatus:

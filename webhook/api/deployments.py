@@ -206,8 +206,11 @@ class DeploymentApi:
     async def rollback(self, request: Request) -> Response:
         """Let an earlier version of an app's set hold again, as its next version."""
         self._auth.require(request)
+        return json_response(await self.rolled_back(request, await read_optional_model(request, RollbackRequest)))
+
+    async def rolled_back(self, request: Request, wanted: RollbackRequest) -> Deployment:
+        """Roll back the app that the path names. Raises HttpProblem 404, 409 or 422, LedgerUnavailable."""
         owner = _owner(request)
-        wanted = await read_optional_model(request, RollbackRequest)
         versions = await self._ledger.versions(owner, most=1)
         if not versions:
             raise _unknown(owner)
@@ -219,18 +222,20 @@ class DeploymentApi:
                 404, "unknown-version", f"there is no version {number} of {owner}; the last one is {present}"
             )
         note = wanted.note or f"rollback to version {number}"
-        return json_response(await self._replaced(Replacement(owner, sets, _BY_ADMIN, note, present, wanted.dry_run)))
+        return await self._replaced(Replacement(owner, sets, _BY_ADMIN, note, present, wanted.dry_run))
 
     async def remove_deployment(self, request: Request) -> Response:
         """Remove everything that an app defines. Its versions are kept: a rollback brings it back."""
         self._auth.require(request)
+        return json_response(await self.removed(request, read_query(request, RemovalQuery)))
+
+    async def removed(self, request: Request, query: RemovalQuery) -> Deployment:
+        """Remove what the app that the path names defines. Raises HttpProblem 404 or 422, LedgerUnavailable."""
         owner = _owner(request)
-        query = read_query(request, RemovalQuery)
         versions = await self._ledger.versions(owner, most=1)
         if not versions:
             raise _unknown(owner)
-        order = Replacement(owner, {}, _BY_ADMIN, "removed", None, query.dry_run)
-        return json_response(await self._replaced(order))
+        return await self._replaced(Replacement(owner, {}, _BY_ADMIN, "removed", None, query.dry_run))
 
     async def compare(self, request: Request) -> Response:
         """Tell what would change if a set took the place of what its owner defines now. Changes nothing."""
@@ -243,6 +248,10 @@ class DeploymentApi:
     async def definitions(self, request: Request) -> Response:
         """List everything that is defined now, with owners and versions."""
         self._auth.require(request)
+        return json_response(await self.listed())
+
+    async def listed(self) -> DefinitionList:
+        """Everything that is defined now. Raises LedgerUnavailable."""
         now = await self._ledger.now()
         listed = [
             DefinitionStatus(
@@ -256,33 +265,34 @@ class DeploymentApi:
             )
             for each in now.definitions
         ]
-        return json_response(
-            DefinitionList(
-                revision=now.revision,
-                definitions=listed,
-                left_out={owner: _shown(faults) for owner, faults in self._current.left_out.items()},
-                file_differs=self._current.file_differs(now),
-            )
+        return DefinitionList(
+            revision=now.revision,
+            definitions=listed,
+            left_out={owner: _shown(faults) for owner, faults in self._current.left_out.items()},
+            file_differs=self._current.file_differs(now),
         )
 
     async def deployments(self, request: Request) -> Response:
         """List the apps that were deployed, with their present versions."""
         self._auth.require(request)
-        return json_response(
-            DeploymentList(
-                deployments=[
-                    AppStatus(app=each.owner.removeprefix(OWNER_PREFIX), **_version(each).model_dump())
-                    for each in await self._ledger.owners()
-                    if each.owner != FILE
-                ]
-            )
-        )
+        return json_response(DeploymentList(deployments=await self.apps()))
+
+    async def apps(self) -> list[AppStatus]:
+        """Every app that was ever deployed. Raises LedgerUnavailable."""
+        return [
+            AppStatus(app=each.owner.removeprefix(OWNER_PREFIX), **_version(each).model_dump())
+            for each in await self._ledger.owners()
+            if each.owner != FILE
+        ]
 
     async def deployment(self, request: Request) -> Response:
         """Show what an app defines now, and its versions."""
         self._auth.require(request)
+        return json_response(await self.details(request, read_query(request, VersionFilter)))
+
+    async def details(self, request: Request, query: VersionFilter) -> DeploymentDetails:
+        """The app that the path names. Raises HttpProblem 404, LedgerUnavailable."""
         owner = _owner(request)
-        query = read_query(request, VersionFilter)
         versions = await self._ledger.versions(owner, query.before, query.limit)
         if not versions and query.before is None:
             raise _unknown(owner)
@@ -291,14 +301,12 @@ class DeploymentApi:
         for each in now.definitions:
             if each.owner == owner:
                 tables.setdefault(each.kind, {})[each.name] = each.body
-        return json_response(
-            DeploymentDetails(
-                app=owner.removeprefix(OWNER_PREFIX),
-                definitions=tables,
-                versions=[_version(each) for each in versions],
-                left_out=_shown(self._current.left_out.get(owner, ())),
-                next=versions[-1].version if len(versions) == query.limit else None,
-            )
+        return DeploymentDetails(
+            app=owner.removeprefix(OWNER_PREFIX),
+            definitions=tables,
+            versions=[_version(each) for each in versions],
+            left_out=_shown(self._current.left_out.get(owner, ())),
+            next=versions[-1].version if len(versions) == query.limit else None,
         )
 
     async def _replaced(self, order: Replacement) -> Deployment:

@@ -166,7 +166,7 @@ def _malformed(error: ValidationError) -> HttpProblem:
 def _fault_message(fault: ErrorDetails) -> str:
     """Say where a message is wrong, and why, without repeating its content: that may hold a secret, or megabytes."""
     where = ".".join(part if _NAME.fullmatch(part) else "…" for part in map(str, fault["loc"]))
-    why = fault["msg"]
+    why = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "union_tag_invalid":  # its message quotes the tag
         why = "{discriminator} has to be one of {expected_tags}".format_map(fault.get("ctx", {}))
     return f"{where}: {why}" if where else why

@@ -344,10 +344,10 @@ def _handling(report: protocol.Handling | None) -> HandlingReport | None:
 def _outcome(message: protocol.Settlement, worker_id: int) -> transitions.Outcome:
     match message:
         case protocol.Done():
-            return _result(message.fetched, message.outputs, worker_id)
+            return _result(message.fetched, message, worker_id)
         case protocol.Unchanged():
-            fetched, outputs = message.fetched, message.outputs
-            return transitions.SameContent(_result(fetched, outputs, worker_id) if fetched else None)
+            fetched = message.fetched
+            return transitions.SameContent(_result(fetched, message, worker_id) if fetched else None)
         case protocol.Absent():
             return transitions.NotFound()
         case protocol.Failed():
@@ -356,9 +356,11 @@ def _outcome(message: protocol.Settlement, worker_id: int) -> transitions.Outcom
             return transitions.LeaseReleased(message.without_handler)
 
 
-def _result(fetched: protocol.Version, outputs: Sequence[protocol.Output], worker_id: int) -> transitions.Published:
-    published = {output.name: output.etag for output in outputs}
-    return transitions.Published(fetched.etag, _believed(fetched.modified), published, worker_id)
+def _result(
+    fetched: protocol.Version, message: protocol.Done | protocol.Unchanged, worker_id: int
+) -> transitions.Published:
+    published = {output.name: output.etag for output in message.outputs}
+    return transitions.Published(fetched.etag, _believed(fetched.modified), published, worker_id, message.verdict)
 
 
 def _believed(modified: datetime | None) -> datetime | None:

@@ -69,25 +69,27 @@ class ServiceStatusApi:
     async def list_services(self, request: Request) -> Response:
         """List services with their machines and requests."""
         self._auth.require(request)
+        return json_response(await self.report())
+
+    async def report(self) -> ServiceList:
+        """All services as they are now. Raises LedgerUnavailable."""
         loads, machines = await self._ledger.loads(), await self._ledger.machines()
         pools = {each.pool for each in self._services.values()}
         outlooks = {pool: await self._ledger.outlook(pool) for pool in sorted(pools)}
-        return json_response(
-            ServiceList(
-                services=[
-                    ServiceStatus(
-                        name=name,
-                        pool=settings.pool,
-                        waiting=loads.get(name, ServiceLoad()).waiting,
-                        in_flight=loads.get(name, ServiceLoad()).in_flight,
-                        concurrency=settings.concurrency,
-                        withheld=self._refusal(name),
-                        not_minted=outlooks[settings.pool].not_minted,
-                        machines=[_status(machine) for machine in machines if machine.service == name],
-                    )
-                    for name, settings in sorted(self._services.items())
-                ]
-            )
+        return ServiceList(
+            services=[
+                ServiceStatus(
+                    name=name,
+                    pool=settings.pool,
+                    waiting=loads.get(name, ServiceLoad()).waiting,
+                    in_flight=loads.get(name, ServiceLoad()).in_flight,
+                    concurrency=settings.concurrency,
+                    withheld=self._refusal(name),
+                    not_minted=outlooks[settings.pool].not_minted,
+                    machines=[_status(machine) for machine in machines if machine.service == name],
+                )
+                for name, settings in sorted(self._services.items())
+            ]
         )
 
 

@@ -99,35 +99,56 @@ class TokenApi:
     async def create_token(self, request: Request) -> Response:
         """Make a token for an app. It is shown this once."""
         self._auth.require(request)
-        wanted = await read_model(request, TokenRequest)
+        return json_response(await self.issue(await read_model(request, TokenRequest)), 201)
+
+    async def issue(self, wanted: TokenRequest) -> IssuedToken:
+        """Make a token. Raises LedgerUnavailable."""
         scopes = list(dict.fromkeys(wanted.scopes))
         order = TokenOrder(
             wanted.name, scopes, wanted.calls_per_second, wanted.burst_calls, wanted.valid_seconds
         )  # fmt: skip
         new = await self._tokens.issue(order)
-        return json_response(IssuedToken(**_fields(new.token), token=new.secret), 201)
+        return IssuedToken(**_fields(new.token), token=new.secret)
 
     async def list_tokens(self, request: Request) -> Response:
         """List tokens of apps, newest first."""
         self._auth.require(request)
-        query = read_query(request, TokenFilter)
+        return json_response(await self.page(read_query(request, TokenFilter)))
+
+    async def page(self, query: TokenFilter) -> TokenPage:
+        """One page of tokens, newest first. Raises LedgerUnavailable."""
         tokens = await self._tokens.page(ended=query.ended, before=query.before, most=query.limit)
         following = tokens[-1].id if len(tokens) == query.limit else None
-        return json_response(TokenPage(tokens=[TokenStatus(**_fields(token)) for token in tokens], next=following))
+        return TokenPage(tokens=[TokenStatus(**_fields(token)) for token in tokens], next=following)
 
     async def revoke_token(self, request: Request) -> Response:
         """Revoke a token of an app. It ends on every replica within a second."""
         self._auth.require(request)
-        absent = HttpProblem(404, "unknown-token", "there is no token of that number: see yurt tokens list")
-        token = await self._tokens.revoke(path_id(request, absent))
+        return json_response(await self.revoked(request))
+
+    async def revoked(self, request: Request) -> TokenStatus:
+        """Revoke the token that the path names. Raises HttpProblem 404, LedgerUnavailable."""
+        token = await self._tokens.revoke(path_id(request, _absent()))
         if token is None:
-            raise absent
-        return json_response(TokenStatus(**_fields(token)))
+            raise _absent()
+        return TokenStatus(**_fields(token))
+
+    async def found(self, request: Request) -> TokenStatus:
+        """The token that the path names. Raises HttpProblem 404, LedgerUnavailable."""
+        id = path_id(request, _absent())
+        tokens = await self._tokens.page(ended=True, before=min(id + 1, 2**63 - 1), most=1)
+        if not tokens or tokens[0].id != id:
+            raise _absent()
+        return TokenStatus(**_fields(tokens[0]))
 
     async def show_own_token(self, request: Request) -> Response:
         """Tell an app what its token allows."""
         caller = await self._app_auth.caller(request)
         return json_response(TokenSelf(name=caller.name, scopes=sorted(caller.scopes)))
+
+
+def _absent() -> HttpProblem:
+    return HttpProblem(404, "unknown-token", "there is no token of that number: see yurt tokens list")
 
 
 def _fields(token: AppToken) -> dict[str, object]:

@@ -54,6 +54,8 @@ def settled(row: LeasedRow, following: NextState) -> dict[str, object]:
         fields["done_etag"] = storable(following.result.etag)
         fields["done_by"] = following.result.by
         fields["done_modified"] = _moment(following.result.modified)
+        if following.result.verdict is not None:
+            fields["done_verdict"] = following.result.verdict
         fields["published"] = {storable(name): storable(etag) for name, etag in following.result.published.items()}
     return fields
 

@@ -1,4 +1,4 @@
-"""Finds objects by key and state, and reads all that is known of one."""
+"""Finds objects by key, state and verdict, and reads all that is known of one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import asyncpg
 
 from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.transitions import ResultVerdict
 
 MAX_PAGE = 200
 """Objects that one page shows."""
@@ -32,6 +33,8 @@ class ObjectSelection:
     """That the key contains. None: any."""
     state: str | None = None
     """None: any."""
+    verdict: ResultVerdict | None = None
+    """Of the result's checks. None: any, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class FoundObject:
     event_at: datetime
     event_size: int | None
     done_at: datetime | None
+    verdict: ResultVerdict | None
+    """Of the result's checks."""
     reason: str
     """Of the last failure; empty: there is none."""
 
@@ -82,6 +87,7 @@ class ObjectStory:
     done_etag: str | None
     done_modified: datetime | None
     done_at: datetime | None
+    done_verdict: ResultVerdict | None
     published: Mapping[str, str]
     """Names of the outputs to their ETags."""
     reason: str
@@ -116,8 +122,9 @@ class ObjectRows:
     async def page(self, which: ObjectSelection, after: str = "", most: int = 50) -> FoundObjects:
         """Find up to ``most`` objects in the order of their keys, after one."""
         rows = await self._ledger.fetch(
-            "object_page", which.pipeline_id, after, which.prefix, which.prefix + _BEHIND if which.prefix else None,
-            which.state, which.part, LOOKED_AT, most,
+            "object_page" if which.verdict in (None, "ok") else "object_page_unwanted",
+            which.pipeline_id, after, which.prefix, which.prefix + _BEHIND if which.prefix else None,
+            which.state, which.part, LOOKED_AT, most, which.verdict,
         )  # fmt: skip
         found = [_found(row) for row in rows if row["key"] is not None]
         looked, last = rows[0]["looked"], rows[0]["last"]
@@ -147,7 +154,7 @@ class ObjectRows:
 def _found(row: asyncpg.Record) -> FoundObject:
     return FoundObject(
         row["key"], row["state"], row["attempts"], row["event_at"], row["event_size"], row["done_at"],
-        row["reason"] or "",
+        row["verdict"], row["reason"] or "",
     )  # fmt: skip
 
 

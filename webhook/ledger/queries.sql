@@ -186,6 +186,7 @@ with settled as (
         done_etag = case when s.forget then null else coalesce(s.done_etag, o.done_etag) end,
         done_modified = case when s.forget then null else coalesce(s.done_modified, o.done_modified) end,
         done_by = case when s.forget then null when s.done_etag is null then o.done_by else s.done_by end,
+        done_verdict = case when s.forget then null when s.done_etag is null then o.done_verdict else s.done_verdict end,
         done_at = case when s.finished then moment.now else o.done_at end,
         published = case when s.forget then null else coalesce(s.published, o.published) end,
         -- A key that comes back after it was gone is a new object, without the versions of the old one. Events that
@@ -200,7 +201,7 @@ with settled as (
         ordinal = case when s.forget and not s.restart then null else o.ordinal end
     from json_to_recordset($6::json) as s (  -- one document is sooner written and read than thirteen arrays
              id bigint, state object_state, lane lane, delay_seconds float8, restart boolean, attempts int, faults int, losses int,
-             returns int, given_up_by bigint, error jsonb, done_etag text, done_modified timestamptz, done_by bigint, published jsonb, finished boolean, forget boolean,
+             returns int, given_up_by bigint, error jsonb, done_etag text, done_modified timestamptz, done_by bigint, done_verdict result_verdict, published jsonb, finished boolean, forget boolean,
              seen boolean, changed boolean
          ),
          (select yurt_now() as now offset 0) as moment
@@ -1066,30 +1067,48 @@ o.state = 'parked'
   and ($6::float8 is null or o.due_at >= (select yurt_now()) - make_interval(secs => $6))
   and ($7::bigint[] is null or o.id = any ($7));
 
--- name: object_page
--- Objects of a pipeline in the order of their keys, after $2, of those that begin with $3 ($4 is behind the last of them):
--- in state $5 and with $6 in their keys, where these are not null; at most $8. Only the next $7 are looked at, so that a
--- search for what is rare ends in time: "last" of "looked" is where the next one begins.
-with looked as (
-    select id, key, state, attempts, event_at, event_size, due_at, done_at, error ->> 'reason' as reason
-    from objects
-    where pipeline_id = $1 and key > $2 and key >= $3 and ($4::text is null or key < $4)
-    order by key limit $7
-)
+-- fragment: object_found
+-- What a search shows of an object.
+key, state::text, attempts, event_at, event_size, done_at, done_verdict::text as verdict, error ->> 'reason' as reason;
+
+-- fragment: object_after
+-- Objects of a pipeline after $2, of those that begin with $3: $4 is behind the last of them.
+pipeline_id = $1 and key > $2 and key >= $3 and ($4::text is null or key < $4);
+
+-- fragment: object_filter
+-- Of the objects that were looked at, those in state $5 and with $6 in their keys, where these are not null, and with
+-- verdict $9; at most $8, in the order of their keys. "last" of "looked" is where the next search begins.
 select s.looked, s.last, o.*
 from (select count(*) as looked, max(key) as last from looked) as s
 left join lateral (
     select * from looked as l
-    where ($5::text is null or l.state::text = $5) and ($6::text is null or position($6 in l.key) > 0)
+    where ($5::text is null or l.state = $5) and ($6::text is null or position($6 in l.key) > 0)
+      and ($9::text is null or l.verdict = $9)
     order by l.key limit $8
 ) as o on true
 order by o.key;
+
+-- name: object_page
+-- Search a pipeline's objects. Only the next $7 are looked at, so that a search for what is rare ends in time.
+with looked as (
+    select {{object_found}} from objects where {{object_after}} order by key limit $7
+)
+{{object_filter}};
+
+-- name: object_page_unwanted
+-- The same among those that are to be reviewed or refused ($9), which an index knows: only the next $7 of them.
+with looked as (
+    select {{object_found}} from objects
+    where {{object_after}} and done_verdict = $9::text::result_verdict and done_verdict <> 'ok'
+    order by key limit $7
+)
+{{object_filter}};
 
 -- name: object_story
 -- All that is known of one object, with the worker that holds it.
 select o.id, o.pipeline_id, o.key, o.state::text, o.lane::text, o.due_at, o.attempts, o.faults, o.event_at, o.verdict,
        o.event_etag, o.event_size, o.newest_at, o.token, o.deadline, o.rerun_requested, o.done_etag, o.done_modified,
-       o.done_at, o.published::text, coalesce(o.error ->> 'reason', '') as reason,
+       o.done_at, o.done_verdict::text, o.published::text, coalesce(o.error ->> 'reason', '') as reason,
        coalesce(o.error ->> 'message', '') as message, coalesce(o.error ->> 'log', '') as log,
        case when o.state = 'leased' then o.worker_id end as worker_id, w.label as worker, (select yurt_now()) as moment
 from objects as o left join workers as w on w.id = o.worker_id and o.state = 'leased'
@@ -1347,12 +1366,13 @@ limit $7;
 -- Record results from their manifests, for objects that have no row.
 insert into objects (
     pipeline_id, key, state, lane, due_at, event_at, seen_at, verdict, mark, event_etag, event_size, newest_at,
-    token, done_etag, done_modified, done_at, published
+    token, done_etag, done_modified, done_at, published, done_verdict
 )
 select $1, a.key, 'done', 'work', n.now, n.now, n.now, 'adopted', a.mark, a.etag, a.size, a.modified,
-       a.token, a.etag, a.modified, n.now, a.published::jsonb
-from unnest($2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::bigint[], $8::text[])
-         as a (key, mark, etag, size, modified, token, published),
+       a.token, a.etag, a.modified, n.now, a.published::jsonb, a.verdict
+from unnest($2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::timestamptz[], $7::bigint[], $8::text[],
+            $9::result_verdict[])
+         as a (key, mark, etag, size, modified, token, published, verdict),
      (select yurt_now() as now offset 0) as n
 on conflict (pipeline_id, key) do nothing;
 
@@ -1867,6 +1887,12 @@ s.position, s.object_id, s.pipeline_id, s.key, s.state::text, s.changed, s.etag,
 -- name: settles_after
 -- Settles after a position, in their order.
 select {{settle}} from settles as s where s.position > $1 order by s.position limit $2;
+
+-- name: latest_results
+-- The objects that got a result last, the latest first: of the last $1 settles, at most $2.
+select s.pipeline_id, s.key from settles as s
+where s.position > (select last from settle_numbering) - $1::bigint and s.state = 'done' and s.changed
+order by s.position desc limit $2;
 
 -- name: settles_between
 -- Settles of some pipelines ($3) below a prefix ($4), after $1 and up to $2.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
+from webhook.ledger.coalescing import ObjectPlace
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.queries import QUERIES
 from webhook.loops import LoopHealth
@@ -161,6 +162,11 @@ class SettleLog:
     async def after(self, position: int, most: int = BATCH) -> list[Settle]:
         """Settles after a position, in their order."""
         return [_settle(row) for row in await self._ledger.fetch("settles_after", position, most)]
+
+    async def latest_results(self, most: int) -> list[ObjectPlace]:
+        """The objects that got a result last, on any replica: each once, the latest first, ``most`` settles of them."""
+        rows = await self._ledger.fetch("latest_results", WINDOW, most)
+        return [*dict.fromkeys((row["pipeline_id"], row["key"]) for row in rows)]
 
     async def between(self, after: int, up_to: int, pipelines: Sequence[int], prefix: str) -> list[Settle]:
         """Settles of some pipelines' keys below a prefix, after a position and up to one: `WINDOW` apart at most."""

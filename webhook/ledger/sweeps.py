@@ -19,6 +19,7 @@ from webhook.ledger.coalescing import CounterIncrements
 from webhook.ledger.database import Database
 from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.queries import QUERIES
+from webhook.ledger.transitions import ResultVerdict
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -118,6 +119,8 @@ class AdoptedResult:
     token: int
     published: Mapping[str, str]
     """Output name to ETag, the manifest included."""
+    verdict: ResultVerdict | None = None
+    """Of its checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +313,7 @@ def _adopted_columns(adopted: Sequence[AdoptedResult]) -> tuple[list[object], ..
     rows = [
         (
             item.listed.key, mark_of("adopted", item.listed.etag, item.token), item.listed.etag, item.listed.size,
-            item.listed.modified, item.token, json.dumps(dict(item.published)),
+            item.listed.modified, item.token, json.dumps(dict(item.published)), item.verdict,
         )
         for item in adopted
     ]  # fmt: skip

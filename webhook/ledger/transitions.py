@@ -20,6 +20,8 @@ from typing import ClassVar, Literal
 from webhook.ledger.policy import Policy
 
 ObjectState = Literal["pending", "done", "parked", "gone"]
+ResultVerdict = Literal["ok", "review", "refused"]
+"""What the checks of a result make of its object, from the best to the worst."""
 Lane = Literal["work", "check", "trial"]
 """``work``: for workers. ``trial``: the same, alone on their worker. ``check``: HEAD requests of the control plane."""
 InHandler = Literal["alone", "reported", "possible", "no"]
@@ -71,6 +73,8 @@ class Published:
     """Output name to ETag."""
     by: int | None = None
     """Worker that reports it; None: unknown."""
+    verdict: ResultVerdict | None = None
+    """Of its checks; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from webhook.outputs.conditions import Conditions, Style
 from webhook.outputs.fencing import AnotherPipelines, LeaseNotLive, ReplicaBehind
 from webhook.outputs.keys import KeyTooLong
 from webhook.outputs.presigning import LeaseOutputs, presign
-from webhook.outputs.recent import RecentResults
 from webhook.outputs.removal import REMOVE_SECONDS, Leftovers, Remover
 from webhook.outputs.requested import OutputsRefused, RequestedOutputs, check_sizes
 from webhook.outputs.staging import COPY_SECONDS, Staging
@@ -72,7 +71,6 @@ class Publishing:
         self._leftovers = Leftovers(remover)
         self._requested = RequestedOutputs()
         self._staging = Staging(store)
-        self.recent = RecentResults()
         self._finishing: dict[_LeaseName, asyncio.Task[ObjectPlace | None]] = {}
         """Leases that the control plane holds, to change outputs before it settles them."""
         self._settler: Batcher[Settlement, ObjectPlace | None] = Batcher(
@@ -123,12 +121,6 @@ class Publishing:
 
         Raises LedgerUnavailable, Overloaded.
         """
-        place = await self._settle(settlement)
-        if place is not None and isinstance(settlement.outcome, Published):
-            self.recent.note(place)
-        return place
-
-    async def _settle(self, settlement: Settlement) -> ObjectPlace | None:
         asked_for = self._requested.forget(settlement.token)
         result = settlement.outcome
         if not isinstance(result, Published):

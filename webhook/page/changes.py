@@ -19,6 +19,8 @@ from webhook.api.quarantine import QuarantineChoice
 from webhook.api.sweeps import SweepRequest
 from webhook.page.access import Form, PageAuth
 from webhook.page.commands import command, of_choice
+from webhook.page.formats import counted
+from webhook.page.questions import Question, ask
 from webhook.page.rendering import Rendering, address, redirect
 from webhook.page.views import Apis
 
@@ -29,6 +31,12 @@ Chosen = TypeVar("Chosen", bound=BaseModel)
 _MOST_CALLS = 50
 """Pages that one confirmed change goes through: 50,000 rows. The rest is asked about again."""
 
+_MEANINGS = {
+    "redrive": "Each is processed again now, with all its attempts.",
+    "forget": "Their changes end without being processed. Results that exist stay; only a newer upload is processed "
+    "again.",
+    "replay": "They are read again, with the control plane as it is now, and handled as if they came now.",
+}
 _OWN_FIELDS = ("csrf", "confirmed", "verb")
 
 
@@ -79,10 +87,7 @@ class Changes:
         verb = "slay" if form.get("verb") == "slay" else "drain"
         if not form.get("confirmed"):
             machine = await self._apis.machines.found(id)
-            return self._rendering.page(
-                "confirm_machine.html", self._auth.session(request),
-                machine=machine, verb=verb, command=command("machines", verb, id),
-            )  # fmt: skip
+            return ask(self._rendering, self._auth, request, _of_machine(id, verb, machine.leases))
         await (self._apis.machines.slay(id) if verb == "slay" else self._apis.machines.drain(id))
         return redirect(address(f"/machines/{id}", done="slaying" if verb == "slay" else "draining"))
 
@@ -112,11 +117,37 @@ class Changes:
         self, request: Request, form: Form, verb: str, view: str, fields: list[tuple[str, str]], number: int,
         refused: int = 0,
     ) -> Response:  # fmt: skip
-        return self._rendering.page(
-            "confirm.html", self._auth.session(request),
-            verb=verb, view=view, fields=fields, number=number, refused=refused,
+        what = "text" if view == "quarantine" else "object"
+        stay = f" {refused:,} still cannot be read and stay{'s' if refused == 1 else ''}." if refused else ""
+        question = Question(
+            title=f"{verb.capitalize()} {counted(number, what)}?",
+            text=_MEANINGS[verb] + stay,
             command=of_choice(view, verb, fields),
-        )  # fmt: skip
+            button=f"{verb.capitalize()} {number:,}" if number else "",
+            action=f"/{view}",
+            back=f"/{view}",
+            fields=[("verb", verb), *fields],
+            dangerous=verb == "forget",
+        )
+        return ask(self._rendering, self._auth, request, question)
+
+
+def _of_machine(id: int, verb: str, leases: int) -> Question:
+    held = counted(leases, "object")
+    if verb == "drain":
+        text = f"It gets no more work, and is slain once it has finished the {held} it has. Nothing is interrupted."
+    else:
+        text = f"It is destroyed now. The {held} that it works on {'is' if leases == 1 else 'are'} processed elsewhere."
+    return Question(
+        title=f"{verb.capitalize()} machine {id}?",
+        text=f"{text} Where work waits, another machine is minted.",
+        command=command("machines", verb, id),
+        button=verb.capitalize(),
+        action=f"/machines/{id}",
+        back=f"/machines/{id}",
+        fields=[("verb", verb)],
+        dangerous=verb == "slay",
+    )
 
 
 def _chosen_fields(form: Form, view: str) -> list[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from decimal import Decimal
+
+from pydantic import JsonValue
 
 from webhook.visible_text import escaped
 
@@ -16,6 +19,11 @@ _MOST_SHOWN = 200
 def number(value: float) -> str:
     """A count with separators: ``12,345``."""
     return f"{value:,.0f}"
+
+
+def counted(count: int, what: str) -> str:
+    """A count of things with their name: ``1 object``, ``2 objects``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def rate(per_second: float | None) -> str:
@@ -74,6 +82,11 @@ def shown(text: str, most: int = _MOST_SHOWN) -> str:
     return f"{line[:half]}…{line[-half:]}"
 
 
+def json_text(value: JsonValue) -> str:
+    """A setting as JSON, in one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def file_name(key: str) -> str:
     """The last part of a key, as `shown`; a key that ends in a slash is shown whole."""
     return shown(key.rpartition("/")[2] or key, 60)
@@ -88,6 +101,7 @@ FILTERS = {
     "moment": moment,
     "shown": shown,
     "log": escaped,
+    "json": json_text,
     "file_name": file_name,
 }
 """By their names in templates."""

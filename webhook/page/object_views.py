@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from webhook.api.filters import Text
 from webhook.api.http import HttpProblem
 from webhook.ledger.objects import LOOKED_AT, ObjectRows, ObjectSelection
+from webhook.ledger.transitions import ResultVerdict
 from webhook.page.access import PageAuth
 from webhook.page.commands import command
 from webhook.page.files import ResultFiles
@@ -21,7 +22,8 @@ from webhook.pipelines import Pipelines
 from webhook.storage import ObjectStore
 
 State = Literal["pending", "leased", "done", "parked", "gone", "forgotten"]
-STATES: tuple[State, ...] = ("pending", "leased", "done", "parked", "gone", "forgotten")
+STATES: tuple[State, ...] = get_args(State)
+VERDICTS: tuple[ResultVerdict, ...] = get_args(ResultVerdict)
 
 
 class ObjectFilter(BaseModel):
@@ -35,6 +37,8 @@ class ObjectFilter(BaseModel):
     part: Text | None = None
     """That the key contains."""
     state: State | None = None
+    verdict: ResultVerdict | None = None
+    """Of the result's checks."""
     after: Text | None = None
     """Key after which the page begins."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
@@ -66,11 +70,12 @@ class ObjectViews:
         names = [name for name, _ in self._pipelines.by_id.values()]
         pipeline = query.pipeline or next(iter(names), "")
         number = self._files.number_of(pipeline)
-        which = ObjectSelection(number, query.prefix or "", query.part, query.state)
+        which = ObjectSelection(number, query.prefix or "", query.part, query.state, query.verdict)
         found = await self._objects.page(which, query.after or "", query.limit)
         return self._rendering.page(
             "objects.html", session,
-            found=found, query=query, pipeline=pipeline, pipelines=names, states=STATES, looked_at=LOOKED_AT,
+            found=found, query=query, pipeline=pipeline, pipelines=names, states=STATES, verdicts=VERDICTS,
+            looked_at=LOOKED_AT,
             command="",
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.routing import Route
@@ -10,13 +10,16 @@ from starlette.routing import Route
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.status import StatusApi
 from webhook.config import ServerSettings
+from webhook.definitions.current import CurrentDefinitions
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.objects import ObjectRows
+from webhook.ledger.settles import SettleLog
 from webhook.ledger.sign_in_links import SignInLinks
-from webhook.outputs.recent import RecentResults
 from webhook.page.access import PageAuth
+from webhook.page.callback_views import CallbackViews
 from webhook.page.changes import Changes
 from webhook.page.cookies import Role, SessionCookies
+from webhook.page.definition_views import DefinitionViews
 from webhook.page.drops import Drops
 from webhook.page.files import ResultFiles
 from webhook.page.live import LiveFeed
@@ -26,9 +29,9 @@ from webhook.page.routes import page_routes
 from webhook.page.served_files import Assets
 from webhook.page.sign_in import SignIn
 from webhook.page.snapshot import Snapshots
+from webhook.page.token_views import TokenViews
 from webhook.page.views import Apis, Views
 from webhook.pipelines import Pipelines
-from webhook.pool_settings import Pool
 from webhook.secret_settings import Secrets
 from webhook.storage import ObjectStore
 from webhook.uploads.places import UploadPlaces
@@ -46,30 +49,33 @@ def open_page(
     server: ServerSettings,
     secrets: Secrets,
     ledger: Ledger,
-    pipelines: Pipelines,
-    pools: Mapping[str, Pool],
+    definitions: CurrentDefinitions,
     store: ObjectStore,
     places: UploadPlaces,
-    recent: RecentResults,
+    settles: SettleLog,
     status: StatusApi,
     apis: Apis,
     foreign: ForeignPages,
 ) -> Page:
     """Make the page's parts."""
-    tokens = _tokens(secrets)
+    tokens, pipelines = _tokens(secrets), definitions.pipelines
     secure = server.public_url.lower().startswith("https://")
     auth = PageAuth(SessionCookies(tokens, secure=secure), server.public_url)
     assets, objects = Assets(), ObjectRows(ledger)
-    rendering = Rendering(assets, lambda: _origins(pipelines, store))
+    rendering = Rendering(assets, _origins(pipelines, store))
+    definitions.on_change.append(lambda: rendering.allow(_origins(pipelines, store)))
     files = ResultFiles(pipelines, store.presigner, auth)
-    feed = LiveFeed(Snapshots(status, apis.machines, objects, recent, files, rendering).parts)
+    feed = LiveFeed(Snapshots(status, apis.machines, objects, settles, files, rendering).parts)
     routes = page_routes(
         SignIn(tokens, auth, SignInLinks(ledger), rendering),
-        Views(apis, pipelines, pools, feed, auth, rendering),
+        Views(apis, pipelines, definitions.pools.settings, feed, auth, rendering),
         ObjectViews(objects, pipelines, store, files, auth, rendering),
         files,
         Drops(pipelines, store, places, objects, files, auth, rendering),
         Changes(apis, auth, rendering),
+        DefinitionViews(apis.deployments, definitions.ledger, auth, rendering),
+        CallbackViews(apis.callbacks, pipelines, auth, rendering),
+        TokenViews(apis.tokens, auth, rendering),
         assets,
         rendering,
         foreign,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,11 +19,14 @@ class Rendering:
 
     Args:
         assets: The files that templates name.
-        stores: Gives the origins of the buckets: images of results come from there, and uploads go there.
+        stores: Origins of the buckets, as `allow` takes them.
 
     """
 
-    def __init__(self, assets: Assets, stores: Callable[[], Sequence[str]]) -> None:
+    headers: Mapping[str, str]
+    """Of every answer that a browser shows."""
+
+    def __init__(self, assets: Assets, stores: Sequence[str]) -> None:
         self._environment = Environment(
             loader=PackageLoader("webhook.page"),
             autoescape=True,
@@ -34,12 +37,11 @@ class Rendering:
         )
         self._environment.filters.update(FILTERS)
         self._environment.globals.update(asset=assets.path, address=address)
-        self._stores = stores
+        self.allow(stores)
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of an answer: other buckets may have come with other definitions."""
-        return _headers(self._stores())
+    def allow(self, stores: Sequence[str]) -> None:
+        """Let browsers show images from these origins and upload to them: called when other buckets are defined."""
+        self.headers = _headers(stores)
 
     def page(self, template: str, session: PageSession | None, status: int = 200, **values: Any) -> Response:
         """Answer with a whole page."""

@@ -12,13 +12,16 @@ from starlette.types import Receive, Scope, Send
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.http import on_problem, problem_of
 from webhook.page.access import SignInNeeded
+from webhook.page.callback_views import CallbackViews
 from webhook.page.changes import Changes
+from webhook.page.definition_views import DefinitionViews
 from webhook.page.drops import Drops
 from webhook.page.files import ResultFiles
 from webhook.page.object_views import ObjectViews
 from webhook.page.rendering import Rendering, address, plain_sentence, redirect
 from webhook.page.served_files import Assets
 from webhook.page.sign_in import SignIn
+from webhook.page.token_views import TokenViews
 from webhook.page.views import Views
 
 Call = Callable[[Request], Awaitable[Response]]
@@ -41,6 +44,9 @@ def page_routes(
     files: ResultFiles,
     drops: Drops,
     changes: Changes,
+    definitions: DefinitionViews,
+    callbacks: CallbackViews,
+    tokens: TokenViews,
     assets: Assets,
     rendering: Rendering,
     foreign: ForeignPages,
@@ -63,6 +69,17 @@ def page_routes(
         ("GET", "/machines/{id}", views.machine),
         ("POST", "/machines/{id}", changes.machine),
         ("GET", "/machines/{id}/log", views.machine_log),
+        ("GET", "/services", views.services),
+        ("GET", "/definitions", definitions.definitions),
+        ("GET", "/definitions/{app}", definitions.app),
+        ("POST", "/definitions/{app}", definitions.change),
+        ("GET", "/definitions/{app}/{version}", definitions.version),
+        ("GET", "/callbacks", callbacks.callbacks),
+        ("GET", "/callbacks/{id}", callbacks.callback),
+        ("POST", "/callbacks", callbacks.replay),
+        ("GET", "/tokens", tokens.tokens),
+        ("POST", "/tokens", tokens.create),
+        ("POST", "/tokens/{id}/revoke", tokens.revoke),
         ("GET", "/costs", views.costs),
         ("GET", "/sweeps", views.sweeps),
         ("POST", "/sweeps", changes.order_sweep),

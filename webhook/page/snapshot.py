@@ -13,13 +13,15 @@ from webhook.api.machines import MachineApi, MachineFilter, MachinePage
 from webhook.api.status import PipelineStatus, Status, StatusApi
 from webhook.ledger.machines import MachineState
 from webhook.ledger.objects import ObjectRows
-from webhook.outputs.recent import RecentResults
+from webhook.ledger.settles import SettleLog
 from webhook.page.files import ResultFiles, ShownObject
 from webhook.page.rendering import Rendering
 
 _WINDOW_SECONDS = 10.0
 _MOST_MACHINES = 500
 _MOST_RESULTS = 12
+_MOST_SETTLES = 48
+"""Looked at for these: an object may have got several results, and a pipeline may have been removed."""
 PARTS = ("flow", "alerts", "results", "machines", "pipelines", "pools")
 
 
@@ -84,14 +86,14 @@ class Snapshots:
         status: StatusApi,
         machines: MachineApi,
         objects: ObjectRows,
-        recent: RecentResults,
+        settles: SettleLog,
         files: ResultFiles,
         rendering: Rendering,
     ) -> None:
         self._status = status
         self._machines = machines
         self._objects = objects
-        self._recent = recent
+        self._settles = settles
         self._files = files
         self._rendering = rendering
         self._rates = Rates()
@@ -111,7 +113,8 @@ class Snapshots:
         return {part: self._rendering.part(f"live_{part}.html", **values) for part in PARTS}
 
     async def _results(self) -> list[ShownObject]:
-        places = [place for place in self._recent.newest(_MOST_RESULTS) if self._files.knows(place)]
+        latest = await self._settles.latest_results(_MOST_SETTLES)
+        places = [place for place in latest if self._files.knows(place)][:_MOST_RESULTS]
         rows = await self._objects.progress(places) if places else []
         return [
             self._files.shown(place, row)

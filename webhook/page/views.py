@@ -1,4 +1,4 @@
-"""Shows the views of the page: live, objects, parked, quarantine, machines, costs and sweeps."""
+"""Shows the views of the page: live, parked, quarantine, machines, services, costs and sweeps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from webhook.api.callbacks import CallbackApi
 from webhook.api.costs import CostApi, CostFilter
+from webhook.api.deployments import DeploymentApi
 from webhook.api.http import HttpProblem, path_id, read_query
 from webhook.api.machines import MachineApi, MachineFilter
 from webhook.api.parked import ParkedApi, ParkedFilter
 from webhook.api.quarantine import QuarantineApi, QuarantineFilter
+from webhook.api.service_status import ServiceStatus, ServiceStatusApi
 from webhook.api.sweeps import SweepApi, SweepFilter
+from webhook.api.tokens import TokenApi
 from webhook.page.access import PageAuth
 from webhook.page.commands import command
 from webhook.page.cost_charts import cost_chart, totals
@@ -29,7 +33,7 @@ from webhook.pool_settings import Pool
 Query = TypeVar("Query", bound=BaseModel)
 
 _PAGE_ROWS = 50
-_MACHINE_ROWS = 500
+_MACHINE_ROWS = 100
 NOTICES = {
     "redriven": "{} will be processed again.",
     "forgotten": "{} were given up. A newer upload of one is processed again.",
@@ -38,6 +42,10 @@ NOTICES = {
     "slaying": "The machine is being slain; its objects are processed elsewhere.",
     "ordered": "{} ordered.",
     "cancelled": "The sweep was cancelled. What it has recorded stays.",
+    "told": "{} will be told again.",
+    "revoked": "The token was revoked. It is refused everywhere within a second.",
+    "rolled-back": "The earlier version holds again, as the next one. Leases that run keep what they were given.",
+    "removed": "The app was removed. Its versions are kept: roll back to one to bring it back.",
 }
 """What a change says afterwards, by the word in the address: no other text of an address is shown."""
 
@@ -51,6 +59,10 @@ class Apis:
     quarantine: QuarantineApi
     costs: CostApi
     sweeps: SweepApi
+    services: ServiceStatusApi
+    deployments: DeploymentApi
+    callbacks: CallbackApi
+    tokens: TokenApi
 
 
 class Views:
@@ -78,7 +90,7 @@ class Views:
         return self._rendering.page(
             "live.html", session,
             parts=await self._feed.latest(), names=PARTS, pipelines=self._pipelines.names,
-            notice=_notice(request), command=command("status", watch=True),
+            notice=notice(request), command=command("status", watch=True),
         )  # fmt: skip
 
     async def live_events(self, request: Request) -> Response:
@@ -101,14 +113,14 @@ class Views:
         chosen = {"pipeline": query.pipeline, "reason": query.reason, "prefix": query.prefix}
         return self._rendering.page(
             "parked.html", session,
-            page=page, query=query, chosen=chosen, pipelines=self._pipelines.names, notice=_notice(request),
+            page=page, query=query, chosen=chosen, pipelines=self._pipelines.names, notice=notice(request),
             command=command("parked", "list", **chosen),
         )  # fmt: skip
 
     async def parked_object(self, request: Request) -> Response:
         """Show one parked object with its log."""
         session = self._auth.session(request)
-        details = await self._apis.parked.details(path_id(request, _unknown("parked object")))
+        details = await self._apis.parked.details(path_id(request, unknown("parked object")))
         return self._rendering.page(
             "parked_object.html", session, details=details, command=command("parked", "show", details.id)
         )
@@ -120,14 +132,14 @@ class Views:
         chosen = {"source": query.source, "reason": query.reason}
         return self._rendering.page(
             "quarantine.html", session,
-            page=await self._apis.quarantine.page(query), query=query, chosen=chosen, notice=_notice(request),
+            page=await self._apis.quarantine.page(query), query=query, chosen=chosen, notice=notice(request),
             command=command("quarantine", "list", **chosen),
         )  # fmt: skip
 
     async def quarantined(self, request: Request) -> Response:
         """Show one quarantined text."""
         session = self._auth.session(request)
-        text = await self._apis.quarantine.text(path_id(request, _unknown("quarantined text")))
+        text = await self._apis.quarantine.text(path_id(request, unknown("quarantined text")))
         return self._rendering.page(
             "quarantined.html", session, text=text, command=command("quarantine", "show", text.id)
         )
@@ -140,23 +152,23 @@ class Views:
         chosen = {"pool": query.pool, "state": query.state and query.state.value}
         return self._rendering.page(
             "machines.html", session,
-            page=page, query=query, chosen=chosen, pools=[*self._pools], notice=_notice(request),
+            page=page, query=query, chosen=chosen, pools=[*self._pools], notice=notice(request),
             command=command("machines", "list", **chosen),
         )  # fmt: skip
 
     async def machine(self, request: Request) -> Response:
         """Show one machine."""
         session = self._auth.session(request)
-        machine = await self._apis.machines.found(path_id(request, _unknown("machine")))
+        machine = await self._apis.machines.found(path_id(request, unknown("machine")))
         return self._rendering.page(
             "machine.html", session,
-            machine=machine, notice=_notice(request), command=command("machines", "show", machine.id),
+            machine=machine, notice=notice(request), command=command("machines", "show", machine.id),
         )  # fmt: skip
 
     async def machine_log(self, request: Request) -> Response:
         """Show the end of what a machine printed."""
         session = self._auth.session(request)
-        machine = await self._apis.machines.found(path_id(request, _unknown("machine")))
+        machine = await self._apis.machines.found(path_id(request, unknown("machine")))
         try:
             log, problem = await self._apis.machines.log_of(machine), ""
         except HttpProblem as error:
@@ -165,6 +177,14 @@ class Views:
             "machine_log.html", session,
             machine=machine, log=log, problem=problem, command=command("machines", "logs", machine.id),
         )  # fmt: skip
+
+    async def services(self, request: Request) -> Response:
+        """Show services with their machines and requests."""
+        session = self._auth.session(request)
+        found = await self._apis.services.report()
+        return self._rendering.page(
+            "services.html", session, services=found.services, standing=service_standing, command=command("services")
+        )
 
     async def costs(self, request: Request) -> Response:
         """Show what was spent, by day, pool and pipeline."""
@@ -186,7 +206,7 @@ class Views:
         return self._rendering.page(
             "sweeps.html", session,
             sweeps=await self._apis.sweeps.newest(query), query=query, pipelines=self._pipelines.names,
-            notice=_notice(request), command=command("backfill", list=True),
+            notice=notice(request), command=command("backfill", list=True),
         )  # fmt: skip
 
 
@@ -199,13 +219,31 @@ def view_query(request: Request, model: type[Query], limit: int = _PAGE_ROWS) ->
     return read_query(Request(scope), model)
 
 
-def _notice(request: Request) -> str:
-    """What the change that led here says."""
+def service_standing(service: ServiceStatus) -> str:
+    """How a service stands: ``ready``, ``failing``, ``starting``, ``withheld``, ``stuck``, or ``cold``.
+
+    ``stuck``: requests wait, and no machine comes. ``cold``: it has no machine, and the next request brings one.
+    """
+    states = {machine.state for machine in service.machines}
+    if "ready" in states:
+        return "ready"
+    if service.withheld:
+        return "withheld"
+    if service.waiting and service.not_minted and not states - {"failing", "draining"}:
+        return "stuck"
+    if "failing" in states:
+        return "failing"
+    return "starting" if states - {"draining"} or service.waiting else "cold"
+
+
+def notice(request: Request) -> str:
+    """What the change that led here says; empty: nothing was changed."""
     text = NOTICES.get(request.query_params.get("done", ""), "")
     number = request.query_params.get("n", "")
     count = int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
     return text.format("One" if count == 1 else f"{count:,}").replace("One were", "One was")
 
 
-def _unknown(what: str) -> HttpProblem:
+def unknown(what: str) -> HttpProblem:
+    """The problem of a path that names nothing."""
     return HttpProblem(404, "not-found", f"there is no {what} of that number")

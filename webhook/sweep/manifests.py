@@ -11,7 +11,7 @@ from webhook.ledger.sweeps import AdoptedResult
 from webhook.outputs.keys import KeyTooLong, output_key
 from webhook.storage import StoreError
 from webhook.sweep.listing import ListingStore
-from workers.manifest import MAX_BYTES, Manifest
+from workers.manifest import MAX_BYTES, Manifest, verdict_of
 from workers.protocol import MANIFEST
 
 _AT_ONCE = 8
@@ -39,7 +39,7 @@ class Manifests:
         identity = (manifest.pipeline, manifest.bucket, manifest.key, manifest.input.etag)
         if identity != (name, pipeline.input.bucket, item.key, item.etag):
             return None
-        return AdoptedResult(item, manifest.token, published(manifest, etag))
+        return AdoptedResult(item, manifest.token, published(manifest, etag), verdict_of(manifest.labels))
 
     async def read(self, pipeline: Pipeline, key: str) -> tuple[Manifest, str] | None:
         """Return an object's manifest with its ETag, or None where there is none that can be read.

@@ -56,6 +56,7 @@ async def test_the_log_of_settled_objects_is_read_by_its_indexes(postgres_dsn: s
             for indexes, name, *arguments in (
                 ({"settles_position"}, "settles_after", "49000", "200"),
                 ({"settles_unnumbered"}, "unnumbered_settles"),
+                ({"settles_position"}, "latest_results", "10000", "48"),
             ):
                 assert reads(await plan(connection, mode, name, *arguments), "settles") == indexes, (name, mode)
 
@@ -71,3 +72,16 @@ async def test_what_apps_ask_of_objects_reads_the_index_of_keys(postgres_dsn: st
             nodes = await plan(connection, mode, "known_objects", f"{photos}", *keys)
             assert reads(nodes) == {"objects_pipeline_id_key_key"}
             assert not sorts(nodes)
+
+
+async def test_a_search_for_what_is_not_ok_reads_nothing_else(postgres_dsn: str) -> None:
+    async with filled(postgres_dsn) as (photos, connection):
+        await connection.execute(
+            "update objects set done_verdict = case when id % 1000 = 2 then 'review' else 'ok' end::result_verdict"
+        )
+        await connection.execute("analyze objects")
+        for mode in MODES:
+            for verdict in ("review", "refused"):
+                arguments = (f"{photos}", "''", "''", "null", "null", "null", "20000", "50", f"'{verdict}'")
+                nodes = await plan(connection, mode, "object_page_unwanted", *arguments)
+                assert reads(nodes) == {"objects_unwanted"}, (verdict, mode)

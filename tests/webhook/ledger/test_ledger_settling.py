@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import asyncpg
@@ -30,6 +31,7 @@ from webhook.ledger.queries import QUERIES
 from webhook.ledger.transitions import (
     LOST,
     Failure,
+    Lane,
     LeaseReleased,
     NotFound,
     Outcome,
@@ -460,6 +462,27 @@ async def test_a_removal_is_believed_after_so_many_404s(postgres_dsn: str) -> No
         assert await b.counted("gone") == {"gone": 1}
         await b.record(event(etag="v1", modified=T0))
         assert (await b.take()).done_etag is None, "its outputs may be gone as well: no 304 is wanted"
+
+
+async def test_a_verdict_is_that_of_the_last_result(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:
+
+        async def after(outcome: Outcome, lane: Lane = "work") -> str | None:
+            await b.record(event(kind=EventKind.REMOVED if lane == "check" else EventKind.CREATED))
+            await b.settle(await b.take(lane), outcome)
+            verdict: str | None = (await b.row())["done_verdict"]
+            return verdict
+
+        assert await after(replace(done("v1"), verdict="review")) == "review"
+        assert await after(SameContent()) == "review"
+        assert await after(HOPELESS) == "review", "the earlier result is still there"
+        assert await after(SameContent(replace(done("v1"), verdict="refused"))) == "refused"
+        assert await after(done("v2")) is None
+        assert await after(replace(done("v3"), verdict="ok")) == "ok"
+        await after(NotFound(), "check")
+        await b.advance(10)
+        await b.settle(await b.take("check"), NotFound())
+        assert ((await b.row())["state"], (await b.row())["done_verdict"]) == ("gone", None)
 
 
 async def test_a_workers_404_is_checked_from_the_first_on(postgres_dsn: str) -> None:

@@ -34,6 +34,19 @@ async def numbered(log: SettleLog) -> list[Settle]:
     return await log.after(0)
 
 
+async def test_the_latest_results_are_of_objects_that_got_one(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:
+        log = SettleLog(b.ledger)
+        assert await log.latest_results(10) == []
+        outcomes = (("a", done()), ("b", done()), ("c", BROKEN), ("a", done("v2")), ("b", SameContent()))
+        for key, outcome in outcomes:
+            await b.record(event(f"{key}.jpg"))
+            await b.settle(await b.take(), outcome)
+        await log.number()
+        assert await log.latest_results(10) == [(b.photos, "a.jpg"), (b.photos, "b.jpg")]
+        assert await log.latest_results(1) == [(b.photos, "a.jpg")]
+
+
 # ── what is logged ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -29,7 +29,7 @@ RENAMED = {
     "touched": "publish_started",
 }
 """Columns of objects since migration 0005."""
-ADDED = {"losses": 0, "returns": 0, "given_up_by": None, "done_by": None, "definition": None}
+ADDED = {"losses": 0, "returns": 0, "given_up_by": None, "done_by": None, "definition": None, "done_verdict": None}
 """Columns of objects since migration 0008, with the value of rows that were there."""
 ADDED_ELSEWHERE = ["return_hash", "unavailable", "used_at", "suspicion", "unjailed", "cause", "usd_before_lease"]
 """Columns of other tables since migration 0009."""

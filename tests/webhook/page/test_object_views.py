@@ -60,3 +60,27 @@ async def test_one_object_with_its_labels_and_results(postgres_dsn: str, store: 
         assert 'src="/result?pipeline=photos&amp;key=a.jpg&amp;name=256.webp&amp;etag=e"' in text
         pair.put("a.jpg/result.json", b"{")
         assert "The manifest is damaged" in await visitor.page("/object", pipeline="photos", key="a.jpg")
+
+
+async def test_a_search_by_verdict(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
+        verdicts = {"a.jpg": "ok", "b.jpg": "review", "c.jpg": "refused", "d.jpg": None, "e.jpg": "review"}
+        await plane.notify(*(event(key) for key in verdicts))
+        worker = await plane.worker()
+        leases = (await worker.ask(most=5)).leases
+        settled = [{**done(lease, {"result.json": "r"}), "verdict": verdicts[lease.key]} for lease in leases]
+        await worker.ask(most=0, settle=settled)
+
+        async def found(**query: str) -> set[str]:
+            text = await visitor.page("/objects", **query)
+            return {key for key in verdicts if f"<bdi>{key}</bdi>" in text}
+
+        assert await found(verdict="ok") == {"a.jpg"}
+        assert await found(verdict="review") == {"b.jpg", "e.jpg"}
+        assert await found(verdict="review", state="done", prefix="e") == {"e.jpg"}
+        assert await found(verdict="refused", after="c.jpg") == set()
+        assert await found() == {*verdicts}
+        assert "have a verdict" in await visitor.page("/objects", verdict="ok", state="parked")
+        assert '<span class="state refused">refused</span>' in await visitor.page(
+            "/object", pipeline="photos", key="c.jpg"
+        )

@@ -1,11 +1,11 @@
-"""What the live view shows: rates from counters, results of this replica, what is wrong."""
+"""What the live view shows: rates from counters, the latest results of all replicas, what is wrong."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.webhook.page.visits import visiting
-from tests.webhook.plane import control_plane, done, event
+from tests.webhook.plane import configured, control_plane, done, event, serving
 from webhook.api.status import PipelineStatus, PoolStatus, Status
 from webhook.page.snapshot import Rates, alerts
 
@@ -30,14 +30,19 @@ def test_counters_that_fall_are_no_negative_rate() -> None:
     assert rates.per_second == (0, 0)
 
 
-async def test_results_of_this_replica_appear_with_thumbnail_and_time(postgres_dsn: str) -> None:
-    async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
+async def test_results_that_another_replica_recorded_appear_with_thumbnail_and_time(postgres_dsn: str) -> None:
+    async with (
+        control_plane(postgres_dsn, loops=False) as plane,
+        serving(plane.dsn, configured(), loops=False) as other,
+        visiting(other) as visitor,
+    ):
         await plane.services.fleet.accrue()  # begins the day's count of results
         await plane.notify(event("cats/a b.jpg"), event("b.jpg"))
         worker = await plane.worker()
         leases = {lease.key: lease for lease in (await worker.ask(most=2)).leases}
         names = {"512.webp": "e1", "256.webp": "e2", "result.json": "e3"}
         await worker.ask(most=0, settle=[done(leases["cats/a b.jpg"], names)])
+        await plane.services.settles.number()
         text = await visitor.page("/")
         assert "/result?pipeline=photos&amp;key=cats%2Fa+b.jpg&amp;name=256.webp&amp;etag=e2" in text
         assert "<bdi>a b.jpg</bdi>" in text

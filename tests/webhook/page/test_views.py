@@ -12,15 +12,19 @@ from tests.webhook.plane import configured, control_plane, killed, pipeline, ser
 from webhook.ledger.machines import ProviderReport, Stranger
 from webhook.ledger.postgres import PostgresServer
 
-VIEWS = ("/", "/objects", "/parked", "/quarantine", "/machines", "/costs", "/sweeps")
+VIEWS = (
+    "/", "/objects", "/parked", "/quarantine", "/machines", "/services", "/definitions", "/callbacks", "/tokens",
+    "/costs", "/sweeps",
+)  # fmt: skip
 
 
 async def test_every_view_says_what_it_is_when_there_is_nothing(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, loops=False) as plane, visiting(plane) as visitor:
         for path, said in (
-            ("/", "No results since"), ("/", "No machine runs"), ("/objects", "No object matches"),
+            ("/", "No results yet"), ("/", "No machine runs"), ("/objects", "No object matches"),
             ("/parked", "Nothing is parked"), ("/quarantine", "The quarantine is empty"),
             ("/machines", "No machine runs"), ("/costs", "Nothing was spent"), ("/sweeps", "No sweep yet"),
+            ("/services", "No service is defined"),
         ):  # fmt: skip
             assert said in await visitor.page(path), path
 
@@ -48,6 +52,10 @@ async def test_parked_objects_by_pages(postgres_dsn: str) -> None:
         "/machines?state=lost",
         "/costs?since=tomorrow",
         "/sweeps?before=-1",
+        "/objects?verdict=perhaps",
+        "/callbacks?state=lost",
+        "/tokens?before=x",
+        "/definitions/captions?before=0",
     ],
 )
 async def test_a_query_that_cannot_be_read_is_said_in_words(postgres_dsn: str, path: str) -> None:

@@ -120,7 +120,7 @@ class Swept:
         outputs.append(await self._published(worker, lease, MANIFEST, _manifest(lease, fetched, outputs).encode()))
         done = {
             "outcome": "done", **settled, "fetched": {"etag": fetched.etag},
-            "outputs": [output.model_dump() for output in outputs],
+            "outputs": [output.model_dump() for output in outputs], "verdict": "review",
         }  # fmt: skip
         said = await worker.post(f"leases/{lease.id}/complete", done)
         assert said.status_code == 200, said.text
@@ -153,7 +153,8 @@ class Swept:
 def _manifest(lease: Lease, fetched: Version, outputs: list[Output]) -> Manifest:
     return Manifest(
         pipeline=lease.pipeline, bucket=lease.bucket, key=lease.key, input=fetched, token=lease.token, attempt=1,
-        handler="photo", outputs=tuple(outputs), seconds=Seconds(fetch=0, handle=0, publish=0),
+        handler="photo", outputs=tuple(outputs), labels={"verdict": "review"},
+        seconds=Seconds(fetch=0, handle=0, publish=0),
         finished_at=datetime.now(UTC),
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ async def test_a_ledger_is_rebuilt_and_nothing_worked_again(postgres_dsn: str, s
         assert counts(await it.sweep("full")) == {"listed": 7, "adopted": 7}
         assert await it.work() == []
         after = await it.plane.objects()
-        for name in ("state", "token", "done_etag", "published"):
+        for name in ("state", "token", "done_etag", "done_verdict", "published"):
             assert {key: row[name] for key, row in after.items()} == {key: row[name] for key, row in before.items()}
         assert counts(await it.sweep("full")) == {"listed": 7, "known": 7}
         # What was adopted is as good as what was made: overwritten and deleted like any other.

@@ -13,8 +13,12 @@ function morphNode(mine, next) {
   if (mine.isEqualNode(next)) return;
   if (mine.nodeName !== next.nodeName) return mine.replaceWith(document.importNode(next, true));
   if (mine.nodeType !== 1) { mine.nodeValue = next.nodeValue; return; }
-  for (const { name } of [...mine.attributes]) if (!next.hasAttribute(name) && name !== "hidden") mine.removeAttribute(name);
-  for (const { name, value } of next.attributes) if (mine.getAttribute(name) !== value && name !== "hidden") mine.setAttribute(name, value);
+  // By their names: reading `attributes` makes nodes, which live as long as their element.
+  for (const name of mine.getAttributeNames()) if (!next.hasAttribute(name) && name !== "hidden") mine.removeAttribute(name);
+  for (const name of next.getAttributeNames()) {
+    const value = next.getAttribute(name);
+    if (mine.getAttribute(name) !== value && name !== "hidden") mine.setAttribute(name, value);
+  }
   morphChildren(mine, next);
 }
 
