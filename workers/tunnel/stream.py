@@ -154,7 +154,7 @@ class TunnelStream:
         self._sender.put(kind, self.number, payload)
         self.sent_end |= kind in (Kind.END, Kind.CLOSE, Kind.RESET)
 
-    async def send_data(self, data: bytes, kind: Kind = Kind.DATA) -> None:
+    async def send_data(self, data: bytes | memoryview, kind: Kind = Kind.DATA) -> None:
         """Send bytes of a body, or a message, as the window and the connection allow. Raises StreamEnded."""
         begun, rest = False, memoryview(data)
         while rest or not begun:
