@@ -323,7 +323,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     deployments = DeploymentApi(services.definitions, services.bundles.there, admin)
     proxied = ServiceApi(
         services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
-        services.metrics, is_proxy=config.server.is_proxy,
+        services.metrics, is_proxy=functools.lru_cache(4_096)(config.server.is_proxy),
         passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
     )  # fmt: skip
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
-from starlette.datastructures import Headers as ScopeHeaders
-from starlette.requests import Request
+from prometheus_client import Counter
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -72,8 +72,9 @@ class ServiceApi:
         self._is_proxy = is_proxy
         self._passed_on = passed_on
         self._by_host = {host: name for name, queue in queues.items() for host in queue.settings.hosts}
-        self._of_token: Counter[tuple[str, int]] = Counter()
+        self._of_token: defaultdict[tuple[str, int], int] = defaultdict(int)
         """Requests under way and waiting, by service and token."""
+        self._counters: dict[tuple[str, str], Counter] = {}
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -84,13 +85,12 @@ class ServiceApi:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to a service."""
-        request = Request(scope, receive, send)
         try:
             if scope["path"].startswith(PASSED_ON):
                 passing = self._passed_on.serve(scope, receive, send, _content_length(scope))
                 await _while_connected(scope, passing)
             else:
-                await self._serve(request, receive, send)
+                await self._serve(scope, receive, send)
         except CutOff as error:
             log.warning("answer cut off", path=scope["path"], error=str(error))
             await _abort(scope)
@@ -114,8 +114,7 @@ class ServiceApi:
             response = on_problem(_problem(error))
             await _refuse_upgrade(send, response.status_code, response.raw_headers, bytes(response.body))
 
-    async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
-        scope = request.scope
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in ("TRACE", "CONNECT"):
             raise HttpProblem(405, "method-not-allowed", f"services take no {scope['method']}")
         addressed = self._addressed(scope)
@@ -133,12 +132,18 @@ class ServiceApi:
     async def _measured(self, service: str, scope: Scope, forwarding: Forwarding) -> None:
         try:
             if not await _while_connected(scope, forwarding.run()):
-                self._metrics.service_requests.labels(service, "disconnected").inc()
+                self._count(service, "disconnected")
                 return
         except BaseException as error:
-            self._metrics.service_requests.labels(service, type(error).__name__.lower()).inc()
+            self._count(service, type(error).__name__.lower())
             raise
-        self._metrics.service_requests.labels(service, f"{forwarding.status // 100}xx").inc()
+        self._count(service, _CLASSES[forwarding.status // 100])
+
+    def _count(self, service: str, outcome: str) -> None:
+        counter = self._counters.get((service, outcome))
+        if counter is None:
+            counter = self._counters[service, outcome] = self._metrics.service_requests.labels(service, outcome)
+        counter.inc()
 
     def _message(
         self,
@@ -192,8 +197,7 @@ class ServiceApi:
         if (own := next((value for name, value in headers if name == TOKEN), None)) is not None:
             others = [(name, value) for name, value in headers if name != b"authorization"]
             scope = {**scope, "headers": [*others, (b"authorization", b"Bearer " + own)]}
-        # A WebSocket's scope is no request's, but all that is read are its headers.
-        return await self._auth.require(Request({**scope, "type": "http"}), f"service:{queue.name}")
+        return await self._auth.require(HTTPConnection(scope), f"service:{queue.name}")
 
     @contextmanager
     def _counted(self, service: str, queue: ServiceQueue, caller: AppCaller) -> Iterator[None]:
@@ -230,15 +234,18 @@ class ServiceApi:
 
 def _content_length(scope: Scope) -> int | None:
     """Bytes of a request's body; None: they are not known. Raises HttpProblem 400."""
-    headers = ScopeHeaders(scope=scope)
-    if "transfer-encoding" in headers:
-        return None
-    text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    text = b"0"
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            text = value
+    if not (text.isdigit() and len(text) < 19):
         raise HttpProblem(400, "malformed", "content-length is no number", connection="close")
     return int(text)
 
 
+_CLASSES = {0: "0xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 _AGAIN = str(_RETRY_SECONDS)
 _PROBLEMS: Mapping[type[Exception], Callable[[str], HttpProblem]] = {
     QueueFull: lambda text: HttpProblem(429, "queue-full", text, retry_after=_AGAIN),
@@ -261,18 +268,18 @@ def _problem(error: Exception) -> Exception:
 
 async def _while_connected(scope: Scope, work: Awaitable[None]) -> bool:
     """Do work for as long as the client is there. False: it has left before the work was done."""
-    connection = scope.get(CONNECTION)
-    task = asyncio.ensure_future(work)
-    if connection is None:
-        await task
+    connection, task = scope.get(CONNECTION), asyncio.current_task()
+    if connection is None or task is None:
+        await work
         return True
     connection.watch(task.cancel)
     try:
-        await task
+        await work
     except asyncio.CancelledError:
-        if connection.is_lost:
-            return False
-        raise
+        if not connection.is_lost:
+            raise
+        task.uncancel()
+        return False
     finally:
         connection.unwatch(task.cancel)
     return True

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from webhook.ledger.services import ServiceLoad
@@ -70,6 +70,22 @@ class _Waiter:
     since: float
 
 
+class QueueTurn:
+    """A slot of a machine for the length of an ``async with`` block."""
+
+    def __init__(self, queue: ServiceQueue, avoid: Collection[int]) -> None:
+        self._queue = queue
+        self._avoid = avoid
+        self._turn: Turn
+
+    async def __aenter__(self) -> Turn:
+        self._turn = await self._queue.take(self._avoid)
+        return self._turn
+
+    async def __aexit__(self, *_: object) -> None:
+        self._queue.give_back(self._turn)
+
+
 class ServiceQueue:
     """The requests of one service that wait or are under way at this replica. Use on one event loop."""
 
@@ -112,19 +128,23 @@ class ServiceQueue:
         """For how long the first request has waited."""
         return self._clock() - self._waiters[0].since if self._waiters else 0.0
 
-    @contextlib.asynccontextmanager
-    async def turn(self, avoid: Collection[int] = ()) -> AsyncIterator[Turn]:
-        """Wait for a slot of a machine, none of those to avoid, and have it for the length of the block.
+    def turn(self, avoid: Collection[int] = ()) -> QueueTurn:
+        """Wait for a slot of a machine, none of those to avoid, and have it for the length of an ``async with`` block.
 
         Raises QueueFull, WaitedTooLong, NoMachine.
         """
+        return QueueTurn(self, avoid)
+
+    async def take(self, avoid: Collection[int]) -> Turn:
+        """Wait for a slot of a machine. It is to be given back. Raises QueueFull, WaitedTooLong, NoMachine."""
         turn = self._found(avoid) or await self._waited(avoid)
         self.in_flight += 1
-        try:
-            yield turn
-        finally:
-            self.in_flight -= 1
-            self._ended(turn)
+        return turn
+
+    def give_back(self, turn: Turn) -> None:
+        """End a request's right to its slot."""
+        self.in_flight -= 1
+        self._ended(turn)
 
     def refuse(self, error: NoSlot) -> None:
         """End the wait of every request that waits."""

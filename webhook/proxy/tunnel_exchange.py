@@ -95,25 +95,42 @@ class TunnelExchange:
         raise ServerNonsense("the machine's agent answered what is no answer")
 
 
-@asynccontextmanager
-async def exchange_over(link: TunnelLink, request: ForwardedRequest) -> AsyncIterator[ForwardedAnswer]:
-    """Send a request over a connection; yield the answer once its head has come. See `ServiceMachine.exchange`."""
-    stream = _opened(link)
-    sending: asyncio.Task[None] | None = None
-    try:
+class ExchangeOver:
+    """Sends a request over a connection; entered, it gives the answer once its head has come.
+
+    See `ServiceMachine.exchange`.
+    """
+
+    def __init__(self, link: TunnelLink, request: ForwardedRequest) -> None:
+        self._link = link
+        self._request = request
+        self._stream: TunnelStream
+        self._sending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> ForwardedAnswer:
+        request, stream = self._request, _opened(self._link)
+        self._stream = stream
         exchange = TunnelExchange(stream, request)
-        exchange.begin(Kind.REQUEST, request.headers)
-        if request.body_bytes == 0:
-            stream.send(Kind.END)
-        else:
-            sending = asyncio.create_task(exchange.send_body())
-        head = await exchange.head()
-        yield ForwardedAnswer(head.status, head.headers, exchange.body())
-    finally:
-        stream.close()
-        if sending is not None:
-            sending.cancel()
-            await asyncio.wait([sending])
+        try:
+            exchange.begin(Kind.REQUEST, request.headers)
+            if request.body_bytes == 0:
+                stream.send(Kind.END)
+            else:
+                self._sending = asyncio.create_task(exchange.send_body())
+            head = await exchange.head()
+        except BaseException:
+            await self._end()
+            raise
+        return ForwardedAnswer(head.status, head.headers, exchange.body())
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        self._stream.close()
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
 
 
 @asynccontextmanager
