@@ -16,7 +16,7 @@ from webhook.proxy.exchange import (
     SocketClosed,
     UpgradeRefused,
 )
-from workers.tunnel.frames import Kind, ResetCode, TunnelViolation, code_and_reason, coded
+from workers.tunnel.frames import Kind, Payload, ResetCode, TunnelViolation, code_and_reason, coded
 from workers.tunnel.heads import AnswerHead, HeadRefused, RequestHead
 from workers.tunnel.link import LinkLost, TunnelLink
 from workers.tunnel.stream import StreamEnded, TunnelStream
@@ -66,7 +66,7 @@ class TunnelExchange:
         except TunnelViolation as error:
             raise ServerNonsense(str(error)) from None
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncIterator[bytes | memoryview]:
         """The body of the answer, as it comes."""
         while True:
             kind, payload = await self.next()
@@ -77,7 +77,7 @@ class TunnelExchange:
             else:
                 self._nonsense()
 
-    async def next(self) -> tuple[Kind, bytes]:
+    async def next(self) -> tuple[Kind, Payload]:
         """Return the next frame of the stream."""
         try:
             return await self._stream.next()
@@ -166,7 +166,7 @@ class TunnelSocket:
 
     async def receive(self) -> str | bytes:
         """Return the server's next message. Raises SocketClosed, MachineLost, ServerNonsense."""
-        parts: list[bytes] = []
+        parts: list[Payload] = []
         while True:
             kind, payload = await self._exchange.next()
             parts.append(payload)
@@ -213,7 +213,7 @@ async def _refusal(head: AnswerHead, exchange: TunnelExchange) -> UpgradeRefused
     return UpgradeRefused(head.status, head.headers, body[:_REFUSAL_BYTES])
 
 
-def _closed(payload: bytes) -> Exception:
+def _closed(payload: Payload) -> Exception:
     try:
         return SocketClosed(*code_and_reason(payload))
     except TunnelViolation as error:

@@ -129,7 +129,7 @@ class LocalConnection(asyncio.BufferedProtocol):
         lines.append(b"\r\n")
         self._transport.write(b"".join(lines))
 
-    async def send(self, chunk: bytes) -> None:
+    async def send(self, chunk: bytes | memoryview) -> None:
         """Send bytes of the body, once the server takes them. Raises BodyMismatch, ConnectionError."""
         if not chunk:
             return
