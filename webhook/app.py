@@ -13,6 +13,8 @@ from pathlib import Path
 
 import structlog
 
+from webhook.answers.later_answers import LaterAnswers
+from webhook.api.answers import AnswerApi
 from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
@@ -55,6 +57,7 @@ from webhook.config import Config, Pipeline
 from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
+from webhook.ledger.answers import AnswerLedger
 from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.certificates import LedgerCertificates
@@ -122,6 +125,7 @@ class Services:
     senders: Senders
     providers: ProviderSet
     proxy: ServiceProxy
+    answers: LaterAnswers
     metrics: Metrics
     health: LoopHealth
 
@@ -167,6 +171,7 @@ class Plane:
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.answers.aclose()
         await self.services.proxy.reach.aclose()
         await self.services.upload_places.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
@@ -266,6 +271,14 @@ def _services(
         senders=Senders(ledger, metrics, health),
         providers=providers,
         proxy=proxy,
+        answers=LaterAnswers(
+            AnswerLedger(ledger),
+            store,
+            proxy.replica.id,
+            config.server.answers,
+            config.server.answers_hours * 3600.0,
+            health,
+        ),
         metrics=metrics,
         health=health,
     )
@@ -324,7 +337,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     proxied = ServiceApi(
         services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
         services.metrics, is_proxy=functools.lru_cache(4_096)(config.server.is_proxy),
-        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
+        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry), answers=services.answers,
     )  # fmt: skip
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
@@ -341,7 +354,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
         TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
-        objects,
+        objects, AnswerApi(services.answers, app_auth),
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(

@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import structlog
 from prometheus_client import Counter
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from webhook.answers.later_answers import LaterAnswers
+from webhook.api.answers import PATH as ANSWERS
 from webhook.api.app_auth import AppAuth, AppCaller
 from webhook.api.auth import WorkerAuth
 from webhook.api.connections import CONNECTION
-from webhook.api.http import HttpProblem, json_response, on_problem, read_model
+from webhook.api.http import HttpProblem, json_response, on_problem, problem_of, read_body, read_model
 from webhook.api.passed_on import PassedOnRequests
 from webhook.ledger.services import ServiceLedger
 from webhook.metrics import Metrics
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, UpgradeRefused
 from webhook.proxy.forwarding import CutOff, Forwarding, ForwardingProblem, RequestBody, empty
-from webhook.proxy.headers import TOKEN, Hop, request_headers
+from webhook.proxy.headers import TOKEN, Hop, prefers_async, request_headers
 from webhook.proxy.queue import NoMachine, QueueFull, ServiceQueue, WaitedTooLong
 from webhook.proxy.replica_ways import PASSED_ON
 from webhook.proxy.sockets import pass_socket
+from webhook.storage import StoreError
 from workers import protocol
 
 log = structlog.get_logger()
@@ -34,6 +37,8 @@ log = structlog.get_logger()
 PREFIX = "/services/"
 """Begins the paths of requests to services."""
 _RETRY_SECONDS = 5
+LATER_BODY_BYTES = 1 << 20
+"""Of a request whose answer is fetched later: it waits in memory."""
 _PUBLIC = AppCaller(0, "public", frozenset())
 
 
@@ -62,6 +67,7 @@ class ServiceApi:
         *,
         is_proxy: Callable[[str], bool],
         passed_on: PassedOnRequests,
+        answers: LaterAnswers,
     ) -> None:
         self._queues = queues
         self._ledger = ledger
@@ -71,6 +77,7 @@ class ServiceApi:
         self._metrics = metrics
         self._is_proxy = is_proxy
         self._passed_on = passed_on
+        self._answers = answers
         self._by_host = {host: name for name, queue in queues.items() for host in queue.settings.hosts}
         self._of_token: defaultdict[tuple[str, int], int] = defaultdict(int)
         """Requests under way and waiting, by service and token."""
@@ -119,7 +126,11 @@ class ServiceApi:
             raise HttpProblem(405, "method-not-allowed", f"services take no {scope['method']}")
         addressed = self._addressed(scope)
         queue = self._queue(addressed.service)
-        with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
+        caller = await self._authenticated(scope, queue)
+        if self._answers.place and not queue.settings.public and prefers_async(scope["headers"]):
+            await self._answer_later(scope, receive, send, addressed, queue, caller)
+            return
+        with self._counted(addressed.service, queue, caller):
             length = _content_length(scope)
             if length is not None and length > queue.settings.body_limit_bytes:
                 limit = queue.settings.body_limit_bytes
@@ -128,6 +139,26 @@ class ServiceApi:
             message = self._message(scope, scope["method"], addressed, body, length=length)
             forwarding = Forwarding(queue, message, body, send, shared_origin=bool(addressed.prefix))
             await self._measured(addressed.service, scope, forwarding)
+
+    async def _answer_later(
+        self, scope: Scope, receive: Receive, send: Send, addressed: Addressed, queue: ServiceQueue, caller: AppCaller
+    ) -> None:
+        """Tell the client where the answer will be, and let the request go on."""
+        service, limit = addressed.service, min(queue.settings.body_limit_bytes, LATER_BODY_BYTES)
+        content = await read_body(Request(scope, receive, send), limit)
+        if queue.waiting >= queue.settings.queue:
+            raise QueueFull(f"{queue.waiting} requests wait for service {service} already: ask again later")
+
+        async def forwarded(answer: Send) -> None:
+            body = RequestBody(_whole(content), limit) if content else None
+            message = self._message(scope, scope["method"], addressed, body, length=len(content), later=True)
+            await self._measured(service, {}, Forwarding(queue, message, body, answer, shared_origin=False))
+
+        with ExitStack() as stack:
+            stack.enter_context(self._counted(service, queue, caller))
+            id = await self._answers.begin(service, forwarded, _code_and_message, stack.pop_all().close)
+        headers = {"location": f"{ANSWERS}{id}", "preference-applied": "respond-async"}
+        await Response(status_code=202, headers=headers)(scope, receive, send)
 
     async def _measured(self, service: str, scope: Scope, forwarding: Forwarding) -> None:
         try:
@@ -154,13 +185,15 @@ class ServiceApi:
         *,
         length: int | None = 0,
         upgrade: bool = False,
+        later: bool = False,
     ) -> ForwardedRequest:
         client = (scope.get("client") or ("",))[0]
         secure = scope["scheme"] in ("https", "wss")
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         hop = Hop(client, "https" if secure else "http", host, addressed.prefix, self._is_proxy(client))
         public = self._queues[addressed.service].settings.public
-        headers = request_headers(scope["headers"], hop, upgrade=upgrade, public=public)
+        came = [header for header in scope["headers"] if header[0] != b"prefer"] if later else scope["headers"]
+        headers = request_headers(came, hop, upgrade=upgrade, public=public)
         return ForwardedRequest(method, addressed.target, headers, aiter(body) if body else empty(), length)
 
     # ── who asks for what ────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,6 +284,8 @@ _PROBLEMS: Mapping[type[Exception], Callable[[str], HttpProblem]] = {
     QueueFull: lambda text: HttpProblem(429, "queue-full", text, retry_after=_AGAIN),
     WaitedTooLong: lambda text: HttpProblem(504, "waited-too-long", text),
     NoMachine: lambda text: HttpProblem(503, "no-machine", text, retry_after=_AGAIN),
+    CutOff: lambda text: HttpProblem(502, "cut-off", f"the server's answer broke off: {text}"),
+    StoreError: lambda text: HttpProblem(503, "store-unavailable", text),
     MachineLost: lambda text: HttpProblem(502, "machine-lost", text),
     ServerNonsense: lambda text: HttpProblem(502, "server-nonsense", text),
     TimeoutError: lambda _: HttpProblem(504, "no-answer", "the server has not answered in time"),
@@ -264,6 +299,21 @@ def _problem(error: Exception) -> Exception:
         return HttpProblem(error.status, error.error, str(error), **more)
     told = _PROBLEMS.get(type(error))
     return told(str(error)) if told else error
+
+
+def _code_and_message(error: Exception) -> tuple[str, str]:
+    """What a client is told who asks later."""
+    problem = problem_of(_problem(error))
+    return problem.error, problem.message
+
+
+def _whole(content: bytes) -> Receive:
+    """A body that has come already."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    return receive
 
 
 async def _while_connected(scope: Scope, work: Awaitable[None]) -> bool:

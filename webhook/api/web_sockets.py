@@ -10,8 +10,8 @@ import logging
 import struct
 from asyncio.transports import BaseTransport
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -80,9 +80,11 @@ class LimitedSocket(WebSocketsSansIOProtocol):
         if self._flow is None:
             self._flow = MessageFlow(self)
             while not self.queue.empty():  # what came before
-                message = self.queue.get_nowait()
-                content = message.get("bytes")
-                self._flow.take(content if content is not None else message.get("text"))
+                message: Mapping[str, Any] = self.queue.get_nowait()
+                if message["type"] == "websocket.receive":
+                    self._flow.take(message.get("bytes", ""))
+                else:
+                    self._flow.end()
             if self.read_paused:
                 self.read_paused = False
                 self.transport.resume_reading()
@@ -191,11 +193,8 @@ class MessageFlow:
         """Send a binary message that consists of these parts, once the client reads. Raises ConnectionError."""
         await self._socket.send_binary(parts)
 
-    def take(self, message: bytes | str | None) -> None:
-        """Take a message that has come; None: the WebSocket was closed."""
-        if message is None:
-            self.end()
-            return
+    def take(self, message: bytes | str) -> None:
+        """Take a message that has come, for a text an empty one."""
         self._messages.append(message)
         self._bytes += len(message)
         if self._bytes >= _WAITING_BYTES and not self._is_paused:

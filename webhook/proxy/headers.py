@@ -95,16 +95,6 @@ def prefers_async(headers: Headers) -> bool:
     return any(part.split(b";")[0].strip().lower() == b"respond-async" for part in preferences)
 
 
-def waits_at_most(headers: Headers) -> float | None:
-    """Seconds of ``Prefer: wait=…`` (RFC 7240); None: there is none."""
-    for value in _values(headers, b"prefer"):
-        for part in value.split(b","):
-            name, _, seconds = part.split(b";")[0].partition(b"=")
-            if name.strip().lower() == b"wait" and (text := seconds.strip().strip(b'"')).isdigit() and len(text) < 7:
-                return float(text)
-    return None
-
-
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     if not any(name == b"connection" for name, _ in headers):
         return _NONE
