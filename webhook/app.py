@@ -251,6 +251,8 @@ def _services(
         services=proxy.orders.of_pool,
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, definitions.pools.budgets)
+    for name, queue in proxy.queues.items():
+        metrics.show_service(name, functools.partial(getattr, queue, "load"))
     settles = SettleLog(ledger, health)
     services = Services(
         config=config,
@@ -319,9 +321,11 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     admin_credentials = Credentials([admin_token] if admin_token else [])
     admin, app_tokens = AdminAuth(admin_credentials), AppTokens(ledger)
     app_auth = AppAuth(app_tokens, admin_credentials)
+    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     status = StatusApi(
-        ledger, services.fleet, services.definitions, config.server, services.withheld, admin, services.health
-    )
+        ledger, services.fleet, services.definitions, config.server, services.withheld, admin, services.health,
+        service_status.loads,
+    )  # fmt: skip
     health = HealthApi(ledger, services.metrics, services.health)
     parked = ParkedApi(ParkedObjects(ledger), admin)
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
@@ -348,7 +352,6 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     readers = Readers(app_auth, ticket_auth, pipelines)
     events = EventApi(services.settles, pipelines, readers)
     objects = ObjectApi(KnownObjects(ledger), pipelines, services.store, readers, services.settles)
-    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     callbacks = CallbackApi(CallbackOutbox(ledger), pipelines, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from webhook.cold_starts import ColdStarts
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.services import ServiceLoad
 from webhook.ledger.sweeps import COUNTED
 from webhook.loops import LoopHealth
 
@@ -112,6 +113,18 @@ class Metrics:
             ["service", "outcome"],
             registry=self.registry,
         )
+        self.service_waiting = Gauge(
+            "yurt_service_waiting",
+            "Requests to services that wait for a machine at this process",
+            ["service"],
+            registry=self.registry,
+        )
+        self.service_in_flight = Gauge(
+            "yurt_service_in_flight",
+            "Requests to services that are under way at this process",
+            ["service"],
+            registry=self.registry,
+        )
         self.callback_seconds = Histogram(
             "yurt_callback_seconds",
             "From the settling of an object until its app was told",
@@ -136,6 +149,11 @@ class Metrics:
         )
         self._cold_starts = ColdStarts(self.cold_start_seconds)
         self.registry.register(_LedgerCollector(self))
+
+    def show_service(self, name: str, load: Callable[[], ServiceLoad]) -> None:
+        """Have the gauges show what a service's requests are like whenever they are read."""
+        self.service_waiting.labels(name).set_function(lambda: load().waiting)
+        self.service_in_flight.labels(name).set_function(lambda: load().in_flight)
 
     def callback_told(self, pipeline: str, seconds: float) -> None:
         """Note that an app was told, so many seconds after its object was settled."""

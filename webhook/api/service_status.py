@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -49,6 +51,17 @@ class ServiceStatus(BaseModel):
     machines: list[ServiceMachineStatus]
 
 
+class ServiceLoadStatus(BaseModel):
+    """How many requests and machines one service has."""
+
+    waiting: int
+    """Requests that wait for a machine, at all replicas."""
+    in_flight: int
+    """Requests under way, at all replicas."""
+    machines: dict[str, int]
+    """By state: ``given``, ``loading``, ``starting``, ``ready``, ``failing``, or ``draining``."""
+
+
 class ServiceList(BaseModel):
     """All services, by name."""
 
@@ -65,6 +78,19 @@ class ServiceStatusApi:
         self._ledger = ledger
         self._refusal = refusal
         self._auth = auth
+
+    async def loads(self) -> dict[str, ServiceLoadStatus]:
+        """Requests and machines of each service. Raises LedgerUnavailable."""
+        if not self._services:
+            return {}
+        loads, machines = await self._ledger.loads(), await self._ledger.machines()
+        return {
+            name: ServiceLoadStatus(
+                **asdict(loads.get(name, ServiceLoad())),
+                machines=Counter(_state(machine) for machine in machines if machine.service == name),
+            )
+            for name in sorted(self._services)
+        }
 
     async def list_services(self, request: Request) -> Response:
         """List services with their machines and requests."""
@@ -91,11 +117,15 @@ class ServiceStatusApi:
         )
 
 
+def _state(machine: ServingMachine) -> str:
+    return "draining" if machine.draining else machine.state
+
+
 def _status(machine: ServingMachine) -> ServiceMachineStatus:
     return ServiceMachineStatus(
         worker=machine.worker_id,
         label=machine.label,
-        state="draining" if machine.draining else machine.state,
+        state=_state(machine),
         in_flight=machine.held,
         idle_seconds=0.0 if machine.held else machine.unused_seconds,
         message=machine.message,
