@@ -43,7 +43,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.proxy.forwarding": Cover("tests/webhook/api/test_services.py", "requests go through"),
     "webhook.proxy.http_machine": Cover("tests/webhook/proxy/serving.py", "the way to stand-ins"),
     "webhook.proxy.orders": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
-    "webhook.proxy.proxy": Cover("tests/webhook/proxy/serving.py", "put together in each control plane"),
     "webhook.proxy.tunnel_exchange": Cover("tests/workers/services/test_requests.py", "both of its ends are tried"),
     "webhook.proxy.tunnel_machine": Cover("tests/workers/services/answering.py", "requests go over it there"),
     "webhook.proxy.reach": Cover("tests/webhook/proxy/test_direct_machine.py", "a way to an address of a machine"),

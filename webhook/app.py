@@ -239,7 +239,7 @@ def _services(
     health, pipelines = LoopHealth(), definitions.pipelines
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(definitions.models, store, health)
     proxy = make_proxy(
-        config.services, config.pools, ledger, catalogue, health,
+        definitions.services, definitions.pools.settings, ledger, catalogue, health,
         key=secrets.common, url=config.server.replica_url,
     )  # fmt: skip
     fleet = LedgerFleet(
@@ -251,8 +251,6 @@ def _services(
         services=proxy.orders.of_pool,
     )
     remover, metrics = Remover(store, pipelines.all), Metrics(health, definitions.pools.budgets)
-    for name, queue in proxy.queues.items():
-        metrics.show_service(name, functools.partial(getattr, queue, "load"))
     settles = SettleLog(ledger, health)
     services = Services(
         config=config,
@@ -284,7 +282,7 @@ def _services(
         metrics=metrics,
         health=health,
     )
-    definitions.on_change += [services.wakeups.wake, catalogue.changed]
+    definitions.on_change += [proxy.refresh, services.wakeups.wake, catalogue.changed]
     return services
 
 
@@ -321,7 +319,9 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
     admin_credentials = Credentials([admin_token] if admin_token else [])
     admin, app_tokens = AdminAuth(admin_credentials), AppTokens(ledger)
     app_auth = AppAuth(app_tokens, admin_credentials)
-    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
+    service_status = ServiceStatusApi(
+        services.definitions.services, services.proxy.ledger, services.proxy.orders.refusal, admin
+    )
     status = StatusApi(
         ledger, services.fleet, services.definitions, config.server, services.withheld, admin, services.health,
         service_status.loads,
@@ -343,6 +343,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
         services.metrics, is_proxy=functools.lru_cache(4_096)(config.server.is_proxy),
         passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry), answers=services.answers,
     )  # fmt: skip
+    services.definitions.on_change.append(proxied.refresh)
     bundles = BundleApi(services.bundles, pipelines, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
     tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)

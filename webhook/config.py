@@ -350,7 +350,7 @@ class RetentionSettings(_Section):
 
 
 class DefinitionSet(BaseModel):
-    """Pipelines, pools and models that one owner defines: ``yurt.toml``, or one app that was deployed."""
+    """Pipelines, pools, models and services that one owner defines: ``yurt.toml``, or one app that was deployed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

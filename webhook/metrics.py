@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -150,10 +151,13 @@ class Metrics:
         self._cold_starts = ColdStarts(self.cold_start_seconds)
         self.registry.register(_LedgerCollector(self))
 
-    def show_service(self, name: str, load: Callable[[], ServiceLoad]) -> None:
-        """Have the gauges show what a service's requests are like whenever they are read."""
-        self.service_waiting.labels(name).set_function(lambda: load().waiting)
-        self.service_in_flight.labels(name).set_function(lambda: load().in_flight)
+    def show_services(self, loads: Mapping[str, Callable[[], ServiceLoad]]) -> None:
+        """Have the gauges show the requests of these services, and of no others, whenever they are read."""
+        self.service_waiting.clear()
+        self.service_in_flight.clear()
+        for name, load in loads.items():
+            self.service_waiting.labels(name).set_function(partial(_waiting, load))
+            self.service_in_flight.labels(name).set_function(partial(_in_flight, load))
 
     def callback_told(self, pipeline: str, seconds: float) -> None:
         """Note that an app was told, so many seconds after its object was settled."""
@@ -196,6 +200,14 @@ class Metrics:
     def render(self) -> bytes:
         """Return the metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+def _waiting(load: Callable[[], ServiceLoad]) -> float:
+    return load().waiting
+
+
+def _in_flight(load: Callable[[], ServiceLoad]) -> float:
+    return load().in_flight
 
 
 class _LedgerCollector:

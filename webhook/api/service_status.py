@@ -95,8 +95,9 @@ class ServiceStatusApi:
     async def list_services(self, request: Request) -> Response:
         """List services with their machines and requests."""
         self._auth.require(request)
+        services = dict(self._services)
         loads, machines = await self._ledger.loads(), await self._ledger.machines()
-        pools = {each.pool for each in self._services.values()}
+        pools = {each.pool for each in services.values()}
         outlooks = {pool: await self._ledger.outlook(pool) for pool in sorted(pools)}
         return json_response(
             ServiceList(
@@ -111,7 +112,7 @@ class ServiceStatusApi:
                         not_minted=outlooks[settings.pool].not_minted,
                         machines=[_status(machine) for machine in machines if machine.service == name],
                     )
-                    for name, settings in sorted(self._services.items())
+                    for name, settings in sorted(services.items())
                 ]
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -78,10 +79,18 @@ class ServiceApi:
         self._is_proxy = is_proxy
         self._passed_on = passed_on
         self._answers = answers
-        self._by_host = {host: name for name, queue in queues.items() for host in queue.settings.hosts}
+        self._by_host: Mapping[str, str] = {}
         self._of_token: defaultdict[tuple[str, int], int] = defaultdict(int)
         """Requests under way and waiting, by service and token."""
         self._counters: dict[tuple[str, str], Counter] = {}
+
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over which services there are now."""
+        there = [(name, queue) for name, queue in self._queues.items() if not queue.retired]
+        self._by_host = {host: name for name, queue in there for host in queue.settings.hosts}
+        self._metrics.show_services({name: functools.partial(getattr, queue, "load") for name, queue in there})
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +225,7 @@ class ServiceApi:
     def _queue(self, name: str) -> ServiceQueue:
         """Raises HttpProblem 404 or 503."""
         queue = self._queues.get(name)
-        if queue is None:
+        if queue is None or queue.retired:
             raise HttpProblem(404, "unknown-service", "there is no service of that name: yurt services lists them")
         if why := self._refusal(name):
             raise HttpProblem(503, "no-machine", f"service {name} cannot run: {why}")

@@ -96,6 +96,8 @@ class ServiceQueue:
         self.name = name
         self.settings = settings
         self.machines: dict[int, HeldMachine] = {}
+        self.retired = False
+        """Whether the service is defined no more: requests that are under way end, and no others come."""
         self.surrender = 0
         """So many slots go to other replicas as soon as their requests end."""
         self.in_flight = 0
@@ -107,6 +109,11 @@ class ServiceQueue:
     def waiting(self) -> int:
         """Requests that wait."""
         return len(self._waiters)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the service was removed, and nothing of it is left here."""
+        return self.retired and not self.held and not self.in_flight
 
     @property
     def load(self) -> ServiceLoad:
@@ -137,6 +144,8 @@ class ServiceQueue:
 
     async def take(self, avoid: Collection[int]) -> Turn:
         """Wait for a slot of a machine. It is to be given back. Raises QueueFull, WaitedTooLong, NoMachine."""
+        if self.retired:
+            raise NoMachine(f"service {self.name} was removed")
         turn = self._found(avoid) or await self._waited(avoid)
         self.in_flight += 1
         return turn
@@ -152,6 +161,11 @@ class ServiceQueue:
             if not waiter.turn.done():
                 waiter.turn.set_exception(error)
         self._waiters.clear()
+
+    def retire(self) -> None:
+        """End the service at this replica: requests that wait are refused, and slots given back as they become free."""
+        self.retired = True
+        self.refuse(NoMachine(f"service {self.name} was removed"))
 
     def serve(self) -> None:
         """Give free slots to requests that wait, in their order."""
@@ -178,7 +192,13 @@ class ServiceQueue:
         for machine in self.machines.values():
             for slot, since in [*machine.free.items()]:
                 unused = now - since
-                if self.surrender > 0 or machine.draining or machine.way is None or unused >= unused_seconds:
+                if (
+                    self.retired
+                    or self.surrender > 0
+                    or machine.draining
+                    or machine.way is None
+                    or unused >= unused_seconds
+                ):
                     self.surrender = max(0, self.surrender - 1)
                     del machine.free[slot]
                     released.append((machine.worker_id, slot, unused))
@@ -229,7 +249,7 @@ class ServiceQueue:
             return
         machine.busy.discard(turn.slot)
         machine.free[turn.slot] = self._clock()
-        if self.surrender > 0:
+        if self.surrender > 0 or self.retired:
             self._wake()
         else:
             self.serve()

@@ -38,7 +38,7 @@ async def ended(s: Serving, place: str) -> dict[str, Any]:
         answer: dict[str, Any] = (await s.ask("GET", f"{place}?wait=5")).json()
         return None if answer["state"] == "pending" else answer
 
-    known = await until(look)
+    known: dict[str, Any] | None = await until(look)
     assert known is not None
     return known
 
