@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from tests.simulation.mutants import FOUND, MUTANTS
 from webhook import cli, config, config_file, handler_settings
+from webhook.api.answers import AnswerApi
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi
 from webhook.api.callbacks import CallbackApi
@@ -345,6 +346,7 @@ def test_every_endpoint_is_documented() -> None:
                 ServiceStatusApi,
                 CallbackApi,
                 ObjectApi,
+                AnswerApi,
             )
         )
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import structlog
 
+from webhook.answers.later_answers import LaterAnswers
+from webhook.api.answers import AnswerApi
 from webhook.api.app_auth import AppAuth
 from webhook.api.auth import AdminAuth, Credentials, WorkerAuth
 from webhook.api.bootstrap import BootstrapApi
@@ -58,6 +60,7 @@ from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
 from webhook.javascript.served_module import BrowserModule
+from webhook.ledger.answers import AnswerLedger
 from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.certificates import LedgerCertificates
@@ -125,6 +128,7 @@ class Services:
     senders: Senders
     providers: ProviderSet
     proxy: ServiceProxy
+    answers: LaterAnswers
     metrics: Metrics
     health: LoopHealth
 
@@ -170,6 +174,7 @@ class Plane:
         await self.notifications.aclose()
         await self.services.publishing.aclose()
         await self.services.conditions.aclose()
+        await self.services.answers.aclose()
         await self.services.proxy.reach.aclose()
         await self.services.upload_places.aclose()
         with contextlib.suppress(LedgerUnavailable):  # else what it holds ends by itself
@@ -246,7 +251,7 @@ def _services(
     health, pipelines = LoopHealth(), definitions.pipelines
     conditions, catalogue = Conditions(pipelines.all, store, health), ModelCatalogue(definitions.models, store, health)
     proxy = make_proxy(
-        config.services, config.pools, ledger, catalogue, health,
+        definitions.services, definitions.pools.settings, ledger, catalogue, health,
         key=secrets.common, url=config.server.replica_url,
     )  # fmt: skip
     fleet = LedgerFleet(
@@ -278,10 +283,18 @@ def _services(
         senders=Senders(ledger, metrics, health),
         providers=providers,
         proxy=proxy,
+        answers=LaterAnswers(
+            AnswerLedger(ledger),
+            store,
+            proxy.replica.id,
+            config.server.answers,
+            config.server.answers_hours * 3600.0,
+            health,
+        ),
         metrics=metrics,
         health=health,
     )
-    definitions.on_change += [services.wakeups.wake, catalogue.changed]
+    definitions.on_change += [proxy.refresh, services.wakeups.wake, catalogue.changed]
     return services
 
 
@@ -318,9 +331,13 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     admin_credentials = Credentials([admin_token] if admin_token else [])
     admin, app_tokens = AdminAuth(admin_credentials), AppTokens(ledger)
     app_auth = AppAuth(app_tokens, admin_credentials)
-    status = StatusApi(
-        ledger, services.fleet, services.definitions, config.server, services.withheld, admin, services.health
+    service_status = ServiceStatusApi(
+        services.definitions.services, services.proxy.ledger, services.proxy.orders.refusal, admin
     )
+    status = StatusApi(
+        ledger, services.fleet, services.definitions, config.server, services.withheld, admin, services.health,
+        service_status.loads,
+    )  # fmt: skip
     health = HealthApi(ledger, services.metrics, services.health)
     parked = ParkedApi(ParkedObjects(ledger), admin)
     quarantine = QuarantineApi(QuarantinedTexts(ledger), sources, pipelines, admin)
@@ -335,9 +352,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     deployments = DeploymentApi(services.definitions, services.bundles.there, admin)
     proxied = ServiceApi(
         services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
-        services.metrics, is_proxy=config.server.is_proxy,
-        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry),
+        services.metrics, is_proxy=functools.lru_cache(4_096)(config.server.is_proxy),
+        passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry), answers=services.answers,
     )  # fmt: skip
+    services.definitions.on_change.append(proxied.refresh)
     bundles = BundleApi(services.bundles, pipelines, ledger, admin, worker_auth)
     calls = CallApi(Calls(ledger, pipelines, services.store), app_auth)
     tunnels = ServiceTunnelApi(worker_auth, services.proxy.admits, services.proxy.registry)
@@ -347,13 +365,12 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     readers = Readers(app_auth, ticket_auth, pipelines)
     events = EventApi(services.settles, pipelines, readers)
     objects = ObjectApi(KnownObjects(ledger), pipelines, services.store, readers, services.settles)
-    service_status = ServiceStatusApi(config.services, services.proxy.ledger, services.proxy.orders.refusal, admin)
     callbacks = CallbackApi(CallbackOutbox(ledger), pipelines, admin)
     table = endpoints(
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
         TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
-        objects,
+        objects, AnswerApi(services.answers, app_auth),
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(

@@ -47,6 +47,7 @@ class Background:
             services.definitions.watch(health),
             services.senders.run(),
             services.proxy.sharing.run(),
+            services.answers.watch(),
             services.settles.run(),
             delivery.run(),
             reap(services.ledger, services.metrics, health),
@@ -75,6 +76,7 @@ class Background:
         pruner = Pruner(services.ledger, config.retention, health=health)
         loops = (
             manual_workers.run(),
+            services.answers.expire(),
             runner.run(),
             pruner.run(),
             ErrorBudget(services.fleet, health).run(),

@@ -126,6 +126,10 @@ class ServerSettings(_Section):
     of the first model."""
     calls_hours: Annotated[float, Field(ge=1, le=366 * 24)] = 24
     """Hours after which a call's arguments and its value are removed."""
+    answers: Place | None = None
+    """Where answers of services are put that clients fetch later. Without it clients have to wait for them."""
+    answers_hours: Annotated[float, Field(ge=1, le=366 * 24)] = 24
+    """Hours after a request, after which its answer is removed."""
     handlers: Annotated[str, Field(min_length=1, max_length=4_096)] = "."
     """Folder of the handlers' modules and programs, for local workers. Relative to the configuration's folder."""
 
@@ -346,7 +350,7 @@ class RetentionSettings(_Section):
 
 
 class DefinitionSet(BaseModel):
-    """Pipelines, pools and models that one owner defines: ``yurt.toml``, or one app that was deployed."""
+    """Pipelines, pools, models and services that one owner defines: ``yurt.toml``, or one app that was deployed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -419,6 +423,17 @@ class Config(BaseSettings, Definitions):
     sweep: SweepSettings = SweepSettings()
     retention: RetentionSettings = RetentionSettings()
     pools: Annotated[dict[PoolName, Pool], Field(max_length=100)] = {"local": Pool()}
+
+    @model_validator(mode="after")
+    def _answers_apart(self) -> Self:
+        for name, pipeline in self.pipelines.items() if self.server.answers else ():
+            for kind, place in (("input", pipeline.input), ("output", pipeline.output)):
+                if self.server.answers and self.server.answers.overlaps(place):
+                    raise ValueError(
+                        f"server.answers ({self.server.answers}) overlaps pipelines.{name}.{kind} ({place}): use "
+                        "another bucket, or a prefix outside of it"
+                    )
+        return self
 
     @classmethod
     def settings_customise_sources(

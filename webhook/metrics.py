@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from webhook.cold_starts import ColdStarts
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.services import ServiceLoad
 from webhook.ledger.sweeps import COUNTED
 from webhook.loops import LoopHealth
 
@@ -112,6 +114,18 @@ class Metrics:
             ["service", "outcome"],
             registry=self.registry,
         )
+        self.service_waiting = Gauge(
+            "yurt_service_waiting",
+            "Requests to services that wait for a machine at this process",
+            ["service"],
+            registry=self.registry,
+        )
+        self.service_in_flight = Gauge(
+            "yurt_service_in_flight",
+            "Requests to services that are under way at this process",
+            ["service"],
+            registry=self.registry,
+        )
         self.callback_seconds = Histogram(
             "yurt_callback_seconds",
             "From the settling of an object until its app was told",
@@ -136,6 +150,14 @@ class Metrics:
         )
         self._cold_starts = ColdStarts(self.cold_start_seconds)
         self.registry.register(_LedgerCollector(self))
+
+    def show_services(self, loads: Mapping[str, Callable[[], ServiceLoad]]) -> None:
+        """Have the gauges show the requests of these services, and of no others, whenever they are read."""
+        self.service_waiting.clear()
+        self.service_in_flight.clear()
+        for name, load in loads.items():
+            self.service_waiting.labels(name).set_function(partial(_waiting, load))
+            self.service_in_flight.labels(name).set_function(partial(_in_flight, load))
 
     def callback_told(self, pipeline: str, seconds: float) -> None:
         """Note that an app was told, so many seconds after its object was settled."""
@@ -178,6 +200,14 @@ class Metrics:
     def render(self) -> bytes:
         """Return the metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+def _waiting(load: Callable[[], ServiceLoad]) -> float:
+    return load().waiting
+
+
+def _in_flight(load: Callable[[], ServiceLoad]) -> float:
+    return load().in_flight
 
 
 class _LedgerCollector:

@@ -222,6 +222,15 @@ def test_a_trash_lies_where_nothing_else_does(loaded: Load, trash: str, other: s
     assert loaded(pipelines % "s3://outs/trash/").pipelines["photos"].trash is not None
 
 
+@pytest.mark.parametrize("place", ["s3://inbox/", "s3://results/answers/"])
+def test_answers_of_services_are_apart_from_pipelines(place: str) -> None:
+    with pytest.raises(ValueError, match=r"server.answers \(.*\) overlaps pipelines.photos"):
+        Config(
+            server={"answers": place}, pools={"local": Pool()},
+            pipelines={"photos": {"input": "s3://inbox/", "output": "s3://results/"}},
+        )  # fmt: skip
+
+
 def test_what_yurt_keeps_to_itself_is_not_watched() -> None:
     fields = {"input": "s3://ups/", "output": "s3://outs/"}
     watches = Pipeline.model_validate(fields).watches

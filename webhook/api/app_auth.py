@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from webhook.api.auth import Credentials, bearer, unauthorized
 from webhook.api.connections import proven
@@ -88,7 +88,7 @@ class AppAuth:
         self._cached: dict[str, _CachedApp] = {}
         self._rates = RateLimit()
 
-    async def require(self, request: Request, scope: str) -> AppCaller:
+    async def require(self, request: HTTPConnection, scope: str) -> AppCaller:
         """Check that a request may do what a scope names, such as ``service:sdxl``.
 
         Raises HttpProblem 401 for a token that is unknown, expired or revoked, 403 without the scope, 429 over the
@@ -98,7 +98,7 @@ class AppAuth:
         caller.require(scope)
         return caller
 
-    async def caller(self, request: Request) -> AppCaller:
+    async def caller(self, request: HTTPConnection) -> AppCaller:
         """Authenticate a request, whatever it may do. Raises HttpProblem 401 or 429, LedgerUnavailable."""
         secret = bearer(request)
         if self._admin and self._admin.allow(f"bearer {secret}"):

@@ -1,4 +1,4 @@
-"""Defines pipelines, pools and models at run time: an app's set is replaced whole, or refused whole."""
+"""Defines pipelines, pools, models and services at run time: an app's set is replaced whole, or refused whole."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webhook.api import cors
+from webhook.api.answers import AnswerApi, AnswerQuery, ServiceAnswer
 from webhook.api.bootstrap import BootstrapApi
 from webhook.api.bundles import BundleApi, BundleOffer, BundleRequest
 from webhook.api.callbacks import (
@@ -157,12 +158,13 @@ def endpoints(
     service_status: ServiceStatusApi,
     callbacks: CallbackApi,
     objects: ObjectApi,
+    answers: AnswerApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
     lease = "/v1/leases/{id}"
     machine, deployment = "/v1/machines/{id}", "/v1/deployments/{app}"
-    called = "/v1/functions/{name}/calls"
+    called, answer = "/v1/functions/{name}/calls", "/v1/answers/{id}"
     upload, carried = "/v1/uploads/{id}", (401, 404, 429, 503)
     body = (401, 408, 413, 422, 503)
     held = (*body, 404, 409, 429)
@@ -224,6 +226,11 @@ def endpoints(
             "POST", "/v1/strangers/slay", machines.slay_stranger, "admin", (*changed, 404),
             StrangerChoice, StrangerStatus,
         ),
+        Endpoint(
+            "GET", answer, answers.show_answer, "app", (401, 403, 404, 422, 429, 503),
+            gives=ServiceAnswer, query=AnswerQuery,
+        ),
+        Endpoint("DELETE", answer, answers.delete_answer, "app", (401, 403, 404, 429, 503), status=204, silent=True),
         Endpoint("GET", "/v1/services", service_status.list_services, "admin", (401, 403, 503), gives=ServiceList),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
         Endpoint(

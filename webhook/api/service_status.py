@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -49,6 +51,17 @@ class ServiceStatus(BaseModel):
     machines: list[ServiceMachineStatus]
 
 
+class ServiceLoadStatus(BaseModel):
+    """How many requests and machines one service has."""
+
+    waiting: int
+    """Requests that wait for a machine, at all replicas."""
+    in_flight: int
+    """Requests under way, at all replicas."""
+    machines: dict[str, int]
+    """By state: ``given``, ``loading``, ``starting``, ``ready``, ``failing``, or ``draining``."""
+
+
 class ServiceList(BaseModel):
     """All services, by name."""
 
@@ -66,6 +79,19 @@ class ServiceStatusApi:
         self._refusal = refusal
         self._auth = auth
 
+    async def loads(self) -> dict[str, ServiceLoadStatus]:
+        """Requests and machines of each service. Raises LedgerUnavailable."""
+        if not self._services:
+            return {}
+        loads, machines = await self._ledger.loads(), await self._ledger.machines()
+        return {
+            name: ServiceLoadStatus(
+                **asdict(loads.get(name, ServiceLoad())),
+                machines=Counter(_state(machine) for machine in machines if machine.service == name),
+            )
+            for name in sorted(self._services)
+        }
+
     async def list_services(self, request: Request) -> Response:
         """List services with their machines and requests."""
         self._auth.require(request)
@@ -73,8 +99,9 @@ class ServiceStatusApi:
 
     async def report(self) -> ServiceList:
         """All services as they are now. Raises LedgerUnavailable."""
+        services = dict(self._services)
         loads, machines = await self._ledger.loads(), await self._ledger.machines()
-        pools = {each.pool for each in self._services.values()}
+        pools = {each.pool for each in services.values()}
         outlooks = {pool: await self._ledger.outlook(pool) for pool in sorted(pools)}
         return ServiceList(
             services=[
@@ -88,16 +115,20 @@ class ServiceStatusApi:
                     not_minted=outlooks[settings.pool].not_minted,
                     machines=[_status(machine) for machine in machines if machine.service == name],
                 )
-                for name, settings in sorted(self._services.items())
+                for name, settings in sorted(services.items())
             ]
         )
+
+
+def _state(machine: ServingMachine) -> str:
+    return "draining" if machine.draining else machine.state
 
 
 def _status(machine: ServingMachine) -> ServiceMachineStatus:
     return ServiceMachineStatus(
         worker=machine.worker_id,
         label=machine.label,
-        state="draining" if machine.draining else machine.state,
+        state=_state(machine),
         in_flight=machine.held,
         idle_seconds=0.0 if machine.held else machine.unused_seconds,
         message=machine.message,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NoReturn
 
 import structlog
@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from webhook.api.auth import WorkerAuth
 from webhook.api.http import HttpProblem, on_problem
+from webhook.api.web_sockets import SOCKET, MessageFlow
 from webhook.ledger.database import LedgerUnavailable
 from webhook.proxy.registry import MachineRegistry
 from webhook.proxy.tunnel_machine import TunnelMachine
-from workers.tunnel.frames import TunnelViolation
+from workers.tunnel.frames import Payload, TunnelViolation
 from workers.tunnel.link import LinkLost, TunnelLink
 
 log = structlog.get_logger()
@@ -55,7 +56,7 @@ class ServiceTunnelApi:
         if (await receive())["type"] != "websocket.connect":
             return
         await send({"type": "websocket.accept"})
-        link = TunnelLink(AsgiWire(receive, send))
+        link = TunnelLink(FlowWire(scope[SOCKET].flow()))
         try:
             with self._known(worker_id, service, link):
                 await self._run(connection, service, link)
@@ -123,29 +124,28 @@ class ServiceTunnelApi:
                 self._registry.vanished(service, worker_id)
 
 
-class AsgiWire:
-    """A `MessageWire` over an accepted WebSocket of an ASGI server."""
+class FlowWire:
+    """A `MessageWire` over an accepted WebSocket."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._take = receive
-        self._give = send
+    def __init__(self, flow: MessageFlow) -> None:
+        self._flow = flow
 
     async def receive(self) -> bytes:
         """Return the next message. Raises LinkLost, TunnelViolation."""
-        message = await self._take()
-        if message["type"] != "websocket.receive":
-            raise LinkLost(f"the connection was closed ({message.get('code')})")
-        content: bytes | None = message.get("bytes")
-        if content is None:
-            raise TunnelViolation("a message is text")
-        return content
-
-    async def send(self, message: bytes) -> None:
-        """Send a message. Raises LinkLost."""
         try:
-            await self._give({"type": "websocket.send", "bytes": message})
-        except OSError:
-            raise LinkLost("the connection was closed") from None
+            message = await self._flow.receive()
+        except ConnectionError as error:
+            raise LinkLost(str(error)) from None
+        if isinstance(message, str):
+            raise TunnelViolation("a message is text")
+        return message
+
+    async def send(self, parts: Sequence[Payload]) -> None:
+        """Send a message that consists of these parts. Raises LinkLost."""
+        try:
+            await self._flow.send(parts)
+        except ConnectionError as error:
+            raise LinkLost(str(error)) from None
 
 
 async def _close(send: Send, code: int, reason: str) -> None:

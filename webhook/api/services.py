@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import functools
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import structlog
-from starlette.datastructures import Headers as ScopeHeaders
-from starlette.requests import Request
+from prometheus_client import Counter
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from webhook.answers.later_answers import LaterAnswers
+from webhook.api.answers import PATH as ANSWERS
 from webhook.api.app_auth import AppAuth, AppCaller
 from webhook.api.auth import WorkerAuth
 from webhook.api.connections import CONNECTION
-from webhook.api.http import HttpProblem, json_response, on_problem, read_model
+from webhook.api.http import HttpProblem, json_response, on_problem, problem_of, read_body, read_model
 from webhook.api.passed_on import PassedOnRequests
 from webhook.ledger.services import ServiceLedger
 from webhook.metrics import Metrics
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, UpgradeRefused
 from webhook.proxy.forwarding import CutOff, Forwarding, ForwardingProblem, RequestBody, empty
-from webhook.proxy.headers import TOKEN, Hop, request_headers
+from webhook.proxy.headers import TOKEN, Hop, prefers_async, request_headers
 from webhook.proxy.queue import NoMachine, QueueFull, ServiceQueue, WaitedTooLong
 from webhook.proxy.replica_ways import PASSED_ON
 from webhook.proxy.sockets import pass_socket
+from webhook.storage import StoreError
 from workers import protocol
 
 log = structlog.get_logger()
@@ -34,6 +38,8 @@ log = structlog.get_logger()
 PREFIX = "/services/"
 """Begins the paths of requests to services."""
 _RETRY_SECONDS = 5
+LATER_BODY_BYTES = 1 << 20
+"""Of a request whose answer is fetched later: it waits in memory."""
 _PUBLIC = AppCaller(0, "public", frozenset())
 
 
@@ -62,6 +68,7 @@ class ServiceApi:
         *,
         is_proxy: Callable[[str], bool],
         passed_on: PassedOnRequests,
+        answers: LaterAnswers,
     ) -> None:
         self._queues = queues
         self._ledger = ledger
@@ -71,9 +78,19 @@ class ServiceApi:
         self._metrics = metrics
         self._is_proxy = is_proxy
         self._passed_on = passed_on
-        self._by_host = {host: name for name, queue in queues.items() for host in queue.settings.hosts}
-        self._of_token: Counter[tuple[str, int]] = Counter()
+        self._answers = answers
+        self._by_host: Mapping[str, str] = {}
+        self._of_token: defaultdict[tuple[str, int], int] = defaultdict(int)
         """Requests under way and waiting, by service and token."""
+        self._counters: dict[tuple[str, str], Counter] = {}
+
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over which services there are now."""
+        there = [(name, queue) for name, queue in self._queues.items() if not queue.retired]
+        self._by_host = {host: name for name, queue in there for host in queue.settings.hosts}
+        self._metrics.show_services({name: functools.partial(getattr, queue, "load") for name, queue in there})
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -84,13 +101,12 @@ class ServiceApi:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to a service."""
-        request = Request(scope, receive, send)
         try:
             if scope["path"].startswith(PASSED_ON):
                 passing = self._passed_on.serve(scope, receive, send, _content_length(scope))
                 await _while_connected(scope, passing)
             else:
-                await self._serve(request, receive, send)
+                await self._serve(scope, receive, send)
         except CutOff as error:
             log.warning("answer cut off", path=scope["path"], error=str(error))
             await _abort(scope)
@@ -114,13 +130,16 @@ class ServiceApi:
             response = on_problem(_problem(error))
             await _refuse_upgrade(send, response.status_code, response.raw_headers, bytes(response.body))
 
-    async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
-        scope = request.scope
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in ("TRACE", "CONNECT"):
             raise HttpProblem(405, "method-not-allowed", f"services take no {scope['method']}")
         addressed = self._addressed(scope)
         queue = self._queue(addressed.service)
-        with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
+        caller = await self._authenticated(scope, queue)
+        if self._answers.place and not queue.settings.public and prefers_async(scope["headers"]):
+            await self._answer_later(scope, receive, send, addressed, queue, caller)
+            return
+        with self._counted(addressed.service, queue, caller):
             length = _content_length(scope)
             if length is not None and length > queue.settings.body_limit_bytes:
                 limit = queue.settings.body_limit_bytes
@@ -130,15 +149,41 @@ class ServiceApi:
             forwarding = Forwarding(queue, message, body, send, shared_origin=bool(addressed.prefix))
             await self._measured(addressed.service, scope, forwarding)
 
+    async def _answer_later(
+        self, scope: Scope, receive: Receive, send: Send, addressed: Addressed, queue: ServiceQueue, caller: AppCaller
+    ) -> None:
+        """Tell the client where the answer will be, and let the request go on."""
+        service, limit = addressed.service, min(queue.settings.body_limit_bytes, LATER_BODY_BYTES)
+        content = await read_body(Request(scope, receive, send), limit)
+        if queue.waiting >= queue.settings.queue:
+            raise QueueFull(f"{queue.waiting} requests wait for service {service} already: ask again later")
+
+        async def forwarded(answer: Send) -> None:
+            body = RequestBody(_whole(content), limit) if content else None
+            message = self._message(scope, scope["method"], addressed, body, length=len(content), later=True)
+            await self._measured(service, {}, Forwarding(queue, message, body, answer, shared_origin=False))
+
+        with ExitStack() as stack:
+            stack.enter_context(self._counted(service, queue, caller))
+            id = await self._answers.begin(service, forwarded, _code_and_message, stack.pop_all().close)
+        headers = {"location": f"{ANSWERS}{id}", "preference-applied": "respond-async"}
+        await Response(status_code=202, headers=headers)(scope, receive, send)
+
     async def _measured(self, service: str, scope: Scope, forwarding: Forwarding) -> None:
         try:
             if not await _while_connected(scope, forwarding.run()):
-                self._metrics.service_requests.labels(service, "disconnected").inc()
+                self._count(service, "disconnected")
                 return
         except BaseException as error:
-            self._metrics.service_requests.labels(service, type(error).__name__.lower()).inc()
+            self._count(service, type(error).__name__.lower())
             raise
-        self._metrics.service_requests.labels(service, f"{forwarding.status // 100}xx").inc()
+        self._count(service, _CLASSES[forwarding.status // 100])
+
+    def _count(self, service: str, outcome: str) -> None:
+        counter = self._counters.get((service, outcome))
+        if counter is None:
+            counter = self._counters[service, outcome] = self._metrics.service_requests.labels(service, outcome)
+        counter.inc()
 
     def _message(
         self,
@@ -149,13 +194,15 @@ class ServiceApi:
         *,
         length: int | None = 0,
         upgrade: bool = False,
+        later: bool = False,
     ) -> ForwardedRequest:
         client = (scope.get("client") or ("",))[0]
         secure = scope["scheme"] in ("https", "wss")
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         hop = Hop(client, "https" if secure else "http", host, addressed.prefix, self._is_proxy(client))
         public = self._queues[addressed.service].settings.public
-        headers = request_headers(scope["headers"], hop, upgrade=upgrade, public=public)
+        came = [header for header in scope["headers"] if header[0] != b"prefer"] if later else scope["headers"]
+        headers = request_headers(came, hop, upgrade=upgrade, public=public)
         return ForwardedRequest(method, addressed.target, headers, aiter(body) if body else empty(), length)
 
     # ── who asks for what ────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,7 +225,7 @@ class ServiceApi:
     def _queue(self, name: str) -> ServiceQueue:
         """Raises HttpProblem 404 or 503."""
         queue = self._queues.get(name)
-        if queue is None:
+        if queue is None or queue.retired:
             raise HttpProblem(404, "unknown-service", "there is no service of that name: yurt services lists them")
         if why := self._refusal(name):
             raise HttpProblem(503, "no-machine", f"service {name} cannot run: {why}")
@@ -192,8 +239,7 @@ class ServiceApi:
         if (own := next((value for name, value in headers if name == TOKEN), None)) is not None:
             others = [(name, value) for name, value in headers if name != b"authorization"]
             scope = {**scope, "headers": [*others, (b"authorization", b"Bearer " + own)]}
-        # A WebSocket's scope is no request's, but all that is read are its headers.
-        return await self._auth.require(Request({**scope, "type": "http"}), f"service:{queue.name}")
+        return await self._auth.require(HTTPConnection(scope), f"service:{queue.name}")
 
     @contextmanager
     def _counted(self, service: str, queue: ServiceQueue, caller: AppCaller) -> Iterator[None]:
@@ -230,20 +276,25 @@ class ServiceApi:
 
 def _content_length(scope: Scope) -> int | None:
     """Bytes of a request's body; None: they are not known. Raises HttpProblem 400."""
-    headers = ScopeHeaders(scope=scope)
-    if "transfer-encoding" in headers:
-        return None
-    text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    text = b"0"
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            text = value
+    if not (text.isdigit() and len(text) < 19):
         raise HttpProblem(400, "malformed", "content-length is no number", connection="close")
     return int(text)
 
 
+_CLASSES = {0: "0xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 _AGAIN = str(_RETRY_SECONDS)
 _PROBLEMS: Mapping[type[Exception], Callable[[str], HttpProblem]] = {
     QueueFull: lambda text: HttpProblem(429, "queue-full", text, retry_after=_AGAIN),
     WaitedTooLong: lambda text: HttpProblem(504, "waited-too-long", text),
     NoMachine: lambda text: HttpProblem(503, "no-machine", text, retry_after=_AGAIN),
+    CutOff: lambda text: HttpProblem(502, "cut-off", f"the server's answer broke off: {text}"),
+    StoreError: lambda text: HttpProblem(503, "store-unavailable", text),
     MachineLost: lambda text: HttpProblem(502, "machine-lost", text),
     ServerNonsense: lambda text: HttpProblem(502, "server-nonsense", text),
     TimeoutError: lambda _: HttpProblem(504, "no-answer", "the server has not answered in time"),
@@ -259,20 +310,35 @@ def _problem(error: Exception) -> Exception:
     return told(str(error)) if told else error
 
 
+def _code_and_message(error: Exception) -> tuple[str, str]:
+    """What a client is told who asks later."""
+    problem = problem_of(_problem(error))
+    return problem.error, problem.message
+
+
+def _whole(content: bytes) -> Receive:
+    """A body that has come already."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    return receive
+
+
 async def _while_connected(scope: Scope, work: Awaitable[None]) -> bool:
     """Do work for as long as the client is there. False: it has left before the work was done."""
-    connection = scope.get(CONNECTION)
-    task = asyncio.ensure_future(work)
-    if connection is None:
-        await task
+    connection, task = scope.get(CONNECTION), asyncio.current_task()
+    if connection is None or task is None:
+        await work
         return True
     connection.watch(task.cancel)
     try:
-        await task
+        await work
     except asyncio.CancelledError:
-        if connection.is_lost:
-            return False
-        raise
+        if not connection.is_lost:
+            raise
+        task.uncancel()
+        return False
     finally:
         connection.unwatch(task.cancel)
     return True

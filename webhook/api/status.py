@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from webhook.api.auth import AdminAuth
 from webhook.api.costs import PHASES, Phase
 from webhook.api.http import HttpProblem, json_response, read_model
+from webhook.api.service_status import ServiceLoadStatus
 from webhook.config import Definitions, Pipeline, ServerSettings
 from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
@@ -215,6 +216,8 @@ class Status(BaseModel):
     """By all pools, since midnight UTC."""
     budget_usd_per_day: ExactUsd | None = None
     """Most that all pools together may spend in one day (UTC); null: no limit."""
+    services: dict[str, ServiceLoadStatus] = {}
+    """Their requests and machines."""
     providers: dict[str, ProviderStatus]
     senders: dict[str, SenderStatus]
     """Notifications, by source."""
@@ -260,7 +263,10 @@ class StatusApi:
         withheld: Callable[[Pipeline], str],
         auth: AdminAuth,
         health: LoopHealth,
+        services: Callable[[], Awaitable[dict[str, ServiceLoadStatus]]],
     ) -> None:
+        """``services`` tells how many requests each service has."""
+        self._services = services
         self._health = health
         self._ledger = ledger
         self._fleet = fleet
@@ -284,6 +290,7 @@ class StatusApi:
             pools=pools,
             spent_today_usd=sum((pool.spent_today_usd for pool in pools.values()), start=Decimal(0)),
             budget_usd_per_day=self._server.budget_usd_per_day,
+            services=await self._services(),
             providers=await self._providers(),
             senders=await self._senders(),
             parked=await self._parked(),

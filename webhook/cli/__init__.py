@@ -40,7 +40,7 @@ COMMANDS = {
     "costs": "Show what machines have cost.",
     "models": "Publish models, and list, show or remove their versions.",
     "diff": "Show what a yurt.toml would change on a running control plane.",
-    "definitions": "List, show, replace or remove pipelines, pools and models.",
+    "definitions": "List, show, replace or remove pipelines, pools, models and services.",
     "rollback": "Let an earlier version of a deployed app hold again.",
     "services": "Show services, their machines and their requests.",
     "tokens": "Make, list or revoke tokens with which apps upload, read and call.",

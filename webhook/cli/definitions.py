@@ -20,7 +20,7 @@ from webhook.cli.terminal import EscapingConsole, finding, plain, table
 
 @click.group()
 def command() -> None:
-    """List, show, replace or remove pipelines, pools and models: those of yurt.toml and those that apps deployed."""
+    """List, show, replace or remove pipelines, pools, models and services: those of yurt.toml and of apps."""
 
 
 @command.command("list")

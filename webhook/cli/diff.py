@@ -20,7 +20,7 @@ DIFFERS, TROUBLE = 1, 2
 @config_option
 @click.option(
     "--app",
-    help="Compare with what was deployed as this app; --config then holds only tables of pipelines, pools and models.",
+    help="Compare with what was deployed as this app; --config then holds only tables of definitions.",
 )
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="The answer of POST /v1/definitions/compare.")

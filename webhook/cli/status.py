@@ -75,7 +75,7 @@ def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
 def render(status: dict[str, Any]) -> RenderableType:
     """The status as tables."""
     parts: list[RenderableType] = [_pipelines(status), _pools(status)]
-    parts += filter(None, (_money(status), _results(status), _ahead(status)))
+    parts += filter(None, (_services(status), _money(status), _results(status), _ahead(status)))
     if status["parked"]:
         parts.append(_parked(status))
     parts += map(_line, diagnose(status))
@@ -113,6 +113,15 @@ def _pools(status: dict[str, Any]) -> Table:
         machines = (str(known.get(state, 0)) for state in _MACHINES)
         shown.add_row(Text(name), *machines, str(pool["limit"]), str(pool["minted"]), str(pool["slain"]))
     return shown
+
+
+def _services(status: dict[str, Any]) -> Table | None:
+    """Requests to services, where there are any services."""
+    shown = table("Services", "service", "machines", "waiting", "in flight", numbers=("waiting", "in flight"))
+    for name, service in status.get("services", {}).items():
+        machines = ", ".join(f"{number} {state}" for state, number in service["machines"].items()) or "none"
+        shown.add_row(Text(name), machines, str(service["waiting"]), str(service["in_flight"]))
+    return shown if shown.row_count else None
 
 
 def _money(status: dict[str, Any]) -> Table | None:

@@ -1,1 +1,1 @@
-"""What is defined: owners' sets of pipelines, pools and models, checked together, and the view that all parts read."""
+"""What is defined: owners' sets of definitions, checked together, and the view that all parts read."""

@@ -25,7 +25,7 @@ class DefinitionChange(BaseModel):
     """One definition that is added, changed or removed."""
 
     kind: str
-    """``pipelines``, ``pools`` or ``models``."""
+    """``pipelines``, ``pools``, ``models`` or ``services``."""
     name: str
     change: Literal["added", "changed", "removed"]
     fields: list[FieldChange]

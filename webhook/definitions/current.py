@@ -1,4 +1,4 @@
-"""The definitions as they hold now, on this replica: the one view that pipelines, pools and models are read through.
+"""The definitions as they hold now, on this replica: the one view that all parts read.
 
 Each change in the ledger is announced by NOTIFY; a slow look covers what no announcement reached. A view is built whole
 and put in the place of the earlier one at once, between two steps of the event loop.
@@ -26,6 +26,7 @@ from webhook.live import LiveMapping
 from webhook.loops import LoopHealth
 from webhook.pipelines import NamedPipeline, Pipelines
 from webhook.pool_settings import Pool
+from webhook.service_settings import Service
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ class CurrentDefinitions:
         self.pipelines = Pipelines({}, earlier=self._earlier)
         self.pools = LivePools()
         self.models: LiveMapping[str, ModelSettings] = LiveMapping()
+        self.services: LiveMapping[str, Service] = LiveMapping()
         self.policies: LiveMapping[int, Policy] = LiveMapping()
         self.on_change: list[Callable[[], None]] = []
         """Called after each change of the view."""
@@ -139,6 +141,7 @@ class CurrentDefinitions:
         )
         self.policies.replace({number: policy_of(definitions, name) for name, number in numbers.items()})
         self.models.replace(definitions.models)
+        self.services.replace(definitions.services)
         pools = definitions.pools
         self.pools.settings.replace(pools)
         self.pools.slots.replace({name: pool.slots for name, pool in pools.items()})

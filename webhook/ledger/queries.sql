@@ -2152,3 +2152,35 @@ select {{known_object}} from objects as o
 where o.pipeline_id = $1 and o.key >= $2 and o.key <= $3 and o.key > $4 and starts_with(o.key, $2)
 order by o.key
 limit $5;
+
+-- name: begin_answer
+-- Note that a request's answer will be fetched later: its id, service, replica, and where its body will be.
+insert into service_answers (id, service, replica_id, bucket, key, expires_at)
+values ($1, $2, $3, $4, $5, (select yurt_now()) + make_interval(secs => $6));
+
+-- name: find_answer
+-- An answer that has not expired. One that a replica had which is gone has failed.
+select a.service, a.bucket, a.key, a.status, a.headers, a.bytes, a.error, a.message, a.expires_at,
+       case when a.state = 'pending' and not exists (
+           select from replicas as r where r.id = a.replica_id and r.until > (select yurt_now())
+       ) then 'lost' else a.state end as state
+from service_answers as a
+where a.id = $1 and a.expires_at > (select yurt_now());
+
+-- name: finish_answer
+-- Note how a request has ended. No row: its answer is not wanted any more.
+update service_answers set state = $2, status = $3, headers = $4::text::jsonb, bytes = $5, error = $6, message = $7
+where id = $1 and state = 'pending'
+returning id;
+
+-- name: wanted_answers
+-- Which of these answers are still wanted.
+select id from service_answers where id = any ($1::text[]);
+
+-- name: forget_answer
+-- Forget an answer. Returns where its body is.
+delete from service_answers where id = $1 returning bucket, key;
+
+-- name: expired_answers
+-- Answers that have expired, the oldest first.
+select id from service_answers where expires_at <= (select yurt_now()) order by expires_at limit $1;

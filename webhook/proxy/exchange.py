@@ -36,7 +36,7 @@ class ForwardedAnswer:
 
     status: int
     headers: Headers = field(repr=False)
-    body: AsyncIterator[bytes]
+    body: AsyncIterator[bytes | memoryview]
     """Chunks as they come from the server, unbuffered: server-sent events depend on it. Raises MachineLost."""
 
 

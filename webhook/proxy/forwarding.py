@@ -7,7 +7,6 @@ another one, once: where nothing was sent, or where the method may be repeated a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -15,6 +14,7 @@ from typing import NoReturn
 import structlog
 from starlette.types import Message, Receive, Send
 
+from webhook.proxy.deadline import Deadline
 from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost, ServerNonsense
 from webhook.proxy.headers import answer_headers
 from webhook.proxy.queue import ServiceQueue
@@ -47,7 +47,7 @@ class RequestBody:
         self.consumed = False
         """Whether some of it was asked for."""
         self.problem: ForwardingProblem | None = None
-        self.deadline: asyncio.Timeout | None = None
+        self.deadline: Deadline | None = None
         """Is moved on with each chunk."""
         self.deadline_seconds = 0.0
         self._receive = receive
@@ -56,28 +56,31 @@ class RequestBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self.consumed = True
         size, more = 0, True
-        while more:
-            message = await self._next()
-            chunk: bytes = message.get("body", b"")
-            more = message.get("more_body", False)
-            size += len(chunk)
-            if size > self._limit_bytes:
-                self._fail(ForwardingProblem(413, "too-large", f"the body is longer than {self._limit_bytes} bytes"))
-            if self.deadline is not None:
-                self.deadline.reschedule(asyncio.get_running_loop().time() + self.deadline_seconds)
-            if chunk:
-                yield chunk
-
-    async def _next(self) -> Message:
         try:
-            async with asyncio.timeout(CHUNK_SECONDS):
-                message = await self._receive()
+            with Deadline(CHUNK_SECONDS) as slow:
+                while more:
+                    slow.move(CHUNK_SECONDS)
+                    message = await self._receive()
+                    slow.pause()
+                    chunk = self._checked(message, size)
+                    size += len(chunk)
+                    more = message.get("more_body", False)
+                    if chunk:
+                        yield chunk
         except TimeoutError:
-            slow = f"no more of the body arrived within {CHUNK_SECONDS:g} seconds"
-            self._fail(ForwardingProblem(408, "too-slow", slow))
+            text = f"no more of the body arrived within {CHUNK_SECONDS:g} seconds"
+            self._fail(ForwardingProblem(408, "too-slow", text))
+
+    def _checked(self, message: Message, size: int) -> bytes:
+        """What a message brings of the body, of which so many bytes have come before."""
         if message["type"] == "http.disconnect":
             self._fail(ForwardingProblem(400, "disconnected", "the request's body ended early"))
-        return message
+        chunk: bytes = message.get("body", b"")
+        if size + len(chunk) > self._limit_bytes:
+            self._fail(ForwardingProblem(413, "too-large", f"the body is longer than {self._limit_bytes} bytes"))
+        if self.deadline is not None:
+            self.deadline.move(self.deadline_seconds)
+        return chunk
 
     def _fail(self, problem: ForwardingProblem) -> NoReturn:
         self.problem = problem
@@ -124,7 +127,7 @@ class Forwarding:
         settings = self.queue.settings
         async with self.queue.turn(self._avoided()) as turn:
             try:
-                async with asyncio.timeout(settings.answer_seconds) as deadline:
+                with Deadline(settings.answer_seconds) as deadline:
                     if self.body is not None:
                         self.body.deadline, self.body.deadline_seconds = deadline, settings.answer_seconds
                     async with turn.way.exchange(self.request) as answer:
@@ -148,7 +151,7 @@ class Forwarding:
         others = set(self.queue.machines) - self._lost
         return self._lost if others else ()
 
-    async def _answered(self, answer: ForwardedAnswer, deadline: asyncio.Timeout) -> None:
+    async def _answered(self, answer: ForwardedAnswer, deadline: Deadline) -> None:
         """Pass an answer on."""
         if not 200 <= answer.status <= 599:
             raise ServerNonsense(f"the server answered with status {answer.status}")
@@ -156,14 +159,14 @@ class Forwarding:
             headers = answer_headers(answer.headers, shared_origin=self.shared_origin)
         except ValueError as error:
             raise ServerNonsense(str(error)) from None
-        loop, stall_seconds = asyncio.get_running_loop(), self.queue.settings.stall_seconds
-        deadline.reschedule(loop.time() + stall_seconds)
+        stall_seconds = self.queue.settings.stall_seconds
+        deadline.move(stall_seconds)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self.status = answer.status
         async for chunk in answer.body:
             if chunk and answer.status not in _WITHOUT_BODY:
                 await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
-            deadline.reschedule(loop.time() + stall_seconds)
+            deadline.move(stall_seconds)
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _may_repeat(self, lost: MachineLost) -> bool:

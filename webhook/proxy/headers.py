@@ -6,6 +6,7 @@ taken away: machines may be anyone's.
 
 from __future__ import annotations
 
+import random
 import re
 import secrets
 from collections.abc import Iterable
@@ -30,9 +31,13 @@ _FORWARDED = frozenset(
 )  # fmt: skip
 TOKEN = b"yurt-token"
 """Carries the credential where ``Authorization`` is for the service's own server."""
+_trace_ids = random.Random(secrets.randbits(256))  # noqa: S311 - they name traces, and protect nothing
 _TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
-_VALUE = re.compile(rb"[^\x00\r\n]*")
+_NAMES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9a-z-]+\x00)*")
+_VALUES = re.compile(rb"[^\x00\r\n]*")
+_DROPPED = _HOP_BY_HOP | _OF_FRAMING | _FORWARDED | {TOKEN}
+_NONE = frozenset[bytes]()
+_AUTHORIZATION = frozenset({b"authorization"})
 _VIA = b"1.1 yurt"
 _SHARED_ORIGIN = frozenset(
     {b"set-cookie", b"set-cookie2", b"clear-site-data", b"strict-transport-security", b"service-worker-allowed"}
@@ -58,12 +63,12 @@ def request_headers(
     headers: Headers, hop: Hop, *, upgrade: bool = False, public: bool = False
 ) -> list[tuple[bytes, bytes]]:
     """Headers for the server of a service. ``public``: no credential let the request in, so ``Authorization`` stays."""
-    dropped = _HOP_BY_HOP | _OF_FRAMING | _named_by_connection(headers) | {TOKEN}
-    if not public and not any(name == TOKEN for name, _ in headers):
-        dropped |= {b"authorization"}
+    dropped = _DROPPED | _named_by_connection(headers)
+    if not public and not _values(headers, TOKEN):
+        dropped |= _AUTHORIZATION
     if upgrade:
         dropped |= _HANDSHAKE
-    passed = [(name, value) for name, value in headers if name not in dropped | _FORWARDED]
+    passed = [header for header in headers if header[0] not in dropped]
     return [*_traced(passed), *_forwarded(headers, hop), (b"via", _joined(_values(passed, b"via"), _VIA))]
 
 
@@ -76,10 +81,10 @@ def answer_headers(headers: Headers, *, shared_origin: bool) -> list[tuple[bytes
     dropped = _HOP_BY_HOP | _named_by_connection(headers)
     if shared_origin:
         dropped |= _SHARED_ORIGIN
-    passed = [(name, value) for name, value in headers if name not in dropped]
-    for name, value in passed:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ValueError("the server's answer has a header that is none")
+    passed = [header for header in headers if header[0] not in dropped]
+    names, values = b"".join([name + b"\0" for name, _ in passed]), b"".join([value for _, value in passed])
+    if names.count(b"\0") != len(passed) or not _NAMES.fullmatch(names) or not _VALUES.fullmatch(values):
+        raise ValueError("the server's answer has a header that is none")
     own = [_SANDBOX] if shared_origin else []
     return [*_without_via(passed), (b"via", _joined(_values(passed, b"via"), _VIA)), *own]
 
@@ -90,17 +95,9 @@ def prefers_async(headers: Headers) -> bool:
     return any(part.split(b";")[0].strip().lower() == b"respond-async" for part in preferences)
 
 
-def waits_at_most(headers: Headers) -> float | None:
-    """Seconds of ``Prefer: wait=…`` (RFC 7240); None: there is none."""
-    for value in _values(headers, b"prefer"):
-        for part in value.split(b","):
-            name, _, seconds = part.split(b";")[0].partition(b"=")
-            if name.strip().lower() == b"wait" and (text := seconds.strip().strip(b'"')).isdigit() and len(text) < 7:
-                return float(text)
-    return None
-
-
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    if not any(name == b"connection" for name, _ in headers):
+        return _NONE
     named = (part.strip().lower() for value in _values(headers, b"connection") for part in value.split(b","))
     return frozenset(named) - {b"", b"host", b"content-type", b"authorization"}
 
@@ -123,12 +120,12 @@ def _forwarded(headers: Headers, hop: Hop) -> list[tuple[bytes, bytes]]:
     node = b'"[' + client + b']"' if b":" in client else client
     host = hop.host.replace(b"\\", b"").replace(b'"', b"")
     element = b'for=%s;host="%s";proto=%s' % (node, host, hop.scheme.encode())
-    before = {name: _values(headers, name) if hop.trusted else [] for name in _FORWARDED}
+    before = headers if hop.trusted else ()
     added = [
-        (b"forwarded", _joined(before[b"forwarded"], element)),
-        (b"x-forwarded-for", _joined(before[b"x-forwarded-for"], client)),
-        (b"x-forwarded-host", (before[b"x-forwarded-host"] or [hop.host])[0]),
-        (b"x-forwarded-proto", (before[b"x-forwarded-proto"] or [hop.scheme.encode()])[0]),
+        (b"forwarded", _joined(_values(before, b"forwarded"), element)),
+        (b"x-forwarded-for", _joined(_values(before, b"x-forwarded-for"), client)),
+        (b"x-forwarded-host", (_values(before, b"x-forwarded-host") or [hop.host])[0]),
+        (b"x-forwarded-proto", (_values(before, b"x-forwarded-proto") or [hop.scheme.encode()])[0]),
     ]
     return [*added, (b"x-forwarded-prefix", hop.prefix)] if hop.prefix else added
 
@@ -139,8 +136,8 @@ def _traced(headers: Headers) -> list[tuple[bytes, bytes]]:
     parents = _values(headers, b"traceparent")
     if len(parents) == 1 and _TRACE_PARENT.fullmatch(parents[0]):
         return [*rest, (b"traceparent", parents[0]), *((b"tracestate", v) for v in _values(headers, b"tracestate"))]
-    begun = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-    return [*rest, (b"traceparent", begun.encode())]
+    begun = b"00-%032x-%016x-01" % (_trace_ids.getrandbits(128) or 1, _trace_ids.getrandbits(64) or 1)
+    return [*rest, (b"traceparent", begun)]
 
 
 def between_replicas(headers: Headers, *dropped: bytes, framed: bool = False) -> list[tuple[bytes, bytes]]:

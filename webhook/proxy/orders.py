@@ -39,16 +39,12 @@ class OrderBook:
 
     def refusal(self, service: str) -> str:
         """Why no machine can run a service's server; empty where one can."""
-        return self._catalogue.missing(self._services[service].models)
+        settings = self._services.get(service)
+        return self._catalogue.missing(settings.models) if settings else "it was removed"
 
     def models_of_pool(self, pool: str) -> Iterable[str]:
         """Names of the models that services of a pool name."""
         return (model for each in self._services.values() if each.pool == pool for model in each.models)
-
-    def idle_seconds(self, service: str) -> float:
-        """For how long a machine of a service is kept idle."""
-        settings = self._services[service]
-        return self._pools[settings.pool].idle_seconds if settings.idle_seconds is None else settings.idle_seconds
 
     def orders(self, label: str, service: str) -> ServiceOrders:
         """What a worker is to run whose machine serves this service ("": none)."""
@@ -65,9 +61,11 @@ class OrderBook:
 
     async def arrived(self, pool: str, worker_id: int, label: str) -> ServiceOrders:
         """Give the services of a pool machines, since a worker has just called home. Returns its orders."""
-        services = self.of_pool(pool)
+        services = {name: each for name, each in self._services.items() if each.pool == pool}
         if not services:
             return NO_ORDERS
-        for name, concurrency in services.items():
-            await self._ledger.give(name, pool, concurrency, self.idle_seconds(name))
+        kept = self._pools[pool].idle_seconds
+        for name, each in services.items():
+            idle_seconds = kept if each.idle_seconds is None else each.idle_seconds
+            await self._ledger.give(name, pool, each.concurrency, idle_seconds)
         return self.orders(label, await self._ledger.serves(worker_id))

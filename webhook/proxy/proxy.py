@@ -28,7 +28,10 @@ class ServiceProxy:
 
     ledger: ServiceLedger
     registry: MachineRegistry
-    queues: Mapping[str, ServiceQueue]
+    services: Mapping[str, Service]
+    """As they are defined now."""
+    queues: dict[str, ServiceQueue]
+    """Of these, and of those that were removed while they had requests."""
     sharing: ServiceSharing
     orders: OrderBook
     reach: MachineReach
@@ -37,6 +40,18 @@ class ServiceProxy:
     """Ways through the others."""
     replica_token: str
     """With which this replica calls others."""
+
+    def refresh(self) -> None:
+        """Have a queue for each service that is defined, with its present settings, and retire all others."""
+        for name, settings in self.services.items():
+            if (queue := self.queues.get(name)) is None:
+                self.queues[name] = ServiceQueue(name, settings, self.sharing.kick)
+            else:
+                queue.settings, queue.retired = settings, False
+        for name, queue in self.queues.items():
+            if name not in self.services:
+                queue.retire()
+        self.sharing.kick()
 
     async def admits(self, worker_id: int, service: str) -> bool:
         """Whether a worker may take requests of a service: the ledger has given its machine to it."""
@@ -58,13 +73,13 @@ def make_proxy(
     replica = Replica(secrets.token_hex(8), token_hash(token), url)
     stored, registry = ServiceLedger(ledger), MachineRegistry()
     queues: dict[str, ServiceQueue] = {}
-    limits = {name: (pool.limit, pool.idle_seconds) for name, pool in pools.items()}
     orders = OrderBook(services, pools, catalogue, stored, key)
     reach, replicas = MachineReach(services, pools, orders), ReplicaWays(connection_pool(), replica.id, token)
 
     def way(machine: ServingMachine) -> ServiceMachine | None:
         return reach.way(machine) or replicas.way(machine)
 
-    sharing = ServiceSharing(stored, replica, queues, registry, way, limits, health)
-    queues |= {name: ServiceQueue(name, settings, sharing.kick) for name, settings in services.items()}
-    return ServiceProxy(stored, registry, queues, sharing, orders, reach, replica, replicas, token)
+    sharing = ServiceSharing(stored, replica, queues, registry, way, pools, health)
+    proxy = ServiceProxy(stored, registry, services, queues, sharing, orders, reach, replica, replicas, token)
+    proxy.refresh()
+    return proxy

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from webhook.ledger.services import ServiceLoad
@@ -70,6 +70,22 @@ class _Waiter:
     since: float
 
 
+class QueueTurn:
+    """A slot of a machine for the length of an ``async with`` block."""
+
+    def __init__(self, queue: ServiceQueue, avoid: Collection[int]) -> None:
+        self._queue = queue
+        self._avoid = avoid
+        self._turn: Turn
+
+    async def __aenter__(self) -> Turn:
+        self._turn = await self._queue.take(self._avoid)
+        return self._turn
+
+    async def __aexit__(self, *_: object) -> None:
+        self._queue.give_back(self._turn)
+
+
 class ServiceQueue:
     """The requests of one service that wait or are under way at this replica. Use on one event loop."""
 
@@ -80,6 +96,8 @@ class ServiceQueue:
         self.name = name
         self.settings = settings
         self.machines: dict[int, HeldMachine] = {}
+        self.retired = False
+        """Whether the service is defined no more: requests that are under way end, and no others come."""
         self.surrender = 0
         """So many slots go to other replicas as soon as their requests end."""
         self.in_flight = 0
@@ -91,6 +109,11 @@ class ServiceQueue:
     def waiting(self) -> int:
         """Requests that wait."""
         return len(self._waiters)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the service was removed, and nothing of it is left here."""
+        return self.retired and not self.held and not self.in_flight
 
     @property
     def load(self) -> ServiceLoad:
@@ -112,19 +135,25 @@ class ServiceQueue:
         """For how long the first request has waited."""
         return self._clock() - self._waiters[0].since if self._waiters else 0.0
 
-    @contextlib.asynccontextmanager
-    async def turn(self, avoid: Collection[int] = ()) -> AsyncIterator[Turn]:
-        """Wait for a slot of a machine, none of those to avoid, and have it for the length of the block.
+    def turn(self, avoid: Collection[int] = ()) -> QueueTurn:
+        """Wait for a slot of a machine, none of those to avoid, and have it for the length of an ``async with`` block.
 
         Raises QueueFull, WaitedTooLong, NoMachine.
         """
+        return QueueTurn(self, avoid)
+
+    async def take(self, avoid: Collection[int]) -> Turn:
+        """Wait for a slot of a machine. It is to be given back. Raises QueueFull, WaitedTooLong, NoMachine."""
+        if self.retired:
+            raise NoMachine(f"service {self.name} was removed")
         turn = self._found(avoid) or await self._waited(avoid)
         self.in_flight += 1
-        try:
-            yield turn
-        finally:
-            self.in_flight -= 1
-            self._ended(turn)
+        return turn
+
+    def give_back(self, turn: Turn) -> None:
+        """End a request's right to its slot."""
+        self.in_flight -= 1
+        self._ended(turn)
 
     def refuse(self, error: NoSlot) -> None:
         """End the wait of every request that waits."""
@@ -132,6 +161,11 @@ class ServiceQueue:
             if not waiter.turn.done():
                 waiter.turn.set_exception(error)
         self._waiters.clear()
+
+    def retire(self) -> None:
+        """End the service at this replica: requests that wait are refused, and slots given back as they become free."""
+        self.retired = True
+        self.refuse(NoMachine(f"service {self.name} was removed"))
 
     def serve(self) -> None:
         """Give free slots to requests that wait, in their order."""
@@ -158,7 +192,13 @@ class ServiceQueue:
         for machine in self.machines.values():
             for slot, since in [*machine.free.items()]:
                 unused = now - since
-                if self.surrender > 0 or machine.draining or machine.way is None or unused >= unused_seconds:
+                if (
+                    self.retired
+                    or self.surrender > 0
+                    or machine.draining
+                    or machine.way is None
+                    or unused >= unused_seconds
+                ):
                     self.surrender = max(0, self.surrender - 1)
                     del machine.free[slot]
                     released.append((machine.worker_id, slot, unused))
@@ -209,7 +249,7 @@ class ServiceQueue:
             return
         machine.busy.discard(turn.slot)
         machine.free[turn.slot] = self._clock()
-        if self.surrender > 0:
+        if self.surrender > 0 or self.retired:
             self._wake()
         else:
             self.serve()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 
 import structlog
 
 from webhook.ledger.services import ReleasedSlot, Replica, ServiceLedger, ServiceLoad, ServingMachine
 from webhook.loops import LoopHealth
+from webhook.pool_settings import Pool
 from webhook.proxy.exchange import ServiceMachine
 from webhook.proxy.queue import HeldMachine, NoMachine, ServiceQueue
 from webhook.proxy.registry import MachineRegistry
@@ -48,20 +49,19 @@ class ServiceSharing:
         self,
         ledger: ServiceLedger,
         replica: Replica,
-        queues: Mapping[str, ServiceQueue],
+        queues: MutableMapping[str, ServiceQueue],
         registry: MachineRegistry,
         reach: Reach,
-        limits: Mapping[str, tuple[int, float]],
+        pools: Mapping[str, Pool],
         health: LoopHealth | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``limits`` are settings of pools: machines at most, and the seconds for which idle ones are kept."""
         self._ledger = ledger
         self._replica = replica
         self._queues = queues
         self._registry = registry
         self._reach = reach
-        self._limits = limits
+        self._pools = pools
         self._health = health or LoopHealth()
         self._clock = clock
         self._kicked = asyncio.Event()
@@ -77,7 +77,9 @@ class ServiceSharing:
 
     async def run(self) -> None:
         """Take turns, for ever."""
-        while self._queues:
+        while True:
+            if not self._queues:  # no service is defined: nothing to say of this replica
+                await self._kicked.wait()
             self._kicked.clear()
             with self._health.turn("services"):
                 await self.turn()
@@ -97,6 +99,8 @@ class ServiceSharing:
             await self._beat()
         await self._note_ways()
         await self._note_loads()
+        for name in [name for name, queue in self._queues.items() if queue.has_ended]:
+            del self._queues[name]
         active = [queue for queue in self._queues.values() if queue.waiting or queue.held]
         if not active:
             return
@@ -204,9 +208,10 @@ class ServiceSharing:
     async def _get_machines(self, queue: ServiceQueue, seen: list[ServingMachine]) -> None:
         """Have the service given machines; end the waits for which none will come."""
         settings = queue.settings
-        limit, idle_seconds = self._limits[settings.pool]
-        if settings.idle_seconds is not None:
-            idle_seconds = settings.idle_seconds
+        pool = self._pools.get(settings.pool)
+        if pool is None:  # the definitions change in this very moment
+            return
+        idle_seconds = pool.idle_seconds if settings.idle_seconds is None else settings.idle_seconds
         given = await self._ledger.give(queue.name, settings.pool, settings.concurrency, idle_seconds)
         if given:
             log.info("machines given", service=queue.name, workers=list(given))
@@ -216,7 +221,7 @@ class ServiceSharing:
             if all(machine.state == "failing" for machine in staying):
                 queue.refuse(NoMachine(_failure(queue.name, staying)))
             return
-        await self._refuse_without_machines(queue, limit)
+        await self._refuse_without_machines(queue, pool.limit)
 
     async def _refuse_without_machines(self, queue: ServiceQueue, limit: int) -> None:
         pool = queue.settings.pool

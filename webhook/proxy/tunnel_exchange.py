@@ -16,7 +16,7 @@ from webhook.proxy.exchange import (
     SocketClosed,
     UpgradeRefused,
 )
-from workers.tunnel.frames import Kind, ResetCode, TunnelViolation, code_and_reason, coded
+from workers.tunnel.frames import Kind, Payload, ResetCode, TunnelViolation, code_and_reason, coded
 from workers.tunnel.heads import AnswerHead, HeadRefused, RequestHead
 from workers.tunnel.link import LinkLost, TunnelLink
 from workers.tunnel.stream import StreamEnded, TunnelStream
@@ -66,7 +66,7 @@ class TunnelExchange:
         except TunnelViolation as error:
             raise ServerNonsense(str(error)) from None
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncIterator[bytes | memoryview]:
         """The body of the answer, as it comes."""
         while True:
             kind, payload = await self.next()
@@ -77,7 +77,7 @@ class TunnelExchange:
             else:
                 self._nonsense()
 
-    async def next(self) -> tuple[Kind, bytes]:
+    async def next(self) -> tuple[Kind, Payload]:
         """Return the next frame of the stream."""
         try:
             return await self._stream.next()
@@ -95,25 +95,42 @@ class TunnelExchange:
         raise ServerNonsense("the machine's agent answered what is no answer")
 
 
-@asynccontextmanager
-async def exchange_over(link: TunnelLink, request: ForwardedRequest) -> AsyncIterator[ForwardedAnswer]:
-    """Send a request over a connection; yield the answer once its head has come. See `ServiceMachine.exchange`."""
-    stream = _opened(link)
-    sending: asyncio.Task[None] | None = None
-    try:
+class ExchangeOver:
+    """Sends a request over a connection; entered, it gives the answer once its head has come.
+
+    See `ServiceMachine.exchange`.
+    """
+
+    def __init__(self, link: TunnelLink, request: ForwardedRequest) -> None:
+        self._link = link
+        self._request = request
+        self._stream: TunnelStream
+        self._sending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> ForwardedAnswer:
+        request, stream = self._request, _opened(self._link)
+        self._stream = stream
         exchange = TunnelExchange(stream, request)
-        exchange.begin(Kind.REQUEST, request.headers)
-        if request.body_bytes == 0:
-            stream.send(Kind.END)
-        else:
-            sending = asyncio.create_task(exchange.send_body())
-        head = await exchange.head()
-        yield ForwardedAnswer(head.status, head.headers, exchange.body())
-    finally:
-        stream.close()
-        if sending is not None:
-            sending.cancel()
-            await asyncio.wait([sending])
+        try:
+            exchange.begin(Kind.REQUEST, request.headers)
+            if request.body_bytes == 0:
+                stream.send(Kind.END)
+            else:
+                self._sending = asyncio.create_task(exchange.send_body())
+            head = await exchange.head()
+        except BaseException:
+            await self._end()
+            raise
+        return ForwardedAnswer(head.status, head.headers, exchange.body())
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        self._stream.close()
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
 
 
 @asynccontextmanager
@@ -149,7 +166,7 @@ class TunnelSocket:
 
     async def receive(self) -> str | bytes:
         """Return the server's next message. Raises SocketClosed, MachineLost, ServerNonsense."""
-        parts: list[bytes] = []
+        parts: list[Payload] = []
         while True:
             kind, payload = await self._exchange.next()
             parts.append(payload)
@@ -196,7 +213,7 @@ async def _refusal(head: AnswerHead, exchange: TunnelExchange) -> UpgradeRefused
     return UpgradeRefused(head.status, head.headers, body[:_REFUSAL_BYTES])
 
 
-def _closed(payload: bytes) -> Exception:
+def _closed(payload: Payload) -> Exception:
     try:
         return SocketClosed(*code_and_reason(payload))
     except TunnelViolation as error:

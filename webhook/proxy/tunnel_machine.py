@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost, ServiceSocket
-from webhook.proxy.tunnel_exchange import exchange_over, upgrade_over
+from webhook.proxy.tunnel_exchange import ExchangeOver, upgrade_over
 from workers.tunnel.link import TunnelLink
 
 
@@ -22,7 +22,7 @@ class TunnelMachine:
 
     def exchange(self, request: ForwardedRequest) -> AbstractAsyncContextManager[ForwardedAnswer]:
         """Send a request. See `ServiceMachine`."""
-        return exchange_over(self._link(), request)
+        return ExchangeOver(self._link(), request)
 
     def upgrade(
         self, request: ForwardedRequest, subprotocols: Sequence[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -236,10 +236,29 @@ class ObjectStore:
         ``length`` is signed in place of the content's own. Returns the status, below 500. Raises StoreError.
         """
         signed = {"content-length": str(len(content) if length is None else length)}
+        return await self._put(bucket, key, content, unsigned, signed)
+
+    async def put_streamed(
+        self, bucket: str, key: str, chunks: AsyncIterator[bytes], length: int, content_type: str
+    ) -> None:
+        """PUT an object of so many bytes, which come in chunks, over another one of that key. Raises StoreError."""
+        signed = {"content-length": str(length)}
+        status = await self._put(bucket, key, chunks, {**signed, "content-type": content_type}, signed)
+        if status != 200:
+            raise StoreError(f"the store answered a presigned PUT {status}", retry=False, status=status)
+
+    async def _put(
+        self,
+        bucket: str,
+        key: str,
+        content: bytes | AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        signed: Mapping[str, str],
+    ) -> int:
         url = self.put_presigner.url("PUT", bucket, key, expires_seconds=_PUT_SECONDS, headers=signed)
         try:
             async with httpx.AsyncClient(verify=tls.context(), mounts=PAST_PROXIES, timeout=_PUT_SECONDS) as client:
-                answer = await client.put(url, content=content, headers=dict(unsigned))
+                answer = await client.put(url, content=content, headers=dict(headers))
         except httpx.HTTPError as error:
             raise StoreError(f"the store does not answer: {why_unreachable(error)}", retry=True) from None
         if answer.status_code >= 500 or answer.status_code in _TRANSIENT:

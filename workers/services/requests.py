@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
-import h11
 import structlog
 
 from workers.concurrency import end
 from workers.services.local_http import (
+    BodyMismatch,
     LocalConnection,
     LocalServer,
     ServerAbsent,
@@ -106,32 +105,21 @@ class ServiceRequests:
             await self._once(stream, head, await self._server.connection(fresh=True))
 
     async def _once(self, stream: TunnelStream, head: RequestHead, connection: LocalConnection) -> None:
+        connection.begin(head)
+        sending = asyncio.create_task(_send_body(stream, connection)) if head.body_bytes != 0 else None
         try:
-            connection.begin(head)
-            async with _sending(stream, head, connection):
-                answer = await connection.head()
-                stream.send(Kind.ANSWER, answer.encoded())
-                async for chunk in connection.body():
-                    await stream.send_data(chunk)
-                stream.send(Kind.END)
+            answer = await connection.head()
+            stream.send(Kind.ANSWER, answer.encoded())
+            while chunk := await connection.chunk():
+                await stream.send_data(chunk)
+            stream.send(Kind.END)
         except BaseException:
             connection.close()
             raise
+        finally:
+            if sending is not None:
+                await end([sending])
         self._server.keep(connection)
-
-
-@contextlib.asynccontextmanager
-async def _sending(stream: TunnelStream, head: RequestHead, connection: LocalConnection) -> AsyncIterator[None]:
-    """Send the request's body while the ``with`` block runs."""
-    if head.body_bytes == 0:
-        connection.end()
-        yield
-        return
-    task = asyncio.create_task(_send_body(stream, connection))
-    try:
-        yield
-    finally:
-        await end([task])
 
 
 async def _send_body(stream: TunnelStream, connection: LocalConnection) -> None:
@@ -146,5 +134,5 @@ async def _send_body(stream: TunnelStream, connection: LocalConnection) -> None:
             await connection.send(payload)
     except OSError:
         return  # the server may have answered before it closed the connection
-    except (h11.LocalProtocolError, TunnelViolation):  # the body is not what the head says
+    except (BodyMismatch, TunnelViolation):
         connection.close()

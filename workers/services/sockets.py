@@ -70,7 +70,7 @@ async def _connected(head: RequestHead, port: int) -> ClientConnection:
 
 
 async def _to_server(stream: TunnelStream, socket: ClientConnection) -> None:
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
     while True:
         kind, payload = await stream.next()
         if kind is Kind.CLOSE:

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 
+Payload = bytes | memoryview
+"""What a frame carries."""
 MAX_HEAD_BYTES = 128 << 10
 """Of one request's or answer's head."""
 MAX_HEADERS = 256
@@ -32,6 +34,9 @@ MAX_WINDOW_BYTES = 8 << 20
 WINDOWS_BYTES = 64 << 20
 """Of all streams of a connection together, beyond their first windows."""
 
+_VIEWED_SHARE = 4
+"""A piece that is at least this fraction of its message is not copied: so what waits to be read can keep four times as
+much in memory, but no more."""
 _HEADER = struct.Struct(">BII")
 _NUMBER = struct.Struct(">I")
 _CODE = struct.Struct(">H")
@@ -103,8 +108,11 @@ def frame_header(kind: Kind, stream: int, size: int) -> bytes:
     return _HEADER.pack(kind, stream, size)
 
 
-def frames(message: bytes) -> Iterator[tuple[Kind, int, bytes]]:
-    """Decode a WebSocket message: kind, stream and payload of each frame. Raises TunnelViolation."""
+def frames(message: bytes) -> Iterator[tuple[Kind, int, Payload]]:
+    """Decode a WebSocket message: kind, stream and payload of each frame. Raises TunnelViolation.
+
+    The bytes of a large piece of a body are not copied: it is a view of the message.
+    """
     end, at = len(message), 0
     while at < end:
         if end - at < _HEADER.size:
@@ -120,7 +128,10 @@ def frames(message: bytes) -> Iterator[tuple[Kind, int, bytes]]:
             raise TunnelViolation("a frame is cut off")
         if not 1 <= stream <= MAX_STREAM:
             raise TunnelViolation(f"there is no stream {stream}")
-        yield kind, stream, message[at : at + size]
+        if kind is Kind.DATA and size * _VIEWED_SHARE >= end:
+            yield kind, stream, memoryview(message)[at : at + size]
+        else:
+            yield kind, stream, message[at : at + size]
         at += size
 
 
@@ -129,7 +140,7 @@ def window(size: int) -> bytes:
     return _NUMBER.pack(size)
 
 
-def window_bytes(payload: bytes) -> int:
+def window_bytes(payload: Payload) -> int:
     """Decode the payload of WINDOW. Raises TunnelViolation."""
     if len(payload) != _NUMBER.size:
         raise TunnelViolation("a WINDOW has no number")
@@ -142,9 +153,9 @@ def coded(code: int, reason: str) -> bytes:
     return _CODE.pack(code) + reason.encode("utf-8", "replace")[: MAX_TEXT_BYTES - _CODE.size]
 
 
-def code_and_reason(payload: bytes) -> tuple[int, str]:
+def code_and_reason(payload: Payload) -> tuple[int, str]:
     """Decode the payload of RESET and CLOSE. Raises TunnelViolation."""
     if len(payload) < _CODE.size:
         raise TunnelViolation("a code is missing")
     code: int = _CODE.unpack_from(payload)[0]
-    return code, payload[_CODE.size :].decode("utf-8", "replace")
+    return code, bytes(payload[_CODE.size :]).decode("utf-8", "replace")

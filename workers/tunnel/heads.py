@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workers.tunnel.frames import MAX_HEAD_BYTES, MAX_HEADERS, TunnelViolation
+from workers.tunnel.frames import MAX_HEAD_BYTES, MAX_HEADERS, Payload, TunnelViolation
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Names in lower case, and values, in the order in which they came."""
@@ -43,9 +43,9 @@ class RequestHead:
         return _joined([self.method.encode("ascii", "replace"), self.target, length], self.headers)
 
     @classmethod
-    def decoded(cls, payload: bytes) -> RequestHead:
+    def decoded(cls, payload: Payload) -> RequestHead:
         """Decode one. Raises TunnelViolation."""
-        (method, target, length), headers = _split(payload, 3)
+        (method, target, length), headers = _split(bytes(payload), 3)
         if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target) or (length and not _LENGTH.fullmatch(length)):
             raise TunnelViolation("a request's head is none")
         return cls(method.decode("ascii"), target, headers, int(length) if length else None)
@@ -63,9 +63,9 @@ class AnswerHead:
         return _joined([b"%d" % self.status], self.headers)
 
     @classmethod
-    def decoded(cls, payload: bytes) -> AnswerHead:
+    def decoded(cls, payload: Payload) -> AnswerHead:
         """Decode one. Raises TunnelViolation."""
-        (status,), headers = _split(payload, 1)
+        (status,), headers = _split(bytes(payload), 1)
         if not _STATUS.fullmatch(status):
             raise TunnelViolation("an answer's head is none")
         return cls(int(status), headers)

@@ -6,7 +6,7 @@ Frames that are to be sent are put together: under load one WebSocket message ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
 from workers.concurrency import first_of
@@ -19,6 +19,7 @@ from workers.tunnel.frames import (
     MAX_WINDOW_BYTES,
     WINDOWS_BYTES,
     Kind,
+    Payload,
     ResetCode,
     TunnelViolation,
 )
@@ -45,8 +46,8 @@ class MessageWire(Protocol):
     async def receive(self) -> bytes:
         """Return the next message. Raises LinkLost."""
 
-    async def send(self, message: bytes) -> None:
-        """Send a message, once the network takes it. Raises LinkLost."""
+    async def send(self, parts: Sequence[Payload]) -> None:
+        """Send a message that consists of these parts, once the network takes it. Raises LinkLost."""
 
 
 class TunnelLink:
@@ -62,7 +63,7 @@ class TunnelLink:
         self._large: set[int] = set()
         """Streams that carry much."""
         self._last = 0
-        self._out: list[bytes | memoryview] = []
+        self._out: list[Payload] = []
         self._out_bytes = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -115,7 +116,7 @@ class TunnelLink:
 
     # ── for streams ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, kind: Kind, stream: int, payload: bytes | memoryview = b"") -> None:
+    def put(self, kind: Kind, stream: int, payload: Payload = b"") -> None:
         """Send a frame as soon as it is possible."""
         if self.lost:
             return
@@ -153,10 +154,9 @@ class TunnelLink:
             await self._filled.wait()
             self._filled.clear()
             while self._out:
-                message = self._batch()
-                await self._wire.send(message)
+                await self._wire.send(self._batch())
 
-    def _batch(self) -> bytes:
+    def _batch(self) -> Sequence[Payload]:
         """Take frames for one message, all where they are not too many."""
         parts, size = self._out, self._out_bytes
         if size <= MAX_MESSAGE_BYTES:
@@ -166,9 +166,9 @@ class TunnelLink:
             self._out_bytes -= size
         if self._out_bytes < _FULL_BYTES:
             self._emptied.set()
-        return b"".join(parts)
+        return parts
 
-    def _some(self) -> tuple[list[bytes | memoryview], int]:
+    def _some(self) -> tuple[list[Payload], int]:
         """Take whole frames up to the size of a batch, one at least."""
         taken, size, at = 0, 0, 0
         parts = self._out
@@ -191,12 +191,12 @@ class TunnelLink:
             while self._out_bytes >= _STUCK_BYTES:
                 await self._emptied.wait()
 
-    def _take(self, kind: Kind, number: int, payload: bytes) -> None:
+    def _take(self, kind: Kind, number: int, payload: Payload) -> None:
         stream = self._streams.get(number)
         if stream is not None:
             stream.received(kind, payload)
         elif kind in _HURRIED:
-            self._open(kind, number, payload)
+            self._open(kind, number, bytes(payload))
         elif number > self._last:
             raise TunnelViolation(f"stream {number} was not opened")
         # Else it was closed here, and the other side does not know it yet.

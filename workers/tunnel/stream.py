@@ -12,7 +12,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from workers.tunnel import frames
-from workers.tunnel.frames import FIRST_WINDOW_BYTES, FRAME_COST, MAX_DATA_BYTES, Kind, ResetCode, TunnelViolation
+from workers.tunnel.frames import (
+    FIRST_WINDOW_BYTES,
+    FRAME_COST,
+    MAX_DATA_BYTES,
+    Kind,
+    Payload,
+    ResetCode,
+    TunnelViolation,
+)
 
 MAX_SOCKET_MESSAGE_BYTES = 16 << 20
 """Of one message of a WebSocket that goes through the tunnel."""
@@ -33,7 +41,7 @@ class StreamEnded(Exception):
 class FrameSender(Protocol):
     """The connection, as its streams see it."""
 
-    def put(self, kind: Kind, stream: int, payload: bytes | memoryview = b"") -> None:
+    def put(self, kind: Kind, stream: int, payload: Payload = b"") -> None:
         """Send a frame as soon as it is possible."""
 
     async def room(self) -> None:
@@ -61,7 +69,7 @@ class TunnelStream:
         self.given_up: Callable[[], object] | None = None
         """Is called when the stream ends early."""
         self._sender = sender
-        self._items: deque[tuple[Kind, bytes]] = deque()
+        self._items: deque[tuple[Kind, Payload]] = deque()
         self._ended: BaseException | None = None
         self._complete = False
         self._closed = False
@@ -80,7 +88,7 @@ class TunnelStream:
 
     # ── what comes ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def received(self, kind: Kind, payload: bytes) -> None:
+    def received(self, kind: Kind, payload: Payload) -> None:
         """Take a frame of this stream. Raises TunnelViolation."""
         if kind is Kind.WINDOW:
             self._take_credit(frames.window_bytes(payload))
@@ -101,7 +109,7 @@ class TunnelStream:
             self._items.append((kind, payload))
             _wake(self._arrived)
 
-    async def next(self) -> tuple[Kind, bytes]:
+    async def next(self) -> tuple[Kind, Payload]:
         """Return the next frame. Raises StreamEnded, or whatever the stream was made to fail with."""
         while not self._items:
             if self._ended is not None:
@@ -125,7 +133,7 @@ class TunnelStream:
             if self.given_up is not None:
                 self.given_up()
 
-    def _count(self, kind: Kind, payload: bytes) -> None:
+    def _count(self, kind: Kind, payload: Payload) -> None:
         cost = len(payload) + FRAME_COST
         if cost > self._peer_credit:
             raise TunnelViolation("more was sent than was granted")
@@ -154,7 +162,7 @@ class TunnelStream:
         self._sender.put(kind, self.number, payload)
         self.sent_end |= kind in (Kind.END, Kind.CLOSE, Kind.RESET)
 
-    async def send_data(self, data: bytes, kind: Kind = Kind.DATA) -> None:
+    async def send_data(self, data: Payload, kind: Kind = Kind.DATA) -> None:
         """Send bytes of a body, or a message, as the window and the connection allow. Raises StreamEnded."""
         begun, rest = False, memoryview(data)
         while rest or not begun:

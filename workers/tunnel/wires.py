@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from workers import tls
 from workers.outgoing import proxy_for
-from workers.tunnel.frames import MAX_MESSAGE_BYTES
+from workers.tunnel.frames import MAX_MESSAGE_BYTES, Payload
 from workers.tunnel.link import LinkLost
 
 OPEN_SECONDS = 10.0
@@ -36,10 +37,10 @@ class LibraryWire:
         except ConnectionClosed as error:
             raise _lost(error) from None
 
-    async def send(self, message: bytes) -> None:
-        """Send a message. Raises LinkLost."""
+    async def send(self, parts: Sequence[Payload]) -> None:
+        """Send a message that consists of these parts. Raises LinkLost."""
         try:
-            await self._connection.send(message)
+            await self._connection.send(b"".join(parts))
         except ConnectionClosed as error:
             raise _lost(error) from None
 

@@ -24,6 +24,15 @@ async def test_a_request_waits_for_a_machine_and_goes_through(postgres_dsn: str)
     async with services_at(postgres_dsn) as s, standing_in() as server:
         asked = asyncio.create_task(s.ask("POST", "/services/echo/a%2Fb/c?x=1&x=2", content=b"hello"))
         await until(lambda: s.load() == (1, 0))
+
+        async def shown() -> bool:  # once the ledger knows
+            status = (await s.plane.admin("GET", "/v1/status")).json()["services"]
+            return bool(status == {"echo": {"waiting": 1, "in_flight": 0, "machines": {}}})
+
+        await until(shown)
+        metrics = (await s.plane.http.get("/metrics")).text
+        assert 'yurt_service_waiting{service="echo"} 1.0' in metrics
+        assert 'yurt_service_in_flight{service="echo"} 0.0' in metrics
         await s.serve(server)
         response = await asked
         assert response.status_code == 200

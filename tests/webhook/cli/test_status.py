@@ -112,3 +112,10 @@ def test_machines_minted_ahead_of_the_work_are_shown_with_their_reason_use_and_c
     [line] = [line.split() for line in text.splitlines() if "wake" in line]
     assert line == ["a", "wake", "1", "7", "5", "0.4567"]
     assert "ahead" not in shown({"b": MONEY})
+
+
+def test_services_are_shown_with_their_requests() -> None:
+    assert "Services" not in shown({})
+    load = {"waiting": 3, "in_flight": 2, "machines": {"ready": 1, "failing": 2}}
+    text = shown({}, services={"sdxl": load})
+    assert re.search(r"sdxl +. 1 ready, 2 failing +. +3 . +2", text), text

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.proxy.headers import Hop, answer_headers, prefers_async, request_headers, waits_at_most
+from webhook.proxy.headers import Hop, answer_headers, prefers_async, request_headers
 
 HOP = Hop("192.0.2.1", "https", b"yurt.example.com", b"/services/a", trusted=False)
 
@@ -66,5 +66,3 @@ def test_a_header_that_is_none_is_not_passed_on(header: tuple[bytes, bytes]) -> 
 def test_preferences() -> None:
     assert prefers_async([(b"prefer", b'return=minimal, Respond-Async ;x="1"')])
     assert not prefers_async([(b"prefer", b"respond-asynchronously"), (b"x", b"respond-async")])
-    assert waits_at_most([(b"prefer", b"respond-async, wait=10")]) == 10
-    assert waits_at_most([(b"prefer", b"wait=soon")]) is None

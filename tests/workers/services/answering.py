@@ -83,7 +83,7 @@ async def head_of(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
-async def whole(body: AsyncIterator[bytes]) -> bytes:
+async def whole(body: AsyncIterator[bytes | memoryview]) -> bytes:
     return b"".join([chunk async for chunk in body])
 
 

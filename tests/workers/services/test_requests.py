@@ -1,4 +1,4 @@
-"""Requests over a tunnel, from exchange_over at one end to a LocalServer at the other, with servers of every kind."""
+"""Requests over a tunnel, from ExchangeOver at one end to a LocalServer at the other, with servers of every kind."""
 
 from __future__ import annotations
 

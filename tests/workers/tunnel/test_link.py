@@ -186,7 +186,7 @@ def test_no_sequence_of_frames_crashes_the_other_side_or_fills_its_memory(
             if running.done():
                 break
             kind_limit = frames.MAX_DATA_BYTES if kind in frames.WINDOWED else 4
-            put = asyncio.create_task(far.send(encoded(kind, number, payload[:kind_limit] if kind_limit else b"")))
+            put = asyncio.create_task(far.send([encoded(kind, number, payload[:kind_limit] if kind_limit else b"")]))
             await asyncio.wait([put, running], return_when=asyncio.FIRST_COMPLETED)
             put.cancel()
             assert sum(stream.buffered_bytes for stream in streams) <= 3 * FIRST_WINDOW_BYTES
@@ -214,11 +214,11 @@ async def violated(send: Callable[[TunnelLink, MemoryWire], Coroutine[None, None
 async def test_more_than_was_granted_is_a_violation_and_so_are_endless_empty_frames() -> None:
     async def flood(_: TunnelLink, wire: MemoryWire) -> None:
         while True:
-            await wire.send(encoded(Kind.DATA, 1, b"") * 100)
+            await wire.send([encoded(Kind.DATA, 1, b"") * 100])
 
     async def much(_: TunnelLink, wire: MemoryWire) -> None:
         while True:
-            await wire.send(encoded(Kind.DATA, 1, bytes(100_000)))
+            await wire.send([encoded(Kind.DATA, 1, bytes(100_000))])
 
     assert "granted" in await violated(flood)
     assert "granted" in await violated(much)
@@ -236,7 +236,7 @@ async def test_more_than_was_granted_is_a_violation_and_so_are_endless_empty_fra
     ],
 )
 async def test_each_of_these_is_a_violation(frame: bytes, says: str) -> None:
-    assert says in await violated(lambda _, wire: wire.send(frame))
+    assert says in await violated(lambda _, wire: wire.send([frame]))
 
 
 async def test_a_message_of_a_websocket_has_a_limit() -> None:
@@ -255,7 +255,7 @@ async def test_a_message_of_a_websocket_has_a_limit() -> None:
         granted, sent = FIRST_WINDOW_BYTES, 0
         while True:
             while granted - sent > 200_000:
-                await far.send(part)
+                await far.send([part])
                 sent += len(part) + frames.FRAME_COST
             for kind, _, payload in frames.frames(await far.receive()):
                 granted += frames.window_bytes(payload) if kind is Kind.WINDOW else 0
@@ -277,7 +277,7 @@ async def test_a_peer_that_does_not_read_is_not_read_from() -> None:
     worker = TunnelLink(far, refuse)
     running = asyncio.create_task(worker.run())
     for number in range(1, 2_000):
-        put = asyncio.create_task(near.send(encoded(Kind.REQUEST, number, HEAD)))
+        put = asyncio.create_task(near.send([encoded(Kind.REQUEST, number, HEAD)]))
         done, _ = await asyncio.wait([put], timeout=0.5)
         if not done:
             put.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from workers.concurrency import end
 from workers.tunnel.link import LinkLost, Opened, TunnelLink
@@ -24,7 +24,8 @@ class MemoryWire:
             raise LinkLost("cut")
         return message
 
-    async def send(self, message: bytes) -> None:
+    async def send(self, parts: Sequence[bytes | memoryview]) -> None:
+        message = b"".join(parts)
         self.sent_bytes += len(message)
         await self._outgoing.put(message)
 

@@ -1,0 +1,1 @@
+"""Answers of services that clients fetch later (``Prefer: respond-async``): their bodies wait in a bucket."""
