@@ -1,0 +1,24 @@
+"""Serves the app: ``python -m photo_app``. Its settings come from the environment, see the README."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from photo_app.app import PhotoApp
+from photo_app.serving import AppServer
+from photo_app.settings import Settings, SettingsError
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    host, _, port = os.environ.get("PHOTO_APP_LISTEN", "127.0.0.1:8000").rpartition(":")
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        sys.exit(f"photo_app: {error}")
+    AppServer(PhotoApp(settings), host=host, port=int(port)).run()
+
+
+if __name__ == "__main__":
+    main()
