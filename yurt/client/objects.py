@@ -1,0 +1,112 @@
+"""Reads objects and their results, waits for them, and orders tickets: the protocol, without a way to block."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote
+
+from yurt.client.answers import ObjectInfo, OutputInfo, UploadTicket
+from yurt.decoding import DecodingError, decode_json
+from yurt.errors import NotReachable, ObjectUnknown, OutputMissing, WaitTimeout
+from yurt.http_api import HttpApi
+from yurt.transport import READ_SECONDS
+
+Answer = TypeVar("Answer")
+
+LONGEST_WAIT_SECONDS = 60.0
+"""That the control plane holds one request."""
+_WAIT_SECONDS = 25.0
+"""Of one request of a longer wait: many proxies cut a silent connection after 30 s."""
+_SHORTEST_WAIT_SECONDS = 1.0
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    objects: tuple[ObjectInfo, ...]
+    next: str | None
+
+
+def understood(kind: type[Answer], content: bytes) -> Answer:
+    """Decode an answer of the control plane. Raises `NotReachable`."""
+    try:
+        return decode_json(kind, content)
+    except DecodingError as error:
+        raise NotReachable(
+            f"The answer cannot be understood: {error}. Look at the URL, or install the control plane's version of yurt"
+        ) from None
+
+
+async def ticket(
+    api: HttpApi,
+    pipeline: str,
+    prefix: str,
+    content_types: Sequence[str],
+    max_bytes: int | None,
+    uploads: int,
+    valid_seconds: float,
+) -> UploadTicket:
+    """Order a ticket."""
+    order = {
+        "pipeline": pipeline,
+        "prefix": prefix,
+        "content_types": list(content_types),
+        "max_bytes": max_bytes,
+        "uploads": uploads,
+        "valid_seconds": valid_seconds,
+    }
+    return understood(UploadTicket, await api.call("POST", "/v1/tickets", order))
+
+
+async def read_object(api: HttpApi, pipeline: str, key: str, wait_seconds: float) -> ObjectInfo:
+    """Read one object, held until it is settled for so many seconds."""
+    if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:
+        raise ValueError(f"wait_seconds is {wait_seconds:g}: at most {LONGEST_WAIT_SECONDS:g}. For longer, use wait()")
+    path = f"/v1/objects/{quote(pipeline, safe='')}/{quote(key, safe='/')}"
+    query = {"wait": f"{wait_seconds:.3f}"} if wait_seconds else None
+    return understood(ObjectInfo, await api.call("GET", path, query=query, read_seconds=READ_SECONDS + wait_seconds))
+
+
+async def wait(api: HttpApi, pipeline: str, key: str, timeout_seconds: float) -> ObjectInfo:
+    """Wait until an object is settled."""
+    if not (timeout_seconds > 0 and math.isfinite(timeout_seconds)):
+        raise ValueError(f"timeout_seconds is {timeout_seconds:g}: it has to be more than 0, and to end")
+    ends_at = time.monotonic() + timeout_seconds
+    state = "no answer came"
+    while (left := ends_at - time.monotonic()) > 0:
+        asked_at = time.monotonic()
+        try:
+            found = await read_object(api, pipeline, key, min(_WAIT_SECONDS, left))
+        except ObjectUnknown:
+            state = "no event of it has come yet: does the bucket notify your control plane?"
+        else:
+            if found.outcome is not None:
+                return found
+            state = f"it is {found.progress.phase if found.progress else found.state}"
+        # A replica that leaves answers at once.
+        early = _SHORTEST_WAIT_SECONDS - (time.monotonic() - asked_at)
+        await api.transport.pause(max(0.0, min(early, ends_at - time.monotonic())))
+    raise WaitTimeout(f"{key} of {pipeline} was not settled within {timeout_seconds:g} s: {state}.")
+
+
+async def read_objects(api: HttpApi, pipeline: str, prefix: str) -> AsyncIterator[ObjectInfo]:
+    """Read all objects below a prefix, page by page."""
+    cursor: str | None = ""
+    while cursor is not None:
+        query = {"prefix": prefix, "cursor": cursor, "limit": _PAGE}
+        page = understood(_Page, await api.call("GET", f"/v1/objects/{quote(pipeline, safe='')}", query=query))
+        for each in page.objects:
+            yield each
+        cursor = page.next
+
+
+async def output(api: HttpApi, pipeline: str, key: str, name: str) -> OutputInfo:
+    """Find one file of an object's result."""
+    found = await read_object(api, pipeline, key, 0)
+    if found.result is None:
+        raise OutputMissing(f"{key} of {pipeline} has no result: it is {found.state}. Use wait() first.")
+    return found.result.file(name)
