@@ -56,6 +56,7 @@ from webhook.config import Config, Pipeline
 from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.provider_set import ProviderSet
 from webhook.fleet.providers.kinds import make_providers
+from webhook.javascript.served_module import BrowserModule
 from webhook.ledger.app_tokens import AppTokens
 from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.certificates import LedgerCertificates
@@ -357,7 +358,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None, 
             table,
             pages,
             proxied,
-            page.routes,
+            [*page.routes, *BrowserModule().routes],
             open_webhook=config.server.open_webhook,
             sockets=[("/v1/services/{name}/tunnel", tunnels)],
         ),

@@ -1,0 +1,1 @@
+"""The JavaScript module for web pages of apps: ``/yurt.js``."""
