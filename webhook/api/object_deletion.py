@@ -48,8 +48,8 @@ class ObjectDeletionApi:
             await self._store.delete(pipeline.input.bucket, key, "")
         except PreconditionFailed:
             raise HttpProblem(
-                409, "object-changed", "the object was replaced at that moment, and stays: delete it again if it is meant"
-            ) from None
+                409, "object-changed", "it was replaced at that moment, and stays: delete it again if that is meant",
+            ) from None  # fmt: skip
         except StoreError as error:
             raise HttpProblem(
                 503, "store-unavailable",

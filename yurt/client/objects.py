@@ -66,9 +66,8 @@ async def read_object(api: HttpApi, pipeline: str, key: str, wait_seconds: float
     """Read one object, held until it is settled for so many seconds."""
     if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:
         raise ValueError(f"wait_seconds is {wait_seconds:g}: at most {LONGEST_WAIT_SECONDS:g}. For longer, use wait()")
-    path = f"/v1/objects/{quote(pipeline, safe='')}/{quote(key, safe='/')}"
     query = {"wait": f"{wait_seconds:.3f}"} if wait_seconds else None
-    return understood(ObjectInfo, await api.call("GET", path, query=query, read_seconds=READ_SECONDS + wait_seconds))
+    return understood(ObjectInfo, await api.call("GET", _path(pipeline, key), query=query, read_seconds=READ_SECONDS + wait_seconds))
 
 
 async def wait(api: HttpApi, pipeline: str, key: str, timeout_seconds: float) -> ObjectInfo:
@@ -102,6 +101,15 @@ async def read_objects(api: HttpApi, pipeline: str, prefix: str) -> AsyncIterato
         for each in page.objects:
             yield each
         cursor = page.next
+
+
+async def delete(api: HttpApi, pipeline: str, key: str) -> None:
+    """Delete an object from the input."""
+    await api.call("DELETE", _path(pipeline, key))
+
+
+def _path(pipeline: str, key: str) -> str:
+    return f"/v1/objects/{quote(pipeline, safe='')}/{quote(key, safe='/')}"
 
 
 async def output(api: HttpApi, pipeline: str, key: str, name: str) -> OutputInfo:

@@ -35,6 +35,8 @@ _CALLBACK_BYTES = 1 << 20
 _OUTDATED_SECONDS = 1_800
 """Age after which a photo's URLs are asked for again: they are valid for an hour."""
 _ASKED_AT_ONCE = 8
+_RETRY_SECONDS = 5
+"""While Yurt is away: a person waits for the answer."""
 _OWNER = re.compile(r"(?:^|/)users/(\d{1,18})/")
 """In a key: the folder that a ticket was made for. It stands before all that the browser chose."""
 
@@ -47,7 +49,7 @@ class PhotoApp:
         self._album = Album(settings.database)
         self._feed = Feed()
         self._cookies = SignInCookies(settings.cookie_key, secure=settings.secure)
-        self._yurt = Processing(settings.yurt_url, settings.yurt_token)
+        self._yurt = Processing(settings.yurt_url, settings.yurt_token, retry_seconds=_RETRY_SECONDS)
         self._templates = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)
         self.asgi: ASGIApp = PageHeaders(
             Starlette(

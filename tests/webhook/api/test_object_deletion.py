@@ -35,9 +35,7 @@ async def test_an_object_is_deleted_from_the_bucket_and_told_as_gone(postgres_ds
         assert (told.data["key"], told.data["state"]) == (AWKWARD, "gone")
 
 
-async def test_only_what_the_token_and_the_pipeline_are_for_is_deleted(
-    postgres_dsn: str, store: RunningBucket
-) -> None:
+async def test_only_what_the_token_and_the_pipeline_are_for_is_deleted(postgres_dsn: str, store: RunningBucket) -> None:
     pair = BucketPair.made(store)
     config = pair.configured(suffixes=[".jpg"])
     async with control_plane(postgres_dsn, config, loops=False, store=store.endpoint) as plane:
