@@ -55,6 +55,8 @@ class Photo:
     state: PhotoState
     report: Mapping[str, Any]
     """What Yurt said of it last: the result with its URLs, labels and placeholder, or the error. Empty at first."""
+    reported_at: float
+    """When Yurt was asked for that, in seconds since 1970: of two, the page keeps the later. 0 at first."""
 
     def as_json(self) -> dict[str, Any]:
         """For the page."""
@@ -64,8 +66,8 @@ class Photo:
 class Album:
     """People and photos. Close with ``close``.
 
-    A photo that was deleted keeps its row for a while: a callback that was sent before, and comes late, must not bring it
-    back.
+    A photo that was deleted keeps its row for a while: a callback that was sent before, and comes late, must not bring
+    it back.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -101,9 +103,9 @@ class Album:
         return next(self._photos("where person = ? and key = ? and not deleted", person, key), None)
 
     def outdated(self, person: int, seconds: float) -> list[str]:
-        """Keys of the person's photos whose report, and so the URLs in it, is older than that."""
+        """Keys of the person's photos whose report, and so the URLs in it, is older than that, or is still to come."""
         rows = self._database.execute(
-            "select key from photos where person = ? and not deleted and state <> 'pending' and reported_at < ?",
+            "select key from photos where person = ? and not deleted and reported_at < ?",
             (person, time.time() - seconds),
         )
         return [key for (key,) in rows]
@@ -127,12 +129,17 @@ class Album:
         row = self._row("select sequence from photos where key = ?", key)
         return row is None or sequence > row[0]
 
-    def record(self, key: str, state: PhotoState, report: Mapping[str, Any], sequence: int = 0) -> None:
-        """Note what Yurt said of a photo that is known. A ``sequence`` that is not the greatest changes no sequence."""
+    def record(self, photo: Photo, sequence: int = 0) -> None:
+        """Note what Yurt said of a photo that is known, unless something later is known already.
+
+        ``sequence`` is that of the callback, if it was one.
+        """
         self._database.execute(
-            "update photos set state = ?, report = ?, reported_at = ?, sequence = max(sequence, ?) where key = ?",
-            (state, json.dumps(report, default=str), time.time(), sequence, key),
-        )
+            "update photos set state = ?, report = ?, reported_at = ?, sequence = max(sequence, ?)"
+            " where key = ? and reported_at <= ? and not deleted",
+            (photo.state, json.dumps(photo.report, default=str), photo.reported_at, sequence, photo.key,
+             photo.reported_at),
+        )  # fmt: skip
 
     def delete(self, person: int, key: str) -> None:
         """Show a photo no more."""
@@ -142,9 +149,9 @@ class Album:
         )
 
     def _photos(self, where: str, *values: object) -> Iterator[Photo]:
-        rows = self._database.execute(f"select key, state, report from photos {where}", values)  # noqa: S608 - ours
-        for key, state, report in rows:
-            yield Photo(key, state, json.loads(report))
+        rows = self._database.execute(f"select key, state, report, reported_at from photos {where}", values)  # noqa: S608 - ours
+        for key, state, report, reported_at in rows:
+            yield Photo(key, state, json.loads(report), reported_at)
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from photo_app.album import Album, AlbumFull, Person, PhotoState
+from photo_app.album import Album, AlbumFull, Person, Photo, PhotoState
 from photo_app.feed import Feed, TooManyPages
 from photo_app.headers import PageHeaders, check_origin
 from photo_app.processing import Processing, ProcessingError, verified_callback
 from photo_app.settings import Settings
 from photo_app.sign_in import COOKIE, LONGEST_NAME, NameRefused, SignInCookies, checked_name
+
 log = logging.getLogger(__name__)
 
 _PAGE = Path(__file__).with_name("page")
@@ -135,7 +137,7 @@ class PhotoApp:
         async def refresh(key: str) -> None:
             async with slots:
                 with contextlib.suppress(ProcessingError):  # what is known is better than nothing
-                    self._record(await self._yurt.report(key))
+                    await self._ask(key)
 
         await asyncio.gather(*map(refresh, self._album.outdated(person.id, _OUTDATED_SECONDS)))
         return JSONResponse({"photos": [photo.as_json() for photo in self._album.photos(person.id)]})
@@ -203,14 +205,16 @@ class PhotoApp:
                 self._forget(person, told.key)
             else:
                 self._album.add(person, told.key)
-                self._record(await self._yurt.report(told.key), told.sequence)
+                await self._ask(told.key, told.sequence)
                 self._show(person, told.key)
         return Response(status_code=204)
 
-    def _record(self, report: dict[str, Any], sequence: int = 0) -> None:
-        """Keep what Yurt says of a photo. While another change of it is under way, a callback will tell of that."""
+    async def _ask(self, key: str, sequence: int = 0) -> None:
+        """Note what Yurt says of a photo. While another change of it is under way, a callback will tell of that."""
+        asked_at = time.time()
+        report = await self._yurt.report(key)
         if (state := _state(report)) is not None:
-            self._album.record(report["key"], state, report, sequence)
+            self._album.record(Photo(key, state, report, asked_at), sequence)
 
     def _forget(self, person: int, key: str) -> None:
         """Show a photo no more, on all open pages."""
@@ -255,7 +259,7 @@ async def _key(request: Request) -> str:
     return key
 
 
-async def _problem(request: Request, error: Exception) -> Response:
+async def _problem(_request: Request, error: Exception) -> Response:
     """What the page shows of a request that is refused."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"message": error.detail}, error.status_code)

@@ -1,4 +1,4 @@
-"""Serves the app with uvicorn, and ends the streams of open pages first when it stops, so that they do not hold it up."""
+"""Serves the app with uvicorn, and ends the streams of open pages before it stops: they would hold it up."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ const byId = (id) => document.getElementById(id);
 const photos = byId("photos"), viewer = byId("viewer"), sure = byId("sure"), lost = byId("lost");
 const RECONNECT_MS = 3000, SHOWN_LABELS = 3, LEAST_SCORE = 0.15;
 
-/** Tiles by key: newest first, as they stand in the list. */
 const tiles = new Map();
+const deleted = new Set(); // an answer that was under way may still name them
 
 // ── what a photo is ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -29,6 +29,9 @@ function noteOf({ state, report }) {
 
 // ── the list ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A photo of which Yurt has said nothing yet. */
+const uploaded = (key) => ({ key, state: "pending", report: {}, reported_at: 0 });
+
 function tileOf(key) {
   const tile = byId("tile").content.cloneNode(true).querySelector("li"), name = nameOf(key);
   tile.querySelector("bdi").textContent = name;
@@ -36,12 +39,13 @@ function tileOf(key) {
   tile.querySelector(".delete").ariaLabel = `Delete ${name}`;
   tile.querySelector(".open").onclick = () => view(key);
   tile.querySelector(".delete").onclick = () => askToDelete(key);
-  return { element: tile, photo: { key, state: "pending", report: {} } };
+  return { element: tile, photo: uploaded(key) };
 }
 
 /** Show a photo: a new one before all others. */
 function show(photo, file) {
   let tile = tiles.get(photo.key);
+  if (deleted.has(photo.key) || tile?.photo.reported_at > photo.reported_at) return;
   if (!tile) {
     tile = tileOf(photo.key);
     tiles.set(photo.key, tile);
@@ -63,6 +67,7 @@ function fill(image, { key, state, report }, file) {
 
 function remove(key) {
   const tile = tiles.get(key);
+  deleted.add(key);
   if (!tile) return;
   if (tile.element.contains(document.activeElement)) neighbour(key)?.querySelector("button").focus();
   if (viewer.open && viewer.dataset.key === key) viewer.close();
@@ -83,6 +88,7 @@ async function load() {
   const keys = new Set(all.map(({ key }) => key));
   for (const key of tiles.keys()) if (!keys.has(key)) remove(key);
   for (const photo of all.reverse()) show(photo);
+  count();
 }
 
 // ── one photo ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +170,7 @@ function listen() {
 }
 
 document.addEventListener("yurt-upload", ({ detail: { key, file } }) => {
-  if (!tiles.has(key)) show({ key, state: "pending", report: {} }, file);
+  show(uploaded(key), file);
   ask("POST", "/photos", { key }).catch((error) => say(error.message));
 });
 
