@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ def run_blocking(work: Coroutine[Any, Any, Value]) -> Value:
     raise RuntimeError("a coroutine with a blocking transport has awaited something else")
 
 
-def iterate_blocking(items: AsyncIterator[Value]) -> Iterator[Value]:
+def iterate_blocking(items: AsyncIterator[Value]) -> Generator[Value, None, None]:
     """Iterate over an asynchronous generator that awaits only a `BlockingTransport`."""
 
     async def following() -> Value:

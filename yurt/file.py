@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from pathlib import Path
 
-UNKNOWN_TYPE = "application/octet-stream"
+from yurt.content_types import guessed_type
 
 
 class File:
@@ -30,7 +29,7 @@ class File:
         """Key of the object in its bucket (``uploads/2026/cat.jpg``), or the name of the caller's file."""
         self.etag = etag
         """ETag of the content, without quotes; empty where it is no object."""
-        self.content_type = content_type or mimetypes.guess_type(self.key)[0] or UNKNOWN_TYPE
+        self.content_type = content_type or guessed_type(self.key)
         """Guessed from the key's suffix, unless the caller named it (``image/jpeg``)."""
 
     def read_bytes(self) -> bytes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
+from yurt.decoding import DecodingError, decode_json
 from yurt.errors import KeyTaken, NotReachable, ObjectUnknown, Refused
 from yurt.transport import (
-    MAX_ANSWER_BYTES,
     READ_SECONDS,
     AnswerTooLong,
     Body,
@@ -22,8 +22,12 @@ from yurt.transport import (
     HttpRequest,
     StreamedAnswer,
     Transport,
-    exchange,
+    read_whole,
 )
+
+Answer = TypeVar("Answer")
+Receive = Callable[[StreamedAnswer], Awaitable[HttpAnswer]]
+"""Reads the answer of one try."""
 
 URL, TOKENS = "YURT_URL", ("YURT_TOKEN", "YURT_ADMIN_TOKEN")
 RETRY_SECONDS = 30.0
@@ -96,6 +100,18 @@ class HttpApi:
         self.transport = transport
         self._access = access
 
+    async def ask(
+        self,
+        kind: type[Answer],
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> Answer:
+        """Call the control plane, and decode its answer. Raises `NotReachable`, `Refused`."""
+        return understood(kind, await self.call(method, path, body, query, read_seconds))
+
     async def call(
         self,
         method: str,
@@ -107,7 +123,7 @@ class HttpApi:
         """Call the control plane, and return the JSON that it answers. Raises `NotReachable`, `Refused`."""
         content = b"" if body is None else json.dumps(body).encode()
         request = self.request(method, path, content, query, read_seconds=read_seconds)
-        answer = (await self._send(_PLANE, request, MAX_ANSWER_BYTES)).answer
+        answer = (await self._send(_PLANE, request, read_whole)).answer
         if not answer.ok:
             raise refusal(answer)
         return answer.content
@@ -131,47 +147,57 @@ class HttpApi:
     async def put(self, url: str, headers: Mapping[str, str], body: Body, size: int) -> RetriedAnswer:
         """PUT an object or a part by a presigned URL. Raises `NotReachable`."""
         request = HttpRequest("PUT", url, {**headers, "content-length": str(size)}, body)
-        return await self._send(_BUCKET, request, MAX_ANSWER_BYTES)
+        return await self._send(_BUCKET, request, read_whole)
 
     async def get(self, url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
         """GET an object by a presigned URL into memory. Raises `NotReachable`, `Refused`."""
-        answer = (await self._send(_BUCKET, HttpRequest("GET", url, headers), max_bytes)).answer
+        return (await self.receive(url, headers, partial(read_whole, max_bytes=max_bytes))).content
+
+    async def receive(self, url: str, headers: Mapping[str, str], read: Receive) -> HttpAnswer:
+        """GET an object by a presigned URL; ``read`` is given each try's answer. Raises `NotReachable`, `Refused`."""
+        answer = (await self._send(_BUCKET, HttpRequest("GET", url, headers), read)).answer
         if not answer.ok:
             raise store_refusal("did not give an object", answer)
-        return answer.content
+        return answer
 
     def pauses(self) -> RetryPauses:
         """Make the pauses for requests that the caller repeats."""
         return RetryPauses(self._access.retry_seconds)
 
-    def away(self, what: str, lost: Disconnected) -> NotReachable:
-        """Make the error for tries that are used up."""
-        # Not the error's own words: they may show a presigned URL.
-        return NotReachable(f"No answer from {what}: {lost}. Is {URL} right, and does it run?")
-
-    @asynccontextmanager
-    async def listening(self, request: HttpRequest) -> AsyncIterator[StreamedAnswer]:
-        """Send one request whose answer is read as it comes. Raises `Disconnected`."""
-        async with self.transport.stream(request) as answer:
-            yield answer
-
-    async def _send(self, what: str, request: HttpRequest, max_bytes: int) -> RetriedAnswer:
+    async def _send(self, what: str, request: HttpRequest, read: Receive) -> RetriedAnswer:
         pauses, tries = self.pauses(), 0
         while True:
             tries += 1
             try:
-                answer = await exchange(self.transport, request, max_bytes)
+                async with self.transport.stream(request) as streamed:
+                    answer = await read(streamed)
             except Disconnected as lost:
                 pause = pauses.next()
                 if pause is None:
-                    raise self.away(what, lost) from None
+                    raise away(what, lost) from None
             except AnswerTooLong:
-                raise NotReachable(f"An answer of {what} has more than {max_bytes:,} bytes: allow more.") from None
+                raise NotReachable(f"{what.capitalize()} answers more bytes than are allowed: allow more.") from None
             else:
                 pause = pauses.next(retry_after(answer.headers)) if answer.status in _AGAIN else None
                 if pause is None:
                     return RetriedAnswer(answer, tries)
             await self.transport.pause(pause)
+
+
+def away(what: str, lost: Disconnected) -> NotReachable:
+    """Make the error for tries that are used up."""
+    # Not the error's own words: they may show a presigned URL.
+    return NotReachable(f"No answer from {what}: {lost}. Is {URL} right, and does it run?")
+
+
+def understood(kind: type[Answer], content: bytes | str) -> Answer:
+    """Decode what the control plane answers. Raises `NotReachable` where it is another than expected."""
+    try:
+        return decode_json(kind, content)
+    except DecodingError as error:
+        raise NotReachable(
+            f"The control plane's answer cannot be understood: {error}. Look at its URL, or install its version."
+        ) from None
 
 
 def may_come_later(status: int) -> bool:
@@ -185,7 +211,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0.0
 
 
-def refusal(answer: HttpAnswer) -> Refused:
+def refusal(answer: HttpAnswer) -> NotReachable:
     """Make the error for a control plane's answer that is not 2xx."""
     try:
         content = json.loads(answer.content)
@@ -193,15 +219,21 @@ def refusal(answer: HttpAnswer) -> Refused:
         content = None
     said = content if isinstance(content, dict) else {}
     code = str(said.get("error") or "")
-    message = f"The control plane answered {answer.status}: {said.get('message') or 'no reason given'}."
-    return _KINDS.get(code, Refused)(message.replace("..", "."), answer.status, code)
+    reason = str(said.get("message") or "no reason given").rstrip(".")
+    return _error(f"The control plane answered {answer.status}: {reason}.", answer.status, code)
 
 
-def store_refusal(what: str, answer: HttpAnswer) -> Refused:
+def store_refusal(what: str, answer: HttpAnswer) -> NotReachable:
     """Make the error for a bucket's answer that is not 2xx."""
     _, found, rest = answer.content[:2_000].decode("utf-8", "replace").partition("<Code>")
     code = rest.partition("</Code>")[0][:100] if found else ""
-    return Refused(f"The bucket {what}: {answer.status} {code}.", answer.status, code)
+    return _error(f"The bucket {what}: {answer.status} {code}.", answer.status, code)
+
+
+def _error(message: str, status: int, code: str) -> NotReachable:
+    if status in _AGAIN:
+        return NotReachable(message)  # it may do later, and was tried for long enough
+    return _KINDS.get(code, Refused)(message, status, code)
 
 
 def _is_url(url: str) -> bool:

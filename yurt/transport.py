@@ -36,6 +36,11 @@ MAX_ANSWER_BYTES = 16 << 20
 class Disconnected(Exception):
     """A request had no answer, or not all of it. The message is the kind of error: never a URL."""
 
+    def __init__(self, message: str, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        """That the server asks to wait."""
+
 
 class AnswerTooLong(Exception):
     """An answer has more bytes than were allowed."""
@@ -61,6 +66,11 @@ class StreamedAnswer:
     headers: Mapping[str, str]
     """Names in any case."""
     chunks: AsyncIterator[bytes]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +111,14 @@ class Transport(Protocol):
         ...
 
 
-async def exchange(transport: Transport, request: HttpRequest, max_bytes: int = MAX_ANSWER_BYTES) -> HttpAnswer:
-    """Send a request and read its answer into memory. Raises `Disconnected` and `AnswerTooLong`."""
-    async with transport.stream(request) as answer:
-        content = bytearray()
-        async for chunk in answer.chunks:
-            content += chunk
-            if len(content) > max_bytes:
-                raise AnswerTooLong
-        return HttpAnswer(answer.status, answer.headers, bytes(content))
+async def read_whole(answer: StreamedAnswer, max_bytes: int = MAX_ANSWER_BYTES) -> HttpAnswer:
+    """Read an answer into memory. Raises `Disconnected` and `AnswerTooLong`."""
+    content = bytearray()
+    async for chunk in answer.chunks:
+        content += chunk
+        if len(content) > max_bytes:
+            raise AnswerTooLong
+    return HttpAnswer(answer.status, answer.headers, bytes(content))
 
 
 def timeouts(request: HttpRequest) -> httpx.Timeout:

@@ -159,7 +159,7 @@ class SimulatedObjectStore(ObjectStore):
         self.presigner: Any = SimulatedPresigner(process.world)
         self.put_presigner: Any = self.presigner
         self._threads: Any = Threads(process)
-        self._client: Any = Client(process, buckets)
+        self._client: Any = SimulatedBotoClient(process, buckets)
 
     async def put_presigned(self, bucket: str, key: str, content: bytes, unsigned: Any, length: Any = None) -> int:
         """The simulated store refuses what is not signed."""
@@ -183,7 +183,7 @@ class SimulatedObjectStore(ObjectStore):
         return await super()._call(call, changes=changes)
 
 
-class Client:
+class SimulatedBotoClient:
     """The methods of boto3's client that the control plane uses, without delay."""
 
     def __init__(self, process: SimulatedProcess, buckets: SimulatedBuckets) -> None:
@@ -247,7 +247,7 @@ class Client:
 class Paginator:
     """Lists all pages at once: few objects lie below the key of one input."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: SimulatedBotoClient) -> None:
         self._client = client
 
     def paginate(self, Bucket: str, Prefix: str, Delimiter: str) -> list[dict[str, Any]]:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from yurt.async_transport import AsyncTransport
-from yurt.client import objects
-from yurt.client.answers import ObjectInfo, UploadTicket
+from yurt.client import objects, outputs, uploads
+from yurt.client.answers import Event, ObjectInfo, UploadedFile, UploadTicket
+from yurt.client.events import EventStream
+from yurt.client.file_content import FileOrPath
+from yurt.client.outputs import DOWNLOAD_BYTES, READ_BYTES
+from yurt.client.progress import Progress
+from yurt.client.uploads import UploadOrder
 from yurt.http_api import RETRY_SECONDS, HttpApi, PlaneAccess
 
 
 class AsyncClient:
     """Uploads files, hands out tickets, waits for results and reads them, listens to events.
 
-    An asynchronous context manager, to be used on one event loop. All methods raise `yurt.NotReachable` where the
-    control plane or the bucket does not answer, and its subclass `yurt.Refused` where it says no.
+    An asynchronous context manager, to be used on one event loop; all else is as of `yurt.Client`.
     """
 
     def __init__(self, url: str = "", token: str = "", *, retry_seconds: float = RETRY_SECONDS) -> None:
-        """Connect to a control plane, at the first call.
-
-        Args:
-            url: Of the control plane; by default ``YURT_URL``.
-            token: Of the app, or a ticket; by default ``YURT_TOKEN``.
-            retry_seconds: Pauses in all between the tries of a request while the control plane or bucket is away.
-
-        Raises `yurt.NotReachable` where URL or token are missing.
-
-        """
+        """Connect to a control plane, at the first call: see `yurt.Client`."""
         access = PlaneAccess.of(url, token, "upload:PIPELINE or read:PIPELINE", retry_seconds)
         self._transport = AsyncTransport()
         self._api = HttpApi(self._transport, access)
@@ -46,6 +43,24 @@ class AsyncClient:
         """Close all connections."""
         await self._transport.close()
 
+    async def upload(
+        self,
+        file: FileOrPath,
+        *,
+        pipeline: str = "",
+        prefix: str = "",
+        key: str = "",
+        name: str = "",
+        content_type: str = "",
+        replace: bool = False,
+        resume: int | None = None,
+        began: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
+    ) -> UploadedFile:
+        """Upload a file, in parts side by side where it is large: see `yurt.Client.upload`."""
+        order = UploadOrder(pipeline, prefix, key, name, content_type, replace)
+        return await uploads.upload(self._api, file, order, resume, began, progress)
+
     async def ticket(
         self,
         pipeline: str,
@@ -56,32 +71,15 @@ class AsyncClient:
         uploads: int = 1,
         valid_seconds: float = 3_600,
     ) -> UploadTicket:
-        """Make a ticket with which a browser uploads. The token needs the scope ``upload:PIPELINE``.
-
-        Args:
-            pipeline: Whose input the files go to.
-            prefix: Of the keys, below the pipeline's own prefix: ``users/42``.
-            content_types: That are allowed; ``image/*`` for all of a kind.
-            max_bytes: Of one file; by default what the pipeline's handler takes.
-            uploads: How many uploads may be begun with it.
-            valid_seconds: How long uploads may be begun, up to 7 days.
-
-        """
+        """Make a ticket with which a browser uploads: see `yurt.Client.ticket`."""
         return await objects.ticket(self._api, pipeline, prefix, content_types, max_bytes, uploads, valid_seconds)
 
     async def object(self, pipeline: str, key: str, *, wait_seconds: float = 0) -> ObjectInfo:
-        """Read one object: its state, its result with URLs, or why it failed.
-
-        ``wait_seconds``, up to 60, holds the answer until it is settled. Raises `yurt.ObjectUnknown` where no event of
-        it has come yet.
-        """
+        """Read one object, and wait for it if that is wanted: see `yurt.Client.object`."""
         return await objects.read_object(self._api, pipeline, key, wait_seconds)
 
     async def wait(self, pipeline: str, key: str, *, timeout_seconds: float = 600) -> ObjectInfo:
-        """Wait until an object is settled: its ``outcome`` is done, refused, parked, gone or forgotten.
-
-        An object of which no event has come yet is waited for too. Raises `yurt.WaitTimeout`.
-        """
+        """Wait until an object is settled: see `yurt.Client.wait`."""
         return await objects.wait(self._api, pipeline, key, timeout_seconds)
 
     async def delete(self, pipeline: str, key: str) -> None:
@@ -93,8 +91,21 @@ class AsyncClient:
         await objects.delete(self._api, pipeline, key)
 
     def objects(self, pipeline: str, *, prefix: str = "") -> AsyncIterator[ObjectInfo]:
-        """Iterate over the objects of a pipeline whose keys begin with ``prefix``, by key.
-
-        Labels and verdicts are left out, and sizes and types of files.
-        """
+        """Iterate over the objects of a pipeline, by key: see `yurt.Client.objects`."""
         return objects.read_objects(self._api, pipeline, prefix)
+
+    async def read_output(self, pipeline: str, key: str, name: str, *, max_bytes: int = READ_BYTES) -> bytes:
+        """Read one file of an object's result: see `yurt.Client.read_output`."""
+        return await outputs.read_output(self._api, pipeline, key, name, max_bytes)
+
+    async def download_output(
+        self, pipeline: str, key: str, name: str, path: str | os.PathLike[str], *, max_bytes: int = DOWNLOAD_BYTES
+    ) -> Path:
+        """Download one file of an object's result to a path: see `yurt.Client.download_output`."""
+        return await outputs.download_output(self._api, pipeline, key, name, path, max_bytes)
+
+    def events(
+        self, *, pipelines: Collection[str] = (), prefix: str = "", last_event_id: int | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Iterate over what becomes of objects, across lost connections: see `yurt.Client.events`."""
+        return EventStream(self._api, pipelines, prefix, last_event_id).events()

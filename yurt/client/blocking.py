@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from yurt.blocking_transport import BlockingTransport, iterate_blocking, run_blocking
-from yurt.client import objects
-from yurt.client.answers import ObjectInfo, UploadTicket
+from yurt.client import objects, outputs, uploads
+from yurt.client.answers import Event, ObjectInfo, UploadedFile, UploadTicket
+from yurt.client.events import EventStream
+from yurt.client.file_content import FileOrPath
+from yurt.client.outputs import DOWNLOAD_BYTES, READ_BYTES
+from yurt.client.progress import Progress
+from yurt.client.uploads import UploadOrder
 from yurt.http_api import RETRY_SECONDS, HttpApi, PlaneAccess
 
 
@@ -45,6 +52,44 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         run_blocking(self._transport.close())
+
+    def upload(
+        self,
+        file: FileOrPath,
+        *,
+        pipeline: str = "",
+        prefix: str = "",
+        key: str = "",
+        name: str = "",
+        content_type: str = "",
+        replace: bool = False,
+        resume: int | None = None,
+        began: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
+    ) -> UploadedFile:
+        """Upload a file: small ones by one PUT, from 32 MiB on in parts side by side. Scope ``upload:PIPELINE``.
+
+        Args:
+            file: Its path, or a file open for reading bytes, which is uploaded whole and stays open.
+            pipeline: Whose input it goes to. A ticket knows its own.
+            prefix: Of the key that is made, below the pipeline's own prefix.
+            key: The whole key, in place of one that is made.
+            name: The last part of the key is made of it; by default the file's own.
+            content_type: By default what the suffix of name or key says.
+            replace: With ``key``: whether an object that is there is replaced.
+            resume: Number of an upload in parts of the same file: only what is missing is sent.
+            began: Called with that number when an upload in parts begins: keep it, to resume after a crash.
+            progress: Called with the bytes sent and all there are. Without it, a long upload draws a bar where
+                standard error is a terminal.
+
+        Raises:
+            KeyTaken: an object of that key is there.
+            UploadInterrupted: an upload in parts did not end, and holds its number.
+            OSError, TypeError, ValueError: the file cannot be read, or is another one than the one to resume.
+
+        """
+        order = UploadOrder(pipeline, prefix, key, name, content_type, replace)
+        return run_blocking(uploads.upload(self._api, file, order, resume, began, progress))
 
     def ticket(
         self,
@@ -100,3 +145,31 @@ class Client:
         Labels and verdicts are left out, and sizes and types of files.
         """
         return iterate_blocking(objects.read_objects(self._api, pipeline, prefix))
+
+    def read_output(self, pipeline: str, key: str, name: str, *, max_bytes: int = READ_BYTES) -> bytes:
+        """Read one file of an object's result, such as ``thumb-640.webp``. Raises `yurt.OutputMissing`."""
+        return run_blocking(outputs.read_output(self._api, pipeline, key, name, max_bytes))
+
+    def download_output(
+        self, pipeline: str, key: str, name: str, path: str | os.PathLike[str], *, max_bytes: int = DOWNLOAD_BYTES
+    ) -> Path:
+        """Download one file of an object's result to a path, whole or not at all.
+
+        Raises `yurt.OutputMissing` and OSError.
+        """
+        return run_blocking(outputs.download_output(self._api, pipeline, key, name, path, max_bytes))
+
+    def events(
+        self, *, pipelines: Collection[str] = (), prefix: str = "", last_event_id: int | None = None
+    ) -> Generator[Event, None, None]:
+        """Iterate over what becomes of objects, from now on and without an end, across lost connections.
+
+        Args:
+            pipelines: By default all that the token may read.
+            prefix: Of the keys.
+            last_event_id: ``id`` of the last event that is known already: what came after it is told first.
+
+        Yields each event once: `yurt.ObjectSettled`, or `yurt.EventGap` where some are not known any more, which is
+        after three days. Raises `yurt.NotReachable` once the control plane was away for ``retry_seconds``.
+        """
+        return iterate_blocking(EventStream(self._api, pipelines, prefix, last_event_id).events())

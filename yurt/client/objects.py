@@ -6,16 +6,12 @@ import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 from urllib.parse import quote
 
 from yurt.client.answers import ObjectInfo, OutputInfo, UploadTicket
-from yurt.decoding import DecodingError, decode_json
-from yurt.errors import NotReachable, ObjectUnknown, OutputMissing, WaitTimeout
+from yurt.errors import ObjectUnknown, OutputMissing, WaitTimeout
 from yurt.http_api import HttpApi
 from yurt.transport import READ_SECONDS
-
-Answer = TypeVar("Answer")
 
 LONGEST_WAIT_SECONDS = 60.0
 """That the control plane holds one request."""
@@ -31,16 +27,6 @@ class _Page:
     next: str | None
 
 
-def understood(kind: type[Answer], content: bytes) -> Answer:
-    """Decode an answer of the control plane. Raises `NotReachable`."""
-    try:
-        return decode_json(kind, content)
-    except DecodingError as error:
-        raise NotReachable(
-            f"The answer cannot be understood: {error}. Look at the URL, or install the control plane's version of yurt"
-        ) from None
-
-
 async def ticket(
     api: HttpApi,
     pipeline: str,
@@ -51,6 +37,8 @@ async def ticket(
     valid_seconds: float,
 ) -> UploadTicket:
     """Order a ticket."""
+    if isinstance(content_types, str):
+        raise TypeError(f"content_types is one text: write content_types=[{content_types!r}]")
     order = {
         "pipeline": pipeline,
         "prefix": prefix,
@@ -59,15 +47,16 @@ async def ticket(
         "uploads": uploads,
         "valid_seconds": valid_seconds,
     }
-    return understood(UploadTicket, await api.call("POST", "/v1/tickets", order))
+    return await api.ask(UploadTicket, "POST", "/v1/tickets", order)
 
 
 async def read_object(api: HttpApi, pipeline: str, key: str, wait_seconds: float) -> ObjectInfo:
     """Read one object, held until it is settled for so many seconds."""
     if not 0 <= wait_seconds <= LONGEST_WAIT_SECONDS:
         raise ValueError(f"wait_seconds is {wait_seconds:g}: at most {LONGEST_WAIT_SECONDS:g}. For longer, use wait()")
+    path = f"{_path(pipeline)}/{quote_key(key)}"
     query = {"wait": f"{wait_seconds:.3f}"} if wait_seconds else None
-    return understood(ObjectInfo, await api.call("GET", _path(pipeline, key), query=query, read_seconds=READ_SECONDS + wait_seconds))
+    return await api.ask(ObjectInfo, "GET", path, query=query, read_seconds=READ_SECONDS + wait_seconds)
 
 
 async def wait(api: HttpApi, pipeline: str, key: str, timeout_seconds: float) -> ObjectInfo:
@@ -97,7 +86,7 @@ async def read_objects(api: HttpApi, pipeline: str, prefix: str) -> AsyncIterato
     cursor: str | None = ""
     while cursor is not None:
         query = {"prefix": prefix, "cursor": cursor, "limit": _PAGE}
-        page = understood(_Page, await api.call("GET", f"/v1/objects/{quote(pipeline, safe='')}", query=query))
+        page = await api.ask(_Page, "GET", _path(pipeline), query=query)
         for each in page.objects:
             yield each
         cursor = page.next
@@ -105,11 +94,7 @@ async def read_objects(api: HttpApi, pipeline: str, prefix: str) -> AsyncIterato
 
 async def delete(api: HttpApi, pipeline: str, key: str) -> None:
     """Delete an object from the input."""
-    await api.call("DELETE", _path(pipeline, key))
-
-
-def _path(pipeline: str, key: str) -> str:
-    return f"/v1/objects/{quote(pipeline, safe='')}/{quote(key, safe='/')}"
+    await api.call("DELETE", f"{_path(pipeline)}/{quote_key(key)}")
 
 
 async def output(api: HttpApi, pipeline: str, key: str, name: str) -> OutputInfo:
@@ -118,3 +103,13 @@ async def output(api: HttpApi, pipeline: str, key: str, name: str) -> OutputInfo
     if found.result is None:
         raise OutputMissing(f"{key} of {pipeline} has no result: it is {found.state}. Use wait() first.")
     return found.result.file(name)
+
+
+def _path(pipeline: str) -> str:
+    return f"/v1/objects/{quote(pipeline, safe='')}"
+
+
+def quote_key(key: str) -> str:
+    """Percent-encode a key for a path. HTTP clients take dots out of paths that are segments of their own."""
+    segments = (quote(segment, safe="") for segment in key.split("/"))
+    return "/".join(segment.replace(".", "%2E") if segment in (".", "..") else segment for segment in segments)

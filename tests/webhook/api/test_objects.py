@@ -16,10 +16,10 @@ from tests.infra.local.running import RunningBucket as LocalStore
 from tests.polling import until
 from tests.webhook.apps import App, app_of, settle
 from tests.webhook.buckets import BucketPair
-from tests.webhook.plane import RunningPlane, Worker, configured, control_plane, event, pipeline
+from tests.webhook.plane import configured, control_plane, event, pipeline
+from tests.webhook.publishing import publish
 from tests.webhook.settlements import failed
-from workers.manifest import Manifest, Seconds
-from workers.protocol import Lease, Output, Version
+from workers.protocol import Lease
 
 AWKWARD = "users/ü 🏕/a+b&c?d#e%2F f;=@:'\".jpg"
 
@@ -125,24 +125,6 @@ async def test_calls_that_wait_are_answered_when_the_replica_leaves(postgres_dsn
 
 
 # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def publish(plane: RunningPlane, buckets: BucketPair, worker: Worker, key: str) -> None:
-    """Have a worker publish a picture and a manifest with labels."""
-    await plane.notify(event(key, bucket=buckets.inputs))
-    lease = await worker.lease()
-    picture = buckets.put(f"{key}/thumb.webp", b"picture")
-    made = Output(name="thumb.webp", etag=picture, size=7, content_type="image/webp")
-    manifest = Manifest(
-        pipeline="photos", bucket=buckets.inputs, key=key, input=Version(etag="e", modified=None, size=1),
-        token=lease.token, attempt=1, handler="photo", outputs=(made,), labels={"verdict": "refused", "width": 3},
-        seconds=Seconds(fetch=0, handle=0, publish=0), finished_at="2026-05-15T10:30:00Z",
-    )  # fmt: skip
-    etag = buckets.put(f"{key}/result.json", manifest.encode())
-    outputs = [made.model_dump(), {"name": "result.json", "etag": etag, "size": 1, "content_type": "application/json"}]
-    settlement = {"outcome": "done", "id": lease.id, "token": lease.token, "fetched": {"etag": "e"}, "outputs": outputs}
-    answer = await worker.ask(most=0, settle=[settlement])
-    assert answer.settled[0].accepted
 
 
 async def test_results_have_labels_and_urls_that_work(postgres_dsn: str, store: LocalStore) -> None:
