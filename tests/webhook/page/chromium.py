@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.webhook.plane import RunningPlane
 
@@ -24,24 +24,42 @@ async def opened(
     *, width: int = 1280, height: int = 800, scheme: Literal["light", "dark"] = "light"
 ) -> AsyncIterator[Page]:
     """A tab of a new browser. At the end it has to have logged no error of a script or of the policy."""
+    async with launched() as browser, tab(browser, width=width, height=height, scheme=scheme) as page:
+        yield page
+
+
+@contextlib.asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """A new browser."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=EXECUTABLE, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         try:
-            context = await browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
-            )
-            context.set_default_timeout(DEADLINE_MS)
-            expect.set_options(timeout=DEADLINE_MS)
-            page = await context.new_page()
-            faults: list[str] = []
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", lambda line: faults.append(line.text) if "Content Security" in line.text else None)
-            yield page
-            assert faults == []
+            yield browser
         finally:
             await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def tab(
+    browser: Browser, *, width: int = 1280, height: int = 800, scheme: Literal["light", "dark"] = "light"
+) -> AsyncIterator[Page]:
+    """A tab that shares no storage with others. At the end it has to have logged no error of a script or the policy."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    context.set_default_timeout(DEADLINE_MS)
+    expect.set_options(timeout=DEADLINE_MS)
+    try:
+        page = await context.new_page()
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda line: faults.append(line.text) if "Content Security" in line.text else None)
+        yield page
+        assert not faults, faults
+    finally:
+        await context.close()
 
 
 async def enter(page: Page, plane: RunningPlane, url: str = "") -> None:
