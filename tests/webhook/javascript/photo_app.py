@@ -126,7 +126,7 @@ class PhotoApp:
 
 async def loaded(page: Page) -> None:
     """Wait until the page's script has run."""
-    await page.wait_for_function("window.ready")
+    await page.wait_for_function("() => window.ready")
 
 
 async def events_of(page: Page, count: int) -> list[dict[str, Any]]:
