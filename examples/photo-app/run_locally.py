@@ -25,9 +25,9 @@ from infra.interrupts import Interrupted, Interrupts
 from infra.models.packages import PackageUnavailableError
 from infra.models.recommended_cache import recommended_models
 from infra.models.recommended_checks import RecommendedChecks
-from photo_app.app import PhotoApp
-from photo_app.serving import AppServer
-from photo_app.settings import Settings
+from photo_app.app import AlbumApp
+from photo_app.serving import AlbumServer
+from photo_app.settings import AlbumSettings
 from webhook.app import options_model
 from webhook.config import Config, ConfigError
 from webhook.config_file import load
@@ -60,7 +60,7 @@ class RunningExample:
     url: str
     """Of the app."""
     stack: stack.Stack
-    settings: Settings
+    settings: AlbumSettings
 
 
 @contextlib.contextmanager
@@ -81,12 +81,12 @@ def running(run: ExampleRun, listener: socket.socket, interrupts: Interrupts | N
         run.config, run.config_path, run.folder / "yurt",
         environment=environment, models=run.models, cors_origins=[url], interrupts=interrupts,
     ) as services:  # fmt: skip
-        settings = Settings(
+        settings = AlbumSettings(
             yurt_url=services.url, yurt_token=_token(services), callback_secrets=(callback_secret,),
             cookie_key=secrets.token_bytes(32), store_origins=(services.endpoint,),
             database=run.folder / "photo-app.sqlite", secure=False,
         )  # fmt: skip
-        with served(PhotoApp(settings), listener):
+        with served(AlbumApp(settings), listener):
             yield RunningExample(url, services, settings)
 
 
@@ -102,9 +102,9 @@ def _token(services: stack.Stack) -> str:
 
 
 @contextlib.contextmanager
-def served(app: PhotoApp, listener: socket.socket) -> Iterator[None]:
+def served(app: AlbumApp, listener: socket.socket) -> Iterator[None]:
     """Serve the app in a thread. Connections that come before it is ready wait in the listener."""
-    server = AppServer(app)
+    server = AlbumServer(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="photo-app")
     thread.start()
     try:

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 from standardwebhooks import Webhook
 
-from photo_app.app import PhotoApp
-from photo_app.settings import Settings
+from photo_app.app import AlbumApp
+from photo_app.settings import AlbumSettings
 from run_locally import served
 from tests.webhook.apps import app_of
 from tests.webhook.plane import RunningPlane, control_plane, done, event
@@ -83,13 +83,13 @@ async def running_album(postgres_dsn: str, folder: Path, yurt_url: str = "") -> 
     """The app over a control plane that no store notifies; with ``yurt_url`` it calls that one in its place."""
     async with control_plane(postgres_dsn, loops=False) as plane:
         token = (await app_of(plane, "upload:photos", "read:photos", "delete:photos")).secret
-        settings = Settings(
+        settings = AlbumSettings(
             yurt_url=yurt_url or plane.url, yurt_token=token, callback_secrets=(SECRET,), cookie_key=KEY,
             store_origins=("http://127.0.0.1:9",), database=folder / "album.sqlite", secure=False,
         )  # fmt: skip
         with (
             socket.create_server(("127.0.0.1", 0)) as listener,
-            served(PhotoApp(settings), listener),
+            served(AlbumApp(settings), listener),
         ):
             yield RunningAlbum(plane, f"http://127.0.0.1:{listener.getsockname()[1]}")
 

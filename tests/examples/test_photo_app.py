@@ -16,7 +16,7 @@ import pytest
 
 import photo_app
 from photo_app.feed import MOST_PAGES, Feed
-from photo_app.settings import Settings, SettingsError
+from photo_app.settings import AlbumSettings, AlbumSettingsError
 from photo_app.sign_in import COOKIE, SignInCookies
 from tests.examples.photo_albums import KEY, SECRET, RunningAlbum, key_of, running_album, shown
 
@@ -249,10 +249,10 @@ def test_settings_that_are_missing_are_named() -> None:
         "YURT_URL": "https://yurt.example.com/", "YURT_TOKEN": "t", "YURT_CALLBACK_SECRETS": "whsec_a, whsec_b",
         "PHOTO_APP_SECRET": "s", "PHOTO_APP_STORE": "https://a.example https://b.example",
     }  # fmt: skip
-    settings = Settings.from_environment(environment)
+    settings = AlbumSettings.from_environment(environment)
     assert (settings.yurt_url, settings.callback_secrets) == ("https://yurt.example.com", ("whsec_a", "whsec_b"))
     assert (settings.store_origins, settings.secure) == (("https://a.example", "https://b.example"), True)
     assert "whsec" not in repr(settings)
     for name in environment:
-        with pytest.raises(SettingsError, match=f"set {name}: "):
-            Settings.from_environment({**environment, name: " "})
+        with pytest.raises(AlbumSettingsError, match=f"set {name}: "):
+            AlbumSettings.from_environment({**environment, name: " "})

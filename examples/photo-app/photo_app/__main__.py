@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
-from photo_app.app import PhotoApp
-from photo_app.serving import AppServer
-from photo_app.settings import Settings, SettingsError
+from photo_app.app import AlbumApp
+from photo_app.serving import AlbumServer
+from photo_app.settings import AlbumSettings, AlbumSettingsError
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     host, _, port = os.environ.get("PHOTO_APP_LISTEN", "127.0.0.1:8000").rpartition(":")
     try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
+        settings = AlbumSettings.from_environment()
+    except AlbumSettingsError as error:
         sys.exit(f"photo_app: {error}")
-    AppServer(PhotoApp(settings), host=host, port=int(port)).run()
+    AlbumServer(AlbumApp(settings), host=host, port=int(port)).run()
 
 
 if __name__ == "__main__":

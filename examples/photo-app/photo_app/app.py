@@ -26,7 +26,7 @@ from photo_app.album import Album, AlbumFull, Person, Photo, PhotoState
 from photo_app.feed import Feed, TooManyPages
 from photo_app.headers import PageHeaders, check_origin
 from photo_app.processing import Processing, ProcessingError, verified_callback
-from photo_app.settings import Settings
+from photo_app.settings import AlbumSettings
 from photo_app.sign_in import COOKIE, LONGEST_NAME, NameRefused, SignInCookies, checked_name
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ _OWNER = re.compile(r"(?:^|/)users/(\d{1,18})/")
 """In a key: the folder that a ticket was made for. It stands before all that the browser chose."""
 
 
-class PhotoApp:
+class AlbumApp:
     """The app. ``asgi`` serves it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AlbumSettings) -> None:
         self._settings = settings
         self._album = Album(settings.database)
         self._feed = Feed()
@@ -227,8 +227,10 @@ def _state(report: dict[str, Any]) -> PhotoState | None:
     match report:
         case {"state": "done", "result": {"verdict": "refused"}}:
             return "refused"
-        case {"state": "done" | "parked" as state}:
-            return state
+        case {"state": "done"}:
+            return "done"
+        case {"state": "parked"}:
+            return "parked"
     return None
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import uvicorn
 
-from photo_app.app import PhotoApp
+from photo_app.app import AlbumApp
 
 
-class AppServer(uvicorn.Server):
+class AlbumServer(uvicorn.Server):
     """One server of the app."""
 
-    def __init__(self, app: PhotoApp, **settings: Any) -> None:
+    def __init__(self, app: AlbumApp, **settings: Any) -> None:
         super().__init__(uvicorn.Config(app.asgi, log_level="warning", timeout_graceful_shutdown=5, **settings))
         self._app = app
 

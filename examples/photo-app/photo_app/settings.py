@@ -1,4 +1,4 @@
-"""Settings of the app, from the environment."""
+"""AlbumSettings of the app, from the environment."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-class SettingsError(Exception):
+class AlbumSettingsError(Exception):
     """A variable is missing. The message names it, and what to set it to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AlbumSettings:
     """What the app needs to know."""
 
     yurt_url: str
@@ -31,12 +31,12 @@ class Settings:
     """Whether browsers reach the app by https alone."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the variables that the README lists. Raises SettingsError."""
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> AlbumSettings:
+        """Read the variables that the README lists. Raises AlbumSettingsError."""
 
         def needed(name: str, what: str) -> str:
             if not (value := environment.get(name, "").strip()):
-                raise SettingsError(f"set {name}: {what}")
+                raise AlbumSettingsError(f"set {name}: {what}")
             return value
 
         secrets = needed("YURT_CALLBACK_SECRETS", "the secrets that the control plane signs callbacks with")

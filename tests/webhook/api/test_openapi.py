@@ -177,6 +177,10 @@ async def check_upload_calls(plane: RunningPlane, contract: Contract) -> None:
         contract.check(path, await plane.admin("GET", f"/v1/objects/nowhere{at}"))
         contract.check(path, await reader.call("GET", f"/v1/objects/papers{at}"))
         contract.check(path, await plane.http.get(f"/v1/objects/photos{at}"))
+    one = "/v1/objects/{pipeline}/{key}"
+    contract.check(one, await reader.call("DELETE", f"/v1/objects/photos/{known}"))
+    contract.check(one, await plane.admin("DELETE", "/v1/objects/nowhere/a.jpg"))
+    contract.check(one, await plane.http.delete("/v1/objects/photos/a.jpg"))
     for query in ("?pipeline=nowhere", "?since=1"):
         contract.check("/v1/events", await plane.admin("GET", f"/v1/events{query}"))
     contract.check("/v1/events", await plane.http.get("/v1/events"))
