@@ -387,6 +387,8 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
     elsewhere |= {("/v1/uploads", 201), ("/v1/uploads", 409), ("/v1/events", 200), (f"{one}/complete", 409)}
     elsewhere |= {(f"{one}{verb}", 200) for verb in ("", "/parts", "/complete")}
     elsewhere |= {(f"{one}/parts", status) for status in (413, 422)}
+    # So does deletion: test_object_deletion.py.
+    elsewhere |= {("/v1/objects/{pipeline}/{key}", status) for status in (200, 409)}
     # Callbacks take a receiver: test_callbacks.py.
     unseen = {(path, status) for path, status in unseen if not path.startswith("/v1/callbacks")}
     assert unseen == {(f"/v1/{path}", 413) for path in long} | elsewhere

@@ -10,7 +10,7 @@ const deleted = new Set(); // an answer that was under way may still name them
 // ── what a photo is ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 const nameOf = (key) => key.split("/").pop();
-const percent = (score) => `${Math.round(100 * score)} %`;
+const percent = (score) => `${Math.round(100 * score)}\u00a0%`;
 
 /** What the page says below a photo: why it is refused, that it is reviewed, or what it shows. */
 function noteOf({ state, report }) {
