@@ -112,6 +112,9 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
         "tests/workers/sandbox/child/jail/test_seccomp.py", "a table, whose calls the kernel refuses there"
     ),
     "webhook.cli.logs": Cover("tests/webhook/cli/test_run.py", "shows the failure of a call that was run there"),
+    "yurt.client.answers": Cover("tests/yurt/client/test_events.py", "what events are"),
+    "yurt.client.asynchronous": Cover("tests/yurt/client/test_documented.py", "the same methods, driven in each test"),
+    "yurt.client.blocking": Cover("tests/yurt/client/test_documented.py", "the same methods, driven in each test"),
     "yurt.packing.errors": Cover("tests/yurt/packing/test_bundle.py", "one exception class"),
     "workers.sandbox.errors": Cover("tests/workers/sandbox/test_pool.py", "one exception class"),
     "webhook.sweep.orphaned_outputs": Cover("tests/webhook/sweep/test_manifests.py", "a sweep's stage for outputs"),

@@ -9,7 +9,16 @@ from typing import TypeVar
 
 import httpx
 
-from yurt.transport import PAST_PROXIES, Disconnected, HttpRequest, Job, StreamedAnswer, hide_queries, timeouts
+from yurt.transport import (
+    PAST_PROXIES,
+    Disconnected,
+    HttpRequest,
+    Job,
+    StreamedAnswer,
+    hide_queries,
+    timeouts,
+    tls_context,
+)
 
 Value = TypeVar("Value")
 
@@ -19,7 +28,7 @@ class AsyncTransport:
 
     def __init__(self) -> None:
         hide_queries()
-        self._http = httpx.AsyncClient(mounts=PAST_PROXIES)
+        self._http = httpx.AsyncClient(mounts=PAST_PROXIES, verify=tls_context())
 
     @asynccontextmanager
     async def stream(self, request: HttpRequest) -> AsyncIterator[StreamedAnswer]:

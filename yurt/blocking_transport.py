@@ -11,7 +11,17 @@ from typing import Any, TypeVar
 
 import httpx
 
-from yurt.transport import PAST_PROXIES, Body, Disconnected, HttpRequest, Job, StreamedAnswer, hide_queries, timeouts
+from yurt.transport import (
+    PAST_PROXIES,
+    Body,
+    Disconnected,
+    HttpRequest,
+    Job,
+    StreamedAnswer,
+    hide_queries,
+    timeouts,
+    tls_context,
+)
 
 Value = TypeVar("Value")
 
@@ -50,7 +60,7 @@ class BlockingTransport:
 
     def __init__(self) -> None:
         hide_queries()
-        self._http = httpx.Client(mounts=PAST_PROXIES)
+        self._http = httpx.Client(mounts=PAST_PROXIES, verify=tls_context())
 
     @asynccontextmanager
     async def stream(self, request: HttpRequest) -> AsyncIterator[StreamedAnswer]:

@@ -7,9 +7,12 @@ never suspends, so that `run_blocking` runs such a coroutine to its end by a sin
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -119,6 +122,18 @@ async def read_whole(answer: StreamedAnswer, max_bytes: int = MAX_ANSWER_BYTES) 
         if len(content) > max_bytes:
             raise AnswerTooLong
     return HttpAnswer(answer.status, answer.headers, bytes(content))
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return the certificates that are trusted. Reading them takes longer than most requests: it is done once."""
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
+    if file or folder:
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+    return httpx.create_ssl_context()
 
 
 def timeouts(request: HttpRequest) -> httpx.Timeout:

@@ -1,7 +1,7 @@
-"""The bucket and the databases that tests of the control plane have."""
+"""The bucket and the database that tests of the control plane have."""
 
 from __future__ import annotations
 
-from tests.webhook.conftest import mortal, plain_log, postgres_dsn, postgres_to_kill, store
+from tests.webhook.conftest import plain_log, postgres_dsn, store
 
-__all__ = ["mortal", "plain_log", "postgres_dsn", "postgres_to_kill", "store"]
+__all__ = ["plain_log", "postgres_dsn", "store"]

@@ -87,7 +87,7 @@ class EventStream:
                     await _check(answer)
                     async for block in _blocks(answer):
                         pauses.begin()
-                        for event in self._told(block):
+                        for event in self._events_of(block):
                             yield event
             except Disconnected as error:
                 lost = error
@@ -105,7 +105,7 @@ class EventStream:
         headers = {} if self._position is None else {"last-event-id": str(self._position)}
         return self._api.request("GET", "/v1/events", query=query, headers=headers, read_seconds=SILENCE_SECONDS)
 
-    def _told(self, block: StreamBlock) -> Iterator[Event]:
+    def _events_of(self, block: StreamBlock) -> Iterator[Event]:
         """The event of a block, if it is one that is wanted."""
         if block.id is not None:
             self._position = block.id

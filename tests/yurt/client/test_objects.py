@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from tests.polling import until
 from tests.webhook.apps import app_of, settle
-from tests.webhook.plane import configured, control_plane, event, killed, pipeline, serving
+from tests.webhook.plane import configured, control_plane, event, pipeline
 from tests.webhook.settlements import failed
 from tests.yurt.client.clients import both
-from webhook.ledger.postgres import PostgresServer
 from yurt import NotReachable, ObjectUnknown, OutputMissing, Refused, WaitTimeout
 from yurt.client.objects import quote_key
 
@@ -91,18 +91,22 @@ async def test_refusals_say_what_to_do_and_show_no_token(postgres_dsn: str) -> N
                 await readers[1].ticket("photos", content_types="image/*")
 
 
-async def test_a_ledger_that_is_away_is_waited_for(mortal: PostgresServer) -> None:
-    async with serving(mortal.dsn, configured()) as plane:
+async def test_a_ledger_that_is_away_is_waited_for(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn) as plane:
         token = (await app_of(plane)).secret
         await plane.notify(event("a.jpg"))
-        await killed(mortal, plane)
+        administrator = await asyncpg.connect(postgres_dsn)
+        [name] = [row["name"] for row in await plane.sql("select current_database() as name")]
+        await administrator.execute(f'alter database "{name}" allow_connections false')
+        await administrator.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
         async with both(plane.url, token, retry_seconds=0) as hasty, both(plane.url, token) as patient:
             for client in hasty:
                 with pytest.raises(NotReachable, match=r"answered 503: .*send it again") as away:
                     await client.object("photos", "a.jpg")
                 assert not isinstance(away.value, Refused)
             waiting = [asyncio.create_task(client.object("photos", "a.jpg")) for client in patient]
-            mortal.start()
+            await administrator.execute(f'alter database "{name}" allow_connections true')
+            await administrator.close()
             assert {found.state for found in await asyncio.gather(*waiting)} == {"pending"}
 
 
