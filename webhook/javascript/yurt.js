@@ -1,11 +1,12 @@
 // Yurt in a browser: upload files with a ticket, hear of their results, show them. See docs/javascript.md.
 
+/** @typedef {{pipeline: string, key: string, state: string, reason?: string, message?: string}} SettledEvent */
+/** @typedef {{files: {name: string, url: string}[], verdict?: string, labels?: Record<string, any>}} ObjectResult */
 /**
  * An object, as GET /v1/objects answers it.
- * @typedef {{pipeline: string, key: string, state: string, error: {reason: string, message: string} | null,
- *   result: {etag: string, files: {name: string, url: string}[], verdict?: string, labels?: Record<string, any>} | null}} ObjectReport
+ * @typedef {{pipeline: string, key: string, state: string, result: ObjectResult | null,
+ *   error: {reason: string, message: string} | null}} ObjectReport
  */
-/** @typedef {{pipeline: string, key: string, state: string, settled_at: string, reason?: string, message?: string}} SettledEvent */
 
 const HOME = new URL("./", import.meta.url).href, MIB = 1 << 20, MULTIPART_BYTES = 16 * MIB;
 const PARTS_AT_ONCE = 4, FILES_AT_ONCE = 3, ATTEMPTS = 8, STALL_MS = 60000, SILENCE_MS = 40000;
@@ -100,7 +101,7 @@ function put(url, headers, body, onloaded, signal) {
       if (status >= 200 && status < 300) return resolve();
       reject(new YurtError(status
         ? `the store refused the file: ${/<Message>([^<]*)/.exec(responseText)?.[1] ?? status}`
-        : "the store cannot be reached: check the connection, and that the bucket's CORS allows this page", { status }));
+        : "the store cannot be reached: check the connection, and that its CORS allows this page", { status }));
     };
     signal?.addEventListener("abort", stop);
     request.send(body);
@@ -257,7 +258,9 @@ class Stream {
       this.heard = Date.now();
       const blocks = (text + value).split("\n\n");
       text = blocks.pop();
-      for (const block of blocks) this.take(Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2))));
+      for (const block of blocks) {
+        this.take(Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2))));
+      }
     }
     this.cut.abort();
   }
@@ -402,8 +405,10 @@ export class YurtImage extends YurtElement {
   constructor() {
     super(`:host { display: inline-grid; overflow: hidden; vertical-align: top;
         background: var(--yurt-background, #8882); border-radius: var(--yurt-radius, 0) }
-      canvas, img, div { grid-area: 1 / 1; min-width: 0; min-height: 0; width: 100%; height: 100%; object-fit: var(--yurt-fit, cover) }
-      div { display: grid; place-content: center; justify-items: center; text-align: center }
+      canvas, img, div { grid-area: 1 / 1; min-width: 0; min-height: 0; width: 100%; height: 100% }
+      canvas, img { object-fit: var(--yurt-fit, cover) }
+      div { display: grid; place-content: center; justify-items: center; text-align: center;
+        padding: .5em; box-sizing: border-box }
       i { width: 48px; height: 48px; opacity: .6; background: currentColor;
         clip-path: path(evenodd, "M24 2 6 10v12c0 11 7.6 21.4 18 24 10.4-2.6 18-13 18-24V10zM35 31l-3 3L14 16l3-3z") }
       .loading { opacity: 0 }
@@ -482,8 +487,9 @@ export class YurtImage extends YurtElement {
   }
 
   #described(report) {
-    const seen = report?.result?.labels?.checks?.flatMap?.(({ labels }) => labels?.slice?.(0, 2).map(({ label }) => label));
-    return seen?.join(", ") || (report?.key ?? this.getAttribute("key") ?? "").split("/").pop();
+    const checks = report?.result?.labels?.checks, key = report?.key ?? this.getAttribute("key") ?? "";
+    const seen = checks?.flatMap?.(({ labels }) => labels?.slice?.(0, 2).map(({ label }) => label));
+    return seen?.join(", ") || key.split("/").pop();
   }
 
   async #place(hash) {
@@ -532,9 +538,9 @@ export class YurtUpload extends YurtElement {
   constructor() {
     super(`:host { display: block; --accent: var(--yurt-accent, #2f6fde) }
       .drop, button { border: 2px dashed var(--yurt-border, #8888); border-radius: var(--yurt-radius, .5em) }
-      .drop { display: grid; place-items: center; padding: var(--yurt-padding, 2em); background: var(--yurt-background, none) }
+      .drop { padding: var(--yurt-padding, 2em); background: var(--yurt-background); text-align: center }
       .over { border-color: var(--accent) }
-      button { font: inherit; color: inherit; background: none; border: 1px solid; min-height: 2.75em; padding: 0 1em; cursor: pointer }
+      button { font: inherit; color: inherit; background: none; border: 1px solid; min-height: 2.75em; padding: 0 1em }
       :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
       ul { list-style: none; margin: .5em 0 0; padding: 0 }
       li { display: grid; grid-template-columns: 1fr auto auto; gap: .25em 1em; align-items: center; padding: .25em 0 }
@@ -570,10 +576,10 @@ export class YurtUpload extends YurtElement {
   }
 
   #takes(file) {
-    const accepted = (this.getAttribute("accept") ?? "").toLowerCase().split(",").map((part) => part.trim()).filter(Boolean);
+    const accepted = (this.getAttribute("accept") ?? "").toLowerCase().match(/[^\s,]+/g);
     const name = file.name.toLowerCase(), type = typeOf(file, name);
-    return !accepted.length || accepted.some((part) => (
-      part[0] === "." ? name.endsWith(part) : part === type || (part.endsWith("/*") && type.startsWith(part.slice(0, -1)))));
+    const kinds = [type, type.replace(/\/.*/, "/*"), "*/*"];
+    return !accepted || accepted.some((part) => (part[0] === "." ? name.endsWith(part) : kinds.includes(part)));
   }
 
   async #next() {

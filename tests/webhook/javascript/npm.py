@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -24,6 +25,11 @@ def wiring() -> str:
     page = (ROOT / "docs/javascript.md").read_text(encoding="utf-8")
     [code] = [block for block in re.findall(r"```js\n(.*?)```", page, re.DOTALL) if "@uppy/aws-s3" in block]
     return code
+
+
+def version() -> str:
+    """Another one whenever the packages or the wiring change."""
+    return hashlib.sha256((LOCKED / "package-lock.json").read_bytes() + wiring().encode()).hexdigest()[:16]
 
 
 def bundled_uppy(folder: Path) -> bytes:

@@ -47,6 +47,16 @@ async def test_a_page_has_one_stream_and_misses_nothing(app: PhotoApp) -> None:
         await until(lambda: app.plane.plane.events.listeners == 0)
 
 
+async def test_a_browser_that_slept_connects_anew(app: PhotoApp) -> None:
+    async with app.visited() as page:
+        await page.clock.install()
+        await page.evaluate(WATCH, [await app.ticket(), app.plane.url])
+        await seen(page, "sync", "sync")
+        async with page.expect_request("**/v1/events") as request:
+            await page.clock.fast_forward(3_600_000)
+        assert (await (await request.value).all_headers())["last-event-id"].isdecimal()
+
+
 async def test_a_page_that_missed_too_much_is_told_to_read_again(app: PhotoApp) -> None:
     ticket = await app.ticket()
     async with line_to(app.plane) as line, app.visited(connect_to=line.url) as page:

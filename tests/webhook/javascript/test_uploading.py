@@ -110,8 +110,8 @@ async def test_an_aborted_upload_leaves_nothing(app: PhotoApp) -> None:
         return [each["Key"] for each in listed.get("Uploads", [])]
 
     async with app.visited() as page:
-        await page.route(SECOND, hold)
-        async with page.expect_request(SECOND):
+        await page.route("**/v1/uploads/*/parts", hold)
+        async with page.expect_request("**/v1/uploads/*/parts"):
             await begin(page, await app.ticket(max_bytes=LARGE), LARGE)
         assert len(begun()) == 1
         await page.evaluate("stop.abort()")
@@ -123,12 +123,17 @@ async def test_an_aborted_upload_leaves_nothing(app: PhotoApp) -> None:
 
 async def test_an_upload_waits_for_the_network(app: PhotoApp) -> None:
     async with app.visited() as page:
+        tries: list[Request] = []
+        page.on("request", lambda request: tries.append(request) if request.url.endswith("/v1/uploads") else None)
+        await page.clock.install()
         await page.context.set_offline(True)
         async with page.expect_event("requestfailed"):
             await begin(page, await app.ticket())
+        await page.clock.run_for(600_000)
         await page.context.set_offline(False)
         place = (await page.evaluate(OUTCOME))["place"]
         assert app.inputs() == {place["key"]: 10}
+        assert [request.method for request in tries if request.method == "POST"] == ["POST", "POST"]
 
 
 async def test_an_answer_that_was_lost_does_not_fail_the_upload(app: PhotoApp) -> None:
