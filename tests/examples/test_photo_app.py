@@ -85,6 +85,8 @@ async def check_names(browser: httpx.AsyncClient) -> None:
     assert "&lt;b&gt;Ada&lt;/b&gt; &amp; &#34;co&#34;" in page.text
     assert "<b>Ada" not in page.text
     assert "default-src 'none'; script-src 'self' http" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
+    assert (await browser.get("/assets/album.css")).headers["cache-control"] == "no-cache"
     for name in ("", "  ", "a\x07", MARKUP * 9):
         refused = await browser.post("/sign-in", data={"name": name})
         assert (refused.status_code, "<b>" in refused.text) == (422, False), name
@@ -138,7 +140,7 @@ async def check_open_pages(browser: httpx.AsyncClient) -> None:
         assert (await browser.get("/events")).status_code == 429
 
 
-async def test_nobody_sees_or_changes_the_photos_of_another_person(postgres_dsn: str, tmp_path: Path) -> None:
+async def test_photos_of_another_person_are_neither_shown_nor_changed(postgres_dsn: str, tmp_path: Path) -> None:
     async with running_album(postgres_dsn, tmp_path) as album, album.browser("Ada") as ada, album.browser("Bob") as bob:
         key = key_of(1)
         await album.add(ada, key)
@@ -247,12 +249,12 @@ async def test_yurt_that_is_away_is_said_and_no_secret_of_it(postgres_dsn: str, 
 def test_settings_that_are_missing_are_named() -> None:
     environment = {
         "YURT_URL": "https://yurt.example.com/", "YURT_TOKEN": "t", "YURT_CALLBACK_SECRETS": "whsec_a, whsec_b",
-        "PHOTO_APP_SECRET": "s", "PHOTO_APP_STORE": "https://a.example https://b.example",
+        "PHOTO_APP_SECRET": "s" * 32, "PHOTO_APP_STORE": "https://a.example https://b.example",
     }  # fmt: skip
     settings = AlbumSettings.from_environment(environment)
     assert (settings.yurt_url, settings.callback_secrets) == ("https://yurt.example.com", ("whsec_a", "whsec_b"))
     assert (settings.store_origins, settings.secure) == (("https://a.example", "https://b.example"), True)
     assert "whsec" not in repr(settings)
-    for name in environment:
+    for name, value in (*((name, " ") for name in environment), ("PHOTO_APP_SECRET", "short")):
         with pytest.raises(AlbumSettingsError, match=f"set {name}: "):
-            AlbumSettings.from_environment({**environment, name: " "})
+            AlbumSettings.from_environment({**environment, name: value})

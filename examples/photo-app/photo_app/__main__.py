@@ -17,7 +17,9 @@ def main() -> None:
         settings = AlbumSettings.from_environment()
     except AlbumSettingsError as error:
         sys.exit(f"photo_app: {error}")
-    AlbumServer(AlbumApp(settings), host=host, port=int(port)).run()
+    if not host or not port.isdecimal():
+        sys.exit("photo_app: set PHOTO_APP_LISTEN to host and port, such as 127.0.0.1:8000")
+    AlbumServer(AlbumApp(settings), host=host.strip("[]"), port=int(port)).run()
 
 
 if __name__ == "__main__":

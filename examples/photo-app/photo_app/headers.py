@@ -11,18 +11,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class PageHeaders:
-    """Adds a content security policy and its like to each answer of an application.
+    """Adds a content security policy and its like to each answer of an application, where it has none of its own.
 
     Args:
         app: The application.
-        yurt: Origin of the control plane, whose module the page imports.
+        yurt: URL of the control plane, whose module the page imports.
         stores: Origins of the buckets, to which the browser uploads and from which it loads pictures.
 
     """
 
     def __init__(self, app: ASGIApp, *, yurt: str, stores: Sequence[str]) -> None:
         self._app = app
-        buckets = " ".join(stores)
+        buckets, plane = " ".join(stores), urlsplit(yurt)
+        yurt = f"{plane.scheme}://{plane.netloc}"
         policy = (
             f"default-src 'none'; script-src 'self' {yurt}; style-src 'self'; img-src 'self' blob: data: {buckets}; "
             f"connect-src 'self' {yurt} {buckets}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -31,6 +32,7 @@ class PageHeaders:
             (b"content-security-policy", policy.encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),
+            (b"cache-control", b"no-cache"),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +40,9 @@ class PageHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers]
+                named = {name for name, _ in message["headers"]}
+                added = [header for header in self._headers if header[0] not in named]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await self._app(scope, receive, with_headers)

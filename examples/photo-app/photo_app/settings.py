@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_COOKIE_KEY_CHARACTERS = 32
+
 
 class AlbumSettingsError(Exception):
-    """A variable is missing. The message names it, and what to set it to."""
+    """A variable is missing or wrong. The message names it, and what to set it to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,15 @@ class AlbumSettings:
                 raise AlbumSettingsError(f"set {name}: {what}")
             return value
 
+        cookie_key = needed("PHOTO_APP_SECRET", "32 random bytes, as `openssl rand -hex 32` prints")
+        if len(cookie_key) < _COOKIE_KEY_CHARACTERS:
+            raise AlbumSettingsError("set PHOTO_APP_SECRET: it is too short to be 32 random bytes")
         secrets = needed("YURT_CALLBACK_SECRETS", "the secrets that the control plane signs callbacks with")
         return cls(
             yurt_url=needed("YURT_URL", "the control plane, such as https://yurt.example.com").rstrip("/"),
             yurt_token=needed("YURT_TOKEN", "what `yurt tokens create` printed"),
             callback_secrets=tuple(part.strip() for part in secrets.split(",")),
-            cookie_key=needed("PHOTO_APP_SECRET", "32 random bytes or more, as `openssl rand -hex 32` prints").encode(),
+            cookie_key=cookie_key.encode(),
             store_origins=tuple(needed("PHOTO_APP_STORE", "origins of the buckets, with spaces between").split()),
             database=Path(environment.get("PHOTO_APP_DATABASE", "photo-app.sqlite")),
             secure=environment.get("PHOTO_APP_HTTPS", "1") != "0",

@@ -12,9 +12,11 @@ const deleted = new Set(); // an answer that was under way may still name them
 const nameOf = (key) => key.split("/").pop();
 const percent = (score) => `${Math.round(100 * score)}\u00a0%`;
 
+const checksOf = (report) => report.result?.labels?.checks ?? [];
+
 /** What the page says below a photo: why it is refused, that it is reviewed, or what it shows. */
 function noteOf({ state, report }) {
-  const checks = report.result?.labels?.checks ?? [];
+  const checks = checksOf(report);
   const because = (verdict) => checks.filter((check) => check.verdict === verdict)
     .flatMap(({ because, labels }) => labels.filter(({ label }) => because.includes(label)))
     .map(({ label, score }) => `${label} ${percent(score)}`).join(", ");
@@ -22,9 +24,13 @@ function noteOf({ state, report }) {
   if (state === "parked") return "Cannot be shown";
   if (state === "refused") return `Refused: ${because("refused")}`;
   if (report.result?.verdict === "review") return `To be reviewed: ${because("review")}`;
-  // A check without a verdict judges nothing: it says what the photo shows.
-  const seen = checks.filter((check) => check.verdict === null).flatMap(({ labels }) => labels);
-  return seen.filter(({ score }) => score >= LEAST_SCORE).slice(0, SHOWN_LABELS).map(({ label }) => label).join(", ");
+  return seenIn(checks);
+}
+
+/** What a photo shows, by the checks that judge nothing: they have no verdict. */
+function seenIn(checks) {
+  const labels = checks.filter(({ verdict }) => verdict === null).flatMap(({ labels }) => labels);
+  return labels.filter(({ score }) => score >= LEAST_SCORE).slice(0, SHOWN_LABELS).map(({ label }) => label).join(", ");
 }
 
 // ── the list ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,7 +67,7 @@ function show(photo, file) {
 
 function fill(image, { key, state, report }, file) {
   if (file) image.file = file;
-  image.setAttribute("alt", nameOf(key));
+  image.setAttribute("alt", seenIn(checksOf(report)) || nameOf(key));
   if (state !== "pending") image.object = report;
 }
 
