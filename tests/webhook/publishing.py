@@ -8,12 +8,14 @@ from workers.manifest import Manifest, Seconds
 from workers.protocol import Output, Version
 
 
-async def publish(plane: RunningPlane, buckets: BucketPair, worker: Worker, key: str) -> None:
+async def publish(
+    plane: RunningPlane, buckets: BucketPair, worker: Worker, key: str, picture: bytes = b"picture"
+) -> None:
     """Have a worker publish a picture and a manifest with labels."""
     await plane.notify(event(key, bucket=buckets.inputs))
     lease = await worker.lease()
-    picture = buckets.put(f"{key}/thumb.webp", b"picture")
-    made = Output(name="thumb.webp", etag=picture, size=7, content_type="image/webp")
+    thumb = buckets.put(f"{key}/thumb.webp", picture)
+    made = Output(name="thumb.webp", etag=thumb, size=len(picture), content_type="image/webp")
     manifest = Manifest(
         pipeline="photos", bucket=buckets.inputs, key=key, input=Version(etag="e", modified=None, size=1),
         token=lease.token, attempt=1, handler="photo", outputs=(made,), labels={"verdict": "refused", "width": 3},

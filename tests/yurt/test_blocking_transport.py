@@ -31,7 +31,8 @@ def test_an_iteration_that_is_left_is_closed() -> None:
             closed.append(True)
 
     assert list(iterate_blocking(numbers())) == list(range(10))
-    items = iterate_blocking(numbers())
+    source = numbers()  # held here, so that no garbage collection closes it
+    items = iterate_blocking(source)
     assert next(items) == 0
     items.close()
     assert closed == [True, True]

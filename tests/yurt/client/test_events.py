@@ -79,6 +79,7 @@ async def test_what_was_missed_is_told_first_or_as_a_gap(postgres_dsn: str) -> N
             assert await first(2, last_event_id=2) == everything[2:]
             assert await first(1, last_event_id=0, pipelines=["papers"]) == everything[2:3]
             assert await first(4, last_event_id=0, pipelines=["papers", "photos"]) == everything
+            assert await first(1, last_event_id=0, pipelines=["papers", "absent"]) == everything[2:3]
             assert await first(2, last_event_id=0, prefix="a/") == [everything[0], everything[3]]
             assert await first(1, last_event_id=99) == [EventGap(4)]
         await listeners(plane, 0)

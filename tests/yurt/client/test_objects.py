@@ -36,6 +36,8 @@ async def test_an_object_is_waited_for(postgres_dsn: str) -> None:
             assert found.result.etag == "e"
             assert found.updated_at.tzinfo is not None
             assert await client.object("photos", key, wait_seconds=5) == found
+            with pytest.raises(ObjectUnknown):
+                await client.object("photos", f"x/../{key}")  # another key, not this one
             with pytest.raises(OutputMissing, match="it has no files"):
                 found.result.file("thumb.webp")
 
