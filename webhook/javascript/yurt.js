@@ -237,14 +237,17 @@ class Stream {
       try {
         await this.read(() => { tries = 0; });
       } catch (error) {
-        if (error.status >= 400 && error.status < 500 && error.status !== 429) { this.tell("onerror", error); break; }
+        if (error.status >= 400 && error.status < 500 && error.status !== 429) {
+          Stream.open.delete(this.url + this.ticket);
+          this.tell("onerror", error);
+          this.listeners.clear();
+        }
       }
       this.heard = Infinity;
       if (!this.cut.signal.aborted) await pause(backoff(tries), this.cut.signal);
     }
     clearInterval(timer);
     ended.abort();
-    if (Stream.open.get(this.url + this.ticket) === this) Stream.open.delete(this.url + this.ticket);
   }
 
   async read(onopen) {
@@ -284,8 +287,7 @@ class Stream {
 export function watch({ ticket, url = HOME, signal, ...listener }) {
   const known = Stream.open.get(url + ticket), stream = known ?? new Stream(url, ticket);
   const stop = () => {
-    stream.listeners.delete(listener);
-    if (stream.listeners.size) return;
+    if (!stream.listeners.delete(listener) || stream.listeners.size) return;
     Stream.open.delete(url + ticket);
     stream.cut.abort();
   };
@@ -468,8 +470,7 @@ export class YurtImage extends YurtElement {
   /** The URLs of a result live an hour: with a ticket there are new ones. */
   #lost() {
     if (this.#renewed || !this.hasAttribute("ticket")) return this.#fail(new YurtError("the picture cannot be loaded"));
-    this.#image.removeAttribute("srcset");
-    this.object = { ...this.#report, state: "pending" };
+    this.object = { ...this.#report, state: "pending", result: { ...this.#report.result, files: [] } };
     this.#renewed = true;
   }
 
@@ -481,9 +482,8 @@ export class YurtImage extends YurtElement {
     this.setAttribute("state", state === "done" ? state : "waiting");
     this.#message.hidden = true;
     this.#canvas.ariaLabel = this.#image.alt = this.getAttribute("alt") ?? this.#described(report);
+    this.#load(result ?? { files: [] });
     this.#place(result?.labels?.thumbhash);
-    this.#image.hidden = !result;
-    if (state === "done") this.#load(result);
   }
 
   #described(report) {
@@ -511,9 +511,11 @@ export class YurtImage extends YurtElement {
     }).join(", ");
     image.sizes = this.getAttribute("sizes") ?? "auto, 100vw";
     if (width) Object.assign(image, { width, height });
+    image.hidden = !srcset;
     if (image.srcset === srcset) return;
     image.className = "loading";
-    image.srcset = srcset;
+    if (srcset) image.srcset = srcset;
+    else image.removeAttribute("srcset"); // an empty one would be an error
   }
 
   #say(state, text) {

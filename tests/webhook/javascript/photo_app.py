@@ -28,15 +28,18 @@ from workers.protocol import Lease, Output, Version
 WIDTH, HEIGHT = 60, 40
 
 
-def picture(width: int = WIDTH, height: int = HEIGHT) -> pyvips.Image:
-    """Red above, blue below."""
-    halves = [pyvips.Image.black(width, height // 2, bands=3) + colour for colour in ([220, 30, 30], [30, 30, 220])]
+RED, BLUE, YELLOW = [220, 30, 30], [30, 30, 220], [255, 255, 0]
+
+
+def picture(width: int = WIDTH, height: int = HEIGHT, above: list[int] = RED) -> pyvips.Image:
+    """One colour above, blue below."""
+    halves = [pyvips.Image.black(width, height // 2, bands=3) + colour for colour in (above, BLUE)]
     return halves[0].join(halves[1], "vertical").cast("uchar").copy(interpretation="srgb")
 
 
-def placeholder(width: int = WIDTH, opacity: int = 255) -> str:
+def placeholder(width: int = WIDTH, opacity: int = 255, above: list[int] = RED) -> str:
     """A picture's ThumbHash, in Base64."""
-    rgba = bytes(picture(width).bandjoin(opacity).write_to_memory())
+    rgba = bytes(picture(width, above=above).bandjoin(opacity).write_to_memory())
     return base64.b64encode(thumbhash.encode(width, HEIGHT, rgba)).decode()
 
 

@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, Route, expect
 
 from infra.demo.placeholder import placeholder_png
 from tests.polling import until
-from tests.webhook.javascript.photo_app import PhotoApp, events_of, picture, placeholder
+from tests.webhook.javascript.photo_app import YELLOW, PhotoApp, events_of, picture, placeholder
 from tests.webhook.page.chromium import needs_chromium
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -230,7 +230,7 @@ async def test_a_chosen_file_is_its_own_placeholder(app: PhotoApp) -> None:
 
 async def test_placeholders_are_decoded_as_elsewhere(app: PhotoApp) -> None:
     async with app.visited() as page:
-        for hashed in (placeholder(), placeholder(opacity=100), placeholder(width=20)):
+        for hashed in (placeholder(above=YELLOW), placeholder(opacity=100), placeholder(width=20)):
             expected = pyvips.Image.new_from_buffer(placeholder_png(hashed) or b"", "")
             decoded = await page.evaluate(
                 "(hash) => { const { width, height, data } = yurt.thumbhash(hash); return [width, height, ...data]; }",
