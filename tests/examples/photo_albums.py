@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,17 @@ def key_of(person: int, name: str = "a.jpg") -> str:
     return f"users/{person}/0123456789abcdef01234567/1/{name}"
 
 
+@contextlib.asynccontextmanager
+async def visit(url: str, name: str = "", cookie: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """A browser that signs in by this name, or has this cookie; with neither it is signed out."""
+    headers = {"origin": url, **({"cookie": cookie} if cookie else {})}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as http:
+        if name:
+            answer = await http.post("/sign-in", data={"name": name})
+            assert answer.status_code == 303, answer.text
+        yield http
+
+
 @dataclass(frozen=True, slots=True)
 class RunningAlbum:
     """The app, and the control plane that it calls."""
@@ -39,20 +50,10 @@ class RunningAlbum:
     plane: RunningPlane
     url: str
 
-    @contextlib.asynccontextmanager
-    async def browser(self, name: str = "", cookie: str = "") -> AsyncIterator[httpx.AsyncClient]:
-        """A browser that signs in by this name, or has this cookie; with neither it is signed out."""
-        headers = {"origin": self.url, **({"cookie": cookie} if cookie else {})}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
-            if name:
-                answer = await http.post("/sign-in", data={"name": name})
-                assert answer.status_code == 303, answer.text
-            yield http
-
-    async def add(self, browser: httpx.AsyncClient, *keys: str) -> None:
+    async def add(self, visitor: httpx.AsyncClient, *keys: str) -> None:
         """Have a browser say that it has uploaded photos, whose events have come too."""
         for key in keys:
-            answer = await browser.post("/photos", json={"key": key})
+            answer = await visitor.post("/photos", json={"key": key})
             assert answer.status_code == 204, answer.text
         await self.plane.notify(*map(event, keys))
 
@@ -78,24 +79,28 @@ class RunningAlbum:
             return (await http.post("/hooks/yurt", content=body.encode() + added, headers=headers)).status_code
 
 
+@contextlib.contextmanager
+def served_album(folder: Path, yurt_url: str, token: str) -> Iterator[str]:
+    """The app alone, which calls Yurt there. Gives its URL."""
+    settings = AlbumSettings(
+        yurt_url=yurt_url, yurt_token=token, callback_secrets=(SECRET,), cookie_key=KEY,
+        store_origins=("http://127.0.0.1:9",), database=folder / "album.sqlite", secure=False,
+    )  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as listener, served(AlbumApp(settings), listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 @contextlib.asynccontextmanager
-async def running_album(postgres_dsn: str, folder: Path, yurt_url: str = "") -> AsyncIterator[RunningAlbum]:
-    """The app over a control plane that no store notifies; with ``yurt_url`` it calls that one in its place."""
+async def running_album(postgres_dsn: str, folder: Path) -> AsyncIterator[RunningAlbum]:
+    """The app over a control plane that no store notifies."""
     async with control_plane(postgres_dsn, loops=False) as plane:
         token = (await app_of(plane, "upload:photos", "read:photos", "delete:photos")).secret
-        settings = AlbumSettings(
-            yurt_url=yurt_url or plane.url, yurt_token=token, callback_secrets=(SECRET,), cookie_key=KEY,
-            store_origins=("http://127.0.0.1:9",), database=folder / "album.sqlite", secure=False,
-        )  # fmt: skip
-        with (
-            socket.create_server(("127.0.0.1", 0)) as listener,
-            served(AlbumApp(settings), listener),
-        ):
-            yield RunningAlbum(plane, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with served_album(folder, plane.url, token) as url:
+            yield RunningAlbum(plane, url)
 
 
-async def shown(browser: httpx.AsyncClient) -> dict[str, Any]:
+async def shown(visitor: httpx.AsyncClient) -> dict[str, Any]:
     """The photos that a browser is shown, by key."""
-    answer = await browser.get("/photos")
+    answer = await visitor.get("/photos")
     assert answer.status_code == 200, answer.text
     return {photo["key"]: photo for photo in answer.json()["photos"]}

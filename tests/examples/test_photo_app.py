@@ -18,7 +18,7 @@ import photo_app
 from photo_app.feed import MOST_PAGES, Feed
 from photo_app.settings import AlbumSettings, AlbumSettingsError
 from photo_app.sign_in import COOKIE, SignInCookies
-from tests.examples.photo_albums import KEY, SECRET, RunningAlbum, key_of, running_album, shown
+from tests.examples.photo_albums import KEY, SECRET, RunningAlbum, key_of, running_album, served_album, shown, visit
 
 SOURCES = Path(photo_app.__file__).parent
 MARKUP = '<b>Ada</b> & "co"'
@@ -67,28 +67,28 @@ def _imports_yurt(node: ast.AST) -> bool:
 async def test_names_cookies_origins_and_requests_from_outside(
     postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_album(postgres_dsn, tmp_path) as album, album.browser(MARKUP) as browser:
-        await check_names(browser)
-        await check_forged_cookies(album, browser.cookies[COOKIE], monkeypatch)
-        await check_origins(album, browser)
-        await check_bodies(browser)
-        await check_open_pages(browser)
-        cleared = (await browser.post("/sign-out")).headers["set-cookie"]
+    async with running_album(postgres_dsn, tmp_path) as album, visit(album.url, MARKUP) as visitor:
+        await check_names(visitor)
+        await check_forged_cookies(album, visitor.cookies[COOKIE], monkeypatch)
+        await check_origins(album, visitor)
+        await check_bodies(visitor)
+        await check_open_pages(visitor)
+        cleared = (await visitor.post("/sign-out")).headers["set-cookie"]
         assert cleared.startswith(f'{COOKIE}="";')
         assert "HttpOnly" in cleared
         assert "SameSite=Lax" in cleared
 
 
-async def check_names(browser: httpx.AsyncClient) -> None:
+async def check_names(visitor: httpx.AsyncClient) -> None:
     """A name with markup is shown as text, and one that cannot be shown is refused."""
-    page = await browser.get("/")
+    page = await visitor.get("/")
     assert "&lt;b&gt;Ada&lt;/b&gt; &amp; &#34;co&#34;" in page.text
     assert "<b>Ada" not in page.text
     assert "default-src 'none'; script-src 'self' http" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
-    assert (await browser.get("/assets/album.css")).headers["cache-control"] == "no-cache"
+    assert (await visitor.get("/assets/album.css")).headers["cache-control"] == "no-cache"
     for name in ("", "  ", "a\x07", MARKUP * 9):
-        refused = await browser.post("/sign-in", data={"name": name})
+        refused = await visitor.post("/sign-in", data={"name": name})
         assert (refused.status_code, "<b>" in refused.text) == (422, False), name
 
 
@@ -100,12 +100,12 @@ async def check_forged_cookies(album: RunningAlbum, good: str, monkeypatch: pyte
         outdated = cookie_of(KEY)
     forged = (f"2.{ends_at}.{signature}", f"{person}.{ends_at}9.{signature}", good[:-1], cookie_of(b"other"), outdated)
     for cookie in ("", "..", "x", *forged):
-        async with album.browser(cookie=f"{COOKIE}={cookie}") as browser:
-            assert "Your name" in (await browser.get("/")).text, cookie
+        async with visit(album.url, cookie=f"{COOKIE}={cookie}") as visitor:
+            assert "Your name" in (await visitor.get("/")).text, cookie
             for method, path in (("GET", "/photos"), ("GET", "/events"), *CHANGES):
-                assert (await browser.request(method, path)).status_code == 401, (cookie, path)
-    async with album.browser(cookie=f"{COOKIE}={cookie_of(KEY)}") as browser:
-        assert await shown(browser) == {}
+                assert (await visitor.request(method, path)).status_code == 401, (cookie, path)
+    async with visit(album.url, cookie=f"{COOKIE}={cookie_of(KEY)}") as visitor:
+        assert await shown(visitor) == {}
 
 
 def cookie_of(key: bytes) -> str:
@@ -113,35 +113,39 @@ def cookie_of(key: bytes) -> str:
     return SignInCookies(key, secure=False).set(1).partition("=")[2].partition(";")[0]
 
 
-async def check_origins(album: RunningAlbum, browser: httpx.AsyncClient) -> None:
+async def check_origins(album: RunningAlbum, visitor: httpx.AsyncClient) -> None:
     """Changes come from the album's own page alone."""
     for origin in ("https://example.com", "null", album.url.replace("127.0.0.1", "localhost"), ""):
         for method, path in (("POST", "/sign-in"), ("POST", "/sign-out"), *CHANGES):
-            answer = await browser.request(method, path, headers={"origin": origin})
+            answer = await visitor.request(method, path, headers={"origin": origin})
             assert answer.status_code == 403, (origin, path)
 
 
-async def check_bodies(browser: httpx.AsyncClient) -> None:
+async def check_bodies(visitor: httpx.AsyncClient) -> None:
     """Bodies that are malformed or too long are refused."""
     for body in (b"", b"[]", b'{"key": 1}', b"null", b"\xff"):
-        assert (await browser.post("/photos", content=body)).status_code == 422, body
+        assert (await visitor.post("/photos", content=body)).status_code == 422, body
     for path in ("/photos", "/sign-in"):
-        assert (await browser.post(path, content=b" " * 5_000)).status_code == 413
+        assert (await visitor.post(path, content=b" " * 5_000)).status_code == 413
 
 
-async def check_open_pages(browser: httpx.AsyncClient) -> None:
+async def check_open_pages(visitor: httpx.AsyncClient) -> None:
     """A person may have so many pages open."""
     async with contextlib.AsyncExitStack() as stack:
         pages = []
         for _ in range(MOST_PAGES):
-            page = await stack.enter_async_context(browser.stream("GET", "/events"))
+            page = await stack.enter_async_context(visitor.stream("GET", "/events"))
             pages.append(page.aiter_lines())
             assert await anext(pages[-1]) == "retry: 1000"
-        assert (await browser.get("/events")).status_code == 429
+        assert (await visitor.get("/events")).status_code == 429
 
 
 async def test_photos_of_another_person_are_neither_shown_nor_changed(postgres_dsn: str, tmp_path: Path) -> None:
-    async with running_album(postgres_dsn, tmp_path) as album, album.browser("Ada") as ada, album.browser("Bob") as bob:
+    async with (
+        running_album(postgres_dsn, tmp_path) as album,
+        visit(album.url, "Ada") as ada,
+        visit(album.url, "Bob") as bob,
+    ):
         key = key_of(1)
         await album.add(ada, key)
         async with bob.stream("GET", "/events") as stream:
@@ -155,8 +159,8 @@ async def test_photos_of_another_person_are_neither_shown_nor_changed(postgres_d
             await album.add(bob, key_of(2, "bob.jpg"))
             assert (await next_data(lines))["key"] == key_of(2, "bob.jpg"), "the first that Bob's page hears of"
         assert [(photo["state"], photo["key"]) for photo in (await shown(ada)).values()] == [("done", key)]
-        for browser in (ada, bob):
-            assert (await browser.post("/ticket")).json()["ticket"].startswith("yurt_ticket_")
+        for visitor in (ada, bob):
+            assert (await visitor.post("/ticket")).json()["ticket"].startswith("yurt_ticket_")
         folders = [row["folder"].split("/")[:2] for row in await album.plane.sql("select folder from upload_tickets")]
         assert folders == [["users", "1"], ["users", "2"]]
 
@@ -174,14 +178,14 @@ async def next_data(lines: AsyncIterator[str]) -> Any:
 
 async def test_callbacks_are_believed_if_they_are_signed_and_are_news(postgres_dsn: str, tmp_path: Path) -> None:
     async with running_album(postgres_dsn, tmp_path) as album:
-        async with album.browser("Ada") as ada:
+        async with visit(album.url, "Ada") as ada:
             await check_forged_callbacks(album, ada, key_of(1))
-        async with album.browser("Bob") as bob:
+        async with visit(album.url, "Bob") as bob:
             await check_results_on_open_pages(album, bob, key_of(2), key_of(2, "b.jpg"))
             assert await album.call_back("done", "elsewhere/a.jpg") == 204
             assert await album.call_back("done", key_of(77)) == 204
             assert len(await shown(bob)) == 2, "photos of no person of this album"
-        async with album.browser("Eve") as eve:
+        async with visit(album.url, "Eve") as eve:
             await album.add(eve, key_of(3))
             await album.settle(key_of(3))
             assert [photo["state"] for photo in (await shown(eve)).values()] == ["done"], "although none has told it"
@@ -238,12 +242,12 @@ async def test_a_page_that_is_too_slow_and_a_server_that_stops_end_a_stream() ->
     assert [event async for event in feed.events(3)] == ["retry: 1000\n\n"]
 
 
-async def test_yurt_that_is_away_is_said_and_no_secret_of_it(postgres_dsn: str, tmp_path: Path) -> None:
-    async with running_album(postgres_dsn, tmp_path, "http://127.0.0.1:9") as album, album.browser("Ada") as ada:
-        answer = await ada.post("/ticket")
-        assert (answer.status_code, answer.json()) == (
-            503, {"message": "Photos cannot be reached now. Try again in a moment."},
-        )  # fmt: skip
+async def test_yurt_that_is_away_is_said(tmp_path: Path) -> None:
+    with served_album(tmp_path, "http://127.0.0.1:9", "yurt_app_of_tests") as url:
+        async with visit(url, "Ada") as ada:
+            answer = await ada.post("/ticket")
+            assert answer.status_code == 503
+            assert answer.json() == {"message": "Photos cannot be reached now. Try again in a moment."}
 
 
 def test_settings_that_are_missing_are_named() -> None:

@@ -39,7 +39,8 @@ def example_run(folder: Path) -> ExampleRun:
         text = text.replace(f"{line}\n", f"{longer}\n")
     path = folder / "yurt.toml"
     path.write_text(text, encoding="utf-8")
-    return ExampleRun(load(path, options_model), path, folder, {"colours": write_model(folder / "m", colour_graph())})
+    models = {"colours": write_model(folder / "model", colour_graph())}
+    return ExampleRun(load(path, options_model), path, folder, models, {"YURT_POOLS__LOCAL__LIMIT": "1"})
 
 
 def photos() -> list[FilePayload]:

@@ -1,4 +1,4 @@
-"""AlbumSettings of the app, from the environment."""
+"""Settings of the app, from the environment."""
 
 from __future__ import annotations
 
