@@ -35,7 +35,8 @@ _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_PAUSE_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.5
 _KINDS: Mapping[str, type[Refused]] = {"unknown-object": ObjectUnknown, "key-taken": KeyTaken}
-_PLANE, _BUCKET = "the control plane", "the bucket"
+PLANE, BUCKET = "the control plane", "the bucket"
+_HINTS = {PLANE: f"Is {URL} right, and does it run?", BUCKET: "Does this machine reach it?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class HttpApi:
         """Call the control plane, and return the JSON that it answers. Raises `NotReachable`, `Refused`."""
         content = b"" if body is None else json.dumps(body).encode()
         request = self.request(method, path, content, query, read_seconds=read_seconds)
-        answer = (await self._send(_PLANE, request, read_whole)).answer
+        answer = (await self._send(PLANE, request, read_whole)).answer
         if not answer.ok:
             raise refusal(answer)
         return answer.content
@@ -147,7 +148,7 @@ class HttpApi:
     async def put(self, url: str, headers: Mapping[str, str], body: Body, size: int) -> RetriedAnswer:
         """PUT an object or a part by a presigned URL. Raises `NotReachable`."""
         request = HttpRequest("PUT", url, {**headers, "content-length": str(size)}, body)
-        return await self._send(_BUCKET, request, read_whole)
+        return await self._send(BUCKET, request, read_whole)
 
     async def get(self, url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
         """GET an object by a presigned URL into memory. Raises `NotReachable`, `Refused`."""
@@ -155,7 +156,7 @@ class HttpApi:
 
     async def receive(self, url: str, headers: Mapping[str, str], read: Receive) -> HttpAnswer:
         """GET an object by a presigned URL; ``read`` is given each try's answer. Raises `NotReachable`, `Refused`."""
-        answer = (await self._send(_BUCKET, HttpRequest("GET", url, headers), read)).answer
+        answer = (await self._send(BUCKET, HttpRequest("GET", url, headers), read)).answer
         if not answer.ok:
             raise store_refusal("did not give an object", answer)
         return answer
@@ -187,7 +188,7 @@ class HttpApi:
 def away(what: str, lost: Disconnected) -> NotReachable:
     """Make the error for tries that are used up."""
     # Not the error's own words: they may show a presigned URL.
-    return NotReachable(f"No answer from {what}: {lost}. Is {URL} right, and does it run?")
+    return NotReachable(f"No answer from {what}: {lost}. {_HINTS[what]}")
 
 
 def understood(kind: type[Answer], content: bytes | str) -> Answer:

@@ -32,7 +32,7 @@ PAST_PROXIES: Mapping[str, None] = {
 """``mounts`` of httpx: this machine cannot be reached through a proxy, and ``NO_PROXY`` often does not say so."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-MAX_ANSWER_BYTES = 16 << 20
+MAX_ANSWER_BYTES = 32 << 20
 """Of an answer that is read into memory."""
 
 

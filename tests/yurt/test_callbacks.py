@@ -124,13 +124,14 @@ def test_a_secret_that_is_none_is_not_shown(wrong: str | list[str], monkeypatch:
 
 
 @contextlib.contextmanager
-def receiving() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """An app's server that keeps what it is sent."""
-    received: list[tuple[dict[str, str], bytes]] = []
+def receiving() -> Iterator[tuple[str, dict[str, tuple[dict[str, str], bytes]]]]:
+    """An app's server that keeps what it is sent, by its id: what is told again is told once."""
+    received: dict[str, tuple[dict[str, str], bytes]] = {}
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            received.append((dict(self.headers.items()), self.rfile.read(int(self.headers["content-length"]))))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received[self.headers["webhook-id"]] = dict(self.headers.items()), body
             self.send_response(204)
             self.end_headers()
 
@@ -163,7 +164,7 @@ async def test_what_a_control_plane_sends_is_verified(postgres_dsn: str, store: 
             why = {"reason": "unreadable", "message": "No photo."}
             await worker.ask(most=0, settle=[failed(await worker.lease(), retry=False, **why)])
             await until(lambda: len(received) == 2)
-    refused, parked = (verify_callback(headers, body, secret) for headers, body in received)
+    refused, parked = (verify_callback(headers, body, secret) for headers, body in received.values())
     assert (refused.type, refused.key, refused.verdict, refused.etag) == ("object.refused", "a é.jpg", "refused", "e")
     assert refused.outputs[0].size == 7
     assert (parked.type, parked.reason, parked.message) == ("object.parked", "unreadable", "No photo.")

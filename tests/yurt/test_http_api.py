@@ -68,7 +68,7 @@ def test_refusals_are_told_in_their_own_words(status: int, body: Any, error: typ
 
 def test_an_answer_without_an_end_is_not_read() -> None:
     refused = pytest.raises(NotReachable, match="The control plane answers more bytes than are allowed")
-    with answering((200, b" " * (17 << 20))) as (url, _), refused:
+    with answering((200, b" " * (33 << 20))) as (url, _), refused:
         ask(url)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from yurt.client.answers import Event, EventGap, ObjectSettled
 from yurt.decoding import DecodingError, decode
 from yurt.errors import NotReachable
-from yurt.http_api import HttpApi, away, may_come_later, refusal, retry_after
+from yurt.http_api import PLANE, HttpApi, away, may_come_later, refusal, retry_after
 from yurt.transport import AnswerTooLong, Disconnected, HttpRequest, StreamedAnswer, read_whole
 
 SILENCE_SECONDS = 45.0
@@ -95,7 +95,7 @@ class EventStream:
                 raise NotReachable("The stream is none of a control plane's: look at the URL.") from None
             pause = pauses.next(lost.retry_after_seconds)
             if pause is None:
-                raise away("the control plane", lost) from None
+                raise away(PLANE, lost) from None
             await self._api.transport.pause(pause)
 
     def _request(self) -> HttpRequest:

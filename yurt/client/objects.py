@@ -18,7 +18,8 @@ LONGEST_WAIT_SECONDS = 60.0
 _WAIT_SECONDS = 25.0
 """Of one request of a longer wait: many proxies cut a silent connection after 30 s."""
 _SHORTEST_WAIT_SECONDS = 1.0
-_PAGE = 500
+_PAGE = 100
+"""Objects. Each may have 64 files, with long URLs."""
 
 
 @dataclass(frozen=True, slots=True)
