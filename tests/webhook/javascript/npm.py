@@ -23,7 +23,8 @@ _UNREACHABLE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "EBADPLAT
 def wiring() -> str:
     """The function of the docs that wires AwsS3 to Yurt."""
     page = (ROOT / "docs/javascript.md").read_text(encoding="utf-8")
-    [code] = [block for block in re.findall(r"```js\n(.*?)```", page, re.DOTALL) if "@uppy/aws-s3" in block]
+    blocks: list[str] = re.findall(r"```js\n(.*?)```", page, re.DOTALL)
+    [code] = [block for block in blocks if "@uppy/aws-s3" in block]
     return code
 
 
