@@ -153,7 +153,8 @@ async def test_photos_of_another_person_are_neither_shown_nor_changed(postgres_d
             assert await anext(lines) == "retry: 1000"
             await album.settle(key)
             assert await album.call_back("done", key) == 204
-            assert (await bob.post("/photos", json={"key": key})).status_code == 403
+            for other in (key, f"users/2/../../{key}", f"{key_of(2)}/../../../../../{key}", "users/2/a.jpg"):
+                assert (await bob.post("/photos", json={"key": other})).status_code == 403, other
             assert (await bob.request("DELETE", "/photos", json={"key": key})).status_code == 404
             assert await shown(bob) == {}
             await album.add(bob, key_of(2, "bob.jpg"))

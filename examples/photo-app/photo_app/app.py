@@ -39,8 +39,9 @@ _OUTDATED_SECONDS = 1_800
 _ASKED_AT_ONCE = 8
 _RETRY_SECONDS = 5
 """While Yurt is away: a person waits for the answer."""
-_OWNER = re.compile(r"(?:^|/)users/(\d{1,18})/")
-"""In a key: the folder that a ticket was made for. It stands before all that the browser chose."""
+_KEY = re.compile(r"(?:[^/]+/)*?users/(\d{1,18})/[0-9a-f]{24}/\d+/[^/]+")
+"""A key: the pipeline's prefix, the person that a ticket was made for, the ticket's folder, a number, a name. Nothing
+else is taken for one: a path that leads elsewhere (``..``) could be resolved on its way to Yurt."""
 
 
 class AlbumApp:
@@ -236,7 +237,7 @@ def _state(report: dict[str, Any]) -> PhotoState | None:
 
 def _owner(key: str) -> int | None:
     """The person in whose folder a key lies."""
-    found = _OWNER.search(key)
+    found = _KEY.fullmatch(key)
     return int(found[1]) if found else None
 
 
