@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 
 SEEDS ?= 2000
 DAYS ?= 1000
-.PHONY: help demo up test check format bench soak chaos lock image clean
+.PHONY: help demo up example test check format bench soak chaos lock image clean
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,6 +25,9 @@ demo: $(STAMP)  ## run 30 photos through the whole pipeline on this machine
 
 up: $(STAMP)  ## run the services of the demo until Ctrl-C
 	@$(BIN)/yurt up
+
+example: $(STAMP)  ## run a photo app with all services until Ctrl-C, see examples/photo-app
+	@$(BIN)/python examples/photo-app/run_locally.py
 
 test: $(STAMP)  ## run all tests
 	@$(BIN)/pytest

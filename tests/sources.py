@@ -13,8 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PRODUCTION = ("webhook", "workers", "infra", "yurt")
-PACKAGES = (*PRODUCTION, "tests")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+EXAMPLES = "examples"
+PACKAGES = (*PRODUCTION, EXAMPLES, "tests")
+PAGES = sorted(path for glob in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in ROOT.glob(glob))
 
 _FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _BREAK = re.compile(r"(?<=[.!?:])[\"')*]*\s+(?=[\"'(`*A-Z0-9])|\n\s*\n|\n\s*(?:[-*|>]|\d+\.|#+)\s|\s\|\s")

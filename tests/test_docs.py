@@ -34,6 +34,7 @@ from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
+from webhook.api.object_deletion import ObjectDeletionApi
 from webhook.api.objects import ObjectApi
 from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
@@ -72,7 +73,7 @@ from workers.handlers.registry import KINDS, options_model
 from workers.lifecycle import Exit
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+PAGES = sorted(path for glob in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in ROOT.glob(glob))
 SOURCES = sorted(path for folder in ("webhook", "workers", "infra", "yurt") for path in (ROOT / folder).rglob("*.py"))
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -347,6 +348,7 @@ def test_every_endpoint_is_documented() -> None:
                 CallbackApi,
                 ObjectApi,
                 AnswerApi,
+                ObjectDeletionApi,
             )
         )
     )

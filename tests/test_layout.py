@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from tests.sources import PRODUCTION, ROOT, PythonFile, sources
+from tests.sources import EXAMPLES, PRODUCTION, ROOT, PythonFile, sources
 
 # ── a test file for each module ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,6 +181,7 @@ def test_folders_of_tests_mirror_the_packages() -> None:
     packages = {source.path.parent.relative_to(ROOT).as_posix() for source in sources(*PRODUCTION)}
     mirrors = {f"tests/{package}" for package in packages} | {
         "tests",
+        "tests/examples",
         "tests/simulation",
         "tests/simulation/fleet",
         "tests/chaos",
@@ -208,7 +209,7 @@ def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _functions() -> Iterator[tuple[int, str]]:
-    for source in sources(*PRODUCTION):
+    for source in sources(*PRODUCTION, EXAMPLES):
         for node in source.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield _body_lines(node), f"{source.name}:{node.lineno} {node.name}"
@@ -223,7 +224,7 @@ def test_functions_are_short() -> None:
 
 
 def test_no_module_is_long() -> None:
-    lengths = {source.name: len(source.text.splitlines()) for source in sources(*PRODUCTION)}
+    lengths = {source.name: len(source.text.splitlines()) for source in sources(*PRODUCTION, EXAMPLES)}
     assert sorted((lines, name) for name, lines in lengths.items() if lines > MODULE_LINES) == []
 
 

@@ -31,6 +31,7 @@ from webhook.api.leases import LeaseApi
 from webhook.api.machines import MachineApi
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi
+from webhook.api.object_deletion import ObjectDeletionApi
 from webhook.api.objects import ObjectApi
 from webhook.api.openapi import openapi
 from webhook.api.parked import ParkedApi
@@ -370,7 +371,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
         bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
         TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
-        objects, AnswerApi(services.answers, app_auth),
+        objects, AnswerApi(services.answers, app_auth), ObjectDeletionApi(pipelines, services.store, app_auth),
     )  # fmt: skip
     pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(

@@ -22,10 +22,11 @@ EVERY = "*"
 CACHED_SECONDS = 1.0
 """How long what is known of a token is used: a token that is revoked ends everywhere within so long."""
 _MOST_CACHED = 10_000
-_SCOPE = re.compile(r"(upload|read|service|call):(\*|[a-z0-9][a-z0-9_.-]{0,99})")
+_SCOPE = re.compile(r"(upload|read|delete|service|call):(\*|[a-z0-9][a-z0-9_.-]{0,99})")
 _MEANINGS = {
     "upload": "upload to the pipeline {}",
     "read": "read objects of the pipeline {}",
+    "delete": "delete objects of the pipeline {}",
     "service": "send requests to the service {}",
     "call": "call the function {}",
 }
@@ -33,7 +34,10 @@ _MEANINGS = {
 
 def _checked(scope: str) -> str:
     if not _SCOPE.fullmatch(scope):
-        raise ValueError("has to be upload:PIPELINE, read:PIPELINE, service:NAME or call:NAME; * stands for every name")
+        raise ValueError(
+            "has to be upload:PIPELINE, read:PIPELINE, delete:PIPELINE, service:NAME or call:NAME; * stands for every "
+            "name"
+        )
     return scope
 
 

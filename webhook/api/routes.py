@@ -55,6 +55,7 @@ from webhook.api.machines import (
 )
 from webhook.api.models import ModelApi
 from webhook.api.notifications import NotificationApi, Receipt
+from webhook.api.object_deletion import DeletedObject, ObjectDeletionApi
 from webhook.api.objects import ObjectApi, ObjectListQuery, ObjectPage, ObjectQuery, ObjectReport
 from webhook.api.parked import Moving, ParkedApi, ParkedChoice, ParkedDetails, ParkedFilter, ParkedPage
 from webhook.api.pools import PoolApi, WakeRequest, WokenPool
@@ -159,6 +160,7 @@ def endpoints(
     callbacks: CallbackApi,
     objects: ObjectApi,
     answers: AnswerApi,
+    deletion: ObjectDeletionApi,
 ) -> list[Endpoint]:
     """Build the table of all endpoints."""
     hook = "/v1/notifications/{source}"
@@ -316,6 +318,10 @@ def endpoints(
         Endpoint(
             "GET", "/v1/objects/{pipeline}/{key:path}", objects.show_object, "ticket", (401, 403, 404, 422, 429, 503),
             gives=ObjectReport, query=ObjectQuery,
+        ),
+        Endpoint(
+            "DELETE", "/v1/objects/{pipeline}/{key:path}", deletion.delete_object, "app",
+            (401, 403, 404, 409, 429, 503), gives=DeletedObject,
         ),
         Endpoint(
             "GET", "/v1/events", events.events, "ticket", (401, 403, 404, 422, 429, 503), query=EventQuery,

@@ -18,7 +18,8 @@ from webhook.cli.terminal import EscapingConsole, plain, table
 def command() -> None:
     """Make, list or revoke tokens with which apps upload, read results and call services.
 
-    A token is good for what its scopes name: upload:PIPELINE, read:PIPELINE, service:NAME, call:NAME; * is every name.
+    A token is good for what its scopes name: upload:PIPELINE, read:PIPELINE, delete:PIPELINE,
+    service:NAME, call:NAME; * is every name.
     """
 
 

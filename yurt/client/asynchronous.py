@@ -82,6 +82,14 @@ class AsyncClient:
         """Wait until an object is settled: see `yurt.Client.wait`."""
         return await objects.wait(self._api, pipeline, key, timeout_seconds)
 
+    async def delete(self, pipeline: str, key: str) -> None:
+        """Delete an object from a pipeline's input. The token needs the scope ``delete:PIPELINE``.
+
+        Its results follow as ``on_delete`` of the pipeline says. Does nothing where it is missing. Raises
+        `yurt.Refused` for a key that the pipeline does not watch, or where it was replaced at that moment.
+        """
+        await objects.delete(self._api, pipeline, key)
+
     def objects(self, pipeline: str, *, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Iterate over the objects of a pipeline, by key: see `yurt.Client.objects`."""
         return objects.read_objects(self._api, pipeline, prefix)

@@ -131,6 +131,14 @@ class Client:
         """
         return run_blocking(objects.wait(self._api, pipeline, key, timeout_seconds))
 
+    def delete(self, pipeline: str, key: str) -> None:
+        """Delete an object from a pipeline's input. The token needs the scope ``delete:PIPELINE``.
+
+        Its results follow as ``on_delete`` of the pipeline says. Does nothing where it is missing. Raises
+        `yurt.Refused` for a key that the pipeline does not watch, or where it was replaced at that moment.
+        """
+        run_blocking(objects.delete(self._api, pipeline, key))
+
     def objects(self, pipeline: str, *, prefix: str = "") -> Iterator[ObjectInfo]:
         """Iterate over the objects of a pipeline whose keys begin with ``prefix``, by key.
 

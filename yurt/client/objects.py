@@ -93,6 +93,11 @@ async def read_objects(api: HttpApi, pipeline: str, prefix: str) -> AsyncIterato
         cursor = page.next
 
 
+async def delete(api: HttpApi, pipeline: str, key: str) -> None:
+    """Delete an object from the input."""
+    await api.call("DELETE", f"{_path(pipeline)}/{quote_key(key)}")
+
+
 async def output(api: HttpApi, pipeline: str, key: str, name: str) -> OutputInfo:
     """Find one file of an object's result."""
     found = await read_object(api, pipeline, key, 0)

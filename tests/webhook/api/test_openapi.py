@@ -177,6 +177,10 @@ async def check_upload_calls(plane: RunningPlane, contract: Contract) -> None:
         contract.check(path, await plane.admin("GET", f"/v1/objects/nowhere{at}"))
         contract.check(path, await reader.call("GET", f"/v1/objects/papers{at}"))
         contract.check(path, await plane.http.get(f"/v1/objects/photos{at}"))
+    one = "/v1/objects/{pipeline}/{key}"
+    contract.check(one, await reader.call("DELETE", f"/v1/objects/photos/{known}"))
+    contract.check(one, await plane.admin("DELETE", "/v1/objects/nowhere/a.jpg"))
+    contract.check(one, await plane.http.delete("/v1/objects/photos/a.jpg"))
     for query in ("?pipeline=nowhere", "?since=1"):
         contract.check("/v1/events", await plane.admin("GET", f"/v1/events{query}"))
     contract.check("/v1/events", await plane.http.get("/v1/events"))
@@ -383,6 +387,8 @@ async def test_real_answers_are_those_of_the_document(postgres_dsn: str) -> None
     elsewhere |= {("/v1/uploads", 201), ("/v1/uploads", 409), ("/v1/events", 200), (f"{one}/complete", 409)}
     elsewhere |= {(f"{one}{verb}", 200) for verb in ("", "/parts", "/complete")}
     elsewhere |= {(f"{one}/parts", status) for status in (413, 422)}
+    # So does deletion: test_object_deletion.py.
+    elsewhere |= {("/v1/objects/{pipeline}/{key}", status) for status in (200, 409)}
     # Callbacks take a receiver, answers of services a machine: test_callbacks.py, test_answers.py.
     unseen = {(path, status) for path, status in unseen if not path.startswith(("/v1/callbacks", "/v1/answers"))}
     assert unseen == {(f"/v1/{path}", 413) for path in long} | elsewhere

@@ -56,7 +56,7 @@ async def test_a_list_has_pages_and_leaves_ended_ones_out(postgres_dsn: str) -> 
     [
         {"scopes": []},
         {"scopes": ["photos"]},
-        {"scopes": ["delete:photos"]},
+        {"scopes": ["destroy:photos"]},
         {"scopes": ["upload:"]},
         {"scopes": ["upload:photos "]},
         {"scopes": ["upload:Photos"]},

@@ -7,8 +7,10 @@ import asyncio
 import asyncpg
 import pytest
 
+from tests.infra.local.running import RunningBucket as LocalStore
 from tests.polling import until
 from tests.webhook.apps import app_of, settle
+from tests.webhook.buckets import BucketPair
 from tests.webhook.plane import configured, control_plane, event, pipeline
 from tests.webhook.settlements import failed
 from tests.yurt.client.clients import both
@@ -70,6 +72,22 @@ async def test_all_pages_are_read(postgres_dsn: str) -> None:
         for client in clients:
             assert [found.key async for found in client.objects("photos", prefix="a/")] == keys
             assert [found.outcome async for found in client.objects("photos", prefix="b")] == [None]
+
+
+async def test_an_object_is_deleted_from_the_input(postgres_dsn: str, store: LocalStore) -> None:
+    buckets = BucketPair.made(store)
+    config = buckets.configured(suffixes=[".jpg"])
+    async with control_plane(postgres_dsn, config, loops=False, store=store.endpoint) as plane:
+        token = (await app_of(plane, "delete:photos")).secret
+        async with both(plane.url, token) as clients:
+            for client in clients:
+                buckets.s3.put_object(Bucket=buckets.inputs, Key=AWKWARD, Body=b"photo")
+                for _ in range(2):
+                    assert await client.delete("photos", AWKWARD) is None
+                assert buckets.s3.list_objects_v2(Bucket=buckets.inputs)["KeyCount"] == 0
+                with pytest.raises(Refused, match="does not watch this key") as refused:
+                    await client.delete("photos", "a.txt")
+                assert refused.value.code == "outside-pipeline"
 
 
 async def test_refusals_say_what_to_do_and_show_no_token(postgres_dsn: str) -> None:
