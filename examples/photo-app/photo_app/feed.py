@@ -57,7 +57,8 @@ class Feed:
             yield "retry: 1000\n\n"
             while not self._closed:
                 try:
-                    event = await asyncio.wait_for(queue.get(), _HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                        event = await queue.get()
                 except TimeoutError:
                     event = ": still here\n\n"
                 if event == _END:
