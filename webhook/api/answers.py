@@ -68,10 +68,9 @@ class AnswerApi:
 
     async def show_answer(self, request: Request) -> Response:
         """Tell how far an answer is; wait for it where the query says so."""
-        wait_seconds = read_query(request, AnswerQuery).wait
-        loop = asyncio.get_running_loop()
-        until = loop.time() + wait_seconds
         stored = await self._allowed(request)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + read_query(request, AnswerQuery).wait
         while stored.state == "pending" and loop.time() < until:
             await asyncio.sleep(_LOOK_SECONDS)
             found = await self._answers.ledger.find(request.path_params["id"])
