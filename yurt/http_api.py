@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -30,6 +31,7 @@ Receive = Callable[[StreamedAnswer], Awaitable[HttpAnswer]]
 """Reads the answer of one try."""
 
 URL, TOKENS = "YURT_URL", ("YURT_TOKEN", "YURT_ADMIN_TOKEN")
+ALLOW_HTTP = "YURT_ALLOW_HTTP"
 RETRY_SECONDS = 30.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_PAUSE_SECONDS = 30.0
@@ -55,6 +57,11 @@ class PlaneAccess:
         token = token or next((os.environ[name] for name in TOKENS if os.environ.get(name)), "")
         if not _is_url(url):
             raise NotReachable(f"Set {URL} to the control plane's URL, as in http://127.0.0.1:8080.")
+        if _sends_in_clear(url) and os.environ.get(ALLOW_HTTP) != "1":
+            raise NotReachable(
+                f"{URL} sends the token and the content unencrypted to another machine. Use https://, or set "
+                f"{ALLOW_HTTP}=1 where only machines that you trust are in between."
+            )
         if not token:
             raise NotReachable(
                 f"Set {TOKENS[0]} to a token of the scope {needed} (yurt tokens create), or {TOKENS[1]} to the admin "
@@ -243,3 +250,15 @@ def _is_url(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _sends_in_clear(url: str) -> bool:
+    """Whether requests to a URL leave this machine unencrypted."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True

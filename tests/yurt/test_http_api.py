@@ -99,11 +99,22 @@ def test_what_is_no_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         PlaneAccess.of(url, "token", "read:NAME")
 
 
+def test_no_token_is_sent_in_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("YURT_ALLOW_HTTP", raising=False)
+    for own in ("http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost", "http://yurt.localhost"):
+        assert PlaneAccess.of(own, "token", "x").url == own
+    for other in ("http://yurt.example.com", "http://10.0.0.7:8080"):
+        with pytest.raises(NotReachable, match="YURT_ALLOW_HTTP=1"):
+            PlaneAccess.of(other, "token", "x")
+    monkeypatch.setenv("YURT_ALLOW_HTTP", "1")
+    assert PlaneAccess.of("http://10.0.0.7:8080", "token", "x")
+
+
 def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("YURT_URL", "YURT_TOKEN", "YURT_ADMIN_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(NotReachable, match=r"Set YURT_TOKEN to a token of the scope read:NAME \(yurt tokens create\)"):
-        PlaneAccess.of("http://a", "", "read:NAME")
+        PlaneAccess.of("https://a", "", "read:NAME")
     monkeypatch.setenv("YURT_URL", "https://yurt.example.com/")
     monkeypatch.setenv("YURT_ADMIN_TOKEN", "of-the-admin")
     assert PlaneAccess.of("", "", "x") == PlaneAccess("https://yurt.example.com", "of-the-admin")
@@ -113,5 +124,5 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert "of-the-app" not in repr(access)
     for wrong in ("a\nb", "é"):
         with pytest.raises(NotReachable, match="copy it again") as refused:
-            PlaneAccess.of("http://a", wrong, "x")
+            PlaneAccess.of("https://a", wrong, "x")
         assert wrong not in str(refused.value)
