@@ -53,6 +53,7 @@ class Object:
     done_modified: datetime | None = None
     done_at: int | None = None
     done_by: int | None = None
+    done_verdict: str | None = None
     published: dict[str, str] | None = None
     error: dict[str, Any] | None = None
     definition: int | None = None

@@ -300,6 +300,7 @@ class Tables(DistrustTables):
             row.seen_at = greatest(row.seen_at, row.leased_at)
         if forget or settled.get("done_etag") is not None:
             row.done_by = None if forget else settled["done_by"]
+            row.done_verdict = None if forget else settled.get("done_verdict")
         row.done_etag = None if forget else coalesce(settled.get("done_etag"), row.done_etag)
         row.done_modified = None if forget else modified or row.done_modified
         row.done_at = now if settled["finished"] else row.done_at

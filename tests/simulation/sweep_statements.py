@@ -151,14 +151,14 @@ class SweepTables:
 
     def _adopt(self, pipeline_id: int, *columns: Sequence[Any]) -> None:
         now = self.clock()
-        for key, mark, etag, size, modified, token, published in zip(*columns, strict=True):
+        for key, mark, etag, size, modified, token, published, verdict in zip(*columns, strict=True):
             self.last_id += 1
             if (pipeline_id, key) in self.objects:
                 continue
             row = Object(
                 self.last_id, pipeline_id, key, "done", "work", now, now, "adopted", mark, seen_at=now,
                 event_etag=etag, event_size=size, newest_at=modified, token=token, done_etag=etag,
-                done_modified=modified, done_at=now, published=json.loads(published),
+                done_modified=modified, done_at=now, published=json.loads(published), done_verdict=verdict,
             )  # fmt: skip
             self.objects[pipeline_id, key] = self.by_id[row.id] = row
 

@@ -14,7 +14,7 @@ from tests.simulation.fleet.mutants import FLEET_FOUND, FLEET_MUTANTS, first_fou
 from tests.simulation.loop import VirtualLoop
 
 DAYS = 40
-_CHUNK = 5
+_CHUNK = 2
 
 
 @pytest.mark.parametrize("first", range(0, DAYS, _CHUNK))
