@@ -204,7 +204,7 @@ FLEET_FOUND = {
     "budget": 5,
     "orphans": 1,
     "self-slaying": 1,
-    "hanging": 11,
+    "hanging": 15,
     "avoidance": 0,
     "unanswered-counted": 7,
     "draining": 0,

@@ -13,7 +13,7 @@ from tests.simulation.fleet.day import LOADS, SimulatedDay, run
 from tests.simulation.fleet.mutants import FLEET_FOUND, FLEET_MUTANTS, first_found
 from tests.simulation.loop import VirtualLoop
 
-DAYS = 40
+DAYS = 20
 _CHUNK = 2
 
 
