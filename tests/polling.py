@@ -17,6 +17,7 @@ Value = TypeVar("Value")
 DEADLINE_SECONDS = 60.0
 """Far more than anything takes on a busy machine: it only ends a test that has already failed."""
 PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.25
 
 
 @overload
@@ -54,13 +55,13 @@ async def until(
     ``pause_seconds`` lie between two calls of it; a condition that asks a server asks less often. Raises
     ``error(failure)`` when there is no true value within ``seconds``.
     """
-    for _ in _attempts(seconds, failure, error):
+    for waited_seconds in _attempts(seconds, failure, error):
         value = condition()
         if inspect.isawaitable(value):
             value = await value
         if value:
             return value
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(_pause_seconds(pause_seconds, waited_seconds))
     raise AssertionError
 
 
@@ -73,17 +74,23 @@ def wait_until(
     error: Callable[[str], Exception] = AssertionError,
 ) -> Value:
     """``until`` for code without an event loop."""
-    for _ in _attempts(seconds, failure, error):
+    for waited_seconds in _attempts(seconds, failure, error):
         if value := condition():
             return value
-        time.sleep(pause_seconds)
+        time.sleep(_pause_seconds(pause_seconds, waited_seconds))
     raise AssertionError
 
 
-def _attempts(seconds: float, failure: str | Callable[[], str], error: Callable[[str], Exception]) -> Iterator[None]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-    yield  # once more: the process may have been stopped for longer than the deadline
+def _pause_seconds(least: float, waited_seconds: float) -> float:
+    """The longer something takes, the less often it is asked: asking costs the processor that it needs itself."""
+    return max(least, min(waited_seconds / 20, _LONGEST_PAUSE_SECONDS))
+
+
+def _attempts(seconds: float, failure: str | Callable[[], str], error: Callable[[str], Exception]) -> Iterator[float]:
+    """Yield the seconds that were waited so far, until the deadline."""
+    began = time.monotonic()
+    while (waited_seconds := time.monotonic() - began) < seconds:
+        yield waited_seconds
+    yield waited_seconds  # once more: the process may have been stopped for longer than the deadline
     reason = failure() if callable(failure) else failure
     raise error(reason or f"the condition did not become true within {seconds:g} s")
