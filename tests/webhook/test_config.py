@@ -106,7 +106,10 @@ def test_suffixes_have_no_case_and_limits_of_the_handler_are_told(loaded: Load) 
         ("[server]\nbacklog_events = 0", "server.backlog_events: Input should be greater than or equal to 1000"),
         ("[server]\nautoscale_seconds = 0", "server.autoscale_seconds: Input should be greater than or equal to 0.1"),
         ("[server]\nname = 'My Yurt'", "server.name: has to be 1 to 16"),
-        ("[server]\ncolour = 1", "server.colour: there is no such setting; there are: autoscale_seconds, backlog"),
+        (
+            "[server]\ncolour = 1",
+            "server.colour: there is no such setting; there are: answers, answers_hours",
+        ),
         ("[server]\npubic_url = ''", "server.pubic_url: there is no such setting. Did you mean `public_url`?"),
         ("timeout = 5", "pipelines.photos.timeout: there is no such setting. Did you mean `timeout_seconds`?"),
         ("limits = {memory = 5}", "limits.memory: there is no such setting. Did you mean `memory_bytes`?"),

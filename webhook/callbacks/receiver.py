@@ -22,6 +22,9 @@ from workers.outgoing import why_unreachable
 
 REQUEST_SECONDS = 15.0
 """For one request, from resolving the name to the answer's last byte."""
+_CONNECT_SECONDS = 5.0
+"""For TCP, and again for TLS. Together less than for the request: httpcore closes a connection whose handshake took too
+long, and leaks one whose handshake is cancelled."""
 ANSWER_BYTES = 64 << 10
 """That much of an answer's body is read and dropped, so that the connection can be used again."""
 CONNECTIONS = 8
@@ -71,7 +74,7 @@ class CallbackReceiver:
             verify=tls.context(),
             trust_env=False,
             follow_redirects=False,
-            timeout=REQUEST_SECONDS,
+            timeout=httpx.Timeout(REQUEST_SECONDS, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         )
 
