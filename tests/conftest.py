@@ -32,12 +32,6 @@ def postgres_dsn() -> Iterator[str]:
         yield dsn
 
 
-async def _let_connections_close() -> None:
-    """Let closed transports end, which takes the loop a few turns: else the garbage collector finds them elsewhere."""
-    for _ in range(4):
-        await asyncio.sleep(0)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run an ``async def`` test in a fresh event loop, with debug mode off as in production."""
@@ -45,8 +39,5 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     arguments = inspect.signature(pyfuncitem.obj).parameters
     with asyncio.Runner() as runner:
-        try:
-            runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in arguments}))
-        finally:
-            runner.run(_let_connections_close())
+        runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in arguments}))
     return True
