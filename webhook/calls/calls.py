@@ -8,9 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import asyncpg
+
 from webhook.config import Pipeline
 from webhook.events import ContentVersion, EventKind, ObjectEvent, mark_of
 from webhook.ledger.ledger import Ledger, ReceivedEvents
+from webhook.ledger.parked import ParkedObjects, ParkedQuery
 from webhook.outputs.keys import output_key
 from webhook.pipelines import Pipelines
 from webhook.storage import ObjectStore
@@ -63,6 +66,7 @@ class Calls:
 
     def __init__(self, ledger: Ledger, pipelines: Pipelines, store: ObjectStore) -> None:
         self._ledger = ledger
+        self._parked = ParkedObjects(ledger)
         self._pipelines = pipelines
         self._store = store
 
@@ -90,8 +94,12 @@ class Calls:
         return Download(url=url)
 
     async def begin(self, function: CalledFunction, ids: Sequence[str]) -> list[str]:
-        """Record calls whose arguments are in the bucket as events. Returns the ids of those whose are not."""
+        """Record calls whose arguments are in the bucket as events. Returns the ids of those whose are not.
+
+        A call that has failed runs once more.
+        """
         bucket = function.pipeline.input.bucket
+        failed = [row["id"] for row in await self._rows(function, ids) if row["state"] == "parked"]
         heads = await asyncio.gather(*(self._store.head(bucket, function.key(id), consistent=True) for id in ids))
         events = [
             ObjectEvent(
@@ -103,12 +111,14 @@ class Calls:
             if head is not None
         ]  # fmt: skip
         await self._ledger.record([ReceivedEvents([(function.number, event) for event in events], (), ())])
+        if failed:
+            # Arguments stored again within the second of Last-Modified are the same version: a duplicate.
+            await self._parked.redrive(ParkedQuery(ids=failed))
         return [id for id, head in zip(ids, heads, strict=True) if head is None]
 
     async def progress(self, function: CalledFunction, ids: Sequence[str]) -> list[CallProgress]:
         """Tell how far calls are, in the order of ``ids``."""
-        rows = await self._ledger.fetch("calls", function.number, [function.key(id) for id in ids])
-        found = {row["key"]: row for row in rows}
+        found = {row["key"]: row for row in await self._rows(function, ids)}
         return [_progress(id, found.get(function.key(id))) for id in ids]
 
     async def wait(self, function: CalledFunction, ids: Sequence[str], wait_seconds: float) -> list[CallProgress]:
@@ -122,15 +132,18 @@ class Calls:
             pause = min(max(waited * _POLL_SHARE, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS)
             await asyncio.sleep(min(pause, wait_seconds - waited))
 
+    async def _rows(self, function: CalledFunction, ids: Sequence[str]) -> list[asyncpg.Record]:
+        return await self._ledger.fetch("calls", function.number, [function.key(id) for id in ids])
+
 
 def _all_running(progress: Collection[CallProgress]) -> bool:
     return all(call.state == "running" for call in progress)
 
 
-def _progress(id: str, row: object) -> CallProgress:
+def _progress(id: str, row: asyncpg.Record | None) -> CallProgress:
     if row is None:
         return CallProgress(id, "unknown")
-    state, reason, message, log = (row[name] for name in ("state", "reason", "message", "log"))  # type: ignore[index]
+    state, reason, message, log = (row[name] for name in ("state", "reason", "message", "log"))
     match state:
         case "done":
             return CallProgress(id, "done")

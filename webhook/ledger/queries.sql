@@ -1162,7 +1162,7 @@ where o.id = $1 and o.state = 'parked';
 
 -- name: calls
 -- The state of calls: objects of one pipeline, by their keys.
-select o.key, o.state::text,
+select o.id, o.key, o.state::text,
        coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
        coalesce(o.error ->> 'log', '') as log
 from objects as o

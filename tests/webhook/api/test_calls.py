@@ -92,6 +92,11 @@ async def test_a_call_that_fails_says_why_with_what_it_printed(postgres_dsn: str
         assert call["error"] == {"reason": "function-error", "message": "ValueError: no", "log": "Traceback"}
         await app.begun()  # once more, by the caller's wish
         assert [call["state"] for call in await app.states(ID)] == ["running"]
+        again = await worker.lease()
+        assert again.key == ID
+        await worker.ask(0, settle=[{**failure, "retry": False, "id": again.id, "token": again.token}])
+        assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}  # the same version of it
+        assert [call["state"] for call in await app.states(ID)] == ["running"]
 
 
 async def test_what_is_begun_twice_is_one_call(postgres_dsn: str, store: RunningBucket) -> None:
