@@ -5,6 +5,7 @@ Reads the store and writes nothing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from webhook.config import ModelSettings
@@ -15,6 +16,8 @@ from workers.models.manifest import ModelManifest
 from workers.protocol import MAX_MODEL_FILES, ModelRef
 
 _REASON_CHARACTERS = 300
+_PUBLISHED = re.compile(r"[0-9a-f]{64}/")
+"""The folder of a version, named by its root."""
 _SHOWN = 3
 """Faults of names that an error shows."""
 
@@ -107,6 +110,11 @@ async def _of_objects(store: ObjectStore, name: str, model: ModelSettings) -> Mo
     files = [_listed(item, f"{prefix}/") for item in page.objects if not item.key.endswith("/")]
     if not files:
         raise ModelMissing(f"there is nothing at {model.source}: `yurt models publish {name} FILE` puts a model there")
+    if any(_PUBLISHED.match(file.path) for file in files):  # its manifest comes last
+        raise ModelMissing(
+            f"{model.source} has no manifest yet: a version is being published, or `yurt models publish {name} FILE` "
+            "was interrupted: it goes on where it stopped"
+        )
     return _of_files(name, model, files)
 
 

@@ -61,6 +61,16 @@ async def test_what_is_no_model_says_what_to_do(store: RunningBucket) -> None:
         await current(store, "no-such-bucket")
 
 
+async def test_a_version_that_is_being_published_is_not_there_yet(store: RunningBucket, tmp_path: Path) -> None:
+    s3 = store.s3()
+    bucket = store.new_bucket(s3)
+    root = published(s3, bucket, tmp_path / "m", {"config.json": b"{}", "model.onnx": b"1"}).root
+    for key in (f"{FOLDER}manifest.json", f"{FOLDER}{root}/manifest.json", f"{FOLDER}{root}/model.onnx"):
+        s3.delete_object(Bucket=bucket, Key=key)  # as before each was written
+        with pytest.raises(ModelMissing, match="is being published"):
+            await current(store, bucket)
+
+
 async def test_a_manifest_that_was_changed_below_its_root_is_refused(store: RunningBucket, tmp_path: Path) -> None:
     s3 = store.s3()
     bucket = store.new_bucket(s3)
