@@ -104,8 +104,6 @@ from workers.handlers.registry import options_model
 
 log = structlog.get_logger()
 
-__all__ = ["Plane", "open_plane", "options_model"]
-
 
 @dataclass(frozen=True, slots=True)
 class Services:

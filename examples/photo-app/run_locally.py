@@ -28,9 +28,9 @@ from infra.models.recommended_checks import RecommendedChecks
 from photo_app.app import AlbumApp
 from photo_app.serving import AlbumServer
 from photo_app.settings import AlbumSettings
-from webhook.app import options_model
 from webhook.config import Config, ConfigError
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 PIPELINE = "photos"
 _HOST = "127.0.0.1"

@@ -14,8 +14,8 @@ from infra.stack import Stack, running
 from tests.bench.latency import manifest_of, photo, postgres_socket
 from tests.bench.report import BenchFigure
 from tests.polling import wait_until
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 _STARTS = 3
 _BOOT_SECONDS = 2

@@ -15,8 +15,8 @@ from pathlib import Path
 from infra.stack import Stack, running
 from tests.bench.report import BenchFigure
 from tests.yurt.wheels import wheel
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 from yurt.calls import run_all
 from yurt.control_plane import ControlPlane
 

@@ -13,8 +13,8 @@ import pyvips
 from infra.stack import Stack, running
 from tests.bench.report import BenchFigure
 from tests.polling import wait_until
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 from workers.manifest import Manifest
 
 _PHOTOS = 150

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
+from webhook.server import listening_socket
 from workers import parent_death
 
 BUCKET = "photos-in"
@@ -67,7 +67,7 @@ def application(objects: int) -> Callable[..., Awaitable[None]]:
 def main() -> None:
     """Serve until the parent process ends."""
     parent_death.watch()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     print(json.dumps({"endpoint": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)
     app = application(int(sys.argv[1]))
     config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False)

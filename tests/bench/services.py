@@ -24,8 +24,8 @@ from infra.stack import Stack, running
 from tests.bench.load import LoadConnection, Measured, run
 from tests.bench.report import BenchFigure
 from tests.polling import until
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 CONNECTIONS = 32
 ROUNDS = 5

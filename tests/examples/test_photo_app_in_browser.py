@@ -18,8 +18,8 @@ from run_locally import ExampleRun, RunningExample
 from tests.polling import until
 from tests.webhook.page.chromium import needs_chromium, opened
 from tests.workers.checks.graphs import colour_graph, write_model
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 

@@ -11,8 +11,8 @@ from infra.stack import Stack
 from infra.stack import running as running_stack
 from tests.infra.local.running import RunningBucket, running
 from tests.infra.receiver import RecordingReceiver
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 CONFIG = """
 [server]

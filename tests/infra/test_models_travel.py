@@ -13,8 +13,8 @@ from infra.models.publishing import publish_folder
 from infra.stack import Stack, running
 from tests.polling import wait_until
 from tests.workers.checks.graphs import colour_graph, write_model
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 CONFIG = """
 [server]

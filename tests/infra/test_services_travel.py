@@ -11,8 +11,8 @@ import pytest
 from infra.stack import running
 from tests.polling import wait_until
 from tests.workers.servers.running import free_port
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 SERVER = """
 import http.server, os, sys

@@ -13,9 +13,9 @@ from infra.stack import Stack, StackError, running
 from infra.tigris import TigrisEndpoint, read_back
 from tests.infra.conftest import CONFIG
 from tests.polling import wait_until
-from webhook.app import options_model
 from webhook.config import Config
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tests.infra.local.running import ACCESS_KEY, SECRET_KEY
+from webhook.server import listening_socket
 
 Kind = Literal["ceph", "deaf", "lenient", "refusing", "plain"]
 """``ceph``: as 16.2 (a quoted If-Match never holds, an unquoted one does; copies and deletes know no condition).
@@ -113,7 +113,7 @@ def _error(status: int, code: str) -> Response:
 @contextlib.asynccontextmanager
 async def gateway(kind: Kind, behind: str) -> AsyncIterator[Gateway]:
     """Run a gateway on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     async with httpx.AsyncClient(timeout=20) as http:
         running = Gateway(kind, behind, http, f"http://127.0.0.1:{listener.getsockname()[1]}")
         quiet: dict[str, Any] = {"lifespan": "off", "log_level": "warning", "access_log": False}

@@ -27,7 +27,7 @@ from webhook.config import Config
 from webhook.ledger.postgres import PostgresServer
 from webhook.pool_settings import Pool
 from webhook.secret_settings import Secrets
-from webhook.server import http_server
+from webhook.server import http_server, listening_socket
 from webhook.sources.sns import Trust
 from workers import protocol
 
@@ -238,7 +238,7 @@ async def serving(
     **secrets: str,
 ) -> AsyncIterator[RunningPlane]:
     """A control plane over an existing ledger; several may share one. ``config`` may depend on its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     if not isinstance(config, Config):
         config = config(url)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from infra.stack import Stack, running
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 from yurt.packing.bundle import Bundle, pack
 from yurt.packing.definitions import pipelines
 

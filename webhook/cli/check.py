@@ -26,7 +26,7 @@ def command(config_path: Path, state: Path) -> None:
 
     Writes, reads and deletes one small object below each output prefix. Exit status 1 if a check failed.
     """
-    from webhook.app import options_model
+    from workers.handlers.registry import options_model
 
     console = EscapingConsole()
     try:

@@ -70,9 +70,9 @@ def _prepare(
 ) -> tuple[DemoSetup, DemoFolder]:
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
-    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load
+    from workers.handlers.registry import options_model
 
     with failing(ConfigError, FolderError, UnsuitableConfigError):
         path = configuration(config_path)

@@ -44,10 +44,10 @@ def command(config_path: Path, app: str | None, url: str, as_json: bool) -> None
 
 def _of_file(path: Path) -> dict[str, Any]:
     """The tables that a control plane would write that starts with a configuration."""
-    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load
     from webhook.definitions.assembly import sets_of, tables_of
+    from workers.handlers.registry import options_model
 
     with failing(ConfigError):
         return tables_of(sets_of(load(path, options_model)))

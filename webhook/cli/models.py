@@ -164,9 +164,9 @@ def _ask(name: str, version: PublishedVersion, keys: int) -> None:
 
 def _opened(config_path: Path, name: str) -> tuple[ModelSettings, S3Client]:
     """The settings of a model and a client of its store. Ends the program where there is no such model, or no key."""
-    from webhook.app import options_model
     from webhook.config_file import load, secrets
     from webhook.storage.client import client_errors, s3_client, signing_keys
+    from workers.handlers.registry import options_model
 
     with failing(ConfigError):
         config, credentials = load(config_path, options_model), secrets(config_path)

@@ -36,7 +36,7 @@ def command(config_path: Path, pool: str, as_json: bool) -> None:
     Asks the providers themselves, with the configuration and the keys of this machine. Machines that a control plane
     avoids since they did not boot are not known here. Exit status 1 where no offer could be taken.
     """
-    from webhook.app import options_model
+    from workers.handlers.registry import options_model
 
     with failing(ConfigError):
         config = load(config_path, options_model)

@@ -30,13 +30,13 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     Reads yurt.toml, and from the environment the store's AWS_* variables, DATABASE_URL, YURT_WEBHOOK_SECRETS and
     YURT_ADMIN_TOKEN. Without DATABASE_URL an embedded PostgreSQL is started.
     """
-    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load, secrets
     from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
     from webhook.ledger.migrations import LedgerTooNew
     from webhook.ledger.postgres_programs import PostgresUnusable
     from webhook.server import run
+    from workers.handlers.registry import options_model
 
     parent_death.watch()
     log.configure(style)

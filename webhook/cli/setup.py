@@ -45,7 +45,7 @@ def command(config_path: Path, public_url: str | None, cors_origins: tuple[str, 
     YURT_WEBHOOK_SECRETS, whose first secret is given to the store.
     """
     with failing(ConfigError, tigris.SetupError, cors.CorsError):
-        from webhook.app import options_model
+        from workers.handlers.registry import options_model
 
         config, credentials = load(config_path, options_model), secrets(config_path)
         base = public_url or config.server.public_url

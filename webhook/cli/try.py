@@ -76,10 +76,10 @@ def command(
     The handler runs as on a worker: in the sandbox, with the pipeline's options and limits. Exit status 1 where it
     fails.
     """
-    from webhook.app import options_model
     from webhook.config import ConfigError
     from webhook.config_file import load
     from workers import log
+    from workers.handlers.registry import options_model
 
     with failing(ConfigError):
         config = load(config_path, options_model)

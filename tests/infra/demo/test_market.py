@@ -18,9 +18,9 @@ from infra.market.contracts import BookEntry
 from infra.market.running import running
 from tests.infra.demo.fixtures import REPORT_KEYS
 from tests.processes import yurt
-from webhook.app import options_model
 from webhook.config_file import load
 from webhook.provider_settings import VastSettings
+from workers.handlers.registry import options_model
 
 
 @pytest.mark.slow

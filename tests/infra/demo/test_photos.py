@@ -6,10 +6,10 @@ import pyvips
 from infra.demo.photos import ExpectedRefusal, ExpectedResult, SamplePhoto, photo_makers
 from infra.demo.sample_images import square_centres
 from tests.infra.demo.conftest import SEED
-from webhook.app import options_model
 from webhook.cli.sample import SAMPLE
 from webhook.config_file import load
 from workers.handlers.photo.metadata.exif import read_block
+from workers.handlers.registry import options_model
 
 
 def opened(photo: SamplePhoto) -> pyvips.Image:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
-from webhook.app import options_model
 from webhook.config import Config
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 POOL = """
 [pools.cheap]

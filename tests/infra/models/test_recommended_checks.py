@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from infra.models.recommended_checks import RecommendedChecks, can_be_added
-from webhook.app import options_model
 from webhook.cli.sample import SAMPLE
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 CHECKS = RecommendedChecks("photos", {"safety": Path("/safety"), "labels": Path("/labels")})
 

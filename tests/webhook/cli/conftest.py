@@ -8,8 +8,8 @@ import pytest
 
 from infra.stack import running
 from tests.webhook.cli.shell import CONFIG, Shell
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ from infra.stack import running
 from tests.polling import wait_until
 from tests.yurt.deployed import imported, written
 from tests.yurt.wheels import index, wheel
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 CONFIG = """
 [server]

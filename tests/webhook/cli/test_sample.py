@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from webhook.app import options_model
 from webhook.cli.sample import SAMPLE, configuration, overrides
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 
 def test_the_sample_is_a_valid_configuration() -> None:

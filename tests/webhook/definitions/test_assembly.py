@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.webhook.plane import configured, pipeline
-from webhook.app import options_model
 from webhook.config import DefinitionSet
 from webhook.definitions.assembly import Assembly, InvalidDefinitions, parsed, sets_of, tables_of
 from webhook.ledger.definitions import FILE, Sets, StoredDefinition
+from workers.handlers.registry import options_model
 
 ASSEMBLY = Assembly(configured(), options_model)
 POOL = parsed({"pools": {"gpu": {"provider": "none"}}})

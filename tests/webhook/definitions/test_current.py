@@ -17,7 +17,7 @@ import pytest
 
 from tests import postgres
 from tests.webhook.plane import configured, pipeline
-from webhook.app import options_model, prepare
+from webhook.app import prepare
 from webhook.config import Pipeline
 from webhook.definitions.assembly import Assembly, InvalidDefinitions, parsed
 from webhook.definitions.current import CurrentDefinitions
@@ -34,6 +34,7 @@ from webhook.ledger.definitions import (
 from webhook.ledger.ledger import LiveLease
 from webhook.ledger.queries import QUERIES
 from webhook.pipelines import Pipelines
+from workers.handlers.registry import options_model
 
 OWNERS = ("deploy:a", "deploy:b", "deploy:c")
 NAMES = ("one", "two", "three", "four")

@@ -10,8 +10,8 @@ import pytest
 
 from infra.stack import Stack, running
 from tests.polling import wait_until
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 
 CONFIG = """
 [server]

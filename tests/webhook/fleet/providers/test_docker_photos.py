@@ -14,8 +14,8 @@ from infra.demo.scenario import DemoSetup, run_demo
 from infra.demo.verify import problems
 from infra.interrupts import Interrupts
 from tests.webhook.fleet.providers.container_engines import IMAGE_VARIABLE, missing, podman
-from webhook.app import options_model
 from webhook.config_file import load
+from workers.handlers.registry import options_model
 from workers.sandbox.child import jail
 
 IMAGE = os.environ.get(IMAGE_VARIABLE, "")
