@@ -55,7 +55,8 @@ from webhook.bundles import Bundles
 from webhook.callbacks.lines import unsigned_callbacks
 from webhook.callbacks.signatures import CallbackSecretError
 from webhook.calls.calls import Calls
-from webhook.config import Config, ConfigError, Definitions, Pipeline
+from webhook.config import Config, Definitions, Pipeline
+from webhook.config_faults import ConfigError
 from webhook.definitions.assembly import Assembly
 from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.provider_set import ProviderSet

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from webhook.config import Config, ConfigError, Pipeline, Place
+from webhook.config import Config, Pipeline, Place
+from webhook.config_faults import ConfigError
 from webhook.ledger.database import (
     LedgerUnavailable,
     LedgerUnusable,

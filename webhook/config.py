@@ -50,15 +50,6 @@ MIB = 1 << 20
 
 RESERVED_PREFIX = ".yurt-"
 """Begins the names of Yurt's own objects in output locations: probes, and outputs that are not published yet."""
-NO_KEYS = (
-    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: make an access key that may read the inputs and read, "
-    "write and delete the outputs, and set both in the environment or in yurt.secrets"
-)
-"""What to tell a person who runs a command that needs the store without keys."""
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used. The message names each field, what is wrong and what would be right."""
 
 
 class _Section(BaseModel):

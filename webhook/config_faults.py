@@ -11,8 +11,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+NO_KEYS = (
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: make an access key that may read the inputs and read, "
+    "write and delete the outputs, and set both in the environment or in yurt.secrets"
+)
+"""What to tell a person who runs a command that needs the store without keys."""
 _MOST_NAMES = 12
 """Of known settings that are listed where none is like the unknown one."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message names each field, what is wrong and what would be right."""
 
 
 def in_words(

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from webhook.check import Finding
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 from webhook.fleet.open_providers import ASK_SECONDS, ask_for_findings, ask_for_labels, open_providers
 from webhook.fleet.providers import Provider, ProviderFinding
 from webhook.fleet.reach import ADVICE, out_of_reach

@@ -25,7 +25,8 @@ from webhook.api.connections import ConnectionLimits, Connections, Notifications
 from webhook.api.http_server import HttpServer, limited_by
 from webhook.api.web_sockets import MAX_MESSAGE_BYTES, PING_SECONDS
 from webhook.app import Plane, open_plane
-from webhook.config import NO_KEYS, Config, ConfigError, ServerSettings
+from webhook.config import Config, ServerSettings
+from webhook.config_faults import NO_KEYS, ConfigError
 from webhook.fleet.reach import refuse_out_of_reach
 from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.dsn import DsnError, parse

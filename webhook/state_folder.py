@@ -7,7 +7,8 @@ import pwd
 import tempfile
 from pathlib import Path
 
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 
 
 def check_folders(config: Config, state: Path, *, embedded: bool) -> None:

@@ -28,7 +28,8 @@ from infra.models.recommended_checks import RecommendedChecks
 from photo_app.app import AlbumApp
 from photo_app.serving import AlbumServer
 from photo_app.settings import AlbumSettings
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 from webhook.config_file import load
 from workers.handlers.registry import options_model
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhook.config import Config, ConfigError, Pipeline
-from webhook.config_file import load, secrets
+from webhook.config import Config, Pipeline
+from webhook.config_faults import ConfigError
+from webhook.config_file import load
 from webhook.pool_settings import WISH_SECONDS, Pool
 from webhook.secret_settings import Secrets
+from webhook.secrets_file import secrets
 from workers.handlers.registry import options_model
 
 SAMPLE = Path(__file__).parents[2] / "yurt.toml"

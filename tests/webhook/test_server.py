@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.webhook.plane import configured
-from webhook.config import ConfigError
+from webhook.config_faults import ConfigError
 from webhook.pool_settings import Pool
 from webhook.provider_settings import LocalSettings
 from webhook.secret_settings import Secrets

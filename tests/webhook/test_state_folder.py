@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.webhook.plane import configured
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 from webhook.pool_settings import Pool
 from webhook.state_folder import check_folders
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from infra import tigris
 from webhook.check import Finding
 from webhook.cli.client import ControlPlaneUnreachable, ask
-from webhook.config import NO_KEYS, Config
+from webhook.config import Config
+from webhook.config_faults import NO_KEYS
 from webhook.diagnosis import diagnose
 from webhook.local_url import local_url
 from webhook.notification_probe import ProbeResult, notification_url, probe_notifications

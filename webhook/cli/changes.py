@@ -12,7 +12,7 @@ from rich.text import Text
 from webhook.cli.options import fail
 from webhook.cli.output import echo
 from webhook.cli.terminal import EscapingConsole, plain
-from webhook.config_file import reason_of_file
+from webhook.secrets_file import reason_of_file
 
 _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 _MOST_CHARACTERS = 200

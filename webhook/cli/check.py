@@ -13,9 +13,10 @@ from webhook.check import Finding, findings
 from webhook.cli.bucket_notifications import notification_findings
 from webhook.cli.options import config_option, state_option
 from webhook.cli.terminal import EscapingConsole, finding
-from webhook.config import ConfigError
-from webhook.config_file import load, secrets
+from webhook.config_faults import ConfigError
+from webhook.config_file import load
 from webhook.provider_check import provider_findings
+from webhook.secrets_file import secrets
 
 
 @click.command()

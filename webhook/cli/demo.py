@@ -70,7 +70,7 @@ def _prepare(
 ) -> tuple[DemoSetup, DemoFolder]:
     from infra.demo.folder import DemoFolder, FolderError
     from infra.demo.scenario import DemoSetup, UnsuitableConfigError, photo_pipeline
-    from webhook.config import ConfigError
+    from webhook.config_faults import ConfigError
     from webhook.config_file import load
     from workers.handlers.registry import options_model
 

@@ -44,7 +44,7 @@ def command(config_path: Path, app: str | None, url: str, as_json: bool) -> None
 
 def _of_file(path: Path) -> dict[str, Any]:
     """The tables that a control plane would write that starts with a configuration."""
-    from webhook.config import ConfigError
+    from webhook.config_faults import ConfigError
     from webhook.config_file import load
     from webhook.definitions.assembly import sets_of, tables_of
     from workers.handlers.registry import options_model

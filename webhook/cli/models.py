@@ -17,7 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from webhook.cli.options import config_option, fail, failing
 from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, facts, plain, table
-from webhook.config import NO_KEYS, ConfigError, ModelSettings
+from webhook.config import ModelSettings
+from webhook.config_faults import NO_KEYS, ConfigError
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -164,7 +165,8 @@ def _ask(name: str, version: PublishedVersion, keys: int) -> None:
 
 def _opened(config_path: Path, name: str) -> tuple[ModelSettings, S3Client]:
     """The settings of a model and a client of its store. Ends the program where there is no such model, or no key."""
-    from webhook.config_file import load, secrets
+    from webhook.config_file import load
+    from webhook.secrets_file import secrets
     from webhook.storage.client import client_errors, s3_client, signing_keys
     from workers.handlers.registry import options_model
 

@@ -15,12 +15,14 @@ from rich.console import Group, RenderableType
 from webhook.cli.options import config_option, fail, failing
 from webhook.cli.output import echo_json
 from webhook.cli.terminal import EscapingConsole, finding, plain, table
-from webhook.config import Config, ConfigError
-from webhook.config_file import load, secrets
+from webhook.config import Config
+from webhook.config_faults import ConfigError
+from webhook.config_file import load
 from webhook.fleet.market import ProviderOffers, RatedOffer, rated, why_none
 from webhook.fleet.open_providers import ask_for_offers, open_providers
 from webhook.pool_settings import Pool
 from webhook.secret_settings import Secrets
+from webhook.secrets_file import secrets
 from webhook.usd import exact
 
 _SHOWN = 20

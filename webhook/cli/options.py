@@ -61,8 +61,8 @@ def admin_token(url: str) -> str:
 
     Ends the program where there is none.
     """
-    from webhook.config import ConfigError
-    from webhook.config_file import secrets, secrets_file
+    from webhook.config_faults import ConfigError
+    from webhook.secrets_file import secrets, secrets_file
 
     if not os.environ.get("YURT_ADMIN_TOKEN") and (up := running_up()) and up.url == url.rstrip("/"):
         return up.admin

@@ -30,11 +30,12 @@ def command(config_path: Path, state: Path, announce: bool, style: LogFormat) ->
     Reads yurt.toml, and from the environment the store's AWS_* variables, DATABASE_URL, YURT_WEBHOOK_SECRETS and
     YURT_ADMIN_TOKEN. Without DATABASE_URL an embedded PostgreSQL is started.
     """
-    from webhook.config import ConfigError
-    from webhook.config_file import load, secrets
+    from webhook.config_faults import ConfigError
+    from webhook.config_file import load
     from webhook.ledger.database import LedgerUnavailable, LedgerUnusable
     from webhook.ledger.migrations import LedgerTooNew
     from webhook.ledger.postgres_programs import PostgresUnusable
+    from webhook.secrets_file import secrets
     from webhook.server import run
     from workers.handlers.registry import options_model
 

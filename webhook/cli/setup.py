@@ -18,9 +18,11 @@ from webhook.cli.bucket_notifications import (
 )
 from webhook.cli.options import config_option, fail, failing
 from webhook.cli.output import echo
-from webhook.config import Config, ConfigError
-from webhook.config_file import load, secrets
+from webhook.config import Config
+from webhook.config_faults import ConfigError
+from webhook.config_file import load
 from webhook.secret_settings import Secrets
+from webhook.secrets_file import secrets
 
 
 @click.command()

@@ -76,7 +76,7 @@ def command(
     The handler runs as on a worker: in the sandbox, with the pipeline's options and limits. Exit status 1 where it
     fails.
     """
-    from webhook.config import ConfigError
+    from webhook.config_faults import ConfigError
     from webhook.config_file import load
     from workers import log
     from workers.handlers.registry import options_model

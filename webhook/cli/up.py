@@ -71,7 +71,7 @@ def command(config_path: Path | None, state: Path, bucket_port: int, keep: bool,
         from infra.cors import CorsError, wanted_rules
         from infra.stack import StackError
         from infra.stack_keys import StackKeysError
-        from webhook.config import ConfigError
+        from webhook.config_faults import ConfigError
         from webhook.config_file import load
         from workers.handlers.registry import options_model
 

@@ -15,7 +15,8 @@ from decimal import Decimal
 import structlog
 from pydantic import ValidationError
 
-from webhook.config import ConfigError, Definitions, ModelSettings, Pipeline
+from webhook.config import Definitions, ModelSettings, Pipeline
+from webhook.config_faults import ConfigError
 from webhook.definitions.assembly import Assembly, Fault, InvalidDefinitions, by_owner, sets_of
 from webhook.definitions.changes import changes
 from webhook.ledger.database import Database

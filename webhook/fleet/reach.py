@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from webhook.config import Config, ConfigError, Definitions
+from webhook.config import Config, Definitions
+from webhook.config_faults import ConfigError
 from webhook.fleet.providers.reachability import is_local_only
 
 ADVICE = "Set server.public_url to the https:// URL by which other machines reach this control plane."

@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 
-from webhook.config import ConfigError
+from webhook.config_faults import ConfigError
 from webhook.secret_settings import Secrets
 from webhook.storage.late_effects import CONNECT_SECONDS
 from webhook.storage.presign import SigningKeys

@@ -11,7 +11,8 @@ from tests.webhook.callbacks.receiving_app import SECRET
 from tests.webhook.callbacks.receiving_process import running_app
 from tests.webhook.plane import configured, control_plane, event, pipeline
 from tests.webhook.settlements import failed
-from webhook.config import ConfigError, Pipeline
+from webhook.config import Pipeline
+from webhook.config_faults import ConfigError
 
 APP = {"url": "http://127.0.0.1:9/hook", "allow_private": True}
 

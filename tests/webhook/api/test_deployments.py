@@ -13,7 +13,8 @@ import pytest
 from tests import postgres
 from tests.polling import until
 from tests.webhook.plane import RunningPlane, configured, control_plane, done, event, pipeline, serving
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 
 QUOTED = {"conditions": "quoted"}
 FIRST, SECOND = ({"argv": [program, "{input}", "{output}/copy"]} for program in ("cp", "ln"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from webhook.config_file import load, secrets
+from webhook.config_file import load
+from webhook.secrets_file import secrets
 from workers.handlers.registry import options_model
 from workers.own_process import own_process
 

@@ -16,10 +16,11 @@ from rich.console import Console
 from tests.infra.local.running import KEYS, RunningBucket
 from tests.webhook.models.stored import published
 from webhook.cli.offers import as_dict, render, weights_of
-from webhook.config_file import load, secrets
+from webhook.config_file import load
 from webhook.fleet.market import ProviderOffers
 from webhook.fleet.providers import Offer
 from webhook.pool_settings import Pool
+from webhook.secrets_file import secrets
 from workers.handlers.registry import options_model
 
 CONFIG = """

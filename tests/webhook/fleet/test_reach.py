@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.webhook.plane import configured
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 from webhook.fleet.reach import out_of_reach, refuse_out_of_reach
 from webhook.pool_settings import Pool
 from webhook.provider_settings import LocalSettings

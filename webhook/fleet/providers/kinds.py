@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.fleet.providers.exec import ExecProvider
 from webhook.fleet.providers.fly import FlyProvider

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from tests.webhook.fleet.providers.contract import order
 from tests.webhook.fleet.providers.vast_market import VastMarket
-from webhook.config import Config, ConfigError
+from webhook.config import Config
+from webhook.config_faults import ConfigError
 from webhook.fleet.providers import Offer, ProviderBusy
 from webhook.fleet.providers.docker import DockerProvider
 from webhook.fleet.providers.kinds import make_providers
