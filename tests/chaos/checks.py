@@ -1,4 +1,4 @@
-"""Checks after a chaos run: results, ledger, balance, machines, services and logs.
+"""Checks after a chaos run: results, callbacks, ledger, balance, machines, services and logs.
 
 Results are read from the bucket itself, not from what a part of Yurt reports of them.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
@@ -24,10 +24,12 @@ from workers.manifest import Manifest
 from workers.protocol import MANIFEST
 
 ViolationKind = Literal[
-    "lost", "stale", "torn", "left", "unsettled", "unaccounted", "machines", "crashed", "process", "secret"
-]
-"""``torn``: the parts of a result are of several leases. ``left``: a result of a deleted object. ``crashed``: a service
-ended by itself."""
+    "lost", "stale", "torn", "left", "unsettled", "unaccounted", "untold", "disordered", "machines", "crashed",
+    "process", "secret",
+]  # fmt: skip
+"""``torn``: the parts of a result are of several leases. ``left``: a result of a deleted object. ``untold``: the app
+was not told of a settle. ``disordered``: it was told of an older one after a newer one, or of one under two ids.
+``crashed``: a service ended by itself."""
 
 _SIGNATURE = re.compile(rb"X-Amz-Signature=[0-9a-f]{16}")
 _ABREAST = 8
@@ -88,6 +90,41 @@ async def of_ledger(cluster: Cluster, histories: Mapping[str, History]) -> list[
     if quarantine[0]:
         violations.append(Violation("unsettled", f"{quarantine[0]} events are in quarantine, and all were good"))
     return violations
+
+
+async def of_callbacks(cluster: Cluster) -> list[Violation]:
+    """Check that the app was told of every settle, in order for each object, and of each under one id."""
+    settles = await cluster.query(
+        "select s.position, s.key, c.message, c.state::text"
+        " from settles as s left join callbacks as c on c.position = s.position where s.state <> 'done' or s.changed"
+    )
+    told = {row["position"]: f"msg_{row['message'].hex}" for row in settles if row["state"] == "told"}
+    return [*of_told({row["position"]: row["key"] for row in settles}, told, cluster.app.received())]
+
+
+def of_told(
+    settles: Mapping[int, str], told: Mapping[int, str], received: Sequence[Mapping[str, Any]]
+) -> Iterator[Violation]:
+    """Compare what an app has received with the settles' keys and the ids of those that were told, by position."""
+    ids = {each["data"]["sequence"]: each["id"] for each in received}
+    for position, key in settles.items():
+        if position not in told or ids.get(position) != told[position]:
+            yield Violation(
+                "untold", f"settle {position} is told as {told.get(position)}, came as {ids.get(position)}", key
+            )
+    yield from _disordered(received)
+
+
+def _disordered(received: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
+    newest = dict[str, int]()
+    ids = dict[tuple[str, int], str]()
+    for told in received:
+        key, sequence = told["data"]["key"], told["data"]["sequence"]
+        if sequence < newest.get(key, 0):
+            yield Violation("disordered", f"{sequence} came after {newest[key]}", key)
+        newest[key] = max(sequence, newest.get(key, 0))
+        if ids.setdefault((key, sequence), told["id"]) != told["id"]:
+            yield Violation("disordered", f"{sequence} came as {ids[key, sequence]} and as {told['id']}", key)
 
 
 async def of_balance(cluster: Cluster) -> list[Violation]:

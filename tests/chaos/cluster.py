@@ -1,4 +1,4 @@
-"""The processes of one run: PostgreSQL, the local bucket and two replicas of the control plane, behind proxies."""
+"""The processes of one run: PostgreSQL, bucket and two replicas of the control plane behind proxies, and an app."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from tests.chaos.processes import LivingProcess, descendants
 from tests.chaos.proxy import Address, Proxy
 from tests.chaos.service import ROOT, SOCKET, ChaosError, KillablePostgres, RestartedService
 from tests.polling import until
+from tests.webhook.callbacks.receiving_app import SECRET
+from tests.webhook.callbacks.receiving_process import ReceivingProcess
+from webhook.config import CallbackSettings
 
 INPUT, OUTPUT, PREFIX = "chaos-in", "chaos-out", "results/"
 MACHINES = 3
@@ -51,7 +54,10 @@ class ClusterKeys:
 
 
 class Cluster:
-    """All processes of a run: PostgreSQL, bucket, replicas and the proxies before them. Use as a context manager."""
+    """All processes of a run: PostgreSQL, bucket, replicas, proxies before them, and an app that is told of results.
+
+    Use as a context manager.
+    """
 
     def __init__(self, folder: Path, seed: int, *, sweeps: bool = True) -> None:
         self.folder = folder
@@ -64,6 +70,7 @@ class Cluster:
         """Services that SIGTERM did not stop."""
         self._sockets = self._stack.enter_context(TemporaryDirectory(prefix="yurt-chaos-"))
         self.postgres = KillablePostgres(folder / "postgres")
+        self.app = ReceivingProcess(folder / "app")
         self.replicas: list[RestartedService] = []
         self.bucket: RestartedService | None = None
         self.control = Proxy("control", self._control_backends)
@@ -99,7 +106,7 @@ class Cluster:
     def pids(self) -> set[int]:
         """Process ids of the children that this run waits for itself."""
         services = [*self.replicas, *([self.bucket] if self.bucket else [])]
-        return {pid for pid in (self.postgres.pid, *(service.pid for service in services)) if pid}
+        return {pid for pid in (self.postgres.pid, self.app.pid, *(service.pid for service in services)) if pid}
 
     async def _start(self) -> None:
         self._stack.push_async_callback(self.postgres.aclose)
@@ -111,8 +118,11 @@ class Cluster:
             self._stack.push_async_callback(proxy.aclose)
         front, store = (f"http://127.0.0.1:{_port(addresses[name])}" for name in ("control", "store"))
         await self._start_bucket(front)
+        self.app.folder.mkdir()
+        self._stack.callback(self.app.kill)
+        await self.app.start()
         config = self.folder / "yurt.toml"
-        config.write_text(_config(front, sweeps=self._sweeps))
+        config.write_text(_config(front, self.app.settings, sweeps=self._sweeps))
         for number in range(REPLICAS):
             await self._start_replica(f"replica-{number}", config, store)
 
@@ -144,6 +154,7 @@ class Cluster:
             "AWS_REGION": "auto",
             "YURT_WEBHOOK_SECRETS": self.keys.webhook,
             "YURT_ADMIN_TOKEN": self.keys.admin,
+            "YURT_CALLBACK_SECRETS": SECRET,
         }
 
     async def _stop(self, service: RestartedService) -> None:
@@ -234,7 +245,7 @@ def _disorder() -> list[str]:
     ]
 
 
-def _config(front: str, *, sweeps: bool) -> str:
+def _config(front: str, callback: CallbackSettings, *, sweeps: bool) -> str:
     """Configuration with short times, so that a run of minutes has as many leases and sweeps as a day."""
     return f"""
 [sweep]
@@ -261,6 +272,10 @@ backoff_seconds = 0.1
 backoff_limit_seconds = 1
 replica_lag_seconds = {LAG_SECONDS:g}
 on_delete = "remove"
+
+[pipelines.copies.callback]
+url = "{callback.url}"
+allow_private = true
 
 [pools.local]
 limit = {MACHINES}

@@ -60,6 +60,7 @@ class Monkey:
         self._overwrite = overwrite
         self._lagging: Iterator[str] = iter(())
         self._postgres = asyncio.Lock()
+        self._app = asyncio.Lock()
         self._stopped: set[LivingProcess] = set()
 
     async def inject(self, faults: Sequence[PlannedFault], lagging: Sequence[str]) -> None:
@@ -107,6 +108,10 @@ class Monkey:
                 await self._kill_postgres(random)
             case "cut-control" | "cut-store" | "cut-database":
                 await self._cut(kind, random)
+            case "kill-app":
+                await self._kill_app(random)
+            case "app-fails":
+                await self._app_fails(random)
             case "store-stale":
                 await self._stale()
             case "store-late":
@@ -166,6 +171,30 @@ class Monkey:
         await self._cluster.postgres.kill()
         await asyncio.sleep(seconds)
         await self._cluster.postgres.start()
+
+    async def _kill_app(self, random: Random) -> None:
+        """Kill the app while it is told of results, and start it again at the same address."""
+        async with self._app:
+            told = len(self._cluster.app.received())
+            await _target(lambda: len(self._cluster.app.received()) > told)
+            self._note("kill-app")
+            await asyncio.shield(self._restart_app(random.uniform(*_DOWN_SECONDS)))
+
+    async def _restart_app(self, seconds: float) -> None:
+        self._cluster.app.kill()
+        await asyncio.sleep(seconds)
+        await self._cluster.app.start()
+
+    async def _app_fails(self, random: Random) -> None:
+        """Let the app answer with an error until it has done so."""
+        async with self._app:
+            app, status, before = self._cluster.app, random.choice((500, 503, 429)), self._cluster.app.refused()
+            app.answer(status)
+            try:
+                await _target(lambda: app.refused() > before)
+            finally:
+                app.answer(200)
+            self._note(f"app-fails: {app.refused() - before} callbacks are answered with {status}")
 
     # ── connections and the store ────────────────────────────────────────────────────────────────────────────────────
 

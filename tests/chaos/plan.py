@@ -44,6 +44,8 @@ FaultKind = Literal[
     "store-forgets",
     "store-stale",
     "store-late",
+    "kill-app",
+    "app-fails",
 ]
 FAULT_WEIGHTS: Mapping[FaultKind, int] = {
     "kill-replica": 6,
@@ -60,6 +62,8 @@ FAULT_WEIGHTS: Mapping[FaultKind, int] = {
     "store-forgets": 6,
     "store-stale": 5,
     "store-late": 4,
+    "kill-app": 4,
+    "app-fails": 3,
 }
 """Relative frequency of each kind."""
 

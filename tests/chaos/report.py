@@ -43,6 +43,11 @@ class Figures:
     results: int = 0
     """Results that were published and settled."""
     looks: int = 0
+    settles: int = 0
+    told: int = 0
+    """Settles that the app was told of."""
+    told_again: int = 0
+    """Settles that it was told of more than once, under the same id."""
     violations: Counter[str] = field(default_factory=Counter)
     """Violations by kind."""
 
@@ -53,7 +58,7 @@ class Figures:
     @property
     def injected(self) -> int:
         """Injected faults of all kinds."""
-        return self.kind("kill") + self.kind("stop") + self.kind("cut") + self.kind("store")
+        return sum(self.injections.values())
 
 
 def show(console: Console, figures: Figures) -> None:
@@ -77,7 +82,9 @@ def _lines(figures: Figures) -> Iterator[tuple[str, str]]:
         f"{hub.get('superseded', 0)}, duplicated {hub.get('duplicates', 0)}, reordered {hub.get('reordered', 0)}, "
         f"held back {hub.get('held', 0)}",
     )
-    for word, prefix in (("kills", "kill-"), ("stops", "stop-"), ("cuts", "cut-"), ("store faults", "store-")):
+    for word, prefix in (
+        ("kills", "kill-"), ("stops", "stop-"), ("cuts", "cut-"), ("store faults", "store-"), ("app faults", "app-"),
+    ):  # fmt: skip
         kinds = sorted(
             (name.removeprefix(prefix), n) for name, n in figures.injections.items() if name.startswith(prefix)
         )
@@ -87,6 +94,7 @@ def _lines(figures: Figures) -> Iterator[tuple[str, str]]:
         f"{figures.injected}" + (f", and {figures.missed} that found no target" * bool(figures.missed)),
     )
     yield "results", f"{figures.results}, looked at {figures.looks} times"
+    yield "callbacks", f"{figures.told} of {figures.settles} settles, {figures.told_again} of them more than once"
     yield "machines", f"{figures.machines} at once at most"
     for kind in ("lost", "stale", "unsettled"):
         yield kind, str(figures.violations[kind])

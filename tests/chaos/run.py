@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.chaos.service import ChaosError
 from tests.chaos.watcher import ResultWatcher
 from tests.chaos.writers import Writers
 from tests.polling import until
+from tests.webhook.callbacks.receiving_app import SECRET
 
 _FIRST_FAULT_SECONDS = 2.0
 _SETTLE_SECONDS = 240.0
@@ -105,7 +107,7 @@ class ChaosRun:
                 await self._settle(cluster, bucket)
                 self._violations += await self._judge(cluster, bucket, writers, watcher)
                 await self._count(cluster, bucket, writers, monkey, watcher)
-            secrets = {cluster.keys.secret_key, cluster.keys.webhook, cluster.keys.admin, *watcher.tokens}
+            secrets = {cluster.keys.secret_key, cluster.keys.webhook, cluster.keys.admin, SECRET, *watcher.tokens}
         await self._no_process_left()
         self._violations += checks.of_services(cluster)
         self._violations += checks.of_logs(self._folder, secrets)
@@ -127,6 +129,7 @@ class ChaosRun:
             if self._options.sweeps:
                 await cluster.sweep(_SETTLE_SECONDS)
                 await _settled(lambda: _quiet(cluster), "the ledger still has work after the sweep")
+            await _settled(lambda: _told(cluster), "the app is still to be told of settles")
         except (ChaosError, httpx.HTTPError) as error:  # its consequences for each object are checked below
             self._violations.append(Violation("unsettled", f"{type(error).__name__}: {error}"))
 
@@ -139,6 +142,7 @@ class ChaosRun:
             *checks.of_watching(watcher),
             *await checks.of_results(bucket, writers.histories),
             *await checks.of_ledger(cluster, writers.histories),
+            *await checks.of_callbacks(cluster),
             *await checks.of_balance(cluster),
         ]
 
@@ -177,6 +181,10 @@ class ChaosRun:
         figures.machines = watcher.most_machines
         figures.looks = watcher.looks
         figures.results = await _results(cluster)
+        told = Counter((told["data"]["key"], told["data"]["sequence"]) for told in cluster.app.received())
+        figures.told, figures.told_again = len(told), sum(times > 1 for times in told.values())
+        [row] = await cluster.query("select count(*) from settles where state <> 'done' or changed")
+        figures.settles = row[0]
 
     async def _show_progress(
         self, cluster: Cluster, bucket: FaultyBucket, writers: Writers, monkey: Monkey, watcher: ResultWatcher
@@ -222,6 +230,14 @@ async def _announced(bucket: FaultyBucket) -> bool:
 
 async def _quiet(cluster: Cluster) -> bool:
     [row] = await cluster.query("select count(*) from objects where state in ('pending', 'leased')")
+    return not row[0]
+
+
+async def _told(cluster: Cluster) -> bool:
+    [row] = await cluster.query(
+        "select (select count(*) from callbacks where state = 'waiting')"
+        " + (select count(*) from settles where position is null or position > (select position from callback_feeds))"
+    )
     return not row[0]
 
 

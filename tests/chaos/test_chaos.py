@@ -35,7 +35,8 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
     assert number("kills and faults", output) >= 25
     for name in FAULT_WEIGHTS:
         group, _, kind = name.partition("-")
-        line = next(line for line in joined(output) if line.startswith({"store": "store faults"}.get(group, group)))
+        begin = f"{group} faults" if group in ("store", "app") else group
+        line = next(line for line in joined(output) if line.startswith(begin))
         assert re.search(rf"\b{kind} [1-9]", line), f"{name} never happened: {line}"
     for kind in ("lost", "stale", "unsettled", "otherwise wrong"):
         assert number(kind, output) == 0

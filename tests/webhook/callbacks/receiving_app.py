@@ -1,7 +1,8 @@
 """An app that receives callbacks: ``python -m tests.webhook.callbacks.receiving_app FOLDER [PORT]``.
 
 It verifies each callback with the library, writes it down as a line of ``received.jsonl``, and answers with the status
-in the file ``status`` (200 where there is none) after it has written. It is made to be killed at any moment.
+in the file ``status`` (200 where there is none) after it has written. What it answers with an error goes to
+``refused.jsonl`` instead. It is made to be killed at any moment.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from standardwebhooks import Webhook
+
+from workers import parent_death
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMhISE="
 
@@ -27,8 +30,8 @@ class ReceivingHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         told = Webhook(SECRET).verify(body, dict(self.headers.items()))
         status = int(_read(self.folder / "status") or 200)
-        if status < 300:
-            _append(self.folder / "received.jsonl", {"id": self.headers["webhook-id"], **told})
+        name = "received.jsonl" if status < 300 else "refused.jsonl"
+        _append(self.folder / name, {"id": self.headers["webhook-id"], **told})
         location = _read(self.folder / "location")
         self.send_response(status)
         if location:
@@ -55,8 +58,14 @@ def received(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _read(folder / "received.jsonl").splitlines()]
 
 
+def refused(folder: Path) -> int:
+    """How many callbacks the app has answered with an error."""
+    return len(_read(folder / "refused.jsonl").splitlines())
+
+
 def main() -> None:
-    """Serve until killed."""
+    """Serve until killed, or until the parent process ends."""
+    parent_death.watch()
     folder, port = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     handler = type("Handler", (ReceivingHandler,), {"folder": folder})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)

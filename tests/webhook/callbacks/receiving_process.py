@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.polling import until
-from tests.webhook.callbacks.receiving_app import received
+from tests.webhook.callbacks.receiving_app import received, refused
 from webhook.config import CallbackSettings
+from workers import parent_death
 
 
 class ReceivingProcess:
@@ -23,10 +25,17 @@ class ReceivingProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self.process.pid if self.process else None
+
     async def start(self) -> None:
         command = [sys.executable, "-m", "tests.webhook.callbacks.receiving_app", str(self.folder), str(self.port)]
         (self.folder / "port").unlink(missing_ok=True)
-        self.process = subprocess.Popen(command)
+        # In a process group of its own: Ctrl-C of a run is not for it.
+        environment = {**os.environ, parent_death.ENVIRONMENT: "stdin"}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, process_group=0)
         await until((self.folder / "port").exists, seconds=30)
         self.port = int((self.folder / "port").read_text())
 
@@ -34,6 +43,8 @@ class ReceivingProcess:
         if self.process:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+            if self.process.stdin:
+                self.process.stdin.close()
             self.process = None
 
     def answer(self, status: int) -> None:
@@ -45,6 +56,10 @@ class ReceivingProcess:
 
     def received(self) -> list[dict[str, Any]]:
         return received(self.folder)
+
+    def refused(self) -> int:
+        """How many callbacks it has answered with an error."""
+        return refused(self.folder)
 
 
 @contextlib.contextmanager
