@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -14,6 +15,7 @@ from webhook.fleet.error_budget import ErrorBudget
 from webhook.fleet.manual_workers import MANUAL, ManualWorkers
 from webhook.leader import lead
 from webhook.ledger.retention import Pruner
+from webhook.ledger.wakeups import AUTOSCALER
 from webhook.ledger_loops import keep_count_of_arrivals, reap, write_track_records
 from webhook.loops import together
 from webhook.sweep.deletions import DeletionChecker
@@ -22,6 +24,10 @@ from webhook.sweep.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from webhook.app import Services
+
+_WAKE_SECONDS = 0.1
+"""Between two times that work wakes the autoscaler."""
+_LISTEN_SECONDS = 5.0
 
 
 class Background:
@@ -88,6 +94,21 @@ class Background:
         finally:
             await services.providers.renew()
 
+    async def _wake(self, autoscaler: Autoscaler) -> None:
+        """Have it look for work whenever objects become due, or requests of services begin to wait."""
+        wakeups, pipelines = self._services.wakeups, self._services.pipelines
+        while True:
+            with wakeups.listening([*pipelines.by_id], AUTOSCALER) as wakeup:
+                with contextlib.suppress(TimeoutError):  # pipelines may be others by then
+                    async with asyncio.timeout(_LISTEN_SECONDS):
+                        await wakeup.wait()
+                        wakeups.has_orders(AUTOSCALER)  # they are known now
+                        wakeup.clear()
+                        autoscaler.wake()
+                        await asyncio.sleep(_WAKE_SECONDS)
+                if wakeup.is_set():
+                    autoscaler.wake()
+
     async def _autoscale(self, url: str, stopped: asyncio.Event) -> None:
         """Run the autoscaler, and begin anew whenever pools change: rows and labels are all that it remembers."""
         services, server = self._services, self._services.config.server
@@ -105,7 +126,7 @@ class Background:
                 health=services.health,
             )
             over = asyncio.Event()
-            running = asyncio.create_task(autoscaler.run(over))
+            running = asyncio.create_task(together((self._wake(autoscaler),), autoscaler.run(over)))
             ends = [
                 asyncio.create_task(stopped.wait()),
                 asyncio.create_task(services.definitions.pools_other_than(pools)),

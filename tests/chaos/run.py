@@ -129,7 +129,7 @@ class ChaosRun:
             if self._options.sweeps:
                 await cluster.sweep(_SETTLE_SECONDS)
                 await _settled(lambda: _quiet(cluster), "the ledger still has work after the sweep")
-            await _settled(lambda: _told(cluster), "the app is still to be told of settles")
+            await _settled(lambda: _app_has_all(cluster), "the app is still to be told of settles")
         except (ChaosError, httpx.HTTPError) as error:  # its consequences for each object are checked below
             self._violations.append(Violation("unsettled", f"{type(error).__name__}: {error}"))
 
@@ -233,7 +233,7 @@ async def _quiet(cluster: Cluster) -> bool:
     return not row[0]
 
 
-async def _told(cluster: Cluster) -> bool:
+async def _app_has_all(cluster: Cluster) -> bool:
     [row] = await cluster.query(
         "select (select count(*) from callbacks where state = 'waiting')"
         " + (select count(*) from settles where position is null or position > (select position from callback_feeds))"

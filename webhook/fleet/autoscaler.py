@@ -13,9 +13,10 @@ minting goes is written to the ledger (`Fleet.report`), so that every replica ca
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
@@ -37,6 +38,15 @@ _ACCRUE_SECONDS = 10.0
 """Between two additions of what machines cost."""
 STOP_SECONDS = 5.0
 """What is under way may take so long to end when the autoscaler stops. A crash would do no harm either."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one loop does again and again."""
+
+    take: Callable[[], Awaitable[None]]
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set to have the next one at once."""
 
 
 class Autoscaler:
@@ -111,20 +121,37 @@ class Autoscaler:
             for name, pool in pools.items()
         }
 
+        self._scaling = {name: _Turn(partial(self._scale, name)) for name in self._pool_loops}
+        self._turns = [
+            [*(_Turn(loop.turn) for loop in self._provider_loops.values()), _Turn(self._look_for_strays)],
+            [*self._scaling.values(), _Turn(self._accrue)],
+            [_Turn(self._reporter.turn)],
+        ]
+        """What is done again and again, in the order in which one depends on the other."""
+
     def _of(self, provider: str, pool: str) -> ProviderOfPool:
         return ProviderOfPool(self._calls[provider], self._provider_loops[provider].machines_of(pool))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until ``stop`` is set. Errors of ledger and providers are logged and do not end it."""
-        loops = [asyncio.create_task(self._loop(turn, stop)) for turns in self._turns() for turn in turns]
+        loops = [asyncio.create_task(self._loop(turn, stop)) for turns in self._turns for turn in turns]
         try:
             await stop.wait()
+            for turns in self._turns:
+                for turn in turns:
+                    turn.woken.set()
             await asyncio.wait(loops, timeout=STOP_SECONDS)
         finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             self.close()
+
+    def wake(self) -> None:
+        """Look for work now in pools that have no machine: the first one is minted without waiting for a turn."""
+        for name, turn in self._scaling.items():
+            if self._pool_loops[name].is_empty:
+                turn.woken.set()
 
     def close(self) -> None:
         """Give up what providers were asked for and have not answered."""
@@ -136,21 +163,12 @@ class Autoscaler:
     async def tick(self, *, orders: bool = True) -> None:
         """Take one turn of every provider, of every pool and of the report; ``orders``: wait for what was ordered."""
         # The report last, so that it shows what this tick did.
-        *turns, report = self._turns()
+        *turns, report = self._turns
         for turn in turns:
-            await asyncio.gather(*(each() for each in turn))
+            await asyncio.gather(*(each.take() for each in turn))
         if orders:
             await asyncio.gather(*(loop.ordered() for loop in self._pool_loops.values()))
-        await asyncio.gather(*(each() for each in report))
-
-    def _turns(self) -> list[list[Callable[[], Awaitable[None]]]]:
-        """What is done again and again, in the order in which one depends on the other."""
-        pools = [partial(self._scale, name) for name in self._pool_loops]
-        return [
-            [*(loop.turn for loop in self._provider_loops.values()), self._look_for_strays],
-            [*pools, self._accrue],
-            [self._reporter.turn],
-        ]
+        await asyncio.gather(*(each.take() for each in report))
 
     async def _scale(self, name: str) -> None:
         with logged_failure("turn failed", pool=name):
@@ -168,15 +186,14 @@ class Autoscaler:
             await within(self._fleet.accrue(self._abandoned.union(*listed)), self._call_seconds)
             self._accrue_at = self._clock() + _ACCRUE_SECONDS
 
-    async def _loop(self, turn: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    async def _loop(self, turn: _Turn, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            turn.woken.clear()  # before it: what comes meanwhile is looked at after it
             with self._health.turn("autoscaler", 2 * STALLED_SECONDS):
-                await turn()
-            try:
+                await turn.take()
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._tick_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+                    await turn.woken.wait()
 
     async def _look_for_strays(self) -> None:
         """Drain machines whose provider or pool is no longer configured."""

@@ -63,9 +63,12 @@ class PoolLoop:
         self._foresight = Foresight(name, settings, fleet, call_seconds)
         self._budget = Budget(settings.budget_usd_per_day, all_usd_per_day)
         self._orders: set[asyncio.Task[None]] = set()
+        self.is_empty = True
+        """Whether the pool had no machine at the last turn."""
 
     async def turn(self, machines: Sequence[Machine]) -> None:
         """Compare what there is to do with the pool's machines (all that are not gone), and mint or drain."""
+        self.is_empty = not machines
         with logged_failure("turn failed", pool=self._name):
             demand, money, ahead = await asyncio.gather(self._demand(), self._money(), self._foresight.now())
             scaling = scale(self._settings, demand, machines, money, ahead)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.queries import QUERIES
+from webhook.ledger.wakeups import AUTOSCALER
 
 if TYPE_CHECKING:
     from webhook.ledger.database import Connection
@@ -121,6 +122,10 @@ class ServiceLedger:
         """Replace what is known of a replica's requests. Services that are not named have none."""
         waiting, in_flight = [load.waiting for load in loads.values()], [load.in_flight for load in loads.values()]
         await self._ledger.fetch("note_loads", replica.id, [*loads], waiting, in_flight)
+
+    async def wake_autoscaler(self) -> None:
+        """Have the leader's autoscaler look at services' demand now."""
+        await self._ledger.fetch("notify_orders", [AUTOSCALER])
 
     async def loads(self) -> dict[str, ServiceLoad]:
         """Requests of each service at all replicas."""

@@ -19,6 +19,8 @@ from webhook.loops import LoopHealth
 TICK_SECONDS = 0.5
 ORDERS = "yurt_orders"
 """PostgreSQL's channel on which workers are named that have other orders of services."""
+AUTOSCALER = 0
+"""Number that is no worker's: named on that channel when requests of a service begin to wait for a machine."""
 PING_SECONDS = 10.0
 """Between two pings of the connection that listens: one that only reads never notices that its server has vanished."""
 _RECONNECT_SECONDS = 1.0

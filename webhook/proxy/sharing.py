@@ -149,7 +149,10 @@ class ServiceSharing:
         loads = {name: queue.load for name, queue in self._queues.items() if queue.load != ServiceLoad()}
         if loads != self._written:
             await self._ledger.note_loads(self._replica, loads)
+            waited = {name for name, load in self._written.items() if load.waiting}
             self._written = loads
+            if any(load.waiting and name not in waited for name, load in loads.items()):
+                await self._ledger.wake_autoscaler()
 
     # ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -99,6 +99,7 @@ class CloudFleet:
         self.cloud = Cloud(lag_seconds)
         self.fleet = MemoryFleet()
         self.call_seconds = call_seconds
+        self.tick_seconds = 0.01
         self.start({"a": a or pool(provider="cloud")})
 
     def start(self, pools: dict[str, Pool], **others: Provider) -> None:
@@ -107,7 +108,7 @@ class CloudFleet:
             pools,
             {"cloud": self.cloud, **others},
             url=URL,
-            tick_seconds=0.01,
+            tick_seconds=self.tick_seconds,
             call_seconds=self.call_seconds,
             clock=lambda: self.fleet.now,
         )

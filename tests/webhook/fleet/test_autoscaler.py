@@ -505,6 +505,32 @@ async def test_a_pool_that_fails_stalls_no_other_of_its_provider(monkeypatch: py
     assert cloud_fleet.fleet.states() == {MachineState.BOOTING: 1}
 
 
+async def test_work_in_a_pool_without_machines_is_looked_at_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud_fleet = CloudFleet()
+    looked, whole = dict.fromkeys("ab", 0), cloud_fleet.fleet.demand
+
+    async def demand(pool: str, most: int) -> Any:
+        looked[pool] += 1
+        return await whole(pool, most)
+
+    monkeypatch.setattr(cloud_fleet.fleet, "demand", demand)
+    cloud_fleet.tick_seconds = 3600.0
+    cloud_fleet.start({name: pool(provider="cloud") for name in "ab"})
+    await cloud_fleet.fleet.upload("b", 1)
+    stop = asyncio.Event()
+    running = asyncio.create_task(cloud_fleet.autoscaler.run(stop))
+    await until(lambda: cloud_fleet.cloud.there)  # the first turn of b
+    cloud_fleet.autoscaler.wake()
+    await until(lambda: looked == {"a": 2, "b": 2})  # b had none when its turn began
+    await cloud_fleet.fleet.upload("a", 1)
+    cloud_fleet.autoscaler.wake()
+    await until(lambda: len(cloud_fleet.cloud.there) == 2)
+    assert looked == {"a": 3, "b": 2}
+    stop.set()
+    async with asyncio.timeout(20):
+        await running
+
+
 async def test_it_stops_when_told_even_where_a_provider_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
     cloud_fleet = CloudFleet()
