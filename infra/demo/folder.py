@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
+
+from workers.models.read_only import remove
 
 SHEET = "contact-sheet.html"
 
@@ -35,7 +36,7 @@ class DemoFolder:
 
     def tidy(self) -> None:
         """Remove what the services wrote, and the folder itself if nothing else is in it."""
-        shutil.rmtree(self.services, ignore_errors=True)
+        remove(self.services)  # its models are read-only
         if not any(self.path.iterdir()):
             self.path.rmdir()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from webhook.cli.options import fail, failing, state_option
 from webhook.cli.output import echo
 from webhook.cli.running_up import LOCK, RunningUp, announced
 from webhook.cli.sample import SAMPLE, configuration, overrides
+from workers.models.read_only import remove
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,7 +107,7 @@ class UpRun:
         if self.keep:
             return self.folder / "kept"
         # The bucket is lost at the end: an old ledger would call files unchanged whose results are gone.
-        shutil.rmtree(self.folder / "run", ignore_errors=True)
+        remove(self.folder / "run")  # its models are read-only
         return self.folder / "run"
 
     def ports(self) -> tuple[str, int]:

@@ -43,6 +43,15 @@ class ReceivingHandler(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Prints nothing of clients that go away in the midst of a request: they are killed, too."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what is no fault of a connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
@@ -68,7 +77,7 @@ def main() -> None:
     parent_death.watch()
     folder, port = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     handler = type("Handler", (ReceivingHandler,), {"folder": folder})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = QuietServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     (folder / "port.new").write_text(str(server.server_port))
     (folder / "port.new").replace(folder / "port")
