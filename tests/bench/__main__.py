@@ -10,7 +10,20 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import checks, events, fleet, functions, latency, ledger, models, page, photos, services, sweep
+from tests.bench import (
+    callbacks,
+    checks,
+    events,
+    fleet,
+    functions,
+    latency,
+    ledger,
+    models,
+    page,
+    photos,
+    services,
+    sweep,
+)
 from tests.bench.report import BenchFigure, show, write
 
 _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
@@ -24,6 +37,7 @@ _PARTS: dict[str, Callable[[Path], Awaitable[list[BenchFigure]]]] = {
     "functions": functions.measure,
     "services": services.measure,
     "events": events.measure,
+    "callbacks": callbacks.measure,
     "page": page.measure,
 }
 

@@ -58,13 +58,13 @@ class BenchPlane:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, store: str = "", **environment: str) -> Iterator[BenchPlane]:
-    """Run a server and its database for the length of the ``with`` block. ``store`` is an endpoint.
+def serving(folder: Path, store: str = "", settings: str = CONFIG, **environment: str) -> Iterator[BenchPlane]:
+    """Run a server and its database for the length of the ``with`` block.
 
-    ``environment`` is added to the server's.
+    ``store`` is an endpoint, ``settings`` the text of yurt.toml. ``environment`` is added to the server's.
     """
     config = folder / "yurt.toml"
-    config.write_text(CONFIG)
+    config.write_text(settings)
     database = OpenPostgres(folder / "postgres")
     database.start()
     try:

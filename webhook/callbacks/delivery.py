@@ -67,7 +67,9 @@ class CallbackLine:
         self._receiver = receiver
         self._noted = noted
         self._wakeup = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[bool]] = set()
+        self._full = False
+        """Whether the last turn had no room for more: there may be more that are due."""
         self._begun = False
         self._stopping = False
         self._failures = 0
@@ -91,7 +93,7 @@ class CallbackLine:
                     begun = 0
                     with health.turn(f"callbacks of {self.name}"):
                         begun = await self.turn(group)
-                    if not begun:
+                    if not (begun and self._full):
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(_TICK_SECONDS):
                                 await self._wakeup.wait()
@@ -110,43 +112,50 @@ class CallbackLine:
             await self._outbox.give_up(self.pipeline_id)
             self._tidied_at = now
         room = (1 if self._failures >= _FAILURES else CONNECTIONS) - len(self._running)
+        self._full = True
         if room <= 0 or now < self._paused_until:
             return 0
         claimed = await self._outbox.claim(
             self.pipeline_id, room, seconds=CLAIM_SECONDS, url_hash=self._receiver.url_hash
         )
+        self._full = len(claimed) == room
         for each in claimed:
             task = group.create_task(self._attempt(each, now))
             self._running.add(task)
             task.add_done_callback(self._ended)
         return len(claimed)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[bool]) -> None:
         self._running.discard(task)
-        self.wake()
+        if self._full or self._stopping or task.cancelled() or task.exception() or task.result():
+            self.wake()
 
-    async def _attempt(self, claimed: ClaimedCallback, claimed_at: float) -> None:
+    async def _attempt(self, claimed: ClaimedCallback, claimed_at: float) -> bool:
+        """Make one attempt. Returns whether another callback of the object has waited for it."""
         try:
-            await self._deliver(claimed, claimed_at)
+            return await self._deliver(claimed, claimed_at)
         except LedgerUnavailable as error:
             # It is claimed until its minute has passed. Then it is sent again, and the receiver knows it by its id.
             log.warning("callback not noted", pipeline=self.name, key=claimed.key, error=str(error))
+            return False
 
-    async def _deliver(self, claimed: ClaimedCallback, claimed_at: float) -> None:
+    async def _deliver(self, claimed: ClaimedCallback, claimed_at: float) -> bool:
         try:
             body = (await self._composer.compose(claimed)).encode()
         except (StoreError, ResultNotThereYet) as error:
             await self._outbox.failed(claimed, retry_seconds(claimed.attempt), None, str(error))
-            return
+            return False
         if time.monotonic() - claimed_at > CLAIM_SECONDS - 2 * REQUEST_SECONDS:
-            return  # this process was held up: another replica may have sent it, and a later one of the same object
+            # This process was held up: another replica may have sent it, and a later one of the same object.
+            return False
         answer = await self._receiver.send(f"msg_{claimed.message.hex}", body)
         match answer.reception:
             case Reception.TAKEN:
                 self._failures = 0
                 self._paused_until = 0.0
-                await self._outbox.taken(claimed, answer.status or 200)
+                more = await self._outbox.taken(claimed, answer.status or 200)
                 self._noted(self.name, max(0.0, time.time() - claimed.settled_at.timestamp()))
+                return more
             case Reception.OFF:
                 log.warning("callbacks turned off", pipeline=self.name, hint="the receiver answered 410")
                 await self._outbox.turn_off(self.pipeline_id, self._receiver.url_hash)
@@ -155,6 +164,7 @@ class CallbackLine:
                 self._note_failure(answer.error)
                 after = max(retry_seconds(claimed.attempt), answer.retry_after_seconds)
                 await self._outbox.failed(claimed, after, answer.status, answer.error)
+        return False
 
     def _note_failure(self, error: str) -> None:
         self._failures += 1

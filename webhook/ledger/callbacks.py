@@ -84,9 +84,10 @@ class CallbackOutbox:
         rows = await self._ledger.fetch("claim_callbacks", pipeline_id, most, seconds, url_hash)
         return [ClaimedCallback(*row) for row in rows]
 
-    async def taken(self, claimed: ClaimedCallback, status: int) -> None:
-        """Note that the receiver has taken it."""
-        await self._ledger.fetch("callback_told", claimed.id, claimed.attempt, status)
+    async def taken(self, claimed: ClaimedCallback, status: int) -> bool:
+        """Note that the receiver has taken it. Returns whether another one of the object has waited for that."""
+        rows = await self._ledger.fetch("callback_told", claimed.id, claimed.attempt, status)
+        return bool(rows and rows[0]["more"])
 
     async def failed(self, claimed: ClaimedCallback, after_seconds: float, status: int | None, error: str) -> None:
         """Try it again after some seconds, or give it up three days after its first attempt."""

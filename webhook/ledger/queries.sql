@@ -2035,12 +2035,18 @@ from heads where c.id = heads.id and c.state = 'waiting'
 returning c.id, c.message, c.position, c.key, c.settled_as::text, c.etag, c.token, c.reason, c.explanation, c.settled_at, c.attempts;
 
 -- name: callback_told
--- The receiver has taken attempt $2 of a callback.
+-- The receiver has taken attempt $2 of a callback. "more": another one of the object has waited for it.
 with told as (
     update callbacks set state = 'told', ended_at = (select yurt_now()), status = $3, error = null
-    where id = $1 and attempts = $2 and state = 'waiting' returning pipeline_id
+    where id = $1 and attempts = $2 and state = 'waiting' returning pipeline_id, object_id, position
+), counted as (
+    update callback_feeds as f set told = f.told + 1 from told where f.pipeline_id = told.pipeline_id
 )
-update callback_feeds as f set told = f.told + 1 from told where f.pipeline_id = told.pipeline_id;
+select exists (
+    select from callbacks as c
+    where c.object_id = t.object_id and c.position > t.position and c.state = 'waiting' and c.pipeline_id = t.pipeline_id
+) as more
+from told as t;
 
 -- name: callback_failed
 -- Attempt $2 of a callback has failed: try again after $3 seconds, or give it up $6 seconds after its first attempt.

@@ -47,6 +47,18 @@ async def begun(b: LedgerBench) -> OutboxBench:
     return o
 
 
+async def test_a_told_callback_says_whether_another_of_its_object_waits(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as b:
+        o = await begun(b)
+        await o.settled("a.jpg", "b.jpg")
+        await o.settled("a.jpg", etag="v2")
+        waits = {}
+        while claimed := await o.claim():
+            for each in claimed:
+                waits[each.key, each.etag] = await o.outbox.taken(each, 200)
+        assert waits == {("a.jpg", "v1"): True, ("b.jpg", "v1"): False, ("a.jpg", "v2"): False}
+
+
 async def test_what_is_settled_is_told_once_with_what_it_is(postgres_dsn: str) -> None:
     async with bench(postgres_dsn) as b:
         o = await begun(b)
