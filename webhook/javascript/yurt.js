@@ -1,9 +1,8 @@
-// Yurt in a browser: upload files with a ticket, hear of their results, show them. See docs/javascript.md.
+// Yurt in a browser: upload files with a ticket, hear of their results, show them. Docs: javascript.md.
 
 /** @typedef {{pipeline: string, key: string, state: string, reason?: string, message?: string}} SettledEvent */
 /** @typedef {{files: {name: string, url: string}[], verdict?: string, labels?: Record<string, any>}} ObjectResult */
-/**
- * An object, as GET /v1/objects answers it.
+/** What GET /v1/objects answers.
  * @typedef {{pipeline: string, key: string, state: string, result: ObjectResult | null,
  *   error: {reason: string, message: string} | null}} ObjectReport
  */
@@ -30,7 +29,6 @@ export class YurtError extends Error {
   }
 }
 
-// ── calls ──
 
 const both = (...signals) => AbortSignal.any(signals.filter(Boolean));
 const backoff = (tries) => Math.min(30000, 500 * 2 ** tries) * (0.5 + Math.random() / 2);
@@ -56,7 +54,6 @@ async function retried(attempt, signal) {
   }
 }
 
-/** The answer of a server, or what `read` makes of it. */
 async function fetched(url, init, read = (answer) => answer) {
   try {
     const answer = await fetch(url, { cache: "no-store", ...init });
@@ -80,7 +77,6 @@ function call({ url = HOME, ticket, signal }, method, path, body) {
   ), signal);
 }
 
-// ── uploading ──
 
 function put(url, headers, body, onloaded, signal) {
   return new Promise((resolve, reject) => {
@@ -108,7 +104,7 @@ function put(url, headers, body, onloaded, signal) {
   });
 }
 
-/** Remember an upload in parts, so that it goes on after a reload, or forget it. */
+/** Remember an upload in parts, or forget it. */
 function remember(note, parts) {
   try {
     delete localStorage[note];
@@ -125,7 +121,7 @@ function remembered(note) {
 
 function typeOf(file, name) {
   const type = file.type.split(";")[0].trim().toLowerCase();
-  return type || (/\.hei[cf]$/i.test(name) ? "image/heic" : "application/octet-stream"); // not all browsers know it
+  return type || (/\.hei[cf]$/i.test(name) ? "image/heic" : "application/octet-stream");
 }
 
 async function sendParts(file, { id, part_bytes, parts, arrived = [] }, who, onloaded) {
@@ -166,12 +162,12 @@ async function sendAll(file, plan, who, onloaded) {
 async function begun(who, id) {
   const ended = (error) => { if (error.status !== 404) throw error; };
   const status = await call(who, "GET", `uploads/${id}`).catch(ended);
-  // Its parts may have been put together, and the answer lost.
+  // The answer may have been lost.
   return status ? { ...status, multipart: status } : call(who, "POST", `uploads/${id}/complete`).catch(ended);
 }
 
 /**
- * Upload a file with a ticket. One above 16 MiB goes in parts, and goes on after a reload with the same ticket.
+ * Upload a file with a ticket. Above 16 MiB it goes in parts, and goes on after a reload.
  * @param {Blob} file
  * @param {{ticket: string, url?: string, name?: string, signal?: AbortSignal, resume?: boolean,
  *   onprogress?: (progress: {loaded: number, total: number}) => void}} options `signal` gives the upload up
@@ -189,7 +185,7 @@ export async function upload(file, { ticket, url, name = file["name"] || "file",
     });
     if (plan.put) {
       await retried((tries) => put(plan.put.url, plan.put.headers, file, onloaded, signal).catch((error) => {
-        if (error.status !== 412 || !tries) throw error; // an earlier try arrived, and its answer was lost
+        if (error.status !== 412 || !tries) throw error; // an earlier try has arrived
       }), signal);
     } else if (plan.multipart) {
       id = plan.multipart.id;
@@ -208,7 +204,6 @@ export async function upload(file, { ticket, url, name = file["name"] || "file",
   }
 }
 
-// ── events ──
 
 /** One stream of events for all listeners of a page with the same ticket. */
 class Stream {
@@ -278,11 +273,11 @@ class Stream {
 }
 
 /**
- * Hear of results as they are settled, over one stream for the page, which comes back by itself and misses nothing.
- * `onsync` is called when it begins, or has missed something: read then what you show. `onerror`: it has ended.
+ * Hear of results as they are settled, over one stream for the page, which reconnects. `onsync`: it begins, or has
+ * missed something: read again what you show. `onerror`: it has ended.
  * @param {{ticket: string, url?: string, signal?: AbortSignal, onevent?: (event: SettledEvent) => void,
  *   onsync?: () => void, onerror?: (error: Error) => void}} options
- * @returns {() => void} Ends it
+ * @returns {() => void}
  */
 export function watch({ ticket, url = HOME, signal, ...listener }) {
   const known = Stream.open.get(url + ticket), stream = known ?? new Stream(url, ticket);
@@ -327,7 +322,6 @@ export async function result({ pipeline, key, ticket, url, signal }) {
 const unsettled = ({ state }) => state === "pending" || state === "leased";
 const isRefused = ({ result }) => result?.verdict === "refused" || result?.labels?.verdict === "refused";
 
-// ── placeholders ──
 
 /**
  * Decode a ThumbHash (https://evanw.github.io/thumbhash/) into pixels, 32 along the longer side.
@@ -366,7 +360,6 @@ export function thumbhash(hash) {
   return image;
 }
 
-// ── elements ──
 
 /** @returns {any} */
 function made(name, part, fields) {
@@ -506,7 +499,7 @@ export class YurtImage extends YurtElement {
   #load({ files, labels }) {
     const { width = 0, height = 0 } = labels ?? {}, image = this.#image;
     const srcset = files.flatMap(({ name, url }) => {
-      const side = parseInt(/^\d+(?=\.)/.exec(name)?.[0]); // it fits into a square of this side, and is never enlarged
+      const side = parseInt(/^\d+(?=\.)/.exec(name)?.[0]);
       return side ? `${url} ${Math.ceil(width * Math.min(1, side / Math.max(width, height))) || side}w` : [];
     }).join(", ");
     image.sizes = this.getAttribute("sizes") ?? "auto, 100vw";
@@ -611,7 +604,6 @@ export class YurtUpload extends YurtElement {
     }
   }
 
-  /** A ticket from the app's server. */
   async #ask() {
     const url = new URL(this.getAttribute("ticket-url") ?? "/ticket", location.href).href;
     const body = JSON.stringify({ uploads: this.#waiting.length + this.#running });
@@ -678,5 +670,5 @@ class Row {
 }
 
 for (const [name, element] of Object.entries({ "yurt-image": YurtImage, "yurt-upload": YurtUpload })) {
-  if (!customElements.get(name)) customElements.define(name, element); // another version may be there
+  if (!customElements.get(name)) customElements.define(name, element);
 }

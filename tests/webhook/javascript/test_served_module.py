@@ -8,7 +8,7 @@ import re
 from tests.webhook.plane import control_plane
 from webhook.javascript.served_module import BrowserModule
 
-MOST_BYTES = 10_240
+MOST_BYTES = 10_000
 """As it goes over the line."""
 EXPORTED = {"YurtError", "YurtImage", "YurtUpload", "result", "thumbhash", "upload", "watch", "words"}
 
