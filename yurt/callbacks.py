@@ -12,7 +12,7 @@ import hmac
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Literal
 
@@ -33,15 +33,10 @@ _MOST_TIMESTAMP_DIGITS = 12
 CallbackKind = Literal["object.done", "object.refused", "object.parked", "object.gone"]
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """What became of an object, as your control plane has told it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackContent:
+    """What a callback tells of an object."""
 
-    id: str
-    """The same for each repetition of one callback: drop those that you know."""
-    type: CallbackKind
-    timestamp: datetime
-    """When the object was settled, UTC."""
     pipeline: str
     bucket: str
     """Of the input."""
@@ -61,24 +56,22 @@ class Callback:
     """Of the result. Empty where the object is parked or gone, or another callback of it follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    pipeline: str
-    bucket: str
-    key: str
-    sequence: int
-    etag: str | None
-    verdict: str | None
-    reason: str | None
-    message: str | None
-    outputs: tuple[OutputInfo, ...]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback(CallbackContent):
+    """What became of an object, as your control plane has told it."""
+
+    id: str
+    """The same for each repetition of one callback: drop those that you know."""
+    type: CallbackKind
+    timestamp: datetime
+    """When the object was settled, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Body:
     type: CallbackKind
     timestamp: datetime
-    data: _Data
+    data: CallbackContent
 
 
 def verify_callback(headers: Mapping[str, str], body: bytes, secrets: str | Iterable[str] = "") -> Callback:
@@ -165,5 +158,5 @@ def _understood(id: str, body: bytes) -> Callback:
         raise InvalidCallback(
             f"The callback is signed and cannot be understood: {error}. Install the control plane's version of yurt."
         ) from None
-    data = {name: getattr(told.data, name) for name in _Data.__slots__}
-    return Callback(id, told.type, told.timestamp, **data)
+    data = {field.name: getattr(told.data, field.name) for field in fields(CallbackContent)}
+    return Callback(id=id, type=told.type, timestamp=told.timestamp, **data)
