@@ -199,8 +199,6 @@ class CallbackDelivery:
         self._health = health or LoopHealth()
         self._lines: dict[int, tuple[NamedPipeline, CallbackLine]] = {}
         self._changed = asyncio.Event()
-        self.lines_running = 0
-        """Lines that run, also those that end as soon as their last attempt has."""
 
     def changed(self) -> None:
         """Look at the pipelines again: they may be others."""
@@ -231,9 +229,5 @@ class CallbackDelivery:
             if any(settle.pipeline_id == line.pipeline_id for settle in settles):
                 line.wake()
 
-        self.lines_running += 1
-        try:
-            with self._settles.following(wake):
-                await line.run(self._health)
-        finally:
-            self.lines_running -= 1
+        with self._settles.following(wake):
+            await line.run(self._health)

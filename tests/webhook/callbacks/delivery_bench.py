@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from tests.polling import until
 from tests.webhook.callbacks.receiving_app import SECRET
@@ -16,6 +16,7 @@ from webhook.callbacks.receiver import CallbackReceiver
 from webhook.config import CallbackSettings, Pipeline
 from webhook.ledger.callbacks import CallbackOutbox
 from webhook.ledger.settles import SettleLog
+from webhook.loops import LoopHealth
 from webhook.pipelines import NamedPipeline
 from webhook.storage.presign import Presigner, SigningKeys
 from webhook.sweep.listing import ListingStore
@@ -51,6 +52,20 @@ class StoredManifests:
         return (self.contents[key], "m1") if key in self.contents else None
 
 
+class _CountedLine(CallbackLine):
+    """A line whose end is counted."""
+
+    def __init__(self, counts: DeliveryBench, *args: Any) -> None:
+        super().__init__(*args)
+        self._counts = counts
+
+    async def run(self, health: LoopHealth) -> None:
+        try:
+            await super().run(health)
+        finally:
+            self._counts.lines_ended += 1
+
+
 class DeliveryBench:
     """A ledger, a store and one replica that delivers."""
 
@@ -58,6 +73,7 @@ class DeliveryBench:
         self.b = b
         self.store = StoredManifests()
         self.outbox = CallbackOutbox(b.ledger)
+        self.lines_ended = 0
 
     @contextlib.asynccontextmanager
     async def delivering(self, settings: CallbackSettings) -> AsyncIterator[None]:
@@ -83,7 +99,8 @@ class DeliveryBench:
         name, pipeline = named
         assert pipeline.callback
         composer = CallbackComposer(name, pipeline, Manifests(cast("ListingStore", self.store)), PRESIGNER)
-        return CallbackLine(number, name, self.outbox, composer, CallbackReceiver(pipeline.callback, [SECRET]))
+        receiver = CallbackReceiver(pipeline.callback, [SECRET])
+        return _CountedLine(self, number, name, self.outbox, composer, receiver)
 
     async def settle(self, key: str, etag: str = "v1", verdict: str = "ok") -> None:
         await self.b.record(event(key, etag))

@@ -143,7 +143,7 @@ async def test_a_callback_that_is_set_changed_and_removed_holds_at_once(postgres
                     await received(app, 1)
                 del pipelines[b.photos]
                 delivery.changed()
-                await until(lambda: delivery.lines_running == 0, failure="its line goes on")
+                await until(lambda: d.lines_ended == 2, failure="its line goes on")
                 await d.settle("c.jpg")
             assert [[told["data"]["key"] for told in app.received()] for app in (first, second)] == [
                 ["a.jpg"],
