@@ -43,7 +43,6 @@ def test_nothing_is_lost_and_nothing_stale_while_everything_is_killed(tmp_path: 
     assert list(tmp_path.iterdir()) == [], "it kept its folder"
 
 
-@pytest.mark.timeout(240)
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     run = start(tmp_path, "--uploads", "300", "--minutes", "2", "--faults", "100", "--seed", "12")
     try:

@@ -24,7 +24,6 @@ from workers.handlers.registry import options_model
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_thirty_photos_are_processed_by_rented_machines_and_the_bill_is_right(tmp_path: Path) -> None:
     with yurt("demo", "--market", "--json", "--folder", str(tmp_path / "demo"), cwd=tmp_path) as demo:
         status = demo.ended(seconds=200)

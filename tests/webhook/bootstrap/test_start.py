@@ -25,7 +25,6 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> BarePython:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_any_image_with_python_processes_photos(
     postgres_dsn: str, store: RunningBucket, python: BarePython, tmp_path: Path
 ) -> None:

@@ -20,7 +20,6 @@ UNRELATED = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "DATABASE_URL": "postg
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_thirty_photos_travel_the_whole_way(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with yurt("demo", "--json", "--folder", str(folder), "--seed", "3", cwd=tmp_path, environment=UNRELATED) as demo:
