@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.proxy import Address, Cut, Proxy
+from tests.stream_server import stream_server
 
 REQUEST, ANSWER = b"question" * 100, b"answer" * 100
 DEADLINE_SECONDS = 20.0
@@ -38,9 +39,8 @@ class Backend:
 @contextlib.asynccontextmanager
 async def backend() -> AsyncIterator[Backend]:
     made = Backend()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.address = server.sockets[0].getsockname()[:2]
-    async with server:
+    async with stream_server(made.serve) as port:
+        made.address = "127.0.0.1", port
         yield made
 
 

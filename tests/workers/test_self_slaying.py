@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stream_server import stream_server
 from tests.tls_server import TlsServer
 from tests.webhook.fleet.providers.fake_api import FakeApi, Reply
 from tests.workers.slaying_apis import MACHINE, OneInstanceApi, OnePodApi, watched
@@ -118,8 +119,6 @@ async def a_proxy() -> AsyncIterator[tuple[str, list[str]]]:
         seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
         writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+    async with stream_server(refuse) as port:
+        yield f"http://127.0.0.1:{port}", seen

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.stream_server import stream_server
 from workers.protocol import Download, Expected, Upload, Version
 from workers.retry import Backoff
 from workers.transfer import (
@@ -213,7 +214,7 @@ class Script:
         self.url = ""
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             if length := re.search(r"(?i)content-length: (\d+)", head):
                 head += (await reader.readexactly(int(length[1]))).decode()
@@ -229,13 +230,12 @@ class Script:
 @contextlib.asynccontextmanager
 async def scripted(*answers: str, limits: TransferLimits = HASTY) -> AsyncIterator[tuple[Script, TransferClient]]:
     script, store = Script(*answers), TransferClient(limits)
-    server = await asyncio.start_server(script, "127.0.0.1")
-    script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in/a?X-Amz-Signature=secret"
-    try:
-        yield script, store
-    finally:
-        await store.aclose()
-        server.close()
+    async with stream_server(script) as port:
+        script.url = f"http://127.0.0.1:{port}/in/a?X-Amz-Signature=secret"
+        try:
+            yield script, store
+        finally:
+            await store.aclose()
 
 
 async def fetch(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.polling import until
+from tests.stream_server import stream_server
 from tests.webhook.fleet.providers.fake_api import Deed, Reply
 from tests.workers.processes import descendants
 from tests.workers.slaying_apis import MACHINE, OneInstanceApi, destroyed, watched
@@ -111,19 +112,14 @@ async def test_an_api_that_does_not_answer_is_asked_again(deed: Deed) -> None:
 
 async def test_an_api_whose_answer_trickles_is_left_in_time() -> None:
     async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
-            while True:
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.02)
-        except ConnectionError:
-            writer.close()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
 
-    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        variables = OneInstanceApi().variables(url)
+    async with stream_server(trickle) as port:
+        variables = OneInstanceApi().variables(f"http://127.0.0.1:{port}")
         async with watched("", variables, attempt_seconds=0.3, slaying_seconds=0.5) as watchdog:
             _, log = await watchdog.ended()
     assert "no answer in time" in log

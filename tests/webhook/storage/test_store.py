@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.infra.local.running import RunningBucket as LocalStore
+from tests.stream_server import stream_server
 from tests.webhook.buckets import BucketPair
 from tests.webhook.storage.clients import opened
 from webhook.storage import PreconditionFailed, StoreError
@@ -184,10 +185,9 @@ class GoStore:
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
-        self.left = asyncio.Event()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self.asked.append(await reader.readuntil(b"\r\n\r\n"))
                 delete = self.asked[-1].startswith(b"DELETE")
@@ -197,13 +197,11 @@ class GoStore:
                     else b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nEtag: "e"\r\nX-Amz-Meta-Yurt-Token: 17\r\n'
                     b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nDate: Wed, 21 Oct 2015 07:30:05 GMT\r\n\r\n"
                 )
-        self.left.set()
 
 
 async def test_header_names_have_no_case_and_deletes_carry_their_condition() -> None:
     go = GoStore()
-    server = await asyncio.start_server(go, "127.0.0.1", 0)
-    async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as it:
+    async with stream_server(go) as port, opened(f"http://127.0.0.1:{port}") as it:
         found = await it.head("photos", "a.jpg")
         assert found is not None
         assert (found.etag, dict(found.metadata)) == ("e", {"yurt-token": "17"})
@@ -215,4 +213,3 @@ async def test_header_names_have_no_case_and_deletes_carry_their_condition() -> 
         with pytest.raises(PreconditionFailed):
             await it.delete("photos", "a.jpg", "older")
         assert go.asked[-1].startswith(b"HEAD ")  # not left to a store that may ignore the condition
-    await asyncio.wait_for(go.left.wait(), 10)
