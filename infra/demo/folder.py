@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from workers.models.read_only import remove
+from workers.scratch import discard
 
 SHEET = "contact-sheet.html"
 
@@ -36,7 +36,7 @@ class DemoFolder:
 
     def tidy(self) -> None:
         """Remove what the services wrote, and the folder itself if nothing else is in it."""
-        remove(self.services)  # its models are read-only
+        discard(self.services)  # its models are read-only
         if not any(self.path.iterdir()):
             self.path.rmdir()
 

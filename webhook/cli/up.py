@@ -17,7 +17,7 @@ from webhook.cli.options import fail, failing, state_option
 from webhook.cli.output import echo
 from webhook.cli.running_up import LOCK, RunningUp, announced
 from webhook.cli.sample import SAMPLE, configuration, overrides
-from workers.models.read_only import remove
+from workers.scratch import discard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,7 +107,7 @@ class UpRun:
         if self.keep:
             return self.folder / "kept"
         # The bucket is lost at the end: an old ledger would call files unchanged whose results are gone.
-        remove(self.folder / "run")  # its models are read-only
+        discard(self.folder / "run")  # its models are read-only
         return self.folder / "run"
 
     def ports(self) -> tuple[str, int]:

@@ -30,7 +30,6 @@ from workers.models.journal import PartJournal, boot_id, is_of_this_boot, read_l
 from workers.models.manifest import PART_BYTES
 from workers.models.partial import PartialFolder
 from workers.models.plan import DownloadPlan
-from workers.models.read_only import make_read_only, make_writable
 from workers.models.room import CacheRoom
 from workers.scratch import discard
 
@@ -97,10 +96,10 @@ class ModelCache:
         What the machine's crash may have torn of a whole model is in it again.
         """
         if self._at(root).exists():
-            make_writable(self._at(root))
+            _make_writable(self._at(root))
             self._at(root).rename(self._partial(root))
         elif self._partial(root).exists():  # a process that was killed has made some of it read-only
-            make_writable(self._partial(root))
+            _make_writable(self._partial(root))
         return PartialFolder(self._partial(root))
 
     def reserve(self, name: str, plan: DownloadPlan, stop: threading.Event) -> PartJournal:
@@ -143,7 +142,7 @@ class ModelCache:
 
     def publish(self, root: str) -> None:
         """Make a folder whose parts are all there read-only, and give it its name."""
-        make_read_only(self._partial(root))
+        _make_read_only(self._partial(root))
         self._partial(root).rename(self._at(root))
         if boot_id():  # beside the first jobs: it may take as long as the download
             threading.Thread(target=self._sync, args=(root,), name="sync", daemon=True).start()
@@ -193,6 +192,22 @@ class ModelCache:
 
 def _parts_in(journal: Path) -> int:
     return max(0, len(read_lines(journal)) - 1)
+
+
+def _make_read_only(folder: Path) -> None:
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            Path(parent, name).chmod(0o400)
+        Path(parent).chmod(0o500)
+
+
+def _make_writable(folder: Path) -> None:
+    folder.chmod(0o700)
+    for parent, folders, names in os.walk(folder):
+        for name in folders:
+            Path(parent, name).chmod(0o700)
+        for name in names:
+            Path(parent, name).chmod(0o600)
 
 
 def _sync_all(folder: Path) -> None:
