@@ -1,4 +1,4 @@
-// Yurt in a browser: upload files with a ticket, hear of their results, show them. Docs: javascript.md.
+// Yurt in a browser: upload files with a ticket, hear of their results, show them. See docs/javascript.md.
 
 /** @typedef {{pipeline: string, key: string, state: string, reason?: string, message?: string}} SettledEvent */
 /** @typedef {{files: {name: string, url: string}[], verdict?: string, labels?: Record<string, any>}} ObjectResult */
