@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 
 SEEDS ?= 2000
-DAYS ?= 1000
+DAYS ?= 10000
 .PHONY: help demo up example test check format bench soak chaos lock image clean
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,9 @@ format: $(STAMP)  ## fix and format the sources with ruff
 bench: $(STAMP)  ## measure throughput and latency, beside what this machine can do
 	@$(BIN)/python -m tests.bench
 
-soak: $(STAMP)  ## run SEEDS=2000 simulated histories and DAYS=1000 of rented machines
-	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
-	@$(BIN)/python -m tests.simulation.fleet --days $(DAYS) --jobs 2
+soak: $(STAMP)  ## run SEEDS=2000 simulated histories and DAYS=10000 of rented machines, for hours
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m tests.simulation.fleet --days $(DAYS)
 
 chaos: $(STAMP)  ## kill and stop real processes at random for ten minutes
 	@$(BIN)/python -m tests.chaos

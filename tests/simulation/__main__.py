@@ -1,7 +1,7 @@
 """``python -m tests.simulation``: replay one history, or run many.
 
     python -m tests.simulation --seed 90 --without publish-started
-    python -m tests.simulation --seeds 20000 --jobs 2
+    python -m tests.simulation --seeds 20000
     python -m tests.simulation --seeds 20000 --postgres 200
     python -m tests.simulation --mutants
 
@@ -11,6 +11,7 @@ The exit code is 0 if no invariant was violated; with ``--without`` it is 0 if o
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--without", choices=sorted(MUTANTS), help="with --seed: run this mutant")
     parser.add_argument("--seeds", type=int, help="number of histories")
     parser.add_argument("--first", type=int, default=0, help="the first of --seeds")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; else one for each processor")
     parser.add_argument("--postgres", type=int, help="number of --seeds to run with PostgreSQL beside the model")
     parser.add_argument("--mutants", action="store_true", help="search a violation by each mutant")
     return parser

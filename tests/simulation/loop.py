@@ -145,31 +145,30 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
 
     def _run_once(self) -> None:
-        """Run what is ready, or have time pass until something is."""
-        self._forget_cancelled()
+        """Run what is ready, or have time pass until something is, again and again until the loop is stopped."""
         callbacks, timers = self._callbacks, self._timers
-        if not callbacks and not self._stopping:  # type: ignore[attr-defined]
-            if not timers:
-                raise Stuck
-            self._elapsed += max(0.0, timers[0] - self._elapsed)
-        due = self._elapsed + _RESOLUTION_SECONDS
-        while timers and timers[0] < due:
-            timer = heappop(timers)
-            timer.is_waiting = False
-            callbacks.append(timer)
-        for _ in range(len(callbacks)):  # what these make ready has its turn after them
-            handle = callbacks.popleft()
-            if not handle.is_cancelled:
-                self._call(handle)
-
-    def _call(self, handle: VirtualHandle | VirtualTimer) -> None:
-        assert handle.callback is not None
-        try:
-            handle.context.run(handle.callback, *handle.args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.call_exception_handler({"message": "a callback failed", "exception": error})
+        while not self._stopping:  # type: ignore[attr-defined]
+            self._forget_cancelled()
+            if not callbacks:
+                if not timers:
+                    raise Stuck
+                if timers[0] > self._elapsed:
+                    self._elapsed = float(timers[0])
+            due = self._elapsed + _RESOLUTION_SECONDS
+            while timers and timers[0] < due:
+                timer = heappop(timers)
+                timer.is_waiting = False
+                callbacks.append(timer)
+            for _ in range(len(callbacks)):  # what these make ready has its turn after them
+                handle = callbacks.popleft()
+                if handle.callback is None:
+                    continue
+                try:
+                    handle.context.run(handle.callback, *handle.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": "a callback failed", "exception": error})
 
     def _forget_cancelled(self) -> None:
         timers = self._timers

@@ -18,7 +18,7 @@ from webhook.cli.terminal import EscapingConsole, finding, plain, table
 from webhook.config import Config
 from webhook.config_faults import ConfigError
 from webhook.config_file import load
-from webhook.fleet.market import ProviderOffers, RatedOffer, rated, why_none
+from webhook.fleet.market import ProviderOffers, RatedOffer, RatedOffers, rated
 from webhook.fleet.open_providers import ask_for_offers, open_providers
 from webhook.pool_settings import Pool
 from webhook.secret_settings import Secrets
@@ -44,13 +44,12 @@ def command(config_path: Path, pool: str, as_json: bool) -> None:
         config = load(config_path, options_model)
         settings = _settings(config, pool)
         sources = asyncio.run(_ask(config, secrets(config_path), pool))
-    offers = rated(settings, sources)
-    taken = next((offer for offer in offers if not offer.refused), None)
+    market = rated(settings, sources)
     if as_json:
-        echo_json(as_dict(pool, settings, sources))
+        echo_json(as_dict(pool, market))
     else:
-        EscapingConsole().print(render(pool, settings, sources))
-    raise SystemExit(0 if taken else 1)
+        EscapingConsole().print(render(pool, settings, market))
+    raise SystemExit(1 if market.is_empty else 0)
 
 
 def _settings(config: Config, name: str) -> Pool:
@@ -86,13 +85,13 @@ async def weights_of(config: Config, keys: Secrets, pool: str) -> int:
     return sum(ref.size for ref in catalogue.refs(names))
 
 
-def as_dict(name: str, pool: Pool, sources: Sequence[ProviderOffers]) -> dict[str, Any]:
+def as_dict(name: str, market: RatedOffers) -> dict[str, Any]:
     """All offers in the order in which they would be taken, and the errors of providers, for JSON."""
     return {
         "pool": name,
-        "offers": [_offer(offer) for offer in rated(pool, sources)],
-        "errors": {source.provider: source.unavailable for source in sources if source.unavailable},
-        "why_none": "" if _taken(pool, sources) else why_none(pool, sources),
+        "offers": [_offer(offer) for offer in market.offers],
+        "errors": {source.provider: source.unavailable for source in market.sources if source.unavailable},
+        "why_none": market.why_none() if market.is_empty else "",
     }
 
 
@@ -110,23 +109,18 @@ def _offer(one: RatedOffer) -> dict[str, str]:
     }
 
 
-def _taken(pool: Pool, sources: Sequence[ProviderOffers]) -> bool:
-    return any(not one.refused for one in rated(pool, sources))
-
-
-def render(name: str, pool: Pool, sources: Sequence[ProviderOffers]) -> RenderableType:
+def render(name: str, pool: Pool, market: RatedOffers) -> RenderableType:
     """The offers as a table, and what keeps providers from making one."""
     parts: list[RenderableType] = []
-    offers = rated(pool, sources)
-    if offers:
-        parts.append(_table(name, pool, offers))
-    for source in sources:
+    if market.offers:
+        parts.append(_table(name, pool, market.offers))
+    for source in market.sources:
         if source.unavailable:
             parts.append(finding("failed", f"provider {source.provider}", source.unavailable))
         elif not source.offers:
             parts.append(finding("warning", f"provider {source.provider}", "no room: it offers nothing now"))
-    if not _taken(pool, sources):
-        parts.append(plain(f"Nothing would be rented for pool {name}: {why_none(pool, sources)}"))
+    if market.is_empty:
+        parts.append(plain(f"Nothing would be rented for pool {name}: {market.why_none()}"))
     return Group(*parts)
 
 

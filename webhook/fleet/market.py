@@ -6,7 +6,7 @@ is expected to live.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -51,35 +51,47 @@ class RatedOffer:
         return f"{name} at {self.real_usd_per_hour:.4f} $/h" + (f": {self.refused}" if self.refused else "")
 
 
-def rated(pool: Pool, sources: Iterable[ProviderOffers]) -> list[RatedOffer]:
-    """Rate every offer, in the order in which they are to be taken; those that may not be taken last."""
+@dataclass(frozen=True, slots=True)
+class RatedOffers:
+    """Everything that a pool is offered now, each offer rated once."""
+
+    sources: Sequence[ProviderOffers]
+    offers: Sequence[RatedOffer]
+    """In the order in which they are to be taken; those that may not be taken last."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no offer may be taken."""
+        return all(one.refused for one in self.offers)
+
+    def takeable(self) -> Iterator[RatedOffer]:
+        """The offers to take, one after the other: each single one once, of each provider as many as are allowed."""
+        allowed = {source.provider: source.allowance for source in self.sources}
+        waiting = [one for one in self.offers if not one.refused]
+        while waiting:
+            one = waiting[0]
+            if allowed[one.provider] <= 0:
+                waiting = [other for other in waiting if other.provider != one.provider]
+                continue
+            allowed[one.provider] -= 1
+            if one.offer.is_single:  # else there are as many as are wanted
+                waiting.pop(0)
+            yield one
+
+    def why_none(self) -> str:
+        """Why the pool can take no (more) offer now, for people. Empty: it can."""
+        if not self.is_empty:
+            return "; ".join(f"{s.provider}: {s.unavailable}" for s in self.sources if s.unavailable)
+        by_provider = ((source, [o for o in self.offers if o.provider == source.provider]) for source in self.sources)
+        return "; ".join(_why(source, offers) for source, offers in by_provider)
+
+
+def rated(pool: Pool, sources: Sequence[ProviderOffers]) -> RatedOffers:
+    """Rate every offer of all providers."""
     found = [_rated(pool, source, offer) for source in sources for offer in source.offers]
     if pool.choose == "cheapest":
         found.sort(key=lambda one: one.real_usd_per_hour)
-    return sorted(found, key=lambda one: one.refused != "")  # stable: the order stays within both
-
-
-def takeable(pool: Pool, sources: Sequence[ProviderOffers]) -> Iterator[RatedOffer]:
-    """The offers to take, one after the other: each single one once, and of each provider as many as it is allowed."""
-    allowed = {source.provider: source.allowance for source in sources}
-    waiting = [one for one in rated(pool, sources) if not one.refused]
-    while waiting:
-        one = waiting[0]
-        if allowed[one.provider] <= 0:
-            waiting = [other for other in waiting if other.provider != one.provider]
-            continue
-        allowed[one.provider] -= 1
-        if one.offer.is_single:  # else there are as many as are wanted
-            waiting.pop(0)
-        yield one
-
-
-def why_none(pool: Pool, sources: Sequence[ProviderOffers]) -> str:
-    """Why a pool can take no offer now, for people. Empty: it can."""
-    found = rated(pool, sources)
-    if any(not one.refused for one in found):
-        return "; ".join(f"{s.provider}: {s.unavailable}" for s in sources if s.unavailable)
-    return "; ".join(_why(source, [one for one in found if one.provider == source.provider]) for source in sources)
+    return RatedOffers(sources, sorted(found, key=lambda one: one.refused != ""))  # stable: the order stays within both
 
 
 def _why(source: ProviderOffers, found: Sequence[RatedOffer]) -> str:

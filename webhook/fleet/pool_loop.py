@@ -10,12 +10,11 @@ from itertools import islice
 
 import structlog
 
-from webhook.fleet import market
 from webhook.fleet.activity import PoolActivity, error_fields, logged_failure, machine_fields, reason_of
 from webhook.fleet.ahead import Foresight
 from webhook.fleet.breaker import BreakerState
 from webhook.fleet.fleet import Fleet
-from webhook.fleet.market import ProviderOffers, RatedOffer
+from webhook.fleet.market import MOST_TOLD, ProviderOffers, RatedOffer, rated
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls, within
 from webhook.fleet.scaling import SPARE_SECONDS, Drain, Money, scale
@@ -125,12 +124,13 @@ class PoolLoop:
     async def _mint(self, causes: Sequence[Cause], wanted: int, demand: Demand) -> str:
         """Mint a machine for each reason, of the best offers. Returns why fewer were ordered; empty: none were."""
         sources = await asyncio.gather(*(self._offers(one) for one in self._providers.values()))
-        chosen = [*islice(market.takeable(self._settings, sources), len(causes))]
-        others = [one for one in market.rated(self._settings, sources) if one not in chosen][: market.MOST_TOLD]
+        market = rated(self._settings, sources)
+        chosen = [*islice(market.takeable(), len(causes))]
+        others = [*islice((one for one in market.offers if one not in chosen), MOST_TOLD)]
         new = zip(chosen, causes, strict=False)
         refused = await asyncio.gather(*(self._mint_one(one, cause, wanted, demand, others) for one, cause in new))
         if len(chosen) < len(causes):
-            return market.why_none(self._settings, sources)
+            return market.why_none()
         return "the budget of the day is spent" if NotIntended.BUDGET in refused else ""
 
     async def _offers(self, one: ProviderOfPool) -> ProviderOffers:

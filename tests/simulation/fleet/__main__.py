@@ -1,6 +1,6 @@
 """``python -m tests.simulation.fleet``: run many simulated days, or one.
 
-    python -m tests.simulation.fleet --days 10000 --jobs 2
+    python -m tests.simulation.fleet --days 10000
     python -m tests.simulation.fleet --day 17
     python -m tests.simulation.fleet --mutants
 
@@ -11,6 +11,7 @@ The exit code is 0 if no invariant was violated and all costs together are those
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--day", type=int, help="one day")
     parser.add_argument("--days", type=int, default=100, help="number of days")
     parser.add_argument("--first", type=int, default=0, help="the first of --days")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; else one for each processor")
     parser.add_argument("--mutants", action="store_true", help="search a violation by each mutant")
     options = parser.parse_args(arguments)
     if options.mutants:

@@ -134,6 +134,8 @@ class SimulatedDay:
             for name in ("home", "market")
         }  # fmt: skip
         self._crashed = asyncio.Event()
+        self._woken = asyncio.Event()
+        """Set where work comes to a pool without machines, as the ledger's NOTIFY does."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -205,7 +207,10 @@ class SimulatedDay:
                 began = self.now
                 await autoscaler.tick(orders=False)
                 self.slowest_turn = max(self.slowest_turn, self.now - began)
-                await asyncio.sleep(self._pause())
+                self._woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
+                        await self._woken.wait()
         finally:
             autoscaler.close()
 
@@ -235,15 +240,12 @@ class SimulatedDay:
                     self.invariants.condemned(row)
 
     def _pause(self) -> float:
-        """Look often where something goes on: days are long."""
-        states = Counter(row.state for row in self.fleet.living.values())
-        there = sum(len(market.alive) for market in self.markets.values())
-        moving = (MachineState.INTENDED, MachineState.BOOTING, MachineState.DRAINING, MachineState.SLAYING)
-        if there != states[MachineState.READY] or any(states[state] for state in moving):
+        """Look often where something moves, and seldom where nothing can: days are long."""
+        rows = self.fleet.living
+        mine = [one for market in self.markets.values() for one in market.alive if not one.others]
+        if len(mine) != len(rows) or any(row.state is not MachineState.READY for row in rows.values()):
             return 4.0
-        if self.fleet.pending["a"] or self.foresight.wanted(self.now) > there:
-            return 10.0
-        return 20.0 if there or self.foresight.kind != "nothing" else 45.0
+        return 20.0 if self.fleet.pending["a"] or rows or self.foresight.kind != "nothing" else 45.0
 
     # ── machines ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -302,7 +304,10 @@ class SimulatedDay:
         """Upload objects."""
         while True:
             await asyncio.sleep(60)
-            self.fleet.pending["a"] += self._arrivals()
+            arrivals = self._arrivals()
+            self.fleet.pending["a"] += arrivals
+            if arrivals and not self.fleet.living:
+                self._woken.set()
 
     def _arrivals(self) -> int:
         """Objects that come within a minute."""

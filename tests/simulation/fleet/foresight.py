@@ -69,7 +69,7 @@ class DaysForesight:
     def wanted(self, now: float) -> int:
         """Machines that there have to be without any work."""
         begins, hours, machines = self.window or (0, 0, 0)
-        open_now = begins * HOUR_SECONDS <= now < (begins + hours) * HOUR_SECONDS
+        open_now = begins <= now // HOUR_SECONDS % 24 < begins + hours  # on the next day too: days end a bit later
         wished = max((count for until, count in self.wishes if until > now), default=0)
         likely = int(now // HOUR_SECONDS in self.likely)
         return min(self.limit, max(machines if open_now else 0, wished, likely))

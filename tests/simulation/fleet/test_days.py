@@ -13,8 +13,8 @@ from tests.simulation.fleet.day import LOADS, SimulatedDay, run
 from tests.simulation.fleet.mutants import FLEET_FOUND, FLEET_MUTANTS, first_found
 from tests.simulation.loop import VirtualLoop
 
-DAYS = 20
-_CHUNK = 2
+DAYS = 100
+_CHUNK = 5
 
 
 @pytest.mark.parametrize("first", range(0, DAYS, _CHUNK))

@@ -17,7 +17,7 @@ from tests.infra.local.running import KEYS, RunningBucket
 from tests.webhook.models.stored import published
 from webhook.cli.offers import as_dict, render, weights_of
 from webhook.config_file import load
-from webhook.fleet.market import ProviderOffers
+from webhook.fleet.market import ProviderOffers, rated
 from webhook.fleet.providers import Offer
 from webhook.pool_settings import Pool
 from webhook.secrets_file import secrets
@@ -90,14 +90,15 @@ def test_the_error_of_one_provider_stands_beside_the_offers_of_others() -> None:
         ProviderOffers("c", ()),
     ]
     pool = Pool(providers=("a", "b", "c"), life_hours=2)
+    market = rated(pool, sources)
     console = Console(width=160, file=io.StringIO())
-    console.print(render("gpu", pool, sources))
+    console.print(render("gpu", pool, market))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "0.2500" in shown, "0.2 an hour, and 0.1 once over two hours"
     for text in ("1× RTX 3090", "provider a: makes no offer: the key is refused", "provider c: no room"):
         assert text in shown
     assert "Nothing would be rented" not in shown
-    answer = as_dict("gpu", pool, sources)
+    answer = as_dict("gpu", market)
     assert answer["errors"] == {"a": "makes no offer: the key is refused"}
     assert answer["why_none"] == ""
 

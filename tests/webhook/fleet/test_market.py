@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from webhook.fleet.market import ProviderOffers, rated, takeable, why_none
+from webhook.fleet.market import ProviderOffers, rated
 from webhook.fleet.providers import Offer
 from webhook.pool_settings import Pool
 
@@ -24,7 +24,7 @@ def pool(**settings: Any) -> Pool:
 
 
 def taken(settings: Pool, *sources: ProviderOffers, most: int = 4) -> list[str]:
-    return [f"{one.provider} {one.offer.id}".strip() for one in islice(takeable(settings, sources), most)]
+    return [f"{one.provider} {one.offer.id}".strip() for one in islice(rated(settings, sources).takeable(), most)]
 
 
 def test_the_first_provider_is_taken_as_long_as_it_has_machines() -> None:
@@ -51,7 +51,7 @@ def test_the_traffic_of_the_pools_models_is_in_the_price() -> None:
     for weights_bytes, first in ((0, "cheap by the hour"), (50_000_000_000, "cheap by the GB")):
         source = ProviderOffers("vast", offers, weights_bytes=weights_bytes)
         assert taken(pool(choose="cheapest"), source)[0] == f"vast {first}"
-    best, *_ = rated(pool(choose="cheapest"), [source])
+    best, *_ = rated(pool(choose="cheapest"), [source]).offers
     assert (best.usd_once, best.real_usd_per_hour) == (Decimal("0.05"), Decimal("0.25"))
     assert not taken(pool(max_usd_per_hour="0.24"), source), "0.25 with the models"
 
@@ -59,13 +59,13 @@ def test_the_traffic_of_the_pools_models_is_in_the_price() -> None:
 def test_what_is_too_dear_is_not_taken() -> None:
     settings = pool(max_usd_per_hour="0.4")
     assert taken(settings, HOME, VAST) == ["vast 2"]
-    assert why_none(settings, [HOME]) == "home: dearer than max_usd_per_hour (0.4)"
+    assert rated(settings, [HOME]).why_none() == "home: dearer than max_usd_per_hour (0.4)"
 
 
 def test_a_machine_that_did_not_boot_is_passed_over_and_not_its_whole_provider() -> None:
     bad = ProviderOffers("vast", [offer("1", "0.1", machine="m1"), offer("2", "0.2", machine="m2")], avoided={"m1"})
     assert taken(pool(), bad) == ["vast 2"]
-    assert why_none(pool(), [ProviderOffers("vast", bad.offers[:1], avoided={"m1"})]) == (
+    assert rated(pool(), [ProviderOffers("vast", bad.offers[:1], avoided={"m1"})]).why_none() == (
         "vast: did not boot within the last day"
     )
 
@@ -82,11 +82,11 @@ def test_a_region_has_as_many_machines_as_are_wanted() -> None:
 
 def test_a_provider_that_is_not_asked_says_why() -> None:
     away = ProviderOffers("home", [], unavailable="is busy")
-    assert why_none(pool(), [away, ProviderOffers("vast", [])]) == "home: is busy; vast: no room"
+    assert rated(pool(), [away, ProviderOffers("vast", [])]).why_none() == "home: is busy; vast: no room"
     assert taken(pool(), away, VAST)[0] == "vast 1"
 
 
 def test_a_rated_offer_reads_as_a_line_of_a_log() -> None:
-    first, *_, last = rated(pool(max_usd_per_hour="0.8"), [VAST])
+    first, *_, last = rated(pool(max_usd_per_hour="0.8"), [VAST]).offers
     assert str(first) == "vast 1 at 0.8000 $/h"
     assert str(last) == "vast 3 at 0.9000 $/h: dearer than max_usd_per_hour (0.8)"
