@@ -40,6 +40,7 @@ from webhook.api.parked import ParkedApi
 from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.routes import endpoints
+from webhook.api.run_logs import RunLogApi
 from webhook.api.service_status import ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.sign_in_links import SignInLinkApi
@@ -332,6 +333,7 @@ def test_every_endpoint_is_documented() -> None:
                 WorkersApi,
                 MachineApi,
                 CostApi,
+                RunLogApi,
                 ModelApi,
                 PoolApi,
                 BootstrapApi,

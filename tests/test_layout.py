@@ -36,6 +36,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.servers.served_job": Cover("tests/workers/servers/test_agent_servers.py", "what a lease gets there"),
     "webhook.answers.later_answers": Cover("tests/webhook/api/test_answers.py", "what becomes of requests"),
     "webhook.answers.spooled_answer": Cover("tests/webhook/api/test_answers.py", "bodies in the bucket, and too large"),
+    "webhook.ledger.run_logs": Cover("tests/webhook/api/test_run_logs.py", "what is kept, and for how long"),
     "webhook.ledger.answers": Cover("tests/webhook/api/test_answers.py", "what clients are told"),
     "webhook.api.passed_on": Cover("tests/webhook/proxy/test_replica_ways.py", "what other replicas are answered"),
     "webhook.api.service_status": Cover("tests/webhook/cli/test_services.py", "what administrators are shown"),
@@ -112,7 +113,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.sandbox.child.jail.system_calls": Cover(
         "tests/workers/sandbox/child/jail/test_seccomp.py", "a table, whose calls the kernel refuses there"
     ),
-    "webhook.cli.logs": Cover("tests/webhook/cli/test_run.py", "shows the failure of a call that was run there"),
     "yurt.client.answers": Cover("tests/yurt/client/test_events.py", "what events are"),
     "yurt.client.asynchronous": Cover("tests/yurt/client/test_documented.py", "the same methods, driven in each test"),
     "yurt.client.blocking": Cover("tests/yurt/client/test_documented.py", "the same methods, driven in each test"),

@@ -40,6 +40,7 @@ from webhook.api.pools import PoolApi
 from webhook.api.quarantine import QuarantineApi
 from webhook.api.readers import Readers
 from webhook.api.routes import Application, endpoints
+from webhook.api.run_logs import RunLogApi
 from webhook.api.service_status import ServiceStatusApi
 from webhook.api.service_tunnel import ServiceTunnelApi
 from webhook.api.services import ServiceApi
@@ -74,6 +75,7 @@ from webhook.ledger.ledger import Ledger
 from webhook.ledger.migrations import check_server, migrate
 from webhook.ledger.parked import ParkedObjects
 from webhook.ledger.quarantine import QuarantinedTexts
+from webhook.ledger.run_logs import RunLogs
 from webhook.ledger.settles import SettleLog
 from webhook.ledger.sign_in_links import SignInLinks
 from webhook.ledger.sweeps import Sweeps
@@ -367,7 +369,8 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     objects = ObjectApi(KnownObjects(ledger), pipelines, services.store, readers, services.settles)
     callbacks = CallbackApi(CallbackOutbox(ledger), pipelines, admin)
     table = endpoints(
-        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs, models, pools,
+        notifications, leases, status, health, parked, quarantine, sweeps, workers, machines, costs,
+        RunLogApi(RunLogs(ledger), pipelines, admin), models, pools,
         bootstrap, tokens, SignInLinkApi(SignInLinks(ledger), admin), bundles, calls,
         TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
         objects, AnswerApi(services.answers, app_auth), ObjectDeletionApi(pipelines, services.store, app_auth),

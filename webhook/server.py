@@ -23,7 +23,7 @@ import uvicorn
 
 from webhook.api.connections import ConnectionLimits, Connections, NotificationsFirst
 from webhook.api.http_server import HttpServer, limited_by
-from webhook.api.web_sockets import MAX_MESSAGE_BYTES, PING_SECONDS
+from webhook.api.web_sockets import PING_SECONDS
 from webhook.app import Plane, open_plane
 from webhook.config import Config, ServerSettings
 from webhook.config_faults import NO_KEYS, ConfigError
@@ -33,6 +33,7 @@ from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres import serve as embedded_postgres
 from webhook.local_url import local_url
+from webhook.proxy.exchange import MAX_SOCKET_MESSAGE_BYTES
 from webhook.secret_settings import Secrets
 from webhook.state_folder import check_folders
 
@@ -131,7 +132,7 @@ def http_server(plane: Plane) -> uvicorn.Server:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
             ws="none",  # `LimitedConnection` takes them up itself
-            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
             ws_per_message_deflate=False,  # a few bytes would cost megabytes

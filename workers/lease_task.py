@@ -43,12 +43,11 @@ from workers.servers.served_job import served
 from workers.services.worker_services import WorkerServices
 from workers.slot_time import LeaseShare
 from workers.transfer import NoDownload, StoreFault, TransferClient
-from workers.value_types import VerdictName
+from workers.value_types import LOG_CHARACTERS, VerdictName
 
 _REASON = re.compile(r"[a-z0-9-]{1,64}")
 _MESSAGE_LENGTH = 4_000
 _UNAVAILABLE_LENGTH = 2_000
-_LOG_LENGTH = 16_000
 
 
 class Stage(enum.IntEnum):
@@ -100,6 +99,8 @@ class LeaseTask:
         self._share = share
         self._changed = changed
         self._seconds: dict[str, float] = {}
+        self._log = ""
+        """What the handler printed."""
         self._earlier_result: tuple[Version, list[Output], VerdictName | None]
 
     async def run(self) -> Settlement:
@@ -152,6 +153,7 @@ class LeaseTask:
             outputs=outputs,
             verdict=verdict_of(result.labels),
             seconds=self._seconds,
+            log=_clean(self._log)[-LOG_CHARACTERS:],
         )
 
     async def _fetch(self, path: Path) -> Version | NoDownload:
@@ -241,7 +243,9 @@ class LeaseTask:
         async with self._resources.sandbox.child(job.imports) as child, self._served(job) as given:
             self._enter(Stage.HANDLING)
             with self._resources.gate.in_handler(self.lease.token), self._timed("handle"):
-                return await child.run(self.lease.handler, given)
+                result = await child.run(self.lease.handler, given)
+            self._log = await child.printed()
+            return result
 
     def _served(self, job: Job) -> AbstractAsyncContextManager[Job]:
         resources = self._resources
@@ -280,7 +284,7 @@ def failed(lease: Lease, reason: str, message: str, *, retry: bool, log: str = "
         token=lease.token,
         reason=reason if _REASON.fullmatch(reason) else "handler-error",
         message=_clean(message)[:_MESSAGE_LENGTH],
-        log=_clean(log)[-_LOG_LENGTH:],
+        log=_clean(log)[-LOG_CHARACTERS:],
         retry=retry,
     )
 

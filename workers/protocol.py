@@ -19,7 +19,7 @@ from workers.service_messages import ServiceOrder as ServiceOrder
 from workers.service_messages import ServiceOrders as ServiceOrders
 from workers.service_messages import ServiceReport as ServiceReport
 from workers.service_messages import ServiceReportAnswer as ServiceReportAnswer
-from workers.value_types import ModelName, ModelPath, Sha256, UsdText, VerdictName
+from workers.value_types import Log, ModelName, ModelPath, Sha256, UsdText, VerdictName
 
 VERSION = 1
 
@@ -203,6 +203,7 @@ class Done(Message):
     """Of the checks, as the manifest has it."""
     seconds: dict[str, float] = {}
     """How long each step took: fetch, handle, publish."""
+    log: Log = ""
 
 
 class Unchanged(Message):
@@ -237,8 +238,8 @@ class Failed(Message):
     """A short code to group by: ``unreadable``, ``too-large``, ``timeout``, ``crashed``, ``store`` …"""
     message: Annotated[str, Field(max_length=4_000)]
     """A sentence for the person who uploaded the file."""
-    log: Annotated[str, Field(max_length=16_000)] = ""
-    """The end of the handler's output and its traceback."""
+    log: Log = ""
+    """With the traceback."""
     retry: bool
     """Whether another attempt can help."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from workers.message import Message, Models
-from workers.value_types import Argument, RequestPath, ServiceName, Variable
+from workers.value_types import Argument, Log, RequestPath, ServiceName, Variable
 
 MAX_ORDERS = 8
 """Services of one machine. Today the ledger gives it one."""
@@ -56,7 +56,7 @@ class ServiceReport(Message):
     """Fetches models; waits until the server is ready; takes requests; was not ready in time or has ended."""
     message: Annotated[str, Field(max_length=2_000)] = ""
     """Why it fails, for people."""
-    log: Annotated[str, Field(max_length=16_000)] = ""
+    log: Log = ""
     """The end of the server's output, where it fails."""
     address: Annotated[str, Field(max_length=300, pattern=r"^(https?://[!-~]+)?$")] = ""
     """Where its gate is reached, with ``way = "direct"`` where the worker knows it better than the provider."""

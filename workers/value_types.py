@@ -31,5 +31,8 @@ RequestPath = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"^/[
 """Path and query of a request."""
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 """Name of an environment variable."""
+LOG_CHARACTERS = 16_000
+Log = Annotated[str, Field(max_length=LOG_CHARACTERS)]
+"""The end of what was printed."""
 Argument = Annotated[str, Field(max_length=4_096, pattern=r"^[^\x00]*$")]
 """One argument of a command."""

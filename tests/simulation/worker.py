@@ -83,6 +83,10 @@ class SimulatedSandbox:
     async def child(self, _imports: tuple[Path, ...] = ()) -> AsyncIterator[SimulatedSandbox]:
         yield self
 
+    async def printed(self) -> str:
+        """What the last job printed: nothing, since no promise is about it."""
+        return ""
+
     async def run(self, _handler: object, job: Job) -> OpenedResult:
         process = self._process
         world = process.world

@@ -20,3 +20,12 @@ def failed(lease: protocol.Lease, **fields: object) -> dict[str, Any]:
     """The lease's content could not be processed. ``fields`` replace fields of the message."""
     message = {"outcome": "failed", "id": lease.id, "token": lease.token}
     return message | {"reason": "crashed", "message": "", "retry": True} | fields
+
+
+async def settle(
+    on: plane.RunningPlane, worker: plane.Worker, key: str, bucket: str = "inbox", **fields: object
+) -> None:
+    """Have an object done by a worker, or failed where ``fields`` have a reason. They replace fields of the message."""
+    await on.notify(plane.event(key, bucket=bucket))
+    lease = await worker.lease()
+    await worker.ask(most=0, settle=[(failed if "reason" in fields else done)(lease, **fields)])

@@ -108,7 +108,7 @@ class CallApi:
         self._auth = auth
 
     async def offer_calls(self, request: Request) -> Response:
-        """Presign uploads of calls' arguments, of those that have not been made yet."""
+        """Presign uploads of calls' arguments, of those that have not been made yet; make failed ones once more."""
         function = await self._function(request)
         wanted = (await read_model(request, CallsRequest, _BODY_BYTES)).calls
         for call in wanted:
@@ -118,10 +118,14 @@ class CallApi:
                     f"the arguments have {call.bytes} bytes: the function takes {function.pipeline.limits.input_bytes}",
                 )  # fmt: skip
         made = await self._calls.progress(function, [call.id for call in wanted])
+        try:
+            again = await self._calls.again(function, [call.id for call in made if call.state == "failed"])
+        except StoreError as error:
+            raise HttpProblem(503, "store-unavailable", str(error)) from None
         offers = [
             CallOffer(
                 id=call.id,
-                upload=None if known.is_made else self._calls.upload(function, call.id, call.bytes),
+                upload=None if known.is_made or call.id in again else self._calls.upload(function, call.id, call.bytes),
             )
             for call, known in zip(wanted, made, strict=True)
         ]

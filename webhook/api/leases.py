@@ -33,6 +33,7 @@ from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import LedgerFleet, PoolFull
 from webhook.ledger.ledger import Ledger, Settlement
 from webhook.ledger.machines import HandlingReport
+from webhook.ledger.run_logs import EndedRun, RunLogs
 from webhook.ledger.transitions import Lane
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
@@ -85,6 +86,7 @@ class LeaseApi:
         self._catalogue = catalogue
         self._orders = orders
         self._withheld = withheld
+        self._logs = RunLogs(ledger)
         self._turns: Counter[str] = Counter()
         self._claiming: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """By worker. Of two claims at once neither would count the other's leases."""
@@ -299,9 +301,20 @@ class LeaseApi:
     async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
         place = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message, caller.id)))
         if place is not None:
-            with contextlib.suppress(LedgerUnavailable):  # a note for later leases, not for this one
+            with contextlib.suppress(LedgerUnavailable):  # notes for people and later leases, not for this one
+                await self._note_log(caller, place, message)
                 await self._note_handler(caller, place[0], message)
         return protocol.Settled(id=message.id, token=message.token, accepted=place is not None)
+
+    async def _note_log(self, caller: Caller, place: ObjectPlace, message: protocol.Settlement) -> None:
+        """Keep what the run printed, and how it failed."""
+        match message:
+            case protocol.Done(log=text) if text:
+                await self._logs.add(EndedRun(*place, caller.id, text))
+            case protocol.Failed() as failed:
+                number, key = place
+                run = EndedRun(number, key, caller.id, failed.log, failed.reason, failed.message, failed.retry)
+                await self._logs.add(run)
 
     async def _note_handler(self, caller: Caller, pipeline_id: int, message: protocol.Settlement) -> None:
         """Note whether the pipeline's handler can run on the worker, where the settlement shows that."""

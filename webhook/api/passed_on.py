@@ -12,16 +12,19 @@ from starlette.types import Receive, Scope, Send
 
 from webhook.api.http import HttpProblem
 from webhook.ledger.services import ServiceLedger
-from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense
+from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, ServiceMachine, UpgradeRefused
 from webhook.proxy.forwarding import CutOff, RequestBody, empty
-from webhook.proxy.headers import between_replicas
+from webhook.proxy.headers import HANDSHAKE, between_replicas
+from webhook.proxy.http_machine import HOST
 from webhook.proxy.registry import MachineRegistry
 from webhook.proxy.replica_ways import LOST, MACHINE, PASSED_ON, REPLICA_TOKEN
+from webhook.proxy.sockets import pass_messages
 
 _KNOWN_SECONDS = 5.0
 _MOST_KNOWN = 100
 _NO_LIMIT = 1 << 62
 """The other replica has looked at the body's length."""
+_NO_STALL_SECONDS = 366 * 86_400.0
 
 
 class PassedOnRequests:
@@ -35,20 +38,13 @@ class PassedOnRequests:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, length: int | None) -> None:
         """Answer one request. Raises HttpProblem before the answer's head was sent, CutOff after that."""
-        headers = dict(scope["headers"])
-        await self._authenticated(headers.get(REPLICA_TOKEN, b""))
-        service, _, path = scope["raw_path"].removeprefix(PASSED_ON.encode()).partition(b"/")
-        worker = headers.get(MACHINE, b"")
-        way = self._registry.way(service.decode("latin-1"), int(worker) if worker.isdigit() and len(worker) < 19 else 0)
+        way, target = await self._addressed(scope)
         if way is None:
             await _lost(send, unsent=True)
             return
         body = None if length == 0 else RequestBody(receive, _NO_LIMIT)
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
         passed = between_replicas(scope["headers"], REPLICA_TOKEN, MACHINE)
-        request = ForwardedRequest(
-            scope["method"], b"/" + path + query, passed, aiter(body) if body else empty(), length
-        )
+        request = ForwardedRequest(scope["method"], target, passed, aiter(body) if body else empty(), length)
         begun = False
         try:
             async with way.exchange(request) as answer:
@@ -64,6 +60,34 @@ class PassedOnRequests:
             await _lost(send, unsent=lost.unsent and not (body is not None and body.consumed))
         except ServerNonsense as error:
             raise (CutOff(str(error)) if begun else HttpProblem(502, "server-nonsense", str(error))) from None
+
+    async def upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one WebSocket. Raises HttpProblem, MachineLost, UpgradeRefused before it is accepted."""
+        way, target = await self._addressed(scope)
+        if way is None:
+            raise UpgradeRefused(502, [(LOST, b"unsent")], b"")
+        passed = between_replicas(scope["headers"], REPLICA_TOKEN, MACHINE, HOST, *HANDSHAKE, b"host")
+        host = [(b"host", value) for name, value in scope["headers"] if name == HOST]
+        request = ForwardedRequest("GET", target, [*host, *passed], empty())
+        try:
+            async with way.upgrade(request, list(scope.get("subprotocols", ()))) as socket:
+                # The replica that has the client looks after silence.
+                await pass_messages(socket, between_replicas(socket.headers), receive, send, _NO_STALL_SECONDS)
+        except MachineLost as lost:
+            raise UpgradeRefused(502, [(LOST, b"unsent" if lost.unsent else b"sent")], b"") from None
+
+    async def _addressed(self, scope: Scope) -> tuple[ServiceMachine | None, bytes]:
+        """The machine that a request is for, if there is a way to it from here, and the server's path.
+
+        Raises HttpProblem 401.
+        """
+        headers = dict(scope["headers"])
+        await self._authenticated(headers.get(REPLICA_TOKEN, b""))
+        service, _, path = scope["raw_path"].removeprefix(PASSED_ON.encode()).partition(b"/")
+        worker = headers.get(MACHINE, b"")
+        way = self._registry.way(service.decode("latin-1"), int(worker) if worker.isdigit() and len(worker) < 19 else 0)
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        return way, b"/" + path + query
 
     async def _authenticated(self, token: bytes) -> None:
         """Raises HttpProblem 401."""

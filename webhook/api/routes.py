@@ -67,6 +67,7 @@ from webhook.api.quarantine import (
     QuarantineText,
     Replay,
 )
+from webhook.api.run_logs import RunLogApi, RunLogFilter, RunLogPage
 from webhook.api.service_status import ServiceList, ServiceStatusApi
 from webhook.api.services import ServiceApi
 from webhook.api.sign_in_links import NewSignInLink, SignInLinkApi, SignInLinkRequest
@@ -144,6 +145,7 @@ def endpoints(
     workers: WorkersApi,
     machines: MachineApi,
     costs: CostApi,
+    run_logs: RunLogApi,
     models: ModelApi,
     pools: PoolApi,
     bootstrap: BootstrapApi,
@@ -235,6 +237,9 @@ def endpoints(
         Endpoint("DELETE", answer, answers.delete_answer, "app", (401, 403, 404, 429, 503), status=204, silent=True),
         Endpoint("GET", "/v1/services", service_status.list_services, "admin", (401, 403, 503), gives=ServiceList),
         Endpoint("GET", "/v1/costs", costs.costs, "admin", listed, gives=Costs, query=CostFilter),
+        Endpoint(
+            "GET", "/v1/logs", run_logs.run_logs, "admin", (*listed, 404), gives=RunLogPage, query=RunLogFilter,
+        ),
         Endpoint(
             "GET", "/v1/parked", parked.parked, "admin", listed, gives=ParkedPage, query=ParkedFilter,
         ),

@@ -116,19 +116,25 @@ class ServiceApi:
     async def upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one WebSocket to a service."""
         try:
-            addressed = self._addressed(scope)
-            queue = self._queue(addressed.service)
-            with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
-                message = self._message(scope, "GET", addressed, None, upgrade=True)
-                await pass_socket(
-                    queue, message, list(scope.get("subprotocols", ())), receive, send,
-                    shared_origin=bool(addressed.prefix),
-                )  # fmt: skip
+            if scope["path"].startswith(PASSED_ON):
+                await self._passed_on.upgrade(scope, receive, send)
+            else:
+                await self._upgrade(scope, receive, send)
         except UpgradeRefused as refused:
             await _refuse_upgrade(send, refused.status, [*refused.headers], refused.body)
         except Exception as error:
             response = on_problem(_problem(error))
             await _refuse_upgrade(send, response.status_code, response.raw_headers, bytes(response.body))
+
+    async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        addressed = self._addressed(scope)
+        queue = self._queue(addressed.service)
+        with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
+            message = self._message(scope, "GET", addressed, None, upgrade=True)
+            await pass_socket(
+                queue, message, list(scope.get("subprotocols", ())), receive, send,
+                shared_origin=bool(addressed.prefix),
+            )  # fmt: skip
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in ("TRACE", "CONNECT"):

@@ -21,8 +21,6 @@ from websockets.http11 import Request
 
 from webhook.api.connections import BEGAN_AT, CONNECTION
 
-MAX_MESSAGE_BYTES = 16 << 20
-"""Of one message that comes in."""
 SOCKET = "yurt.socket"
 """In the scope of a WebSocket: its `LimitedSocket`."""
 _WAITING_BYTES = 512 << 10

@@ -16,7 +16,7 @@ from webhook.ledger.ledger import Ledger, ReceivedEvents
 from webhook.ledger.parked import ParkedObjects, ParkedQuery
 from webhook.outputs.keys import output_key
 from webhook.pipelines import Pipelines
-from webhook.storage import ObjectStore
+from webhook.storage import ObjectHead, ObjectStore
 from workers.protocol import Download
 
 PIPELINE = "{}-calls"
@@ -27,6 +27,9 @@ _PUT_SECONDS, _GET_SECONDS = 900, 900
 _SHORTEST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.25
 _POLL_SHARE = 0.1
 """Of the time waited so far: short calls are seen to end at once, and long ones cost few statements."""
+
+_TIME_STEP_SECONDS = 2.0
+"""By so much the age of an object may be too small: the store gives both of its times in whole seconds."""
 
 CallState = Literal["unknown", "running", "done", "failed"]
 
@@ -96,11 +99,11 @@ class Calls:
     async def begin(self, function: CalledFunction, ids: Sequence[str]) -> list[str]:
         """Record calls whose arguments are in the bucket as events. Returns the ids of those whose are not.
 
-        A call that has failed runs once more.
+        A call whose upload the store has told of already, which may even have failed meanwhile, is not begun twice.
         """
         bucket = function.pipeline.input.bucket
-        failed = [row["id"] for row in await self._rows(function, ids) if row["state"] == "parked"]
-        heads = await asyncio.gather(*(self._store.head(bucket, function.key(id), consistent=True) for id in ids))
+        heads = await self._heads(function, ids)
+        rows = {row["key"]: row for row in await self._rows(function, ids)}
         events = [
             ObjectEvent(
                 SOURCE, bucket, function.key(id), EventKind.CREATED,
@@ -108,13 +111,28 @@ class Calls:
                 mark_of(SOURCE, bucket, function.key(id), head.etag, head.modified),
             )
             for id, head in zip(ids, heads, strict=True)
-            if head is not None
+            if head is not None and not _is_known(rows.get(function.key(id)), head)
         ]  # fmt: skip
         await self._ledger.record([ReceivedEvents([(function.number, event) for event in events], (), ())])
-        if failed:
-            # Arguments stored again within the second of Last-Modified are the same version: a duplicate.
-            await self._parked.redrive(ParkedQuery(ids=failed))
         return [id for id, head in zip(ids, heads, strict=True) if head is None]
+
+    async def again(self, function: CalledFunction, ids: Sequence[str]) -> frozenset[str]:
+        """Have those of these calls run once more that have failed and whose arguments are still in the bucket.
+
+        Returns their ids. Before an upload, not after it: what has failed after it may be what the upload has begun.
+        """
+        failed = [row for row in await self._rows(function, ids) if row["state"] == "parked"]
+        own = {function.key(id): id for id in ids}
+        numbers = {own[row["key"]]: row["id"] for row in failed}
+        heads = await self._heads(function, [*numbers])
+        redriven = [id for id, head in zip(numbers, heads, strict=True) if head is not None]
+        if redriven:
+            await self._parked.redrive(ParkedQuery(ids=[numbers[id] for id in redriven]))
+        return frozenset(redriven)
+
+    async def _heads(self, function: CalledFunction, ids: Sequence[str]) -> list[ObjectHead | None]:
+        bucket = function.pipeline.input.bucket
+        return await asyncio.gather(*(self._store.head(bucket, function.key(id), consistent=True) for id in ids))
 
     async def progress(self, function: CalledFunction, ids: Sequence[str]) -> list[CallProgress]:
         """Tell how far calls are, in the order of ``ids``."""
@@ -134,6 +152,14 @@ class Calls:
 
     async def _rows(self, function: CalledFunction, ids: Sequence[str]) -> list[asyncpg.Record]:
         return await self._ledger.fetch("calls", function.number, [function.key(id) for id in ids])
+
+
+def _is_known(row: asyncpg.Record | None, head: ObjectHead) -> bool:
+    """Whether the last event of an object was that of just this upload."""
+    if row is None or row["state"] == "gone" or row["event_etag"] != head.etag:
+        return False
+    # Two ages, by the database's clock and by the store's: these may show different times.
+    return bool(row["event_age_seconds"] <= head.age_seconds + _TIME_STEP_SECONDS)
 
 
 def _all_running(progress: Collection[CallProgress]) -> bool:

@@ -1,4 +1,4 @@
-"""``yurt logs``: shows the failures of a function with what it printed, as they happen."""
+"""``yurt logs``: shows what the runs of a function or pipeline printed, and how they failed, as they happen."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from urllib.parse import urlencode
 
 import click
 
-from webhook.cli.client import call
-from webhook.cli.options import admin_token, url_option
+from webhook.cli.client import ControlPlaneUnreachable, ask
+from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
-from yurt.packing.definitions import CALLS
 
 _FOLLOW_SECONDS = 1.0
 _MOST = 100
+_OVERLAP = 1_000
+"""Ids grow, but what ends at the same time shows in any order: so many before the newest are looked at again."""
+_FIELDS = ("pipeline", "key", "ended_at", "outcome", "reason", "message", "retry", "log")
 
 
 @click.command()
@@ -22,40 +24,49 @@ _MOST = 100
 @url_option
 @click.option("-f", "--follow", is_flag=True, help="Go on with those to come, until Ctrl-C.")
 @click.option("--last", type=click.IntRange(0, _MOST), default=10, show_default=True, help="How many to begin with.")
+@click.option("--failed", is_flag=True, help="Only runs that failed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(name: str, url: str, follow: bool, last: int, as_json: bool) -> None:
-    """Show the objects and calls with which the function NAME has failed, oldest first, with their logs.
+def command(name: str, url: str, follow: bool, last: int, failed: bool, as_json: bool) -> None:
+    """Show what the last runs of the function or pipeline NAME printed, oldest first; of failures, also why.
 
-    The end of what a run printed is kept where it has failed for good; of others nothing is kept.
+    Kept are, for a week, the last 1,000 runs of each pipeline that printed something or failed: of each the last 16,000
+    characters.
     """
     token = admin_token(url)
-    shown: set[tuple[int, str]] = set()
-    most = last
-    while True:
-        found = [failure for each in (name, name + CALLS) for failure in _failures(url, token, each)]
-        new = [failure for failure in found if (failure["id"], failure["parked_at"]) not in shown]
-        shown = {(failure["id"], failure["parked_at"]) for failure in found}
-        new.sort(key=lambda failure: str(failure["parked_at"]))
-        for failure in new[-most:] if most else []:
-            _show(url, token, failure, as_json)
-        if not follow:
-            return
-        most = _MOST
+    try:
+        runs = _runs(url, token, name, 0)
+    except ControlPlaneUnreachable as error:
+        fail(str(error), status=1)
+    seen = {run["id"] for run in runs}
+    chosen = [run for run in runs if not failed or run["outcome"] == "failed"]
+    _show(chosen[-last:] if last else [], as_json)
+    while follow:
         time.sleep(_FOLLOW_SECONDS)
+        after = max(max(seen, default=0) - _OVERLAP, 0)
+        try:
+            runs = [run for run in _runs(url, token, name, after) if run["id"] not in seen]
+        except ControlPlaneUnreachable as error:
+            echo(f"waiting: {error}", err=True)
+            continue
+        seen = {id for id in seen if id > after} | {run["id"] for run in runs}
+        _show([run for run in runs if not failed or run["outcome"] == "failed"], as_json)
 
 
-def _failures(url: str, token: str, pipeline: str) -> list[dict[str, Any]]:
-    query = urlencode({"pipeline": pipeline, "limit": _MOST})
-    objects: list[dict[str, Any]] = call("GET", url, f"/v1/parked?{query}", token)["objects"]
-    return objects
+def _runs(url: str, token: str, name: str, after: int) -> list[dict[str, Any]]:
+    """The newest runs, oldest first. Raises ControlPlaneUnreachable."""
+    query = urlencode({"pipeline": name, "after": after, "limit": _MOST})
+    runs: list[dict[str, Any]] = ask("GET", url, f"/v1/logs?{query}", token)["runs"]
+    return runs
 
 
-def _show(url: str, token: str, failure: dict[str, Any], as_json: bool) -> None:
-    details = call("GET", url, f"/v1/parked/{failure['id']}", token)
-    if as_json:
-        echo_json({field: details[field] for field in ("pipeline", "key", "parked_at", "reason", "message", "log")})
-        return
-    echo(f"{details['parked_at'][:19]}  {details['pipeline']}  {details['key']}  {details['reason']}")
-    echo(f"  {details['message']}")
-    for line in details["log"].rstrip().splitlines():
-        echo(f"    {line}")
+def _show(runs: list[dict[str, Any]], as_json: bool) -> None:
+    for run in runs:
+        if as_json:
+            echo_json({field: run[field] for field in _FIELDS})
+            continue
+        ended = f"{run['reason']}{', may be tried again' if run['retry'] else ''}" if run["reason"] else run["outcome"]
+        echo(f"{run['ended_at'][:19]}  {run['pipeline']}  {run['key']}  {ended}")
+        if run["message"]:
+            echo(f"  {run['message']}")
+        for line in run["log"].rstrip().splitlines():
+            echo(f"    {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -40,7 +41,9 @@ def command(target: str, arguments: Sequence[str], url: str, local: bool, wait: 
         function = _found(Path(name), attribute)
         args, kwargs = _parsed(function, arguments)
         if local:
-            echo_json(_run_here(Path(name), function, args, kwargs))
+            with contextlib.redirect_stdout(sys.stderr):  # what the function prints is not its value
+                value = _run_here(Path(name), function, args, kwargs)
+            echo_json(value)
             return
         plane = ControlPlane(url, admin_token(url))
         [value] = run_all(function.settings.name, [(args, kwargs)], wait_seconds=wait, plane=plane)

@@ -1163,10 +1163,40 @@ where o.id = $1 and o.state = 'parked';
 -- name: calls
 -- The state of calls: objects of one pipeline, by their keys.
 select o.id, o.key, o.state::text,
+       o.event_etag, extract(epoch from (select yurt_now()) - o.event_at)::float8 as event_age_seconds,
        coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
        coalesce(o.error ->> 'log', '') as log
 from objects as o
 where o.pipeline_id = $1 and o.key = any ($2::text[]);
+
+-- name: add_run_log
+-- Keep what a run printed, and drop the oldest of its pipeline beyond $8.
+with added as (
+    insert into run_logs (pipeline_id, key, worker_id, log, reason, message, retry, outcome)
+    values ($1, $2, $3, $4, $5, $6, $7, case when $5 = '' then 'done' else 'failed' end)
+)
+delete from run_logs
+where pipeline_id = $1
+  and id <= (select id from run_logs where pipeline_id = $1 order by id desc offset $8 - 1 limit 1);
+
+-- name: run_logs
+-- The newest $3 runs of pipelines with these names, of those whose ids are larger than $2.
+select id, pipeline, key, worker_id, outcome, reason, message, retry, log, ended_at from (
+    select r.*, p.name as pipeline from run_logs as r join pipelines as p on p.id = r.pipeline_id
+    where p.name = any ($1::text[]) and r.id > $2
+    order by r.id desc limit $3
+) as newest
+order by id;
+
+-- name: prune_run_logs
+-- Delete a batch of logs of runs that ended more than $2 days ago.
+with pruned as (
+    delete from run_logs where id in (
+        select id from run_logs where ended_at < (select yurt_now()) - make_interval(days => $2)
+        order by ended_at limit $1
+    ) returning 1
+)
+select count(*) as pruned from pruned;
 
 -- name: lock_parked
 -- Lock those of the rows that are still parked.

@@ -14,6 +14,7 @@ import structlog
 from webhook.ledger.app_tokens import ENDED_DAYS
 from webhook.ledger.arrivals import MOST_WEEKS
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.run_logs import LOG_DAYS
 from webhook.ledger.uploads import UPLOAD_DAYS
 from webhook.loops import LoopHealth
 
@@ -99,6 +100,7 @@ class Pruner:
             pruned[table] = await self._all(query, days, pause_seconds) if days else 0
         pruned["tickets"] = await self._all("prune_tickets", UPLOAD_DAYS, pause_seconds)
         pruned["multipart"] = await self._all("prune_multipart", UPLOAD_DAYS, pause_seconds)
+        pruned["run_logs"] = await self._all("prune_run_logs", LOG_DAYS, pause_seconds)
         pruned["app_tokens"] = await self._all("prune_app_tokens", ENDED_DAYS, pause_seconds)
         await self._ledger.fetch("forget_avoided")
         await self._ledger.fetch("forget_wishes")

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+MAX_SOCKET_MESSAGE_BYTES = 16 << 20
+"""Of one message of a WebSocket, in either direction."""
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, and values, in the order in which they came."""
 

@@ -21,7 +21,7 @@ _HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 _OF_FRAMING = frozenset({b"content-length", b"expect"})
-_HANDSHAKE = frozenset(
+HANDSHAKE = frozenset(
     {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-protocol",
      b"sec-websocket-accept"}
 )  # fmt: skip
@@ -67,7 +67,7 @@ def request_headers(
     if not public and not _values(headers, TOKEN):
         dropped |= _AUTHORIZATION
     if upgrade:
-        dropped |= _HANDSHAKE
+        dropped |= HANDSHAKE
     passed = [header for header in headers if header[0] not in dropped]
     return [*_traced(passed), *_forwarded(headers, hop), (b"via", _joined(_values(passed, b"via"), _VIA))]
 

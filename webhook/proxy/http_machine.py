@@ -18,8 +18,11 @@ from webhook.proxy.exchange import (
     ServerNonsense,
     ServiceSocket,
 )
+from webhook.proxy.http_socket import opened_socket
 
 CONNECT_SECONDS = 5.0
+HOST = b"yurt-host"
+"""Carries the ``host`` of a WebSocket's handshake, which the library sets to that of the connection."""
 _KEPT_SECONDS = 30.0
 """Idle connections are closed after so long: before the other end does, which would lose a request."""
 
@@ -46,12 +49,7 @@ class HttpMachine:
         """See `ServiceMachine`."""
         sent = httpcore.Request(
             request.method,
-            httpcore.URL(
-                scheme=self._url.scheme,
-                host=self._url.host,
-                port=self._url.port,
-                target=self._prefix + request.target,
-            ),
+            self._at(request.target),
             headers=[*request.headers, *self._headers, *_framing(request)],
             content=request.body,
             extensions={"timeout": {"connect": CONNECT_SECONDS, "pool": CONNECT_SECONDS}},
@@ -71,11 +69,18 @@ class HttpMachine:
         finally:
             await answer.aclose()
 
-    def upgrade(
-        self, request: ForwardedRequest, subprotocols: Sequence[str]
-    ) -> contextlib.AbstractAsyncContextManager[ServiceSocket]:
+    @contextlib.asynccontextmanager
+    async def upgrade(self, request: ForwardedRequest, subprotocols: Sequence[str]) -> AsyncIterator[ServiceSocket]:
         """See `ServiceMachine`."""
-        raise ServerNonsense("WebSockets go through a tunnel to this replica only")
+        host = [(HOST, value) for name, value in request.headers if name == b"host"]
+        passed = [header for header in request.headers if header[0] != b"host"]
+        headers = [*passed, *host, *self._headers]
+        async with opened_socket(self._at(request.target), headers, subprotocols, CONNECT_SECONDS) as socket:
+            yield socket
+
+    def _at(self, target: bytes) -> httpcore.URL:
+        url = self._url
+        return httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=self._prefix + target)
 
 
 def _framing(request: ForwardedRequest) -> Headers:

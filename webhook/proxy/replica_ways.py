@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import httpcore
 
 from webhook.ledger.services import ServingMachine
-from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost
+from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost, ServiceSocket, UpgradeRefused
 from webhook.proxy.http_machine import HttpMachine
 
 REPLICA_TOKEN = b"yurt-replica"
@@ -54,6 +54,18 @@ class ReplicaMachine(HttpMachine):
             if lost is not None:
                 raise MachineLost("another replica has lost it", unsent=lost == b"unsent")
             yield answer
+
+    @contextlib.asynccontextmanager
+    async def upgrade(self, request: ForwardedRequest, subprotocols: Sequence[str]) -> AsyncIterator[ServiceSocket]:
+        """See `ServiceMachine`."""
+        try:
+            async with super().upgrade(request, subprotocols) as socket:
+                yield socket
+        except UpgradeRefused as refused:
+            lost = next((value for name, value in refused.headers if name == LOST), None)
+            if lost is None:
+                raise
+            raise MachineLost("another replica has lost it", unsent=lost == b"unsent") from None
 
 
 def _other(replicas: Sequence[str], urls: Sequence[str], own: str) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import NoReturn
 
 from starlette.types import Receive, Send
 
-from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServiceSocket, SocketClosed
+from webhook.proxy.exchange import ForwardedRequest, Headers, MachineLost, ServiceSocket, SocketClosed
 from webhook.proxy.headers import answer_headers
 from webhook.proxy.queue import ServiceQueue
 
@@ -45,13 +46,25 @@ async def pass_socket(
     ):
         deadline.reschedule(None)
         headers = answer_headers(socket.headers, shared_origin=shared_origin)
-        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol, "headers": headers})
-        code, reason = await _passed(socket, receive, send, settings.stall_seconds)
-        await send({"type": "websocket.close", "code": code, "reason": reason})
+        await pass_messages(socket, headers, receive, send, settings.stall_seconds)
 
 
-async def _passed(socket: ServiceSocket, receive: Receive, send: Send, stall_seconds: float) -> tuple[int, str]:
-    """Pass messages both ways. Returns with which code and reason the client's side is to be closed."""
+async def pass_messages(
+    socket: ServiceSocket, headers: Headers, receive: Receive, send: Send, stall_seconds: float
+) -> None:
+    """Accept the client's WebSocket with these headers, and pass messages on until one side closes."""
+    await send({"type": "websocket.accept", "subprotocol": socket.subprotocol, "headers": [*headers]})
+    if (close := await _passed(socket, receive, send, stall_seconds)) is not None:
+        code, reason = close
+        with contextlib.suppress(OSError):  # the client has just gone
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _passed(socket: ServiceSocket, receive: Receive, send: Send, stall_seconds: float) -> tuple[int, str] | None:
+    """Pass messages both ways.
+
+    Returns with which code and reason the client's side is to be closed; None: the client has closed it, or is gone.
+    """
     try:
         async with asyncio.timeout(stall_seconds) as quiet, asyncio.TaskGroup() as group:
             group.create_task(_to_server(socket, receive, quiet, stall_seconds))
@@ -64,12 +77,15 @@ async def _passed(socket: ServiceSocket, receive: Receive, send: Send, stall_sec
     raise AssertionError("both directions end with an error only")
 
 
-async def _reason(socket: ServiceSocket, errors: BaseExceptionGroup[BaseException]) -> tuple[int, str]:
+async def _reason(socket: ServiceSocket, errors: BaseExceptionGroup[BaseException]) -> tuple[int, str] | None:
     error = errors.exceptions[0]
     match error:
         case _ClientClosed():
             await socket.close(error.code, error.reason)
-            return error.code, ""
+            return None
+        case OSError():  # what it was sent has not reached the client
+            await socket.close(GONE, "")
+            return None
         case SocketClosed():
             return error.code, error.reason
         case MachineLost():

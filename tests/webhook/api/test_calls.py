@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.infra.local.running import RunningBucket
-from tests.webhook.plane import RunningPlane, configured, control_plane, pipeline
+from tests.webhook.plane import RunningPlane, configured, control_plane, event, pipeline
 from webhook.calls.calls import PIPELINE
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -31,11 +31,20 @@ class CallingApp:
         headers = {"authorization": f"Bearer {token or self.token}"}
         return await self.plane.http.post(f"/v1/functions/{path}", json=body, headers=headers)
 
-    async def begun(self, id: str = ID) -> None:
-        offer = (await self.post("one/calls", {"calls": [{"id": id, "bytes": 4}]})).json()["calls"][0]["upload"]
+    async def offered(self, id: str = ID) -> dict[str, Any] | None:
+        answer = await self.post("one/calls", {"calls": [{"id": id, "bytes": 4}]})
+        assert answer.status_code == 200, answer.text
+        upload: dict[str, Any] | None = answer.json()["calls"][0]["upload"]
+        return upload
+
+    async def upload(self, offer: dict[str, Any] | None) -> None:
+        assert offer
         async with httpx.AsyncClient() as http:
             answer = await http.put(offer["url"], content=b"args", headers=offer["headers"])
             assert answer.status_code == 200, answer.text
+
+    async def begun(self, id: str = ID) -> None:
+        await self.upload(await self.offered(id))
         assert (await self.post("one/calls/begin", {"ids": [id]})).json() == {"begun": 1}
 
     async def states(self, *ids: str, wait: float = 0) -> list[dict[str, Any]]:
@@ -90,13 +99,41 @@ async def test_a_call_that_fails_says_why_with_what_it_printed(postgres_dsn: str
         [call] = await app.states(ID, wait=20)
         assert (call["state"], call["value"]) == ("failed", None)
         assert call["error"] == {"reason": "function-error", "message": "ValueError: no", "log": "Traceback"}
-        await app.begun()  # once more, by the caller's wish
-        assert [call["state"] for call in await app.states(ID)] == ["running"]
+        assert await app.offered() is None, "its arguments are there"
+        assert [call["state"] for call in await app.states(ID)] == ["running"], "once more, by the caller's wish"
         again = await worker.lease()
         assert again.key == ID
         await worker.ask(0, settle=[{**failure, "retry": False, "id": again.id, "token": again.token}])
-        assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}  # the same version of it
-        assert [call["state"] for call in await app.states(ID)] == ["running"]
+        assert [call["state"] for call in await app.states(ID)] == ["failed"]
+
+
+async def test_a_call_whose_upload_the_store_has_told_of_is_not_begun_twice(
+    postgres_dsn: str, store: RunningBucket
+) -> None:
+    async with calling(postgres_dsn, store) as app:
+        await app.upload(await app.offered())
+        content = store.s3().head_object(Bucket=app.bucket, Key=ID)
+        told = {"bucket": app.bucket, "size": 4, "eTag": content["ETag"].strip('"')}
+        await app.plane.notify(event(ID, eventTime=content["LastModified"].strftime("%Y-%m-%dT%H:%M:%SZ"), **told))
+        worker = await app.plane.worker()
+        leases = {lease.pipeline: lease for lease in (await worker.ask(2)).leases}
+        lease = leases[PIPELINE.format("one")]
+        failure = {"outcome": "failed", "reason": "function-error", "message": "", "retry": False}
+        await worker.ask(0, settle=[{**failure, "id": lease.id, "token": lease.token}])
+        assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}
+        assert [call["state"] for call in await app.states(ID)] == ["failed"]
+        assert not (await worker.ask(2)).leases
+
+
+async def test_a_failed_call_without_its_arguments_is_uploaded_anew(postgres_dsn: str, store: RunningBucket) -> None:
+    async with calling(postgres_dsn, store) as app:
+        await app.begun()
+        worker = await app.plane.worker()
+        lease = await worker.lease()
+        failure = {"outcome": "failed", "reason": "function-error", "message": "", "retry": False}
+        await worker.ask(0, settle=[{**failure, "id": lease.id, "token": lease.token}])
+        store.s3().delete_object(Bucket=app.bucket, Key=ID)
+        assert await app.offered() is not None
 
 
 async def test_what_is_begun_twice_is_one_call(postgres_dsn: str, store: RunningBucket) -> None:

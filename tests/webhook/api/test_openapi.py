@@ -102,6 +102,9 @@ async def check_admin_calls(plane: RunningPlane, contract: Contract, number: int
     for query in ("", "?since=May"):
         check("/v1/costs", await plane.admin("GET", f"/v1/costs{query}"))
     check("/v1/costs", await http.get("/v1/costs"))
+    for query in ("?pipeline=photos", "?pipeline=none", "?since=May"):
+        check("/v1/logs", await plane.admin("GET", f"/v1/logs{query}"))
+    check("/v1/logs", await http.get("/v1/logs"))
 
 
 async def check_token_calls(plane: RunningPlane, contract: Contract) -> None:

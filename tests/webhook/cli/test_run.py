@@ -16,6 +16,7 @@ CODE = """
 import yurt
 @yurt.function
 def count(photo: yurt.File, times: int = 1, label: str = ""):
+    print("counts", photo.key)
     if times == 0:
         raise ValueError("none at all")
     return {"bytes": len(photo.read_bytes()) * times, "key": photo.key, "label": label}
@@ -38,6 +39,7 @@ def test_a_function_runs_here(folder: Path) -> None:
     written(folder, CODE)
     done = run(folder, "app.py::count", "cat.jpg", "2", "label=a b", "--local")
     assert json.loads(done.stdout) == {"bytes": 10, "key": "cat.jpg", "label": "a b"}, done.stderr
+    assert "counts cat.jpg" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,10 @@ def test_a_function_runs_on_a_worker_and_its_failures_are_shown(folder: Path, mo
         command = [sys.executable, "-m", "webhook", "logs", "count"]
         logs = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         assert "count-calls" in logs
+        assert logs.count("counts cat.jpg") == 2, "of the run that succeeded too"
         assert "ValueError: none at all" in logs
-        lines = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=True).stdout
+        only = [*command, "--failed", "--json"]
+        lines = subprocess.run(only, capture_output=True, text=True, timeout=60, check=True).stdout
         assert [json.loads(line)["reason"] for line in lines.splitlines()] == ["function-error"]
+        unknown = subprocess.run([*command[:-1], "cuont"], capture_output=True, text=True, timeout=60, check=False)
+        assert (unknown.returncode, "no pipeline or function of that name" in unknown.stderr) == (1, True)

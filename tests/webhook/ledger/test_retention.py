@@ -9,6 +9,7 @@ from webhook.config import RetentionSettings
 from webhook.events import EventKind, Quarantined
 from webhook.ledger.ledger import ReceivedEvents
 from webhook.ledger.retention import Pruner
+from webhook.ledger.run_logs import EndedRun, RunLogs
 from webhook.ledger.sweeps import PageResult, SweepCounts, SweepOrder, Sweeps
 from webhook.ledger.transitions import NotFound
 
@@ -104,6 +105,16 @@ async def test_old_quarantined_texts_go(postgres_dsn: str) -> None:
         assert (await retention(it).prune())["quarantine"] == 20
         assert await it.sql("select count(*) from quarantine") == 1
         assert await it.balance() == (0, 0)
+
+
+async def test_old_logs_of_runs_go(postgres_dsn: str) -> None:
+    async with bench(postgres_dsn) as it:
+        logs = RunLogs(it.ledger)
+        await logs.add(EndedRun(it.photos, "a.jpg", 1, "printed"))
+        await it.advance(9 * DAY)
+        await logs.add(EndedRun(it.photos, "b.jpg", 1, "printed"))
+        assert (await retention(it).prune())["run_logs"] == 1
+        assert [row["key"] for row in await logs.newest(["photos"], 0, 10)] == ["b.jpg"]
 
 
 async def test_the_last_sweep_that_came_through_is_remembered(postgres_dsn: str) -> None:

@@ -1,56 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from http import HTTPStatus
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
-from tests.workers.services.answering import Reader, TunnelledServer, Writer, machine, request
+from tests.workers.services.answering import Reader, Writer, machine, request
+from tests.workers.services.echoing import echoing
 from webhook.proxy.exchange import MachineLost, ServerNonsense, SocketClosed, UpgradeRefused
 
-NAMES = [Subprotocol("b"), Subprotocol("a")]
 BIG = 3_000_000
-
-
-class EchoingSockets:
-    def __init__(self) -> None:
-        self.closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        self.request: Request | None = None
-
-    async def __call__(self, socket: ServerConnection) -> None:
-        self.request = socket.request
-        try:
-            while True:
-                message = await socket.recv()
-                if message == "close":
-                    await socket.close(4001, "as you wish")
-                await socket.send(message)
-        except ConnectionClosed as error:
-            received = error.rcvd
-            self.closed.set_result((received.code, received.reason) if received else (0, ""))
-
-    def check(self, connection: ServerConnection, request: Request) -> Response | None:
-        if request.path == "/refused":
-            return connection.respond(HTTPStatus.FORBIDDEN, "no socket for you")
-        return None
-
-
-@contextlib.asynccontextmanager
-async def echoing() -> AsyncIterator[tuple[TunnelledServer, EchoingSockets]]:
-    async def unused(_reader: Reader, _writer: Writer) -> None: ...
-
-    echo = EchoingSockets()
-    async with (
-        serve(echo, "127.0.0.1", 0, subprotocols=NAMES, max_size=None, process_request=echo.check) as server,
-        machine(unused, port=next(iter(server.sockets)).getsockname()[1]) as made,
-    ):
-        yield made, echo
 
 
 async def test_messages_of_any_kind_and_length_go_both_ways() -> None:

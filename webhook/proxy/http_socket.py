@@ -1,0 +1,121 @@
+"""WebSockets to a machine over HTTP/1.1: through the replica where its tunnel ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpcore
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.frames import CloseCode
+from websockets.typing import Subprotocol
+
+from webhook.proxy.exchange import (
+    MAX_SOCKET_MESSAGE_BYTES,
+    Headers,
+    MachineLost,
+    ServerNonsense,
+    SocketClosed,
+    UpgradeRefused,
+)
+from workers import tls
+from workers.tunnel.wires import DialledSocket
+
+_REFUSAL_BYTES = 64 << 10
+"""Of the body of an answer to a handshake that opens no WebSocket."""
+_WAITING_BYTES = 256 << 10
+"""That the operating system has not taken yet."""
+_OF_HANDSHAKE = frozenset(
+    {"connection", "upgrade", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions"}
+)
+
+
+class HttpSocket:
+    """A WebSocket that this process has opened: a `ServiceSocket`."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        assert connection.response is not None, "the handshake is over"
+        self.subprotocol: str | None = connection.subprotocol
+        self.headers: Headers = _raw(connection.response.headers, _OF_HANDSHAKE)
+        self._connection = connection
+
+    async def receive(self) -> str | bytes:
+        """Return the server's next message. Raises SocketClosed, MachineLost."""
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as closed:
+            raise _ended(closed) from None
+
+    async def send(self, message: str | bytes) -> None:
+        """Send the server a message. Raises SocketClosed, MachineLost."""
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as closed:
+            raise _ended(closed) from None
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close it in the client's name."""
+        # What stands for a connection that broke is never sent (RFC 6455, 7.4.1).
+        sent = CloseCode.GOING_AWAY if code in (1005, 1006, 1015) else code
+        await self._connection.close(sent, reason)
+
+
+@contextlib.asynccontextmanager
+async def opened_socket(
+    url: httpcore.URL, headers: Headers, subprotocols: Sequence[str], connect_seconds: float
+) -> AsyncIterator[HttpSocket]:
+    """Open a WebSocket. ``headers`` are those of the request, without ``host`` and those of the handshake.
+
+    Raises MachineLost, UpgradeRefused, ServerNonsense.
+    """
+    secure = url.scheme == b"https"
+    options: dict[str, Any] = {"ssl": tls.context()} if secure else {}
+    address = f"{'wss' if secure else 'ws'}://{url.host.decode('ascii')}:{url.port or (443 if secure else 80)}"
+    connecting = DialledSocket(
+        address + _ascii(url.target),
+        additional_headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
+        subprotocols=[Subprotocol(each) for each in subprotocols] or None,
+        compression=None,
+        user_agent_header=None,
+        proxy=None,
+        open_timeout=connect_seconds,
+        max_size=MAX_SOCKET_MESSAGE_BYTES,
+        write_limit=_WAITING_BYTES,
+        close_timeout=2.0,
+        **options,
+    )
+    try:
+        connection = await connecting
+    except InvalidStatus as refused:
+        answer = refused.response
+        body = bytes(answer.body or b"")[:_REFUSAL_BYTES]
+        raise UpgradeRefused(answer.status_code, _raw(answer.headers, frozenset()), body) from None
+    except (InvalidHandshake, ValueError) as error:
+        raise ServerNonsense(f"the answer opens no WebSocket: {error}") from None
+    except (OSError, TimeoutError) as error:
+        raise MachineLost(str(error) or "it cannot be connected to", unsent=True) from error
+    try:
+        yield HttpSocket(connection)
+    finally:
+        await connection.close()
+
+
+def _ascii(target: bytes) -> str:
+    """A target with what is no ASCII of a URL percent-encoded."""
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x23 else f"%{byte:02X}" for byte in target)
+
+
+def _raw(headers: Any, without: frozenset[str]) -> list[tuple[bytes, bytes]]:
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in headers.raw_items()
+        if name.lower() not in without
+    ]
+
+
+def _ended(closed: ConnectionClosed) -> Exception:
+    if closed.rcvd is None:
+        return MachineLost("the connection broke", body_consumed=True, answered=True)
+    return SocketClosed(closed.rcvd.code, closed.rcvd.reason)
