@@ -192,6 +192,8 @@ class SimulatedDay:
             crashed = self.loop.create_task(self._crashed.wait())
             await asyncio.wait((ticking, crashed), return_when=asyncio.FIRST_COMPLETED)
             self.up, self.down_since = False, self.now
+            for market in self.markets.values():
+                market.forget_noticed({row.label for row in self.fleet.living.values()})
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await ticking

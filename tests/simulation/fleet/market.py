@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -182,6 +182,13 @@ class SimulatedMarket:
             if machine.is_intended:
                 for day in range(int(machine.began // DAY_SECONDS), int(machine.ended // DAY_SECONDS) + 1):
                     self._closed[day] += self._charged(machine, day)
+
+    def forget_noticed(self, labels: Collection[str]) -> None:
+        """The control plane has crashed: it has not noted the end of those machines that have rows still."""
+        for machine in self.machines.values():
+            if machine.noticed is not None and machine.order.label in labels:
+                machine.noticed = None
+                self._unnoticed.append(machine)
 
     def reprice(self) -> None:
         """Charge somewhat more or less for what is rented."""
