@@ -24,7 +24,7 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from webhook.content_types import allowed
 from webhook.handler_settings import HandlerLimits, SandboxSettings
-from webhook.pipeline_places import refuse_conflicts
+from webhook.pipeline_places import overlaps_of_answers, refuse_conflicts
 from webhook.pool_settings import NO_PROVIDER, Pool
 from webhook.provider_settings import LocalSettings, ProviderSettings
 from webhook.provider_settings.base import Usd
@@ -417,13 +417,8 @@ class Config(BaseSettings, Definitions):
 
     @model_validator(mode="after")
     def _answers_apart(self) -> Self:
-        for name, pipeline in self.pipelines.items() if self.server.answers else ():
-            for kind, place in (("input", pipeline.input), ("output", pipeline.output)):
-                if self.server.answers and self.server.answers.overlaps(place):
-                    raise ValueError(
-                        f"server.answers ({self.server.answers}) overlaps pipelines.{name}.{kind} ({place}): use "
-                        "another bucket, or a prefix outside of it"
-                    )
+        if fault := next(overlaps_of_answers(self.server.answers, self.pipelines), ""):
+            raise ValueError(fault)
         return self
 
     @classmethod

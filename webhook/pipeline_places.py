@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from webhook.config import Pipeline
+    from webhook.config import Pipeline, Place
 
 
 def refuse_conflicts(pipelines: Mapping[str, Pipeline]) -> None:
@@ -16,6 +16,17 @@ def refuse_conflicts(pipelines: Mapping[str, Pipeline]) -> None:
     _refuse_loops(pipelines)
     _refuse_trash_in_use(pipelines)
     _refuse_shared_outputs(pipelines)
+
+
+def overlaps_of_answers(answers: Place | None, pipelines: Mapping[str, Pipeline]) -> Iterator[str]:
+    """Say which pipelines would work on answers of services, or write among them. ``answers``: where these are put."""
+    for name, pipeline in pipelines.items() if answers else ():
+        for kind, place in (("input", pipeline.input), ("output", pipeline.output)):
+            if answers and answers.overlaps(place):
+                yield (
+                    f"pipelines.{name}.{kind} ({place}) overlaps server.answers ({answers}), where answers of services "
+                    "are put: use another bucket, or a prefix outside of it"
+                )
 
 
 def _refuse_shared_outputs(pipelines: Mapping[str, Pipeline]) -> None:

@@ -18,6 +18,7 @@ from webhook.config_faults import in_words
 from webhook.config_file import OptionsModel, handler_faults
 from webhook.fleet.reach import ADVICE, out_of_reach
 from webhook.ledger.definitions import FILE, Body, Sets, StoredDefinition
+from webhook.pipeline_places import overlaps_of_answers
 
 KINDS = tuple(DefinitionSet.model_fields)
 """Kinds of definitions: the tables of ``yurt.toml`` that any owner may have."""
@@ -119,6 +120,7 @@ class Assembly:
             yield from faults.splitlines()
         if why := out_of_reach(definitions, self.config.server.public_url):
             yield f"pools: {why}. {ADVICE}"
+        yield from overlaps_of_answers(self.config.server.answers, definitions.pipelines)
         yield from self.further(definitions)
 
 

@@ -84,3 +84,10 @@ def test_machines_that_could_not_call_home_are_refused() -> None:
     rented = parsed({"pools": {"rented": {"provider": "market"}}})
     with pytest.raises(InvalidDefinitions, match=r"machines of pool rented .* could not call home"):
         Assembly(config, options_model).check("deploy:a", stored(**{FILE: sets_of(config)}), {}, rented)
+
+
+def test_answers_of_services_are_apart_from_what_is_deployed() -> None:
+    assembly = Assembly(configured(server={"answers": "s3://caption-in/answers/"}), options_model)
+    with pytest.raises(InvalidDefinitions, match=r"pipelines.caption.input .* overlaps server.answers"):
+        assembly.check("deploy:a", stored(**{FILE: HOLDS}), {}, on("local"))
+    assembly.check("deploy:a", stored(**{FILE: HOLDS}), {}, on("local", "other"))
