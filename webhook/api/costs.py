@@ -18,7 +18,7 @@ from webhook.usd import ExactUsd
 MOST_DAYS = 366
 _MOST_ROWS = 50_000
 
-Phase = Literal["work", "idle", "boot", "once"]
+Phase = Literal["work", "service", "idle", "boot", "once"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(9000, 1, 1))]
 """PostgreSQL and Python reckon with days beyond these differently."""
@@ -47,11 +47,18 @@ class Cost(BaseModel):
     pool: str
     provider: str
     phase: Phase
-    """``work``: slots that held leases; ``idle``: slots of ready machines that held none; ``boot``: before the machine
-    called home; ``once``: what is paid once for a machine, such as traffic."""
+    """``work``: slots that held leases; ``service``: machines that a service had; ``idle``: other slots of ready
+    machines; ``boot``: before the machine called home; ``once``: what is paid once for a machine, such as traffic."""
     pipeline: str
-    """What the work was for. Empty in other phases."""
+    """What the work was for; with ``service`` the service. Empty in other phases."""
     usd: ExactUsd
+
+    @property
+    def what_for(self) -> str:
+        """A pipeline, a service as ``service:NAME``, or the phase in parentheses."""
+        if self.phase == "service":
+            return f"service:{self.pipeline}"
+        return self.pipeline or f"({self.phase})"
 
 
 class Costs(BaseModel):

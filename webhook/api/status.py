@@ -131,7 +131,7 @@ class PoolStatus(BaseModel):
     spent_today_usd: ExactUsd = Decimal(0)
     """Since midnight UTC."""
     today_usd: dict[Phase, ExactUsd] = {}
-    """The same by phase: ``work``, ``idle``, ``boot`` and ``once``. A phase without costs is missing."""
+    """The same by phase: ``work``, ``service``, ``idle``, ``boot`` and ``once``. A phase without costs is missing."""
     budget_usd_per_day: ExactUsd | None = None
     """Most that may be spent in one day (UTC); null: no limit."""
     usd_per_hour: ExactUsd = Decimal(0)

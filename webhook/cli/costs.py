@@ -20,7 +20,7 @@ from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, plain, table
 from webhook.usd import exact
 
-_PHASES = ("work", "idle", "boot", "once")
+_PHASES = ("work", "service", "idle", "boot", "once")
 _KEYS = ("pipeline", "pool", "provider", "day", "phase")
 _NO_PIPELINE = "(no pipeline)"
 """Where costs stand that were for none: ready machines without work, booting ones, and what is paid once."""
@@ -78,6 +78,8 @@ def added_up(costs: Iterable[Mapping[str, Any]], by: str) -> list[CostLine]:
     lines: dict[str, CostLine] = {}
     for cost in costs:
         name = cost[by] or _NO_PIPELINE
+        if by == "pipeline" and cost["phase"] == "service":
+            name = f"service:{name}"
         line = lines.setdefault(name, CostLine(name))
         line.by_phase[cost["phase"]] += Decimal(cost["usd"])
     if by == "day":

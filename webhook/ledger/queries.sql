@@ -471,7 +471,7 @@ select pg_advisory_xact_lock(hashtextextended('yurt budget', 0));
 -- name: accrue
 -- Add to "spending" what machines have cost since they were last looked at, by the day on which it was spent. What the
 -- provider has not taken the order for has cost nothing. Once a machine is ready, its slots that hold leases now count as
--- work of their pipelines, and the others as idle. Of machines $1 (null: all), up to now, or up to when one that is gone
+-- work of their pipelines, and the others as its service's, where one has it, or as idle. Of machines $1 (null: all), up to now, or up to when one that is gone
 -- has ended: $2 seconds ago, when the provider's list first lacked it; if it had ended itself before, $3 seconds after its
 -- last call, or where it never called $4 seconds after its intent.
 with moment as (
@@ -503,7 +503,9 @@ with moment as (
     select worker_id, 'work' as phase, pipeline, leases / greatest(of, slots) as share
     from held join costed on costed.id = held.worker_id
     union all
-    select id, 'idle', '', greatest(0, 1 - coalesce((select sum(leases) from held where worker_id = id), 0) / slots) from costed
+    select c.id, case when m.service is null then 'idle' else 'service' end, coalesce(m.service, ''),
+           greatest(0, 1 - coalesce((select sum(leases) from held where worker_id = c.id), 0) / c.slots)
+    from costed as c left join service_machines as m on m.worker_id = c.id
 ), phases as (
     select day, pool, provider, 'boot' as phase, '' as pipeline, usd, least(day_ends, coalesce(ready, day_ends)) - day_begins as lasted
     from days

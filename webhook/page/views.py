@@ -195,7 +195,7 @@ class Views:
             "costs.html", session,
             costs=costs, chart=cost_chart(costs),
             by_pool=totals(costs, lambda cost: cost.pool),
-            by_pipeline=totals(costs, lambda cost: cost.pipeline or f"({cost.phase})"),
+            by_pipeline=totals(costs, lambda cost: cost.what_for),
             command=command("costs", since=query.since, until=query.until),
         )  # fmt: skip
 

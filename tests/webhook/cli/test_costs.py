@@ -14,6 +14,7 @@ BILL = [
     ("2026-05-01", "gpu", "vast", "work", "photos", "0.1"),
     ("2026-05-01", "gpu", "vast", "work", "videos", "0.2"),
     ("2026-05-01", "gpu", "home", "idle", "", "0.05"),
+    ("2026-05-02", "gpu", "vast", "service", "photos", "0.4"),
     ("2026-05-02", "gpu", "vast", "boot", "", "0.01"),
     ("2026-05-02", "cpu", "vast", "once", "", "0.003"),
 ]
@@ -34,9 +35,9 @@ async def test_a_table_has_a_total_and_tells_idle_and_boot_from_work(postgres_ds
         result = await yurt(plane, "costs", "--since", "2026-05-01", "--until", "2026-05-02")
         assert result.returncode == 0, result.stderr
         lines = [line.split() for line in result.stdout.splitlines()]
-        assert ["pool", "work", "idle", "boot", "once", "total"] in lines
-        assert ["gpu", "0.3000", "0.0500", "0.0100", "0.0000", "0.3600"] in lines
-        assert ["total", "0.3000", "0.0500", "0.0100", "0.0030", "0.3630"] in lines
+        assert ["pool", "work", "service", "idle", "boot", "once", "total"] in lines
+        assert ["gpu", "0.3000", "0.4000", "0.0500", "0.0100", "0.0000", "0.7600"] in lines
+        assert ["total", "0.3000", "0.4000", "0.0500", "0.0100", "0.0030", "0.7630"] in lines
 
 
 async def test_json_and_csv_are_exact_and_the_sum_is_the_bill(postgres_dsn: str) -> None:
@@ -44,14 +45,14 @@ async def test_json_and_csv_are_exact_and_the_sum_is_the_bill(postgres_dsn: str)
         await spent(plane)
         days = ("--since", "2026-05-01", "--until", "2026-05-02")
         costs = json.loads((await yurt(plane, "costs", "--by", "pipeline", "--json", *days)).stdout)
-        assert (costs["total_usd"], costs["by"]) == ("0.363", "pipeline")
+        assert (costs["total_usd"], costs["by"]) == ("0.763", "pipeline")
         assert [(line["name"], line["total_usd"]) for line in costs["costs"]] == [
-            ("videos", "0.2"), ("photos", "0.1"), ("(no pipeline)", "0.063"),
+            ("service:photos", "0.4"), ("videos", "0.2"), ("photos", "0.1"), ("(no pipeline)", "0.063"),
         ]  # fmt: skip
         assert (await yurt(plane, "costs", "--by", "day", "--csv", *days)).stdout.splitlines() == [
-            "day,work,idle,boot,once,total_usd",
-            "2026-05-01,0.3,0.05,0,0,0.35",
-            "2026-05-02,0,0,0.01,0.003,0.013",
+            "day,work,service,idle,boot,once,total_usd",
+            "2026-05-01,0.3,0,0.05,0,0,0.35",
+            "2026-05-02,0,0.4,0,0.01,0.003,0.413",
         ]
 
 
@@ -68,4 +69,4 @@ async def test_nothing_was_spent(postgres_dsn: str) -> None:
 def test_every_way_to_add_up_keeps_the_sum() -> None:
     costs = [dict(zip(FIELDS, row, strict=True)) for row in BILL]
     for by in ("pipeline", "pool", "provider", "day", "phase"):
-        assert sum(line.total for line in added_up(costs, by)) == Decimal("0.363")
+        assert sum(line.total for line in added_up(costs, by)) == Decimal("0.763")
