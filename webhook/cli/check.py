@@ -11,10 +11,10 @@ from rich.console import Console
 
 from webhook.check import Finding, findings
 from webhook.cli.bucket_notifications import notification_findings
-from webhook.cli.options import config_option, state_option
+from webhook.cli.deployed import configured
+from webhook.cli.options import config_option, deployed_option, state_option
 from webhook.cli.terminal import EscapingConsole, finding
 from webhook.config_faults import ConfigError
-from webhook.config_file import load
 from webhook.provider_check import provider_findings
 from webhook.secrets_file import secrets
 
@@ -22,16 +22,15 @@ from webhook.secrets_file import secrets
 @click.command()
 @config_option
 @state_option
-def command(config_path: Path, state: Path) -> None:
+@deployed_option
+def command(config_path: Path, state: Path, deployed: bool, url: str) -> None:
     """Check the configuration, database, buckets and credentials.
 
     Writes, reads and deletes one small object below each output prefix. Exit status 1 if a check failed.
     """
-    from workers.handlers.registry import options_model
-
     console = EscapingConsole()
     try:
-        config, credentials = load(config_path, options_model), secrets(config_path)
+        config, credentials = configured(config_path, deployed=deployed, url=url), secrets(config_path)
     except ConfigError as error:
         _print(console, Finding("configuration", "failed", str(error)))
         raise SystemExit(1) from None

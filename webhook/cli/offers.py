@@ -12,12 +12,12 @@ from typing import Any
 import click
 from rich.console import Group, RenderableType
 
-from webhook.cli.options import config_option, fail, failing
+from webhook.cli.deployed import configured
+from webhook.cli.options import config_option, deployed_option, fail, failing
 from webhook.cli.output import echo_json
 from webhook.cli.terminal import EscapingConsole, finding, plain, table
 from webhook.config import Config
 from webhook.config_faults import ConfigError
-from webhook.config_file import load
 from webhook.fleet.market import ProviderOffers, RatedOffer, RatedOffers, rated
 from webhook.fleet.open_providers import ask_for_offers, open_providers
 from webhook.pool_settings import Pool
@@ -31,17 +31,16 @@ _SHOWN = 20
 @click.command()
 @config_option
 @click.argument("pool")
+@deployed_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with all offers.")
-def command(config_path: Path, pool: str, as_json: bool) -> None:
+def command(config_path: Path, pool: str, deployed: bool, url: str, as_json: bool) -> None:
     """Show what a pool would rent now, at which real price, and why the others are not taken. Rents nothing.
 
     Asks the providers themselves, with the configuration and the keys of this machine. Machines that a control plane
     avoids since they did not boot are not known here. Exit status 1 where no offer could be taken.
     """
-    from workers.handlers.registry import options_model
-
     with failing(ConfigError):
-        config = load(config_path, options_model)
+        config = configured(config_path, deployed=deployed, url=url)
         settings = _settings(config, pool)
         sources = asyncio.run(_ask(config, secrets(config_path), pool))
     market = rated(settings, sources)

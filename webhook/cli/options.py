@@ -56,6 +56,12 @@ def url_option(command: Command) -> Command:
     )(command)
 
 
+def deployed_option(command: Command) -> Command:
+    """Add ``--deployed``, and ``--url`` for it."""
+    text = "With what was deployed on the control plane at --url too."
+    return click.option("--deployed", is_flag=True, help=text)(url_option(command))
+
+
 def admin_token(url: str) -> str:
     """The value of ``YURT_ADMIN_TOKEN``, or that of a ``yurt up`` at this URL, or the file of secrets'.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from webhook.cli.options import config_option, fail, failing
+from webhook.cli.options import config_option, deployed_option, fail, failing
 from webhook.cli.output import echo
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class HandlerTrial:
     metavar="NAME=FOLDER",
     help="A model of the pipeline, on this machine; repeatable.",
 )
+@deployed_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     pipeline_name: str,
@@ -69,6 +70,8 @@ def command(
     output: Path | None,
     key: str,
     models: tuple[str, ...],
+    deployed: bool,
+    url: str,
     as_json: bool,
 ) -> None:
     """Run one file through a pipeline's handler on this machine, without bucket or database.
@@ -76,16 +79,15 @@ def command(
     The handler runs as on a worker: in the sandbox, with the pipeline's options and limits. Exit status 1 where it
     fails.
     """
+    from webhook.cli.deployed import configured
     from webhook.config_faults import ConfigError
-    from webhook.config_file import load
     from workers import log
-    from workers.handlers.registry import options_model
 
     with failing(ConfigError):
-        config = load(config_path, options_model)
+        config = configured(config_path, deployed=deployed, url=url)
     pipeline = config.pipelines.get(pipeline_name)
     if pipeline is None:
-        fail(f"there is no pipeline {pipeline_name!r} in {config_path}; there are: {', '.join(config.pipelines)}")
+        fail(f"there is no pipeline {pipeline_name!r}; there are: {', '.join(config.pipelines)}")
     log.configure("console")
     trial = HandlerTrial(pipeline_name, str(file), pipeline.handler_limits.model_dump())
     key = key or f"{pipeline.input.prefix}{file.name}"
