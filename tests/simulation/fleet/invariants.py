@@ -138,7 +138,7 @@ class FleetInvariants:
         may = (
             day.draws.faults_over and day.up and wanted and len(rows) < day.pool.limit
             and day.affords_one(spare_seconds)
-            and any(len(m.alive) < m.capacity and not m.contested for m in day.markets.values())
+            and any(len(m.alive) < m.capacity and not m.contested and m.offers_any for m in day.markets.values())
         )  # fmt: skip
         if not may:
             self.waiting_since = None

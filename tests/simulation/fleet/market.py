@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.simulation.fleet.day import SimulatedDay
 
 DAY_SECONDS = 86_400.0
+MACHINES = 8
+"""Physical machines that a provider offers."""
 _KINDS = ("busy", "gone", "refused", "lost", "hangs", "contract in the error", "late")
 
 
@@ -71,7 +73,7 @@ class SimulatedMarket:
     capacity: int
     usd_per_hour: Decimal
     bad_machines: int
-    """Of the eight physical machines that it offers, so many never boot."""
+    """Of its `MACHINES`, so many never boot."""
     offer_seconds: float = 60.0
     machines: dict[str, RentedMachine] = field(default_factory=dict)
     faulty_list_at: float = -1e9
@@ -99,7 +101,7 @@ class SimulatedMarket:
             return []
         return [
             Offer(f"{self.name}-{n}-{self.day.now:.0f}", self.usd_per_hour + n * Decimal("0.01"), machine=f"{n}")
-            for n in range(8)
+            for n in range(MACHINES)
         ]
 
     async def mint(self, order: MintOrder) -> str:
@@ -222,6 +224,12 @@ class SimulatedMarket:
         machine = self._add_unordered(new_label("yurt", "a", "99999999"))
         machine.others = True
         self.day.later(self.day.draws.between(f"{self.name}/others", 600, 14_400), lambda: self.end(machine.ref))
+
+    @property
+    def offers_any(self) -> bool:
+        """Whether it offers a machine that is not avoided: agents die at random, also while their machines boot."""
+        until = (self.day.fleet.avoiding.get((self.name, f"{n}"), 0.0) for n in range(MACHINES))
+        return any(end <= self.day.now for end in until)
 
     @property
     def contested(self) -> bool:
