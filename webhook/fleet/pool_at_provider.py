@@ -238,7 +238,9 @@ class PoolAtProvider:
     def _is_to_blame(self, machine: Machine, reason: str) -> bool:
         """Whether a start failed by the machine, and not because this control plane was away meanwhile."""
         heard_seconds = self._calls.clock() - self._began
-        return reason == "boot-deadline" or (reason == "exited" and machine.age_seconds < heard_seconds)
+        if reason == "boot-deadline":  # it had all of its time to call home, and there was one to call
+            return heard_seconds >= self._settings.boot_seconds
+        return reason == "exited" and machine.age_seconds < heard_seconds
 
     async def _mark_gone(self, machine: Machine) -> None:
         if not await self._calls.within(self._fleet.gone(machine.id, self._last_signs(machine))):

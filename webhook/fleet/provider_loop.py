@@ -18,6 +18,9 @@ from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 
+_NO_POOL = Pool(limit=0)
+"""Settings of a pool that is not configured any more."""
+
 
 class ProviderLoop:
     """One provider: its list, and the machines of all pools there."""
@@ -31,6 +34,7 @@ class ProviderLoop:
     ) -> None:
         """``activities`` are those of all pools, by name: one is added for a pool that is no longer configured."""
         self._calls = calls
+        self._settings = pools
         self._activity = activity
         self._activities = activities
         self._pools = {
@@ -72,7 +76,10 @@ class ProviderLoop:
         if self._listening_since is None:
             self._listening_since = self._calls.clock()
         listening_seconds = self._calls.clock() - self._listening_since
-        return [with_silence_heard(machine, listening_seconds) for machine in machines]
+        return [
+            with_silence_heard(self._settings.get(machine.pool, _NO_POOL), machine, listening_seconds)
+            for machine in machines
+        ]
 
     async def _list(self) -> Sequence[Instance] | None:
         try:
@@ -101,7 +108,7 @@ class ProviderLoop:
         """A pool's machines here, also of one that is not configured here any more."""
         if name not in self._pools:
             activity = self._activities.setdefault(name, PoolActivity())
-            self._pools[name] = PoolAtProvider(name, Pool(limit=0), self._calls, activity)
+            self._pools[name] = PoolAtProvider(name, _NO_POOL, self._calls, activity)
         return self._pools[name]
 
     async def _unknown_to_slay(

@@ -195,11 +195,15 @@ def _cause(wanted: Mapping[Cause, int], number: int) -> Cause:
     return next(cause for cause, count in wanted.items() if count > number)
 
 
-def with_silence_heard(machine: Machine, listening_seconds: float) -> Machine:
-    """What its ages prove: while the control plane was away, a machine has called in vain."""
+def with_silence_heard(pool: Pool, machine: Machine, listening_seconds: float) -> Machine:
+    """What its ages prove: while the control plane was away, a machine has called in vain.
+
+    But not for ever: one that starts has ended itself after ``boot_seconds`` and ``orphan_seconds`` without an answer,
+    or never will. A control plane that restarts again and again would never see its boot deadline come.
+    """
     # A control plane that was down for an hour must not slay every worker that it has not heard of for an hour.
     silent_seconds, age_seconds = min(machine.silent_seconds, listening_seconds), machine.age_seconds
-    if machine.state in STARTING:
+    if machine.state in STARTING and age_seconds <= pool.boot_seconds + pool.orphan_seconds:
         age_seconds = min(age_seconds, listening_seconds)
     if (silent_seconds, age_seconds) == (machine.silent_seconds, machine.age_seconds):
         return machine  # as a rule: a copy of each of a thousand machines takes longer than all that is decided

@@ -235,7 +235,9 @@ class FleetInvariants:
         row = self.day.fleet.rows[id]
         if row.leased and reason in _OF_SCALING:
             self.day.fail(BrokenInvariant(BUSY, f"{row.label} holds {row.leased} leases, {reason}"))
-        if seen is MachineState.BOOTING and reason == "boot-deadline":
+        # One that had nobody to call home to is not to blame.
+        had_time = self.day.now - self.day.up_since >= self.day.pool.boot_seconds
+        if seen is MachineState.BOOTING and reason == "boot-deadline" and had_time:
             self.failed_boots[row.provider, row.terms.machine] = self.day.now
 
     def destroyed(self, provider: str, instance: Instance) -> None:

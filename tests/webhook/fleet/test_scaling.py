@@ -382,10 +382,19 @@ def test_an_empty_list_that_is_the_truth_is_believed_at_once() -> None:
 
 def test_silence_is_counted_only_while_somebody_listens() -> None:
     ready, booting = machine(MachineState.READY, silent_seconds=900), machine(MachineState.BOOTING, age_seconds=900)
-    assert with_silence_heard(ready, 5).silent_seconds == 5
-    assert with_silence_heard(ready, 5).age_seconds == ready.age_seconds
-    assert with_silence_heard(booting, 5).age_seconds == 5
-    assert with_silence_heard(ready, 5_000) == ready
+    settings = pool(boot_seconds=300, orphan_seconds=700)
+    assert with_silence_heard(settings, ready, 5).silent_seconds == 5
+    assert with_silence_heard(settings, ready, 5).age_seconds == ready.age_seconds
+    assert with_silence_heard(settings, booting, 5).age_seconds == 5
+    assert with_silence_heard(settings, ready, 5_000) == ready
+
+
+def test_a_machine_that_must_have_ended_itself_is_slain_however_often_the_control_plane_restarts() -> None:
+    settings = pool(boot_seconds=300, orphan_seconds=700)
+    for age_seconds, slain in ((1_000, False), (1_001, True)):
+        heard = with_silence_heard(settings, machine(MachineState.BOOTING, age_seconds=age_seconds), 5)
+        actions = look_after(settings, [heard], Listing({"l1": Instance("l1", "r1")}, 0.0, 0.0))
+        assert [action.reason for action in actions if isinstance(action, Slay)] == ["boot-deadline"] * slain
 
 
 def test_machines_of_a_provider_that_the_pool_has_left_are_drained_and_replaced() -> None:
