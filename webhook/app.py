@@ -328,6 +328,7 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         services.catalogue,
         services.proxy.orders,
         services.withheld,
+        RunLogs(ledger),
     )
     admin_token = secrets.yurt_admin_token.get_secret_value()
     admin_credentials = Credentials([admin_token] if admin_token else [])

@@ -94,14 +94,18 @@ class Pipelines:
         return list(dict.fromkeys(named))
 
     def route(self, batch: Batch) -> ReceivedEvents:
-        """Turn a request's events into what the ledger records: each event once for every pipeline that watches it."""
+        """Turn a request's events into what the ledger records: each event once for every pipeline that watches it.
+
+        Not for those that run calls: a call is begun by its caller. What the store tells of its arguments may come when
+        it has failed already, and it would run twice.
+        """
         hints: list[tuple[int, ObjectEvent]] = []
         ignored: list[int] = []
         for event in batch.events:
             watching = [
                 pipeline_id
                 for pipeline_id, pipeline in self._by_bucket.get(event.bucket, ())
-                if pipeline.watches(event.bucket, event.key)
+                if pipeline.watches(event.bucket, event.key) and not _runs_calls(pipeline)
             ]
             if event.kind is EventKind.IRRELEVANT:
                 ignored += watching or [0]
@@ -110,3 +114,7 @@ class Pipelines:
             else:
                 ignored.append(0)
         return ReceivedEvents(hints, tuple(ignored), batch.quarantined)
+
+
+def _runs_calls(pipeline: Pipeline) -> bool:
+    return pipeline.handler == "function" and bool(pipeline.options.get("calls"))

@@ -152,8 +152,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if not callbacks:
                 if not timers:
                     raise Stuck
-                if timers[0] > self._elapsed:
-                    self._elapsed = float(timers[0])
+                self._elapsed += max(0.0, timers[0] - self._elapsed)
             due = self._elapsed + _RESOLUTION_SECONDS
             while timers and timers[0] < due:
                 timer = heappop(timers)

@@ -33,6 +33,7 @@ from webhook.ledger.database import LedgerUnavailable
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import SECOND_OPINION_SECONDS, Ledger, ReceivedEvents
 from webhook.ledger.machines import HandlingReport
+from webhook.ledger.run_logs import EndedRun, RunLogs
 from webhook.ledger.services import ServiceLedger
 from webhook.ledger.wakeups import Wakeups
 from webhook.metrics import Metrics
@@ -270,7 +271,14 @@ def make_leases(plane: SimulatedPlane) -> LeaseApi:
         catalogue,
         OrderBook({}, {}, catalogue, ServiceLedger(plane.ledger), b""),
         conditions.refusal,
+        cast("RunLogs", NoRunLogs()),
     )
+
+
+class NoRunLogs:
+    """Keeps no logs of runs: nothing is decided by them, so no promise is about them."""
+
+    async def add(self, run: EndedRun) -> None: ...
 
 
 def make_checker(plane: SimulatedPlane) -> DeletionChecker:

@@ -72,6 +72,7 @@ class LeaseApi:
         catalogue: ModelCatalogue,
         orders: OrderBook,
         withheld: Callable[[Pipeline], str],
+        logs: RunLogs,
     ) -> None:
         """``withheld`` says why no work of a pipeline may be handed out; empty where it may."""
         self._ledger = ledger
@@ -86,7 +87,7 @@ class LeaseApi:
         self._catalogue = catalogue
         self._orders = orders
         self._withheld = withheld
-        self._logs = RunLogs(ledger)
+        self._logs = logs
         self._turns: Counter[str] = Counter()
         self._claiming: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """By worker. Of two claims at once neither would count the other's leases."""
@@ -301,9 +302,10 @@ class LeaseApi:
     async def _settle_message(self, caller: Caller, message: protocol.Settlement) -> protocol.Settled:
         place = await self._settle(Settlement(message.id, message.token, caller.id, _outcome(message, caller.id)))
         if place is not None:
-            with contextlib.suppress(LedgerUnavailable):  # notes for people and later leases, not for this one
-                await self._note_log(caller, place, message)
+            with contextlib.suppress(LedgerUnavailable):  # a note for later leases, not for this one
                 await self._note_handler(caller, place[0], message)
+            with contextlib.suppress(LedgerUnavailable):  # for people
+                await self._note_log(caller, place, message)
         return protocol.Settled(id=message.id, token=message.token, accepted=place is not None)
 
     async def _note_log(self, caller: Caller, place: ObjectPlace, message: protocol.Settlement) -> None:

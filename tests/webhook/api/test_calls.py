@@ -107,22 +107,28 @@ async def test_a_call_that_fails_says_why_with_what_it_printed(postgres_dsn: str
         assert [call["state"] for call in await app.states(ID)] == ["failed"]
 
 
-async def test_a_call_whose_upload_the_store_has_told_of_is_not_begun_twice(
-    postgres_dsn: str, store: RunningBucket
-) -> None:
+async def test_what_the_store_tells_of_a_call_does_not_run_it_again(postgres_dsn: str, store: RunningBucket) -> None:
     async with calling(postgres_dsn, store) as app:
-        await app.upload(await app.offered())
-        content = store.s3().head_object(Bucket=app.bucket, Key=ID)
-        told = {"bucket": app.bucket, "size": 4, "eTag": content["ETag"].strip('"')}
-        await app.plane.notify(event(ID, eventTime=content["LastModified"].strftime("%Y-%m-%dT%H:%M:%SZ"), **told))
         worker = await app.plane.worker()
+
+        async def told() -> str:
+            """Have the store tell of the arguments. Returns the state of the call then."""
+            content = store.s3().head_object(Bucket=app.bucket, Key=ID)
+            fields = {"bucket": app.bucket, "size": 4, "eTag": content["ETag"].strip('"')}
+            await app.plane.notify(event(ID, eventTime=f"{content['LastModified']:%Y-%m-%dT%H:%M:%SZ}", **fields))
+            [call] = await app.states(ID)
+            return str(call["state"])
+
+        await app.upload(await app.offered())
+        assert await told() == "unknown", "it is begun by its caller"
+        assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}
         leases = {lease.pipeline: lease for lease in (await worker.ask(2)).leases}
         lease = leases[PIPELINE.format("one")]
         failure = {"outcome": "failed", "reason": "function-error", "message": "", "retry": False}
         await worker.ask(0, settle=[{**failure, "id": lease.id, "token": lease.token}])
+        assert await told() == "failed"
         assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}
         assert [call["state"] for call in await app.states(ID)] == ["failed"]
-        assert not (await worker.ask(2)).leases
 
 
 async def test_a_failed_call_without_its_arguments_is_uploaded_anew(postgres_dsn: str, store: RunningBucket) -> None:
