@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from webhook.api.connections import proven
 from webhook.api.http import HttpProblem
 from webhook.ledger.services import ServiceLedger
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, ServiceMachine, UpgradeRefused
@@ -48,7 +50,7 @@ class PassedOnRequests:
         begun = False
         try:
             async with way.exchange(request) as answer:
-                kept = between_replicas(answer.headers, framed=True)
+                kept = between_replicas(answer.headers, LOST, framed=True)
                 await send({"type": "http.response.start", "status": answer.status, "headers": kept})
                 begun = True
                 async for chunk in answer.body:
@@ -62,7 +64,7 @@ class PassedOnRequests:
             raise (CutOff(str(error)) if begun else HttpProblem(502, "server-nonsense", str(error))) from None
 
     async def upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one WebSocket. Raises HttpProblem, MachineLost, UpgradeRefused before it is accepted."""
+        """Answer one WebSocket. Raises HttpProblem, UpgradeRefused before it is accepted."""
         way, target = await self._addressed(scope)
         if way is None:
             raise UpgradeRefused(502, [(LOST, b"unsent")], b"")
@@ -73,6 +75,8 @@ class PassedOnRequests:
             async with way.upgrade(request, list(scope.get("subprotocols", ()))) as socket:
                 # The replica that has the client looks after silence.
                 await pass_messages(socket, between_replicas(socket.headers), receive, send, _NO_STALL_SECONDS)
+        except UpgradeRefused as refused:
+            raise UpgradeRefused(refused.status, between_replicas(refused.headers, LOST), refused.body) from None
         except MachineLost as lost:
             raise UpgradeRefused(502, [(LOST, b"unsent" if lost.unsent else b"sent")], b"") from None
 
@@ -83,6 +87,7 @@ class PassedOnRequests:
         """
         headers = dict(scope["headers"])
         await self._authenticated(headers.get(REPLICA_TOKEN, b""))
+        proven(HTTPConnection(scope))
         service, _, path = scope["raw_path"].removeprefix(PASSED_ON.encode()).partition(b"/")
         worker = headers.get(MACHINE, b"")
         way = self._registry.way(service.decode("latin-1"), int(worker) if worker.isdigit() and len(worker) < 19 else 0)

@@ -22,7 +22,7 @@ _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
 """States that have a column only where there is something in it: a terminal is 80 characters wide."""
 _AHEAD = ("now", "minted", "helped", "$ before work")
-_PHASES = ("work", "idle", "boot", "once")
+_PHASES = ("work", "service", "idle", "boot", "once")
 _MONEY = (*_PHASES, "spent", "budget", "an hour")
 _MACHINES = ("starting", "ready", "draining", "slaying")
 

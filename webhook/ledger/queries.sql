@@ -505,7 +505,10 @@ with moment as (
     union all
     select c.id, case when m.service is null then 'idle' else 'service' end, coalesce(m.service, ''),
            greatest(0, 1 - coalesce((select sum(leases) from held where worker_id = c.id), 0) / c.slots)
-    from costed as c left join service_machines as m on m.worker_id = c.id
+    from costed as c left join service_machines as m on m.worker_id = c.id and (
+        m.used_at > (select now from moment) - make_interval(secs => m.idle_seconds)
+        or ({{live_slots}}) > 0
+    )
 ), phases as (
     select day, pool, provider, 'boot' as phase, '' as pipeline, usd, least(day_ends, coalesce(ready, day_ends)) - day_begins as lasted
     from days

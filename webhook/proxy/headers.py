@@ -35,7 +35,9 @@ _trace_ids = random.Random(secrets.randbits(256))  # noqa: S311 - they name trac
 _TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _NAMES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9a-z-]+\x00)*")
 _VALUES = re.compile(rb"[^\x00\r\n]*")
-_DROPPED = _HOP_BY_HOP | _OF_FRAMING | _FORWARDED | {TOKEN}
+BETWEEN_REPLICAS = frozenset({b"yurt-replica", b"yurt-machine", b"yurt-host", b"yurt-machine-lost"})
+"""Which only replicas say to each other: of a client or a server they would be lies."""
+_DROPPED = _HOP_BY_HOP | _OF_FRAMING | _FORWARDED | BETWEEN_REPLICAS | {TOKEN}
 _NONE = frozenset[bytes]()
 _AUTHORIZATION = frozenset({b"authorization"})
 _VIA = b"1.1 yurt"

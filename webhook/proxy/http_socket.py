@@ -72,16 +72,19 @@ async def opened_socket(
     """
     secure = url.scheme == b"https"
     options: dict[str, Any] = {"ssl": tls.context()} if secure else {}
-    address = f"{'wss' if secure else 'ws'}://{url.host.decode('ascii')}:{url.port or (443 if secure else 80)}"
+    host = url.host.decode("ascii")
+    host = f"[{host}]" if ":" in host else host
+    address = f"{'wss' if secure else 'ws'}://{host}:{url.port or (443 if secure else 80)}"
     connecting = DialledSocket(
         address + _ascii(url.target),
         additional_headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
-        subprotocols=[Subprotocol(each) for each in subprotocols] or None,
+        subprotocols=[Subprotocol(each) for each in subprotocols if each] or None,
         compression=None,
         user_agent_header=None,
         proxy=None,
         open_timeout=connect_seconds,
         max_size=MAX_SOCKET_MESSAGE_BYTES,
+        max_queue=1,  # messages that wait here: a client that does not read holds back the server
         write_limit=_WAITING_BYTES,
         close_timeout=2.0,
         **options,

@@ -111,7 +111,7 @@ async def test_what_the_store_tells_of_a_call_does_not_run_it_again(postgres_dsn
     async with calling(postgres_dsn, store) as app:
         worker = await app.plane.worker()
 
-        async def told() -> str:
+        async def notified() -> str:
             """Have the store tell of the arguments. Returns the state of the call then."""
             content = store.s3().head_object(Bucket=app.bucket, Key=ID)
             fields = {"bucket": app.bucket, "size": 4, "eTag": content["ETag"].strip('"')}
@@ -120,13 +120,13 @@ async def test_what_the_store_tells_of_a_call_does_not_run_it_again(postgres_dsn
             return str(call["state"])
 
         await app.upload(await app.offered())
-        assert await told() == "unknown", "it is begun by its caller"
+        assert await notified() == "unknown", "it is begun by its caller"
         assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}
         leases = {lease.pipeline: lease for lease in (await worker.ask(2)).leases}
         lease = leases[PIPELINE.format("one")]
         failure = {"outcome": "failed", "reason": "function-error", "message": "", "retry": False}
         await worker.ask(0, settle=[{**failure, "id": lease.id, "token": lease.token}])
-        assert await told() == "failed"
+        assert await notified() == "failed"
         assert (await app.post("one/calls/begin", {"ids": [ID]})).json() == {"begun": 1}
         assert [call["state"] for call in await app.states(ID)] == ["failed"]
 

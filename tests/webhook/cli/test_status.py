@@ -84,9 +84,9 @@ def test_what_pools_spend_is_shown_with_the_sum_and_why_nothing_is_minted() -> N
         budget_usd_per_day="9",
     )
     rows = [line.split() for line in text.splitlines()]
-    assert ["a", "0.5000", "0.0000", "0.2500", "0.0000", "0.7500", "2.50", "0.3000"] in rows
-    assert ["b", "0.5000", "0.0000", "0.2500", "0.0000", "0.7500", "–", "0.3000"] in rows
-    assert ["all", "pools", "1.0000", "0.0000", "0.5000", "0.0000", "1.5000", "9.00", "0.6000"] in rows
+    assert ["a", "0.5000", "0.0000", "0.0000", "0.2500", "0.0000", "0.7500", "2.50", "0.3000"] in rows
+    assert ["b", "0.5000", "0.0000", "0.0000", "0.2500", "0.0000", "0.7500", "–", "0.3000"] in rows
+    assert ["all", "pools", "1.0000", "0.0000", "0.0000", "0.5000", "0.0000", "1.5000", "9.00", "0.6000"] in rows
     assert "pool a: nothing is minted: the budget of the day is spent (0.75 of 2.5 US dollars spent today)" in text
 
 

@@ -56,7 +56,7 @@ async def closed(socket: ClientConnection) -> tuple[int, str]:
 
 async def test_messages_go_both_ways(postgres_dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
     async with two_replicas(postgres_dsn) as (_, second, _, server):
-        async with socket_at(second, "/chat%20x?x=%23", **{"x-app": "1"}) as socket:
+        async with socket_at(second, "/chat%20x?x=%23", **{"x-app": "1", "yurt-host": "evil.example"}) as socket:
             assert socket.subprotocol == "a"
             for message in ("text ✓", b"bytes", "", b"", "x" * BIG, bytes(BIG)):
                 await socket.send(message)
