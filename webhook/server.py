@@ -33,9 +33,9 @@ from webhook.ledger.dsn import DsnError, parse
 from webhook.ledger.pooler import TRANSACTION_MODE, in_transaction_mode
 from webhook.ledger.postgres import serve as embedded_postgres
 from webhook.local_url import local_url
-from webhook.proxy.exchange import MAX_SOCKET_MESSAGE_BYTES
 from webhook.secret_settings import Secrets
 from webhook.state_folder import check_folders
+from workers.tunnel.stream import MAX_SOCKET_MESSAGE_BYTES
 
 log = structlog.get_logger()
 

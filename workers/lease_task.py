@@ -124,7 +124,7 @@ class LeaseTask:
             why = _clean(str(error))[:_UNAVAILABLE_LENGTH] or "unknown"
             return Released(id=self.lease.id, token=self.lease.token, cause="handler", unavailable=why)
         except StoreFault as error:
-            return failed(self.lease, error.reason, error.message, retry=error.retry)
+            return failed(self.lease, error.reason, error.message, retry=error.retry, log=self._log)
         finally:
             # Shielded: a task that is cancelled twice leaves no folder behind either.
             await asyncio.shield(asyncio.to_thread(discard, folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
@@ -12,14 +12,13 @@ from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
 from webhook.api.http import HttpProblem, json_response, read_query
+from webhook.cost_phases import Phase, beneficiary
 from webhook.ledger.ledger import Ledger
 from webhook.usd import ExactUsd
 
 MOST_DAYS = 366
 _MOST_ROWS = 50_000
 
-Phase = Literal["work", "service", "idle", "boot", "once"]
-PHASES: tuple[Phase, ...] = get_args(Phase)
 Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(9000, 1, 1))]
 """PostgreSQL and Python reckon with days beyond these differently."""
 
@@ -47,8 +46,6 @@ class Cost(BaseModel):
     pool: str
     provider: str
     phase: Phase
-    """``work``: slots that held leases; ``service``: machines that a service had; ``idle``: other slots of ready
-    machines; ``boot``: before the machine called home; ``once``: what is paid once for a machine, such as traffic."""
     pipeline: str
     """What the work was for; with ``service`` the service. Empty in other phases."""
     usd: ExactUsd
@@ -56,9 +53,7 @@ class Cost(BaseModel):
     @property
     def what_for(self) -> str:
         """A pipeline, a service as ``service:NAME``, or the phase in parentheses."""
-        if self.phase == "service":
-            return f"service:{self.pipeline}"
-        return self.pipeline or f"({self.phase})"
+        return beneficiary(self.phase, self.pipeline) or f"({self.phase})"
 
 
 class Costs(BaseModel):

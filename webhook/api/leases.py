@@ -310,13 +310,11 @@ class LeaseApi:
 
     async def _note_log(self, caller: Caller, place: ObjectPlace, message: protocol.Settlement) -> None:
         """Keep what the run printed, and how it failed."""
-        match message:
-            case protocol.Done(log=text) if text:
-                await self._logs.add(EndedRun(*place, caller.id, text))
-            case protocol.Failed() as failed:
-                number, key = place
-                run = EndedRun(number, key, caller.id, failed.log, failed.reason, failed.message, failed.retry)
-                await self._logs.add(run)
+        if isinstance(message, protocol.Failed):
+            run = EndedRun(*place, caller.id, message.log, message.reason, message.message, message.retry)
+            await self._logs.add(run)
+        elif isinstance(message, protocol.Done) and message.log:
+            await self._logs.add(EndedRun(*place, caller.id, message.log))
 
     async def _note_handler(self, caller: Caller, pipeline_id: int, message: protocol.Settlement) -> None:
         """Note whether the pipeline's handler can run on the worker, where the settlement shows that."""

@@ -17,9 +17,8 @@ from webhook.ledger.services import ServiceLedger
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, ServiceMachine, UpgradeRefused
 from webhook.proxy.forwarding import CutOff, RequestBody, empty
 from webhook.proxy.headers import HANDSHAKE, between_replicas
-from webhook.proxy.http_machine import HOST
 from webhook.proxy.registry import MachineRegistry
-from webhook.proxy.replica_ways import LOST, MACHINE, PASSED_ON, REPLICA_TOKEN
+from webhook.proxy.replica_ways import HOST, LOST, MACHINE, PASSED_ON, REPLICA_TOKEN
 from webhook.proxy.sockets import pass_messages
 
 _KNOWN_SECONDS = 5.0

@@ -20,13 +20,15 @@ MAX_RUNS = 100
 
 
 class RunLogFilter(BaseModel):
-    """Selects the newest runs of a pipeline, or of a function with its calls."""
+    """Selects runs of a pipeline, or of a function with its calls."""
 
     model_config = ConfigDict(extra="forbid")
 
     pipeline: Text
-    after: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Only runs with larger ids."""
+    failed: bool = False
+    """Only those that did."""
+    after: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """The first ones with larger ids; by default the newest ones."""
     limit: Annotated[int, Field(ge=1, le=MAX_RUNS)] = MAX_RUNS
 
 
@@ -50,7 +52,7 @@ class RunLog(BaseModel):
 
 
 class RunLogPage(BaseModel):
-    """The newest runs, the oldest of them first."""
+    """Runs by their ids, the oldest first."""
 
     runs: list[RunLog]
 
@@ -64,11 +66,11 @@ class RunLogApi:
         self._auth = auth
 
     async def run_logs(self, request: Request) -> Response:
-        """List what the newest runs printed, and how they failed."""
+        """List what runs printed, and how they failed: the newest, or those after an id."""
         self._auth.require(request)
         query = read_query(request, RunLogFilter)
         names = query.pipeline, query.pipeline + CALLS
-        rows = await self._logs.newest(names, query.after, query.limit)
-        if not rows and not query.after and not any(self._pipelines.named(name) for name in names):
+        rows = await self._logs.page(names, query.after, query.limit, failed=query.failed)
+        if not rows and query.after is None and not any(self._pipelines.named(name) for name in names):
             raise HttpProblem(404, "unknown-pipeline", "there is no pipeline or function of that name, and was none")
         return json_response(RunLogPage(runs=[RunLog(**row) for row in rows]))

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from webhook.api.auth import AdminAuth
-from webhook.api.costs import PHASES, Phase
 from webhook.api.http import HttpProblem, json_response, read_model
 from webhook.api.service_status import ServiceLoadStatus
 from webhook.config import Definitions, Pipeline, ServerSettings
+from webhook.cost_phases import PHASES, Phase
 from webhook.definitions.current import CurrentDefinitions
 from webhook.fleet.manual_workers import INVITATION_SECONDS, MANUAL
 from webhook.ledger.costs import CostsToday, costs_today

@@ -28,9 +28,6 @@ _SHORTEST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.25
 _POLL_SHARE = 0.1
 """Of the time waited so far: short calls are seen to end at once, and long ones cost few statements."""
 
-_TIME_STEP_SECONDS = 2.0
-"""By so much the age of an object may be too small: the store gives both of its times in whole seconds."""
-
 CallState = Literal["unknown", "running", "done", "failed"]
 
 
@@ -99,11 +96,10 @@ class Calls:
     async def begin(self, function: CalledFunction, ids: Sequence[str]) -> list[str]:
         """Record calls whose arguments are in the bucket as events. Returns the ids of those whose are not.
 
-        A call whose upload the store has told of already, which may even have failed meanwhile, is not begun twice.
+        It may be repeated: a call is begun by it alone, never by what the store tells of its arguments.
         """
         bucket = function.pipeline.input.bucket
         heads = await self._heads(function, ids)
-        rows = {row["key"]: row for row in await self._rows(function, ids)}
         events = [
             ObjectEvent(
                 SOURCE, bucket, function.key(id), EventKind.CREATED,
@@ -111,7 +107,7 @@ class Calls:
                 mark_of(SOURCE, bucket, function.key(id), head.etag, head.modified),
             )
             for id, head in zip(ids, heads, strict=True)
-            if head is not None and not _is_known(rows.get(function.key(id)), head)
+            if head is not None
         ]  # fmt: skip
         await self._ledger.record([ReceivedEvents([(function.number, event) for event in events], (), ())])
         return [id for id, head in zip(ids, heads, strict=True) if head is None]
@@ -119,7 +115,7 @@ class Calls:
     async def again(self, function: CalledFunction, ids: Sequence[str]) -> frozenset[str]:
         """Have those of these calls run once more that have failed and whose arguments are still in the bucket.
 
-        Returns their ids. Before an upload, not after it: what has failed after it may be what the upload has begun.
+        Returns their ids.
         """
         failed = [row for row in await self._rows(function, ids) if row["state"] == "parked"]
         own = {function.key(id): id for id in ids}
@@ -152,14 +148,6 @@ class Calls:
 
     async def _rows(self, function: CalledFunction, ids: Sequence[str]) -> list[asyncpg.Record]:
         return await self._ledger.fetch("calls", function.number, [function.key(id) for id in ids])
-
-
-def _is_known(row: asyncpg.Record | None, head: ObjectHead) -> bool:
-    """Whether the last event of an object was that of just this upload."""
-    if row is None or row["state"] == "gone" or row["event_etag"] != head.etag:
-        return False
-    # Two ages, by the database's clock and by the store's: these may show different times.
-    return bool(row["event_age_seconds"] <= head.age_seconds + _TIME_STEP_SECONDS)
 
 
 def _all_running(progress: Collection[CallProgress]) -> bool:

@@ -18,9 +18,9 @@ from webhook.cli.client import call
 from webhook.cli.options import admin_token, url_option
 from webhook.cli.output import echo, echo_json
 from webhook.cli.terminal import EscapingConsole, plain, table
+from webhook.cost_phases import PHASES, beneficiary
 from webhook.usd import exact
 
-_PHASES = ("work", "service", "idle", "boot", "once")
 _KEYS = ("pipeline", "pool", "provider", "day", "phase")
 _NO_PIPELINE = "(no pipeline)"
 """Where costs stand that were for none: ready machines without work, booting ones, and what is paid once."""
@@ -31,7 +31,7 @@ class CostLine:
     """What was spent on one thing, in US dollars, by phase."""
 
     name: str
-    by_phase: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(_PHASES, Decimal(0)))
+    by_phase: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(PHASES, Decimal(0)))
 
     @property
     def total(self) -> Decimal:
@@ -77,9 +77,7 @@ def added_up(costs: Iterable[Mapping[str, Any]], by: str) -> list[CostLine]:
     """Add costs up by one of their fields: days in their order, all else dearest first."""
     lines: dict[str, CostLine] = {}
     for cost in costs:
-        name = cost[by] or _NO_PIPELINE
-        if by == "pipeline" and cost["phase"] == "service":
-            name = f"service:{name}"
+        name = (beneficiary(cost["phase"], cost[by]) if by == "pipeline" else cost[by]) or _NO_PIPELINE
         line = lines.setdefault(name, CostLine(name))
         line.by_phase[cost["phase"]] += Decimal(cost["usd"])
     if by == "day":
@@ -90,16 +88,16 @@ def added_up(costs: Iterable[Mapping[str, Any]], by: str) -> list[CostLine]:
 def _csv(by: str, lines: Iterable[CostLine]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((by, *_PHASES, "total_usd"))
+    writer.writerow((by, *PHASES, "total_usd"))
     for line in lines:
         writer.writerow(line.as_json().values())
     return text.getvalue().rstrip("\n")
 
 
 def _shown(costs: Mapping[str, Any], by: str, lines: Iterable[CostLine]) -> RenderableType:
-    phases = () if by == "phase" else _PHASES
+    phases = () if by == "phase" else PHASES
     title = f"US dollars from {costs['since']} to {costs['until']} (UTC)"
-    shown = table(title, by, *phases, "total", numbers=(*_PHASES, "total"))
+    shown = table(title, by, *phases, "total", numbers=(*PHASES, "total"))
     everything = CostLine("total")
     for line in lines:
         shown.add_row(plain(line.name), *_amounts(line, phases))

@@ -48,7 +48,7 @@ def command(config_path: Path, pool: str, deployed: bool, url: str, as_json: boo
         echo_json(as_dict(pool, market))
     else:
         EscapingConsole().print(render(pool, settings, market))
-    raise SystemExit(1 if market.is_empty else 0)
+    raise SystemExit(1 if market.none_takeable else 0)
 
 
 def _settings(config: Config, name: str) -> Pool:
@@ -90,7 +90,7 @@ def as_dict(name: str, market: RatedOffers) -> dict[str, Any]:
         "pool": name,
         "offers": [_offer(offer) for offer in market.offers],
         "errors": {source.provider: source.unavailable for source in market.sources if source.unavailable},
-        "why_none": market.why_none() if market.is_empty else "",
+        "why_none": market.why_none() if market.none_takeable else "",
     }
 
 
@@ -118,7 +118,7 @@ def render(name: str, pool: Pool, market: RatedOffers) -> RenderableType:
             parts.append(finding("failed", f"provider {source.provider}", source.unavailable))
         elif not source.offers:
             parts.append(finding("warning", f"provider {source.provider}", "no room: it offers nothing now"))
-    if market.is_empty:
+    if market.none_takeable:
         parts.append(plain(f"Nothing would be rented for pool {name}: {market.why_none()}"))
     return Group(*parts)
 

@@ -16,14 +16,14 @@ from webhook.cli.client import ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo_json
 from webhook.cli.terminal import EscapingConsole, plain, table
+from webhook.cost_phases import PHASES
 from webhook.diagnosis import Diagnosis, diagnose
 
 _STATES = ("pending", "leased", "done", "parked")
 _SELDOM = ("gone", "forgotten")
 """States that have a column only where there is something in it: a terminal is 80 characters wide."""
 _AHEAD = ("now", "minted", "helped", "$ before work")
-_PHASES = ("work", "service", "idle", "boot", "once")
-_MONEY = (*_PHASES, "spent", "budget", "an hour")
+_MONEY = (*PHASES, "spent", "budget", "an hour")
 _MACHINES = ("starting", "ready", "draining", "slaying")
 
 
@@ -139,7 +139,7 @@ def _add_money(shown: Table, name: str, of: dict[str, Any], usd_per_hour: Decima
     spent, budget = Decimal(of.get("spent_today_usd", 0)), of.get("budget_usd_per_day")
     if spent or usd_per_hour or budget is not None:
         left = "–" if budget is None else f"{Decimal(budget):.2f}"
-        by_phase = (f"{_spent_on(phase, of):.4f}" for phase in _PHASES)
+        by_phase = (f"{_spent_on(phase, of):.4f}" for phase in PHASES)
         shown.add_row(Text(name), *by_phase, f"{spent:.4f}", left, f"{usd_per_hour:.4f}")
 
 

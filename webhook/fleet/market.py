@@ -60,8 +60,8 @@ class RatedOffers:
     """In the order in which they are to be taken; those that may not be taken last."""
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no offer may be taken."""
+    def none_takeable(self) -> bool:
+        """Whether there is no offer that may be taken."""
         return all(one.refused for one in self.offers)
 
     def takeable(self) -> Iterator[RatedOffer]:
@@ -80,7 +80,7 @@ class RatedOffers:
 
     def why_none(self) -> str:
         """Why the pool can take no (more) offer now, for people. Empty: it can."""
-        if not self.is_empty:
+        if not self.none_takeable:
             return "; ".join(f"{s.provider}: {s.unavailable}" for s in self.sources if s.unavailable)
         by_provider = ((source, [o for o in self.offers if o.provider == source.provider]) for source in self.sources)
         return "; ".join(_why(source, offers) for source, offers in by_provider)

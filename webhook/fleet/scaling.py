@@ -198,16 +198,25 @@ def _cause(wanted: Mapping[Cause, int], number: int) -> Cause:
 def with_silence_heard(pool: Pool, machine: Machine, listening_seconds: float) -> Machine:
     """What its ages prove: while the control plane was away, a machine has called in vain.
 
-    But not for ever: one that starts has ended itself after ``boot_seconds`` and ``orphan_seconds`` without an answer,
-    or never will. A control plane that restarts again and again would never see its boot deadline come.
+    But not for ever: without an answer it has ended itself after ``orphan_seconds``, with ``boot_seconds`` before its
+    first one, or never will. A control plane that restarts again and again would never see its silence last.
     """
+    if _must_have_ended(pool, machine):
+        return machine
     # A control plane that was down for an hour must not slay every worker that it has not heard of for an hour.
     silent_seconds, age_seconds = min(machine.silent_seconds, listening_seconds), machine.age_seconds
-    if machine.state in STARTING and age_seconds <= pool.boot_seconds + pool.orphan_seconds:
+    if machine.state in STARTING:
         age_seconds = min(age_seconds, listening_seconds)
     if (silent_seconds, age_seconds) == (machine.silent_seconds, machine.age_seconds):
         return machine  # as a rule: a copy of each of a thousand machines takes longer than all that is decided
     return replace(machine, silent_seconds=silent_seconds, age_seconds=age_seconds)
+
+
+def _must_have_ended(pool: Pool, machine: Machine) -> bool:
+    """Whether it has been without an answer for longer than any machine waits for one."""
+    if machine.state in STARTING:
+        return machine.age_seconds > pool.boot_seconds + pool.orphan_seconds
+    return machine.silent_seconds > pool.orphan_seconds + pool.silent_seconds
 
 
 def wanted_machines(

@@ -471,9 +471,9 @@ select pg_advisory_xact_lock(hashtextextended('yurt budget', 0));
 -- name: accrue
 -- Add to "spending" what machines have cost since they were last looked at, by the day on which it was spent. What the
 -- provider has not taken the order for has cost nothing. Once a machine is ready, its slots that hold leases now count as
--- work of their pipelines, and the others as its service's, where one has it, or as idle. Of machines $1 (null: all), up to now, or up to when one that is gone
--- has ended: $2 seconds ago, when the provider's list first lacked it; if it had ended itself before, $3 seconds after its
--- last call, or where it never called $4 seconds after its intent.
+-- work of their pipelines, and the others as its service's, where one has it, or as idle. Of machines $1 (null: all), up to
+-- now, or up to when one that is gone has ended: $2 seconds ago, when the provider's list first lacked it; if it had ended
+-- itself before, $3 seconds after its last call, or where it never called $4 seconds after its intent.
 with moment as (
     select now from (select yurt_now() as now offset 0) as read
 ), since as (
@@ -1168,7 +1168,6 @@ where o.id = $1 and o.state = 'parked';
 -- name: calls
 -- The state of calls: objects of one pipeline, by their keys.
 select o.id, o.key, o.state::text,
-       o.event_etag, extract(epoch from (select yurt_now()) - o.event_at)::float8 as event_age_seconds,
        coalesce(o.error ->> 'reason', '') as reason, coalesce(o.error ->> 'message', '') as message,
        coalesce(o.error ->> 'log', '') as log
 from objects as o
@@ -1185,12 +1184,13 @@ where pipeline_id = $1
   and id <= (select id from run_logs where pipeline_id = $1 order by id desc offset $8 - 1 limit 1);
 
 -- name: run_logs
--- The newest $3 runs of pipelines with these names, of those whose ids are larger than $2.
+-- Runs of pipelines with these names ($2: only those that failed), in the order of their ids: the $4 newest ones, or with
+-- an id $3 the first $4 after it.
 select id, pipeline, key, worker_id, outcome, reason, message, retry, log, ended_at from (
     select r.*, p.name as pipeline from run_logs as r join pipelines as p on p.id = r.pipeline_id
-    where p.name = any ($1::text[]) and r.id > $2
-    order by r.id desc limit $3
-) as newest
+    where p.name = any ($1::text[]) and (not $2::boolean or r.outcome = 'failed') and ($3::bigint is null or r.id > $3)
+    order by case when $3::bigint is null then -r.id else r.id end limit $4
+) as chosen
 order by id;
 
 -- name: prune_run_logs

@@ -46,6 +46,11 @@ class RunLogs:
         number, key, worker, *texts, retry = astuple(run)
         await self._ledger.fetch("add_run_log", number, key, worker, *map(storable, texts), retry, KEPT_RUNS)
 
-    async def newest(self, pipelines: Sequence[str], after: int, most: int) -> list[asyncpg.Record]:
-        """Return the newest runs of these pipelines, of those with a larger id than ``after``; the oldest first."""
-        return await self._ledger.fetch("run_logs", list(pipelines), after, most)
+    async def page(
+        self, pipelines: Sequence[str], after: int | None, most: int, *, failed: bool = False
+    ) -> list[asyncpg.Record]:
+        """Return runs of these pipelines by id: the first ones after an id, or without one the newest.
+
+        ``failed``: only those that did.
+        """
+        return await self._ledger.fetch("run_logs", list(pipelines), failed, after, most)

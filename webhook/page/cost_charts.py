@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from webhook.api.costs import PHASES, Cost, Costs, Phase
+from webhook.api.costs import Cost, Costs
+from webhook.cost_phases import PHASES, Phase
 
 WIDTH = 720
 HEIGHT = 200

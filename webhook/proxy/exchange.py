@@ -11,8 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-MAX_SOCKET_MESSAGE_BYTES = 16 << 20
-"""Of one message of a WebSocket, in either direction."""
+REFUSAL_BYTES = 64 << 10
+"""Of the body of an answer to a handshake that opens no WebSocket."""
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, and values, in the order in which they came."""
 
@@ -108,11 +108,11 @@ class UpgradeRefused(Exception):
     """The server answered a WebSocket's handshake with an ordinary answer."""
 
     def __init__(self, status: int, headers: Headers, body: bytes) -> None:
-        """``body`` is cut off at 64 KiB."""
+        """``body`` is cut off at `REFUSAL_BYTES`."""
         super().__init__(f"the server answered the handshake with {status}")
         self.status = status
         self.headers = headers
-        self.body = body
+        self.body = body[:REFUSAL_BYTES]
 
 
 class SocketClosed(Exception):

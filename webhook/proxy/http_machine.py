@@ -21,8 +21,6 @@ from webhook.proxy.exchange import (
 from webhook.proxy.http_socket import opened_socket
 
 CONNECT_SECONDS = 5.0
-HOST = b"yurt-host"
-"""Carries the ``host`` of a WebSocket's handshake, which the library sets to that of the connection."""
 _KEPT_SECONDS = 30.0
 """Idle connections are closed after so long: before the other end does, which would lose a request."""
 
@@ -72,10 +70,9 @@ class HttpMachine:
     @contextlib.asynccontextmanager
     async def upgrade(self, request: ForwardedRequest, subprotocols: Sequence[str]) -> AsyncIterator[ServiceSocket]:
         """See `ServiceMachine`."""
-        host = [(HOST, value) for name, value in request.headers if name == b"host"]
-        passed = [header for header in request.headers if header[0] != b"host"]
-        headers = [*passed, *host, *self._headers]
-        async with opened_socket(self._at(request.target), headers, subprotocols, CONNECT_SECONDS) as socket:
+        # The library sets ``host`` itself, to that of the connection.
+        headers = [*(header for header in request.headers if header[0] != b"host"), *self._headers]
+        async with opened_socket(self._at(request.target), headers, subprotocols) as socket:
             yield socket
 
     def _at(self, target: bytes) -> httpcore.URL:

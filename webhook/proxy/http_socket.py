@@ -8,12 +8,10 @@ from typing import Any
 
 import httpcore
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.frames import CloseCode
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
 from webhook.proxy.exchange import (
-    MAX_SOCKET_MESSAGE_BYTES,
     Headers,
     MachineLost,
     ServerNonsense,
@@ -21,10 +19,10 @@ from webhook.proxy.exchange import (
     UpgradeRefused,
 )
 from workers import tls
+from workers.tunnel.frames import sendable
+from workers.tunnel.stream import MAX_SOCKET_MESSAGE_BYTES
 from workers.tunnel.wires import DialledSocket
 
-_REFUSAL_BYTES = 64 << 10
-"""Of the body of an answer to a handshake that opens no WebSocket."""
 _WAITING_BYTES = 256 << 10
 """That the operating system has not taken yet."""
 _OF_HANDSHAKE = frozenset(
@@ -57,17 +55,14 @@ class HttpSocket:
 
     async def close(self, code: int, reason: str) -> None:
         """Close it in the client's name."""
-        # What stands for a connection that broke is never sent (RFC 6455, 7.4.1).
-        sent = CloseCode.GOING_AWAY if code in (1005, 1006, 1015) else code
-        await self._connection.close(sent, reason)
+        await self._connection.close(sendable(code), reason)
 
 
 @contextlib.asynccontextmanager
-async def opened_socket(
-    url: httpcore.URL, headers: Headers, subprotocols: Sequence[str], connect_seconds: float
-) -> AsyncIterator[HttpSocket]:
+async def opened_socket(url: httpcore.URL, headers: Headers, subprotocols: Sequence[str]) -> AsyncIterator[HttpSocket]:
     """Open a WebSocket. ``headers`` are those of the request, without ``host`` and those of the handshake.
 
+    The caller limits how long it may take: the other end answers when the server has.
     Raises MachineLost, UpgradeRefused, ServerNonsense.
     """
     secure = url.scheme == b"https"
@@ -82,7 +77,7 @@ async def opened_socket(
         compression=None,
         user_agent_header=None,
         proxy=None,
-        open_timeout=connect_seconds,
+        open_timeout=None,
         max_size=MAX_SOCKET_MESSAGE_BYTES,
         max_queue=1,  # messages that wait here: a client that does not read holds back the server
         write_limit=_WAITING_BYTES,
@@ -93,12 +88,14 @@ async def opened_socket(
         connection = await connecting
     except InvalidStatus as refused:
         answer = refused.response
-        body = bytes(answer.body or b"")[:_REFUSAL_BYTES]
-        raise UpgradeRefused(answer.status_code, _raw(answer.headers, frozenset()), body) from None
+        raise UpgradeRefused(answer.status_code, _raw(answer.headers, frozenset()), bytes(answer.body or b"")) from None
+    except InvalidMessage as error:  # it ended in the midst of its answer
+        raise MachineLost("the connection broke in the handshake") from error
     except (InvalidHandshake, ValueError) as error:
         raise ServerNonsense(f"the answer opens no WebSocket: {error}") from None
-    except (OSError, TimeoutError) as error:
-        raise MachineLost(str(error) or "it cannot be connected to", unsent=True) from error
+    except OSError as error:
+        refused_at_once = isinstance(error, ConnectionRefusedError)
+        raise MachineLost(str(error) or "it cannot be connected to", unsent=refused_at_once) from error
     try:
         yield HttpSocket(connection)
     finally:

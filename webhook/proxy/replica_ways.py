@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import httpcore
 
@@ -15,6 +16,8 @@ REPLICA_TOKEN = b"yurt-replica"
 """Carries the token of the replica that passes a request on."""
 MACHINE = b"yurt-machine"
 """Carries the number of the worker that a request is for."""
+HOST = b"yurt-host"
+"""Carries the ``host`` of a WebSocket's handshake: that of the connection is the replica's."""
 LOST = b"yurt-machine-lost"
 """In an answer: the machine was lost, ``unsent`` or ``sent`` to its server before."""
 PASSED_ON = "/v1/services/passed-on/"
@@ -58,8 +61,9 @@ class ReplicaMachine(HttpMachine):
     @contextlib.asynccontextmanager
     async def upgrade(self, request: ForwardedRequest, subprotocols: Sequence[str]) -> AsyncIterator[ServiceSocket]:
         """See `ServiceMachine`."""
+        hosts = [(HOST, value) for name, value in request.headers if name == b"host"]
         try:
-            async with super().upgrade(request, subprotocols) as socket:
+            async with super().upgrade(replace(request, headers=[*request.headers, *hosts]), subprotocols) as socket:
                 yield socket
         except UpgradeRefused as refused:
             lost = next((value for name, value in refused.headers if name == LOST), None)

@@ -53,7 +53,11 @@ async def pass_messages(
     socket: ServiceSocket, headers: Headers, receive: Receive, send: Send, stall_seconds: float
 ) -> None:
     """Accept the client's WebSocket with these headers, and pass messages on until one side closes."""
-    await send({"type": "websocket.accept", "subprotocol": socket.subprotocol, "headers": [*headers]})
+    try:
+        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol, "headers": [*headers]})
+    except OSError:  # the client has gone meanwhile
+        await socket.close(GONE, "")
+        return
     if (close := await _passed(socket, receive, send, stall_seconds)) is not None:
         code, reason = close
         with contextlib.suppress(OSError):  # the client has just gone

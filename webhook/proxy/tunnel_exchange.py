@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from webhook.proxy.exchange import (
+    REFUSAL_BYTES,
     ForwardedAnswer,
     ForwardedRequest,
     Headers,
@@ -21,8 +22,6 @@ from workers.tunnel.heads import AnswerHead, HeadRefused, RequestHead
 from workers.tunnel.link import LinkLost, TunnelLink
 from workers.tunnel.stream import StreamEnded, TunnelStream
 
-_REFUSAL_BYTES = 64 << 10
-"""Of the body of an answer to a handshake that opens no WebSocket."""
 _PROTOCOL = b"sec-websocket-protocol"
 
 
@@ -208,9 +207,9 @@ async def _refusal(head: AnswerHead, exchange: TunnelExchange) -> UpgradeRefused
     body = b""
     async for chunk in exchange.body():
         body += chunk
-        if len(body) >= _REFUSAL_BYTES:
+        if len(body) >= REFUSAL_BYTES:
             break
-    return UpgradeRefused(head.status, head.headers, body[:_REFUSAL_BYTES])
+    return UpgradeRefused(head.status, head.headers, body)
 
 
 def _closed(payload: Payload) -> Exception:

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from workers.concurrency import first_of
 from workers.handlers.http.handler import HOST
 from workers.services.local_http import CONNECT_SECONDS, ServerAbsent, ServerGarbled
-from workers.tunnel.frames import Kind, code_and_reason, coded
+from workers.tunnel.frames import Kind, code_and_reason, coded, sendable
 from workers.tunnel.heads import AnswerHead, RequestHead
 from workers.tunnel.stream import MAX_SOCKET_MESSAGE_BYTES, TunnelStream
 
@@ -20,7 +20,7 @@ _ANSWER_SECONDS = 60.0
 """For the server's answer to a handshake."""
 _REFUSAL_BYTES = 64 << 10
 _PROTOCOL = "sec-websocket-protocol"
-_GONE, _NO_CODE = 1001, 1000
+_GONE = 1001
 _HANDSHAKE = frozenset({"host", "connection", "upgrade", "content-length", "transfer-encoding", "date", "server"})
 
 
@@ -75,8 +75,8 @@ async def _to_server(stream: TunnelStream, socket: ClientConnection) -> None:
         kind, payload = await stream.next()
         if kind is Kind.CLOSE:
             code, reason = code_and_reason(payload)
-            await socket.close(_sendable(code), reason[:100])
-            stream.send(Kind.CLOSE, coded(_sendable(code), ""))
+            await socket.close(sendable(code), reason[:100])
+            stream.send(Kind.CLOSE, coded(sendable(code), ""))
             return
         parts.append(payload)
         if kind is not Kind.PART:
@@ -98,7 +98,7 @@ async def _to_client(stream: TunnelStream, socket: ClientConnection) -> None:
     except ConnectionClosed as closed:
         received = closed.rcvd
         code, reason = (received.code, received.reason) if received else (1011, "the server has gone")
-        stream.send(Kind.CLOSE, coded(_sendable(code), reason))
+        stream.send(Kind.CLOSE, coded(sendable(code), reason))
 
 
 async def _pass_refusal(stream: TunnelStream, refused: InvalidStatus) -> None:
@@ -121,8 +121,3 @@ def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
 def _is_own(name: str) -> bool:
     """Whether a header is of the handshake itself."""
     return name.startswith("sec-websocket-")
-
-
-def _sendable(code: int) -> int:
-    """A code that may be sent in a frame: 1005 and 1006 only say that there was none."""
-    return code if code in range(3000, 5000) or code in (1000, 1001, 1002, 1003, *range(1007, 1015)) else _NO_CODE

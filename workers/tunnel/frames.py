@@ -40,6 +40,8 @@ much in memory, but no more."""
 _HEADER = struct.Struct(">BII")
 _NUMBER = struct.Struct(">I")
 _CODE = struct.Struct(">H")
+_SENDABLE = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+_NO_CODE = 1000
 
 
 class Kind(IntEnum):
@@ -159,3 +161,8 @@ def code_and_reason(payload: Payload) -> tuple[int, str]:
         raise TunnelViolation("a code is missing")
     code: int = _CODE.unpack_from(payload)[0]
     return code, bytes(payload[_CODE.size :]).decode("utf-8", "replace")
+
+
+def sendable(code: int) -> int:
+    """The code with which a WebSocket may be closed: 1005, 1006 and 1015 only say that none came (RFC 6455, 7.4)."""
+    return code if code in _SENDABLE else _NO_CODE

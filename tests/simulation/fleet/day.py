@@ -117,7 +117,7 @@ class SimulatedDay:
         price = draws.choice("day/price", (Decimal("0.2"), Decimal("1.5")))
         self.pool = Pool.model_validate({
             "providers": ["home", "market"], "choose": draws.choice("day/choose", ("first", "cheapest")),
-            "limit": limit, **self.foresight.settings,
+            "limit": limit, "headroom": draws.choice("day/headroom", (0, 0, 0.5)), **self.foresight.settings,
             "slots": draws.choice("day/slots", (1, 4)), "boot_seconds": 2 * self.boot_seconds + 60, "idle_seconds": 300,
             "budget_usd_per_day": draws.choice("day/budget", (None, price * limit, 6 * price * limit)),
         })  # fmt: skip

@@ -30,6 +30,7 @@ ORPHANS = "a machine that lost the control plane ends itself"
 SLAIN_ITSELF = "a machine whose agent has ended or hangs is gone from its provider by itself"
 OTHERS = "a machine of another installation of the same name is never slain"
 BESIDE = "nothing is minted beside machines of another installation of the same name"
+SILENT = "a machine that must have ended itself is given up within a minute, however often the control plane restarts"
 CONDEMNED = "a machine that an operator slew is gone within ten minutes"
 COSTS = "what the ledger says that machines have cost is what providers charge for them, but for a hundredth"
 AVOIDED = "a machine that did not boot is not rented again within a day"
@@ -42,6 +43,8 @@ _KEPT_SECONDS = 240.0
 """For several turns, since half of what is surplus leaves at a time."""
 _NOTICED_SECONDS = 60.0
 _GONE_SECONDS = 600.0
+_GIVEN_UP_SECONDS = 60.0
+"""Less than `silent_seconds`: what has restarted since is not to count its silence anew."""
 _TICK_SECONDS = 4.0
 _OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
 
@@ -68,6 +71,7 @@ class FleetInvariants:
         self._unknown()
         self._orphans()
         self._slain_themselves()
+        self._silent()
         self._on_its_way()
         self._condemned()
         self._note_need()
@@ -123,6 +127,16 @@ class FleetInvariants:
                 longest_seconds = _SLAYING_SECONDS + (HANGING_SECONDS if machine.hangs else 0)
                 if self.day.now - machine.lost_at > longest_seconds:
                     raise BrokenInvariant(SLAIN_ITSELF, f"{machine.ref} is still there, its agent is not")
+
+    def _silent(self) -> None:
+        day, pool = self.day, self.day.pool
+        if not day.up or day.now - day.up_since < _GIVEN_UP_SECONDS + day.slowest_turn:
+            return
+        longest_seconds = pool.orphan_seconds + pool.silent_seconds + _GIVEN_UP_SECONDS + day.slowest_turn
+        for row in day.fleet.living.values():
+            called_home = row.state in (MachineState.READY, MachineState.DRAINING)
+            if called_home and day.now - row.heard > longest_seconds:
+                raise BrokenInvariant(SILENT, f"{row.label} since {row.heard:.0f} s")
 
     def _on_its_way(self) -> None:
         """Once no more faults happen: before that a breaker or a provider without room may be right."""
@@ -185,7 +199,9 @@ class FleetInvariants:
     def _note_need(self) -> None:
         day = self.day
         work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.living.values())
-        self.needs.append((day.now, max(math.ceil(work / day.pool.slots), day.foresight.allowed(day.now))))
+        machines = math.ceil(work / day.pool.slots)
+        machines += int(machines * day.pool.headroom)
+        self.needs.append((day.now, max(machines, day.foresight.allowed(day.now))))
         while self.needs[0][0] < day.now - 60:
             self.needs.popleft()
 

@@ -179,6 +179,10 @@ FLEET_MUTANTS = {
         "what an order without an answer has made is destroyed, and was never noted",
         _patched(PoolAtProvider, "_note_existence", _note_nothing),
     ),
+    "silence-ends": FleetMutant(
+        "silence counts anew after every restart, however long it was",
+        _patched(webhook.fleet.scaling, "_must_have_ended", lambda *_: False),
+    ),
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
     ),
@@ -207,6 +211,7 @@ FLEET_FOUND = {
     "hanging": 8,
     "avoidance": 0,
     "unanswered-counted": 7,
+    "silence-ends": 1,
     "draining": 1,
     "wakes": 7,
     "wishes-end": 3,

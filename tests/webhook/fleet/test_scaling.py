@@ -382,7 +382,7 @@ def test_an_empty_list_that_is_the_truth_is_believed_at_once() -> None:
 
 def test_silence_is_counted_only_while_somebody_listens() -> None:
     ready, booting = machine(MachineState.READY, silent_seconds=900), machine(MachineState.BOOTING, age_seconds=900)
-    settings = pool(boot_seconds=300, orphan_seconds=700)
+    settings = pool(boot_seconds=300, orphan_seconds=900)
     assert with_silence_heard(settings, ready, 5).silent_seconds == 5
     assert with_silence_heard(settings, ready, 5).age_seconds == ready.age_seconds
     assert with_silence_heard(settings, booting, 5).age_seconds == 5
@@ -395,6 +395,12 @@ def test_a_machine_that_must_have_ended_itself_is_slain_however_often_the_contro
         heard = with_silence_heard(settings, machine(MachineState.BOOTING, age_seconds=age_seconds), 5)
         actions = look_after(settings, [heard], Listing({"l1": Instance("l1", "r1")}, 0.0, 0.0))
         assert [action.reason for action in actions if isinstance(action, Slay)] == ["boot-deadline"] * slain
+    for state in (MachineState.READY, MachineState.DRAINING):
+        for silent_seconds, slain in ((820, False), (821, True)):
+            silent = machine(state, silent_seconds=silent_seconds, leased=1)
+            heard = with_silence_heard(settings, silent, 5)
+            actions = look_after(settings, [heard], Listing({"l1": Instance("l1", "r1")}, 0.0, 0.0))
+            assert [action.reason for action in actions if isinstance(action, Slay)] == ["silent"] * slain
 
 
 def test_machines_of_a_provider_that_the_pool_has_left_are_drained_and_replaced() -> None:

@@ -114,7 +114,7 @@ async def test_old_logs_of_runs_go(postgres_dsn: str) -> None:
         await it.advance(9 * DAY)
         await logs.add(EndedRun(it.photos, "b.jpg", 1, "printed"))
         assert (await retention(it).prune())["run_logs"] == 1
-        assert [row["key"] for row in await logs.newest(["photos"], 0, 10)] == ["b.jpg"]
+        assert [row["key"] for row in await logs.page(["photos"], None, 10)] == ["b.jpg"]
 
 
 async def test_the_last_sweep_that_came_through_is_remembered(postgres_dsn: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from webhook.api.costs import Cost, Costs, Phase
+from webhook.api.costs import Cost, Costs
+from webhook.cost_phases import Phase
 from webhook.page.cost_charts import HEIGHT, WIDTH, cost_chart, totals
 
 
