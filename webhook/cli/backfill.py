@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from webhook.cli.client import ControlPlaneUnreachable, ask, call
+from webhook.cli.client import ControlPlaneRefused, ControlPlaneUnreachable, ask, call
 from webhook.cli.duration import age, duration
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
@@ -159,6 +159,8 @@ def _state_of(url: str, token: str, id: int) -> dict[str, Any]:
     while True:
         try:
             return ask("GET", url, f"/v1/sweeps/{id}", token)
+        except ControlPlaneRefused as error:
+            fail(str(error), status=1)
         except ControlPlaneUnreachable as error:
             if time.monotonic() > deadline:
                 fail(f"{error}. The sweep goes on when the control plane is back", status=1)

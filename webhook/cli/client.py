@@ -12,14 +12,19 @@ from workers import tls
 from workers.outgoing import ALLOW_HTTP, PAST_PROXIES, sends_in_clear, why_unreachable
 
 _TIMEOUT_SECONDS = 15.0
+_TOO_MANY = 429
 
 
 class ControlPlaneUnreachable(Exception):
     """The control plane did not answer, or refused. The message says what to do, and holds no token."""
 
 
+class ControlPlaneRefused(ControlPlaneUnreachable):
+    """The control plane answered that the request is wrong (4xx): it will again."""
+
+
 def ask(method: str, url: str, path: str, token: str, body: object = None) -> dict[str, Any]:
-    """Send a request; the JSON object of the response. Raises ControlPlaneUnreachable."""
+    """Send a request; the JSON object of the response. Raises ControlPlaneUnreachable, ControlPlaneRefused."""
     if sends_in_clear(url) and os.environ.get(ALLOW_HTTP) != "1":
         raise ControlPlaneUnreachable(
             f"{url} is plain http:// to another machine: the admin token could be read on the way. Use https://, or "
@@ -43,7 +48,10 @@ def ask(method: str, url: str, path: str, token: str, body: object = None) -> di
     if response.is_success and isinstance(content, dict):
         return content
     message = content.get("message", "") if isinstance(content, dict) else ""
-    raise ControlPlaneUnreachable(f"the control plane answered {response.status_code}: {message or 'no reason given'}")
+    refused = ControlPlaneRefused if response.is_client_error and response.status_code != _TOO_MANY else None
+    raise (refused or ControlPlaneUnreachable)(
+        f"the control plane answered {response.status_code}: {message or 'no reason given'}"
+    )
 
 
 def call(method: str, url: str, path: str, token: str, body: object = None) -> dict[str, Any]:

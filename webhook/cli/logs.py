@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
-from webhook.cli.client import ControlPlaneUnreachable, ask
+from webhook.cli.client import ControlPlaneRefused, ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
 
 _FOLLOW_SECONDS = 1.0
 _MOST = 100
-_OVERLAP = 1_000
-"""Ids grow, but what ends at the same time shows in any order: so many before the newest are looked at again."""
 _FIELDS = ("pipeline", "key", "ended_at", "outcome", "reason", "message", "retry", "log")
 
 
@@ -30,33 +29,66 @@ def command(name: str, url: str, follow: bool, last: int, failed: bool, as_json:
     """Show what the last runs of the function or pipeline NAME printed, oldest first; of failures, also why.
 
     Kept are, for a week, the last 1,000 runs of each pipeline that printed something or failed: of each the last 16,000
-    characters.
+    characters. What the control plane parks by itself, as its worker was lost or no time was left, `yurt parked` shows.
     """
-    token = admin_token(url)
+    logs = FollowedLogs(url, admin_token(url), name, failed=failed)
     try:
-        runs = _runs(url, token, name, 0)
+        newest = logs.newest()
+        _show(newest[-last:] if last else [], as_json)
+        while follow:
+            time.sleep(_FOLLOW_SECONDS)
+            show_new(logs, as_json)
     except ControlPlaneUnreachable as error:
         fail(str(error), status=1)
-    seen = {run["id"] for run in runs}
-    chosen = [run for run in runs if not failed or run["outcome"] == "failed"]
-    _show(chosen[-last:] if last else [], as_json)
-    while follow:
-        time.sleep(_FOLLOW_SECONDS)
-        after = max(max(seen, default=0) - _OVERLAP, 0)
-        try:
-            runs = [run for run in _runs(url, token, name, after) if run["id"] not in seen]
-        except ControlPlaneUnreachable as error:
-            echo(f"waiting: {error}", err=True)
-            continue
-        seen = {id for id in seen if id > after} | {run["id"] for run in runs}
-        _show([run for run in runs if not failed or run["outcome"] == "failed"], as_json)
 
 
-def _runs(url: str, token: str, name: str, after: int) -> list[dict[str, Any]]:
-    """The newest runs, oldest first. Raises ControlPlaneUnreachable."""
-    query = urlencode({"pipeline": name, "after": after, "limit": _MOST})
-    runs: list[dict[str, Any]] = ask("GET", url, f"/v1/logs?{query}", token)["runs"]
-    return runs
+class FollowedLogs:
+    """The logs of one pipeline's runs: each is given once."""
+
+    def __init__(self, url: str, token: str, name: str, *, failed: bool, page: int = _MOST) -> None:
+        self._url = url
+        self._token = token
+        self._query = {"pipeline": name, "failed": failed, "limit": page}
+        self._page = page
+        self._after = 0
+        """Ids up to this one are known. It lags by a look: of runs that end at once, the larger id may show first."""
+        self._known: set[int] = set()
+        """Larger ids that were given."""
+
+    def newest(self) -> list[dict[str, Any]]:
+        """The newest runs, oldest first. Raises ControlPlaneUnreachable."""
+        runs = self._asked(self._query)
+        self._after = runs[0]["id"] - 1 if runs else 0
+        self._known = {run["id"] for run in runs}
+        return runs
+
+    def new(self) -> Iterator[list[dict[str, Any]]]:
+        """What came since the last look, page by page. Raises ControlPlaneUnreachable, and may then be asked again."""
+        after, last_look = self._after, max(self._known, default=self._after)
+        page = None
+        while page is None or len(page) == self._page:
+            page = self._asked({**self._query, "after": after})
+            new = [run for run in page if run["id"] not in self._known]
+            self._known |= {run["id"] for run in new}
+            yield new
+            after = page[-1]["id"] if page else after
+        self._after = last_look
+        self._known = {id for id in self._known if id > last_look}
+
+    def _asked(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = ask("GET", self._url, f"/v1/logs?{urlencode(query)}", self._token)["runs"]
+        return runs
+
+
+def show_new(logs: FollowedLogs, as_json: bool) -> None:
+    """Show what came since the last look. Raises ControlPlaneRefused."""
+    try:
+        for page in logs.new():
+            _show(page, as_json)
+    except ControlPlaneRefused:
+        raise
+    except ControlPlaneUnreachable as error:
+        echo(f"waiting: {error}", err=True)
 
 
 def _show(runs: list[dict[str, Any]], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from webhook.cli.client import ControlPlaneUnreachable, ask
+from webhook.cli.client import ControlPlaneRefused, ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo_json
 from webhook.cli.terminal import EscapingConsole, plain, table
@@ -66,6 +66,8 @@ def _watch(url: str, token: str, as_json: bool, interval: float) -> None:
         while True:
             try:
                 shown: RenderableType = render(ask("GET", url, "/v1/status", token))
+            except ControlPlaneRefused:
+                raise
             except ControlPlaneUnreachable as error:
                 shown = Text(f"{error}\nTrying again …", style="red")
             live.update(shown, refresh=True)

@@ -37,6 +37,9 @@ async def test_runs_that_printed_or_failed_are_kept(postgres_dsn: str) -> None:
         assert await runs(plane, after=first["id"]) == [second]
         assert await runs(plane, limit=1) == [second], "the newest"
         assert await runs(plane, after=second["id"]) == []
+        assert await runs(plane, after=0, limit=1) == [first], "the first after it"
+        assert await runs(plane, failed=True) == [second]
+        assert await runs(plane, failed=True, after=second["id"]) == []
 
 
 async def test_each_attempt_that_fails_is_kept(postgres_dsn: str) -> None:

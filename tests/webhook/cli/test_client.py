@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from webhook.cli.client import ControlPlaneUnreachable, ask, call
+from webhook.cli.client import ControlPlaneRefused, ControlPlaneUnreachable, ask, call
 
 TOKEN = "s3cret"
 
@@ -56,8 +56,15 @@ def test_a_response_is_its_json_object_and_the_request_carries_the_token(url: st
 
 
 def test_a_refusal_has_the_control_planes_message(url: str) -> None:
-    with pytest.raises(ControlPlaneUnreachable, match="answered 409: there is no such pool"):
+    with pytest.raises(ControlPlaneRefused, match="answered 409: there is no such pool"):
         ask("POST", url, "/409", TOKEN, {"message": "there is no such pool"})
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_passes_is_no_refusal(url: str, status: int) -> None:
+    with pytest.raises(ControlPlaneUnreachable, match=f"answered {status}") as caught:
+        ask("POST", url, f"/{status}", TOKEN, {})
+    assert not isinstance(caught.value, ControlPlaneRefused)
     with pytest.raises(ControlPlaneUnreachable, match="answered 500: no reason given"):
         ask("POST", url, "/500", TOKEN, ["not an object"])
 

@@ -208,6 +208,25 @@ async def test_machines_are_not_slain_for_calling_in_vain_while_the_control_plan
     assert "boot-deadline" in {other.reason for other in cloud_fleet.fleet.rows.values()}
 
 
+@pytest.mark.parametrize(("away", "avoided"), [(False, frozenset({"m"})), (True, frozenset())])
+async def test_a_machine_that_had_nobody_to_call_home_to_is_not_avoided(away: bool, avoided: frozenset[str]) -> None:
+    async def offers() -> Sequence[Offer]:
+        return [Offer("o", Decimal(1), machine="m")]
+
+    settings = pool(provider="cloud", boot_seconds=100, orphan_seconds=200)
+    cloud_fleet = CloudFleet(settings)
+    cloud_fleet.cloud.on_offers = offers
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(2)
+    (row,) = cloud_fleet.fleet.rows.values()
+    await cloud_fleet.fleet.advance(301)
+    if away:
+        cloud_fleet.start({"a": settings})
+    await cloud_fleet.turns(1)
+    assert row.reason == "boot-deadline"
+    assert await cloud_fleet.fleet.avoided("cloud") == avoided
+
+
 async def test_the_ledger_may_be_gone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud_fleet = CloudFleet()
     await cloud_fleet.ready(1)
