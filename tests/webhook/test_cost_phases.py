@@ -7,6 +7,7 @@ import re
 import asyncpg
 import pytest
 
+from tests import postgres
 from webhook.cost_phases import PHASES, Phase, beneficiary
 
 
@@ -19,10 +20,7 @@ def test_what_a_cost_was_for(phase: Phase, name: str, expected: str) -> None:
 
 
 async def test_the_ledger_knows_each_phase_and_no_other(postgres_dsn: str) -> None:
-    connection = await asyncpg.connect(postgres_dsn)
-    try:
+    async with postgres.database(postgres_dsn) as (_, dsn), asyncpg.create_pool(dsn, min_size=0) as pool:
         query = "select pg_get_constraintdef(oid) from pg_constraint where conname = 'spending_phase_check'"
-        check = await connection.fetchval(query)
-    finally:
-        await connection.close()
+        check = await pool.fetchval(query)
     assert sorted(re.findall(r"'(\w+)'::text", check)) == sorted(PHASES)

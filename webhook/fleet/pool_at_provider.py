@@ -21,6 +21,7 @@ from webhook.fleet.scaling import (
     Slay,
     credible_listing,
     look_after,
+    must_have_ended,
 )
 from webhook.ledger.machines import Intent, LastSigns, Machine, MachineState
 from webhook.pool_settings import Pool
@@ -209,6 +210,7 @@ class PoolAtProvider:
             return  # it called home in this very moment, or another replica was first
         if instance is not None:
             await self._note_existence(machine, instance)
+            await self._note_costs(machine)
             await self._calls.slay(instance)
 
     async def _note_existence(self, machine: Machine, instance: Instance) -> None:
@@ -216,6 +218,15 @@ class PoolAtProvider:
         if machine.ref is None:
             with logged_failure("not noted", label=machine.label):
                 await self._adopt(machine, instance)
+
+    async def _note_costs(self, machine: Machine) -> None:
+        """Count what a machine has cost until now that must have ended itself, and has not: the list shows it.
+
+        Before it is destroyed: once it is gone, it would be taken to have ended when it had to.
+        """
+        if machine.id in self.listed and must_have_ended(self._settings, machine):
+            with logged_failure("not noted", label=machine.label):
+                await self._calls.within(self._fleet.accrue([machine.id]))
 
     async def _begin_slaying(self, machine: Machine, reason: str) -> bool:
         # The row first: from this commit on the machine can do nothing, so destroying it interrupts no lease.

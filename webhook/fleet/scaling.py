@@ -201,7 +201,7 @@ def with_silence_heard(pool: Pool, machine: Machine, listening_seconds: float) -
     But not for ever: without an answer it has ended itself after ``orphan_seconds``, with ``boot_seconds`` before its
     first one, or never will. A control plane that restarts again and again would never see its silence last.
     """
-    if _must_have_ended(pool, machine):
+    if must_have_ended(pool, machine):
         return machine
     # A control plane that was down for an hour must not slay every worker that it has not heard of for an hour.
     silent_seconds, age_seconds = min(machine.silent_seconds, listening_seconds), machine.age_seconds
@@ -212,7 +212,7 @@ def with_silence_heard(pool: Pool, machine: Machine, listening_seconds: float) -
     return replace(machine, silent_seconds=silent_seconds, age_seconds=age_seconds)
 
 
-def _must_have_ended(pool: Pool, machine: Machine) -> bool:
+def must_have_ended(pool: Pool, machine: Machine) -> bool:
     """Whether it has been without an answer for longer than any machine waits for one."""
     if machine.state in STARTING:
         return machine.age_seconds > pool.boot_seconds + pool.orphan_seconds

@@ -181,7 +181,11 @@ FLEET_MUTANTS = {
     ),
     "silence-ends": FleetMutant(
         "silence counts anew after every restart, however long it was",
-        _patched(webhook.fleet.scaling, "_must_have_ended", lambda *_: False),
+        _patched(webhook.fleet.scaling, "must_have_ended", lambda *_: False),
+    ),
+    "outlived-counted": FleetMutant(
+        "what has not ended itself as it had to is destroyed before its costs were counted",
+        _patched(PoolAtProvider, "_note_costs", _note_nothing),
     ),
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
@@ -212,6 +216,7 @@ FLEET_FOUND = {
     "avoidance": 0,
     "unanswered-counted": 7,
     "silence-ends": 1,
+    "outlived-counted": 121,
     "draining": 1,
     "wakes": 7,
     "wishes-end": 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -206,6 +207,23 @@ async def test_machines_are_not_slain_for_calling_in_vain_while_the_control_plan
     await cloud_fleet.turns(110)
     assert row.reason == "silent"
     assert "boot-deadline" in {other.reason for other in cloud_fleet.fleet.rows.values()}
+
+
+async def test_what_a_machine_cost_that_did_not_end_itself_is_counted_before_it_is_destroyed() -> None:
+    async def crashes() -> None:
+        costed.append(row.costed)
+        raise asyncio.CancelledError
+
+    costed: list[float] = []
+    settings = pool(provider="cloud", orphan_seconds=200)
+    cloud_fleet = CloudFleet(settings)
+    (row,) = await cloud_fleet.ready(1)
+    await cloud_fleet.fleet.advance(1_000)
+    cloud_fleet.start({"a": settings})
+    cloud_fleet.cloud.on_slay = crashes
+    with contextlib.suppress(asyncio.CancelledError):
+        await cloud_fleet.turns(1)
+    assert (row.reason, costed) == ("silent", [cloud_fleet.fleet.now])
 
 
 @pytest.mark.parametrize(("away", "avoided"), [(False, frozenset({"m"})), (True, frozenset())])
