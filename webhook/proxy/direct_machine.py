@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 MAX_LINKS = 4
 """Connections to one machine: another one is opened while large bodies fill those that there are."""
+_NAT64 = IPv6Network("64:ff9b::/96")
 IDLE_SECONDS = 60.0
 """A connection without requests is closed after so long."""
 
@@ -164,13 +165,22 @@ def may_be_dialled(address: str, *, local: bool) -> bool:
     """Whether an address that a worker has named may be connected to: none of this machine, or of its link."""
     try:
         parts = urlsplit(address)
-        host = ip_address(parts.hostname or "")
-        has_port = parts.port != 0
+        host = _reached(ip_address(parts.hostname or ""))
+        names_only_a_port = parts.port != 0 and parts.path in ("", "/") and not (parts.query or parts.fragment)
     except ValueError:  # a name could lead anywhere
         return False
-    if not has_port or host.is_link_local or host.is_multicast or host.is_unspecified:
+    if not names_only_a_port or "@" in parts.netloc or host.is_link_local or host.is_multicast or host.is_unspecified:
         return False
     return local or not host.is_loopback
+
+
+def _reached(host: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """What an IPv6 address that stands for an IPv4 address leads to: mapped, by NAT64 (RFC 6052), or by 6to4."""
+    if isinstance(host, IPv4Address):
+        return host
+    if host in _NAT64:
+        return IPv4Address(int(host) & 0xFFFFFFFF)
+    return host.ipv4_mapped or host.sixtofour or host
 
 
 def _words(error: Exception) -> str:

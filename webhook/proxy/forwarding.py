@@ -159,14 +159,22 @@ class Forwarding:
             headers = answer_headers(answer.headers, shared_origin=self.shared_origin)
         except ValueError as error:
             raise ServerNonsense(str(error)) from None
+        has_body = answer.status not in _WITHOUT_BODY and self.request.method != "HEAD"
+        if answer.status in _WITHOUT_BODY:
+            headers = [header for header in headers if header[0] != b"content-length"]
+        left = next((int(value) for name, value in headers if name == b"content-length"), None) if has_body else None
         stall_seconds = self.queue.settings.stall_seconds
         deadline.move(stall_seconds)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self.status = answer.status
         async for chunk in answer.body:
-            if chunk and answer.status not in _WITHOUT_BODY:
+            if chunk and has_body:
+                if left is not None and (left := left - len(chunk)) < 0:
+                    raise CutOff("the answer is longer than its head says")
                 await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
             deadline.move(stall_seconds)
+        if left:
+            raise CutOff("the answer is shorter than its head says")
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _may_repeat(self, lost: MachineLost) -> bool:

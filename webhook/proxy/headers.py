@@ -42,8 +42,15 @@ _NONE = frozenset[bytes]()
 _AUTHORIZATION = frozenset({b"authorization"})
 _VIA = b"1.1 yurt"
 _SHARED_ORIGIN = frozenset(
-    {b"set-cookie", b"set-cookie2", b"clear-site-data", b"strict-transport-security", b"service-worker-allowed"}
-)
+    {
+        b"set-cookie", b"set-cookie2", b"clear-site-data", b"strict-transport-security", b"service-worker-allowed",
+        b"nel", b"report-to", b"reporting-endpoints", b"alt-svc", b"accept-ch", b"critical-ch", b"origin-agent-cluster",
+    }
+)  # fmt: skip
+"""Headers by which an answer speaks for its whole origin."""
+_COOKIE = frozenset({b"cookie"})
+_LENGTH = b"content-length"
+_DIGITS = re.compile(rb"[0-9]{1,18}")
 _SANDBOX = (b"content-security-policy", b"sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
 
 
@@ -70,6 +77,8 @@ def request_headers(
         dropped |= _AUTHORIZATION
     if upgrade:
         dropped |= HANDSHAKE
+    if hop.prefix:
+        dropped |= _COOKIE  # those of the control plane's own pages: the server can set none
     passed = [header for header in headers if header[0] not in dropped]
     return [*_traced(passed), *_forwarded(headers, hop), (b"via", _joined(_values(passed, b"via"), _VIA))]
 
@@ -78,15 +87,19 @@ def answer_headers(headers: Headers, *, shared_origin: bool) -> list[tuple[bytes
     """Headers for the client.
 
     ``shared_origin``: pages of the service have the origin of the control plane, so they are sandboxed, and set no
-    cookies. Raises ValueError for a header that is none.
+    cookies. Raises ValueError for a header that is none, and for lengths that contradict each other.
     """
-    dropped = _HOP_BY_HOP | _named_by_connection(headers)
+    dropped = _HOP_BY_HOP | BETWEEN_REPLICAS | _named_by_connection(headers)
     if shared_origin:
         dropped |= _SHARED_ORIGIN
     passed = [header for header in headers if header[0] not in dropped]
     names, values = b"".join([name + b"\0" for name, _ in passed]), b"".join([value for _, value in passed])
     if names.count(b"\0") != len(passed) or not _NAMES.fullmatch(names) or not _VALUES.fullmatch(values):
         raise ValueError("the server's answer has a header that is none")
+    if len(lengths := _values(passed, _LENGTH)) > 1:
+        passed = [*(header for header in passed if header[0] != _LENGTH), (_LENGTH, lengths[0])]
+    if len({*lengths}) > 1 or (lengths and not _DIGITS.fullmatch(lengths[0])):
+        raise ValueError("the server's answer has a content-length that is none")
     own = [_SANDBOX] if shared_origin else []
     return [*_without_via(passed), (b"via", _joined(_values(passed, b"via"), _VIA)), *own]
 

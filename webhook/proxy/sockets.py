@@ -8,7 +8,15 @@ from typing import NoReturn
 
 from starlette.types import Receive, Send
 
-from webhook.proxy.exchange import ForwardedRequest, Headers, MachineLost, ServiceSocket, SocketClosed
+from webhook.proxy.exchange import (
+    ForwardedRequest,
+    Headers,
+    MachineLost,
+    ServerNonsense,
+    ServiceSocket,
+    SocketClosed,
+    UpgradeRefused,
+)
 from webhook.proxy.headers import answer_headers
 from webhook.proxy.queue import ServiceQueue
 
@@ -39,14 +47,33 @@ async def pass_socket(
     Raises, before the client's was accepted: NoSlot, MachineLost, ServerNonsense, UpgradeRefused, TimeoutError.
     """
     settings = queue.settings
-    async with (
-        queue.turn() as turn,
-        asyncio.timeout(settings.answer_seconds) as deadline,
-        turn.way.upgrade(request, subprotocols) as socket,
-    ):
-        deadline.reschedule(None)
-        headers = answer_headers(socket.headers, shared_origin=shared_origin)
-        await pass_messages(socket, headers, receive, send, settings.stall_seconds)
+    try:
+        async with (
+            queue.turn() as turn,
+            asyncio.timeout(settings.answer_seconds) as deadline,
+            turn.way.upgrade(request, subprotocols) as socket,
+        ):
+            deadline.reschedule(None)
+            headers = _checked(socket.headers, shared_origin=shared_origin)
+            await pass_messages(socket, headers, receive, send, settings.stall_seconds)
+    except UpgradeRefused as refused:
+        raise _passed_on(refused, shared_origin=shared_origin) from None
+
+
+def _passed_on(refused: UpgradeRefused, *, shared_origin: bool) -> UpgradeRefused:
+    """The refusal as the client is given it. Raises ServerNonsense."""
+    if not 200 <= refused.status <= 599:
+        raise ServerNonsense(f"the server answered the handshake with status {refused.status}")
+    headers = _checked(refused.headers, shared_origin=shared_origin)
+    length = (b"content-length", b"%d" % len(refused.body))  # of what is left of it
+    return UpgradeRefused(refused.status, [*(h for h in headers if h[0] != length[0]), length], refused.body)
+
+
+def _checked(headers: Headers, *, shared_origin: bool) -> Headers:
+    try:
+        return answer_headers(headers, shared_origin=shared_origin)
+    except ValueError as error:
+        raise ServerNonsense(str(error)) from None
 
 
 async def pass_messages(

@@ -24,6 +24,8 @@ from workers.tunnel.frames import (
 
 MAX_SOCKET_MESSAGE_BYTES = 16 << 20
 """Of one message of a WebSocket that goes through the tunnel."""
+_PARTS_BYTES = 1 << 20
+"""What the frames of one message may cost beside its bytes: so it consists of some 16,000 parts at most."""
 _LEAST_GRANT = 32 << 10
 _MUCH_BYTES = 256 << 10
 """Of one stream, after which small requests had better use another connection."""
@@ -71,6 +73,7 @@ class TunnelStream:
         self._sender = sender
         self._items: deque[tuple[Kind, Payload]] = deque()
         self._ended: BaseException | None = None
+        self._answered = False
         self._complete = False
         self._closed = False
         self._arrived: asyncio.Future[None] | None = None
@@ -105,6 +108,10 @@ class TunnelStream:
             self._complete = True
         elif kind is not Kind.ANSWER:
             raise TunnelViolation(f"a {kind.name} came in the midst of a stream")
+        elif self._answered:
+            raise TunnelViolation("a stream has two answers")
+        else:
+            self._answered = True
         if self._ended is None and not self._closed:
             self._items.append((kind, payload))
             _wake(self._arrived)
@@ -141,8 +148,8 @@ class TunnelStream:
         self._buffered += cost
         self._move(cost)
         if kind is not Kind.DATA:
-            self._message_bytes += len(payload)
-            if self._message_bytes > MAX_SOCKET_MESSAGE_BYTES:
+            self._message_bytes += cost
+            if self._message_bytes > MAX_SOCKET_MESSAGE_BYTES + _PARTS_BYTES:
                 raise TunnelViolation(f"a message exceeds {MAX_SOCKET_MESSAGE_BYTES} bytes")
             if kind is not Kind.PART:
                 self._message_bytes = 0

@@ -8,7 +8,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from tests.simulation.draws import Draws
 from tests.simulation.fleet.foresight import DaysForesight
 from tests.simulation.fleet.invariants import FleetInvariants
 from tests.simulation.fleet.market import RentedMachine, SimulatedMarket
+from tests.simulation.fleet.service import DaysService
 from tests.simulation.fleet.watched_machine import SelfSlaying, watch
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import BrokenInvariant
@@ -25,7 +26,7 @@ from tests.webhook.fleet.fleet_memory import MachineRow, MemoryFleet
 from webhook.fleet.autoscaler import Autoscaler
 from webhook.ledger.costs import reserve_usd
 from webhook.ledger.fleet import OPERATOR
-from webhook.ledger.machines import Budget, Intent, MachineState, NotIntended, Terms
+from webhook.ledger.machines import Budget, Demand, Intent, Machine, MachineState, NotIntended, Terms
 from webhook.pool_settings import Pool
 
 _FAULTS_END = 0.8
@@ -51,6 +52,17 @@ class RentedFleet(MemoryFleet):
     async def machines(self) -> Any:
         await self.day.hop("ledger/machines")
         return await super().machines()
+
+    async def demand(self, pool: str, most: int) -> Demand:
+        return replace(await super().demand(pool, most), machines=self.day.service.needed())
+
+    def _machine(self, row: MachineRow) -> Machine:
+        machine, service = super()._machine(row), self.day.service
+        if row.id not in service.under_way:
+            return machine
+        serving = service.serving(row)
+        idle_seconds = 0 if serving else machine.idle_seconds
+        return replace(machine, serving=serving, idle_seconds=idle_seconds, keep_seconds=service.idle_seconds)
 
     async def intend(self, pool: str, provider: str, limit: int, *terms: Any) -> Intent | NotIntended:
         await self.day.hop("ledger/intend")
@@ -123,6 +135,7 @@ class SimulatedDay:
         })  # fmt: skip
         self.fleet = RentedFleet(self)
         self.fleet.histories["a"] = self.foresight.history
+        self.service = DaysService(self)
         self.invariants = FleetInvariants(self)
         self.markets = {
             name: SimulatedMarket(
@@ -247,7 +260,8 @@ class SimulatedDay:
         mine = [one for market in self.markets.values() for one in market.alive if not one.others]
         if len(mine) != len(rows) or any(row.state is not MachineState.READY for row in rows.values()):
             return 4.0
-        return 20.0 if self.fleet.pending["a"] or rows or self.foresight.kind != "nothing" else 45.0
+        work = self.fleet.pending["a"] or self.service.waiting
+        return 20.0 if work or rows or self.foresight.kind != "nothing" else 45.0
 
     # ── machines ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,7 +285,7 @@ class SimulatedDay:
                 worked = await self._work(row)
                 if worked is None:
                     break
-                idle_since = self.now if worked else idle_since
+                idle_since = self.now if worked or self.service.keeps(row) else idle_since
             if self.now - answered > self.pool.orphan_seconds and self.slaying.orphans_leave:
                 break
             if self.now - idle_since > self.pool.worker_idle_seconds:
@@ -284,7 +298,7 @@ class SimulatedDay:
             return None
         taken = await self.fleet.take(row.id, self.pool.slots)
         if not taken:
-            return None if row.state is MachineState.DRAINING else False
+            return None if row.state is MachineState.DRAINING and not self.service.serving(row) else False
         for _ in range(math.ceil(self.service_seconds / 15)):
             await asyncio.sleep(min(15.0, self.service_seconds))
             if self.up and not await self.fleet.call(row.id):
@@ -309,7 +323,11 @@ class SimulatedDay:
             arrivals = self._arrivals()
             self.fleet.pending["a"] += arrivals
             if arrivals and not self.fleet.living:
-                self._woken.set()
+                self.wake()
+
+    def wake(self) -> None:
+        """Have the control plane look for work at once."""
+        self._woken.set()
 
     def _arrivals(self) -> int:
         """Objects that come within a minute."""
@@ -352,7 +370,7 @@ class SimulatedDay:
     async def run(self, hours: float) -> None:
         """Run the day; ``failure`` says what was violated."""
         outside = (self.run_load(), self.run_wakes(), self.run_prices(), self.run_clock(), self.run_operator())
-        for work in (self.run_plane(), *outside):
+        for work in (self.run_plane(), self.service.run(), *outside):
             self.spawn(work)
         end = hours * 3600
         if self.draws.chance("day/stray", 0.3):

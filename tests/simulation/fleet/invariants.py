@@ -145,10 +145,9 @@ class FleetInvariants:
         starting = [r for r in rows if r.state in STARTING]
         coming = [*starting, *(r for r in rows if r.state is MachineState.READY)]
         # Of several that are wanted, a breaker may let one be tried after the other.
-        wanted = (day.fleet.pending["a"] and not coming) or (
-            day.foresight.wanted(day.now) > len(coming) and not starting
-        )
-        spare_seconds = 0 if day.fleet.pending["a"] else SPARE_SECONDS
+        work = day.fleet.pending["a"] or day.service.waiting
+        wanted = (work and not coming) or (day.foresight.wanted(day.now) > len(coming) and not starting)
+        spare_seconds = 0 if work else SPARE_SECONDS
         may = (
             day.draws.faults_over and day.up and wanted and len(rows) < day.pool.limit
             and day.affords_one(spare_seconds)
@@ -159,7 +158,8 @@ class FleetInvariants:
         elif self.waiting_since is None:
             self.waiting_since = day.now
         elif day.now - self.waiting_since > _WAY_SECONDS + day.pool.breaker_seconds + day.slowest_turn:
-            waits = f"{day.fleet.pending['a']} objects and {day.foresight.wanted(day.now)} wishes"
+            wishes = day.foresight.wanted(day.now)
+            waits = f"{day.fleet.pending['a']} objects, {len(day.service.waiting)} requests and {wishes} wishes"
             raise BrokenInvariant(ON_ITS_WAY, f"{waits} wait since {self.waiting_since:.0f} s")
 
     def _condemned(self) -> None:
@@ -201,7 +201,7 @@ class FleetInvariants:
         work = day.fleet.pending["a"] + sum(row.leased for row in day.fleet.living.values())
         machines = math.ceil(work / day.pool.slots)
         machines += int(machines * day.pool.headroom)
-        self.needs.append((day.now, max(machines, day.foresight.allowed(day.now))))
+        self.needs.append((day.now, max(machines + day.service.needed(), day.foresight.allowed(day.now))))
         while self.needs[0][0] < day.now - 60:
             self.needs.popleft()
 
@@ -212,13 +212,20 @@ class FleetInvariants:
     def _kept(self) -> None:
         day = self.day
         ready = [row for row in day.fleet.living.values() if row.state is MachineState.READY]
-        idle = [row for row in ready if not row.leased and day.now - (row.worked or day.now) > day.pool.idle_seconds]
+        idle = [row for row in ready if not self._busy(row) and self._idle_seconds(row) > day.pool.idle_seconds]
         if not day.up or not idle or len(ready) <= self._most_needed:
             self.kept_since = None
         elif self.kept_since is None:
             self.kept_since = day.now
         elif day.now - self.kept_since > _KEPT_SECONDS + day.slowest_turn:
             raise BrokenInvariant(KEPT, f"{len(idle)} machines are idle, {self._most_needed} are wanted")
+
+    def _busy(self, row: MachineRow) -> int:
+        """Leases that a machine holds, and requests that it works on."""
+        return row.leased + self.day.service.serving(row)
+
+    def _idle_seconds(self, row: MachineRow) -> float:
+        return self.day.now - (row.worked or self.day.now)
 
     # ── at single events ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,8 +256,9 @@ class FleetInvariants:
     def slain(self, id: int, reason: str, seen: MachineState) -> None:
         """Look at a machine that is being slain."""
         row = self.day.fleet.rows[id]
-        if row.leased and reason in _OF_SCALING:
-            self.day.fail(BrokenInvariant(BUSY, f"{row.label} holds {row.leased} leases, {reason}"))
+        if self._busy(row) and reason in _OF_SCALING:
+            held = f"{row.leased} leases and {self.day.service.serving(row)} requests"
+            self.day.fail(BrokenInvariant(BUSY, f"{row.label} has {held}, {reason}"))
         # One that had nobody to call home to is not to blame.
         had_time = self.day.now - self.day.up_since >= self.day.pool.boot_seconds
         if seen is MachineState.BOOTING and reason == "boot-deadline" and had_time:

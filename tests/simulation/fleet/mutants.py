@@ -89,6 +89,10 @@ def _starting_is_nothing(
     return scale(pool, demand, [machine for machine in machines if machine.state not in STARTING], money, ahead)
 
 
+def _objects_only(pool: Pool, demand: Demand, machines: Sequence[Machine], money: Money, ahead: AheadOfWork) -> Scaling:
+    return scale(pool, replace(demand, machines=0), machines, money, ahead)
+
+
 _intend, _accrue = MemoryFleet.intend, MemoryFleet.accrue
 
 
@@ -187,6 +191,13 @@ FLEET_MUTANTS = {
         "what has not ended itself as it had to is destroyed before its costs were counted",
         _patched(PoolAtProvider, "_note_costs", _note_nothing),
     ),
+    "serving-counted": FleetMutant(
+        "a machine that serves a request and has no lease counts as idle",
+        _patched(Machine, "busy", property(lambda machine: machine.leased)),
+    ),
+    "services-wanted": FleetMutant(
+        "requests of services want no machine", _patched(webhook.fleet.pool_loop, "scale", _objects_only)
+    ),
     "draining": FleetMutant(
         "a machine that is to go is destroyed at once", _patched(webhook.fleet.scaling, "_fault", _slay_what_drains)
     ),
@@ -212,11 +223,13 @@ FLEET_FOUND = {
     "budget": 5,
     "orphans": 1,
     "self-slaying": 1,
-    "hanging": 8,
+    "hanging": 17,
     "avoidance": 0,
     "unanswered-counted": 7,
     "silence-ends": 1,
     "outlived-counted": 121,
+    "serving-counted": 5,
+    "services-wanted": 2,
     "draining": 1,
     "wakes": 7,
     "wishes-end": 3,

@@ -34,8 +34,9 @@ def test_the_days_have_every_kind_of_trouble() -> None:
     with closing(VirtualLoop()) as loop:
         assert {SimulatedDay(seed, loop).load for seed in range(60)} == set(LOADS)
     troubles = ("crashes", "intents", "machines", "objects", "killed", "hanging", "slain themselves")
+    of_services = ("requests served", "requests lost", "requests refused")
     counts: Counter[str] = sum((run(seed, 4.0).counts for seed in range(13)), Counter())
-    assert all(counts[name] for name in troubles)
+    assert all(counts[name] for name in (*troubles, *of_services))
 
 
 def test_costs_are_those_of_the_providers_books() -> None:
