@@ -353,9 +353,10 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
     bootstrap = BootstrapApi(services.fleet)
     tokens = TokenApi(app_tokens, admin, app_auth)
     deployments = DeploymentApi(services.definitions, services.bundles.there, admin)
+    pages = ForeignPages(config.server.host, config.server.public_url)
     proxied = ServiceApi(
         services.proxy.queues, services.proxy.ledger, services.proxy.orders.refusal, app_auth, worker_auth,
-        services.metrics, is_proxy=functools.lru_cache(4_096)(config.server.is_proxy),
+        services.metrics, pages=pages, is_proxy=functools.lru_cache(4_096)(config.server.is_proxy),
         passed_on=PassedOnRequests(services.proxy.ledger, services.proxy.registry), answers=services.answers,
     )  # fmt: skip
     services.definitions.on_change.append(proxied.refresh)
@@ -376,7 +377,6 @@ def _plane(services: Services, secrets: Secrets, dsn: str, trust: Trust | None) 
         TicketApi(kept_uploads, pipelines, app_auth), uploads, events, deployments, proxied, service_status, callbacks,
         objects, AnswerApi(services.answers, app_auth), ObjectDeletionApi(pipelines, services.store, app_auth),
     )  # fmt: skip
-    pages = ForeignPages(config.server.host, config.server.public_url)
     page = open_page(
         config.server, secrets, ledger, services.definitions, services.store, services.upload_places, services.settles,
         status, Apis(machines, parked, quarantine, costs, sweeps, service_status, deployments, callbacks, tokens),

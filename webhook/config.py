@@ -379,6 +379,9 @@ class Definitions(DefinitionSet):
                     known = ", ".join((*self.all_providers, NO_PROVIDER))
                     field = "providers" if pool.providers else "provider"
                     raise ValueError(f"pools.{name}.{field}: there is no provider {provider!r} (there are: {known})")
+            self.pools[name] = pool.with_boot_seconds(
+                [self.all_providers[each].boot_seconds for each in pool.provider_names]
+            )
         refuse_conflicts(self.pipelines)
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -55,7 +56,8 @@ class Pool(BaseModel):
     mint_seconds: Seconds = 30
     """A provider that has not accepted an order after so long has failed."""
     boot_seconds: Seconds = 60
-    """A machine that has not called home so long after its intent is slain, and another minted."""
+    """A machine that has not called home so long after its intent is slain, and another minted. By default as long as
+    machines of its slowest provider take: 60 to 720 s."""
     silent_seconds: Seconds = 120
     """A machine that has not called for so long is lost: it is slain."""
     drain_seconds: Seconds = 900
@@ -97,6 +99,14 @@ class Pool(BaseModel):
                 "a worker that waits for work would be taken for lost"
             )
         return self
+
+    def with_boot_seconds(self, of_providers: Sequence[float]) -> Self:
+        """The pool with the longest ``boot_seconds`` of its providers' kinds, where it sets none itself."""
+        if "boot_seconds" in self.model_fields_set or not of_providers:
+            return self
+        resolved = self.model_copy(update={"boot_seconds": max(of_providers)})
+        resolved.model_fields_set.discard("boot_seconds")  # another kind of provider may be named later
+        return resolved
 
     @property
     def reserve_seconds(self) -> int:

@@ -119,6 +119,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._elapsed
 
+    def begin_at(self, seconds: float) -> None:
+        """Set the time before anything was scheduled."""
+        assert not self._timers, "time does not jump"
+        self._elapsed = seconds
+
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> VirtualHandle:

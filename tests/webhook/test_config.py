@@ -271,6 +271,21 @@ def test_machines_that_are_rented_are_not_trusted_unless_it_is_said(loaded: Load
     assert [found.is_trusted(name) for name in pools] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("lines", "boot_seconds"),
+    [
+        ("", 600),
+        ('bootstrap = "python"', 720),
+        ('api_url = "http://127.0.0.1:1"', 60),
+        ('[pools.local]\nprovider = "gpu"\nboot_seconds = 90', 90),
+    ],
+)
+def test_machines_have_the_time_that_their_kind_needs_to_boot(loaded: Load, lines: str, boot_seconds: float) -> None:
+    provider = f'[providers.gpu]\nkind = "vast"\nimage = "x.example/y:1"\n{lines}'
+    pool = "" if "[pools" in lines else '[pools.local]\nproviders = ["local", "gpu"]'
+    assert loaded(f"{ONE}\n{provider}\n{pool}").pools["local"].boot_seconds == boot_seconds
+
+
 def test_a_lease_lasts_for_a_few_spans() -> None:
     place = "s3://inbox", "s3://outbox"
     made = [

@@ -25,6 +25,16 @@ def test_its_providers_are_in_their_order(settings: dict[str, Any], names: tuple
     assert pool.is_minted is bool(names)
 
 
+def test_it_waits_for_its_slowest_provider_where_it_does_not_say_for_how_long() -> None:
+    pool = Pool.model_validate({"providers": ["home", "vast"]}).with_boot_seconds([60, 600])
+    assert pool.boot_seconds == 600
+    assert pool.with_boot_seconds([60]).boot_seconds == 60, "another kind of provider has its name now"
+    assert pool.model_dump(exclude_unset=True) == {"providers": ("home", "vast")}
+    said = Pool.model_validate({"provider": "vast", "boot_seconds": 90})
+    assert said.with_boot_seconds([600]).boot_seconds == 90
+    assert Pool.model_validate({"provider": "none"}).with_boot_seconds([]).boot_seconds == 60
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

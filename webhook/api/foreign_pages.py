@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from webhook.api.http import HttpProblem
 
@@ -24,7 +24,7 @@ class ForeignPages:
         self._own = {name} if (name := _host(public_url)) else set[str]()
         self._on_loopback = _is_loopback(listen_host)
 
-    def check(self, request: Request) -> None:
+    def check(self, request: HTTPConnection) -> None:
         """Raise HttpProblem 403 where a request goes to, or comes from, a name that is not this control plane's."""
         if not self._on_loopback:
             return

@@ -20,6 +20,7 @@ from webhook.api.answers import PATH as ANSWERS
 from webhook.api.app_auth import AppAuth, AppCaller
 from webhook.api.auth import WorkerAuth
 from webhook.api.connections import CONNECTION
+from webhook.api.foreign_pages import ForeignPages
 from webhook.api.http import HttpProblem, json_response, on_problem, problem_of, read_body, read_model
 from webhook.api.passed_on import PassedOnRequests
 from webhook.ledger.services import ServiceLedger
@@ -66,6 +67,7 @@ class ServiceApi:
         worker_auth: WorkerAuth,
         metrics: Metrics,
         *,
+        pages: ForeignPages,
         is_proxy: Callable[[str], bool],
         passed_on: PassedOnRequests,
         answers: LaterAnswers,
@@ -76,6 +78,7 @@ class ServiceApi:
         self._auth = app_auth
         self._worker_auth = worker_auth
         self._metrics = metrics
+        self._pages = pages
         self._is_proxy = is_proxy
         self._passed_on = passed_on
         self._answers = answers
@@ -128,8 +131,8 @@ class ServiceApi:
 
     async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
         addressed = self._addressed(scope)
-        queue = self._queue(addressed.service)
-        with self._counted(addressed.service, queue, await self._authenticated(scope, queue)):
+        queue, caller = await self._let_in(scope, addressed)
+        with self._counted(addressed.service, queue, caller):
             message = self._message(scope, "GET", addressed, None, upgrade=True)
             await pass_socket(
                 queue, message, list(scope.get("subprotocols", ())), receive, send,
@@ -140,8 +143,7 @@ class ServiceApi:
         if scope["method"] in ("TRACE", "CONNECT"):
             raise HttpProblem(405, "method-not-allowed", f"services take no {scope['method']}")
         addressed = self._addressed(scope)
-        queue = self._queue(addressed.service)
-        caller = await self._authenticated(scope, queue)
+        queue, caller = await self._let_in(scope, addressed)
         if self._answers.place and not queue.settings.public and prefers_async(scope["headers"]):
             await self._answer_later(scope, receive, send, addressed, queue, caller)
             return
@@ -228,24 +230,30 @@ class ServiceApi:
         name = service.decode("latin-1")
         return Addressed(name, b"/" + rest + query, PREFIX.encode() + service if slash or service else b"/")
 
-    def _queue(self, name: str) -> ServiceQueue:
-        """Raises HttpProblem 404 or 503."""
+    async def _let_in(self, scope: Scope, addressed: Addressed) -> tuple[ServiceQueue, AppCaller]:
+        """The service that a request is for, and who asks. Raises HttpProblem 401, 403, 404, 429 or 503."""
+        name = addressed.service
         queue = self._queues.get(name)
-        if queue is None or queue.retired:
+        if queue is not None and queue.retired:
+            queue = None
+        public = queue is not None and queue.settings.public
+        # First, so that which services there are, and what they lack, is told to none without a token.
+        caller = _PUBLIC if public else await self._authenticated(scope, name)
+        if queue is None:
             raise HttpProblem(404, "unknown-service", "there is no service of that name: yurt services lists them")
+        if public and addressed.prefix:
+            self._pages.check(HTTPConnection(scope))
         if why := self._refusal(name):
-            raise HttpProblem(503, "no-machine", f"service {name} cannot run: {why}")
-        return queue
+            raise HttpProblem(503, "no-machine", f"service {name} cannot run: {'see yurt services' if public else why}")
+        return queue, caller
 
-    async def _authenticated(self, scope: Scope, queue: ServiceQueue) -> AppCaller:
+    async def _authenticated(self, scope: Scope, service: str) -> AppCaller:
         """Raises HttpProblem 401, 403 or 429."""
-        if queue.settings.public:
-            return _PUBLIC
         headers = scope["headers"]
         if (own := next((value for name, value in headers if name == TOKEN), None)) is not None:
             others = [(name, value) for name, value in headers if name != b"authorization"]
             scope = {**scope, "headers": [*others, (b"authorization", b"Bearer " + own)]}
-        return await self._auth.require(HTTPConnection(scope), f"service:{queue.name}")
+        return await self._auth.require(HTTPConnection(scope), f"service:{service}")
 
     @contextmanager
     def _counted(self, service: str, queue: ServiceQueue, caller: AppCaller) -> Iterator[None]:

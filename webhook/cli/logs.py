@@ -12,6 +12,7 @@ import click
 from webhook.cli.client import ControlPlaneRefused, ControlPlaneUnreachable, ask
 from webhook.cli.options import admin_token, fail, url_option
 from webhook.cli.output import echo, echo_json
+from webhook.visible_text import escaped
 
 _FOLLOW_SECONDS = 1.0
 _MOST = 100
@@ -97,8 +98,9 @@ def _show(runs: list[dict[str, Any]], as_json: bool) -> None:
             echo_json({field: run[field] for field in _FIELDS})
             continue
         ended = f"{run['reason']}{', may be tried again' if run['retry'] else ''}" if run["reason"] else run["outcome"]
-        echo(f"{run['ended_at'][:19]}  {run['pipeline']}  {run['key']}  {ended}")
-        if run["message"]:
-            echo(f"  {run['message']}")
+        # A key may hold line breaks: it is one line nevertheless.
+        echo(f"{run['ended_at'][:19]}  {run['pipeline']}  {escaped(run['key'], kept='')}  {ended}")
+        for line in run["message"].splitlines():
+            echo(f"  {line}")
         for line in run["log"].rstrip().splitlines():
             echo(f"    {line}")

@@ -251,6 +251,8 @@ class PoolAtProvider:
         heard_seconds = self._calls.clock() - self._began
         if reason == "boot-deadline":  # it had all of its time to call home, and there was one to call
             return heard_seconds >= self._settings.boot_seconds
+        if reason == "price":
+            return True
         return reason == "exited" and machine.age_seconds < heard_seconds
 
     async def _mark_gone(self, machine: Machine) -> None:

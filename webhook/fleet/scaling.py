@@ -174,8 +174,9 @@ def scale(
 
     """
     starting = [machine for machine in machines if machine.state in STARTING]
-    ready = [m for m in machines if m.state is MachineState.READY and m.provider in pool.provider_names]
-    moved = [m for m in machines if m.state is MachineState.READY and m.provider not in pool.provider_names]
+    leaving = [Drain(m, reason) for m in machines if m.state is MachineState.READY and (reason := _misplaced(pool, m))]
+    left = {drain.machine.id for drain in leaving}
+    ready = [m for m in machines if m.state is MachineState.READY and m.id not in left]
     # All machines count, those to be slain too: their leases go back to the queue only once they are slain.
     by_cause = wanted_machines(pool, demand, machines, ahead)
     wanted, there = max(by_cause.values()), len(starting) + len(ready)
@@ -185,9 +186,21 @@ def scale(
     return Scaling(
         causes=[] if at_budget else [_cause(by_cause, number) for number in missing],
         wanted=wanted,
-        drains=[*(Drain(m, "moved") for m in moved), *_drained(pool, ready, len(starting), wanted, money, demand)],
+        drains=[*leaving, *_drained(pool, ready, len(starting), wanted, money, demand)],
         at_budget=at_budget and len(missing) > 0,
     )
+
+
+def _misplaced(pool: Pool, machine: Machine) -> str:
+    """Why a pool would not rent a machine again that it has; empty: it would."""
+    if machine.provider not in pool.provider_names:
+        return "moved"
+    return "price" if too_dear(pool, machine) else ""
+
+
+def too_dear(pool: Pool, machine: Machine) -> bool:
+    """Whether a machine costs more than one may: its provider charges another price than it had offered."""
+    return pool.max_usd_per_hour is not None and machine.usd_per_hour > pool.max_usd_per_hour
 
 
 def _cause(wanted: Mapping[Cause, int], number: int) -> Cause:
@@ -295,6 +308,8 @@ def _fault(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
 def _start_fault(pool: Pool, machine: Machine, listing: Listing | None) -> str | None:
     if machine.age_seconds > pool.boot_seconds:
         return "boot-deadline"
+    if too_dear(pool, machine):
+        return "price"
     if listing is None:
         return None
     if machine.state is MachineState.BOOTING:

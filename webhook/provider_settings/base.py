@@ -61,6 +61,10 @@ Image = Annotated[
 Gigabytes = Annotated[int, Field(ge=1, le=100_000)]
 
 
+_BOOTSTRAP_SECONDS = 120
+"""To fetch the worker's requirements and install them."""
+
+
 class BaseProviderSettings(BaseModel):
     """Settings that every kind of provider has."""
 
@@ -68,6 +72,14 @@ class BaseProviderSettings(BaseModel):
 
     rented: ClassVar[bool] = True
     """Whether the machines are other people's: then one machine's word is not enough to park an object."""
+
+    usual_boot_seconds: ClassVar[float] = 60
+    """How long a machine may take from the order to its first call."""
+
+    @property
+    def boot_seconds(self) -> float:
+        """The ``boot_seconds`` of a pool that sets none: longer where an image is fetched, or Yurt installed, first."""
+        return self.usual_boot_seconds + (_BOOTSTRAP_SECONDS if getattr(self, "bootstrap", None) else 0)
 
     @property
     def same_machine(self) -> bool:

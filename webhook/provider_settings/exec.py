@@ -67,6 +67,11 @@ class ExecSettings(BaseModel):
         return self
 
     @property
+    def boot_seconds(self) -> float:
+        """The ``boot_seconds`` of a pool that sets none."""
+        return 300
+
+    @property
     def same_machine(self) -> bool:
         """Whether its machines may reach a control plane that listens on loopback: through a tunnel of the user's."""
         return not self.rented

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ Region = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 
 class FlySettings(BaseProviderSettings):
     """Fly Machines of one app. The key is ``FLY_API_TOKEN``."""
+
+    usual_boot_seconds: ClassVar[float] = 300
 
     kind: Literal["fly"]
     app: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]

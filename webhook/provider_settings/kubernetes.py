@@ -94,6 +94,8 @@ class KubernetesSettings(BaseProviderSettings):
 
     rented: ClassVar[bool] = False
 
+    usual_boot_seconds: ClassVar[float] = 180
+
     kind: Literal["kubernetes"]
     kubeconfig: AbsolutePath | None = None
     """File that says how to reach the cluster. By default Yurt runs in the cluster and uses its service account."""
@@ -135,6 +137,11 @@ class KubernetesSettings(BaseProviderSettings):
     """The cluster itself ends a worker after so long, also where the control plane is lost."""
     node_wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
     """Wait so long for a node, which a cluster autoscaler boots. 0: a Pod that fits on no node now finds no room."""
+
+    @property
+    def boot_seconds(self) -> float:
+        """With the time for which a Pod may wait for a node."""
+        return super().boot_seconds + self.node_wait_seconds
 
     @model_validator(mode="after")
     def _related(self) -> Self:

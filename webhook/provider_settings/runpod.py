@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ DataCenter = Annotated[str, Field(pattern=r"^[A-Z]{2,4}(-[A-Z0-9]{1,5}){1,3}$")]
 
 class RunpodSettings(BaseProviderSettings):
     """Pods at RunPod. The key is ``RUNPOD_API_KEY``."""
+
+    usual_boot_seconds: ClassVar[float] = 600
 
     kind: Literal["runpod"]
     image: Image

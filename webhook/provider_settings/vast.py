@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -48,6 +48,8 @@ Traffic = Annotated[Decimal, Field(ge=0, le=100_000, max_digits=9, decimal_place
 class VastSettings(BaseProviderSettings):
     """Machines of the market Vast.ai. The key is ``VAST_API_KEY``."""
 
+    usual_boot_seconds: ClassVar[float] = 600
+
     kind: Literal["vast"]
     image: Image
     """What a machine runs: an image whose entry point takes the command ``worker``."""
@@ -71,6 +73,11 @@ class VastSettings(BaseProviderSettings):
     """Variables that a worker gets beside Yurt's own."""
     api_url: Annotated[str, Field(max_length=500), AfterValidator(_api_url)] = API
     """Base of the API. One on this machine is a pretend market, whose machines are processes here."""
+
+    @property
+    def boot_seconds(self) -> float:
+        """On a pretend market they are processes of this machine."""
+        return BaseProviderSettings.usual_boot_seconds if self.same_machine else super().boot_seconds
 
     @property
     def same_machine(self) -> bool:

@@ -222,7 +222,7 @@ class ServiceSharing:
         staying = [machine for machine in seen if not machine.draining]
         if staying:
             if all(machine.state == "failing" for machine in staying):
-                queue.refuse(NoMachine(_failure(queue.name, staying)))
+                queue.refuse(NoMachine(_failure(queue, staying)))
             return
         await self._refuse_without_machines(queue, pool.limit)
 
@@ -259,9 +259,14 @@ class ServiceSharing:
             await self._ledger.release_slots(self._replica, released)
 
 
-def _failure(service: str, machines: list[ServingMachine]) -> str:
-    """Why the servers of a service do not become ready, with the end of one's log."""
-    machine = machines[0]
+def _failure(queue: ServiceQueue, machines: list[ServingMachine]) -> str:
+    """Why the servers of a service do not become ready, with the end of one's log.
+
+    Of a public one only that they do not: a log may show anything, and whoever asks may be anyone.
+    """
+    service, machine = queue.name, machines[0]
+    if queue.settings.public:
+        return f"the server of service {service} does not become ready: yurt services shows why"
     tail = machine.log[-_LOG_CHARACTERS:]
     said = f". Its log ends with:\n{tail}" if tail else ""
     return f"the server of service {service} does not become ready: {machine.message or 'it fails'}{said}"

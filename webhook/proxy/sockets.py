@@ -47,17 +47,56 @@ async def pass_socket(
     Raises, before the client's was accepted: NoSlot, MachineLost, ServerNonsense, UpgradeRefused, TimeoutError.
     """
     settings = queue.settings
+    waiting = _HandshakeWait(receive)
     try:
         async with (
+            waiting,
             queue.turn() as turn,
             asyncio.timeout(settings.answer_seconds) as deadline,
             turn.way.upgrade(request, subprotocols) as socket,
         ):
             deadline.reschedule(None)
             headers = _checked(socket.headers, shared_origin=shared_origin)
+            await waiting.end()
             await pass_messages(socket, headers, receive, send, settings.stall_seconds)
     except UpgradeRefused as refused:
         raise _passed_on(refused, shared_origin=shared_origin) from None
+
+
+class _HandshakeWait:
+    """Cancels what is done in an ``async with`` block once the client has left, until the wait ends.
+
+    So a client that leaves while it waits for a machine leaves the queue, too.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._has_left = False
+        self._task: asyncio.Task[object] | None = None
+        self._watching: asyncio.Task[None]
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        await self.end()
+        if not self._has_left or kind is not asyncio.CancelledError or self._task is None:
+            return False
+        self._task.uncancel()
+        return True
+
+    async def end(self) -> None:
+        """Let what the client sends from now on be received by others."""
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "websocket.disconnect":
+            pass  # before it was accepted a client can say nothing else
+        self._has_left = True
+        assert self._task is not None
+        self._task.cancel()
 
 
 def _passed_on(refused: UpgradeRefused, *, shared_origin: bool) -> UpgradeRefused:

@@ -17,7 +17,7 @@ import structlog
 from tests.simulation.draws import Draws
 from tests.simulation.fleet.foresight import DaysForesight
 from tests.simulation.fleet.invariants import FleetInvariants
-from tests.simulation.fleet.market import RentedMachine, SimulatedMarket
+from tests.simulation.fleet.market import MACHINES, RentedMachine, SimulatedMarket
 from tests.simulation.fleet.service import DaysService
 from tests.simulation.fleet.watched_machine import SelfSlaying, watch
 from tests.simulation.loop import VirtualLoop
@@ -119,6 +119,9 @@ class SimulatedDay:
 
     def __post_init__(self) -> None:
         draws = self.draws = Draws(self.seed)
+        self.began = 3_600.0 * draws.choice("day/begins", (0, 0, 15))
+        """Hours of a Monday: at midnight the budget begins anew."""
+        self.loop.begin_at(self.began)
         self.load = draws.choice("day/load", LOADS)
         self.boot_seconds = draws.choice("day/boot", (2.0, 60.0, 300.0))
         self.service_seconds = draws.choice("day/service", (3.0, 30.0, 240.0))
@@ -130,6 +133,7 @@ class SimulatedDay:
         self.pool = Pool.model_validate({
             "providers": ["home", "market"], "choose": draws.choice("day/choose", ("first", "cheapest")),
             "limit": limit, "headroom": draws.choice("day/headroom", (0, 0, 0.5)), **self.foresight.settings,
+            "max_usd_per_hour": draws.choice("day/dearest", (None, price + MACHINES * Decimal("0.01"))),
             "slots": draws.choice("day/slots", (1, 4)), "boot_seconds": 2 * self.boot_seconds + 60, "idle_seconds": 300,
             "budget_usd_per_day": draws.choice("day/budget", (None, price * limit, 6 * price * limit)),
         })  # fmt: skip
@@ -372,16 +376,16 @@ class SimulatedDay:
         outside = (self.run_load(), self.run_wakes(), self.run_prices(), self.run_clock(), self.run_operator())
         for work in (self.run_plane(), self.service.run(), *outside):
             self.spawn(work)
-        end = hours * 3600
+        end = self.began + hours * 3600
         if self.draws.chance("day/stray", 0.3):
-            self.later(self.draws.between("day/stray-at", 0, end), self.markets["market"].add_stray)
+            self.later(self.draws.between("day/stray-at", 0, hours * 3600), self.markets["market"].add_stray)
         if self.draws.chance("day/others", 0.3):
             for name in ("home", "market"):
-                self.later(self.draws.between(f"{name}/others-at", 0, end), self.markets[name].add_others)
+                self.later(self.draws.between(f"{name}/others-at", 0, hours * 3600), self.markets[name].add_others)
         try:
             while self.now < end and self.failure is None:
                 await asyncio.sleep(10)
-                if self.now > _FAULTS_END * end:
+                if self.now > end - (1 - _FAULTS_END) * hours * 3600:
                     self.draws.faults_over = True
                 self.invariants.check()
             self.invariants.check_costs()

@@ -33,6 +33,7 @@ BESIDE = "nothing is minted beside machines of another installation of the same 
 SILENT = "a machine that must have ended itself is given up within a minute, however often the control plane restarts"
 CONDEMNED = "a machine that an operator slew is gone within ten minutes"
 COSTS = "what the ledger says that machines have cost is what providers charge for them, but for a hundredth"
+DEAR = "a machine that costs more than one may is let go within a minute"
 AVOIDED = "a machine that did not boot is not rented again within a day"
 
 _UNKNOWN_SECONDS = 120.0
@@ -46,7 +47,7 @@ _GONE_SECONDS = 600.0
 _GIVEN_UP_SECONDS = 60.0
 """Less than `silent_seconds`: what has restarted since is not to count its silence anew."""
 _TICK_SECONDS = 4.0
-_OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "budget"})
+_OF_SCALING = frozenset({"drained", "idle", "limit", "moved", "price", "budget"})
 
 
 @dataclass
@@ -61,6 +62,8 @@ class FleetInvariants:
     kept_since: float | None = None
     """Since when there has been a machine all the time that has long been idle and nothing wants."""
     failed_boots: dict[tuple[str, str], float] = field(default_factory=dict)
+    dear_since: dict[str, float] = field(default_factory=dict)
+    """Since when the ledger knows that a machine costs more than one may, by label."""
     condemned_at: dict[str, float] = field(default_factory=dict)
     """When an operator slew a machine, by label."""
 
@@ -72,6 +75,7 @@ class FleetInvariants:
         self._orphans()
         self._slain_themselves()
         self._silent()
+        self._dear()
         self._on_its_way()
         self._condemned()
         self._note_need()
@@ -128,9 +132,25 @@ class FleetInvariants:
                 if self.day.now - machine.lost_at > longest_seconds:
                     raise BrokenInvariant(SLAIN_ITSELF, f"{machine.ref} is still there, its agent is not")
 
+    def _dear(self) -> None:
+        """By the ledger's prices: a provider's own are noted once its list shows them."""
+        day, limit = self.day, self.day.pool.max_usd_per_hour
+        if limit is None:
+            return
+        stays = (*STARTING, MachineState.READY)
+        dear = [r.label for r in day.fleet.living.values() if r.state in stays and r.terms.usd_per_hour > limit]
+        since = {label: self.dear_since.get(label, day.now) for label in dear}
+        self.dear_since = since if self._has_run(_GIVEN_UP_SECONDS) else {}
+        if any(day.now - at > _GIVEN_UP_SECONDS + day.slowest_turn for at in self.dear_since.values()):
+            raise BrokenInvariant(DEAR, ", ".join(dear))
+
+    def _has_run(self, seconds: float) -> bool:
+        """Whether the control plane has been there for so long, and for a turn."""
+        return self.day.up and self.day.now - self.day.up_since >= seconds + self.day.slowest_turn
+
     def _silent(self) -> None:
         day, pool = self.day, self.day.pool
-        if not day.up or day.now - day.up_since < _GIVEN_UP_SECONDS + day.slowest_turn:
+        if not self._has_run(_GIVEN_UP_SECONDS):
             return
         longest_seconds = pool.orphan_seconds + pool.silent_seconds + _GIVEN_UP_SECONDS + day.slowest_turn
         for row in day.fleet.living.values():
@@ -212,7 +232,7 @@ class FleetInvariants:
     def _kept(self) -> None:
         day = self.day
         ready = [row for row in day.fleet.living.values() if row.state is MachineState.READY]
-        idle = [row for row in ready if not self._busy(row) and self._idle_seconds(row) > day.pool.idle_seconds]
+        idle = [row for row in ready if not self._busy(row) and self._idle_seconds(row) > self._keep_seconds(row)]
         if not day.up or not idle or len(ready) <= self._most_needed:
             self.kept_since = None
         elif self.kept_since is None:
@@ -223,6 +243,11 @@ class FleetInvariants:
     def _busy(self, row: MachineRow) -> int:
         """Leases that a machine holds, and requests that it works on."""
         return row.leased + self.day.service.serving(row)
+
+    def _keep_seconds(self, row: MachineRow) -> float:
+        """For how long a machine may be idle: by its service, or else by its pool."""
+        service = self.day.service
+        return service.idle_seconds if row.id in service.under_way else self.day.pool.idle_seconds
 
     def _idle_seconds(self, row: MachineRow) -> float:
         return self.day.now - (row.worked or self.day.now)

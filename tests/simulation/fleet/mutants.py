@@ -191,6 +191,10 @@ FLEET_MUTANTS = {
         "what has not ended itself as it had to is destroyed before its costs were counted",
         _patched(PoolAtProvider, "_note_costs", _note_nothing),
     ),
+    "dear-leave": FleetMutant(
+        "what costs more than one machine may goes on",
+        _patched(webhook.fleet.scaling, "too_dear", lambda *_: False),
+    ),
     "serving-counted": FleetMutant(
         "a machine that serves a request and has no lease counts as idle",
         _patched(Machine, "busy", property(lambda machine: machine.leased)),
@@ -228,6 +232,7 @@ FLEET_FOUND = {
     "unanswered-counted": 7,
     "silence-ends": 1,
     "outlived-counted": 121,
+    "dear-leave": 10,
     "serving-counted": 5,
     "services-wanted": 2,
     "draining": 1,

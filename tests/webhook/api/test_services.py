@@ -90,6 +90,7 @@ async def test_who_may_ask(postgres_dsn: str) -> None:
     config = with_services(echo={}, open={"public": True})
     async with services_at(postgres_dsn, config) as s, standing_in() as server:
         assert (await s.plane.http.get("/services/echo/x")).status_code == 401
+        assert (await s.plane.http.get("/services/nothing/x")).status_code == 401, "which there are is not told"
         assert (await s.ask("GET", "/services/nothing/x")).status_code == 404
         other = (await s.plane.admin("POST", "/v1/tokens", json={"name": "a", "scopes": ["service:open"]})).json()
         refused = await s.ask("GET", "/services/echo/x", token=other["token"])
@@ -282,6 +283,40 @@ async def test_a_server_that_fails_is_told_with_the_end_of_its_log(postgres_dsn:
         assert (response.status_code, response.json()["error"]) == (503, "no-machine")
         assert "exit status 1" in response.json()["message"]
         assert response.json()["message"].endswith("Traceback: no GPU")
+
+
+async def test_the_log_of_a_public_services_server_is_for_operators(postgres_dsn: str) -> None:
+    async with services_at(postgres_dsn, with_services(open={"public": True})) as s:
+        asked = asyncio.create_task(s.plane.http.get("/services/open/x"))
+        worker = await s.machine()
+        await s.given(worker)
+        report = {"state": "failing", "message": "DATABASE_URL=secret", "log": "secret"}
+        assert (await worker.post("services/open/report", report)).status_code == 200
+        response = await asked
+        assert response.status_code == 503
+        assert "secret" not in response.text
+        assert "yurt services shows why" in response.json()["message"]
+
+
+async def test_foreign_pages_ask_no_public_service_of_a_control_plane_on_loopback(postgres_dsn: str) -> None:
+    async with services_at(postgres_dsn, with_services(open={"public": True})) as s:
+        for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+            response = await s.plane.http.get("/services/open/x", headers=headers)
+            assert response.status_code == 403
+        assert s.load("open") == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/304", "/204"])
+async def test_an_answer_without_a_body_may_say_how_long_it_would_be(
+    postgres_dsn: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with services_at(postgres_dsn) as s, standing_in() as server:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(s.serve(server))
+            response = await s.ask("GET", f"/services/echo{path}")
+        assert (response.status_code, response.content) == (int(path[1:]), b"")
+        assert (await s.ask("GET", "/services/echo/x")).status_code == 200
+    assert "fault" not in capsys.readouterr().out
 
 
 async def test_no_machine_to_be_had_is_told_with_the_reason(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

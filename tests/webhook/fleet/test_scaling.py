@@ -410,6 +410,24 @@ def test_machines_of_a_provider_that_the_pool_has_left_are_drained_and_replaced(
     assert scaling.mint == 1
 
 
+def test_a_machine_that_became_dearer_than_one_may_be_is_drained_and_replaced() -> None:
+    settings = pool(max_usd_per_hour=Decimal("0.6"))  # type: ignore[arg-type]
+    dear, cheap = (
+        machine(MachineState.READY, 1, usd="0.61", leased=1),
+        machine(MachineState.READY, 2, usd="0.6", leased=1),
+    )
+    scaling = scale(settings, Demand(0, 2), [dear, cheap])
+    assert (scaling.drains, scaling.mint) == ([Drain(dear, "price")], 1)
+
+
+def test_a_machine_that_turns_out_too_dear_while_it_boots_is_slain() -> None:
+    settings = pool(max_usd_per_hour=Decimal("0.6"))  # type: ignore[arg-type]
+    booting = machine(MachineState.BOOTING, usd="0.61")
+    assert [
+        action.reason for action in look_after(settings, [booting], listing(booting)) if isinstance(action, Slay)
+    ] == ["price"]
+
+
 def test_the_dearest_goes_before_the_longest_idle() -> None:
     cheap = machine(MachineState.READY, 1, usd="0.1", idle_seconds=900)
     dear = machine(MachineState.READY, 2, usd="0.2", idle_seconds=400)

@@ -142,6 +142,17 @@ class ServerStandIn:
         await writer.drain()
         return False
 
+    async def _not_modified(self, *_: object) -> bool:
+        return self._without_body(_[3], b"304 Not Modified")
+
+    async def _no_content(self, *_: object) -> bool:
+        return self._without_body(_[3], b"204 No Content")
+
+    def _without_body(self, writer: object, status: bytes) -> bool:
+        assert isinstance(writer, asyncio.StreamWriter)
+        writer.write(b'HTTP/1.1 %s\r\netag: "a"\r\ncontent-length: 5\r\n\r\n' % status)
+        return True
+
     async def _gone_or_let_go(self, reader: asyncio.StreamReader) -> None:
         """Raises ConnectionError when the other end leaves first."""
         gone, let_go = asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(self.let_go.wait())
@@ -161,6 +172,8 @@ class ServerStandIn:
             b"/break": ServerStandIn._break,
             b"/die": ServerStandIn._die,
             b"/nonsense": ServerStandIn._nonsense,
+            b"/304": ServerStandIn._not_modified,
+            b"/204": ServerStandIn._no_content,
         }
     )
 

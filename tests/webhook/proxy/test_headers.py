@@ -50,6 +50,29 @@ def test_a_credential_reaches_no_machine() -> None:
     assert (seen[b"authorization"], b"yurt-token" in seen) == ([b"Bearer own"], False)
 
 
+def test_cookies_of_the_control_planes_pages_reach_no_machine() -> None:
+    cookie = (b"cookie", b"__Host-yurt-aa=admin.9.n.s")
+    assert b"cookie" not in passed(cookie)
+    assert passed(cookie, hop=Hop("192.0.2.1", "https", b"own.example", b"", trusted=False))[b"cookie"] == [cookie[1]]
+
+
+@pytest.mark.parametrize("name", [b"nel", b"report-to", b"alt-svc", b"clear-site-data", b"yurt-machine-lost"])
+def test_what_speaks_for_the_whole_origin_is_not_passed_on(name: bytes) -> None:
+    assert name not in dict(answer_headers([(name, b"x")], shared_origin=True))
+
+
+@pytest.mark.parametrize("lengths", [(b"+5",), (b"-5",), (b"abc",), (b"5", b"50"), (b"",), (b"1" * 19,)])
+def test_lengths_that_are_none_or_contradict_each_other_are_not_passed_on(lengths: tuple[bytes, ...]) -> None:
+    with pytest.raises(ValueError, match="content-length"):
+        answer_headers([(b"content-length", length) for length in lengths], shared_origin=False)
+
+
+def test_a_length_that_is_said_twice_is_passed_on_once() -> None:
+    said = [(b"content-length", b"5"), (b"x", b"1"), (b"content-length", b"5")]
+    headers = answer_headers(said, shared_origin=False)
+    assert [value for name, value in headers if name == b"content-length"] == [b"5"]
+
+
 def test_pages_of_a_service_do_not_share_the_control_planes_origin() -> None:
     said = [(b"set-cookie", b"a=1"), (b"content-type", b"text/html"), (b"transfer-encoding", b"chunked")]
     shared, own = (dict(answer_headers(said, shared_origin=shared)) for shared in (True, False))

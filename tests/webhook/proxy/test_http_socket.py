@@ -46,6 +46,11 @@ def socket_at(replica: Serving, path: str, prefix: str = "/services/echo", **hea
     return connect(url, additional_headers=sent, subprotocols=[Subprotocol("a")], max_size=None, proxy=None)
 
 
+async def opened(replica: Serving, path: str) -> None:
+    async with socket_at(replica, path):
+        pass
+
+
 async def closed(socket: ClientConnection) -> tuple[int, str]:
     with pytest.raises(ConnectionClosed) as caught:
         await socket.recv()
@@ -95,7 +100,22 @@ async def test_a_refusal_of_the_server_arrives_as_it_is(postgres_dsn: str) -> No
     async with two_replicas(postgres_dsn) as (_, second, _, _):
         with pytest.raises(InvalidStatus) as caught:
             await socket_at(second, "/refused")
-        assert (caught.value.response.status_code, caught.value.response.body) == (403, b"no socket for you")
+        response = caught.value.response
+        assert (response.status_code, response.body) == (403, b"no socket for you")
+        assert "set-cookie" not in response.headers, "it would be the control plane's"
+        assert response.headers["content-security-policy"].startswith("sandbox")
+
+
+async def test_a_client_that_leaves_while_it_waits_leaves_the_queue(
+    postgres_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with services_at(postgres_dsn, with_services(echo={})) as serving:
+        asked = asyncio.create_task(opened(serving, "/"))
+        await until(lambda: serving.load() == (1, 0))
+        asked.cancel()
+        await asyncio.wait([asked])
+        await until(lambda: serving.load() == (0, 0), failure="it waits still")
+    assert "fault" not in capsys.readouterr().out
 
 
 async def test_a_machine_that_the_other_replica_has_lost_is_lost(postgres_dsn: str) -> None:

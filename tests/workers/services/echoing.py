@@ -40,7 +40,9 @@ class EchoingSockets:
     def check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse ``/refused``."""
         if request.path == "/refused":
-            return connection.respond(HTTPStatus.FORBIDDEN, "no socket for you")
+            response = connection.respond(HTTPStatus.FORBIDDEN, "no socket for you")
+            response.headers["Set-Cookie"] = "evil=1; Path=/"
+            return response
         return None
 
 

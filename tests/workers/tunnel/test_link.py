@@ -230,6 +230,7 @@ async def test_more_than_was_granted_is_a_violation_and_so_are_endless_empty_fra
         (encoded(Kind.ANSWER, 2, b"200"), "not opened"),
         (encoded(Kind.REQUEST, 2, HEAD), "may open no streams"),
         (encoded(Kind.END, 1, b"") + encoded(Kind.DATA, 1, b"x"), "after its end"),
+        (encoded(Kind.ANSWER, 1, b"200") * 2, "two answers"),
         (encoded(Kind.WINDOW, 1, b"\xff\xff\xff\xff"), "too large"),
         (encoded(Kind.WINDOW, 1, b"1"), "no number"),
         (b"nonsense!!", "no kind"),
