@@ -114,7 +114,7 @@ async def test_a_client_that_leaves_while_it_waits_leaves_the_queue(
         await until(lambda: serving.load() == (1, 0))
         asked.cancel()
         await asyncio.wait([asked])
-        await until(lambda: serving.load() == (0, 0), failure="it waits still")
+        await until(lambda: serving.load() == (0, 0), seconds=10, failure="it waits still")
     assert "fault" not in capsys.readouterr().out
 
 
