@@ -39,6 +39,8 @@ class StandIn(BaseHTTPRequestHandler):
                 picture = urllib.request.urlopen(json.loads(body)["input"]["image"]).read()
                 data = base64.b64encode(picture[::-1]).decode()
                 self.answer({"status": "succeeded", "output": [f"data:image/png;base64,{data}"]})
+            case "/failed-predictions":  # as cog, of a prediction that raised
+                self.answer({"status": "failed", "error": "CUDA out of memory", "output": None})
             case "/v1/chat/completions":
                 asked = json.loads(body)
                 [text, picture] = asked["messages"][0]["content"]

@@ -2,6 +2,7 @@
 
 A JSON answer's result may be a data URL, a list of them, a text, or anything else that JSON can say. Files that the
 server put to ``{output_url:NAME}`` lie in the folder already; an answer without a result of its own adds nothing then.
+cog answers 200 for a prediction that failed too, and says so in the JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from workers.protocol import MAX_OUTPUTS
 JSON_BYTES = 128 << 20
 """Of an answer in JSON, which is held in memory."""
 _CHUNK_BYTES = 1 << 20
+_ERROR_CHARACTERS = 500
+_FAILED = ("failed", "canceled")
+"""``status`` of a prediction of cog that has ended without a result."""
 _DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+)?(?:;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
 _SUFFIXES = {
     "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/avif": ".avif", "image/heic": ".heic",
@@ -33,7 +37,10 @@ def write(answer: http.client.HTTPResponse, folder: Path, options: HttpOptions) 
     """Write the files of an answer. Raises ``HandlerError`` where it cannot be understood, OSError at a limit."""
     essence = answer.headers.get_content_type() if answer.headers.get("Content-Type") else ""
     if essence == "application/json" or essence.endswith("+json"):
-        _write_json(_result(_parsed(answer), options.answer), folder, options.name)
+        value = _parsed(answer)
+        if options.preset == "cog":
+            _refuse_failed(value)
+        _write_json(_result(value, options.answer), folder, options)
     else:
         _write_body(answer, folder / f"{options.name}{_suffix(essence)}")
 
@@ -49,6 +56,17 @@ def _parsed(answer: http.client.HTTPResponse) -> Any:
         raise _nonsense("says that it is JSON, and is none") from error
 
 
+def _refuse_failed(prediction: Any) -> None:
+    """Raise ``HandlerError`` where cog says that it has made no result of the file."""
+    status = prediction.get("status") if isinstance(prediction, dict) else None
+    if status not in _FAILED:
+        return
+    error = prediction.get("error")
+    text = " ".join(str(error).split())[:_ERROR_CHARACTERS] if error else ""
+    said = f"The model's server says that the prediction is {status}" + (f": {text}" if text else ".")
+    raise HandlerError("server-error", said, retry=True)
+
+
 def _result(value: Any, path: str) -> Any:
     """What stands at a path of names and positions. Raises ``HandlerError`` where there is nothing."""
     for step in path.split(".") if path else ():
@@ -61,9 +79,12 @@ def _result(value: Any, path: str) -> Any:
     return value
 
 
-def _write_json(value: Any, folder: Path, name: str) -> None:
+def _write_json(value: Any, folder: Path, options: HttpOptions) -> None:
+    name = options.name
     if value is None and any(folder.iterdir()):
         return  # the server has put its results to the URLs that it got
+    if value is None and options.answer:
+        raise HandlerError("server-answer", f"The server's answer has nothing at {options.answer}: it is null there.")
     if isinstance(value, list) and value and all(_is_data(item) for item in value):
         if len(value) > MAX_OUTPUTS:
             message = f"The server answered {len(value)} files, at most {MAX_OUTPUTS} are published."

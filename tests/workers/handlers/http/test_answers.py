@@ -44,6 +44,8 @@ def test_json_becomes_a_file_of_its_kind(tmp_path: Path) -> None:
             (["data:image/webp;base64,aGk=", "data:;base64,aG8="], "", {"output-0.webp": b"hi", "output-1.bin": b"ho"}),
             (["a", "data:;base64,aG8="], "", {"output.json": b'["a", "data:;base64,aG8="]\n'}),
             (None, "", {"output.json": b"null\n"}),
+            ({"out": [None]}, "out", {"output.json": b"[null]\n"}),
+            ({"out": 0}, "out", {"output.json": b"0\n"}),
         ]
     ):
         folder = tmp_path / str(number)
@@ -55,6 +57,39 @@ def test_a_body_becomes_a_file_and_an_empty_one_none(tmp_path: Path) -> None:
     assert written(tmp_path, b"x", "image/jpeg; q=1", name="big") == {"big.jpg": b"x"}
     (tmp_path / "big.jpg").unlink()
     assert written(tmp_path, b"", "image/jpeg") == {}
+
+
+def test_null_is_no_result_where_the_answer_is_to_have_one_unless_files_were_put(tmp_path: Path) -> None:
+    with pytest.raises(HandlerError, match=r"nothing at a\.0: it is null") as caught:
+        written(tmp_path, b'{"a": [null]}', answer="a.0")
+    assert (caught.value.reason, caught.value.retry) == ("server-answer", False)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "put.png").write_bytes(b"put")
+    assert written(tmp_path, b'{"a": [null]}', answer="a.0") == {"put.png": b"put"}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "said"),
+    [
+        ({"status": "failed", "error": "CUDA out of\n memory"}, "prediction is failed: CUDA out of memory"),
+        ({"status": "failed", "error": "x" * 1_000, "output": ["half"]}, f"failed: {'x' * 500}"),
+        ({"status": "canceled"}, "prediction is canceled."),
+    ],
+)
+def test_a_prediction_of_cog_that_failed_is_no_result_and_tried_again(
+    tmp_path: Path, prediction: dict[str, Any], said: str
+) -> None:
+    body = json.dumps({"output": None, **prediction}).encode()
+    (tmp_path / "put.png").write_bytes(b"of the half that was made")
+    with pytest.raises(HandlerError) as caught:
+        written(tmp_path, body, preset="cog")
+    assert (caught.value.reason, caught.value.retry) == ("server-error", True)
+    assert caught.value.message.endswith(said)
+
+
+def test_what_an_answer_calls_its_status_means_nothing_without_cog(tmp_path: Path) -> None:
+    body = b'{"status": "failed", "output": "text"}'
+    assert written(tmp_path, body, answer="output") == {"output.txt": b"text"}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,13 @@ async def test_the_presets_send_the_files_url_and_take_their_answers(folder: Job
         assert await jobs.made(name="caption") == {"caption.txt": b"m: How long? 200000 bytes"}
 
 
+async def test_a_prediction_that_cog_calls_failed_is_an_error_of_the_server(folder: JobFolder) -> None:
+    async with served(folder) as jobs:
+        error = await jobs.failure(preset="cog", path="/failed-predictions", answer="output")
+        assert (error.reason, error.retry) == ("server-error", True)
+        assert "CUDA out of memory" in error.message
+
+
 async def test_results_are_put_to_urls_of_outputs(folder: JobFolder) -> None:
     template = {"a.png": "{output_url:a.png}", "b.json": "{output_url:b.json}"}
     async with served(folder) as jobs:
