@@ -32,10 +32,15 @@ def content_length(value: str | None) -> int | None:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float:
-    """Return the seconds of a ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date), at most 30; 0 without one."""
-    value = headers.get("retry-after", "").strip()
+    """Return the seconds of a ``Retry-After``, at most 30; 0 without one."""
+    return min(asked_wait_seconds(headers.get("retry-after"), now) or 0.0, MAX_RETRY_AFTER_SECONDS)
+
+
+def asked_wait_seconds(retry_after: str | None, now: datetime | None = None) -> float | None:
+    """Parse a ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date) into seconds from now, which may be many."""
+    value = (retry_after or "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:9]), MAX_RETRY_AFTER_SECONDS)
+        return float(value[:9])
     if (date := http_date(value)) is None:
-        return 0.0
-    return min(max((date - (now or datetime.now(UTC))).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
+        return None
+    return max((date - (now or datetime.now(UTC))).total_seconds(), 0.0)

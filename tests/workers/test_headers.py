@@ -6,6 +6,7 @@ import pytest
 
 from workers.headers import (
     MAX_RETRY_AFTER_SECONDS,
+    asked_wait_seconds,
     content_length,
     http_date,
     plain_etag,
@@ -56,6 +57,22 @@ def test_retry_after(value: str, seconds: float) -> None:
 
 def test_no_retry_after() -> None:
     assert retry_after_seconds({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("9000", 9_000),
+        ("Wed, 04 Mar 2026 13:00:00 GMT", 3_600),
+        ("Wed, 04 Mar 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_to_ask_for_no_wait_is_not_to_ask(value: str | None, seconds: float | None) -> None:
+    assert asked_wait_seconds(value, NOW) == seconds
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,12 @@ class StandIn(BaseHTTPRequestHandler):
             case "/busy":
                 busy["left"] -= 1
                 self.answer({"done": True}, 429 if busy["left"] >= 0 else 200, {"Retry-After": "0"})
+            case "/busy-predictions":  # as cog, which works on one at a time
+                busy["left"] -= 1
+                if busy["left"] >= 0:
+                    self.answer({"detail": "Already running a prediction"}, 409, {"Retry-After": "0"})
+                else:
+                    self.answer({"status": "succeeded", "output": "done"})
             case "/refuse":
                 self.answer({"detail": "no face in it"}, 422)
             case "/fail":

@@ -14,6 +14,7 @@ from workers.handlers import HandlerError, Job, Result
 from workers.handlers.http import answers
 from workers.handlers.http.options import HttpOptions, fill, filled
 from workers.handlers.outputs import every_file
+from workers.headers import asked_wait_seconds
 
 HOST = "127.0.0.1"
 LONGEST_WAIT_SECONDS = 60.0
@@ -21,6 +22,8 @@ LONGEST_WAIT_SECONDS = 60.0
 _WAIT_SECONDS = 2.0
 """Before another request, where the server is busy and does not say for how long."""
 _BUSY = (429, 503)
+_COG_IS_BUSY = 409
+"""How cog says that it works on a prediction already."""
 _BUSY_TRIES = 100
 _CHUNK_BYTES = 1 << 20
 _TEXT_BYTES = 2_000
@@ -46,8 +49,8 @@ def _ask(job: Job, options: HttpOptions) -> float | None:
     try:
         _send(connection, job, options)
         answer = connection.getresponse()
-        if answer.status in _BUSY:
-            return _asked_wait(answer)
+        if answer.status in _BUSY or (answer.status == _COG_IS_BUSY and options.preset == "cog"):
+            return pause_seconds(answer.headers.get("Retry-After"))
         if answer.status >= 300:
             raise _refusal(answer)
         answers.write(answer, job.output, options)
@@ -114,10 +117,10 @@ def _parts(job: Job, head: bytes, tail: bytes) -> Iterator[bytes]:
     yield tail
 
 
-def _asked_wait(answer: http.client.HTTPResponse) -> float:
-    asked = answer.headers.get("Retry-After", "")
-    seconds = float(asked) if asked.isdecimal() and len(asked) < 10 else _WAIT_SECONDS
-    return min(max(seconds, 0.1), LONGEST_WAIT_SECONDS)
+def pause_seconds(retry_after: str | None) -> float:
+    """Return for how long a busy server is left alone, whose answer has this ``Retry-After``."""
+    asked = asked_wait_seconds(retry_after)
+    return min(max(_WAIT_SECONDS if asked is None else asked, 0.1), LONGEST_WAIT_SECONDS)
 
 
 def _refusal(answer: http.client.HTTPResponse) -> HandlerError:

@@ -15,6 +15,7 @@ from tests.workers.sandbox.jobs import JobFolder, limits, sandbox
 from tests.workers.servers.running import stand_in
 from workers import protocol
 from workers.handlers import HandlerError
+from workers.handlers.http.handler import LONGEST_WAIT_SECONDS, pause_seconds
 from workers.sandbox.pool import Sandbox
 from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
@@ -111,6 +112,30 @@ async def test_a_busy_server_is_asked_again_within_the_jobs_time(folder: JobFold
         assert list(await jobs.made(path="/busy")) == ["output.json"]
         jobs.options = stand_in(path="/busy")
         await jobs.made(path="/busy")
+
+
+async def test_409_is_how_cog_is_busy_and_how_others_refuse_a_file(folder: JobFolder) -> None:
+    async with served(folder) as jobs:
+        assert (await jobs.failure(path="/busy-predictions")).reason == "server-refused"
+        assert await jobs.made(preset="cog", path="/busy-predictions", answer="output") == {"output.txt": b"done"}
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        (None, 2),
+        ("soon", 2),
+        ("0", 0.1),
+        ("7", 7),
+        ("9000", LONGEST_WAIT_SECONDS),
+        ("Wed, 04 Mar 2020 12:00:00 GMT", 0.1),
+        ("Wed, 04 Mar 2120 12:00:00 GMT", LONGEST_WAIT_SECONDS),
+    ],
+)
+def test_a_busy_server_says_in_seconds_or_by_a_date_when_it_is_to_be_asked_again(
+    retry_after: str | None, seconds: float
+) -> None:
+    assert pause_seconds(retry_after) == seconds
 
 
 @pytest.mark.parametrize(
