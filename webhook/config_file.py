@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -61,6 +61,16 @@ def handler_faults(definitions: Definitions, options_model: OptionsModel) -> Ite
         except ValidationError as error:
             yield in_words(error, model, f"pipelines.{name}.options")
             continue
-        for check in getattr(options, "checks", ()):
-            if check not in pipeline.models:
-                yield f"  pipelines.{name}.options.checks: {check!r} is none of the pipeline's models: add it to models"
+        for setting, used in _used_models(options):
+            for model_name in used:
+                if model_name not in pipeline.models:
+                    remedy = f"{model_name!r} is none of the pipeline's models: add it to models"
+                    yield f"  pipelines.{name}.options.{setting}: {remedy}"
+
+
+def _used_models(options: BaseModel) -> Iterator[tuple[str, Iterable[str]]]:
+    """Options of a handler in which models stand, and their names: of the photo handler and the http handler."""
+    yield "checks", getattr(options, "checks", ())
+    if placed := getattr(options, "placed_models", None):
+        for setting, names in placed().items():
+            yield setting, sorted(names)

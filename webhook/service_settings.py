@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webhook.setting_types import HostName, PoolName, Seconds
 from workers.protocol import MAX_MODELS, ModelRef, ServiceOrder
-from workers.value_types import Argument, ModelName, RequestPath, Variable
+from workers.value_types import Argument, ModelName, RequestPath, Variable, placed_models
 
 _GIB = 1 << 30
 _COG: dict[str, Any] = {"port": 5000, "ready": "/health-check", "ready_status": ["READY", "BUSY"]}
@@ -32,7 +32,7 @@ class Service(BaseModel):
     """Starts the server; where it is empty, another program of the machine does. No shell is involved. May hold
     ``{model:NAME}``, the folder of a model."""
     environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
-    """Variables that the server gets beside those of handlers."""
+    """Variables that the server gets beside those of handlers. Their values may hold ``{model:NAME}`` too."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"
@@ -83,9 +83,9 @@ class Service(BaseModel):
             raise ValueError(f"direct_port ({self.direct_port}) may not be port: the server itself listens there")
         if len(set(self.models)) < len(self.models):
             raise ValueError("models: a model is named twice")
-        named = {name for argument in self.command for name in _models_of(argument)}
-        if unknown := sorted(named - set(self.models)):
-            raise ValueError(f"command holds {{model:{unknown[0]}}}: add {unknown[0]!r} to models")
+        for setting, texts in (("command", self.command), ("environment", self.environment.values())):
+            if unknown := sorted(placed_models(texts) - set(self.models)):
+                raise ValueError(f"{setting} holds {{model:{unknown[0]}}}: add {unknown[0]!r} to models")
         return self
 
     def order(self, name: str, models: tuple[ModelRef, ...], direct_token: str) -> ServiceOrder:
@@ -104,11 +104,6 @@ class Service(BaseModel):
             direct_port=self.direct_port,
             direct_token=direct_token if self.way == "direct" else "",
         )
-
-
-def _models_of(argument: str) -> list[str]:
-    """Names of the models whose folders an argument holds."""
-    return [part.partition("}")[0] for part in argument.split("{model:")[1:] if "}" in part]
 
 
 def refuse_wrong_services(services: Mapping[str, Service], pools: Collection[str], models: Collection[str]) -> None:

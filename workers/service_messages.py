@@ -30,7 +30,7 @@ class ServiceOrder(Message):
     concurrency: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Requests at once that the server is given; further ones wait at the worker."""
     environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
-    """Variables that the server gets beside those of handlers."""
+    """Variables that the server gets beside those of handlers. Their values may hold ``{model:NAME}`` too."""
     models: Models = ()
     """On the worker's disk before the server is started."""
     way: Literal["tunnel", "direct"] = "tunnel"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -36,3 +38,10 @@ Log = Annotated[str, Field(max_length=LOG_CHARACTERS)]
 """The end of what was printed."""
 Argument = Annotated[str, Field(max_length=4_096, pattern=r"^[^\x00]*$")]
 """One argument of a command."""
+MODEL_PLACEHOLDER = re.compile(r"\{model:([^{}]*)\}")
+"""``{model:NAME}``, the folder of a model on a worker's disk."""
+
+
+def placed_models(texts: Iterable[str]) -> set[str]:
+    """Return the names of the models whose folders texts are to hold. They may be names of no model."""
+    return {name for text in texts for name in MODEL_PLACEHOLDER.findall(text)}

@@ -44,3 +44,25 @@ def test_a_check_has_to_be_one_of_the_pipelines_models(tmp_path: Path) -> None:
         load(path, options_model)
     path.write_text(path.read_text() + 'models = ["safety"]\n')
     assert load(path, options_model).pipelines["photos"].models == ("safety",)
+
+
+@pytest.mark.parametrize(
+    ("setting", "written"),
+    [
+        ("command", '["serve", "--at={model:a}/{model:b}"]'),
+        ("environment", '{ WEIGHTS = "{model:b}", A = "{model:a}" }'),
+    ],
+)
+def test_a_model_whose_folder_a_server_gets_has_to_be_one_of_the_pipelines_models(
+    tmp_path: Path, setting: str, written: str
+) -> None:
+    path = tmp_path / "yurt.toml"
+    path.write_text(
+        '[models.a]\nsource = "s3://models/a"\n[models.b]\nsource = "s3://models/b"\n'
+        f'[pipelines.photos.options]\nport = 8000\nbody = "file"\n{setting} = {written}\n'
+        '[pipelines.photos]\ninput = "s3://photos-in/"\noutput = "s3://photos-out/"\nhandler = "http"\nmodels = ["a"]\n'
+    )
+    with pytest.raises(ConfigError, match=rf"pipelines\.photos\.options\.{setting}: 'b' is none .*: add it to models"):
+        load(path, options_model)
+    path.write_text(path.read_text().replace('models = ["a"]', 'models = ["a", "b"]'))
+    assert load(path, options_model).pipelines["photos"].models == ("a", "b")

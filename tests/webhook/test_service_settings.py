@@ -25,6 +25,10 @@ def test_presets_fill_in_what_is_not_said() -> None:
         ({"port": 1, "way": "direct", "direct_port": 1}, "may not be port"),
         ({"port": 1, "models": ["a", "a"]}, "named twice"),
         ({"port": 1, "command": ["serve", "{model:a}"]}, "add 'a' to models"),
+        (
+            {"port": 1, "models": ["b"], "environment": {"X": "{model:b}/{model:a}"}},
+            "environment holds {model:a}: add 'a'",
+        ),
         ({"port": 1, "hosts": ["A.example.com"]}, "lower case"),
         ({"port": 1, "ready": "health"}, "ready"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from workers.value_types import ModelName, ModelPath, Sha256, UsdText
+from workers.value_types import ModelName, ModelPath, Sha256, UsdText, placed_models
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_what_is_of_a_type_and_what_is_not(kind: Any, good: list[str], bad: list
     for text in bad:
         with pytest.raises(ValidationError):
             adapter.validate_python(text)
+
+
+def test_models_whose_folders_texts_hold_are_found_whatever_their_names() -> None:
+    texts = ["--a={model:a}/x:{model:b-2}", "{model:a}", "{model:A b}", "{model}", "{model:", '{"model:x": {}}']
+    assert placed_models(texts) == {"a", "b-2", "A b"}
+    assert placed_models([]) == set()

@@ -1,7 +1,7 @@
 """All servers of one agent: at most one a port, replaced where a lease needs another one there.
 
-A server is another one where its command is, and so where a model has a newer version: its folder is an argument. The
-new one is started once the jobs that ask the old one have ended.
+A server is another one where its command or environment is, and so where a model has a newer version: its folder stands
+there. The new one is started once the jobs that ask the old one have ended.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from pathlib import Path
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.servers.server import HandlerServer
-
-_MODEL = re.compile(r"\{model:([a-z0-9-]{1,63})\}")
+from workers.value_types import MODEL_PLACEHOLDER
 
 
 @dataclass(slots=True)
@@ -94,14 +93,20 @@ class HandlerServers:
 
 
 def _with_models(options: HttpOptions, models: Mapping[str, Path]) -> HttpOptions:
-    """Put the folders of models into the command. Raises HandlerUnavailable for one that the pipeline does not name."""
+    """Put the folders of models into command and environment. Raises HandlerUnavailable for one that is not named."""
 
     def folder(found: re.Match[str]) -> str:
         if found[1] not in models:
-            raise HandlerUnavailable(f"The command holds {found[0]}: add it to the models of the pipeline.")
+            message = f"The server's command or environment holds {found[0]}: add it to the models of its definition."
+            raise HandlerUnavailable(message)
         return str(models[found[1]])
 
-    return options.model_copy(update={"command": tuple(_MODEL.sub(folder, each) for each in options.command)})
+    def with_folders(text: str) -> str:
+        return MODEL_PLACEHOLDER.sub(folder, text)
+
+    command = tuple(map(with_folders, options.command))
+    environment = {name: with_folders(value) for name, value in options.environment.items()}
+    return options.model_copy(update={"command": command, "environment": environment})
 
 
 def _identity(options: HttpOptions) -> str:

@@ -40,6 +40,13 @@ async def pid_of(port: int) -> int:
         return int((await http.get(f"http://127.0.0.1:{port}/pid")).json()["pid"])
 
 
+async def environment_of(port: int) -> dict[str, str]:
+    """Variables of the stand-in that listens there, as far as they begin with ``YURT_``."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        seen: dict[str, str] = (await http.get(f"http://127.0.0.1:{port}/environment")).json()
+        return seen
+
+
 @asynccontextmanager
 async def server(folder: Path, mode: str = "", **more: Any) -> AsyncIterator[HandlerServer]:
     """A server that has not been started yet; ended afterwards."""

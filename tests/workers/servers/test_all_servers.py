@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.workers.servers.running import pid_of, stand_in
+from tests.workers.servers.running import environment_of, pid_of, stand_in
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.servers.all_servers import HandlerServers
@@ -53,8 +54,23 @@ async def test_a_newer_model_has_a_server_of_its_own_once_the_jobs_of_the_old_ha
         assert await newer != first
 
 
-async def test_a_model_that_the_pipeline_does_not_name_is_said(tmp_path: Path) -> None:
+async def test_the_environment_holds_folders_of_models_and_a_newer_one_has_a_server_of_its_own(tmp_path: Path) -> None:
+    options = stand_in(environment={"YURT_WEIGHTS": "{model:safety}/unet:{model:pony}", "YURT_JSON": "{a} {model}"})
+    given = HttpOptions.model_validate(options)
+    pids = set()
+    async with servers(tmp_path) as them:
+        for version in (1, 2):
+            async with them.using(given, {"safety": tmp_path / str(version), "pony": tmp_path / "3"}):
+                pids.add(await pid_of(options["port"]))
+                weights = f"{tmp_path / str(version)}/unet:{tmp_path / '3'}"
+                seen = await environment_of(options["port"])
+                assert seen == {"YURT_WEIGHTS": weights, "YURT_JSON": "{a} {model}"}
+        assert len(pids) == 2
+
+
+@pytest.mark.parametrize("more", [{"command": ["{model:other}"]}, {"environment": {"WEIGHTS": "{model:other}"}}])
+async def test_a_model_that_the_pipeline_does_not_name_is_said(tmp_path: Path, more: dict[str, Any]) -> None:
     async with servers(tmp_path) as them:
         with pytest.raises(HandlerUnavailable, match=r"\{model:other\}: add it to the models"):
-            async with them.using(HttpOptions.model_validate(stand_in("{model:other}")), {"safety": tmp_path}):
+            async with them.using(HttpOptions.model_validate(stand_in(**more)), {"safety": tmp_path}):
                 pass

@@ -16,7 +16,7 @@ import pytest
 
 from tests.polling import until, wait_until
 from tests.workers.processes import alive
-from tests.workers.servers.running import STAND_IN, free_port, pid_of, server, stand_in
+from tests.workers.servers.running import STAND_IN, environment_of, free_port, pid_of, server, stand_in
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.servers.server import HandlerServer
@@ -86,9 +86,7 @@ async def test_it_gets_no_secret_of_the_agent(tmp_path: Path, monkeypatch: pytes
     one = HandlerServer(HttpOptions.model_validate(options), tmp_path, tmp_path)
     try:
         await one.ready()
-        async with httpx.AsyncClient(trust_env=False) as http:
-            seen = (await http.get(f"http://127.0.0.1:{options['port']}/environment")).json()
-        assert seen == {"YURT_MINE": "x", "YURT_HANDLERS": str(tmp_path)}
+        assert await environment_of(options["port"]) == {"YURT_MINE": "x", "YURT_HANDLERS": str(tmp_path)}
     finally:
         await one.aclose()
 

@@ -116,9 +116,12 @@ async def _kill(pid: int) -> None:
     await process.wait()
 
 
-async def test_a_command_that_names_no_model_of_the_service_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more", [{"command": ("serve", "{model:weights}")}, {"environment": {"WEIGHTS": "{model:weights}"}}]
+)
+async def test_a_command_or_variable_with_no_model_of_the_service_says_so(tmp_path: Path, more: dict[str, Any]) -> None:
     plane = StubControlPlane()
-    plane.order(order(command=("serve", "{model:weights}")))
+    plane.order(order(**more))
     async with running(tmp_path, plane):
         await plane.until(lambda: "failing" in states(plane))
         assert "{model:weights}" in plane.reports[-1].message

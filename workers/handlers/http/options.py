@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from workers.value_types import Argument, RequestPath, Variable
+from workers.value_types import Argument, RequestPath, Variable, placed_models
 
 PLACEHOLDER = re.compile(r"\{(input_url|key|etag|output_url:([A-Za-z0-9][A-Za-z0-9._-]{0,199}))\}")
 """``{input_url}``, ``{key}``, ``{etag}`` and ``{output_url:NAME}``."""
@@ -41,9 +41,10 @@ class HttpOptions(BaseModel):
     preset: Literal["", "cog", "openai"] = ""
     """Fills in what follows for a kind of server: cog's predictions, or OpenAI's chat with a picture."""
     command: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
-    """Starts the server; where it is empty, another program of the machine does. No shell is involved."""
+    """Starts the server; where it is empty, another program of the machine does. No shell is involved. May hold
+    ``{model:NAME}``, the folder of a model of the pipeline."""
     environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
-    """Variables that the server gets beside those of handlers."""
+    """Variables that the server gets beside those of handlers. Their values may hold ``{model:NAME}`` too."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"
@@ -96,6 +97,10 @@ class HttpOptions(BaseModel):
             if not _HEADER.fullmatch(header) or header.lower() in _OURS:
                 raise ValueError(f"headers: {header!r} is no header, or one that is set for each request")
         return self
+
+    def placed_models(self) -> Mapping[str, set[str]]:
+        """Return the names of the models whose folders ``command`` and ``environment`` are to hold."""
+        return {"command": placed_models(self.command), "environment": placed_models(self.environment.values())}
 
     def json_body(self) -> JsonValue:
         """The JSON to send, with its placeholders."""
