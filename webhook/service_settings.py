@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webhook.setting_types import HostName, PoolName, Seconds
 from workers.protocol import MAX_MODELS, ModelRef, ServiceOrder
-from workers.value_types import Argument, ModelName, RequestPath, Variable, placed_models
+from workers.value_types import Argument, MachineFolder, ModelName, RequestPath, Variable, placed_models
 
 _GIB = 1 << 30
 _COG: dict[str, Any] = {"port": 5000, "ready": "/health-check", "ready_status": ["READY", "BUSY"]}
@@ -33,6 +33,8 @@ class Service(BaseModel):
     ``{model:NAME}``, the folder of a model."""
     environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
     """Variables that the server gets beside those of handlers. Their values may hold ``{model:NAME}`` too."""
+    folder: MachineFolder = ""
+    """In which the server is started, on its machine; where it is empty, in an empty folder of its own."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"
@@ -93,6 +95,7 @@ class Service(BaseModel):
         return ServiceOrder(
             name=name,
             command=self.command,
+            folder=self.folder,
             port=self.port,
             ready=self.ready,
             ready_status=self.ready_status,

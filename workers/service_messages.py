@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from workers.message import Message, Models
-from workers.value_types import Argument, Log, RequestPath, ServiceName, Variable
+from workers.value_types import Argument, Log, MachineFolder, RequestPath, ServiceName, Variable
 
 MAX_ORDERS = 8
 """Services of one machine. Today the ledger gives it one."""
@@ -19,6 +19,8 @@ class ServiceOrder(Message):
     name: ServiceName
     command: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
     """Starts the server; where it is empty, another program of the machine does. May hold ``{model:NAME}``."""
+    folder: MachineFolder = ""
+    """In which the server is started; where it is empty, in an empty folder of its own."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"

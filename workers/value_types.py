@@ -38,6 +38,8 @@ Log = Annotated[str, Field(max_length=LOG_CHARACTERS)]
 """The end of what was printed."""
 Argument = Annotated[str, Field(max_length=4_096, pattern=r"^[^\x00]*$")]
 """One argument of a command."""
+MachineFolder = Annotated[str, Field(max_length=1_000, pattern=r"^(/[^\x00]*)?$")]
+"""Absolute path of a folder on a worker's machine; empty where none is named."""
 MODEL_PLACEHOLDER = re.compile(r"\{model:([^{}]*)\}")
 """``{model:NAME}``, the folder of a model on a worker's disk."""
 

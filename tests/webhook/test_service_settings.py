@@ -31,6 +31,7 @@ def test_presets_fill_in_what_is_not_said() -> None:
         ),
         ({"port": 1, "hosts": ["A.example.com"]}, "lower case"),
         ({"port": 1, "ready": "health"}, "ready"),
+        ({"port": 1, "folder": "src"}, "folder"),
     ],
 )
 def test_what_cannot_be_is_refused_with_field_and_remedy(settings: dict[str, Any], said: str) -> None:
@@ -53,7 +54,10 @@ def test_services_fit_the_rest_of_the_configuration(services: dict[str, dict[str
 
 def test_an_order_holds_what_a_worker_needs_and_no_token_without_a_direct_way() -> None:
     models = (ModelRef(name="m", root="a" * 64, size=1),)
-    tunnel = Service.model_validate({"port": 1, "models": ["m"], "concurrency": 3}).order("s", models, "secret")
+    tunnel = Service.model_validate({"port": 1, "models": ["m"], "concurrency": 3, "folder": "/src"}).order(
+        "s", models, "secret"
+    )
+    assert tunnel.folder == "/src"
     assert (tunnel.name, tunnel.port, tunnel.concurrency, tunnel.models, tunnel.direct_token) == ("s", 1, 3, models, "")
     direct = Service.model_validate({"port": 1, "way": "direct", "direct_port": 2}).order("s", (), "secret")
     assert (direct.direct_port, direct.direct_token) == (2, "secret")

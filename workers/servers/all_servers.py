@@ -16,8 +16,13 @@ from pathlib import Path
 
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
-from workers.servers.server import HandlerServer
+from workers.servers.server import HandlerServer, may_enter
 from workers.value_types import MODEL_PLACEHOLDER
+
+_COG_FOLDER = Path("/src")
+"""Where cog's images have ``cog.yaml`` and the model's code: its server looks for them in its working directory."""
+_IDENTITY = {"command", "environment", "folder", "port", "ready", "ready_status", "start_seconds"}
+"""Options of the server itself, and not of requests to it."""
 
 
 @dataclass(slots=True)
@@ -30,10 +35,11 @@ class _UsedServer:
 class HandlerServers:
     """The servers of an agent. Use on one event loop."""
 
-    def __init__(self, folder: Path, handlers: Path | None) -> None:
-        """``folder`` is an existing one for the servers' own; ``handlers`` the user's."""
+    def __init__(self, folder: Path, handlers: Path | None, cog_folder: Path = _COG_FOLDER) -> None:
+        """``folder`` is an existing one for the servers' own; ``handlers`` the user's; ``cog_folder`` the image's."""
         self._folder = folder
         self._handlers = handlers
+        self._cog_folder = cog_folder
         self._by_port: dict[int, _UsedServer] = {}
         self._changed = asyncio.Condition()
         self._started = 0
@@ -47,7 +53,7 @@ class HandlerServers:
             OSError: this machine is to blame.
 
         """
-        options = _with_models(options, models)
+        options = self._with_folder(_with_models(options, models))
         used = await self._taken(options, _identity(options))
         try:
             await used.server.ready()
@@ -85,6 +91,12 @@ class HandlerServers:
         used = self._by_port.get(port)
         return used is None or used.identity == identity or used.users == 0
 
+    def _with_folder(self, options: HttpOptions) -> HttpOptions:
+        """Have cog's server start in its image's folder, where the image has it and the options name no other."""
+        if options.preset != "cog" or options.folder or not may_enter(self._cog_folder):
+            return options
+        return options.model_copy(update={"folder": str(self._cog_folder)})
+
     def _made(self, options: HttpOptions) -> HandlerServer:
         self._started += 1
         folder = self._folder / f"server-{self._started}"
@@ -111,7 +123,4 @@ def _with_models(options: HttpOptions, models: Mapping[str, Path]) -> HttpOption
 
 def _identity(options: HttpOptions) -> str:
     """What makes a server another one: pipelines may send the same one different requests."""
-    return json.dumps(
-        options.model_dump(include={"command", "environment", "port", "ready", "ready_status", "start_seconds"}),
-        sort_keys=True,
-    )
+    return json.dumps(options.model_dump(include=_IDENTITY), sort_keys=True)

@@ -49,6 +49,11 @@ _MISSES = 3
 """Looks in a row that find it not ready, after which it has ended."""
 
 
+def may_enter(folder: Path) -> bool:
+    """Whether it is a folder of this machine in which this process may start another."""
+    return os.access(folder, os.X_OK) and folder.is_dir()
+
+
 class ServerFailed(HandlerUnavailable):
     """A server has ended, or was not ready in time."""
 
@@ -62,7 +67,14 @@ class HandlerServer:
     """One server of a handler. Use on one event loop."""
 
     def __init__(self, options: HttpOptions, folder: Path, handlers: Path | None) -> None:
-        """``folder`` is where it works; ``handlers`` the user's folder, where a relative program is found."""
+        """Run a server with these options.
+
+        Args:
+            options: With the folders of models in them.
+            folder: An existing one, where it works unless the options name another.
+            handlers: The user's folder, where a relative program is found.
+
+        """
         self._options = options
         self._folder = folder
         self._handlers = handlers
@@ -160,15 +172,16 @@ class HandlerServer:
         raise ServerFailed(self._why, printed)
 
     async def _spawned(self) -> Process:
+        argv, folder = self._argv(), self._working_folder()
         reading, self._parent_pipe = os.pipe()
         handlers = {ENVIRONMENT: str(self._handlers)} if self._handlers else {}
         try:
             process = await asyncio.create_subprocess_exec(
-                *own_process("workers.servers.launcher", str(reading), *self._argv()),
+                *own_process("workers.servers.launcher", str(reading), *argv),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
-                cwd=self._folder,
+                cwd=folder,
                 env=scrubbed({**handlers, **self._options.environment}),
                 pass_fds=(reading,),
                 start_new_session=True,
@@ -178,6 +191,17 @@ class HandlerServer:
         assert process.stdout is not None
         self._process, self._printed = process, ChildLog(process.stdout)
         return process
+
+    def _working_folder(self) -> Path:
+        if not self._options.folder:
+            return self._folder
+        folder = Path(self._options.folder)
+        if not may_enter(folder):
+            raise HandlerUnavailable(
+                f"The server is to be started in {folder}, and this machine has no such folder that its worker may "
+                "enter: correct the setting folder, or use an image that has it."
+            )
+        return folder
 
     def _argv(self) -> list[str]:
         program, *arguments = self._options.command

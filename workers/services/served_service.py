@@ -133,6 +133,7 @@ class ServedService:
 def _options(order: ServiceOrder) -> HttpOptions:
     return HttpOptions(
         command=order.command,
+        folder=order.folder,
         environment=order.environment,
         port=order.port,
         ready=order.ready,

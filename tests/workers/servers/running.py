@@ -36,19 +36,27 @@ def stand_in(mode: str = "", **more: Any) -> dict[str, Any]:
 
 async def pid_of(port: int) -> int:
     """Process id of the stand-in that listens there."""
-    async with httpx.AsyncClient(trust_env=False) as http:
-        return int((await http.get(f"http://127.0.0.1:{port}/pid")).json()["pid"])
+    return int((await _asked(port, "process"))["pid"])
+
+
+async def folder_of(port: int) -> Path:
+    """Working directory of the stand-in that listens there."""
+    return Path((await _asked(port, "process"))["folder"])
 
 
 async def environment_of(port: int) -> dict[str, str]:
     """Variables of the stand-in that listens there, as far as they begin with ``YURT_``."""
+    seen: dict[str, str] = await _asked(port, "environment")
+    return seen
+
+
+async def _asked(port: int, path: str) -> Any:
     async with httpx.AsyncClient(trust_env=False) as http:
-        seen: dict[str, str] = (await http.get(f"http://127.0.0.1:{port}/environment")).json()
-        return seen
+        return (await http.get(f"http://127.0.0.1:{port}/{path}")).json()
 
 
 @asynccontextmanager
-async def server(folder: Path, mode: str = "", **more: Any) -> AsyncIterator[HandlerServer]:
+async def server(folder: Path, /, mode: str = "", **more: Any) -> AsyncIterator[HandlerServer]:
     """A server that has not been started yet; ended afterwards."""
     one = HandlerServer(HttpOptions.model_validate(stand_in(mode, **more)), folder, None)
     try:

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 MODE = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -27,8 +28,8 @@ class StandIn(BaseHTTPRequestHandler):
             self.answer({"status": "STARTING" if starting else "READY"})
         elif self.path == "/environment":
             self.answer({name: value for name, value in os.environ.items() if name.startswith("YURT_")})
-        elif self.path == "/pid":
-            self.answer({"pid": os.getpid()})
+        elif self.path == "/process":
+            self.answer({"pid": os.getpid(), "folder": str(Path.cwd())})
         else:
             self.answer({}, 404)
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.workers.servers.running import environment_of, pid_of, stand_in
+from tests.workers.servers.running import environment_of, folder_of, pid_of, stand_in
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.servers.all_servers import HandlerServers
 
 
 @contextlib.asynccontextmanager
-async def servers(folder: Path) -> AsyncIterator[HandlerServers]:
-    all_servers = HandlerServers(folder, None)
+async def servers(folder: Path, cog_folder: Path = Path("/no/such/folder")) -> AsyncIterator[HandlerServers]:
+    all_servers = HandlerServers(folder, None, cog_folder)
     try:
         yield all_servers
     finally:
@@ -74,3 +74,32 @@ async def test_a_model_that_the_pipeline_does_not_name_is_said(tmp_path: Path, m
         with pytest.raises(HandlerUnavailable, match=r"\{model:other\}: add it to the models"):
             async with them.using(HttpOptions.model_validate(stand_in(**more)), {"safety": tmp_path}):
                 pass
+
+
+async def folder_used(them: HandlerServers, **options: Any) -> Path:
+    """Where the server of such options works."""
+    given = stand_in(**options)
+    async with them.using(HttpOptions.model_validate(given), {}):
+        return await folder_of(given["port"])
+
+
+async def test_cogs_server_works_in_the_folder_of_its_image(tmp_path: Path) -> None:
+    own, image, other = (tmp_path / name for name in ("own", "image", "other"))
+    for folder in (own, image, other):
+        folder.mkdir()
+    async with servers(own, image) as them:
+        assert await folder_used(them, preset="cog") == image
+        assert await folder_used(them, preset="cog", folder=str(other)) == other
+        assert (await folder_used(them)).parent == own
+    async with servers(other, tmp_path / "missing") as them:
+        assert (await folder_used(them, preset="cog")).parent == other
+
+
+async def test_a_server_in_another_folder_is_another_one(tmp_path: Path) -> None:
+    options = stand_in()
+    folders = [tmp_path / "a", tmp_path / "b"]
+    async with servers(tmp_path) as them:
+        for folder in folders:
+            folder.mkdir()
+            async with them.using(HttpOptions.model_validate({**options, "folder": str(folder)}), {}):
+                assert await folder_of(options["port"]) == folder

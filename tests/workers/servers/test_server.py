@@ -16,7 +16,7 @@ import pytest
 
 from tests.polling import until, wait_until
 from tests.workers.processes import alive
-from tests.workers.servers.running import STAND_IN, environment_of, free_port, pid_of, server, stand_in
+from tests.workers.servers.running import STAND_IN, environment_of, folder_of, free_port, pid_of, server, stand_in
 from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.servers.server import HandlerServer
@@ -72,6 +72,28 @@ async def test_one_that_gets_not_ready_says_why_with_its_last_line(
             await one.ready()
 
 
+async def test_it_works_in_the_folder_that_its_options_name_or_in_one_of_its_own(tmp_path: Path) -> None:
+    own, named = tmp_path / "own", tmp_path / "named"
+    own.mkdir()
+    named.mkdir()
+    for folder, options in ((named, stand_in(folder=str(named))), (own, stand_in())):
+        one = HandlerServer(HttpOptions.model_validate(options), own, None)
+        try:
+            await one.ready()
+            assert await folder_of(options["port"]) == folder
+        finally:
+            await one.aclose()
+
+
+@pytest.mark.parametrize("name", ["missing", "file", "file/below"])
+async def test_one_whose_folder_is_not_there_says_which(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").chmod(0o755)
+    async with server(tmp_path, folder=str(tmp_path / name)) as one:
+        with pytest.raises(HandlerUnavailable, match=rf"started in {tmp_path / name}, and this machine has no such"):
+            await one.ready()
+
+
 async def test_one_that_fails_is_not_started_again_at_once(tmp_path: Path) -> None:
     async with server(tmp_path, "ill") as one:
         with pytest.raises(HandlerUnavailable):
@@ -119,6 +141,6 @@ def test_it_ends_with_an_agent_that_is_killed(tmp_path: Path) -> None:
     with agent:
         assert agent.stdout is not None
         assert any(line == "ready\n" for line in agent.stdout)
-        pid = int(httpx.get(f"http://127.0.0.1:{port}/pid", trust_env=False).json()["pid"])
+        pid = int(httpx.get(f"http://127.0.0.1:{port}/process", trust_env=False).json()["pid"])
         agent.kill()
     wait_until(lambda: not alive(pid))

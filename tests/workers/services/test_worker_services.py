@@ -13,7 +13,7 @@ import pytest
 from tests.polling import until
 from tests.workers.agents import exit_of, running, working
 from tests.workers.control_plane import StubControlPlane
-from tests.workers.servers.running import STAND_IN, free_port, pid_of
+from tests.workers.servers.running import STAND_IN, folder_of, free_port, pid_of
 from workers.protocol import ServiceOrder
 
 
@@ -99,6 +99,18 @@ async def test_a_server_that_does_not_become_ready_is_reported_with_the_end_of_i
         assert says in failing.message
         assert failing.log == "no weights for you"
         assert "ready" not in states(plane)
+
+
+async def test_a_server_works_in_the_folder_of_its_order_and_a_missing_one_is_reported(tmp_path: Path) -> None:
+    plane, folder = StubControlPlane(), tmp_path / "src"
+    ordered = order(folder=str(folder))
+    plane.order(ordered)
+    async with running(tmp_path, plane):
+        await plane.until(lambda: "failing" in states(plane))
+        assert f"started in {folder}, and this machine has no such folder" in plane.reports[-1].message
+        folder.mkdir()
+        await plane.until(lambda: "ready" in states(plane))
+        assert await folder_of(ordered.port) == folder
 
 
 async def test_a_server_that_has_ended_is_reported_and_started_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from workers.value_types import Argument, RequestPath, Variable, placed_models
+from workers.value_types import Argument, MachineFolder, RequestPath, Variable, placed_models
 
 PLACEHOLDER = re.compile(r"\{(input_url|key|etag|output_url:([A-Za-z0-9][A-Za-z0-9._-]{0,199}))\}")
 """``{input_url}``, ``{key}``, ``{etag}`` and ``{output_url:NAME}``."""
@@ -45,6 +45,9 @@ class HttpOptions(BaseModel):
     ``{model:NAME}``, the folder of a model of the pipeline."""
     environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
     """Variables that the server gets beside those of handlers. Their values may hold ``{model:NAME}`` too."""
+    folder: MachineFolder = ""
+    """In which the server is started. Empty: with ``preset = "cog"`` ``/src`` where the machine has it, as cog's images
+    do; else an empty folder of its own."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"

@@ -44,6 +44,8 @@ def test_placeholders_are_filled_in_one_pass_and_never_in_names() -> None:
         ({"port": 80, "body": "file", "headers": {"a:b": "x"}}, "is no header"),
         ({"port": 80, "body": "file", "name": "../x"}, "pattern"),
         ({"port": 80, "body": "file", "environment": {"A-B": "x"}}, "pattern"),
+        ({"port": 80, "body": "file", "folder": "src"}, "pattern"),
+        ({"port": 80, "body": "file", "folder": "/a\0b"}, "pattern"),
         ({"port": 80, "body": "file", "preset": "tgi"}, "cog"),
         ({"port": 80, "body": "file", "unknown": 1}, "Extra inputs"),
     ],
