@@ -139,8 +139,9 @@ class Services:
         return self.conditions.refusal(pipeline) or self.catalogue.refusal(pipeline)
 
     def weights_bytes(self, pool: str) -> int:
-        """How much a machine of a pool downloads before it works: the current models of its pipelines."""
-        return sum(ref.size for ref in self.catalogue.refs(self.pipelines.models_of_pool(pool)))
+        """How much a machine of a pool downloads before it works: the current models of its pipelines and services."""
+        names = {*self.pipelines.models_of_pool(pool), *self.proxy.orders.models_of_pool(pool)}
+        return sum(ref.size for ref in self.catalogue.refs(names))
 
 
 @dataclass(frozen=True, slots=True)

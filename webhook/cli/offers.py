@@ -68,9 +68,12 @@ async def _ask(config: Config, keys: Secrets, pool: str) -> list[ProviderOffers]
 
 
 async def weights_of(config: Config, keys: Secrets, pool: str) -> int:
-    """How much a machine of a pool downloads before it works: the models of its pipelines that are in their buckets."""
-    of_pool = (pipeline.models for pipeline in config.pipelines.values() if pipeline.pool == pool)
-    if not (names := frozenset(chain.from_iterable(of_pool))):
+    """How much a machine of a pool downloads before it works.
+
+    These are the models that its pipelines and services name, as far as they are in their buckets.
+    """
+    users = chain(config.pipelines.values(), config.services.values())
+    if not (names := frozenset(model for user in users if user.pool == pool for model in user.models)):
         return 0
     from webhook.models.catalogue import ModelCatalogue
     from webhook.storage import open_store

@@ -14,14 +14,18 @@ from workers import protocol
 
 
 def with_model(bucket: str) -> Config:
-    """A pipeline with a model on the pool ``local``, and one without on ``other``."""
+    """A pipeline with a model on the pool ``local``, one without on ``other``, and services with models."""
     return configured(
         {
             "photos": pipeline(conditions="quoted", models=["safety"]),
             "others": pipeline("in2", "out2", conditions="quoted", pool="other"),
         },
-        models={"safety": {"source": f"s3://{bucket}/safety"}},
-        pools={name: Pool(provider="none") for name in ("local", "other")},
+        models={name: {"source": f"s3://{bucket}/{name}"} for name in ("safety", "large")},
+        services={
+            "judge": {"port": 5000, "pool": "local", "models": ["safety", "large"]},
+            "sdxl": {"port": 5001, "pool": "served", "models": ["large"]},
+        },
+        pools={name: Pool(provider="none") for name in ("local", "other", "served")},
     )
 
 
@@ -31,12 +35,14 @@ async def test_a_worker_is_told_of_its_pools_models_and_only_of_those(
     s3 = store.s3()
     bucket = store.new_bucket(s3)
     root = published(s3, bucket, tmp_path / "m", {"a.onnx": b"1"}).root
+    published(s3, bucket, tmp_path / "l", {"b.onnx": b"12"}, prefix="large")
     async with control_plane(postgres_dsn, with_model(bucket), store=store.endpoint, loops=False) as plane:
         await plane.services.catalogue.look()
         welcomes = {pool: (await plane.hello(await plane.invite(pool))).json() for pool in ("local", "other")}
         assert welcomes["local"]["models"] == [{"name": "safety", "root": root, "size": 1}]
         assert welcomes["other"]["models"] == []
-        assert [plane.services.weights_bytes(pool) for pool in ("local", "other")] == [1, 0]
+        weights = {pool: plane.services.weights_bytes(pool) for pool in ("local", "other", "served")}
+        assert weights == {"local": 3, "other": 0, "served": 2}, "those of services too, each model once"
 
         async def asked(pool: str, wanted: str) -> Any:
             headers = {"authorization": f"Bearer {welcomes[pool]['token']}"}

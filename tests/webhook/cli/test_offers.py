@@ -103,16 +103,21 @@ def test_the_error_of_one_provider_stands_beside_the_offers_of_others() -> None:
     assert answer["why_none"] == ""
 
 
-async def test_the_traffic_of_a_pools_models_is_known(
+async def test_the_traffic_of_the_models_of_a_pools_pipelines_and_services_is_known(
     store: RunningBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3 = store.s3()
     bucket = store.new_bucket(s3)
     published(s3, bucket, tmp_path / "m", {"a.onnx": b"weights"})
+    published(s3, bucket, tmp_path / "l", {"b.onnx": b"more weights"}, prefix="large")
     text = CONFIG.replace('pool = "gpu"\n', 'pool = "gpu"\nmodels = ["safety", "missing"]\n')
-    models = "".join(f'[models.{name}]\nsource = "s3://{bucket}/{name}"\n' for name in ("safety", "missing", "other"))
-    (tmp_path / "yurt.toml").write_text(text + models)
+    models = "".join(f'[models.{name}]\nsource = "s3://{bucket}/{name}"\n' for name in ("safety", "missing", "large"))
+    services = "".join(
+        f'[services.{name}]\nport = 5000\npool = "{pool}"\nmodels = {served}\n'
+        for name, pool, served in (("sdxl", "gpu", ["safety", "large"]), ("llm", "none", ["large"]))
+    )
+    (tmp_path / "yurt.toml").write_text(text + models + services)
     for name, value in {"AWS_ENDPOINT_URL_S3": store.endpoint, **KEYS}.items():
         monkeypatch.setenv(name, value)
     config, keys = load(tmp_path / "yurt.toml", options_model), secrets(tmp_path / "yurt.toml")
-    assert [await weights_of(config, keys, pool) for pool in ("gpu", "none")] == [7, 0]
+    assert [await weights_of(config, keys, pool) for pool in ("gpu", "none", "hand")] == [19, 12, 0]

@@ -29,11 +29,13 @@ def written(folder: Path, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
-def published(s3: S3Client, bucket: str, folder: Path, files: Mapping[str, bytes]) -> Publication:
+def published(
+    s3: S3Client, bucket: str, folder: Path, files: Mapping[str, bytes], *, prefix: str = "safety"
+) -> Publication:
     """Publish these files by way of a folder."""
     local = collect([written(folder, files)])
     manifest = digested(local, lambda _: None)
-    publisher = ModelPublisher(s3, bucket, folder_of(model(bucket)))
+    publisher = ModelPublisher(s3, bucket, folder_of(model(bucket, prefix)))
     plan = publisher.plan(manifest, local)
     publisher.publish(manifest, plan, lambda _: None)
     return plan
