@@ -72,8 +72,11 @@ async def weights_of(config: Config, keys: Secrets, pool: str) -> int:
 
     These are the models that its pipelines and services name, as far as they are in their buckets.
     """
-    users = chain(config.pipelines.values(), config.services.values())
-    if not (names := frozenset(model for user in users if user.pool == pool for model in user.models)):
+    of_pool = (
+        *(pipeline.models for pipeline in config.pipelines.values() if pipeline.pool == pool),
+        *(service.models for service in config.services.values() if service.pool == pool),
+    )
+    if not (names := frozenset(chain.from_iterable(of_pool))):
         return 0
     from webhook.models.catalogue import ModelCatalogue
     from webhook.storage import open_store
