@@ -51,9 +51,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.proxy.sharing": Cover("tests/webhook/api/test_services.py", "slots are shared there"),
     "webhook.proxy.sockets": Cover("tests/webhook/api/test_services.py", "messages pass both ways"),
     "workers.services.local_http": Cover("tests/workers/services/test_requests.py", "servers of each kind answer"),
-    "workers.services.served_service": Cover(
-        "tests/workers/services/test_worker_services.py", "what becomes of an order"
-    ),
     "workers.tunnel.stream": Cover("tests/workers/tunnel/test_link.py", "the link's streams"),
     "workers.tunnel.wires": Cover("tests/workers/services/test_ways.py", "dialled there"),
     "workers.message": Cover("tests/workers/test_protocol.py", "what all messages have"),

@@ -1,6 +1,7 @@
 """Runs the server of one service: fetches its models, starts it, lets requests come, starts it again when it has ended.
 
-Each change is reported to the control plane, and the end of the server's output where it fails.
+Each change is reported to the control plane, the end of the server's output where it fails, and while its models are
+fetched, how far they are.
 """
 
 from __future__ import annotations
@@ -84,8 +85,7 @@ class ServedService:
         order = self.order
         self._note("loading" if order.models else "starting")
         async with self._models.held(order.models) as folders:
-            if self._report.state == "loading":
-                self._note("starting")
+            self._note("starting")
             async with (
                 self._servers.using(_options(order), folders) as server,
                 self._answering() as requests,
@@ -111,7 +111,7 @@ class ServedService:
         self._note("failing", message=message[:_MESSAGE_CHARACTERS], log=log[-_LOG_CHARACTERS:])
 
     def _note(self, state: State, *, message: str = "", log: str = "", address: str = "") -> None:
-        if state == "starting" and self._report.state == "failing":
+        if state in ("loading", "starting") and self._report.state == "failing":
             return  # until it is ready, why it failed is worth more
         report = ServiceReport(state=state, message=message, log=log, address=address)
         if report.state != self._report.state:
@@ -122,9 +122,13 @@ class ServedService:
     async def _keep_reporting(self) -> NoReturn:
         while True:
             self._changed.clear()
+            report = self._report
             with contextlib.suppress(ControlPlaneFault):  # the poll for work knows what to do about it
-                await self._client.report_server(self.order.name, self._report)
-            pause = READY_REPORT_SECONDS if self._report.state == "ready" else REPORT_SECONDS
+                await self._client.report_server(self.order.name, report)
+                if report.state != "ready" and (progress := self._models.progress()) is not None:
+                    _log.info("weights", service=self.order.name, **progress.model_dump(exclude={"phase"}))
+                    await self._client.progress(progress)
+            pause = READY_REPORT_SECONDS if report.state == "ready" else REPORT_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
