@@ -42,6 +42,20 @@ def test_an_url_that_only_this_machine_reaches_is_refused(url: str, says: str) -
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://yurt.example.com", "http://yurt.example.com is plain http"),
+        ("https://192.168.1.7:8080", "https://192.168.1.7:8080 is in a private network"),
+    ],
+)
+def test_the_start_is_refused_for_what_an_order_would_be_refused_for(url: str, says: str) -> None:
+    vast = {"kind": "vast", "image": "docker.io/me/worker:1"}
+    pools = {"local": Pool(provider="local"), "gpu": Pool(provider="market")}
+    with pytest.raises(ConfigError, match=says):
+        refuse_out_of_reach(configured(pools=pools, providers={"market": vast}, server={"public_url": url}))
+
+
 @pytest.mark.parametrize("url", ["https://yurt.example.com", "http://192.168.1.7:8080", "https://[2001:db8::1]"])
 @pytest.mark.usefixtures("rented")
 def test_an_url_of_this_machine_in_a_network_is_taken(url: str) -> None:

@@ -101,8 +101,7 @@ class ExecProvider:
     async def mint(self, order: MintOrder) -> str:
         """Run ``mint``, with the token on its stdin. See `Provider.mint`."""
         require_own(order, self._owner)
-        if not self._settings.same_machine:
-            refuse_unreachable(order.url)
+        refuse_unreachable(self._settings, order.url)
         offer = order.offer
         request = MintRequest(
             owner=self._owner,

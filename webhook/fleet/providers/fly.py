@@ -81,7 +81,7 @@ class FlyProvider:
     async def mint(self, order: MintOrder) -> str:
         """Create a machine, which starts at once; its id is the ref. See `Provider.mint`."""
         require_own(order, self._owner)
-        refuse_unreachable(order.url)
+        refuse_unreachable(self._settings, order.url)
         await self._creations.wait()
         answer = await self._api.call("POST", self._path, body=self._creation(order), secrets=(order.token,))
         if answer.status == _NO_ROOM:

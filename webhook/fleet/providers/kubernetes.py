@@ -32,7 +32,6 @@ from webhook.fleet.providers.kubernetes_api import ApiError, KubernetesApi
 from webhook.fleet.providers.kubernetes_check import findings
 from webhook.fleet.providers.reachability import refuse_unreachable
 from webhook.provider_settings import KubernetesSettings
-from workers.outgoing import ALLOW_HTTP, sends_in_clear
 
 _PLACING_SECONDS = 5.0
 """A scheduler decides on a Pod within less; one that takes longer may still find a node."""
@@ -70,7 +69,8 @@ class KubernetesProvider:
 
     async def mint(self, order: MintOrder) -> str:
         """Create a Job, whose uid is the ref, and its Secret; see that a node takes its Pod. See `Provider.mint`."""
-        self._refuse(order)
+        require_own(order, self._owner)
+        refuse_unreachable(self._settings, order.url)
         try:
             # One at a time counts and creates, so that no two take the last room.
             async with self._creating:
@@ -122,14 +122,6 @@ class KubernetesProvider:
     async def aclose(self) -> None:
         """Let go of connections: Jobs go on. See `Provider.aclose`."""
         await self._api.aclose()
-
-    def _refuse(self, order: MintOrder) -> None:
-        """Refuse what cannot work."""
-        require_own(order, self._owner)
-        refuse_unreachable(order.url)
-        if sends_in_clear(order.url) and self._settings.environment.get(ALLOW_HTTP) != "1":
-            hint = f'use https://, or allow it inside a trusted network: environment = {{ {ALLOW_HTTP} = "1" }}'
-            raise ProviderRefused(f"a worker does not send its token unencrypted to {order.url}", hint=hint)
 
     async def _has_room(self) -> bool:
         most = self._settings.machines

@@ -69,7 +69,7 @@ class RunpodProvider:
     async def mint(self, order: MintOrder) -> str:
         """Create a pod; its id is the ref. See `Provider.mint`."""
         require_own(order, self._owner)
-        refuse_unreachable(order.url)
+        refuse_unreachable(self._settings, order.url)
         answer = await self._api.call("POST", "/pods", body=self._creation(order), secrets=(order.token,))
         if answer.status == 400 and _NO_ROOM.search(answer.text):
             raise ProviderBusy(f"RunPod has no room for {self._size()}: {answer.text}")

@@ -26,7 +26,7 @@ from webhook.fleet.providers import (
     slays_itself,
 )
 from webhook.fleet.providers.http_api import ApiAnswer
-from webhook.fleet.providers.reachability import refuse_in_clear, refuse_unreachable
+from webhook.fleet.providers.reachability import refuse_unreachable
 from webhook.fleet.providers.registry_image import RegistryImage, RegistryLogin, image_finding
 from webhook.fleet.providers.vast_answers import contract_of, is_id, read_instance, read_offer
 from webhook.fleet.providers.vast_api import VastApi, VastPace, code_of, failure, succeeded
@@ -95,9 +95,7 @@ class VastProvider:
     async def mint(self, order: MintOrder) -> str:
         """Rent the offer's machine; the contract is the ref. See `Provider.mint`."""
         require_own(order, self._owner)
-        if not self._settings.same_machine:
-            refuse_unreachable(order.url)
-            refuse_in_clear(order.url)
+        refuse_unreachable(self._settings, order.url)
         if not is_id(order.offer.id):
             raise OfferGone(f"Vast.ai has no offer {order.offer.id!r}")
         answer = await self._api.call(

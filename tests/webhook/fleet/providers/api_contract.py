@@ -102,6 +102,25 @@ async def a_control_plane_on_loopback_is_refused(place: ApiPlace) -> None:
     assert await place.provider().list() == []
 
 
+async def a_control_plane_whose_url_machines_cannot_use_is_refused(place: ApiPlace) -> None:
+    wanted = await order_for(place.provider())
+    for url, why in (
+        ("http://yurt.example.com", 'plain http.*environment = { YURT_ALLOW_HTTP = "1" }'),
+        ("https://10.0.0.7:8080", "private network"),
+        ("https://yurt.lan", "private network"),
+    ):
+        with pytest.raises(ProviderRefused, match=why):
+            await place.provider().mint(replace(wanted, url=url))
+    assert await place.provider().list() == []
+
+
+async def a_network_that_is_trusted_may_be_used_in_clear(place: ApiPlace) -> None:
+    provider = place.provider(environment={"YURT_ALLOW_HTTP": "1"})
+    wanted = replace(await order_for(provider), url="http://yurt.example.com")
+    await provider.mint(wanted)
+    assert labels(await provider.list()) == {wanted.label}
+
+
 ApiCheck = Callable[[ApiPlace], Awaitable[None]]
 
 API_CHECKS: tuple[ApiCheck, ...] = (
@@ -111,4 +130,6 @@ API_CHECKS: tuple[ApiCheck, ...] = (
     slaying_fails_aloud_where_it_was_not_done,
     a_list_that_does_not_come_whole_is_an_error,
     a_control_plane_on_loopback_is_refused,
+    a_control_plane_whose_url_machines_cannot_use_is_refused,
+    a_network_that_is_trusted_may_be_used_in_clear,
 )

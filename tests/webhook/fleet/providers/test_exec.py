@@ -155,9 +155,10 @@ async def test_a_variable_that_is_not_set_is_found(scene: Scene) -> None:
     assert (first.ok, first.message) == (False, "NOT_SET_ANYWHERE is not set")
 
 
-async def test_a_rented_machine_is_not_minted_where_it_could_not_call_home(scene: Scene) -> None:
-    with pytest.raises(ProviderRefused, match="cannot reach the control plane at http://127") as caught:
-        await scene.provider(rented=True).mint(replace(order(), url="http://127.0.0.1:8080"))
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://yurt.example.com"])
+async def test_a_rented_machine_is_not_minted_where_it_could_not_call_home(scene: Scene, url: str) -> None:
+    with pytest.raises(ProviderRefused, match=f"cannot reach the control plane at {url}") as caught:
+        await scene.provider(rented=True).mint(replace(order(), url=url))
     assert "server.public_url" in caught.value.hint
     assert not scene.seen_in.exists()
 
