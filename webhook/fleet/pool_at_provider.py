@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 import structlog
 
 from webhook.fleet.activity import PoolActivity, error_fields, logged_failure, machine_fields, reason_of
 from webhook.fleet.breaker import Breaker, BreakerState
 from webhook.fleet.provider_calls import ProviderCalls
-from webhook.fleet.providers import Instance, Offer, OfferGone, ProviderBusy, ProviderError
+from webhook.fleet.providers import Instance, NotSent, Offer, OfferGone, ProviderBusy, ProviderError
 from webhook.fleet.scaling import (
     STARTING,
     Action,
@@ -142,17 +142,19 @@ class PoolAtProvider:
         # The breaker limits orders under way too.
         self._starting.add(intent.id)
         # Taken now: no order beside this one is to ask for the same.
-        if offer.is_single:
-            self._calls.withdraw(offer)
-        return self._order(intent, offer)
+        put_back = self._calls.withdraw(offer) if offer.is_single else _nothing
+        return self._order(intent, offer, put_back)
 
-    async def _order(self, intent: Intent, offer: Offer) -> None:
+    async def _order(self, intent: Intent, offer: Offer, put_back: Callable[[], None]) -> None:
         with logged_failure("minting failed", pool=self._name, label=intent.label):
             try:
                 ref = await self._calls.mint(intent, self._name, offer, self._settings.mint_seconds)
             except Exception as error:
                 if isinstance(error, OfferGone):
                     self._calls.withdraw(offer)
+                # Only what was never sent: after an answer, or without one, the machine may be rented nevertheless.
+                if isinstance(error, NotSent):
+                    put_back()
                 await self._not_minted(intent, error)
                 return
             self._activity.minted += 1
@@ -269,3 +271,7 @@ class PoolAtProvider:
         settings, now = self._settings, self._calls.clock()
         unlisted_seconds = now - self._unlisted_at.get(machine.id, now)
         return LastSigns(unlisted_seconds, settings.orphan_seconds, settings.boot_seconds + settings.orphan_seconds)
+
+
+def _nothing() -> None:
+    """Put nothing back: a provider rents out as many such machines as are wanted."""

@@ -56,8 +56,9 @@ class ProviderCalls:
         self._call_seconds = call_seconds
         self._asked_at: dict[str, float] = {}
         """When the provider was last asked to destroy a machine, by label."""
-        self._offers: asyncio.Future[dict[Offer, None]] | None = None
-        """What it offered last, or is being asked for. Shared: a caller that gives up does not end the call."""
+        self._offers: asyncio.Future[dict[Offer, bool]] | None = None
+        """What it offered last, or is being asked for, each with whether it may be taken. Shared: a caller that gives
+        up does not end the call."""
         self._offers_until = 0.0
         self.contested = False
         """Whether it lists machines of another installation of the same name: nothing is minted there."""
@@ -84,18 +85,27 @@ class ProviderCalls:
         if self._offers is None or (self._offers.done() and self.clock() >= self._offers_until):
             self._offers = asyncio.ensure_future(self._ask_for_offers())
             self._offers.add_done_callback(_retrieve)
-        return tuple(await asyncio.shield(self._offers))
+        offers = await asyncio.shield(self._offers)
+        return tuple(offer for offer, takeable in offers.items() if takeable)
 
-    async def _ask_for_offers(self) -> dict[Offer, None]:
+    async def _ask_for_offers(self) -> dict[Offer, bool]:
         self._offers_until = self.clock() + OFFERS_AGAIN_SECONDS
         offers = await self.within(self._provider.offers())
         self._offers_until = self.clock() + self._provider.offer_seconds
-        return dict.fromkeys(offers)
+        return dict.fromkeys(offers, True)
 
-    def withdraw(self, offer: Offer) -> None:
-        """Do not take an offer again before the provider is asked anew: it was taken, or did not keep its word."""
-        if offer.id and self._offers and self._offers.done() and not self._offers.exception():
-            self._offers.result().pop(offer, None)
+    def withdraw(self, offer: Offer) -> Callable[[], None]:
+        """Do not take an offer again before the provider is asked anew: it was taken, or did not keep its word.
+
+        Returns what puts it back in its place. That does nothing once the provider was asked anew: what it offers now
+        may be another order's.
+        """
+        if not (offer.id and self._offers and self._offers.done() and not self._offers.exception()):
+            return lambda: None
+        offers = self._offers.result()
+        if offer in offers:
+            offers[offer] = False
+        return lambda: offers.update({offer: True} if offer in offers else {})
 
     def close(self) -> None:
         """Give up what is being asked for."""
@@ -125,7 +135,7 @@ class ProviderCalls:
         return True
 
 
-def _retrieve(done: asyncio.Future[dict[Offer, None]]) -> None:
+def _retrieve(done: asyncio.Future[dict[Offer, bool]]) -> None:
     """Mark an error as seen: every caller may have given up before it came."""
     if not done.cancelled():
         done.exception()

@@ -13,7 +13,7 @@ from tests.webhook.fleet.cloud_fleet import URL, Cloud, fails, hangs
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet import pool_loop
 from webhook.fleet.autoscaler import Autoscaler
-from webhook.fleet.providers import Offer, OfferGone, ProviderBusy, ProviderRefused
+from webhook.fleet.providers import NotSent, Offer, OfferGone, ProviderBusy, ProviderRefused
 from webhook.ledger.machines import MachineState
 from webhook.pool_settings import Pool
 
@@ -125,6 +125,24 @@ async def test_after_a_lost_race_the_next_offer_is_taken_and_nothing_counts_as_f
     assert [order.offer.id for order in it.market.orders] == ["1", "2"]
     assert it.autoscaler.pools["a"].failed == 0
     assert it.fleet.alive(MachineState.BOOTING)[0].terms.usd_per_hour == Decimal("0.2")
+
+
+async def test_an_offer_whose_order_was_not_sent_is_taken_in_a_later_turn_and_one_that_was_sent_is_not() -> None:
+    offers = [Offer(str(n), Decimal(n) / 10) for n in range(1, 6)]
+    for error, taken in ((NotSent, ["1", "2", "3"]), (ProviderBusy, ["1", "4", "5"])):
+        it = TwoProviders(providers=["market"], choose="cheapest")
+        it.market.on_offers = offering(*offers)
+        errors = [error("many wait", retry_seconds=1) for _ in range(2)]
+
+        async def sent_away(it: TwoProviders = it, errors: list[ProviderBusy] = errors) -> None:
+            if errors and it.market.orders[-1].offer.id != "1":
+                raise errors.pop()
+
+        it.market.on_mint = sent_away
+        await it.fleet.upload("a", 3)
+        await it.turns(6)
+        labels = set(it.market.there)
+        assert sorted(order.offer.id for order in it.market.orders if order.label in labels) == taken
 
 
 async def test_where_a_region_is_full_the_next_one_is_taken() -> None:

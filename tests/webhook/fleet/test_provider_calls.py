@@ -112,6 +112,27 @@ async def test_an_offer_that_was_taken_is_not_shown_again_before_the_next_answer
     assert list(await it.offers()) == [OFFER, OTHER_OFFER]
 
 
+async def test_an_offer_that_is_put_back_is_in_its_place_again() -> None:
+    provider, fleet = RecordingProvider(), MemoryFleet()
+    it = calls(provider, fleet)
+    await it.offers()
+    put_back = it.withdraw(OFFER)
+    put_back()
+    assert list(await it.offers()) == [OFFER, OTHER_OFFER]
+
+
+async def test_an_offer_of_an_earlier_answer_is_not_put_back_among_those_of_the_next() -> None:
+    provider, fleet = RecordingProvider(), MemoryFleet()
+    it = calls(provider, fleet)
+    await it.offers()
+    put_back = it.withdraw(OFFER)
+    await fleet.advance(provider.offer_seconds)
+    await it.offers()
+    it.withdraw(OFFER)  # by another order
+    put_back()
+    assert list(await it.offers()) == [OTHER_OFFER]
+
+
 async def test_a_provider_that_hangs_is_given_up() -> None:
     it = calls(RecordingProvider(hangs=True), MemoryFleet())
     with pytest.raises(TimeoutError):

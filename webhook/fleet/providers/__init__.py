@@ -39,6 +39,10 @@ class ProviderBusy(ProviderError):
         self.retry_seconds = retry_seconds
 
 
+class NotSent(ProviderBusy):
+    """As `ProviderBusy`, and nothing was sent: an offer that was to be taken is as good as before."""
+
+
 class ProviderRefused(ProviderError):
     """It will not, until a person changes something: credentials, quota, image, configuration."""
 
@@ -190,7 +194,7 @@ class Provider(Protocol):
 
         Raises:
             OfferGone: another offer may be had at once.
-            ProviderBusy: no room, or too many calls; later perhaps.
+            ProviderBusy: no room, or too many calls; later perhaps. NotSent where the provider did not see the order.
             ProviderRefused: not until a person does something.
             ProviderError: anything else.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from webhook.fleet.providers import ProviderBusy
+from webhook.fleet.providers import NotSent
 
 
 class Spacing:
@@ -28,12 +28,12 @@ class Spacing:
         self._why_held = ""
 
     async def wait(self) -> None:
-        """Wait for this caller's turn. Raises ProviderBusy where too many wait already, or calls are held back."""
+        """Wait for this caller's turn. Raises NotSent where too many wait already, or calls are held back."""
         now = asyncio.get_running_loop().time()
         if now < self._held_until:
-            raise ProviderBusy(self._why_held, retry_seconds=self._held_until - now)
+            raise NotSent(self._why_held, retry_seconds=self._held_until - now)
         if max(0.0, self._next - now) + self._waiting * self._seconds > self._longest_seconds:
-            raise ProviderBusy(f"{self._api} takes a call each {self._seconds:g} s, and many wait", retry_seconds=5)
+            raise NotSent(f"{self._api} takes a call each {self._seconds:g} s, and many wait", retry_seconds=5)
         self._waiting += 1
         try:
             await self._take_turn()

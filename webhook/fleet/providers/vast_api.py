@@ -72,7 +72,7 @@ class VastApi:
     ) -> ApiAnswer:
         """Wait for the turn, call, and return the answer. An answer that asks for fewer calls is obeyed by the next.
 
-        Raises ProviderError: there was no answer. ProviderBusy: it is not this call's turn for long.
+        Raises ProviderError: there was no answer. NotSent: it is not this call's turn for long.
         """
         await spacing.wait()
         answer = await self._api.call(method, path, body=body, query=query, secrets=secrets)

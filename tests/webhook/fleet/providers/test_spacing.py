@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.simulation.loop import VirtualLoop
-from webhook.fleet.providers import ProviderBusy
+from webhook.fleet.providers import NotSent
 from webhook.fleet.providers.spacing import Spacing
 
 
@@ -30,7 +30,7 @@ def test_calls_that_come_together_go_one_after_the_other() -> None:
 async def test_a_caller_that_would_wait_for_too_long_is_sent_away() -> None:
     spacing = Spacing("Fly", 10, longest_seconds=5)
     await spacing.wait()
-    with pytest.raises(ProviderBusy, match="Fly takes a call each 10 s"):
+    with pytest.raises(NotSent, match="Fly takes a call each 10 s"):
         await spacing.wait()
 
 
@@ -55,6 +55,6 @@ async def test_calls_that_are_held_back_are_sent_away_with_the_reason() -> None:
     spacing = Spacing("Fly", 0)
     spacing.hold(60, "the day's calls are used up")
     spacing.hold(1, "the day's calls are used up")
-    with pytest.raises(ProviderBusy, match="the day's calls are used up") as caught:
+    with pytest.raises(NotSent, match="the day's calls are used up") as caught:
         await spacing.wait()
     assert 59 < caught.value.retry_seconds <= 60
