@@ -139,6 +139,7 @@ _NOT_MINTED_ADVICE = (
     ("did not start there", "See why with `yurt machines list`, and their logs with `yurt machines logs`."),
     ("list of machines", "Mend the provider's access: `yurt check` tries it."),
     ("no room", "Wait, widen the provider's search, or add another provider: `yurt offers {pool}` asks it."),
+    ("asked again", "It is asked again by itself, and the pool's other providers meanwhile."),
     ("busy", "It is asked again by itself."),
 )
 """Advice by what the reason holds, the one that helps most first: a reason names all providers of the pool."""

@@ -103,6 +103,12 @@ def test_where_all_goes_well_nothing_is_said(quiet: dict[str, Any]) -> None:
             "said of the provider",
         ),
         (status(pools={"local": pool(not_minted="a: is busy")}), "pool local", "", "by itself"),
+        (
+            status(pools={"local": pool(not_minted="a: used up; asked again at 00:00 UTC")}),
+            "pool local",
+            "a: used up; asked again at 00:00 UTC",
+            "other providers meanwhile",
+        ),
         (status(senders={"tigris": sender(refused=2)}), "source tigris", "3 so far", "yurt setup --yes"),
         (status(senders={"s3": sender(taken=9, refused=2, error="too-large")}), "source s3", "", "body_limit_bytes"),
         (status(senders={"s3": sender(refused=2, error="new-code")}), "source s3", "", "log of the control plane"),

@@ -21,6 +21,7 @@ class Breaker:
         self._clock = clock
         self._until = 0.0
         self._paused_until = 0.0
+        self._why_paused = ""
         self.failures = 0
         """Failed starts since the last that succeeded."""
 
@@ -50,6 +51,12 @@ class Breaker:
         """A machine called home."""
         self.failures = 0
 
-    def pause(self, seconds: float) -> None:
-        """Mint nothing for so long; it is no failure."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+    def pause(self, seconds: float, why: str = "") -> None:
+        """Mint nothing for so long; it is no failure. Of several pauses the one that ends last has the say."""
+        if (until := self._clock() + seconds) > self._paused_until:
+            self._paused_until, self._why_paused = until, why
+
+    @property
+    def why_paused(self) -> str:
+        """What `pause` was given, while it lasts. Empty: there is none."""
+        return self._why_paused if self._clock() < self._paused_until else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 
 AVOID_SECONDS = 24 * 3600.0
 """A machine that did not boot is not rented again for so long."""
+_LONG_PAUSE_SECONDS = 600.0
+"""A provider that is left alone for so long is shown with the time at which it is asked again."""
 _LISTED_SECONDS = 60.0
 """A provider that has not listed its machines for so long gets no new ones: nobody knows what exists."""
 
@@ -60,6 +63,11 @@ class PoolAtProvider:
     def breaker(self) -> BreakerState:
         """State of the breaker for machines that the pool starts there."""
         return self._breaker.state
+
+    @property
+    def why_paused(self) -> str:
+        """Why nothing is minted there for a while, and when it is asked again. Empty: there is no pause."""
+        return self._breaker.why_paused
 
     @property
     def contested(self) -> bool:
@@ -164,9 +172,13 @@ class PoolAtProvider:
     def not_offered(self, error: Exception) -> None:
         """Count that the provider made no offer: one that refuses until a person does something is left alone."""
         if isinstance(error, ProviderBusy):
-            self._breaker.pause(error.retry_seconds)
+            self._pause(error)
         elif isinstance(error, ProviderError) and not error.retry:
             self._count_failure("", "no-offers", reason_of(error), final=True)
+
+    def _pause(self, error: ProviderBusy) -> None:
+        seconds = error.retry_seconds
+        self._breaker.pause(seconds, f"{reason_of(error)}; asked again {_moment_after(seconds)}")
 
     async def _not_minted(self, intent: Intent, error: Exception) -> None:
         reason = self._count_refusal(intent.label, error)
@@ -180,7 +192,7 @@ class PoolAtProvider:
         if isinstance(error, OfferGone):
             return "offer-gone"
         if isinstance(error, ProviderBusy):
-            self._breaker.pause(error.retry_seconds)
+            self._pause(error)
             return "provider-busy"
         final = isinstance(error, ProviderError) and not error.retry
         self._count_failure(label, "mint-failed", reason_of(error), final=final)
@@ -271,6 +283,13 @@ class PoolAtProvider:
         settings, now = self._settings, self._calls.clock()
         unlisted_seconds = now - self._unlisted_at.get(machine.id, now)
         return LastSigns(unlisted_seconds, settings.orphan_seconds, settings.boot_seconds + settings.orphan_seconds)
+
+
+def _moment_after(seconds: float) -> str:
+    """When a pause of so many seconds ends, for people. Of a short one no time, which would be news at each pause."""
+    if seconds < _LONG_PAUSE_SECONDS:
+        return "soon"
+    return f"at {datetime.now(UTC) + timedelta(seconds=seconds):%H:%M} UTC"
 
 
 def _nothing() -> None:

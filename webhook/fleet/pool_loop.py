@@ -154,7 +154,9 @@ class PoolLoop:
             return "its list of machines fails or cannot be true"
         if machines.contested:
             return CONTESTED
-        return "machines did not start there" if machines.breaker != "closed" else "is busy"
+        if machines.breaker != "closed":
+            return "machines did not start there"
+        return machines.why_paused or "is busy"
 
     async def _mint_one(
         self, one: RatedOffer, cause: Cause, wanted: int, demand: Demand, others: Sequence[RatedOffer]

@@ -80,3 +80,14 @@ def test_a_pause_is_no_failure(breaker: Breaker, clock: ManualClock) -> None:
     assert (breaker.state, breaker.allowance(0)) == ("closed", 0)
     clock.now = 30.0
     assert breaker.allowance(0) > 100
+
+
+def test_the_pause_that_ends_last_says_why(breaker: Breaker, clock: ManualClock) -> None:
+    assert breaker.why_paused == ""
+    breaker.pause(30.0, "no room")
+    breaker.pause(90.0, "used up")
+    breaker.pause(5.0, "too many calls")
+    clock.now = 89.0
+    assert breaker.why_paused == "used up"
+    clock.now = 90.0
+    assert breaker.why_paused == ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -196,6 +198,33 @@ async def test_why_nothing_is_minted_is_said_once_and_shown() -> None:
     it.start()
     await it.turns(1)
     assert not it.not_minted
+
+
+async def test_why_a_provider_is_left_alone_is_shown_for_as_long_as_it_is() -> None:
+    it = TwoProviders(providers=["market"])
+    seconds = 7200.0
+
+    async def used_up() -> Sequence[Offer]:
+        raise ProviderBusy("the day's searches are used up", retry_seconds=seconds)
+
+    it.market.on_offers = used_up
+    await it.fleet.upload("a", 1)
+    await it.turns(3)
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    assert re.fullmatch("market: the day's searches are used up; asked again at ([0-9:]{5}) UTC", it.not_minted)
+    assert it.not_minted[-9:-4] in {f"{at - timedelta(seconds=late):%H:%M}" for late in (0, 60)}
+    it.market.on_offers = None
+    await it.fleet.advance(seconds)
+    await it.turns(1)
+    assert (it.not_minted, len(it.market.there)) == ("", 1)
+
+
+async def test_a_short_pause_is_told_without_a_time_that_would_be_news_at_each_turn() -> None:
+    it = TwoProviders(providers=["market"])
+    it.market.on_mint = lambda: fails(ProviderBusy("no node has room", retry_seconds=30))
+    await it.fleet.upload("a", 1)
+    await it.turns(2)
+    assert it.not_minted == "market: no node has room; asked again soon"
 
 
 async def test_the_pool_moves_to_another_provider_with_one_line() -> None:
