@@ -45,6 +45,8 @@ class _Turn:
     """What one loop does again and again."""
 
     take: Callable[[], Awaitable[None]]
+    within_seconds: float = 2 * STALLED_SECONDS
+    """How long it may take, before it counts as stalled."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to have the next one at once."""
 
@@ -58,7 +60,8 @@ class Autoscaler:
         providers: By the names that pools give them.
         url: Where machines find the control plane.
         tick_seconds: Between the turns of one provider.
-        call_seconds: A call to ledger or provider is given up after so long; to mint, see the pool.
+        call_seconds: A call to ledger or provider is given up after so long; to mint, see the pool, and to list, see
+            ``ListsSlowly``.
         manual: Provider of machines that people start and end: left alone.
         weights_bytes: How much a machine of a pool downloads before it works, its models.
         budget_usd_per_day: What all pools together may spend in one day (UTC), in US dollars; None: no limit.
@@ -123,7 +126,7 @@ class Autoscaler:
 
         self._scaling = {name: _Turn(partial(self._scale, name)) for name in self._pool_loops}
         self._turns = [
-            [*(_Turn(loop.turn) for loop in self._provider_loops.values()), _Turn(self._look_for_strays)],
+            [*(self._provider_turn(name) for name in self._provider_loops), _Turn(self._look_for_strays)],
             [*self._scaling.values(), _Turn(self._accrue)],
             [_Turn(self._reporter.turn)],
         ]
@@ -170,6 +173,9 @@ class Autoscaler:
             await asyncio.gather(*(loop.ordered() for loop in self._pool_loops.values()))
         await asyncio.gather(*(each.take() for each in report))
 
+    def _provider_turn(self, name: str) -> _Turn:
+        return _Turn(self._provider_loops[name].turn, 2 * STALLED_SECONDS + self._calls[name].list_seconds)
+
     async def _scale(self, name: str) -> None:
         with logged_failure("turn failed", pool=name):
             machines = await within(self._fleet.machines(), self._call_seconds)
@@ -189,7 +195,7 @@ class Autoscaler:
     async def _loop(self, turn: _Turn, stop: asyncio.Event) -> None:
         while not stop.is_set():
             turn.woken.clear()  # before it: what comes meanwhile is looked at after it
-            with self._health.turn("autoscaler", 2 * STALLED_SECONDS):
+            with self._health.turn("autoscaler", turn.within_seconds):
                 await turn.take()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._tick_seconds):

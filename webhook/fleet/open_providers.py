@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 from webhook.config import Config
 from webhook.fleet.activity import reason_of
 from webhook.fleet.market import ProviderOffers
-from webhook.fleet.provider_calls import within
+from webhook.fleet.provider_calls import list_seconds, within
 from webhook.fleet.providers import Provider, ProviderFinding
 from webhook.fleet.providers.kinds import make_providers
 from webhook.secret_settings import Secrets
 
 ASK_SECONDS = 20.0
-"""A provider that has not answered after so long has not answered at all."""
+"""A provider that has not answered after so long has not answered at all. One that lists slowly has longer for that."""
 
 
 @contextlib.asynccontextmanager
@@ -70,12 +70,13 @@ async def ask_for_labels(
 
 async def _labels(provider: Provider, seconds: float) -> Sequence[str]:
     try:
-        return sorted(instance.label for instance in await within(provider.list(), seconds))
+        return sorted(instance.label for instance in await within(provider.list(), list_seconds(provider, seconds)))
     except Exception:  # whether it can be used is told by its own findings
         return ()
 
 
 async def _findings(provider: Provider, seconds: float) -> Sequence[ProviderFinding]:
+    seconds = list_seconds(provider, seconds)  # it lists, too
     try:
         return await within(provider.check(), seconds)
     except TimeoutError:

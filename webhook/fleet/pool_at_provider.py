@@ -34,7 +34,10 @@ AVOID_SECONDS = 24 * 3600.0
 _LONG_PAUSE_SECONDS = 600.0
 """A provider that is left alone for so long is shown with the time at which it is asked again."""
 _LISTED_SECONDS = 60.0
-"""A provider that has not listed its machines for so long gets no new ones: nobody knows what exists."""
+"""A provider that has not listed its machines for so long gets no new ones: nobody knows what exists.
+
+Where a list may take longer, twice as long as one may take.
+"""
 
 
 class PoolAtProvider:
@@ -81,7 +84,7 @@ class PoolAtProvider:
             self.frozen
             or self.contested
             or self._believed_at is None
-            or self._calls.clock() - self._believed_at > _LISTED_SECONDS
+            or self._calls.clock() - self._believed_at > max(_LISTED_SECONDS, 2 * self._calls.list_seconds)
         ):
             return 0
         return self._breaker.allowance(len(self._starting))

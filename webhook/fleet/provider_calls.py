@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from webhook.fleet.fleet import Fleet
-from webhook.fleet.providers import Instance, MintOrder, Offer, Provider
+from webhook.fleet.providers import Instance, ListsSlowly, MintOrder, Offer, Provider
 from webhook.ledger.machines import Intent
 
 ASK_AGAIN_SECONDS = 10.0
@@ -25,6 +25,11 @@ async def within(call: Awaitable[T], seconds: float) -> T:
         return await call
 
 
+def list_seconds(provider: Provider, call_seconds: float) -> float:
+    """Deadline of a provider's list, where its other calls have ``call_seconds``."""
+    return max(provider.list_seconds, call_seconds) if isinstance(provider, ListsSlowly) else call_seconds
+
+
 class ProviderCalls:
     """One provider and the fleet in the ledger. Every call raises TimeoutError past its deadline.
 
@@ -33,7 +38,7 @@ class ProviderCalls:
         provider: Mints and slays.
         fleet: The ledger's side.
         url: Where machines find the control plane.
-        call_seconds: Deadline of one call; minting has its pool's own.
+        call_seconds: Deadline of one call; minting has its pool's own, a list that is slow its provider's.
         clock: Seconds that only grow.
 
     """
@@ -54,6 +59,8 @@ class ProviderCalls:
         self._provider = provider
         self._url = url
         self._call_seconds = call_seconds
+        self.list_seconds = list_seconds(provider, call_seconds)
+        """Deadline of a list."""
         self._asked_at: dict[str, float] = {}
         """When the provider was last asked to destroy a machine, by label."""
         self._offers: asyncio.Future[dict[Offer, bool]] | None = None
@@ -74,7 +81,7 @@ class ProviderCalls:
 
     async def list(self) -> Sequence[Instance]:
         """Everything that the provider lists for this installation. Raises ProviderError."""
-        instances = await self.within(self._provider.list())
+        instances = await within(self._provider.list(), self.list_seconds)
         # Forget machines that are no longer listed, so that the memory does not grow.
         listed = {instance.label for instance in instances}
         self._asked_at = {label: at for label, at in self._asked_at.items() if label in listed}

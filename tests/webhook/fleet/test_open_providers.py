@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from tests.simulation.loop import VirtualLoop
 from tests.webhook.fleet.asked_provider import AskedProvider
 from tests.webhook.plane import configured
-from webhook.fleet.open_providers import ask_for_findings, ask_for_offers, open_providers
-from webhook.fleet.providers import Offer, ProviderFinding, ProviderRefused
+from webhook.fleet.open_providers import ask_for_findings, ask_for_labels, ask_for_offers, open_providers
+from webhook.fleet.providers import Instance, Offer, ProviderFinding, ProviderRefused
 from webhook.fleet.providers.local import LocalProvider
 from webhook.secret_settings import Secrets
 
@@ -39,6 +43,28 @@ async def test_findings_of_one_that_breaks_its_word_and_raises_or_hangs() -> Non
     assert told["good"] == [(True, "the key is good")]
     assert told["broken"] == [(False, "boom")]
     assert told["hangs"] == [(False, "did not answer within 0.05 s")]
+
+
+@dataclass
+class SlowlyListing(AskedProvider):
+    """Its list takes 100 s, which it says."""
+
+    list_seconds: float = 200.0
+
+    async def list(self) -> Sequence[Instance]:
+        await asyncio.sleep(100)
+        return [Instance("yurt-a-1", "r")]
+
+    async def check(self) -> Sequence[ProviderFinding]:
+        return [ProviderFinding(ok=True, message=f"{len(await self.list())} machines")]
+
+
+def test_one_that_lists_slowly_has_the_time_that_it_says() -> None:
+    loop, slow = VirtualLoop(), {"slow": SlowlyListing()}
+    [[found]] = loop.run_until_complete(ask_for_findings(["slow"], slow))
+    [labels] = loop.run_until_complete(ask_for_labels(["slow"], slow))
+    loop.close()
+    assert (found.message, labels) == ("1 machines", ["yurt-a-1"])
 
 
 async def test_a_command_does_not_look_into_the_folder_of_a_control_plane(tmp_path: Path) -> None:

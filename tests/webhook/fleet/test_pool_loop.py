@@ -9,13 +9,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.webhook.fleet.cloud_fleet import URL, Cloud, fails, hangs
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet import pool_loop
+from webhook.fleet.activity import PoolActivity
 from webhook.fleet.autoscaler import Autoscaler
+from webhook.fleet.pool_at_provider import PoolAtProvider
+from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.providers import NotSent, Offer, OfferGone, ProviderBusy, ProviderRefused
+from webhook.fleet.scaling import Listing
 from webhook.ledger.machines import MachineState
 from webhook.pool_settings import Pool
 
@@ -225,6 +230,26 @@ async def test_a_short_pause_is_told_without_a_time_that_would_be_news_at_each_t
     await it.fleet.upload("a", 1)
     await it.turns(2)
     assert it.not_minted == "market: no node has room; asked again soon"
+
+
+@pytest.mark.parametrize(("list_seconds", "believed_seconds"), [(30.0, 60), (200.0, 400)])
+async def test_machines_are_ordered_for_as_long_as_the_last_list_is_believed(
+    list_seconds: float, believed_seconds: float
+) -> None:
+    fleet, cloud = MemoryFleet(), SlowCloud()
+    cloud.list_seconds = list_seconds
+    calls = ProviderCalls("market", cloud, fleet, url=URL, call_seconds=30, clock=lambda: fleet.now)
+    machines = PoolAtProvider("a", Pool.model_validate(SETTINGS), calls, PoolActivity())
+    assert not machines.allowance()
+    await machines.look_after([], Listing({}, 0, 0, 0))
+    await fleet.advance(believed_seconds)
+    assert machines.allowance()
+    await fleet.advance(1)
+    assert not machines.allowance()
+
+
+class SlowCloud(Cloud):
+    list_seconds: float
 
 
 async def test_the_pool_moves_to_another_provider_with_one_line() -> None:

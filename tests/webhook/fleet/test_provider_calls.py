@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.simulation.loop import VirtualLoop
 from tests.webhook.fleet.fleet_memory import MemoryFleet
 from webhook.fleet.provider_calls import ASK_AGAIN_SECONDS, ProviderCalls
 from webhook.fleet.providers import Instance, MintOrder, Offer, ProviderFinding
@@ -131,6 +132,32 @@ async def test_an_offer_of_an_earlier_answer_is_not_put_back_among_those_of_the_
     it.withdraw(OFFER)  # by another order
     put_back()
     assert list(await it.offers()) == [OTHER_OFFER]
+
+
+@dataclass
+class PagedProvider(RecordingProvider):
+    """Its list takes 100 s, which it says."""
+
+    list_seconds: float = 200.0
+
+    async def list(self) -> Sequence[Instance]:
+        await asyncio.sleep(100)
+        return [ONE]
+
+
+def test_a_list_of_many_pages_has_the_time_that_its_provider_says() -> None:
+    loop, provider = VirtualLoop(), PagedProvider()
+
+    async def listed() -> Sequence[Instance]:
+        return await ProviderCalls(
+            "p", provider, MemoryFleet(), url="http://here", call_seconds=30, clock=loop.time
+        ).list()
+
+    assert loop.run_until_complete(listed()) == [ONE]
+    provider.list_seconds = 99.0
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(listed())
+    loop.close()
 
 
 async def test_a_provider_that_hangs_is_given_up() -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_UP, Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 BOOT_LOG_CHARACTERS = 2_000
@@ -241,4 +241,14 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections. Machines elsewhere go on; local ones end with the control plane."""
+        ...
+
+
+@runtime_checkable
+class ListsSlowly(Protocol):
+    """A provider whose list may take longer than its other calls: it has many pages, asked for one after the other."""
+
+    @property
+    def list_seconds(self) -> float:
+        """How long the whole list may take. Each call that it is made of has a deadline of its own."""
         ...

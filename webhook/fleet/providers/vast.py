@@ -38,6 +38,8 @@ log = structlog.get_logger()
 MOST_OFFERS = 100
 MOST_PAGES = 100
 PAGE = 25
+LIST_SECONDS = 2.0 * MOST_PAGES
+"""A page a second, and twice as long where a second provider with the key lists too."""
 LAG_SECONDS = 30.0
 _ONE_HOUR = Decimal(1)
 _GONE = "no_such_instance"
@@ -59,6 +61,7 @@ class VastProvider:
     """
 
     offer_seconds = 60.0
+    list_seconds = LIST_SECONDS
 
     def __init__(
         self,

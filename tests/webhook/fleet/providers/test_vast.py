@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from tests.webhook.fleet.fleet_memory import MemoryFleet
 from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck, check_that_no_page_may_be_missing
 from tests.webhook.fleet.providers.contract import CHECKS, OTHER, Check, labels, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import Reply
-from tests.webhook.fleet.providers.vast_market import NO_IMAGE, VastPlace, vast_place
+from tests.webhook.fleet.providers.vast_market import NO_IMAGE, SCALE, VastPlace, vast_place
 from webhook.bootstrap.start_command import start_command
+from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.providers import (
     Instance,
     Offer,
@@ -23,6 +26,7 @@ from webhook.fleet.providers import (
     ProviderRefused,
 )
 from webhook.fleet.providers.registry_image import RegistryLogin
+from webhook.fleet.providers.vast import MOST_PAGES
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -299,6 +303,17 @@ async def test_a_list_without_one_of_its_pages_is_an_error(page: int) -> None:
         place.market.page = 2
         provider = place.provider()
         await check_that_no_page_may_be_missing(place, provider, page)
+
+
+async def test_a_list_of_many_pages_may_take_longer_than_a_call() -> None:
+    async with vast_place() as place:
+        place.market.page = 1
+        place.market.faults.stale = [{"id": n, "label": f"yurt-photos-{n}"} for n in range(1, 13)]
+        calls = ProviderCalls(
+            "vast", place.provider(), MemoryFleet(), url="", call_seconds=5 * SCALE, clock=time.monotonic
+        )
+        assert len(await calls.list()) == 12
+        assert calls.list_seconds == 2.0 * MOST_PAGES, "a page a second, beside another provider with the key"
 
 
 async def test_a_list_that_goes_round_in_circles_is_an_error() -> None:
