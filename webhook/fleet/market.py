@@ -88,7 +88,10 @@ class RatedOffers:
 
 def rated(pool: Pool, sources: Sequence[ProviderOffers]) -> RatedOffers:
     """Rate every offer of all providers."""
-    found = [_rated(pool, source, offer) for source in sources for offer in source.offers]
+    found = []
+    for source in sources:
+        of_source = [_rated(pool, source, offer) for offer in source.offers]
+        found += sorted(of_source, key=lambda one: one.real_usd_per_hour if one.offer.by_price else 0)
     if pool.choose == "cheapest":
         found.sort(key=lambda one: one.real_usd_per_hour)
     return RatedOffers(sources, sorted(found, key=lambda one: one.refused != ""))  # stable: the order stays within both

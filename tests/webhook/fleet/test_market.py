@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -54,6 +55,14 @@ def test_the_traffic_of_the_pools_models_is_in_the_price() -> None:
     best, *_ = rated(pool(choose="cheapest"), [source]).offers
     assert (best.usd_once, best.real_usd_per_hour) == (Decimal("0.05"), Decimal("0.25"))
     assert not taken(pool(max_usd_per_hour="0.24"), source), "0.25 with the models"
+
+
+def test_offers_that_a_provider_leaves_to_the_price_are_in_its_order_for_every_pool() -> None:
+    offers = [replace(one, by_price=True) for one in VAST.offers]
+    source = ProviderOffers("vast", offers)
+    assert taken(pool(), source) == ["vast 2", "vast 1", "vast 3"]
+    assert taken(pool(life_hours=10), source) == ["vast 1", "vast 2", "vast 3"], "traffic is spread over ten hours"
+    assert taken(pool(life_hours=10), HOME, source, most=1) == ["home"], "the first provider nevertheless"
 
 
 def test_what_is_too_dear_is_not_taken() -> None:

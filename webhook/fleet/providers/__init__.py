@@ -78,6 +78,8 @@ class Offer:
     """Whether there are as many such machines as are wanted, as in a region; always so without an id."""
     usd_per_gb: Decimal = Decimal(0)
     """What a GB that it downloads costs: its pool's models are added to what is paid once."""
+    by_price: bool = False
+    """Whether the pool takes it by its real price among the provider's; else the provider's order stays."""
 
     @property
     def is_single(self) -> bool:

@@ -7,6 +7,7 @@ while, and a stopped one still pays for its disk: all that are listed are paid f
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -92,7 +93,9 @@ class VastProvider:
             raise failure(answer, "cannot be searched")
         read = [offer for one in found if (offer := read_offer(one, self._settings))]
         if self._settings.order is None:
+            # What to leave out here; the pool, which knows its models and how long machines live, orders them itself.
             read.sort(key=lambda offer: offer.real_usd_per_hour(_ONE_HOUR))
+            read = [replace(offer, by_price=True) for offer in read]
         return list({offer.id: offer for offer in reversed(read)}.values())[::-1][:MOST_OFFERS]
 
     async def mint(self, order: MintOrder) -> str:

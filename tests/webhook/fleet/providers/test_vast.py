@@ -70,6 +70,7 @@ async def test_the_cheapest_at_its_real_price_is_first() -> None:
             host="900",
             description="1× RTX 3090, 24 GB, Sweden, SE",
             usd_per_gb=Decimal("0.02"),
+            by_price=True,
         )
         [first, *_] = await place.provider(weights_gb=10, order="dph-").offers()
         assert (first.id, first.usd_once) == ("111", Decimal("0.24"))
