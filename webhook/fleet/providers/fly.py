@@ -6,6 +6,7 @@ Fly itself destroys a machine whose process has ended (``auto_destroy``), whethe
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from webhook.fleet.providers import (
 )
 from webhook.fleet.providers.http_api import ApiAnswer, JsonApi
 from webhook.fleet.providers.reachability import refuse_unreachable
+from webhook.fleet.providers.registry_image import RegistryImage, image_finding, image_not_known
 from webhook.fleet.providers.spacing import Spacing
 from webhook.provider_settings.fly import FlySettings
 
@@ -32,6 +34,7 @@ OWNER_KEY = "yurt_owner"
 """Key of a machine's metadata, by which the list is filtered."""
 LABEL_KEY = "yurt_label"
 MOST_MACHINES = 10_000
+_FLY_REGISTRY = "registry.fly.io"
 _NO_ROOM = 412
 _GONE = "destroyed"
 _NEVER_WELL = frozenset({"stopped", "suspended", "failed", "launch_failed", "replaced"})
@@ -121,20 +124,29 @@ class FlyProvider:
         )
 
     async def check(self) -> Sequence[ProviderFinding]:
-        """Whether the key opens the app. See `Provider.check`."""
+        """Whether the image is there, and whether the key opens the app. See `Provider.check`."""
+        return await asyncio.gather(self._image_found(), self._app_found())
+
+    async def _image_found(self) -> ProviderFinding:
+        image = self._settings.image
+        if RegistryImage.read(image).registry == _FLY_REGISTRY:
+            return image_not_known(image, f"{_FLY_REGISTRY} gives it to Fly's machines and the app's owners")
+        return await image_finding(image, None, private=f"push it to {_FLY_REGISTRY}/{self._settings.app}")
+
+    async def _app_found(self) -> ProviderFinding:
         app = self._settings.app
         try:
             answer = await self._api.call("GET", f"/apps/{app}")
             if answer.status == 404:
                 hint = f"fly apps create {app}, and a token of it: fly tokens create deploy --app {app}"
-                return [ProviderFinding(ok=False, message=f"Fly has no app {app} for this token", hint=hint)]
+                return ProviderFinding(ok=False, message=f"Fly has no app {app} for this token", hint=hint)
             if not answer.ok:
                 raise answer.error(f"does not show the app {app}")
             machines = await self.list()
         except ProviderError as error:
-            return [ProviderFinding(ok=False, message=error.message, hint=error.hint)]
+            return ProviderFinding(ok=False, message=error.message, hint=error.hint)
         told = f"the token opens Fly's app {app}, with {len(machines)} machines of this installation"
-        return [ProviderFinding(ok=True, message=told)]
+        return ProviderFinding(ok=True, message=told)
 
     async def aclose(self) -> None:
         """Close connections; machines go on. See `Provider.aclose`."""

@@ -116,7 +116,7 @@ class KubernetesProvider:
         return f"{head}\n{printed[-(BOOT_LOG_CHARACTERS - len(head) - 1) :]}".rstrip()
 
     async def check(self) -> Sequence[ProviderFinding]:
-        """Whether the cluster is reached, every right is granted, and a Job would be taken. See `Provider.check`."""
+        """Whether the cluster is reached, all rights are granted, and a Job would be taken. See `Provider.check`."""
         return await findings(self._api, self._settings, self._owner)
 
     async def aclose(self) -> None:

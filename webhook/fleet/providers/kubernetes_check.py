@@ -1,4 +1,4 @@
-"""Tries what the kubernetes provider needs of a cluster: access, version, each right, and a Job that is not created."""
+"""Tries what the kubernetes provider needs of a cluster: access, version, rights, image, a Job that is not created."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from decimal import Decimal
 from webhook.fleet.providers import MintOrder, Offer, ProviderError, ProviderFinding
 from webhook.fleet.providers import kubernetes_job as bodies
 from webhook.fleet.providers.kubernetes_api import KubernetesApi
+from webhook.fleet.providers.registry_image import node_image_finding
 from webhook.provider_settings import KubernetesSettings
 
 _FINISHED_JOBS_SINCE = (1, 21)
@@ -45,7 +46,12 @@ async def findings(api: KubernetesApi, settings: KubernetesSettings, owner: str)
         missing = await _missing(api, settings.namespace)
         rights = _rights_found(settings.namespace, missing)
         found = [*_version_found(server, str(version.get("gitVersion"))), rights]
-        return [*found, await _job_found(api, settings, owner)] if rights.ok else found
+        if not rights.ok:
+            return found
+        return [
+            *found,
+            *await asyncio.gather(node_image_finding(settings.image), _job_found(api, settings, owner)),
+        ]
     except ProviderError as error:
         return [ProviderFinding(ok=False, message=error.message, hint=error.hint)]
 

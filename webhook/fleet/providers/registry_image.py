@@ -73,8 +73,28 @@ class RegistryImage:
         return f"{scheme}://{host}/v2/{self.repository}/manifests/{self.reference}"
 
 
-async def image_finding(image: str, login: RegistryLogin | None) -> ProviderFinding:
-    """Whether a host could pull an image. Where the registry cannot be asked, that is said, and is no fault."""
+def image_not_known(image: str, why: str) -> ProviderFinding:
+    """Say that nobody knows before the first machine whether an image is there. No fault."""
+    return ProviderFinding(ok=True, message=f"whether {image} is there is not known: {why}")
+
+
+async def node_image_finding(image: str) -> ProviderFinding:
+    """Whether everybody may pull an image. If not, a cluster's nodes may: by credentials or a mirror of their own."""
+    found = await image_finding(image, None)
+    return found if found == _there(image) else image_not_known(image, "nodes pull it")
+
+
+async def image_finding(
+    image: str, login: RegistryLogin | None, *, private: str = "set image_login, and credentials that may pull it"
+) -> ProviderFinding:
+    """Whether a host could pull an image. Where the registry cannot be asked, that is said, and is no fault.
+
+    Args:
+        image: Its reference.
+        login: What hosts log in with. None: nothing.
+        private: What to do for a private image.
+
+    """
     try:
         wanted = RegistryImage.read(image)
         _ = urlsplit(wanted.url).port  # beyond 65535 the client fails in other ways
@@ -82,17 +102,21 @@ async def image_finding(image: str, login: RegistryLogin | None) -> ProviderFind
     except ValueError as error:
         return ProviderFinding(ok=False, message=f"{image} names no registry: {error}", hint="mend its name")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return ProviderFinding(ok=True, message=f"whether {image} is there is not known: {why_unreachable(error)}")
+        return image_not_known(image, why_unreachable(error))
     match status:
         case 200:
-            return ProviderFinding(ok=True, message=f"{image} is there")
+            return _there(image)
         case 401 | 403:
-            hint = "is its name right? For a private image set image_login, and credentials that may pull it"
+            hint = f"is its name right? For a private image {private}"
             return ProviderFinding(ok=False, message=f"{image} may not be pulled", hint=hint)
         case 404:
             hint = "push it, or mend its name: a host that cannot pull it never boots, and is paid for"
             return ProviderFinding(ok=False, message=f"{image} does not exist", hint=hint)
-    return ProviderFinding(ok=True, message=f"whether {image} is there is not known: its registry answers {status}")
+    return image_not_known(image, f"its registry answers {status}")
+
+
+def _there(image: str) -> ProviderFinding:
+    return ProviderFinding(ok=True, message=f"{image} is there")
 
 
 async def _asked(image: RegistryImage, login: RegistryLogin | None) -> int:

@@ -7,6 +7,7 @@ RunPod gives it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from webhook.fleet.providers import (
 )
 from webhook.fleet.providers.http_api import ApiAnswer, JsonApi
 from webhook.fleet.providers.reachability import refuse_unreachable
+from webhook.fleet.providers.registry_image import image_finding, image_not_known
 from webhook.provider_settings.runpod import RunpodSettings
 
 API = "https://api.runpod.io/v2"
@@ -95,12 +97,22 @@ class RunpodProvider:
         return f"the log of {label} is in RunPod's console: Pods, {label}, Logs"
 
     async def check(self) -> Sequence[ProviderFinding]:
-        """Whether the key may list pods. See `Provider.check`."""
+        """Whether the image is there, and whether the key may list pods. See `Provider.check`."""
+        return await asyncio.gather(self._image_found(), self._key_found())
+
+    async def _image_found(self) -> ProviderFinding:
+        image = self._settings.image
+        if self._settings.registry:
+            return image_not_known(image, "RunPod has the credentials at its registry")
+        return await image_finding(image, None, private="store credentials at RunPod, and set registry to their id")
+
+    async def _key_found(self) -> ProviderFinding:
         try:
             pods = await self.list()
         except ProviderError as error:
-            return [ProviderFinding(ok=False, message=error.message, hint=error.hint)]
-        return [ProviderFinding(ok=True, message=f"RunPod's key is good: {len(pods)} pods of this installation")]
+            return ProviderFinding(ok=False, message=error.message, hint=error.hint)
+        told = f"RunPod's key may list pods: {len(pods)} of this installation. Whether it may make some is not known"
+        return ProviderFinding(ok=True, message=told)
 
     async def aclose(self) -> None:
         """Close connections; pods go on. See `Provider.aclose`."""

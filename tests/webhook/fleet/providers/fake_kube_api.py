@@ -37,6 +37,10 @@ class FakeKubeApi(FakeApi):
         self.endless = False
 
     def handle(self, request: ApiRequest) -> Reply:
+        if request.path == "/version":
+            return Reply(200, {"gitVersion": "v1.30.0"})
+        if request.path.endswith("/selfsubjectaccessreviews"):
+            return Reply(201, {"status": {"allowed": True}})
         resource, _, name = request.path.removeprefix(JOBS.removesuffix("jobs")).removeprefix(f"{CORE}/").partition("/")
         if name.endswith("/log"):
             return Reply(200, text="it printed this")
@@ -44,7 +48,7 @@ class FakeKubeApi(FakeApi):
             return self._page(resource, request)
         kept = {"jobs": self.jobs, "secrets": self.secrets}[resource]
         if request.method == "POST":
-            return self._create(kept, request)
+            return self._create({} if "dryRun" in request.query else kept, request)
         expect(request.body, apiVersion=str, kind=str, propagationPolicy=[str])
         return Reply(200, {"kind": "Status"}) if kept.pop(name, None) else status(404, "not found")
 

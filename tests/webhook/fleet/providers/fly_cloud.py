@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.webhook.fleet.providers.contract import OWNER
 from tests.webhook.fleet.providers.fake_api import ApiRequest, FakeApi, Reply, Wrong, expect, texts
+from tests.webhook.fleet.providers.image_registry import NO_IMAGE
 from webhook.fleet.providers import Instance
 from webhook.fleet.providers.fly import FlyProvider
 from webhook.provider_settings.fly import FlySettings
@@ -131,7 +132,7 @@ class FlyPlace:
     made: list[FlyProvider] = field(default_factory=list)
 
     def provider(self, owner: str = OWNER, *, key: str = FlyCloud.key, **settings: Any) -> FlyProvider:
-        given = {"kind": "fly", "app": APP, "image": "registry.example.com/yurt:1", "usd_per_hour": "0.02", **settings}
+        given = {"kind": "fly", "app": APP, "image": NO_IMAGE, "usd_per_hour": "0.02", **settings}
         options = {"url": f"{self.url}/v1", "spacing_seconds": 0.05, "call_seconds": 3.0}
         made = FlyProvider(owner, FlySettings.model_validate(given), key, **options)  # type: ignore[arg-type]
         self.made.append(made)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+NO_IMAGE = "127.0.0.1:1/yurt:1"
+"""At a registry that cannot be asked."""
 USERNAME, PASSWORD = "puller", "pull-secret-0123456789"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.webhook.fleet.providers.contract import OWNER
 from tests.webhook.fleet.providers.fake_api import ApiRequest, FakeApi, Reply, Wrong, expect, texts
+from tests.webhook.fleet.providers.image_registry import NO_IMAGE
 from webhook.fleet.providers import Instance
 from webhook.fleet.providers.runpod import RunpodProvider
 from webhook.provider_settings.runpod import RunpodSettings
@@ -111,7 +112,7 @@ class RunpodPlace:
     made: list[RunpodProvider] = field(default_factory=list)
 
     def provider(self, owner: str = OWNER, *, key: str = RunpodCloud.key, **settings: Any) -> RunpodProvider:
-        given = {"kind": "runpod", "image": "registry.example.com/yurt:1", "gpu": GPUS[0], "usd_per_hour": "0.40"}
+        given = {"kind": "runpod", "image": NO_IMAGE, "gpu": GPUS[0], "usd_per_hour": "0.40"}
         parsed = RunpodSettings.model_validate({**given, **settings})
         self.made.append(RunpodProvider(owner, parsed, key, url=f"{self.url}/v2", call_seconds=3.0))
         return self.made[-1]

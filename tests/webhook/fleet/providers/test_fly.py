@@ -11,6 +11,7 @@ from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck
 from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
 from tests.webhook.fleet.providers.fly_cloud import FlyMachine, fly_place
+from tests.webhook.fleet.providers.image_registry import image_registry
 from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import Instance, Offer, OfferGone, ProviderError, ProviderRefused
 from webhook.provider_settings.fly import FlySettings
@@ -118,13 +119,23 @@ async def test_machines_that_are_none_of_ours_are_left_out_though_their_metadata
 
 async def test_the_check_names_what_to_do() -> None:
     async with fly_place() as place:
-        [finding] = await place.provider(key="wrong").check()
+        _, finding = await place.provider(key="wrong").check()
         assert (finding.ok, "FLY_API_TOKEN" in finding.hint) == (False, True)
-        [finding] = await place.provider(app="other").check()
+        _, finding = await place.provider(app="other").check()
         assert (finding.ok, "fly apps create other" in finding.hint) == (False, True)
         place.cloud.fault("GET", "hang")
-        [finding] = await place.provider().check()
+        _, finding = await place.provider().check()
         assert (finding.ok, "did not answer" in finding.message) == (False, True)
+
+
+async def test_the_check_says_whether_the_image_is_there() -> None:
+    with image_registry() as registry:
+        async with fly_place() as place:
+            private, opened = await place.provider(image=registry.image).check()
+            assert (private.ok, "push it to registry.fly.io/yurt-workers" in private.hint) == (False, True)
+            assert opened.message == "the token opens Fly's app yurt-workers, with 0 machines of this installation"
+            fly, _ = await place.provider(image="registry.fly.io/yurt-workers:1").check()
+            assert (fly.ok, "is not known: registry.fly.io gives it" in fly.message) == (True, True)
 
 
 async def test_the_api_has_no_logs_and_the_command_that_has_is_named() -> None:

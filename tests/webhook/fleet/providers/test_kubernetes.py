@@ -15,6 +15,7 @@ from tests.sources import ROOT
 from tests.webhook.fleet.providers.contract import CHECKS, Check, listed, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import ApiRequest
 from tests.webhook.fleet.providers.fake_kube_api import fake_kube
+from tests.webhook.fleet.providers.image_registry import NO_IMAGE
 from tests.webhook.fleet.providers.kube_apiserver import (
     WITHOUT_RIGHTS,
     KubeApiServer,
@@ -202,6 +203,14 @@ async def test_every_right_is_used_and_no_other(tmp_path: Path) -> None:
         await provider.boot_log(one.label)
         await provider.slay(one)
     assert {_right(request) for request in api.requests} == _needed()
+
+
+async def test_the_check_says_that_nodes_pull_an_image_that_is_not_public(tmp_path: Path) -> None:
+    async with fake_kube(tmp_path, image=NO_IMAGE) as (api, provider):
+        *_, image, job_found = await provider.check()
+        assert (image.ok, image.message) == (True, f"whether {NO_IMAGE} is there is not known: nodes pull it")
+        assert job_found.message == f"a Job with the image {NO_IMAGE} would be taken"
+        assert not api.jobs
 
 
 def _right(request: ApiRequest) -> tuple[str, str, str]:

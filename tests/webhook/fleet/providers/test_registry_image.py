@@ -12,7 +12,7 @@ import pytest
 from infra.market.exchange import ApiRequest, Reply, read_request, written
 from tests.stream_server import stream_server
 from tests.webhook.fleet.providers.image_registry import PASSWORD, USERNAME, image_registry
-from webhook.fleet.providers.registry_image import RegistryImage, RegistryLogin, image_finding
+from webhook.fleet.providers.registry_image import RegistryImage, RegistryLogin, image_finding, node_image_finding
 
 LOGIN = RegistryLogin(USERNAME, PASSWORD)
 
@@ -95,6 +95,14 @@ async def test_credentials_do_not_go_where_they_could_be_read(realm: str) -> Non
 async def test_a_registry_that_cannot_be_asked_is_no_fault() -> None:
     found = await image_finding("127.0.0.1:1/yurt:1", LOGIN)
     assert (found.ok, "is not known" in found.message) == (True, True)
+
+
+async def test_nodes_may_pull_what_not_everybody_may() -> None:
+    async with token_registry() as (image, _):
+        assert (await node_image_finding(f"{image}:1")).message == f"{image}:1 is there"
+        for unknown in (f"{image}:2", "127.0.0.1:1/yurt:1"):
+            found = await node_image_finding(unknown)
+            assert (found.ok, found.message) == (True, f"whether {unknown} is there is not known: nodes pull it")
 
 
 async def test_what_names_no_registry_is_a_fault() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck, check_that_no_page_may_be_missing
 from tests.webhook.fleet.providers.contract import CHECKS, Check, labels, mint, order
 from tests.webhook.fleet.providers.fake_api import Reply
+from tests.webhook.fleet.providers.image_registry import image_registry
 from tests.webhook.fleet.providers.runpod_cloud import RunpodCloud, RunpodPod, runpod_place
 from webhook.bootstrap.start_command import start_command
 from webhook.fleet.providers import Instance, ProviderBusy, ProviderError, ProviderRefused
@@ -148,11 +149,21 @@ async def test_pods_of_the_account_that_are_none_of_ours_are_left_out() -> None:
 
 async def test_the_check_of_the_key_names_what_to_do() -> None:
     async with runpod_place() as place:
-        [finding] = await place.provider(key="wrong").check()
+        _, finding = await place.provider(key="wrong").check()
         assert (finding.ok, "RUNPOD_API_KEY" in finding.hint) == (False, True)
         place.cloud.fault("GET", "hang")
-        [finding] = await place.provider().check()
+        _, finding = await place.provider().check()
         assert (finding.ok, "did not answer" in finding.message) == (False, True)
+
+
+async def test_the_check_says_what_the_key_may_do_and_whether_the_image_is_there() -> None:
+    with image_registry() as registry:
+        async with runpod_place() as place:
+            private, key = await place.provider(image=registry.image).check()
+            assert (private.ok, "set registry to their id" in private.hint) == (False, True)
+            assert "RunPod's key may list pods: 0 of this installation" in key.message
+            stored, _ = await place.provider(image=registry.image, registry="reg_1").check()
+            assert (stored.ok, "is not known: RunPod has the credentials" in stored.message) == (True, True)
 
 
 async def test_where_the_log_is_said() -> None:

@@ -13,7 +13,8 @@ from tests.webhook.fleet.fleet_memory import MemoryFleet
 from tests.webhook.fleet.providers.api_contract import API_CHECKS, ApiCheck, check_that_no_page_may_be_missing
 from tests.webhook.fleet.providers.contract import CHECKS, OTHER, Check, labels, mint, order, order_for
 from tests.webhook.fleet.providers.fake_api import Reply
-from tests.webhook.fleet.providers.vast_market import NO_IMAGE, SCALE, VastPlace, vast_place
+from tests.webhook.fleet.providers.image_registry import NO_IMAGE
+from tests.webhook.fleet.providers.vast_market import SCALE, VastPlace, vast_place
 from webhook.bootstrap.start_command import start_command
 from webhook.fleet.provider_calls import ProviderCalls
 from webhook.fleet.providers import (

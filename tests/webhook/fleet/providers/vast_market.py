@@ -13,14 +13,13 @@ from infra.market.market import UNAUTHORIZED, Market
 from infra.market.offers import MarketOffer
 from tests.webhook.fleet.providers.contract import OWNER
 from tests.webhook.fleet.providers.fake_api import ApiRequest, FakeApi, Reply
+from tests.webhook.fleet.providers.image_registry import NO_IMAGE
 from webhook.fleet.providers import Instance
 from webhook.fleet.providers.registry_image import RegistryLogin
 from webhook.fleet.providers.vast import VastProvider
 from webhook.fleet.providers.vast_api import VastPace
 from webhook.provider_settings.vast import VastSettings
 
-NO_IMAGE = "127.0.0.1:1/yurt:1"
-"""At a registry that cannot be asked."""
 SCALE = 0.03
 """Of the time between two calls."""
 
