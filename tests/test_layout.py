@@ -41,7 +41,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.api.passed_on": Cover("tests/webhook/proxy/test_replica_ways.py", "what other replicas are answered"),
     "webhook.api.service_status": Cover("tests/webhook/cli/test_services.py", "what administrators are shown"),
     "webhook.proxy.exchange": Cover("tests/webhook/api/test_services.py", "machines are lost there"),
-    "webhook.proxy.forwarding": Cover("tests/webhook/api/test_services.py", "requests go through"),
     "webhook.proxy.http_machine": Cover("tests/webhook/proxy/serving.py", "the way to stand-ins"),
     "webhook.proxy.orders": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
     "webhook.proxy.tunnel_exchange": Cover("tests/workers/services/test_requests.py", "both of its ends are tried"),

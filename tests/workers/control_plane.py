@@ -264,6 +264,8 @@ class StubControlPlane:
     async def _report(self, request: Request) -> Response:
         self.reports.append(ServiceReport.model_validate_json(await request.body()))
         self._event("report", request.path_params["name"], self.reports[-1].state)
+        if (fault := await self._disturb(request)) is not None:
+            return fault
         return _json(ServiceReportAnswer(drain=self.draining))
 
     async def _model(self, request: Request) -> Response:

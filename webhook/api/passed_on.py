@@ -58,7 +58,7 @@ class PassedOnRequests:
         except MachineLost as lost:
             if begun:
                 raise CutOff(str(lost)) from None
-            await _lost(send, unsent=lost.unsent and not (body is not None and body.consumed))
+            await _lost(send, unsent=lost.unsent)  # whether the body can be sent again, the other replica knows
         except ServerNonsense as error:
             raise (CutOff(str(error)) if begun else HttpProblem(502, "server-nonsense", str(error))) from None
 

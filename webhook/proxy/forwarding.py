@@ -1,14 +1,15 @@
 """Sends one request of a client to a machine of its service, and the answer back, both streamed.
 
 The request's body is read as fast as the machine takes it, and the answer's as fast as the client does. When the client
-leaves, the request at the machine is cancelled. A machine that is lost before the server can have acted is replaced by
-another one, once: where nothing was sent, or where the method may be repeated and no part of the body was read.
+leaves, the request at the machine is cancelled. A request that its server has surely not seen goes back to the head of
+the queue, for what is left of its time there: the begin of its body is kept for that. One that the server may have seen
+is sent again once, where its method may be repeated and no part of its body was read.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import structlog
@@ -17,10 +18,13 @@ from starlette.types import Message, Receive, Send
 from webhook.proxy.deadline import Deadline
 from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost, ServerNonsense
 from webhook.proxy.headers import answer_headers
-from webhook.proxy.queue import ServiceQueue
+from webhook.proxy.queue import ServiceQueue, WaitedTooLong
+from workers.tunnel.frames import FIRST_WINDOW_BYTES
 
 log = structlog.get_logger()
 
+KEPT_BYTES = FIRST_WINDOW_BYTES
+"""Of a body, that are kept until the answer comes: no more is read before the machine has taken the request."""
 CHUNK_SECONDS = 30.0
 """A client that sends nothing of its body for so long is given up."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -41,7 +45,10 @@ class CutOff(Exception):
 
 
 class RequestBody:
-    """The body of a client's request, as it comes. Raises ForwardingProblem where it is too long or slow."""
+    """The body of a client's request, as it comes. Raises ForwardingProblem where it is too long or slow.
+
+    It can be iterated again, from its begin, for as long as all that was read is kept.
+    """
 
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
         self.consumed = False
@@ -52,32 +59,49 @@ class RequestBody:
         self.deadline_seconds = 0.0
         self._receive = receive
         self._limit_bytes = limit_bytes
+        self._size = 0
+        self._more = True
+        self._kept: list[bytes] | None = []
+        """All that was read; None: that is too much to be kept, or is not needed any more."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it can be sent from its begin."""
+        return self._kept is not None
+
+    def forget(self) -> None:
+        """Do not keep what was read: it is not sent again."""
+        self._kept = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self.consumed = True
-        size, more = 0, True
+        for chunk in self._kept or ():
+            yield chunk
         try:
             with Deadline(CHUNK_SECONDS) as slow:
-                while more:
+                while self._more:
                     slow.move(CHUNK_SECONDS)
                     message = await self._receive()
                     slow.pause()
-                    chunk = self._checked(message, size)
-                    size += len(chunk)
-                    more = message.get("more_body", False)
-                    if chunk:
+                    if chunk := self._taken(message):
                         yield chunk
         except TimeoutError:
             text = f"no more of the body arrived within {CHUNK_SECONDS:g} seconds"
             self._fail(ForwardingProblem(408, "too-slow", text))
 
-    def _checked(self, message: Message, size: int) -> bytes:
-        """What a message brings of the body, of which so many bytes have come before."""
+    def _taken(self, message: Message) -> bytes:
+        """What a message brings of the body."""
         if message["type"] == "http.disconnect":
             self._fail(ForwardingProblem(400, "disconnected", "the request's body ended early"))
         chunk: bytes = message.get("body", b"")
-        if size + len(chunk) > self._limit_bytes:
+        if self._size + len(chunk) > self._limit_bytes:
             self._fail(ForwardingProblem(413, "too-large", f"the body is longer than {self._limit_bytes} bytes"))
+        if self._size >= KEPT_BYTES:
+            self._kept = None
+        elif chunk and self._kept is not None:
+            self._kept.append(chunk)
+        self._size += len(chunk)
+        self._more = message.get("more_body", False)
         if self.deadline is not None:
             self.deadline.move(self.deadline_seconds)
         return chunk
@@ -106,36 +130,49 @@ class Forwarding:
     status: int = 0
     """Of the answer, once its head was sent."""
     _lost: set[int] = field(default_factory=set)
+    """Machines whose servers may have seen the request."""
+    _sent: bool = False
+    """Whether it was sent again though a server may have seen it: that is done once."""
 
     async def run(self) -> None:
         """Wait for a machine, and pass request and answer on.
 
         Raises NoSlot and ForwardingProblem before the answer's head was sent, CutOff after that.
         """
-        try:
-            await self._once()
-        except MachineLost as lost:
-            if not self._may_repeat(lost):
-                raise self._of_loss(lost) from lost
-            log.info("sent again", service=self.queue.name, method=self.request.method, lost=str(lost))
+        begun, last = self.queue.now, None
+        while True:
             try:
-                await self._once()
-            except MachineLost as again:
-                raise self._of_loss(again) from again
+                await self._once(begun if last else None)
+                return
+            except WaitedTooLong as late:
+                raise (WaitedTooLong(f"{late}. The last one was lost: {last}") if last else late) from None
+            except MachineLost as lost:
+                if not self._may_repeat(lost):
+                    raise self._of_loss(lost) from lost
+                if last is None:
+                    log.info("sent again", service=self.queue.name, method=self.request.method, lost=str(lost))
+                if not lost.unsent:
+                    self._sent, begun = True, self.queue.now  # it may have been at the server for long
+                last = lost
 
-    async def _once(self) -> None:
+    async def _once(self, since: float | None) -> None:
         settings = self.queue.settings
-        async with self.queue.turn(self._avoided()) as turn:
+        async with self.queue.turn(self._avoided(), since) as turn:
+            request = self.request
+            if since is not None and self.body is not None:
+                request = replace(request, body=aiter(self.body))
             try:
                 with Deadline(settings.answer_seconds) as deadline:
                     if self.body is not None:
                         self.body.deadline, self.body.deadline_seconds = deadline, settings.answer_seconds
-                    async with turn.way.exchange(self.request) as answer:
+                    async with turn.way.exchange(request) as answer:
                         if self.body is not None:
                             self.body.deadline = None
+                            self.body.forget()
                         await self._answered(answer, deadline)
-            except MachineLost:
-                self._lost.add(turn.machine.worker_id)
+            except MachineLost as lost:
+                if not lost.unsent:
+                    self._lost.add(turn.machine.worker_id)
                 raise
             except TimeoutError:
                 raise self._late() from None
@@ -180,8 +217,10 @@ class Forwarding:
     def _may_repeat(self, lost: MachineLost) -> bool:
         if self.status or lost.answered:
             return False
+        if lost.unsent:
+            return self.body is None or self.body.is_kept
         consumed = lost.body_consumed or (self.body is not None and self.body.consumed)
-        return not consumed and (lost.unsent or self.request.method in _IDEMPOTENT)
+        return not consumed and not self._sent and self.request.method in _IDEMPOTENT
 
     def _of_loss(self, lost: MachineLost) -> Exception:
         outcome = "it was not sent" if lost.unsent else "whether it was carried out is not known"

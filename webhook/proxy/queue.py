@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from webhook.ledger.services import ServiceLoad
-from webhook.proxy.exchange import ServiceMachine
+from webhook.proxy.exchange import MachineLost, ServiceMachine
 from webhook.service_settings import Service
+
+REFUSED_SECONDS = 0.5
+"""For so long a machine that has refused a request is given none: the next one would be refused too."""
 
 
 class NoSlot(Exception):
@@ -44,14 +48,17 @@ class HeldMachine:
     local: bool
     """Whether the way leads through no other replica."""
     draining: bool = False
+    is_ready: bool = True
+    """Whether its server takes requests, as far as its worker has said: one that is replaced does not for a while."""
+    refused_until: float = -math.inf
     free: dict[int, float] = field(default_factory=dict)
     """Slots that no request has, and since when."""
     busy: set[int] = field(default_factory=set)
 
     @property
-    def is_usable(self) -> bool:
-        """Whether it can be given a request."""
-        return bool(self.free) and self.way is not None and not self.draining
+    def is_open(self) -> bool:
+        """Whether it takes requests: slots of one that does not are of no use."""
+        return self.way is not None and self.is_ready and not self.draining
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +75,28 @@ class _Waiter:
     turn: asyncio.Future[Turn]
     avoid: Collection[int]
     since: float
+    """When it came to the queue, for the first time where a machine has refused it since."""
 
 
 class QueueTurn:
-    """A slot of a machine for the length of an ``async with`` block."""
+    """A slot of a machine for the length of an ``async with`` block.
 
-    def __init__(self, queue: ServiceQueue, avoid: Collection[int]) -> None:
+    A machine that refuses the request, which ends the block with MachineLost, is given none for a moment.
+    """
+
+    def __init__(self, queue: ServiceQueue, avoid: Collection[int], since: float | None) -> None:
         self._queue = queue
         self._avoid = avoid
+        self._since = since
         self._turn: Turn
 
     async def __aenter__(self) -> Turn:
-        self._turn = await self._queue.take(self._avoid)
+        self._turn = await self._queue.take(self._avoid, self._since)
         return self._turn
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, MachineLost) and error.unsent:
+            self._queue.refused_by(self._turn.machine)
         self._queue.give_back(self._turn)
 
 
@@ -123,7 +137,12 @@ class ServiceQueue:
     @property
     def shortage(self) -> int:
         """Slots that are missing for the requests that wait."""
-        return max(0, self.waiting - sum(len(each.free) for each in self.machines.values() if each.is_usable))
+        return max(0, self.waiting - sum(len(each.free) for each in self.machines.values() if self.may_use(each)))
+
+    @property
+    def now(self) -> float:
+        """The time by the queue's clock, in seconds."""
+        return self._clock()
 
     @property
     def held(self) -> int:
@@ -135,20 +154,29 @@ class ServiceQueue:
         """For how long the first request has waited."""
         return self._clock() - self._waiters[0].since if self._waiters else 0.0
 
-    def turn(self, avoid: Collection[int] = ()) -> QueueTurn:
+    def turn(self, avoid: Collection[int] = (), since: float | None = None) -> QueueTurn:
         """Wait for a slot of a machine, none of those to avoid, and have it for the length of an ``async with`` block.
 
-        Raises QueueFull, WaitedTooLong, NoMachine.
+        ``since``: when a request that a machine has refused came to the queue. It is the next one then, and waits for
+        what is left of its time. Raises QueueFull, WaitedTooLong, NoMachine.
         """
-        return QueueTurn(self, avoid)
+        return QueueTurn(self, avoid, since)
 
-    async def take(self, avoid: Collection[int]) -> Turn:
+    async def take(self, avoid: Collection[int], since: float | None = None) -> Turn:
         """Wait for a slot of a machine. It is to be given back. Raises QueueFull, WaitedTooLong, NoMachine."""
         if self.retired:
             raise NoMachine(f"service {self.name} was removed")
-        turn = self._found(avoid) or await self._waited(avoid)
+        turn = self._found(avoid) or await self._waited(avoid, since)
         self.in_flight += 1
         return turn
+
+    def may_use(self, machine: HeldMachine) -> bool:
+        """Whether a machine can be given a request now, where a slot of it is free."""
+        return machine.is_open and machine.refused_until <= self._clock()
+
+    def refused_by(self, machine: HeldMachine) -> None:
+        """Note that a machine has refused a request."""
+        machine.refused_until = self._clock() + REFUSED_SECONDS
 
     def give_back(self, turn: Turn) -> None:
         """End a request's right to its slot."""
@@ -192,13 +220,7 @@ class ServiceQueue:
         for machine in self.machines.values():
             for slot, since in [*machine.free.items()]:
                 unused = now - since
-                if (
-                    self.retired
-                    or self.surrender > 0
-                    or machine.draining
-                    or machine.way is None
-                    or unused >= unused_seconds
-                ):
+                if self.retired or self.surrender > 0 or not machine.is_open or unused >= unused_seconds:
                     self.surrender = max(0, self.surrender - 1)
                     del machine.free[slot]
                     released.append((machine.worker_id, slot, unused))
@@ -206,7 +228,8 @@ class ServiceQueue:
 
     def _found(self, avoid: Collection[int]) -> Turn | None:
         """Take a slot of the least loaded machine."""
-        usable = [each for each in self.machines.values() if each.is_usable and each.worker_id not in avoid]
+        held = self.machines.values()
+        usable = [each for each in held if each.free and each.worker_id not in avoid and self.may_use(each)]
         if not usable:
             return None
         machine = min(usable, key=lambda each: (len(each.busy), not each.local))
@@ -215,16 +238,21 @@ class ServiceQueue:
         assert machine.way is not None
         return Turn(machine, slot, machine.way)
 
-    async def _waited(self, avoid: Collection[int]) -> Turn:
+    async def _waited(self, avoid: Collection[int], since: float | None) -> Turn:
         settings = self.settings
-        if self.waiting >= settings.queue:
+        if since is None and self.waiting >= settings.queue:
             raise QueueFull(f"{self.waiting} requests wait for service {self.name} already: ask again later")
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), avoid, self._clock())
-        self._waiters.append(waiter)
+        now, turn = self._clock(), asyncio.get_running_loop().create_future()
+        if since is None:
+            waiter = _Waiter(turn, avoid, now)
+            self._waiters.append(waiter)
+        else:
+            waiter = _Waiter(turn, avoid, since)
+            self._waiters.appendleft(waiter)
         if self.waiting == 1:
             self._wake()
         try:
-            async with asyncio.timeout(settings.wait_seconds):
+            async with asyncio.timeout(settings.wait_seconds - (now - waiter.since)):
                 return await asyncio.shield(waiter.turn)
         except TimeoutError:
             self._leave(waiter)

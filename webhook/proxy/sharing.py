@@ -37,6 +37,9 @@ REASON_SECONDS = 5.0
 YIELD_SECONDS = 1.0
 """After giving slots to other replicas, none are taken for so long."""
 _LOG_CHARACTERS = 2_000
+_TAKING = frozenset({"given", "ready"})
+"""States of machines that are given requests where there is a way to them. One that was just given back to its service
+may have its server still, and does not say so again; any other state is its worker's word that it takes none."""
 
 Reach = Callable[[ServingMachine], ServiceMachine | None]
 """Finds a way to a machine that leads through another replica, or to its address. None: there is none."""
@@ -178,6 +181,7 @@ class ServiceSharing:
                 held = queue.machines[worker_id] = HeldMachine(worker_id, None, local=False)
             way = self._registry.way(queue.name, worker_id)
             held.local, held.draining = way is not None, machine.draining
+            held.is_ready = machine.state in _TAKING
             held.way = way or self._reach(machine)
             own = set(machine.own_slots)
             held.busy &= own
@@ -189,9 +193,7 @@ class ServiceSharing:
         """Take slots for the requests that wait, of the machines with the fewest that are taken."""
         missing = queue.shortage
         taken = {
-            machine.worker_id: machine.held
-            for machine in seen
-            if not machine.draining and queue.machines[machine.worker_id].way is not None
+            machine.worker_id: machine.held for machine in seen if queue.may_use(queue.machines[machine.worker_id])
         }
         wanted: dict[int, int] = {}
         while missing > 0 and taken:

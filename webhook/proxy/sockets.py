@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from starlette.types import Receive, Send
 
@@ -44,23 +44,29 @@ async def pass_socket(
 ) -> None:
     """Open a WebSocket at a machine of the service, accept the client's, and pass messages on until one side closes.
 
+    A handshake that the server has surely not seen goes back to the head of the queue.
     Raises, before the client's was accepted: NoSlot, MachineLost, ServerNonsense, UpgradeRefused, TimeoutError.
     """
-    settings = queue.settings
-    waiting = _HandshakeWait(receive)
-    try:
-        async with (
-            waiting,
-            queue.turn() as turn,
-            asyncio.timeout(settings.answer_seconds) as deadline,
-            turn.way.upgrade(request, subprotocols) as socket,
-        ):
-            deadline.reschedule(None)
-            headers = _checked(socket.headers, shared_origin=shared_origin)
-            await waiting.end()
-            await pass_messages(socket, headers, receive, send, settings.stall_seconds)
-    except UpgradeRefused as refused:
-        raise _passed_on(refused, shared_origin=shared_origin) from None
+    settings, begun, since = queue.settings, queue.now, None
+    async with _HandshakeWait(receive) as waiting:
+        while True:
+            try:
+                async with (
+                    queue.turn(since=since) as turn,
+                    asyncio.timeout(settings.answer_seconds) as deadline,
+                    turn.way.upgrade(request, subprotocols) as socket,
+                ):
+                    deadline.reschedule(None)
+                    headers = _checked(socket.headers, shared_origin=shared_origin)
+                    await waiting.end()
+                    await pass_messages(socket, headers, receive, send, settings.stall_seconds)
+                    return
+            except UpgradeRefused as refused:
+                raise _passed_on(refused, shared_origin=shared_origin) from None
+            except MachineLost as lost:
+                if not lost.unsent:
+                    raise
+                since = begun
 
 
 class _HandshakeWait:
@@ -75,9 +81,10 @@ class _HandshakeWait:
         self._task: asyncio.Task[object] | None = None
         self._watching: asyncio.Task[None]
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
         self._watching = asyncio.create_task(self._watch())
+        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         await self.end()

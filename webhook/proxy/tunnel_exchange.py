@@ -28,7 +28,8 @@ _PROTOCOL = b"sec-websocket-protocol"
 class TunnelExchange:
     """One request on a stream of its own."""
 
-    def __init__(self, stream: TunnelStream, request: ForwardedRequest) -> None:
+    def __init__(self, link: TunnelLink, stream: TunnelStream, request: ForwardedRequest) -> None:
+        self._link = link
         self._stream = stream
         self._request = request
         self._answered = False
@@ -87,6 +88,7 @@ class TunnelExchange:
         if ended.code is ResetCode.NONSENSE:
             return ServerNonsense(ended.reason)
         unsent = ended.code is ResetCode.UNSENT and not self._answered
+        self._link.has_refused |= unsent
         consumed = self._stream.sent_bytes > 0
         return MachineLost(ended.reason, body_consumed=consumed, answered=self._answered, unsent=unsent)
 
@@ -109,7 +111,7 @@ class ExchangeOver:
     async def __aenter__(self) -> ForwardedAnswer:
         request, stream = self._request, _opened(self._link)
         self._stream = stream
-        exchange = TunnelExchange(stream, request)
+        exchange = TunnelExchange(self._link, stream, request)
         try:
             exchange.begin(Kind.REQUEST, request.headers)
             if request.body_bytes == 0:
@@ -139,7 +141,7 @@ async def upgrade_over(
     """Open a WebSocket over a connection. See `ServiceMachine.upgrade`."""
     stream = _opened(link)
     try:
-        exchange = TunnelExchange(stream, request)
+        exchange = TunnelExchange(link, stream, request)
         offered = [(_PROTOCOL, each.encode("ascii", "replace")) for each in subprotocols]
         exchange.begin(Kind.UPGRADE, [*request.headers, *offered])
         head = await exchange.head()

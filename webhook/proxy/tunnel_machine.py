@@ -13,8 +13,9 @@ from workers.tunnel.link import TunnelLink
 class TunnelMachine:
     """The connections of one machine for one service.
 
-    Requests share the first connection as long as little waits to be sent on it: then one message of the WebSocket
-    carries frames of many requests. Where bodies fill it, others are used beside it.
+    Requests share the newest connection as long as little waits to be sent on it: then one message of the WebSocket
+    carries frames of many requests. Where bodies fill it, others are used beside it. Older ones may be of a server that
+    was replaced, and finishes its requests: they have refused some.
     """
 
     def __init__(self) -> None:
@@ -34,9 +35,9 @@ class TunnelMachine:
         usable = [link for link in self.links if not link.is_full]
         if not usable:
             raise MachineLost("no connection of the machine is open", unsent=True)
-        return min(usable, key=_burden)
+        return min(reversed(usable), key=_burden)
 
 
-def _burden(link: TunnelLink) -> tuple[bool, int]:
+def _burden(link: TunnelLink) -> tuple[bool, bool, int]:
     busy = link.is_busy
-    return busy, link.streams if busy else 0
+    return link.has_refused, busy, link.streams if busy else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 import structlog
@@ -32,6 +33,8 @@ REPORT_SECONDS = 3.0
 READY_REPORT_SECONDS = 30.0
 DRAIN_SECONDS = 120.0
 """For requests under way, once the service is to stop."""
+_SAY_SECONDS = 5.0
+"""For the control plane to hear that no more requests are taken."""
 _PAUSE_SECONDS = 1.0
 """Before a server that has failed is tried again; how long it really waits is the server's matter."""
 _MESSAGE_CHARACTERS, _LOG_CHARACTERS = 2_000, 16_000
@@ -39,46 +42,74 @@ _MESSAGE_CHARACTERS, _LOG_CHARACTERS = 2_000, 16_000
 State = Literal["loading", "starting", "ready", "failing"]
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How far a service is that is to stop."""
+
+    refuses: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it takes no more requests, and has said so."""
+    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class ServedService:
     """One order, and what is done for it. Use on one event loop."""
 
     def __init__(
-        self, order: ServiceOrder, models: WorkerModels, servers: HandlerServers, client: ControlPlaneClient
+        self,
+        order: ServiceOrder,
+        models: WorkerModels,
+        servers: HandlerServers,
+        client: ControlPlaneClient,
+        earlier: Leaving | None = None,
     ) -> None:
+        """``earlier`` is of the one that this one replaces, and drains: what it says of the service comes first."""
         self.order = order
+        self.leaving = Leaving()
         self._models = models
         self._servers = servers
         self._client = client
         self._report = ServiceReport(state="loading")
         self._changed = asyncio.Event()
         self._requests: ServiceRequests | None = None
-        self._task = asyncio.create_task(self._run())
+        self._earlier = earlier
+        self._serving = asyncio.create_task(self._run())
+        self._reporting = asyncio.create_task(self._keep_reporting())
 
     async def drain(self) -> None:
-        """Take no more requests, finish those under way, and stop the server."""
-        if self._requests is not None:
-            await self._requests.drain(DRAIN_SECONDS)
-        await self.aclose()
+        """Say that no more requests are taken, take none, finish those under way, and stop the server."""
+        try:
+            await end([self._reporting])
+            if self._requests is not None:
+                await self._say_that_it_stops()
+            if self._earlier is not None:
+                await self._earlier.refuses.wait()
+            self.leaving.refuses.set()
+            if self._requests is not None:
+                await self._requests.drain(DRAIN_SECONDS)
+            await self.aclose()
+            if self._earlier is not None:
+                await self._earlier.has_ended.wait()
+        finally:
+            self.leaving.refuses.set()
+            self.leaving.has_ended.set()
 
     async def aclose(self) -> None:
         """Stop at once, the server too."""
-        await end([self._task])
+        await end([self._serving, self._reporting])
         await self._servers.end(self.order.port)
 
-    async def _run(self) -> None:
-        reporting = asyncio.create_task(self._keep_reporting())
-        try:
-            while True:
-                try:
-                    await self._serve()
-                except (HandlerUnavailable, GateUnavailable, WorkerFault, OSError) as error:
-                    self._failed(error)
-                except Exception as error:
-                    _log.exception("service-fault", service=self.order.name)
-                    self._failed(error)
-                await asyncio.sleep(_PAUSE_SECONDS)
-        finally:
-            await end([reporting])
+    async def _run(self) -> NoReturn:
+        if self._earlier is not None:
+            await self._earlier.refuses.wait()
+        while True:
+            try:
+                await self._serve()
+            except (HandlerUnavailable, GateUnavailable, WorkerFault, OSError) as error:
+                self._failed(error)
+            except Exception as error:
+                _log.exception("service-fault", service=self.order.name)
+                self._failed(error)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _serve(self) -> NoReturn:
         """Serve until the server fails."""
@@ -86,6 +117,8 @@ class ServedService:
         self._note("loading" if order.models else "starting")
         async with self._models.held(order.models) as folders:
             self._note("starting")
+            if self._earlier is not None and order.way == "direct":
+                await self._earlier.has_ended.wait()  # its gate may have the same port
             async with (
                 self._servers.using(_options(order), folders) as server,
                 self._answering() as requests,
@@ -119,16 +152,25 @@ class ServedService:
         self._report = report
         self._changed.set()
 
+    async def _say_that_it_stops(self) -> None:
+        """Have the control plane send no more requests before they are refused, where it can be reached."""
+        with contextlib.suppress(ControlPlaneFault, TimeoutError):
+            async with asyncio.timeout(_SAY_SECONDS):
+                await self._client.report_server(self.order.name, ServiceReport(state="starting"))
+
     async def _keep_reporting(self) -> NoReturn:
+        if self._earlier is not None:
+            await self._earlier.refuses.wait()
         while True:
             self._changed.clear()
-            report = self._report
+            report, pause = self._report, REPORT_SECONDS
             with contextlib.suppress(ControlPlaneFault):  # the poll for work knows what to do about it
                 await self._client.report_server(self.order.name, report)
-                if report.state != "ready" and (progress := self._models.progress()) is not None:
+                if report.state == "ready":
+                    pause = READY_REPORT_SECONDS
+                elif (progress := self._models.progress()) is not None:
                     _log.info("weights", service=self.order.name, **progress.model_dump(exclude={"phase"}))
                     await self._client.progress(progress)
-            pause = READY_REPORT_SECONDS if report.state == "ready" else REPORT_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()

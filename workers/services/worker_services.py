@@ -12,7 +12,7 @@ from workers.concurrency import end
 from workers.models.worker_models import WorkerModels
 from workers.protocol import ServiceOrder, ServiceOrders
 from workers.servers.all_servers import HandlerServers
-from workers.services.served_service import ServedService
+from workers.services.served_service import Leaving, ServedService
 
 _log = structlog.get_logger()
 
@@ -43,12 +43,14 @@ class WorkerServices:
             return
         self.digest = orders.digest
         wanted = {order.name: order for order in orders.orders}
+        replaced: dict[str, Leaving] = {}
         for name, served in [*self._served.items()]:
             if wanted.get(name) != served.order:
+                replaced[name] = served.leaving
                 self._stop(name)
         for name, order in wanted.items():
             if name not in self._served:
-                self._start(order)
+                self._start(order, replaced.get(name))
 
     def drain(self) -> None:
         """Take no more requests, and stop all services once those under way have ended."""
@@ -63,9 +65,9 @@ class WorkerServices:
         await end(self._stopping)
         self._served.clear()
 
-    def _start(self, order: ServiceOrder) -> None:
+    def _start(self, order: ServiceOrder, earlier: Leaving | None) -> None:
         _log.info("service ordered", service=order.name, way=order.way, port=order.port)
-        self._served[order.name] = ServedService(order, self._models, self._servers, self._client)
+        self._served[order.name] = ServedService(order, self._models, self._servers, self._client, earlier)
 
     def _stop(self, name: str) -> None:
         _log.info("service stops", service=name)

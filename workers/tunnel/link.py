@@ -57,6 +57,8 @@ class TunnelLink:
         """``opened`` is called for each stream that the other side opens; None: it may open none."""
         self.lost: str = ""
         """Why there is no connection any more; empty while there is."""
+        self.has_refused = False
+        """Whether the other side has refused a request unseen: it may do so until its end."""
         self._wire = wire
         self._opened = opened
         self._streams: dict[int, TunnelStream] = {}

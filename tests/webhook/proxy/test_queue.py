@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import cast
 
 import pytest
 
 from tests.polling import until
-from webhook.proxy.exchange import ServiceMachine
-from webhook.proxy.queue import HeldMachine, NoMachine, QueueFull, ServiceQueue, Turn, WaitedTooLong
+from tests.webhook.plane import DEADLINE_SECONDS
+from webhook.proxy.exchange import MachineLost, ServiceMachine
+from webhook.proxy.queue import REFUSED_SECONDS, HeldMachine, NoMachine, QueueFull, ServiceQueue, Turn, WaitedTooLong
 from webhook.service_settings import Service
 
 WAY = cast("ServiceMachine", object())
@@ -110,13 +112,42 @@ async def test_slots_go_back_once_unused_or_wanted_elsewhere() -> None:
     assert b.queue.held == 0
 
 
-async def test_a_machine_without_a_way_and_one_that_drains_get_nothing() -> None:
+async def test_a_machine_without_a_way_one_that_drains_and_one_that_is_not_ready_get_nothing() -> None:
     b = Bench()
     b.machine(1, 1)
     b.queue.lost_way(1)
     b.machine(2, 1).draining = True
+    b.machine(4, 1).is_ready = False
     task, _, _ = b.ask()
     await until(lambda: b.queue.waiting == 1)
+    assert {slot[0] for slot in b.queue.releasable(3)} == {1, 2, 4}, "their slots are of no use"
     b.machine(3, 1)
     await until(lambda: b.queue.in_flight == 1)
     task.cancel()
+
+
+async def test_a_machine_that_refuses_a_request_gets_none_for_a_moment_and_the_request_is_the_next_one() -> None:
+    b = Bench(queue=1, wait_seconds=30)
+    machine = b.machine(1, 2)
+    with contextlib.suppress(MachineLost):
+        async with b.queue.turn():
+            raise MachineLost("it leaves", unsent=True)
+    later, got_later, _ = b.ask()
+    await until(lambda: b.queue.waiting == 1)
+    again = asyncio.create_task(b.queue.take((), since=b.now))  # though the queue is full
+    await until(lambda: b.queue.waiting == 2)
+    assert b.queue.shortage == 2, "slots of other machines are wanted"
+    b.now += REFUSED_SECONDS
+    del machine.free[1]
+    b.queue.serve()
+    assert (await again).machine.worker_id == 1
+    assert not got_later.done()
+    later.cancel()
+
+
+async def test_a_request_that_was_refused_waits_for_what_is_left_of_its_time() -> None:
+    b = Bench(wait_seconds=1_000)
+    b.now = 999.95
+    with pytest.raises(WaitedTooLong):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await b.queue.take((), since=0.0)

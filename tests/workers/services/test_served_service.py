@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from tests.workers.control_plane import StubControlPlane
 from tests.workers.models.published import PART, content, published
 from tests.workers.models.range_server import RangeStore, redirect, serving
 from tests.workers.servers.running import STAND_IN, free_port
+from tests.workers.services.answering import TOKEN, order, request, whole
+from webhook.proxy.direct_machine import DirectMachines
+from webhook.proxy.exchange import MachineLost
 from workers.models.manifest import ModelFile, ModelManifest, root_of
 from workers.protocol import Download, ModelRef, ModelSource, ModelSources, ServiceOrder, ServiceReport
 from workers.services import served_service
@@ -96,3 +100,33 @@ async def test_a_disk_that_is_too_small_for_the_models_is_told_with_numbers(tmp_
         with _ordered(ref, lambda: ModelSources(root=ref.root, manifest=link, files=(there,))) as plane:
             failure = await _failure(tmp_path, plane)
             assert failure.message.startswith("The model safety has 4,398.05 GB")
+
+
+async def test_a_service_says_that_it_takes_no_more_requests_before_it_refuses_any(tmp_path: Path) -> None:
+    plane, port, gate = StubControlPlane(), free_port(), free_port()
+    command = (sys.executable, str(STAND_IN), str(port))
+    served = order(
+        command=command, port=port, ready="/health-check", way="direct", direct_port=gate, direct_token=TOKEN
+    )
+    plane.order(served)
+    machines = DirectMachines()
+
+    async def answered() -> bool:
+        try:
+            async with machines.machine(f"http://127.0.0.1:{gate}", TOKEN).exchange(request(target=b"/pid")) as answer:
+                return bool(await whole(answer.body))
+        except MachineLost:
+            return False
+
+    async with running(tmp_path, plane):
+        await plane.until(lambda: "ready" in _states(plane))
+        held = plane.held["POST /v1/services/echo/report"] = asyncio.Event()
+        plane.order(served.model_copy(update={"environment": {"CHANGED": "1"}}))
+        await plane.until(lambda: _states(plane)[-1] == "starting")
+        assert await answered(), "the control plane does not know it yet"
+        begun = len(plane.reports)
+        held.set()
+        await plane.until(lambda: "ready" in _states(plane)[begun:])
+        assert _states(plane)[begun:].index("ready") == len(_states(plane)[begun:]) - 1, "the old one is silent"
+        assert await answered(), "its successor has the gate"
+    await machines.aclose()

@@ -1,0 +1,162 @@
+"""Requests that a machine refuses before its server has seen them: they wait for the next one, with their bodies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.polling import until
+from tests.webhook.plane import ADMIN
+from tests.webhook.proxy.serving import reachable, services_at, with_services
+from tests.webhook.proxy.standin import standing_in
+from tests.workers.services.answering import machine, request, whole
+from tests.workers.services.echoing import NAMES, echoing
+from webhook.proxy.exchange import MachineLost
+from webhook.proxy.forwarding import KEPT_BYTES, RequestBody
+from webhook.proxy.tunnel_machine import TunnelMachine
+from workers.tunnel.link import TunnelLink
+
+
+async def _in_pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), size):
+        yield body[at : at + size]
+
+
+async def _nothing(*_: object) -> None:
+    """No connection is answered: the machine's server is another one."""
+
+
+@pytest.mark.parametrize("through_another", [False, True])
+async def test_a_refused_request_is_sent_whole_to_the_server_that_comes_next(
+    postgres_dsn: str, *, through_another: bool
+) -> None:
+    config = reachable(with_services(echo={"concurrency": 4}))
+    bodies = [b"", b"hello", b"y" * 10_000]
+    async with (
+        services_at(postgres_dsn, config) as s,
+        s.replica(config) as other,
+        standing_in() as server,
+        machine(_nothing, port=server.port) as old,
+        machine(_nothing, port=server.port) as new,
+    ):
+        replica, ways = other if through_another else s, s.plane.services.proxy.registry
+        first = asyncio.create_task(replica.ask("GET", "/services/echo/first"))
+        worker = await s.machine()
+        await s.given(worker)
+        ways.appeared("echo", worker.id, old.way)
+        assert (await first).status_code == 200
+        await old.requests.drain(0)
+        asked = [
+            *(asyncio.create_task(replica.ask("POST", "/services/echo/x", content=body)) for body in bodies),
+            asyncio.create_task(replica.ask("PUT", "/services/echo/x", content=_in_pieces(b"z" * 5_000, 500))),
+            asyncio.create_task(replica.ask("GET", "/services/echo/x")),
+        ]
+        await until(lambda: old.way.links[0].has_refused and sum(replica.load()) == len(asked))
+        assert len(server.requests) == 1
+        ways.appeared("echo", worker.id, new.way)
+        answers = [each.json()["body"].encode() for each in await asyncio.gather(*asked)]
+        assert answers == [*bodies, b"z" * 5_000, b""]
+        assert len(server.requests) == 1 + len(asked), "none is sent twice"
+
+
+async def test_a_large_body_is_asked_for_no_further_than_it_can_be_sent_again(postgres_dsn: str) -> None:
+    size = 8 << 20
+    async with (
+        services_at(postgres_dsn) as s,
+        standing_in() as server,
+        machine(_nothing, port=server.port) as old,
+        machine(_nothing, port=server.port) as new,
+    ):
+        ways = s.plane.services.proxy.registry
+        content = _in_pieces(b"y" * size, 50_000)
+        asked = asyncio.create_task(s.ask("POST", "/services/echo/sink", content=content))
+        worker = await s.machine()
+        await s.given(worker)
+        await old.requests.drain(0)
+        ways.appeared("echo", worker.id, old.way)
+        await until(lambda: old.way.links[0].has_refused)
+        ways.appeared("echo", worker.id, new.way)
+        assert ((await asked).status_code, server.received_bytes) == (204, size)
+
+
+async def test_only_the_begin_of_a_body_is_kept() -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"x" * (KEPT_BYTES // 2), "more_body": True}
+
+    body = RequestBody(receive, 1 << 30)
+    read = [aiter(body), aiter(body)]
+    for _ in range(2):
+        await anext(read[0])
+    assert body.is_kept
+    assert [len(await anext(read[1])) for _ in range(2)] == [KEPT_BYTES // 2] * 2
+    await anext(read[1])
+    assert not body.is_kept
+
+
+async def test_a_handshake_that_is_refused_waits_for_the_server_that_comes_next(postgres_dsn: str) -> None:
+    async with services_at(postgres_dsn) as s, echoing() as (old, _), echoing() as (new, server):
+        ways, url = s.plane.services.proxy.registry, s.plane.url.replace("http", "ws", 1)
+        headers = {"authorization": f"Bearer {ADMIN}"}
+        connecting = connect(f"{url}/services/echo/", additional_headers=headers, subprotocols=NAMES, proxy=None)
+        opening = asyncio.ensure_future(connecting)
+        worker = await s.machine()
+        await s.given(worker)
+        await old.requests.drain(0)
+        ways.appeared("echo", worker.id, old.way)
+        await until(lambda: old.way.links[0].has_refused)
+        ways.appeared("echo", worker.id, new.way)
+        async with await opening as socket:
+            await socket.send("hello")
+            assert await socket.recv() == "hello"
+        assert server.request is not None
+
+
+async def test_a_request_that_is_refused_all_the_time_is_told_so_once_its_wait_is_over(postgres_dsn: str) -> None:
+    config = with_services(echo={"wait_seconds": 3})
+    async with services_at(postgres_dsn, config) as s, machine(_nothing) as leaving:
+        await leaving.requests.drain(0)
+        asked = asyncio.create_task(s.ask("POST", "/services/echo/x", content=b"hello"))
+        worker = await s.machine()
+        await s.given(worker)
+        s.plane.services.proxy.registry.appeared("echo", worker.id, leaving.way)
+        answer = await asked
+        assert (answer.status_code, answer.json()["error"]) == (504, "waited-too-long")
+        assert "the machine takes no more requests" in answer.json()["message"]
+
+
+async def test_a_machine_that_says_that_its_server_is_not_ready_gets_no_request(postgres_dsn: str) -> None:
+    async with services_at(postgres_dsn) as s, standing_in() as server:
+        first = asyncio.create_task(s.ask("GET", "/services/echo/first"))
+        worker = await s.serve(server)
+        assert (await first).status_code == 200
+        assert (await worker.post("services/echo/report", {"state": "starting"})).status_code == 200
+        machines = s.plane.services.proxy.queues["echo"].machines
+        await until(lambda: worker.id not in machines or not machines[worker.id].is_ready)
+        asked = asyncio.create_task(s.ask("POST", "/services/echo/x", content=b"hello"))
+        await until(lambda: worker.id in machines and not machines[worker.id].is_ready and s.load() == (1, 0))
+        assert len(server.requests) == 1
+        assert (await worker.post("services/echo/report", {"state": "ready"})).status_code == 200
+        assert (await asked).json()["body"] == "hello"
+
+
+async def test_a_connection_that_has_refused_a_request_is_used_last() -> None:
+    async with (
+        standing_in() as server,
+        machine(_nothing, port=server.port) as old,
+        machine(_nothing, port=server.port) as new,
+    ):
+        way, links = TunnelMachine(), (new.way.links[0], old.way.links[0])
+        await old.requests.drain(0)
+
+        async def answered(*used: TunnelLink) -> bool:
+            way.links[:] = used
+            async with way.exchange(request()) as answer:
+                return bool(await whole(answer.body))
+
+        assert await answered(*reversed(links)), "the newest one is used"
+        with pytest.raises(MachineLost):
+            await answered(*links)
+        assert await answered(*links)
