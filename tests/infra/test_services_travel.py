@@ -1,13 +1,18 @@
-"""A request to a service has a machine minted, is answered by the server there, and the machine leaves again."""
+"""A request to a service has a machine minted, is answered by the server there, and the machine leaves again.
+
+The server's weights get there with it, and each version of them has a server of its own.
+"""
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
+from infra.models.publishing import publish_folder
 from infra.stack import running
 from tests.polling import wait_until
 from tests.workers.servers.running import free_port
@@ -21,7 +26,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer(f"{os.getpid()} {self.path}".encode())
+        weights = open(sys.argv[2] + "/weights.txt").read() if len(sys.argv) > 2 else ""
+        self.answer(f"{os.getpid()} {self.path} {weights}".strip().encode())
 
     def do_POST(self):
         self.answer(self.rfile.read(int(self.headers["content-length"]))[::-1])
@@ -72,3 +78,48 @@ def test_a_service_is_minted_for_a_request_and_scales_to_zero(tmp_path: Path, wa
             again = http.get("/services/echo/")
             assert again.status_code == 200
             assert again.text.split()[0] != first.text.split()[0], "the server that was to leave has answered"
+
+
+WITH_MODEL = """
+models = ["voice"]
+[models.voice]
+source = "s3://models/voice"
+"""
+
+
+def test_a_server_has_its_weights_and_a_newer_version_has_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    script, path, folder = tmp_path / "server.py", tmp_path / "yurt.toml", tmp_path / "voice"
+    script.write_text(SERVER)
+    folder.mkdir()
+    text = CONFIG.replace('"{port}"]', '"{port}", "{{model:voice}}"]').replace("idle_seconds = 1", "idle_seconds = 60")
+    path.write_text(text.format(python=sys.executable, script=script, port=free_port(), way=WITH_MODEL))
+    config = load(path, options_model)
+    with running(config, path, tmp_path / "state") as stack:
+        s3, headers = stack.s3(), {"Authorization": f"Bearer {stack.keys.admin}"}
+        with httpx.Client(base_url=stack.url, headers=headers, timeout=60) as http:
+
+            def is_missing() -> bool:
+                answer = http.get("/services/echo/")
+                return answer.status_code == 503 and "yurt models publish voice" in answer.text
+
+            wait_until(is_missing, failure="nobody is told that its model is missing")
+
+            def process_with(weights: str) -> str:
+                """The server's process, if it has these weights."""
+                answer = http.get("/services/echo/")
+                assert answer.status_code in ({200} if processes else {200, 503}), answer.text
+                process, _, found = answer.text.partition(" / ")
+                return process if found == weights else ""
+
+            processes: list[str] = []
+            for weights in ("low", "high"):
+                (folder / "weights.txt").write_text(weights)
+                publish_folder(s3, config.models["voice"], folder)
+                wait_until(functools.partial(process_with, weights), seconds=60)
+                processes.append(process_with(weights))
+            assert len(set(processes)) == 2, "other weights were put under a server that runs"
+            assert len(http.get("/v1/machines").json()["machines"]) == 1, "the machine is the same"
+        stack.check()
