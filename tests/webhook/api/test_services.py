@@ -325,11 +325,18 @@ async def test_no_machine_to_be_had_is_told_with_the_reason(postgres_dsn: str, m
     async with services_at(postgres_dsn, config) as s:
         response = await s.ask("GET", "/services/closed/x")
         assert (response.status_code, response.json()["error"]) == (503, "no-machine")
-        await s.plane.sql(
-            "insert into pool_reports (pool, breaker, frozen, failed_starts, last_failure, not_minted) "
-            "values ('local', 'closed', false, 0, '', 'the budget is spent')"
-        )
-        response = await s.ask("GET", "/services/echo/x")
+        asked = asyncio.create_task(s.ask("GET", "/services/echo/x"))
+
+        async def answered() -> bool:  # the control plane reports on the pool, too
+            await s.plane.sql(
+                "insert into pool_reports (pool, breaker, frozen, failed_starts, last_failure, not_minted) "
+                "values ('local', 'closed', false, 0, '', 'the budget is spent') "
+                "on conflict (pool) do update set not_minted = excluded.not_minted"
+            )
+            return asked.done()
+
+        await until(answered)
+        response = await asked
         assert response.status_code == 503
         assert "the budget is spent" in response.json()["message"]
 
