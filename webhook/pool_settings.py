@@ -56,8 +56,8 @@ class Pool(BaseModel):
     mint_seconds: Seconds = 30
     """A provider that has not accepted an order after so long has failed."""
     boot_seconds: Seconds = 60
-    """A machine that has not called home so long after its intent is slain, and another minted. By default as long as
-    machines of its slowest provider take: 60 to 720 s."""
+    """A machine that has not called home so long after its intent is slain, and another minted. Where it is not set,
+    it is that of the slowest kind among its providers (`BaseProviderSettings.boot_seconds`)."""
     silent_seconds: Seconds = 120
     """A machine that has not called for so long is lost: it is slain."""
     drain_seconds: Seconds = 900

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 
 from tests.polling import until
 from tests.webhook.plane import ADMIN
-from tests.webhook.proxy.serving import reachable, services_at, with_services
+from tests.webhook.proxy.serving import Serving, reachable, services_at, with_services
 from tests.webhook.proxy.standin import standing_in
 from tests.workers.services.answering import TunnelledServer, machine, request, whole
 from tests.workers.services.echoing import NAMES, echoing
@@ -70,6 +70,16 @@ async def test_a_refused_request_is_sent_whole_to_the_server_that_comes_next(
             assert len(server.requests) == seen + 1, "it is sent once"
 
 
+async def _refused_and_taken(s: Serving, old: TunnelledServer, new: TunnelledServer) -> None:
+    """Have the server of a machine refuse what waits, and the one that replaces it take it."""
+    ways, worker = s.plane.services.proxy.registry, await s.machine()
+    await s.given(worker)
+    await old.requests.drain(0)
+    ways.appeared("echo", worker.id, old.way)
+    await until(lambda: _has_refused(old))
+    ways.appeared("echo", worker.id, new.way)
+
+
 async def test_a_large_body_is_asked_for_no_further_than_it_can_be_sent_again(postgres_dsn: str) -> None:
     size = 8 << 20
     async with (
@@ -78,15 +88,9 @@ async def test_a_large_body_is_asked_for_no_further_than_it_can_be_sent_again(po
         machine(_nothing, port=server.port) as old,
         machine(_nothing, port=server.port) as new,
     ):
-        ways = s.plane.services.proxy.registry
         content = _in_pieces(b"y" * size, 50_000)
         asked = asyncio.create_task(s.ask("POST", "/services/echo/sink", content=content))
-        worker = await s.machine()
-        await s.given(worker)
-        await old.requests.drain(0)
-        ways.appeared("echo", worker.id, old.way)
-        await until(lambda: _has_refused(old))
-        ways.appeared("echo", worker.id, new.way)
+        await _refused_and_taken(s, old, new)
         assert ((await asked).status_code, server.received_bytes) == (204, size)
 
 
@@ -106,16 +110,11 @@ async def test_only_the_begin_of_a_body_is_kept() -> None:
 
 async def test_a_handshake_that_is_refused_waits_for_the_server_that_comes_next(postgres_dsn: str) -> None:
     async with services_at(postgres_dsn) as s, echoing() as (old, _), echoing() as (new, server):
-        ways, url = s.plane.services.proxy.registry, s.plane.url.replace("http", "ws", 1)
+        url = s.plane.url.replace("http", "ws", 1)
         headers = {"authorization": f"Bearer {ADMIN}"}
         connecting = connect(f"{url}/services/echo/", additional_headers=headers, subprotocols=NAMES, proxy=None)
         opening = asyncio.ensure_future(connecting)
-        worker = await s.machine()
-        await s.given(worker)
-        await old.requests.drain(0)
-        ways.appeared("echo", worker.id, old.way)
-        await until(lambda: _has_refused(old))
-        ways.appeared("echo", worker.id, new.way)
+        await _refused_and_taken(s, old, new)
         async with await opening as socket:
             await socket.send("hello")
             assert await socket.recv() == "hello"
