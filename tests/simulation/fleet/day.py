@@ -114,6 +114,8 @@ class SimulatedDay:
     """Of the control plane's clock, beside the database's and the providers'."""
     up_since: float = 0.0
     """When the control plane came up last."""
+    two_until: float = -1e9
+    """When a second leader that had lost the lead, and had not noticed, stopped last, or will."""
     workers_orphan: bool = True
     """Whether workers that have lost the control plane end themselves; not so in a mutant."""
 
@@ -127,6 +129,8 @@ class SimulatedDay:
         self.service_seconds = draws.choice("day/service", (3.0, 30.0, 240.0))
         self.crash = draws.choice("day/crash", (0.0, 0.0005, 0.003))
         self.agent_fault = draws.choice("day/agent", (0.0, 0.02, 0.2))
+        self.two_lead = draws.choice("day/two", (0.0, 0.0, 0.01))
+        """Chance of each minute that a second leader is there for a while."""
         limit = draws.choice("day/limit", (1, 3, 8))
         self.foresight = DaysForesight(draws, limit, self.boot_seconds)
         price = draws.choice("day/price", (Decimal("0.2"), Decimal("1.5")))
@@ -232,6 +236,21 @@ class SimulatedDay:
                         await self._woken.wait()
         finally:
             autoscaler.close()
+
+    async def run_second_leader(self) -> NoReturn:
+        """Have a leader go on for a while that has lost the lead and has not noticed, beside the one that has it."""
+        while True:
+            await asyncio.sleep(60)
+            if self.up and self.draws.fault("plane/two", self.two_lead):
+                self.counts["two leaders"] += 1
+                seconds = self.draws.between("plane/two-seconds", 5, 300)
+                self.two_until = self.now + seconds
+                both = [self.loop.create_task(work) for work in (self._tick(), self._crashed.wait())]
+                await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                self.two_until = self.now
+                for task in both:
+                    task.cancel()
+                await asyncio.gather(*both, return_exceptions=True)
 
     def _wrong_clock(self) -> float:
         """The control plane's clock, which jumps ahead by an hour now and then. The database's rules."""
@@ -373,8 +392,8 @@ class SimulatedDay:
 
     async def run(self, hours: float) -> None:
         """Run the day; ``failure`` says what was violated."""
-        outside = (self.run_load(), self.run_wakes(), self.run_prices(), self.run_clock(), self.run_operator())
-        for work in (self.run_plane(), self.service.run(), *outside):
+        planes = (self.run_plane(), self.run_second_leader(), self.run_clock(), self.run_operator())
+        for work in (*planes, self.service.run(), self.run_load(), self.run_wakes(), self.run_prices()):
             self.spawn(work)
         end = self.began + hours * 3600
         if self.draws.chance("day/stray", 0.3):

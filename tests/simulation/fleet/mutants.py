@@ -102,6 +102,12 @@ async def _intend_without_budget(
     return await _intend(self, pool, provider, limit, terms, cause=cause)
 
 
+async def _intend_beyond_the_limit(
+    self: MemoryFleet, pool: str, provider: str, _limit: int, *terms: Any
+) -> Intent | NotIntended:
+    return await _intend(self, pool, provider, 1_000_000, *terms)
+
+
 async def _avoid_nothing(*_: object) -> None:
     pass
 
@@ -171,6 +177,10 @@ FLEET_MUTANTS = {
     "budget": FleetMutant(
         "the budget is not looked at when an intent is written", _patched(MemoryFleet, "intend", _intend_without_budget)
     ),
+    "limit": FleetMutant(
+        "the limit is looked at by each leader for itself, and not when an intent is written",
+        _patched(MemoryFleet, "intend", _intend_beyond_the_limit),
+    ),
     "orphans": FleetMutant("an agent waits for its control plane for ever", slaying=SelfSlaying(orphans_leave=False)),
     "self-slaying": FleetMutant(
         "a machine is left to its provider when its agent has ended", slaying=SelfSlaying(destroys=False)
@@ -225,6 +235,7 @@ FLEET_FOUND = {
     "freeze": 18,
     "booting-counted": 1,
     "budget": 4,
+    "limit": 90,
     "orphans": 1,
     "self-slaying": 1,
     "hanging": 17,

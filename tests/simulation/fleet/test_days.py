@@ -35,7 +35,7 @@ def test_the_days_have_every_kind_of_trouble() -> None:
         days = [SimulatedDay(seed, loop) for seed in range(60)]
         assert {day.load for day in days} == set(LOADS)
         assert {day.began for day in days} == {0.0, 15 * 3_600.0}
-    troubles = ("crashes", "intents", "machines", "objects", "killed", "hanging", "slain themselves")
+    troubles = ("crashes", "two leaders", "intents", "machines", "objects", "killed", "hanging", "slain themselves")
     of_services = ("requests served", "requests lost", "requests refused")
     counts: Counter[str] = sum((run(seed, 4.0).counts for seed in range(13)), Counter())
     assert all(counts[name] for name in (*troubles, *of_services))
