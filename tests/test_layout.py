@@ -32,6 +32,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     ),
     "webhook.provider_settings.fly": Cover("tests/webhook/fleet/providers/test_fly.py", "what its machines are like"),
     "webhook.storage.client": Cover("tests/webhook/storage/test_store.py", "made by the store's client"),
+    "workers.inference.errors": Cover("tests/workers/inference/test_client.py", "what a question raises"),
     "workers.servers.launcher": Cover("tests/workers/servers/test_server.py", "starts the servers there"),
     "workers.servers.served_job": Cover("tests/workers/servers/test_agent_servers.py", "what a lease gets there"),
     "webhook.answers.later_answers": Cover("tests/webhook/api/test_answers.py", "what becomes of requests"),

@@ -122,7 +122,11 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     if why := jail.support().missing:
         _log.warning("handlers are not jailed", reason=why)
     # With one slot, whose child warms up while the agent calls home and learns how many there are.
-    sandbox = Sandbox(preload=_PRELOAD, environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {})
+    sandbox = Sandbox(
+        preload=_PRELOAD,
+        environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {},
+        models=settings.cache_dir,
+    )
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()
     client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token, handling=gate.report))
@@ -195,6 +199,8 @@ async def _work(
     resources.sandbox.widen(welcome.slots)
     if resources.services is not None:
         resources.services.accept(welcome.services)
+    if welcome.models:  # while their weights come
+        resources.sandbox.warm_models()
     if not await first_of(prefetch(welcome, resources), _interrupted(signals)):
         return
     dispatcher = Dispatcher(welcome, resources, dispatching)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.models.packages import PackageUnavailableError
 from infra.models.recommended import MODELS, version, write_models
-from workers.checks import runtime
+from workers.inference import runtime
 
 
 class RecommendedCache:

@@ -1,6 +1,6 @@
 """Measures what checks by the recommended models add to the handling of a photo, in sandboxes as a worker has them.
 
-Processor time is that of the photo's whole process, so that what a fork costs when it writes to shared memory counts.
+Processor time is that of the photo's process and of the one that runs models, together.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.bench.photos import write_photo
 from tests.bench.report import BenchFigure
 from tests.workers.sandbox.jobs import MIB, JobFolder, limits, sandbox
 from workers import protocol
+from workers.sandbox import proc
 from workers.sandbox.pool import Sandbox
 
 _ROUNDS = 40
@@ -56,26 +57,36 @@ async def measure(folder: Path) -> list[BenchFigure]:
 
 class _Measured:
     def __init__(self, folder: Path, models: Mapping[str, Path]) -> None:
+        self._folder = folder / "models"
         self._jobs = JobFolder(folder / "jobs")
         self._models = models
         self._photo = (folder / "photo.jpg").read_bytes()
 
     async def in_turn(self) -> dict[str, float]:
-        """Median CPU seconds of a photo by kind. A sandbox of its own for each: none has another's models."""
+        """CPU seconds of a photo by kind: the median of its process, and the mean of the one that runs models.
+
+        A sandbox of its own for each: none has another's models.
+        """
         async with AsyncExitStack() as stack:
-            pools = {kind: await stack.enter_async_context(sandbox(preload=("photo",))) for kind in _KINDS}
+            pools = {kind: await stack.enter_async_context(self._sandbox()) for kind in _KINDS}
             for kind, pool in pools.items():
                 await self._handle(pool, kind)  # warm
+            before = {kind: _cpu_seconds_of_models(pool) for kind, pool in pools.items()}
             seconds: dict[str, list[float]] = {kind: [] for kind in pools}
             for _ in range(_ROUNDS):
                 for kind, pool in pools.items():
                     seconds[kind].append(await self._handle(pool, kind))
-        return {kind: statistics.median(each) for kind, each in seconds.items()}
+            of_models = {kind: (_cpu_seconds_of_models(pool) - before[kind]) / _ROUNDS for kind, pool in pools.items()}
+        return {kind: statistics.median(each) + of_models[kind] for kind, each in seconds.items()}
+
+    def _sandbox(self) -> AbstractAsyncContextManager[Sandbox]:
+        return sandbox(preload=("photo",), models=self._folder)
 
     async def fresh(self) -> float:
         """Seconds from the start of a sandbox to its first result."""
         begun = time.monotonic()
-        async with sandbox(preload=("photo",)) as pool:
+        async with self._sandbox() as pool:
+            pool.warm_models()  # as an agent does whose pool has models
             await self._handle(pool, "both")
             return time.monotonic() - begun
 
@@ -90,3 +101,10 @@ class _Measured:
             with await child.run(handler, job):
                 assert child.last
                 return child.last.cpu_seconds
+
+
+def _cpu_seconds_of_models(pool: Sandbox) -> float:
+    """Processor time of the process that runs models until now; none: there is no such process."""
+    assert pool.inference
+    use = proc.use_of(pool.inference.pid) if pool.inference.pid else None
+    return use.cpu_seconds if use else 0.0

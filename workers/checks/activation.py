@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workers.checks.model_config import Activation
-from workers.checks.model_folder import UnusableModelError
+from workers.inference.errors import UnusableModelError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,12 +19,12 @@ from workers.checks import (
     model_config,
     model_folder,
     preprocessing,
-    runtime,
 )
 from workers.checks.model_config import ModelConfig
-from workers.checks.model_folder import UnusableModelError
 from workers.checks.preprocessing import Preprocessing, dimensions
 from workers.checks.verdict import LabelScore
+from workers.inference import client
+from workers.inference.errors import InferenceLost, UnusableModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Classifier:
     """An image classifier or a detector, loaded. Raises UnusableModelError where its folder does not hold one."""
 
     def __init__(self, folder: Path) -> None:
-        self._session = runtime.open_session(model_folder.graph(folder))
+        self._session = client.open_graph(model_folder.graph(folder))
         self._config = model_folder.read_json(folder, model_config.FILE, ModelConfig, "names the labels")
         self._preprocessing = model_folder.read_json(
             folder, preprocessing.FILE, Preprocessing, "says what to do to a picture"
@@ -75,6 +75,8 @@ class Classifier:
         tensors = self._inputs.tensors(self._preprocessing, picture)
         try:
             made = dict(zip(self._outputs.names, self._session.run(self._outputs.names, tensors), strict=True))
+        except (UnusableModelError, InferenceLost):
+            raise
         except Exception as error:  # onnxruntime's own types have no common base
             message = f"the graph does not run: {' '.join(str(error).split())[:300]}"
             raise UnusableModelError(message) from error

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from workers.checks import activation
 from workers.checks.model_config import Activation
-from workers.checks.model_folder import UnusableModelError
 from workers.checks.verdict import LabelScore
+from workers.inference.errors import UnusableModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pyvips
 
 from workers.checks import preprocessing
-from workers.checks.model_folder import UnusableModelError
 from workers.checks.preprocessing import Dimensions, Preprocessing
+from workers.inference.errors import UnusableModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import NodeArg
+
+    from workers.inference.wire import GraphNode
 
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 _MASK, _MASK_TYPES = "pixel_mask", {"tensor(int64)": "int64", "tensor(bool)": "bool", "tensor(float)": "float32"}
@@ -62,7 +64,7 @@ class GraphInputs:
                 )
 
 
-def find(inputs: Sequence[NodeArg]) -> GraphInputs:
+def find(inputs: Sequence[NodeArg | GraphNode]) -> GraphInputs:
     """Tell the inputs by names, types and shapes. Raises UnusableModelError where they are not for one picture."""
     masks = [each for each in inputs if each.name == _MASK]
     others = [each for each in inputs if each.name != _MASK]
@@ -91,7 +93,7 @@ def _oriented(name: str, kind: str, shape: list[int | str], mask_kind: str | Non
     return GraphInputs(name, kind, channels_last, height, width, mask_kind)
 
 
-def _mask_kind(masks: Sequence[NodeArg]) -> str | None:
+def _mask_kind(masks: Sequence[NodeArg | GraphNode]) -> str | None:
     if not masks:
         return None
     if masks[0].type not in _MASK_TYPES:

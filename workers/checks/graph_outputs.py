@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers.checks.model_folder import UnusableModelError
+from workers.inference.errors import UnusableModelError
 
 if TYPE_CHECKING:
     from onnxruntime import NodeArg
+
+    from workers.inference.wire import GraphNode
 
 _SCORES = ("logits", "scores", "probabilities", "output")
 _EMBEDDINGS = ("embedding", "embeddings", "image_embeds", "pooler_output")
@@ -32,7 +34,7 @@ class GraphOutputs:
         return [name for name in (self.scores, self.boxes, self.embedding) if name]
 
 
-def find(outputs: Sequence[NodeArg], labels: int) -> GraphOutputs:
+def find(outputs: Sequence[NodeArg | GraphNode], labels: int) -> GraphOutputs:
     """Tell the outputs by names and shapes. Raises UnusableModelError where none has a number for each label."""
     if {_BOXES, _LABELS_OF_BOXES} <= {output.name for output in outputs}:
         return GraphOutputs(_LABELS_OF_BOXES, _BOXES, None)

@@ -7,16 +7,14 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from workers.inference.errors import UnusableModelError
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 _GRAPHS = ("model.onnx", "onnx/model.onnx")
 _MAX_JSON_BYTES = 1 << 20
 _MAX_GRAPH_BYTES = 2 << 30
 """What a protobuf holds at most. Larger weights lie in files beside the graph."""
-
-
-class UnusableModelError(Exception):
-    """A model's folder lacks a file, or holds one that does not fit. The message says which, and what to do."""
 
 
 def graph(folder: Path) -> Path:

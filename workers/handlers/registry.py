@@ -16,6 +16,7 @@ from pydantic import BaseModel, JsonValue
 from workers.handlers import Job, Result, command, function, python
 from workers.handlers.http.options import HttpOptions
 from workers.handlers.photo.options import PhotoOptions
+from workers.inference import client
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,12 @@ def warm(kind: str) -> None:
         prepare()
 
 
+def connect(kind: str, options: Mapping[str, JsonValue]) -> None:
+    """Open, before the job's process is jailed, the connection that such a job needs. Raises InferenceLost."""
+    if kind == "photo" and options.get("checks"):
+        client.connect()
+
+
 def loading(
     kind: str, options: Mapping[str, JsonValue], models: Mapping[str, Path], imports: tuple[Path, ...] = ()
 ) -> HandlerLoading | None:
@@ -108,9 +115,12 @@ def _loading_photo(options: Mapping[str, JsonValue], models: Mapping[str, Path])
 
 
 def _warm_photo(options: PhotoOptions, models: Mapping[str, Path]) -> None:
-    """Have the models of the checks loaded beside the handler: each file's process then has them from its start."""
+    """Have the models of the checks loaded where models run, and what is known of them here."""
     warm("photo")
-    importlib.import_module("workers.handlers.photo.inspection").load(options, models)
+    try:
+        importlib.import_module("workers.handlers.photo.inspection").load(options, models)
+    finally:
+        client.disconnect()
 
 
 def _kind(kind: str) -> HandlerKind:

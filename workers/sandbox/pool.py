@@ -9,6 +9,9 @@ from pathlib import Path
 
 import structlog
 
+from workers.inference import runtime
+from workers.inference.client import ADDRESS
+from workers.inference.process import InferenceProcess
 from workers.sandbox.environment import scrubbed
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.process import ChildProcess
@@ -23,6 +26,7 @@ class Sandbox:
 
     ``preload`` names handler kinds (``photo``) whose libraries a child loads before its first job.
     ``environment`` adds variables to the children's; of the agent's own a child gets an allow-list only.
+    ``models`` is the folder below which the models lie that children may ask; None: a child runs its models itself.
     A child is replaced when it was killed, with a job that did not end, or when a file has changed that it imported
     from the handlers' folder.
     """
@@ -33,11 +37,16 @@ class Sandbox:
         slots: int = 1,
         preload: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
+        models: Path | None = None,
     ) -> None:
         if slots < 1:
             raise ValueError("slots are at least 1")
         self._preload = tuple(preload)
         self._environment = scrubbed(environment or {})
+        self.inference = InferenceProcess(models, self._environment.copy()) if models else None
+        """Runs the models of all children."""
+        if self.inference:
+            self._environment[ADDRESS] = self.inference.address
         self._slots = 0
         # The only count of free slots. Each permit is a slot that no job and no warming child holds.
         self._free = asyncio.Semaphore(0)
@@ -59,6 +68,11 @@ class Sandbox:
         for _ in range(slots - self._slots):
             _keep(asyncio.create_task(self._open_slot()), self._warming)
         self._slots = max(slots, self._slots)
+
+    def warm_models(self) -> None:
+        """Have the process started that runs models, where it can be: ahead of the first job that asks it."""
+        if self.inference and runtime.available():
+            self.inference.warm()
 
     @asynccontextmanager
     async def child(self, imports: tuple[Path, ...] = ()) -> AsyncIterator[ChildProcess]:
@@ -92,6 +106,8 @@ class Sandbox:
         for child in self._alive:
             child.kill()
         await asyncio.gather(*(child.ended() for child in self._alive), *self._reaping)
+        if self.inference:
+            await self.inference.aclose()
 
     async def _open_slot(self) -> None:
         try:

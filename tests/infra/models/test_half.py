@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from infra.models.half import store_in_half
-from workers.checks import runtime
+from workers.inference import runtime
 
 
 def layer(rows: int) -> onnx.ModelProto:

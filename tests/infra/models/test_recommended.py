@@ -16,11 +16,11 @@ from PIL import Image
 from infra.models import recommended
 from infra.models.efficientnet_lite import SIDE
 from infra.models.packages import Package, PackageUnavailableError, downloaded
-from workers.checks import runtime
 from workers.checks.classifier import Classifier
 from workers.checks.preprocessing import Preprocessing
 from workers.handlers.photo import inspection
 from workers.handlers.photo.options import PhotoOptions
+from workers.inference import runtime
 
 PHOTOS = Package("imagecorruptions==1.1.2", "d0e4bf529ba6fbb27d8aba1bde7c5db43bf2b969b2c767c11419e939e3e365b8")
 """Ships photographs of frost."""
@@ -69,8 +69,8 @@ def prepared(photo: pyvips.Image, shortest: int, filter_: Image.Resampling) -> n
 def alone(folder: Path, tensor: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     """The model file, run by onnxruntime alone."""
     onnxruntime = runtime.load_library("onnxruntime")  # without its telemetry
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    outputs: list[np.ndarray[Any, Any]] = session.run(None, {session.get_inputs()[0].name: tensor[np.newaxis]})
+    graph = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    outputs: list[np.ndarray[Any, Any]] = graph.run(None, {graph.get_inputs()[0].name: tensor[np.newaxis]})
     return outputs
 
 

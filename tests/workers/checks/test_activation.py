@@ -7,7 +7,7 @@ import pytest
 
 from workers.checks.activation import scores
 from workers.checks.model_config import Activation
-from workers.checks.model_folder import UnusableModelError
+from workers.inference.errors import UnusableModelError
 
 ROWS = np.array([[1.0, 0.0, -1.0], [200.0, -200.0, 0.0]])
 

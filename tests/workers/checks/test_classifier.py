@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from tests.workers.checks.graphs import CONFIG, LABELS, PREPROCESSING, SIDE, colour_graph, detector_graph, write_model
 from workers.checks import classifier
 from workers.checks.classifier import Classifier
-from workers.checks.model_folder import UnusableModelError
+from workers.inference.errors import UnusableModelError
 
 RED, GREEN = (255, 51, 0), (0, 255, 0)
 AS_THEY_ARE = {**PREPROCESSING, "do_rescale": False}

@@ -7,7 +7,7 @@ import pytest
 
 from workers.checks.detection import surest
 from workers.checks.model_config import Activation
-from workers.checks.model_folder import UnusableModelError
+from workers.inference.errors import UnusableModelError
 
 LABELS = ["cat", "dog"]
 BOXES = np.array([[[0.5, 0.5, 0.2, 0.4], [0.1, 0.9, 0.4, 0.4]]])

@@ -8,14 +8,15 @@ import onnx
 import pyvips
 
 from tests.workers.checks.graphs import PREPROCESSING, SIDE, colour_graph, detector_graph, write_model
-from workers.checks import graph_inputs, runtime
+from workers.checks import graph_inputs
 from workers.checks.graph_inputs import GraphInputs
 from workers.checks.preprocessing import Preprocessing
+from workers.inference import runtime
 
 
 def found(folder: Path, graph: onnx.ModelProto) -> GraphInputs:
-    session = runtime.open_session(write_model(folder, graph) / "model.onnx")
-    return graph_inputs.find(session.get_inputs())
+    opened = runtime.open_session(write_model(folder, graph) / "model.onnx")
+    return graph_inputs.find(opened.get_inputs())
 
 
 def test_sides_and_channels(tmp_path: Path) -> None:

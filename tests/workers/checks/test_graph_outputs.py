@@ -9,9 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.workers.checks.graphs import detector_graph, write_model
-from workers.checks import graph_outputs, runtime
+from workers.checks import graph_outputs
 from workers.checks.graph_outputs import GraphOutputs
-from workers.checks.model_folder import UnusableModelError
+from workers.inference import runtime
+from workers.inference.errors import UnusableModelError
 
 
 def graph(**outputs: int) -> onnx.ModelProto:
@@ -26,8 +27,8 @@ def graph(**outputs: int) -> onnx.ModelProto:
 
 
 def found(folder: Path, model: onnx.ModelProto) -> GraphOutputs:
-    session = runtime.open_session(write_model(folder, model) / "model.onnx")
-    return graph_outputs.find(session.get_outputs(), 3)
+    opened = runtime.open_session(write_model(folder, model) / "model.onnx")
+    return graph_outputs.find(opened.get_outputs(), 3)
 
 
 @pytest.mark.parametrize(

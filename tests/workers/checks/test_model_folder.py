@@ -8,7 +8,7 @@ import pytest
 
 from workers.checks import model_folder
 from workers.checks.model_config import ModelConfig
-from workers.checks.model_folder import UnusableModelError
+from workers.inference.errors import UnusableModelError
 
 
 def write(folder: Path, *names: str) -> None:

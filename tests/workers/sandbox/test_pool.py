@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
+import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tests.polling import until
+from tests.workers.checks.graphs import write_model
+from tests.workers.handlers.photo.samples import solid
+from tests.workers.inference.graphs import endless_graph
 from tests.workers.processes import alive
-from tests.workers.sandbox.jobs import JobFolder, pid_in, pid_of, python, run, sandbox
+from tests.workers.sandbox.jobs import JobFolder, failure, limits, pid_in, pid_of, python, run, sandbox
+from workers import protocol
+from workers.inference import client
+from workers.inference.client import ADDRESS
+from workers.sandbox import proc
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.pool import Sandbox
 
@@ -123,3 +135,73 @@ async def test_a_child_that_cannot_start_is_the_workers_fault(folder: JobFolder)
 async def test_a_sandbox_has_a_slot() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Sandbox(slots=0)
+
+
+RED = solid((255, 0, 0), 40, 30).pngsave_buffer()
+
+
+def checking(**changed: float) -> protocol.Handler:
+    """A handler of photos that asks the model ``safety``."""
+    return protocol.Handler(kind="photo", options={"checks": ["safety"]}, limits=limits(**changed))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux'")
+async def test_models_run_once_for_all_slots_and_in_no_process_of_a_photo(folder: JobFolder, tmp_path: Path) -> None:
+    models = {"safety": write_model(tmp_path / "models" / "safety")}
+    async with sandbox(slots=2, models=tmp_path / "models") as pool:
+        async with pool.child() as first, pool.child() as second:
+            for child in (first, second, first):
+                with await child.run(checking(), replace(folder.job(RED), models=models)) as result:
+                    assert result.labels["verdict"] == "refused"
+            for child in (first, second):
+                mapped = Path(f"/proc/{child.pid}/maps").read_text()
+                assert "numpy" in mapped, "else each photo loads it"
+                assert "onnxruntime" not in mapped
+        assert pool.inference
+        assert pool.inference.pid
+        assert "onnxruntime" in Path(f"/proc/{pool.inference.pid}/maps").read_text()
+
+
+async def test_a_photo_whose_model_ends_its_process_is_tried_again(folder: JobFolder, tmp_path: Path) -> None:
+    models = {"safety": write_model(tmp_path / "models" / "safety", endless_graph())}
+    async with sandbox(models=tmp_path / "models") as pool:
+        pid = await _loaded(pool, models["safety"])
+        job = asyncio.create_task(failure(pool, checking(), replace(folder.job(RED), models=models)))
+        await until(lambda: _is_busy(pid))
+        os.kill(pid, signal.SIGKILL)
+        error = await job
+        assert (error.reason, error.retry) == ("crashed", True)
+        assert error.message == (
+            "The model safety gave no answer: the process that runs models has ended while it was asked."
+        )
+        models["safety"] = write_model(tmp_path / "models" / "other")
+        labels = (await run(pool, checking(), replace(folder.job(RED), models=models))).labels
+    assert labels["verdict"] == "refused"
+
+
+async def test_a_model_that_never_ends_costs_the_time_of_its_photo(folder: JobFolder, tmp_path: Path) -> None:
+    models = {"safety": write_model(tmp_path / "models" / "safety", endless_graph())}
+    async with sandbox(models=tmp_path / "models") as pool:
+        pid = await _loaded(pool, models["safety"])
+        error = await failure(pool, checking(wall_seconds=3), replace(folder.job(RED), models=models))
+        assert error.reason == "timeout"
+        await until(lambda: not _is_busy(pid))  # its run was ended with the photo
+        assert pool.inference
+        assert pool.inference.pid == pid
+
+
+async def _loaded(pool: Sandbox, model: Path) -> int:
+    """Have a model loaded. Returns the pid of the process that runs it."""
+    assert pool.inference
+    with mock.patch.dict(os.environ, {ADDRESS: pool.inference.address}):
+        await asyncio.to_thread(client.open_graph, model / "model.onnx")
+        client.disconnect()
+    assert pool.inference.pid
+    return pool.inference.pid
+
+
+def _is_busy(pid: int) -> bool:
+    """Whether a process uses the processor now."""
+    before = use.cpu_seconds if (use := proc.use_of(pid)) else 0
+    time.sleep(0.3)
+    return bool((use := proc.use_of(pid)) and use.cpu_seconds - before > 0.1)

@@ -9,15 +9,16 @@ from typing import Any
 
 import pyvips
 
-from workers.checks import classifier, runtime
+from workers.checks import classifier
 from workers.checks.classifier import Classifier, Findings
-from workers.checks.model_folder import UnusableModelError
 from workers.checks.verdict import CheckVerdict, LabelScore, Threshold, default_thresholds, judge, worst_of
-from workers.handlers import HandlerUnavailable
+from workers.handlers import HandlerError, HandlerUnavailable
 from workers.handlers.photo import pdq, pictures
 from workers.handlers.photo.document import CheckResult, PictureState, ScoredLabel
 from workers.handlers.photo.options import LOOKED_AT_SIZE, PhotoOptions
 from workers.handlers.photo.sharpness import sharpness
+from workers.inference import runtime
+from workers.inference.errors import InferenceLost, UnusableModelError
 
 _LISTED = 10
 """Labels of a check that are listed without a threshold."""
@@ -94,6 +95,8 @@ def _classifier(name: str, models: Mapping[str, Path]) -> Classifier:
         return classifier.load(models[name])
     except UnusableModelError as error:
         raise _unusable(name, error) from error
+    except InferenceLost as error:
+        raise _lost(name, error) from error
 
 
 def _look(name: str, model: Classifier, sizes: Sequence[pyvips.Image]) -> Findings:
@@ -101,10 +104,17 @@ def _look(name: str, model: Classifier, sizes: Sequence[pyvips.Image]) -> Findin
         return model.look(model.choose(sizes))
     except UnusableModelError as error:
         raise _unusable(name, error) from error
+    except InferenceLost as error:
+        raise _lost(name, error) from error
 
 
 def _unusable(name: str, error: UnusableModelError) -> HandlerUnavailable:
     return HandlerUnavailable(f"The model {name} cannot be used: {error}.")
+
+
+def _lost(name: str, error: InferenceLost) -> HandlerError:
+    """Return the error of a photo whose model has ended its process, as it would be had it ended the photo's own."""
+    return HandlerError("crashed", f"The model {name} gave no answer: {error}.", retry=True)
 
 
 def _result(

@@ -6,9 +6,9 @@ from types import ModuleType
 
 import pyvips
 
-from workers.checks.runtime import load_library
 from workers.handlers import HandlerUnavailable
 from workers.handlers.photo.document import PdqHash
+from workers.inference.runtime import load_library
 
 
 def load() -> ModuleType:

@@ -65,6 +65,7 @@ def _run(request: JobRequest) -> HandlerDone:
         memory_bytes=request.memory_bytes + request.models_bytes,
         output_bytes=request.output_bytes,
     )
+    registry.connect(request.kind, request.options)
     _enter_jail(request)
     return _done(_handler(request.kind)(job))
 

@@ -63,6 +63,23 @@ def policy_of(request: JobRequest) -> JailPolicy:
             return _with_rules(least, request)
 
 
+def policy_of_inference(models: Path, *, graphics: bool) -> JailPolicy:
+    """Return what the process that runs models may do: read models and libraries, and use graphics cards if it is to.
+
+    A driver of graphics cards looks around in ``/proc``, and starts programs of its own.
+    """
+    least = JailPolicy(
+        readable=(*_paths(_SETTINGS), Path("/proc/self"), models),
+        executable=_code(),
+        listed=_import_folders(),
+        devices=_paths(_DEVICES),
+    )
+    if not graphics:
+        return least
+    proc = Path("/proc")
+    return replace(least, readable=(*least.readable, proc), devices=(*least.devices, *_graphics()), programs=True)
+
+
 def _port(request: JobRequest) -> tuple[int, ...]:
     """The port of the server that the job asks. A handler that is given none fails by itself."""
     port = HttpOptions.model_validate(request.options).port if request.options else 0

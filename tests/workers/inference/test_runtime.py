@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.workers.checks.graphs import colour_graph, write_model
-from workers.checks import runtime
-from workers.checks.model_folder import UnusableModelError
+from workers.inference import runtime
+from workers.inference.errors import UnusableModelError
 
 ROOT = Path(__file__).parents[3]
 LOADING = """
@@ -22,7 +22,7 @@ from pathlib import Path
 def state():
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 before = state()
-from workers.checks import runtime
+from workers.inference import runtime
 session = runtime.open_session(Path(sys.argv[1]))
 assert state() == before, (before, state())
 import numpy
@@ -104,3 +104,10 @@ def test_a_graph_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     graph = write_model(tmp_path / "model", whole[: len(whole) // 2]) / "model.onnx"
     with pytest.raises(UnusableModelError, match="cannot be loaded"):
         runtime.open_session(graph)
+
+
+def test_a_card_that_cannot_be_used_costs_nothing_but_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not runtime.has_card()  # a card without the package for cards, or neither
+    graph = write_model(tmp_path) / "model.onnx"
+    monkeypatch.setattr(runtime, "has_card", lambda: True)
+    assert runtime.open_session(graph).get_providers() == ["CPUExecutionProvider"]

@@ -1,0 +1,211 @@
+"""Starts the process that runs models, and hands it the connections of handlers' processes: the agent's view of it.
+
+It is started at the first connection, or ahead of it where the worker's pool has models. One that has ended, whatever
+the reason, is replaced at the next connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, Field, ValidationError
+
+from workers.own_process import own_process
+from workers.sandbox import descendants
+from workers.sandbox.log import ChildLog
+
+_log = structlog.get_logger()
+
+_MOST_WAITING = 128
+"""Connections: of a process for each slot, and of those that are starting."""
+_ADDRESS_BYTES = 100
+"""A socket's path has 103 bytes at most on the systems that allow the fewest."""
+_END = b"\0end\0"
+"""No process prints it: its log is read as far as it goes."""
+
+
+class _GraphLoaded(BaseModel):
+    """What the process says of a graph. Its models may have made it say anything."""
+
+    graph: Annotated[str, Field(max_length=4_096)]
+    runs_on: Annotated[str, Field(max_length=100)]
+    seconds: float
+
+
+class InferenceProcess:
+    """The process that runs an agent's models. Use on one event loop, close with ``aclose``.
+
+    Args:
+        models: The folder below which all models lie.
+        environment: Variables of the process: all that it gets.
+
+    """
+
+    def __init__(self, models: Path, environment: Mapping[str, str]) -> None:
+        self._models = models
+        self._environment = environment
+        # Only this user may enter it, and so connect.
+        self._folder = tempfile.TemporaryDirectory(prefix="yurt-", dir=_short_folder(), ignore_cleanup_errors=True)
+        self.address = str(Path(self._folder.name) / "models")
+        """Path of the socket to connect to."""
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self.address)
+        self._listener.listen(_MOST_WAITING)
+        self._listener.setblocking(False)
+        self._waiting: deque[socket.socket] = deque()
+        self._handing_over: asyncio.Task[None] | None = None
+        self._running: _Running | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now; None: there is none."""
+        return self._running.process.pid if self._running and self._running.is_alive else None
+
+    def warm(self) -> None:
+        """Start the process, if there is none, ahead of its first connection."""
+        if self._handing_over is None or self._handing_over.done():
+            self._handing_over = self._loop.create_task(self._hand_over())
+
+    async def aclose(self) -> None:
+        """End the process, and take no more connections. May be called twice."""
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+        if self._handing_over:
+            self._handing_over.cancel()
+            await asyncio.wait([self._handing_over])
+        self._refuse_waiting()
+        if self._running:
+            await self._running.end()
+            self._running = None
+        self._folder.cleanup()
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError, ConnectionError):
+            connection, _ = self._listener.accept()
+            self._waiting.append(connection)
+        self.warm()
+
+    async def _hand_over(self) -> None:
+        """Start the process if there is none, and hand over the connections that wait."""
+        try:
+            running = await self._alive()
+            while self._waiting:
+                if running.takes(self._waiting[0]):
+                    self._waiting.popleft().close()
+                else:  # it has ended, which this loop has yet to hear, or it hangs
+                    await running.end()
+                running = await self._alive()
+        except OSError as error:
+            _log.error("models cannot run", error=str(error))
+            self._refuse_waiting()
+
+    async def _alive(self) -> _Running:
+        if self._running and not self._running.is_alive:
+            ended = self._running
+            self._running = None
+            _log.warning("models' process ended", code=ended.process.returncode, printed=await ended.printed())
+            await ended.end()
+        if not self._running:
+            self._running = await _Running.start(self._models, self._environment)
+        return self._running
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().close()
+
+
+class _Running:
+    """One process, the pipe that ends it with this agent, and the socket over which it gets connections."""
+
+    def __init__(self, process: Process, parent_pipe: int, control: socket.socket) -> None:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        self.process = process
+        self._parent_pipe = parent_pipe
+        self._control = control
+        self._log = ChildLog(process.stderr)
+        self._telling = asyncio.create_task(_log_loaded(process.stdout))
+
+    @classmethod
+    async def start(cls, models: Path, environment: Mapping[str, str]) -> _Running:
+        """Start a process. Raises OSError."""
+        reading, writing = os.pipe()
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *own_process("workers.inference", str(reading), str(theirs.fileno()), str(models)),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=environment,
+                pass_fds=(reading, theirs.fileno()),
+                start_new_session=True,  # a process group of its own, to be killed whole
+            )
+        except BaseException:
+            os.close(writing)
+            ours.close()
+            raise
+        finally:
+            os.close(reading)
+            theirs.close()
+        ours.setblocking(False)
+        return cls(process, writing, ours)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.returncode is None
+
+    def takes(self, connection: socket.socket) -> bool:
+        """Hand over a connection. False: the process does not take it."""
+        try:
+            socket.send_fds(self._control, [b"c"], [connection.fileno()])
+        except OSError:
+            return False
+        return True
+
+    async def printed(self) -> str:
+        """The end of what the process has printed, once it has ended."""
+        return await self._log.read_until(_END)
+
+    async def end(self) -> None:
+        """SIGKILL the process, and wait until it has ended."""
+        if self._parent_pipe >= 0:
+            if self.is_alive:
+                descendants.kill(self.process.pid)
+            os.close(self._parent_pipe)
+            self._parent_pipe = -1
+        self._control.close()
+        await self.process.wait()
+        await self._log.aclose()
+        self._telling.cancel()
+        await asyncio.wait([self._telling])
+
+
+async def _log_loaded(lines: asyncio.StreamReader) -> None:
+    """Log which graphs were loaded, and what they run on."""
+    with suppress(ValueError):  # a line that is too long: the process is not what it was
+        while line := await lines.readline():
+            try:
+                told = _GraphLoaded.model_validate_json(line)
+            except ValidationError:
+                continue
+            _log.info("model loaded", **told.model_dump())
+
+
+def _short_folder() -> str | None:
+    """Where temporary folders lie, or ``/tmp`` where that has too long a path for a socket."""
+    usual = os.fsencode(tempfile.gettempdir())
+    return None if len(usual) < _ADDRESS_BYTES - len("/yurt-12345678/models") else "/tmp"  # noqa: S108
