@@ -38,7 +38,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.answers.later_answers": Cover("tests/webhook/api/test_answers.py", "what becomes of requests"),
     "webhook.answers.spooled_answer": Cover("tests/webhook/api/test_answers.py", "bodies in the bucket, and too large"),
     "webhook.ledger.run_logs": Cover("tests/webhook/api/test_run_logs.py", "what is kept, and for how long"),
-    "webhook.ledger.answers": Cover("tests/webhook/api/test_answers.py", "what clients are told"),
     "webhook.api.passed_on": Cover("tests/webhook/proxy/test_replica_ways.py", "what other replicas are answered"),
     "webhook.api.service_status": Cover("tests/webhook/cli/test_services.py", "what administrators are shown"),
     "webhook.proxy.exchange": Cover("tests/webhook/api/test_services.py", "machines are lost there"),

@@ -289,7 +289,7 @@ def _services(
         answers=LaterAnswers(
             AnswerLedger(ledger),
             store,
-            proxy.replica.id,
+            proxy.replica,
             config.server.answers,
             config.server.answers_hours * 3600.0,
             health,

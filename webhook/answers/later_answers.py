@@ -18,6 +18,7 @@ from webhook.answers.spooled_answer import SpooledAnswer
 from webhook.config import Place
 from webhook.ledger.answers import AnswerLedger, AnswerPlace, FinishedAnswer
 from webhook.ledger.database import LedgerUnavailable
+from webhook.ledger.services import Replica
 from webhook.loops import LoopHealth
 from webhook.storage import ObjectStore, StoreError
 
@@ -48,7 +49,7 @@ class LaterAnswers:
 
     ledger: AnswerLedger
     store: ObjectStore
-    replica_id: str
+    replica: Replica
     place: Place | None
     """Below which bodies are put; None: clients have to wait for their answers."""
     keep_seconds: float
@@ -63,7 +64,7 @@ class LaterAnswers:
         assert self.place is not None, "answers are kept"
         id = secrets.token_urlsafe(24)
         place = AnswerPlace(self.place.bucket, f"{self.place.prefix}{service}/{id}")
-        await self.ledger.begin(id, service, self.replica_id, place, self.keep_seconds)
+        await self.ledger.begin(id, service, self.replica, place, self.keep_seconds)
         task = self._running[id] = asyncio.create_task(self._run(id, place, forwarded, told))
 
         def ended(_: asyncio.Task[None]) -> None:

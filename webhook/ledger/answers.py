@@ -10,6 +10,7 @@ from typing import Literal
 
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
+from webhook.ledger.services import REPLICA_SECONDS, Replica
 
 AnswerState = Literal["pending", "done", "failed", "lost"]
 """``lost``: the replica of the control plane that had the request is gone, and the request with it."""
@@ -57,9 +58,12 @@ class AnswerLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def begin(self, id: str, service: str, replica_id: str, place: AnswerPlace, keep_seconds: float) -> None:
+    async def begin(self, id: str, service: str, replica: Replica, place: AnswerPlace, keep_seconds: float) -> None:
         """Note that a replica has a request whose answer will be fetched later."""
-        await self._ledger.fetch("begin_answer", id, service, replica_id, place.bucket, place.key, keep_seconds)
+        await self._ledger.fetch(
+            "begin_answer", id, service, replica.id, place.bucket, place.key, keep_seconds,
+            replica.token_hash, replica.url, REPLICA_SECONDS,
+        )  # fmt: skip
 
     async def find(self, id: str) -> StoredAnswer | None:
         """Find an answer; None: there is none of that id, or no more."""

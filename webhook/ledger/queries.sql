@@ -2195,7 +2195,13 @@ order by o.key
 limit $5;
 
 -- name: begin_answer
--- Note that a request's answer will be fetched later: its id, service, replica, and where its body will be.
+-- Note that a request's answer will be fetched later: its id, service, replica, and where its body will be. A replica
+-- that was only just started is noted too, for $9 seconds: it lives, and has not said so yet.
+with there as (
+    insert into replicas (id, token_hash, url, until)
+    values ($3, $7, $8, (select yurt_now()) + make_interval(secs => $9))
+    on conflict (id) do nothing
+)
 insert into service_answers (id, service, replica_id, bucket, key, expires_at)
 values ($1, $2, $3, $4, $5, (select yurt_now()) + make_interval(secs => $6));
 
