@@ -126,6 +126,7 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
         preload=_PRELOAD,
         environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {},
         models=settings.cache_dir,
+        folder=scratch.folder("inference"),
     )
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workers.inference import runtime, wire
+from workers.inference.address import short_address
 from workers.inference.errors import InferenceLost, UnusableModelError
 from workers.inference.wire import GraphNode, GraphQuestion, WrongFrameError
 
@@ -125,7 +126,8 @@ def open_graph(path: Path) -> Graph:
 def _connected(address: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.connect(address)
+        with short_address(Path(address)) as short:
+            connection.connect(short)
     except OSError as error:
         connection.close()
         raise InferenceLost(f"the process that runs models cannot be reached: {error.strerror}") from error

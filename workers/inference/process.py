@@ -20,6 +20,7 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
+from workers.inference.address import short_address
 from workers.own_process import own_process
 from workers.sandbox import descendants
 from workers.sandbox.log import ChildLog
@@ -28,8 +29,6 @@ _log = structlog.get_logger()
 
 _MOST_WAITING = 128
 """Connections: of a process for each slot, and of those that are starting."""
-_ADDRESS_BYTES = 100
-"""A socket's path has 103 bytes at most on the systems that allow the fewest."""
 _END = b"\0end\0"
 """No process prints it: its log is read as far as it goes."""
 
@@ -48,18 +47,21 @@ class InferenceProcess:
     Args:
         models: The folder below which all models lie.
         environment: Variables of the process: all that it gets.
+        folder: Where its socket is to be, a folder that others cannot enter. None: a temporary one.
 
     """
 
-    def __init__(self, models: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, models: Path, environment: Mapping[str, str], folder: Path | None = None) -> None:
         self._models = models
         self._environment = environment
-        # Only this user may enter it, and so connect.
-        self._folder = tempfile.TemporaryDirectory(prefix="yurt-", dir=_short_folder(), ignore_cleanup_errors=True)
-        self.address = str(Path(self._folder.name) / "models")
+        # Without a folder of its agent's, which the next one removes: one that only this user may enter.
+        self._own_folder = None if folder else tempfile.TemporaryDirectory(prefix="yurt-", ignore_cleanup_errors=True)
+        place = folder or Path(self._own_folder.name if self._own_folder else "")
+        self.address = str(place / "models")
         """Path of the socket to connect to."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(self.address)
+        with short_address(place / "models") as address:
+            self._listener.bind(address)
         self._listener.listen(_MOST_WAITING)
         self._listener.setblocking(False)
         self._waiting: deque[socket.socket] = deque()
@@ -90,7 +92,8 @@ class InferenceProcess:
         if self._running:
             await self._running.end()
             self._running = None
-        self._folder.cleanup()
+        if self._own_folder:
+            self._own_folder.cleanup()
 
     def _accept(self) -> None:
         with suppress(BlockingIOError, ConnectionError):
@@ -203,9 +206,3 @@ async def _log_loaded(lines: asyncio.StreamReader) -> None:
             except ValidationError:
                 continue
             _log.info("model loaded", **told.model_dump())
-
-
-def _short_folder() -> str | None:
-    """Where temporary folders lie, or ``/tmp`` where that has too long a path for a socket."""
-    usual = os.fsencode(tempfile.gettempdir())
-    return None if len(usual) < _ADDRESS_BYTES - len("/yurt-12345678/models") else "/tmp"  # noqa: S108

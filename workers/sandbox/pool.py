@@ -27,6 +27,7 @@ class Sandbox:
     ``preload`` names handler kinds (``photo``) whose libraries a child loads before its first job.
     ``environment`` adds variables to the children's; of the agent's own a child gets an allow-list only.
     ``models`` is the folder below which the models lie that children may ask; None: a child runs its models itself.
+    ``folder`` is the agent's, where the socket lies by which children ask; None: a temporary one.
     A child is replaced when it was killed, with a job that did not end, or when a file has changed that it imported
     from the handlers' folder.
     """
@@ -38,12 +39,13 @@ class Sandbox:
         preload: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
         models: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         if slots < 1:
             raise ValueError("slots are at least 1")
         self._preload = tuple(preload)
         self._environment = scrubbed(environment or {})
-        self.inference = InferenceProcess(models, self._environment.copy()) if models else None
+        self.inference = InferenceProcess(models, self._environment.copy(), folder) if models else None
         """Runs the models of all children."""
         if self.inference:
             self._environment[ADDRESS] = self.inference.address

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -172,15 +171,15 @@ async def test_it_reads_nothing_but_models(tmp_path: Path) -> None:
         assert "CapEff:\t0000000000000000" in status
 
 
-async def test_a_socket_has_a_short_path_where_temporary_folders_have_a_long_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long = tmp_path / ("l" * 120)
-    long.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(long))
-    one = InferenceProcess(tmp_path, scrubbed({}))
-    assert len(one.address) < 104
+async def test_its_socket_may_lie_in_a_folder_of_its_agent(tmp_path: Path) -> None:
+    folder = tmp_path / ("l" * 120)
+    folder.mkdir()
+    one = InferenceProcess(tmp_path / "models", scrubbed({"PYTHONPATH": str(ROOT)}), folder)
+    with mock.patch.dict(os.environ, {ADDRESS: one.address}):
+        assert await asyncio.to_thread(red_of, graph_of(tmp_path), 0.5) == 0.5
+        client.disconnect()
     await one.aclose()
+    assert [path.name for path in folder.iterdir()] == ["models"]
 
 
 async def test_a_process_that_cannot_be_started_refuses_those_that_wait(
