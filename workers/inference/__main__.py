@@ -33,6 +33,8 @@ def main(parent_pipe: str, control: str, models: str) -> None:
     on_card = has_card()
     if not on_card:  # a driver maps what is the card's, and more than there is
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    # Before the jail: what is not there then is closed to this process for good, and models are fetched meanwhile.
+    Path(models).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not jail.support().missing:
         jail.enter(policy_of_inference(Path(models), graphics=on_card))
     load_library("onnxruntime")

@@ -8,11 +8,11 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workers.inference import runtime, wire
 from workers.inference.batches import Batches, ClientLeftError, GraphRun, RunningGraphs
@@ -20,6 +20,7 @@ from workers.inference.errors import UnusableModelError
 from workers.inference.wire import GraphDescription, GraphNode, GraphQuestion, WrongFrameError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
 _MOST_LOADED = 8
@@ -99,7 +100,14 @@ class InferenceServer:
         except Exception as error:  # onnxruntime's own types have no common base
             wire.refuse(connection, f"the graph does not run: {' '.join(str(error).split())[:300]}")
         else:
+            self._give(connection, made)
+
+    @staticmethod
+    def _give(connection: int, made: Sequence[NDArray[Any]]) -> None:
+        try:
             wire.answer(connection, made)
+        except WrongFrameError as error:  # the model's fault, not the photo's
+            wire.refuse(connection, str(error))
 
     def _load(self, graph: str) -> _Loaded:
         # One at a time: processes that start together need the same, and the second finds it loaded.

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from tests.workers.checks.graphs import SIDE
+from tests.workers.checks.graphs import SIDE, colour_graph
 
 
 def picture(red: float) -> dict[str, NDArray[Any]]:
@@ -69,3 +69,12 @@ def one_at_a_time_graph() -> onnx.ModelProto:
         ],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def wide_numbers_graph() -> onnx.ModelProto:
+    """Return a graph of colours whose scores are of a type that no frame holds."""
+    model = colour_graph()
+    model.graph.node[-1].output[0] = "means"
+    model.graph.node.append(helper.make_node("Cast", ["means"], ["scores"], to=TensorProto.UINT64))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT64
+    return model

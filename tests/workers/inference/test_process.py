@@ -70,6 +70,15 @@ async def test_it_is_started_at_the_first_question(tmp_path: Path) -> None:
         assert process.pid == first is not None
 
 
+@pytest.mark.skipif(bool(jail.support().missing), reason="there is no jail here")
+async def test_models_that_come_after_its_start_are_read_though_there_was_no_folder(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        (tmp_path / "models").rmdir()
+        process.warm()
+        await until(lambda: process.pid and "Seccomp:\t2" in Path(f"/proc/{process.pid}/status").read_text())
+        assert await asyncio.to_thread(red_of, graph_of(tmp_path), 0.25) == 0.25
+
+
 async def test_what_a_model_runs_on_is_logged(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with running(tmp_path) as process:

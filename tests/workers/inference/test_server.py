@@ -13,7 +13,7 @@ import pytest
 
 from tests.polling import wait_until
 from tests.workers.checks.graphs import colour_graph, write_model
-from tests.workers.inference.graphs import endless_graph, picture
+from tests.workers.inference.graphs import endless_graph, picture, wide_numbers_graph
 from workers.inference import server, wire
 from workers.inference.server import InferenceServer
 from workers.inference.wire import GraphDescription, GraphQuestion
@@ -100,6 +100,13 @@ def test_why_a_graph_cannot_be_used_is_said(served: Served, tmp_path: Path) -> N
         wire.ask(connection, GraphQuestion(str(right), ("nothing",), picture(1)))
         assert "the graph does not run" in str(wire.read_answer(connection))
         assert isinstance(asked(connection, right, 1), list)  # it goes on
+
+
+def test_what_a_graph_makes_and_no_frame_holds_is_the_graphs_fault(served: Served, tmp_path: Path) -> None:
+    graph = write_model(tmp_path / "wide", wide_numbers_graph()) / "model.onnx"
+    with served.connection() as connection:
+        assert "holds uint64" in str(asked(connection, graph, 1))
+        assert isinstance(asked(connection, graph), GraphDescription)  # it goes on
 
 
 @pytest.mark.parametrize("name", ["{outside}/model.onnx", "{inside}/../elsewhere/model.onnx", "{inside}/link.onnx"])
