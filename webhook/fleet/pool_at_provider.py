@@ -239,9 +239,10 @@ class PoolAtProvider:
     async def _note_costs(self, machine: Machine) -> None:
         """Count what a machine has cost until now that must have ended itself, and has not: the list shows it.
 
-        Before it is destroyed: once it is gone, it would be taken to have ended when it had to.
+        Before it is destroyed: once it is gone, it would be taken to have ended when it had to. One that no list has
+        shown, since the list fails, is counted too: it may have cost so much.
         """
-        if machine.id in self.listed and must_have_ended(self._settings, machine):
+        if must_have_ended(self._settings, machine):
             with logged_failure("not noted", label=machine.label):
                 await self._calls.within(self._fleet.accrue([machine.id]))
 

@@ -283,8 +283,7 @@ class SimulatedDay:
         mine = [one for market in self.markets.values() for one in market.alive if not one.others]
         if len(mine) != len(rows) or any(row.state is not MachineState.READY for row in rows.values()):
             return 4.0
-        work = self.fleet.pending["a"] or self.service.waiting
-        return 20.0 if work or rows or self.foresight.kind != "nothing" else 45.0
+        return 30.0 if rows or self.fleet.pending["a"] or self.service.waiting else 45.0
 
     # ── machines ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -201,6 +201,10 @@ FLEET_MUTANTS = {
         "what has not ended itself as it had to is destroyed before its costs were counted",
         _patched(PoolAtProvider, "_note_costs", _note_nothing),
     ),
+    "unseen-awaited": FleetMutant(
+        "what must have ended itself is destroyed though no list has shown whether it has",
+        _patched(webhook.fleet.scaling, "_may_have_ended", lambda *_: False),
+    ),
     "dear-leave": FleetMutant(
         "what costs more than one machine may goes on",
         _patched(webhook.fleet.scaling, "too_dear", lambda *_: False),

@@ -37,6 +37,7 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderRefused,
 )
+from webhook.fleet.scaling import UNSEEN_SECONDS
 from webhook.ledger.machines import Machine, MachineState, Terms
 
 # ── a provider that fails ──────────────────────────────────────────────────────────────────────────────────
@@ -224,6 +225,22 @@ async def test_what_a_machine_cost_that_did_not_end_itself_is_counted_before_it_
     with contextlib.suppress(asyncio.CancelledError):
         await cloud_fleet.turns(1)
     assert (row.reason, costed) == ("silent", [cloud_fleet.fleet.now])
+
+
+@pytest.mark.parametrize(("failing_turns", "turns"), [(20, 20), (1_000, int(UNSEEN_SECONDS))])
+async def test_what_must_have_ended_itself_is_destroyed_once_a_list_shows_it_or_none_comes_for_a_while(
+    failing_turns: int, turns: int
+) -> None:
+    settings = pool(provider="cloud", orphan_seconds=200)
+    cloud_fleet = CloudFleet(settings)
+    (row,) = await cloud_fleet.ready(1)
+    await cloud_fleet.fleet.advance(1_000)
+    cloud_fleet.start({"a": settings})
+    back = cloud_fleet.fleet.now
+    while row.label in cloud_fleet.cloud.there and cloud_fleet.fleet.now < back + 200:
+        cloud_fleet.cloud.on_list = list_fails if cloud_fleet.fleet.now < back + failing_turns else None
+        await cloud_fleet.turns(1)
+    assert (cloud_fleet.fleet.now - 1, row.costed) == (back + turns, back + turns), "it has cost until then"
 
 
 @pytest.mark.parametrize(("away", "avoided"), [(False, frozenset({"m"})), (True, frozenset())])
