@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code of an agent that Ctrl-C reached before its signal handlers were installed."""
+_FOR_TERMINALS = ("rich", "pygments", "click")
+"""Which structlog and httpx load where they are installed, and an agent has no use for: a quarter of its imports."""
 
 
 def main() -> int:
@@ -44,6 +46,8 @@ def _watched() -> int | None:
 
 
 def _agent(life: SignsOfLife | None) -> int:
+    # What the table of modules has as None cannot be imported, and structlog and httpx do without it.
+    sys.modules.update(dict.fromkeys(_FOR_TERMINALS))  # type: ignore[arg-type]
     # Imported only now: a watchdog stays small.
     from workers import parent_death
     from workers.settings import Settings, SettingsError

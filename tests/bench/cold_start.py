@@ -1,17 +1,25 @@
-"""Measures what Yurt adds to a provider's own boot: a real control plane and worker, on machines that boot for 2 s."""
+"""Measures what Yurt adds to a provider's own boot: a real control plane and worker, on machines that boot for 2 s.
+
+And a fresh worker's way to its first photo that models have looked at, where each machine has to fetch them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
+from infra.models.packages import PackageUnavailableError
+from infra.models.recommended import write_models
+from infra.models.recommended_checks import RecommendedChecks
 from infra.stack import Stack, running
 from tests.bench.latency import manifest_of, photo, postgres_socket
+from tests.bench.photos import write_photo
 from tests.bench.report import BenchFigure
 from tests.polling import wait_until
 from webhook.config_file import load
@@ -67,30 +75,49 @@ class ColdStart:
 
 async def measure(folder: Path) -> list[BenchFigure]:
     """Measure some first results, each of a machine that has to be minted for it."""
-    starts = sorted(await asyncio.to_thread(lambda: [*_starts(folder)]), key=lambda start: start.own_seconds)
+    return await asyncio.to_thread(lambda: [*_without_models(folder / "plain"), *_with_models(folder / "checked")])
+
+
+def _without_models(folder: Path) -> Iterator[BenchFigure]:
+    starts = sorted(_starts(folder, photo()), key=lambda start: start.own_seconds)
     middle = starts[len(starts) // 2]
     what = f"mint→first result, over the provider's own boot of {_BOOT_SECONDS} s"
-    return [
-        BenchFigure(f"{what}: the control plane's part", middle.own_seconds, "s", at_most=1.0),
-        BenchFigure(f"{what}: with the worker's start and the handler", middle.added_seconds, "s"),
-    ]
+    yield BenchFigure(f"{what}: the control plane's part", middle.own_seconds, "s", at_most=1.0)
+    yield BenchFigure(f"{what}: with the worker's start and the handler", middle.added_seconds, "s")
 
 
-def _starts(folder: Path) -> Iterator[ColdStart]:
+def _with_models(folder: Path) -> Iterator[BenchFigure]:
+    try:
+        models = write_models(folder / "models")
+    except PackageUnavailableError as error:
+        print(f"Without the recommended models: {error}")
+        return
+    write_photo(folder / "photo.jpg")
+    starts = _starts(folder, (folder / "photo.jpg").read_bytes(), models)
+    seconds = statistics.median(start.result - start.booted for start in starts)
+    what = "fresh worker process, nothing cached → first photo of 12 megapixels checked by both models"
+    yield BenchFigure(what, seconds, "s", at_most=1.5)
+
+
+def _starts(folder: Path, encoded: bytes, models: Mapping[str, Path] | None = None) -> Iterator[ColdStart]:
     place, path = folder / "place", folder / "yurt.toml"
-    place.mkdir()
+    place.mkdir(parents=True)
     command = [sys.executable, str(Path(__file__).with_name("slow_place.py")), str(place), str(_BOOT_SECONDS)]
     path.write_text(_CONFIG.format(command=command))
-    with running(load(path, options_model), path, folder / "state") as stack:
+    checks = RecommendedChecks("photos", models or {})
+    config, environment = load(path, options_model), {}
+    if models:
+        config, environment = checks.added_to(config), checks.environment()
+    with running(config, path, folder / "state", environment=environment, models=models) as stack:
         for number in range(_STARTS):
-            yield _start(stack, folder, number)
+            yield _start(stack, folder, encoded, number)
             wait_until(lambda: not [*_living(place)], seconds=60, failure="a machine goes on", error=TimeoutError)
 
 
-def _start(stack: Stack, folder: Path, number: int) -> ColdStart:
+def _start(stack: Stack, folder: Path, encoded: bytes, number: int) -> ColdStart:
     key = f"uploads/{number}.jpg"
     s3 = stack.s3()
-    s3.put_object(Bucket="photos-in", Key=key, Body=photo())
+    s3.put_object(Bucket="photos-in", Key=key, Body=encoded)
     manifest = manifest_of(s3, f"results/{key}/result.json")
     label, intended, ready = asyncio.run(_newest(folder))
     ordered, booted = map(float, (folder / "place" / f"{label}.times").read_text().split())

@@ -3,6 +3,7 @@
     python slow_place.py FOLDER BOOT_SECONDS VERB
 
 Each machine leaves its times in ``FOLDER/LABEL.times``: when it was ordered, and when it had booted.
+Its cache is its own, and empty when it starts.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ def _mint(folder: Path, boot_seconds: str, message: dict[str, Any]) -> int:
     times.write_text(f"{time.time()}\n")
     worker = subprocess.Popen(
         ["sh", "-c", _BOOT, "sh", boot_seconds, str(times), *own_process("workers")],
-        env={**os.environ, **message["environment"], "YURT_ALLOW_HTTP": "1"},
+        env={
+            **os.environ,
+            **message["environment"],
+            "YURT_ALLOW_HTTP": "1",
+            "YURT_CACHE_DIR": str(times.with_suffix(".cache")),
+        },
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
