@@ -53,6 +53,7 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "workers.tunnel.stream": Cover("tests/workers/tunnel/test_link.py", "the link's streams"),
     "workers.tunnel.wires": Cover("tests/workers/services/test_ways.py", "dialled there"),
     "workers.message": Cover("tests/workers/test_protocol.py", "what all messages have"),
+    "workers.progress_messages": Cover("tests/webhook/api/test_models.py", "what workers tell of there"),
     "workers.service_messages": Cover("tests/webhook/api/test_services.py", "what workers are told there"),
     "webhook.ledger_loops": Cover("tests/webhook/test_app.py", "run beside requests: reap"),
     "webhook.secret_settings": Cover("tests/webhook/test_config.py", "read beside the configuration"),

@@ -1,6 +1,7 @@
 """Observes cold starts: how long each step of a machine's start took, from the order to the first result.
 
-A step is observed once the machine has had its first result, by every replica: all of them read the same rows.
+A step is observed once the machine has had its first result, or its first server takes requests, whichever comes first,
+and by every replica: all of them read the same rows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from webhook.ledger.ledger import Ledger
 from webhook.ledger.machines import START_PHASES
 
 _OVERLAP_SECONDS = 60.0
-"""A result is written a moment before others can read it: what lies back for no longer is read again."""
+"""What ends a start is written a moment before others can read it: what lies back for no longer is read again."""
 
 
 class ColdStarts:
@@ -21,12 +22,12 @@ class ColdStarts:
         """``histogram`` has the labels ``pool`` and ``phase``."""
         self._histogram = histogram
         self._since: float | None = None
-        """Results since this moment are read, in seconds since 1970; None: not begun."""
+        """What ended since this moment is read, in seconds since 1970; None: not begun."""
         self._observed: dict[int, float] = {}
-        """Machines that were observed, by their number, and the moments of their results: those read again."""
+        """Machines that were observed, by their number, and when their starts ended: those read again."""
 
     async def refresh(self, ledger: Ledger) -> None:
-        """Observe the machines that have had their first result since the last time. Raises LedgerUnavailable."""
+        """Observe the machines whose start has ended since the last time. Raises LedgerUnavailable."""
         rows = await ledger.fetch("cold_starts", self._since)
         if self._since is None:  # what was before this process began is history
             self._observed = {row["id"]: row["moment"] for row in rows}

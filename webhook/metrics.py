@@ -143,7 +143,7 @@ class Metrics:
         self.failing_loops.set_function(lambda: len(health.failing()) if health else 0)
         self.cold_start_seconds = Histogram(
             "yurt_cold_start_seconds",
-            "Steps of a machine's start until its first result",
+            "Steps of a machine's start until its first result, or until its first server is ready",
             ["pool", "phase"],
             registry=self.registry,
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1200),

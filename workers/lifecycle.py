@@ -130,7 +130,11 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     )
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()
-    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token, handling=gate.report))
+    client = await stack.enter_async_context(
+        ControlPlaneClient(
+            settings.url, settings.token, handling=gate.report, load_seconds=lambda: sandbox.load_seconds
+        )
+    )
     transfer = TransferClient()
     stack.push_async_callback(transfer.aclose)
     servers = HandlerServers(scratch.folder("servers"), settings.handlers)

@@ -15,11 +15,13 @@ from workers.message import MAX_MODELS as MAX_MODELS
 from workers.message import Bytes, Models
 from workers.message import Message as Message
 from workers.message import ModelRef as ModelRef
+from workers.progress_messages import ProgressAnswer as ProgressAnswer
+from workers.progress_messages import WorkerProgress as WorkerProgress
 from workers.service_messages import ServiceOrder as ServiceOrder
 from workers.service_messages import ServiceOrders as ServiceOrders
 from workers.service_messages import ServiceReport as ServiceReport
 from workers.service_messages import ServiceReportAnswer as ServiceReportAnswer
-from workers.value_types import Log, ModelName, ModelPath, Sha256, UsdText, VerdictName
+from workers.value_types import Log, ModelPath, Sha256, UsdText, VerdictName
 
 VERSION = 1
 
@@ -308,6 +310,8 @@ class LeaseRequest(Message):
     handlers_changed: bool = False
     """The worker's handlers are others than when it last said that one is unavailable: try them again."""
     handling: Handling | None = None
+    load_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    """For which it has loaded models of checks into memory up to now, all together. None: it has loaded none."""
     services_seen: Annotated[str, Field(max_length=64)] = ""
     """``digest`` of the orders that the worker has. A wait ends as soon as there are others."""
 
@@ -370,24 +374,6 @@ class BundleSource(Message):
     size: Bytes
     download: Download
     """Ends after an hour at the latest."""
-
-
-class WorkerProgress(Message):
-    """What a worker does before it can take work. Sent every few seconds while it lasts; keeps the worker alive."""
-
-    phase: Literal["weights", "session"]
-    """Fetches the weights of its models, or loads a model."""
-    model: ModelName
-    done_bytes: Bytes = 0
-    total_bytes: Bytes = 0
-    bytes_per_second: Bytes = 0
-
-
-class ProgressAnswer(Message):
-    """The response to ``WorkerProgress``."""
-
-    drain: bool = False
-    """Take no work, and leave."""
 
 
 # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pyvips
 
 from infra.models.publishing import publish_folder
 from infra.stack import Stack, running
 from tests.polling import wait_until
+from tests.webhook.scrape import Scrape
 from tests.workers.checks.graphs import colour_graph, write_model
 from webhook.config_file import load
 from workers.handlers.registry import options_model
@@ -54,6 +56,12 @@ def result(stack: Stack, key: str) -> dict[str, Any]:
     return record
 
 
+def _loads(stack: Stack) -> float:
+    """How many machines have told for how long they loaded their models."""
+    counts = Scrape(httpx.get(f"{stack.url}/metrics").text)["yurt_cold_start_seconds_count"]
+    return counts.get(("load", "local"), 0.0)
+
+
 def test_photos_wait_for_their_model_and_are_judged_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "yurt.toml"
@@ -61,10 +69,12 @@ def test_photos_wait_for_their_model_and_are_judged_by_it(tmp_path: Path, monkey
     config = load(path, options_model)
     with running(config, path, tmp_path / "state") as stack:
         s3 = stack.s3()
+        assert not _loads(stack), "from here on starts are observed"
         for key, value in (("red.png", 250), ("dark.png", 20)):
             s3.put_object(Bucket="photos-in", Key=f"uploads/{key}", Body=photo(value))
         root = publish_folder(s3, config.models["colours"], write_model(tmp_path / "model", colour_graph()))
         red, dark = result(stack, "red.png"), result(stack, "dark.png")
+        wait_until(lambda: _loads(stack) > 0, seconds=60)
         stack.check()
     assert {output["name"] for output in red["outputs"]} == {"metadata.json"}, "its pictures are withheld"
     assert {output["name"] for output in dark["outputs"]} == {"64.webp", "metadata.json"}

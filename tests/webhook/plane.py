@@ -88,10 +88,13 @@ class Worker:
         how: dict[str, Any] = {"content": content} if isinstance(content, bytes) else {"json": content}
         return await self.http.post(f"/v1/{path}", **how, headers={"authorization": f"Bearer {self.token}"}, **more)
 
-    async def ask(self, most: int = 1, wait: float = 0, settle: Sequence[object] = ()) -> protocol.LeaseResponse:
+    async def ask(
+        self, most: int = 1, wait: float = 0, settle: Sequence[object] = (), load_seconds: float | None = None
+    ) -> protocol.LeaseResponse:
         """Send settlements and request leases."""
         settling = [item.model_dump(mode="json") if isinstance(item, protocol.Message) else item for item in settle]
-        response = await self.post("leases", {"max": most, "wait": wait, "settle": settling})
+        request = {"max": most, "wait": wait, "settle": settling, "load_seconds": load_seconds}
+        response = await self.post("leases", request)
         assert response.status_code == 200, response.text
         return protocol.LeaseResponse.model_validate_json(response.content)
 

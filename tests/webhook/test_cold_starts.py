@@ -16,8 +16,23 @@ async def test_steps_of_a_cold_start_are_observed_once(postgres_dsn: str) -> Non
         lease = await worker.lease()
         assert (await scraped(plane))["yurt_cold_start_seconds_count"] == {}
         for _ in range(2):
-            await worker.ask(most=0, settle=[done(lease)])
+            await worker.ask(most=0, settle=[done(lease)], load_seconds=0.2)
             lease = await worker.lease() if lease.key == "1.jpg" else lease
             counts = (await scraped(plane))["yurt_cold_start_seconds_count"]
-            assert counts == {("process", "local"): 1, ("weights", "local"): 1, ("first_result", "local"): 1}
+            assert counts == {(phase, "local"): 1 for phase in ("process", "weights", "load", "first_result")}
         assert (await scraped(plane))["yurt_cold_start_seconds_bucket"]["0.25", "process", "local"] == 0
+
+
+async def test_a_start_that_ends_with_a_server_is_observed_and_its_first_result_is_not(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
+        await worker.post("services/echo/report", {"state": "starting"})
+        assert (await scraped(plane))["yurt_cold_start_seconds_count"] == {}
+        await worker.post("services/echo/report", {"state": "ready"})
+        for _ in range(2):
+            assert (await scraped(plane))["yurt_cold_start_seconds_count"] == {("service_ready", "local"): 1}
+        await plane.sql("delete from service_machines")
+        await plane.notify(event("1.jpg"))
+        await worker.ask(most=0, settle=[done(await worker.lease())])
+        assert (await scraped(plane))["yurt_cold_start_seconds_count"] == {("service_ready", "local"): 1}

@@ -224,7 +224,9 @@ class LeaseApi:
                     one.accepted and isinstance(item, protocol.Done)
                     for one, item in zip(settled, message.settle, strict=True)
                 )
-                await self._fleet.active(caller.id, _handling(message.handling), result=result)
+                await self._fleet.active(
+                    caller.id, _handling(message.handling), result=result, load_seconds=message.load_seconds
+                )
         orders = self._orders.orders(caller.label, caller.service)
         news = orders if orders.digest != message.services_seen else None
         return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining, services=news)

@@ -106,8 +106,14 @@ class MachineStatus(BaseModel):
     """From then until the process called home."""
     weights_seconds: float | None
     """From then until it asked for work: it fetched its models."""
+    load_seconds: float | None
+    """For which it loaded models of checks into memory until its first result."""
     first_result_seconds: float | None
-    """From its first lease until its first result."""
+    """From its first lease until its first result, less ``load_seconds``."""
+    service_weights_seconds: float | None
+    """Of a machine that serves: from its first order until the models of that service were there."""
+    service_ready_seconds: float | None
+    """From then until its server took requests."""
 
 
 class StrangerStatus(BaseModel):

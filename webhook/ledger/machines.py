@@ -65,8 +65,10 @@ class Cause(StrEnum):
 _STATES = {str(state): state for state in MachineState}
 
 
-START_PHASES = ("rented", "booted", "process", "weights", "first_result")
-"""Steps of a machine's cold start, in their order."""
+START_PHASES = (
+    "rented", "booted", "process", "weights", "load", "first_result", "service_weights", "service_ready",
+)  # fmt: skip
+"""Steps of a machine's cold start, in their order: of one that works on objects, or serves, the last two."""
 
 
 @dataclass(frozen=True, slots=True)

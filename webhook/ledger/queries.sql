@@ -615,8 +615,9 @@ from (
 group by 1 order by 1;
 
 -- fragment: cold_start
--- How long each step of the start of a machine w took; null: it is not over, or not known. Its process tells how long it
--- had run when it called home, and can have run for no longer than since the order.
+-- How long each step of the start of a machine w took; null: it is not over, not known, or not one of that machine. Its
+-- process tells how long it had run when it called home, and can have run for no longer than since the order; and how long
+-- it loaded models, which is no part of the handler's step.
 extract(epoch from w.rented_at - w.created_at)::float8 as rented_seconds,
        case when w.rented_at <= w.ready_at then greatest(
            extract(epoch from w.ready_at - w.rented_at) - coalesce(w.process_seconds, 0), 0) end::float8 as booted_seconds,
@@ -624,15 +625,23 @@ extract(epoch from w.rented_at - w.created_at)::float8 as rented_seconds,
            w.process_seconds, case when w.rented_at is not null then extract(epoch from w.ready_at - w.created_at) end)
        end::float8 as process_seconds,
        extract(epoch from w.asked_at - w.ready_at)::float8 as weights_seconds,
-       extract(epoch from w.result_at - w.leased_at)::float8 as first_result_seconds;
+       w.load_seconds::float8 as load_seconds,
+       case when w.result_at is not null then greatest(
+           extract(epoch from w.result_at - w.leased_at) - coalesce(w.load_seconds, 0), 0) end::float8
+           as first_result_seconds,
+       case when w.service_weights_at > w.service_ordered_at
+            then extract(epoch from w.service_weights_at - w.service_ordered_at) end::float8 as service_weights_seconds,
+       extract(epoch from w.service_ready_at - coalesce(w.service_weights_at, w.service_ordered_at))::float8
+           as service_ready_seconds;
 
 -- name: cold_starts
--- Machines whose first result came after $1 (seconds since 1970; null: the last one alone), with the steps of their start.
-select w.id, w.pool, extract(epoch from w.result_at)::float8 as moment,
+-- Machines that had their first result, or a server that was ready, after $1 (seconds since 1970; null: the last one alone),
+-- whichever came first, with the steps of their start.
+select w.id, w.pool, extract(epoch from least(w.result_at, w.service_ready_at))::float8 as moment,
        {{cold_start}}
 from workers as w
-where w.result_at > case when $1::float8 is null
-    then (select max(result_at) from workers) - interval '1 minute' else to_timestamp($1) end;
+where least(w.result_at, w.service_ready_at) > case when $1::float8 is null
+    then (select max(least(result_at, service_ready_at)) from workers) - interval '1 minute' else to_timestamp($1) end;
 
 -- fragment: machine_details
 -- Machines w with all that operators are shown of them.
@@ -899,12 +908,13 @@ group by 1;
 
 -- name: active
 -- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
--- may enter it, the report's number (null: it reports nothing). $5: with a result. The first time, what it has cost up to
--- now is kept.
+-- may enter it, the report's number (null: it reports nothing). $5: with a result. $6: for how long it has loaded models
+-- (null: it has not), which counts up to its first result. The first time, what it has cost up to now is kept.
 update workers set
     active_at = yurt_now(),
     leased_at = coalesce(leased_at, yurt_now()),
     result_at = case when $5 then coalesce(result_at, yurt_now()) else result_at end,
+    load_seconds = case when result_at is null then coalesce($6, load_seconds) else load_seconds end,
     usd_before_lease = coalesce(usd_before_lease, usd_spent + case when ref is null then usd_once else 0 end
         + usd_per_hour * greatest(extract(epoch from yurt_now() - costed_at), 0) / 3600),
     handling = case when $4 > handling_number then $2 else handling end,
@@ -1542,9 +1552,16 @@ update workers set
     asked_at = case when asked_at > $1 then asked_at - $2::interval else asked_at end,
     leased_at = case when leased_at > $1 then leased_at - $2::interval else leased_at end,
     result_at = case when result_at > $1 then result_at - $2::interval else result_at end,
+    service_ordered_at = case
+        when service_ordered_at > $1 then service_ordered_at - $2::interval else service_ordered_at end,
+    service_weights_at = case
+        when service_weights_at > $1 then service_weights_at - $2::interval else service_weights_at end,
+    service_ready_at = case when service_ready_at > $1 then service_ready_at - $2::interval else service_ready_at end,
     unavailable = '{}'
-where greatest(created_at, ready_at, seen_at, active_at, state_at, costed_at, rented_at, asked_at, leased_at, result_at)
-    > $1::timestamptz;
+where greatest(
+    created_at, ready_at, seen_at, active_at, state_at, costed_at, rented_at, asked_at, leased_at, result_at,
+    service_ordered_at, service_weights_at, service_ready_at
+) > $1::timestamptz;
 
 -- name: move_sweeps
 -- The same for sweeps: an earlier start lists more, never less.
@@ -1657,10 +1674,23 @@ delete from service_ways where worker_id = $1 and replica_id = $2;
 select service from service_machines where worker_id = $1;
 
 -- name: report_service
--- Note what a worker says of its server. No row: it does not serve that service.
-update service_machines set
-    state = $3, message = $4, log = $5, address = case when $6 = '' then address else $6 end
-where worker_id = $1 and service = $2 returning worker_id;
+-- Note what a worker says of its server, and of its first one when it got that far. No row: it does not serve that service.
+with noted as (
+    update service_machines set
+        state = $3, message = $4, log = $5, address = case when $6 = '' then address else $6 end
+    where worker_id = $1 and service = $2 returning worker_id
+), started as (
+    update workers as w set
+        service_ordered_at = coalesce(w.service_ordered_at, moment.now),
+        service_weights_at = coalesce(
+            w.service_weights_at, case when $3 in ('starting', 'ready') then moment.now end),
+        service_ready_at = case when $3 = 'ready' then moment.now end
+    from noted as n cross join (select yurt_now() as now offset 0) as moment
+    where w.id = n.worker_id and w.service_ready_at is null and (
+        w.service_ordered_at is null or $3 = 'ready' or ($3 = 'starting' and w.service_weights_at is null)
+    )
+)
+select worker_id from noted;
 
 -- fragment: live_slots
 -- The slots of machine m that are taken.

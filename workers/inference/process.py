@@ -12,7 +12,7 @@ import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,8 @@ from workers.sandbox.log import ChildLog
 
 _log = structlog.get_logger()
 
+_MOST_LOAD_SECONDS = 86_400.0
+"""The control plane takes no more: what the process says is not to be believed."""
 _MOST_WAITING = 128
 """Connections: of a process for each slot, and of those that are starting."""
 _END = b"\0end\0"
@@ -38,7 +40,7 @@ class _GraphLoaded(BaseModel):
 
     graph: Annotated[str, Field(max_length=4_096)]
     runs_on: Annotated[str, Field(max_length=100)]
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, le=3_600)]
 
 
 class InferenceProcess:
@@ -67,6 +69,8 @@ class InferenceProcess:
         self._waiting: deque[socket.socket] = deque()
         self._handing_over: asyncio.Task[None] | None = None
         self._running: _Running | None = None
+        self.load_seconds: float | None = None
+        """For which graphs were loaded into memory up to now, in processes that have ended, too. None: none was."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listener, self._accept)
 
@@ -122,8 +126,11 @@ class InferenceProcess:
             _log.warning("models' process ended", code=ended.process.returncode, printed=await ended.printed())
             await ended.end()
         if not self._running:
-            self._running = await _Running.start(self._models, self._environment)
+            self._running = await _Running.start(self._models, self._environment, self._note_loaded)
         return self._running
+
+    def _note_loaded(self, seconds: float) -> None:
+        self.load_seconds = min((self.load_seconds or 0.0) + seconds, _MOST_LOAD_SECONDS)
 
     def _refuse_waiting(self) -> None:
         while self._waiting:
@@ -133,18 +140,20 @@ class InferenceProcess:
 class _Running:
     """One process, the pipe that ends it with this agent, and the socket over which it gets connections."""
 
-    def __init__(self, process: Process, parent_pipe: int, control: socket.socket) -> None:
+    def __init__(
+        self, process: Process, parent_pipe: int, control: socket.socket, loaded: Callable[[float], None]
+    ) -> None:
         assert process.stderr is not None
         assert process.stdout is not None
         self.process = process
         self._parent_pipe = parent_pipe
         self._control = control
         self._log = ChildLog(process.stderr)
-        self._telling = asyncio.create_task(_log_loaded(process.stdout))
+        self._telling = asyncio.create_task(_note_loaded(process.stdout, loaded))
 
     @classmethod
-    async def start(cls, models: Path, environment: Mapping[str, str]) -> _Running:
-        """Start a process. Raises OSError."""
+    async def start(cls, models: Path, environment: Mapping[str, str], loaded: Callable[[float], None]) -> _Running:
+        """Start a process. ``loaded`` is told for each graph how many seconds its loading took. Raises OSError."""
         reading, writing = os.pipe()
         ours, theirs = socket.socketpair()
         try:
@@ -165,7 +174,7 @@ class _Running:
             os.close(reading)
             theirs.close()
         ours.setblocking(False)
-        return cls(process, writing, ours)
+        return cls(process, writing, ours, loaded)
 
     @property
     def is_alive(self) -> bool:
@@ -197,8 +206,8 @@ class _Running:
         await asyncio.wait([self._telling])
 
 
-async def _log_loaded(lines: asyncio.StreamReader) -> None:
-    """Log which graphs were loaded, and what they run on."""
+async def _note_loaded(lines: asyncio.StreamReader, loaded: Callable[[float], None]) -> None:
+    """Log which graphs were loaded, what they run on, and how long that took."""
     with suppress(ValueError):  # a line that is too long: the process is not what it was
         while line := await lines.readline():
             try:
@@ -206,3 +215,4 @@ async def _log_loaded(lines: asyncio.StreamReader) -> None:
             except ValidationError:
                 continue
             _log.info("model loaded", **told.model_dump())
+            loaded(told.seconds)

@@ -71,6 +71,11 @@ class Sandbox:
             _keep(asyncio.create_task(self._open_slot()), self._warming)
         self._slots = max(slots, self._slots)
 
+    @property
+    def load_seconds(self) -> float | None:
+        """For which models were loaded into memory up to now, all together. None: none was."""
+        return self.inference.load_seconds if self.inference else None
+
     def warm_models(self) -> None:
         """Have the process started that runs models, where it can be: ahead of the first job that asks it."""
         if self.inference and runtime.available():

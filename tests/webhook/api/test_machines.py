@@ -30,6 +30,13 @@ async def shown(plane: RunningPlane, id: int) -> dict[str, Any]:
     return dict(response.json())
 
 
+async def rounded_phases(plane: RunningPlane, id: int) -> dict[str, int]:
+    """The steps of a machine's start that are over."""
+    machine = await shown(plane, id)
+    seconds = {phase: machine[f"{phase}_seconds"] for phase in START_PHASES}
+    return {phase: round(value) for phase, value in seconds.items() if value is not None}
+
+
 def problem(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]
 
@@ -75,7 +82,8 @@ async def test_everything_about_one_machine(postgres_dsn: str) -> None:
             "state": "ready", "reason": "", "suspicion": "", "offer": "o-7", "machine": "m-7", "host": "h-7",
             "loading": None,
             "rented_seconds": machine["rented_seconds"], "booted_seconds": machine["booted_seconds"],
-            "process_seconds": None, "weights_seconds": None, "first_result_seconds": None,
+            "process_seconds": None, "weights_seconds": None, "load_seconds": None, "first_result_seconds": None,
+            "service_weights_seconds": None, "service_ready_seconds": None,
             "slots": 2, "leases": 0, "cause": "demand", "usd_per_hour": "0.36", "usd_once": "0.02",
         }  # fmt: skip
 
@@ -94,11 +102,34 @@ async def test_the_steps_of_a_cold_start(postgres_dsn: str) -> None:
         for _ in range(2):  # the second result is none of the cold start's
             lease = await worker.lease()
             await plane.sql("update workers set leased_at = leased_at - interval '3 seconds'")
-            await worker.ask(most=0, settle=[failed(lease, retry=False) if lease.key == "a.jpg" else done(lease)])
-        machine = await shown(plane, intent.id)
-        assert {phase: round(machine[f"{phase}_seconds"]) for phase in START_PHASES} == {
-            "rented": 10, "booted": 38, "process": 2, "weights": 7, "first_result": 6,
+            settlement = failed(lease, retry=False) if lease.key == "a.jpg" else done(lease)
+            await worker.ask(most=0, settle=[settlement], load_seconds=2.0)
+        await plane.notify(event("c.jpg"))
+        await worker.ask(most=1, load_seconds=9.0)  # what is loaded after the first result is none of it, either
+        assert await rounded_phases(plane, intent.id) == {
+            "rented": 10, "booted": 38, "process": 2, "weights": 7, "load": 2, "first_result": 4,
         }  # fmt: skip
+
+
+async def test_the_steps_of_a_start_that_ends_with_a_server(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
+        for state in ("loading", "loading", "starting", "failing", "starting", "ready", "loading", "ready"):
+            assert (await worker.post("services/echo/report", {"state": state})).status_code == 200
+            # As if the next report came so much later.
+            for moment in ("ordered", "weights", "ready"):
+                await plane.sql(f"update workers set service_{moment}_at = service_{moment}_at - interval '10 seconds'")
+        assert await rounded_phases(plane, worker.id) == {"service_weights": 20, "service_ready": 30}
+
+
+async def test_a_service_without_models_has_no_step_of_weights(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, loops=False) as plane:
+        worker = await plane.worker()
+        await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
+        for state in ("starting", "ready"):
+            await worker.post("services/echo/report", {"state": state})
+        assert await rounded_phases(plane, worker.id) == {"service_ready": 0}
 
 
 async def test_what_a_machine_has_cost_is_what_was_spent(postgres_dsn: str) -> None:

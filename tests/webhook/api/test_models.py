@@ -1,4 +1,4 @@
-"""Workers learn of their pool's models, and report how far they have come with them."""
+"""Workers learn of their pool's models, and report how far they have come with them (progress_messages)."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ async def test_a_worker_that_loads_for_ever_becomes_idle_and_one_that_drains_is_
     async with control_plane(postgres_dsn, loops=False) as plane:
         worker = await plane.worker()
         await plane.sql("update workers set ready_at = yurt_now() - interval '2 hours', active_at = null")
-        await worker.post("workers/progress", {"phase": "session", "model": "safety"})
+        await worker.post("workers/progress", {"phase": "load", "model": "safety"})
         assert (await plane.admin("GET", f"/v1/machines/{worker.id}")).json()["idle_seconds"] > 7000
         await plane.admin("POST", f"/v1/machines/{worker.id}/drain")
         other = await plane.worker()
         await plane.sql("update workers set state = 'draining' where id = $1", other.id)
-        assert (await other.post("workers/progress", {"phase": "session", "model": "safety"})).json()["drain"]
+        assert (await other.post("workers/progress", {"phase": "load", "model": "safety"})).json()["drain"]
         assert (await other.post("workers/progress", {"phase": "lunch", "model": "safety"})).status_code == 422

@@ -85,7 +85,7 @@ async def test_what_a_model_runs_on_is_logged(tmp_path: Path) -> None:
             graph = graph_of(tmp_path)
             await asyncio.to_thread(red_of, graph, 1)
             await until(lambda: logs)
-            assert process.pid
+            assert process.load_seconds == logs[0]["seconds"] > 0
     assert [(each["event"], each["graph"], each["runs_on"]) for each in logs] == [
         ("model loaded", str(graph), "CPUExecutionProvider")
     ]
@@ -105,14 +105,16 @@ async def test_one_that_was_killed_is_replaced(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         graph = graph_of(tmp_path)
         opened = await asyncio.to_thread(RemoteGraph, graph)
-        first = process.pid
+        first, before = process.pid, process.load_seconds
         assert first
+        assert before
         os.kill(first, signal.SIGKILL)
         with pytest.raises(InferenceLost):
             await asyncio.to_thread(opened.run, ["scores"], picture(1))
         client.disconnect()
         assert await asyncio.to_thread(red_of, graph, 0.75) == 0.75
         assert process.pid not in (first, None)
+        await until(lambda: process.load_seconds and process.load_seconds > before)
 
 
 async def test_all_that_wait_at_once_are_answered(tmp_path: Path) -> None:
