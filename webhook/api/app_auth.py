@@ -18,31 +18,33 @@ from webhook.api.rate_limit import RateLimit
 from webhook.ledger.app_tokens import AppToken, AppTokens
 
 EVERY = "*"
-"""In place of the name in a scope: all pipelines, services or functions."""
+"""In place of the name in a scope: all pipelines, services, functions or pools."""
 CACHED_SECONDS = 1.0
 """How long what is known of a token is used: a token that is revoked ends everywhere within so long."""
 _MOST_CACHED = 10_000
-_SCOPE = re.compile(r"(upload|read|delete|service|call):(\*|[a-z0-9][a-z0-9_.-]{0,99})")
+_SCOPE = re.compile(r"(upload|read|delete|service|call|wake):(\*|[a-z0-9][a-z0-9_.-]{0,99})")
 _MEANINGS = {
     "upload": "upload to the pipeline {}",
     "read": "read objects of the pipeline {}",
     "delete": "delete objects of the pipeline {}",
     "service": "send requests to the service {}",
     "call": "call the function {}",
+    "wake": "wake the pool {}",
 }
 
 
 def _checked(scope: str) -> str:
     if not _SCOPE.fullmatch(scope):
         raise ValueError(
-            "has to be upload:PIPELINE, read:PIPELINE, delete:PIPELINE, service:NAME or call:NAME; * stands for every "
-            "name"
+            "has to be upload:PIPELINE, read:PIPELINE, delete:PIPELINE, service:NAME, call:NAME or wake:POOL; * stands "
+            "for every name"
         )
     return scope
 
 
 AppScope = Annotated[str, AfterValidator(_checked)]
-"""What a token allows: ``upload:photos``, ``read:photos``, ``service:sdxl``, ``call:caption``; ``*`` for every name."""
+"""What a token allows: ``upload:photos``, ``read:photos``, ``service:sdxl``, ``call:caption``, ``wake:gpu``; ``*`` for
+every name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class AppCaller:
             kind, _, name = scope.partition(":")
             raise HttpProblem(
                 403, "scope-missing",
-                f"this token may not {_MEANINGS[kind].format(name)}: make one with yurt tokens create --scope {scope}",
+                f"this token may not {_MEANINGS[kind].format(name)}: make one with yurt tokens create NAME "
+                f"--scope {scope}",
             )  # fmt: skip
 
 

@@ -65,8 +65,9 @@ class Readers:
         readable = [n for n, (name, _) in self._pipelines.by_id.items() if caller.allows(f"read:{name}")]
         if not readable:
             raise HttpProblem(
-                403, "scope-missing", "this token may read no pipeline: make one with yurt tokens create --scope read:…"
-            )
+                403, "scope-missing",
+                "this token may read no pipeline: make one with yurt tokens create NAME --scope read:…",
+            )  # fmt: skip
         return ObjectReader(readable)
 
     def _numbers(self, pipeline: str) -> Sequence[int]:

@@ -223,7 +223,7 @@ def endpoints(
         Endpoint("POST", f"{machine}/drain", machines.drain_machine, "admin", (*shown, 409), gives=MachineStatus),
         Endpoint("POST", f"{machine}/slay", machines.slay_machine, "admin", (*shown, 409), gives=MachineStatus),
         Endpoint(
-            "POST", "/v1/pools/{pool}/wake", pools.wake, "admin", (*changed, 404, 409), WakeRequest, WokenPool,
+            "POST", "/v1/pools/{pool}/wake", pools.wake, "app", (*changed, 404, 409, 429), WakeRequest, WokenPool,
             may_be_empty=True,
         ),
         Endpoint(

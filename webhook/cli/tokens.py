@@ -16,11 +16,7 @@ from webhook.cli.terminal import EscapingConsole, plain, table
 
 @click.group()
 def command() -> None:
-    """Make, list or revoke tokens with which apps upload, read results and call services.
-
-    A token is good for what its scopes name: upload:PIPELINE, read:PIPELINE, delete:PIPELINE,
-    service:NAME, call:NAME; * is every name.
-    """
+    """Make, list or revoke tokens with which apps upload, read results, call services and wake pools."""
 
 
 def _expires(text: str) -> float | None:
@@ -45,7 +41,8 @@ def create(
 ) -> None:
     """Make a token for an app, and print it. It is shown this once: the ledger keeps only its hash.
 
-    NAME is for people: which app has it.
+    NAME is for people: which app has it. A token is good for what its scopes name: upload:PIPELINE, read:PIPELINE,
+    delete:PIPELINE, service:NAME, call:NAME, wake:POOL; * is every name.
     """
     limits = {"calls_per_second": rate, "burst_calls": burst, "valid_seconds": expires}
     body = {"name": name, "scopes": list(scopes), **limits}

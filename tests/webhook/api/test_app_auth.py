@@ -55,11 +55,13 @@ async def test_a_token_is_good_for_its_scopes_alone(postgres_dsn: str) -> None:
         token = await issued(plane, "upload:photos", "service:*")
         for scope in ("upload:photos", "service:sdxl", "service:other"):
             assert await refusal(auth, token, scope) == (0, ""), scope
-        for scope in ("upload:papers", "read:photos", "call:sdxl", "upload:*"):
+        for scope in ("upload:papers", "read:photos", "call:sdxl", "upload:*", "wake:gpu"):
             assert await refusal(auth, token, scope) == (403, "scope-missing"), scope
         assert await refusal(auth, ADMIN, "call:anything") == (0, "")
-        with pytest.raises(HttpProblem, match=r"read objects of the pipeline photos: .* --scope read:photos$"):
+        with pytest.raises(HttpProblem, match=r"read objects of the pipeline photos: .* NAME --scope read:photos$"):
             await auth.require(request_with(token), "read:photos")
+        with pytest.raises(HttpProblem, match=r"wake the pool gpu: .* NAME --scope wake:gpu$"):
+            await auth.require(request_with(token), "wake:gpu")
 
 
 async def test_an_app_asks_what_its_token_allows(postgres_dsn: str) -> None:

@@ -152,7 +152,7 @@ async def prepared(plane: RunningPlane, bucket: str) -> KnownSecrets:
     await worker.ask(most=0, settle=[failed(lease, retry=False, log="no traceback") for lease in given_up])
     await plane.services.fleet.note_strangers("local", [Stranger(STRANGER, "r-1")])
     await plane.sql("insert into service_machines values ($1, 'echo', 0, yurt_now())", worker.id)
-    app = await app_of(plane, "read:*", "upload:*", "delete:*", "call:*")
+    app = await app_of(plane, "read:*", "upload:*", "delete:*", "call:*", "wake:*")
     await app_of(plane)  # its token may be revoked
     ticket = await app.ticket(uploads=10_000)
     [spare_id] = [row["id"] for row in await plane.sql("select max(id) as id from app_tokens")]

@@ -206,6 +206,9 @@ async def check_pool_calls(plane: RunningPlane, contract: Contract) -> None:
         contract.check(path, await plane.admin("POST", path.format(pool="empty"), json=body))
     contract.check(path, await plane.admin("POST", path.format(pool="empty"), content=b" " * (5 << 20)))
     contract.check(path, await plane.http.post(path.format(pool="empty")))
+    app = await app_of(plane, "wake:empty")
+    for pool, body in (("empty", {"machines": 2}), ("empty", {"machines": 1_000}), ("local", {})):
+        contract.check(path, await app.call("POST", path.format(pool=pool), json=body))
 
 
 async def check_model_calls(plane: RunningPlane, contract: Contract, worker: Worker) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tests.polling import until
+from tests.webhook.apps import App, app_of
 from tests.webhook.ordered_machines import intended
 from tests.webhook.plane import RunningPlane, configured, control_plane
+from webhook.api import pools as pools_module
+from webhook.api.pools import APP_MACHINES, APP_WAKES_AT_ONCE, APP_WISH_SECONDS
 from webhook.config import Config
 from webhook.pool_settings import WISH_SECONDS, Pool
 
@@ -88,7 +91,60 @@ async def test_a_pool_that_is_not_there_or_has_no_provider_cannot_be_woken(postg
         assert (by_hand.status_code, by_hand.json()["error"]) == (409, "no-provider")
 
 
-async def test_a_caller_without_the_admin_token_learns_nothing(postgres_dsn: str) -> None:
+async def refused(app: App, pool: str = "local", /, **wish: Any) -> tuple[int, str, str]:
+    response = await app.call("POST", f"/v1/pools/{pool}/wake", json=wish)
+    return response.status_code, response.json()["error"], response.json()["message"]
+
+
+async def test_an_app_wakes_the_pools_of_its_token_alone(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, pools(gpu=Pool()), loops=False) as plane:
+        app = await app_of(plane, "wake:local")
+        answer = await app.call("POST", WAKE, json={"machines": 2})
+        assert (answer.status_code, answer.json()["machines"]) == (200, 2)
+        status, error, message = await refused(app, "gpu")
+        assert (status, error) == (403, "scope-missing")
+        assert message.endswith("yurt tokens create NAME --scope wake:gpu")
+        other = await app_of(plane, "upload:*", "read:*", "service:*", "call:*", "delete:*", "wake:gpu")
+        assert (await refused(other))[:2] == (403, "scope-missing")
+        assert (await (await app_of(plane, "wake:*")).call("POST", "/v1/pools/gpu/wake")).status_code == 200
+        assert {row["pool"] for row in await plane.sql("select pool from wishes")} == {"local", "gpu"}
+
+
+async def test_what_an_app_may_wish_for_has_bounds(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, pools(local=Pool(limit=100)), loops=False) as plane:
+        app = await app_of(plane, "wake:local")
+        bounds = {"machines": APP_MACHINES, "seconds": APP_WISH_SECONDS}
+        for more in ({"machines": APP_MACHINES + 1}, {"seconds": APP_WISH_SECONDS + 1}):
+            assert (await refused(app, **{**bounds, **more}))[:2] == (422, "wish-too-large")
+            assert await plane.sql("select from wishes") == []
+            await woken(plane, {**bounds, **more})  # an administrator may
+            await plane.sql("delete from wishes")
+        assert (await app.call("POST", WAKE, json=bounds)).json()["machines"] == APP_MACHINES
+
+
+async def test_an_app_wakes_a_pool_only_so_often(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools_module, "APP_WAKES_PER_SECOND", 0.001)
+    async with control_plane(postgres_dsn, pools(gpu=Pool()), loops=False) as plane:
+        app = await app_of(plane, "wake:*")
+        statuses = [(await app.call("POST", WAKE)).status_code for _ in range(APP_WAKES_AT_ONCE + 2)]
+        assert statuses == [200] * APP_WAKES_AT_ONCE + [429] * 2
+        limited = await app.call("POST", WAKE)
+        assert limited.json()["error"] == "too-many-requests"
+        assert 900 <= int(limited.headers["retry-after"]) <= 1000
+        assert (await app.call("POST", "/v1/pools/gpu/wake")).status_code == 200, "each pool for itself"
+        assert (await (await app_of(plane, "wake:local")).call("POST", WAKE)).status_code == 200
+        await woken(plane)
+
+
+async def test_an_app_learns_of_no_pool_but_its_own(postgres_dsn: str) -> None:
+    async with control_plane(postgres_dsn, pools(mine=Pool(provider="none")), loops=False) as plane:
+        status, error, message = await refused(await app_of(plane, "wake:gpu"), "gpu")
+        assert (status, error, message) == (404, "unknown-pool", "there is no pool of that name")
+        assert "there are: mine" in (await refused(await app_of(plane, "wake:gpu", "wake:mine"), "gpu"))[2]
+        assert (await refused(await app_of(plane, "wake:mine"), "mine"))[:2] == (409, "no-provider")
+
+
+async def test_a_caller_without_a_token_learns_nothing(postgres_dsn: str) -> None:
     async with control_plane(postgres_dsn, pools(), loops=False) as plane:
         for path in (WAKE, "/v1/pools/gpu/wake"):
             assert (await plane.http.post(path)).status_code == 401

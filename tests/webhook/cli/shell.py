@@ -10,6 +10,7 @@ from pathlib import Path
 
 from infra import tigris
 from infra.stack import Stack
+from tests.sources import ROOT
 
 CONFIG = """
 [server]
@@ -36,6 +37,7 @@ class Shell:
         keys = self.stack.keys
         return {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),  # these sources, also where another checkout is installed
             "AWS_ENDPOINT_URL_S3": self.stack.endpoint,
             "AWS_ACCESS_KEY_ID": keys.access_key,
             "AWS_SECRET_ACCESS_KEY": keys.secret_key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import pytest
@@ -60,3 +61,12 @@ def test_the_answer_as_json_with_limits(shell: Shell) -> None:
 )
 def test_a_wrong_order_is_refused(shell: Shell, argv: list[str], status: int) -> None:
     assert shell.yurt("tokens", "create", *argv).returncode == status
+
+
+def test_every_kind_of_scope_is_in_the_help_and_in_the_refusal(shell: Shell) -> None:
+    refusal = shell.yurt("tokens", "create", "app", "--scope", "everything").stderr
+    kinds = set(re.findall(r"[a-z]+:[A-Z]+", refusal))
+    assert {"upload:PIPELINE", "service:NAME", "wake:POOL"} <= kinds
+    assert set(re.findall(r"[a-z]+:[A-Z]+", shell.yurt("tokens", "create", "--help").stdout)) == kinds
+    for kind in kinds:
+        assert made(shell, "app", "--scope", kind.lower()).startswith("yurt_app_")
