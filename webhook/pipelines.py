@@ -93,6 +93,12 @@ class Pipelines:
         named = (model for pipeline_id in self.of_pool(pool) for model in self.by_id[pipeline_id][1].models)
         return list(dict.fromkeys(named))
 
+    def checks_of_pool(self, pool: str) -> Sequence[str]:
+        """Names of those among them that checks of photos use, each once."""
+        pipelines = (self.by_id[pipeline_id][1] for pipeline_id in self.of_pool(pool))
+        checks = [pipeline.options.get("checks") for pipeline in pipelines if pipeline.handler == "photo"]
+        return list(dict.fromkeys(str(name) for names in checks if isinstance(names, list) for name in names))
+
     def route(self, batch: Batch) -> ReceivedEvents:
         """Turn a request's events into what the ledger records: each event once for every pipeline that watches it.
 

@@ -204,7 +204,7 @@ async def _work(
     resources.sandbox.widen(welcome.slots)
     if resources.services is not None:
         resources.services.accept(welcome.services)
-    if welcome.models:  # while their weights come
+    if welcome.checks:  # while their weights come
         resources.sandbox.warm_models()
     if not await first_of(prefetch(welcome, resources), _interrupted(signals)):
         return

@@ -21,7 +21,7 @@ from workers.service_messages import ServiceOrder as ServiceOrder
 from workers.service_messages import ServiceOrders as ServiceOrders
 from workers.service_messages import ServiceReport as ServiceReport
 from workers.service_messages import ServiceReportAnswer as ServiceReportAnswer
-from workers.value_types import Log, ModelPath, Sha256, UsdText, VerdictName
+from workers.value_types import Log, ModelName, ModelPath, Sha256, UsdText, VerdictName
 
 VERSION = 1
 
@@ -92,6 +92,8 @@ class Welcome(Message):
     """Bearer token of the ``Hello`` of a later process of the same worker, where it was asked for."""
     models: Annotated[tuple[ModelRef, ...], Field(max_length=1_000)] = ()
     """What the pipelines of its pool name: to be fetched before the first lease is requested."""
+    checks: Annotated[tuple[ModelName, ...], Field(max_length=1_000)] = ()
+    """Of these, the names of those that checks of photos use: to be loaded into memory once they are there."""
     services: ServiceOrders = ServiceOrders()
     """The servers that it is to run from the beginning."""
 

@@ -83,5 +83,14 @@ def test_quarantine_is_handed_on() -> None:
     assert PIPELINES.route(Batch([], bad)).quarantined == bad
 
 
+def test_the_models_of_a_pool_and_those_that_its_photos_are_checked_with() -> None:
+    photos = {"input": "s3://photos-in/", "output": "s3://photos-out/", "pool": "gpu", "models": ["a", "b", "c"]}
+    checked = Pipeline.model_validate({**photos, "options": {"checks": ["c", "a"]}})
+    others = Pipeline.model_validate({**photos, "models": ["a", "d"], "handler": "python", "options": {"checks": "d"}})
+    pipelines = Pipelines({1: ("x", checked), 2: ("y", others), 3: ("z", checked)})
+    assert (pipelines.models_of_pool("gpu"), pipelines.checks_of_pool("gpu")) == (["a", "b", "c", "d"], ["c", "a"])
+    assert pipelines.checks_of_pool("none") == []
+
+
 def test_pipelines_of_a_pool() -> None:
     assert (PIPELINES.of_pool("local"), PIPELINES.of_pool("gpu"), PIPELINES.of_pool("none")) == ([3], [5, 7], [])

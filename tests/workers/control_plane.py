@@ -93,7 +93,7 @@ class StubControlPlane:
 
     def __init__(self, **welcome: float) -> None:
         self.url = ""
-        self.welcome = {"slots": 1, "idle_seconds": 3600.0, "orphan_seconds": 600.0} | welcome
+        self.welcome: dict[str, object] = {"slots": 1, "idle_seconds": 3600.0, "orphan_seconds": 600.0, **welcome}
         self.lease_seconds = 60.0
         self.events: list[Event] = []
         self.settled: dict[int, Settlement] = {}

@@ -129,6 +129,7 @@ class LeaseApi:
                 orphan_seconds=pool.orphan_seconds,
                 credential=arrival.credential,
                 models=self._catalogue.refs(self._pipelines.models_of_pool(arrival.pool)),
+                checks=tuple(self._pipelines.checks_of_pool(arrival.pool)),
                 services=await self._orders.arrived(arrival.pool, arrival.id, arrival.label),
             )
         )

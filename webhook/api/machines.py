@@ -107,9 +107,9 @@ class MachineStatus(BaseModel):
     weights_seconds: float | None
     """From then until it asked for work: it fetched its models."""
     load_seconds: float | None
-    """For which it loaded models of checks into memory until its first result."""
+    """For which it loaded models of checks into memory until its first result, beside the steps before and after."""
     first_result_seconds: float | None
-    """From its first lease until its first result, less ``load_seconds``."""
+    """From its first lease until its first result."""
     service_weights_seconds: float | None
     """Of a machine that serves: from its first order until the models of that service were there."""
     service_ready_seconds: float | None

@@ -617,7 +617,7 @@ group by 1 order by 1;
 -- fragment: cold_start
 -- How long each step of the start of a machine w took; null: it is not over, not known, or not one of that machine. Its
 -- process tells how long it had run when it called home, and can have run for no longer than since the order; and how long
--- it loaded models, which is no part of the handler's step.
+-- it loaded models, which it does beside other steps.
 extract(epoch from w.rented_at - w.created_at)::float8 as rented_seconds,
        case when w.rented_at <= w.ready_at then greatest(
            extract(epoch from w.ready_at - w.rented_at) - coalesce(w.process_seconds, 0), 0) end::float8 as booted_seconds,
@@ -626,9 +626,7 @@ extract(epoch from w.rented_at - w.created_at)::float8 as rented_seconds,
        end::float8 as process_seconds,
        extract(epoch from w.asked_at - w.ready_at)::float8 as weights_seconds,
        w.load_seconds::float8 as load_seconds,
-       case when w.result_at is not null then greatest(
-           extract(epoch from w.result_at - w.leased_at) - coalesce(w.load_seconds, 0), 0) end::float8
-           as first_result_seconds,
+       extract(epoch from w.result_at - w.leased_at)::float8 as first_result_seconds,
        case when w.service_weights_at > w.service_ordered_at
             then extract(epoch from w.service_weights_at - w.service_ordered_at) end::float8 as service_weights_seconds,
        extract(epoch from w.service_ready_at - coalesce(w.service_weights_at, w.service_ordered_at))::float8

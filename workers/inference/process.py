@@ -20,7 +20,9 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
+from workers.inference import wire
 from workers.inference.address import short_address
+from workers.inference.wire import GraphQuestion, WrongFrameError
 from workers.own_process import own_process
 from workers.sandbox import descendants
 from workers.sandbox.log import ChildLog
@@ -29,6 +31,8 @@ _log = structlog.get_logger()
 
 _MOST_LOAD_SECONDS = 86_400.0
 """The control plane takes no more: what the process says is not to be believed."""
+_LOADED_AT_ONCE = 2
+"""Of what is loaded ahead: a thread waits for each."""
 _MOST_WAITING = 128
 """Connections: of a process for each slot, and of those that are starting."""
 _END = b"\0end\0"
@@ -69,6 +73,8 @@ class InferenceProcess:
         self._waiting: deque[socket.socket] = deque()
         self._handing_over: asyncio.Task[None] | None = None
         self._running: _Running | None = None
+        self._loading: set[asyncio.Task[None]] = set()
+        self._loads = asyncio.Semaphore(_LOADED_AT_ONCE)
         self.load_seconds: float | None = None
         """For which graphs were loaded into memory up to now, in processes that have ended, too. None: none was."""
         self._loop = asyncio.get_running_loop()
@@ -84,18 +90,39 @@ class InferenceProcess:
         if self._handing_over is None or self._handing_over.done():
             self._handing_over = self._loop.create_task(self._hand_over())
 
+    def load(self, graph: Path) -> None:
+        """Have an ONNX file loaded, ahead of the first question. Why one cannot be is logged, and told at the first."""
+        loading = self._loop.create_task(self._load(graph))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
+
+    async def _load(self, graph: Path) -> None:
+        async with self._loads:
+            if self._listener.fileno() < 0:
+                return
+            ours, theirs = socket.socketpair()
+            self._waiting.append(theirs)
+            self.warm()
+            with ours:
+                try:
+                    if isinstance(found := await asyncio.to_thread(_described, ours, graph), str):
+                        _log.warning("model not loaded", graph=str(graph), error=found)
+                except (WrongFrameError, OSError) as error:
+                    _log.warning("model not loaded", graph=str(graph), error=str(error))
+
     async def aclose(self) -> None:
         """End the process, and take no more connections. May be called twice."""
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
             self._listener.close()
-        if self._handing_over:
-            self._handing_over.cancel()
+        self._refuse_waiting()
+        if self._handing_over:  # not cancelled: a process that is just being started would be lost
             await asyncio.wait([self._handing_over])
         self._refuse_waiting()
         if self._running:
             await self._running.end()
             self._running = None
+        await asyncio.gather(*self._loading)  # their connections were closed
         if self._own_folder:
             self._own_folder.cleanup()
 
@@ -204,6 +231,12 @@ class _Running:
         await self._log.aclose()
         self._telling.cancel()
         await asyncio.wait([self._telling])
+
+
+def _described(connection: socket.socket, graph: Path) -> object:
+    """Ask what a graph is, for which it is loaded. Raises WrongFrameError and OSError. See `wire.read_answer`."""
+    wire.ask(connection.fileno(), GraphQuestion(str(graph)))
+    return wire.read_answer(connection.fileno())
 
 
 async def _note_loaded(lines: asyncio.StreamReader, loaded: Callable[[float], None]) -> None:

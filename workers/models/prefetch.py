@@ -1,18 +1,25 @@
-"""Fetches the models of a pool before the agent asks for work, and tells the control plane how far it is."""
+"""Fetches the models of a pool before the agent asks for work, and tells the control plane how far it is.
+
+Models of checks are loaded into memory as soon as they are there: the first photo finds them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
+from workers.checks import model_folder
 from workers.client import ControlPlaneClient, Rejected, Unreachable
 from workers.concurrency import first_of
 from workers.dispatcher import Orphaned
+from workers.inference.errors import UnusableModelError
 from workers.lease_task import WorkerResources
 from workers.models.worker_models import WorkerModels
-from workers.protocol import Welcome
+from workers.protocol import ModelRef, Welcome
 
 _log = structlog.get_logger()
 
@@ -30,14 +37,19 @@ async def prefetch(welcome: Welcome, resources: WorkerResources) -> bool:
         return True
     begun = time.monotonic()
     reporting = _report(resources.models, resources.client, welcome.orphan_seconds)
-    goes_on = await first_of(_fetch(welcome, resources.models), reporting)
+    goes_on = await first_of(_fetch(welcome, resources), reporting)
     if goes_on:
         _log.info("weights-ready", models=len(welcome.models), seconds=round(time.monotonic() - begun, 3))
     return goes_on
 
 
-async def _fetch(welcome: Welcome, models: WorkerModels) -> bool:
-    await models.fetch(welcome.models)
+async def _fetch(welcome: Welcome, resources: WorkerResources) -> bool:
+    def load(model: ModelRef, folder: Path) -> None:
+        if model.name in welcome.checks:
+            with suppress(UnusableModelError):  # the first photo that needs it is told
+                resources.sandbox.load_graph(model_folder.graph(folder))
+
+    await resources.models.fetch(welcome.models, load)
     return True
 
 

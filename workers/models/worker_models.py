@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -29,6 +29,10 @@ _ASK_ATTEMPTS = 6
 _LEAVES = "This worker is about to leave."
 _STOP_SECONDS = 0.1
 """After which a thread that waits for the control plane notices that it is to stop."""
+
+
+def _nothing(model: ModelRef, folder: Path) -> None:
+    """Do nothing with a model that was fetched."""
 
 
 class WorkerModels:
@@ -66,12 +70,13 @@ class WorkerModels:
             held = await all_of(self._hold(model, stack) for model in models)
             yield {name: model.path for name, model in held}
 
-    async def fetch(self, models: Iterable[ModelRef]) -> None:
+    async def fetch(self, models: Iterable[ModelRef], fetched: Callable[[ModelRef, Path], None] = _nothing) -> None:
         """Have these models on the disk, ahead of the leases that name them. What cannot be had is logged.
 
-        A lease that needs it tries again. Raises `Unauthorized`.
+        A lease that needs it tries again. ``fetched`` is called with each and its folder as soon as it is there.
+        Raises `Unauthorized`.
         """
-        await all_of(self._fetch_ahead(model) for model in models)
+        await all_of(self._fetch_ahead(model, fetched) for model in models)
 
     def progress(self) -> WorkerProgress | None:
         """Return how far the model is of which most is missing; None when none is being fetched."""
@@ -95,10 +100,11 @@ class WorkerModels:
         stack.callback(held.close)
         return model.name, held
 
-    async def _fetch_ahead(self, model: ModelRef) -> None:
+    async def _fetch_ahead(self, model: ModelRef, fetched: Callable[[ModelRef, Path], None]) -> None:
         begun = time.monotonic()
         try:
-            async with self.held([model]):
+            async with self.held([model]) as folders:
+                fetched(model, folders[model.name])
                 _log.info("model-ready", model=model.name, root=model.root, seconds=round(time.monotonic() - begun, 3))
         except Unauthorized:
             raise

@@ -81,6 +81,11 @@ class Sandbox:
         if self.inference and runtime.available():
             self.inference.warm()
 
+    def load_graph(self, graph: Path) -> None:
+        """Have an ONNX file loaded by the process that runs models, where it can be: ahead of the first job."""
+        if self.inference and runtime.available():
+            self.inference.load(graph)
+
     @asynccontextmanager
     async def child(self, imports: tuple[Path, ...] = ()) -> AsyncIterator[ChildProcess]:
         """Wait for a free slot, first come, first served, and hold its child for one job.

@@ -70,6 +70,31 @@ async def test_it_is_started_at_the_first_question(tmp_path: Path) -> None:
         assert process.pid == first is not None
 
 
+async def test_a_graph_is_loaded_ahead_of_the_first_question(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        with capture_logs() as logs:
+            process.load(graph_of(tmp_path))
+            await until(lambda: [log for log in logs if log["event"] == "model loaded"])
+            assert await asyncio.to_thread(red_of, tmp_path / "models/colours/model.onnx", 0.25) == 0.25
+        assert [log["event"] for log in logs] == ["model loaded"], "it was not loaded again"
+
+
+async def test_a_graph_that_cannot_be_loaded_ahead_is_told_at_the_first_question(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        graph = graph_of(tmp_path)
+        graph.write_bytes(b"no graph")
+        with capture_logs() as logs:
+            process.load(graph)
+            await until(lambda: [log for log in logs if log["event"] == "model not loaded"])
+        with pytest.raises(UnusableModelError):
+            await asyncio.to_thread(red_of, graph, 0.25)
+
+
+async def test_it_ends_while_a_graph_is_being_loaded(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        process.load(graph_of(tmp_path))
+
+
 @pytest.mark.skipif(bool(jail.support().missing), reason="there is no jail here")
 async def test_models_that_come_after_its_start_are_read_though_there_was_no_folder(tmp_path: Path) -> None:
     async with running(tmp_path) as process:

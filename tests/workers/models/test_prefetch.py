@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -13,9 +14,11 @@ from starlette.responses import Response
 
 from tests.polling import until
 from tests.workers.agents import agent, exit_of
-from tests.workers.control_plane import StubControlPlane, served
+from tests.workers.checks.graphs import write_model
+from tests.workers.control_plane import TIMEOUT_SECONDS, StubControlPlane, served
 from tests.workers.models.published import PART, content, published
 from tests.workers.models.range_server import RangeStore, serving
+from tests.workers.processes import descendants
 from workers.lifecycle import Exit
 from workers.protocol import Done
 
@@ -51,6 +54,35 @@ async def test_progress_is_reported_until_the_first_lease_is_asked_for(tmp_path:
         assert code == Exit.LEFT
         for said in ('"model-fetched"', '"model-ready"', '"weights-ready"'):
             assert said in log
+
+
+@asynccontextmanager
+async def _with_colours(tmp_path: Path, *checks: str) -> AsyncIterator[tuple[StubControlPlane, Process]]:
+    """An agent whose pool has a model that can be loaded, and these checks."""
+    plane = StubControlPlane()
+    plane.welcome["checks"] = checks
+    files = {path.name: path.read_bytes() for path in write_model(tmp_path / "colours").iterdir()}
+    with serving(RangeStore()) as store:
+        model = published(store, files, name="colours")
+        plane.models[model.ref.root] = model.sources
+        plane.models_of_pool = (model.ref,)
+        async with served(plane), agent(plane, tmp_path) as process:
+            yield plane, process
+
+
+async def test_models_of_checks_are_loaded_as_soon_as_they_are_there(tmp_path: Path) -> None:
+    async with _with_colours(tmp_path, "colours") as (_, process), asyncio.timeout(TIMEOUT_SECONDS):
+        assert process.stderr
+        while b"model loaded" not in (line := await process.stderr.readline()):
+            assert line, "it has ended"
+
+
+async def test_no_process_is_started_for_models_of_other_handlers(tmp_path: Path) -> None:
+    async with _with_colours(tmp_path) as (plane, process):
+        assert isinstance(await plane.settlement(plane.offer("a", models=plane.models_of_pool)), Done)
+        below = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(process.pid)]
+        assert below
+        assert not [argv for argv in below if b"workers.inference" in argv]
 
 
 async def test_a_drain_in_the_middle_of_the_weights(tmp_path: Path) -> None:
