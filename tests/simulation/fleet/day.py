@@ -92,6 +92,18 @@ class RentedFleet(MemoryFleet):
         await self.day.hop("ledger/gone")
         return await super().gone(id, *signs)
 
+    async def accrue(self, *ids: Any) -> None:
+        await self.day.hop("ledger/accrue")
+        await super().accrue(*ids)
+
+    async def reprice(self, id: int, usd_per_hour: Decimal) -> bool:
+        await self.day.hop("ledger/reprice")
+        return await super().reprice(id, usd_per_hour)
+
+    async def avoid(self, machine: Machine, reason: str, seconds: float) -> None:
+        await self.day.hop("ledger/avoid")
+        await super().avoid(machine, reason, seconds)
+
 
 @dataclass
 class SimulatedDay:
