@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -13,13 +14,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests import postgres
 from tests.infra.local.running import KEYS, RunningBucket
+from tests.sources import ROOT
 from tests.webhook.models.stored import published
+from tests.webhook.rentals import fleet_on, rent
 from webhook.cli.offers import as_dict, render, weights_of
 from webhook.config_file import load
-from webhook.fleet.market import ProviderOffers, rated
+from webhook.fleet.market import ProviderOffers
 from webhook.fleet.providers import Offer
 from webhook.pool_settings import Pool
+from webhook.rental_outlook import PoolStanding, rental_outlook
 from webhook.secrets_file import secrets
 from workers.handlers.registry import options_model
 
@@ -45,9 +50,10 @@ provider = "none"
 """
 
 
-def offers(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    (folder / "yurt.toml").write_text(CONFIG)
-    environment = {"PATH": os.environ["PATH"], "COLUMNS": "160"}
+def offers(folder: Path, *argv: str, config: str = CONFIG, dsn: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "yurt.toml").write_text(config)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+    environment |= {"DATABASE_URL": dsn} if dsn else {}
     command = [sys.executable, "-m", "webhook", "offers", *argv]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -72,7 +78,41 @@ def test_as_json(tmp_path: Path) -> None:
 def test_no_offer_that_could_be_taken(tmp_path: Path) -> None:
     result = offers(tmp_path, "none")
     assert result.returncode == 1
-    assert "Nothing would be rented for pool none: dear: dearer than max_usd_per_hour (0.5)" in result.stdout
+    assert "Pool none: nothing would be rented now: dear: dearer than max_usd_per_hour (0.5)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("dsn", "says"),
+    [("", "DATABASE_URL is not set"), ("postgresql://yurt:secret@127.0.0.1:9/x", "the database does not answer")],
+)
+def test_without_a_ledger_what_it_knows_is_said_to_be_unknown(tmp_path: Path, dsn: str, says: str) -> None:
+    result = offers(tmp_path, "gpu", dsn=dsn)
+    assert result.returncode == 0, result.stderr
+    assert f"avoided machines, limit and budgets are not known: {says}" in " ".join(result.stdout.split())
+    answer = json.loads(offers(tmp_path, "gpu", "--json", dsn=dsn).stdout)
+    assert answer["not_known"].startswith(says)
+    assert (answer["machines"], answer["pool_budget_left_usd"], answer["why_none"]) == (None, None, "")
+    assert "secret" not in result.stdout + result.stderr
+
+
+async def test_what_the_ledger_forbids_is_told(postgres_dsn: str, tmp_path: Path) -> None:
+    config = CONFIG.replace("[pools.gpu]\n", "[pools.gpu]\nlimit = 2\nbudget_usd_per_day = 5\n")
+    async with postgres.database(postgres_dsn) as (database, dsn):
+        fleet = fleet_on(database)
+        for free in (True, False):
+            await rent(fleet, "gpu")
+            result = await asyncio.to_thread(offers, tmp_path, "gpu", config=config, dsn=dsn)
+            assert result.returncode == int(not free), result.stderr
+            assert ("Pool gpu: nothing would be rented now: the pool's limit (2) is reached" in result.stdout) != free
+            assert "not known" not in result.stdout
+        result = await asyncio.to_thread(offers, tmp_path, "gpu", "--json", config=config, dsn=dsn)
+        answer = json.loads(result.stdout)
+        assert (answer["limit"], answer["machines"], answer["not_known"]) == (2, 2, "")
+        assert Decimal(answer["pool_budget_left_usd"]) < 5
+        assert answer["all_budget_left_usd"] is None
+        assert Decimal(answer["offers"][0]["needs_usd"]) > 0
+        assert answer["why_none"].startswith("the pool's limit (2) is reached: it has 2 machines")
+        assert len(await fleet.machines()) == 2, "nothing was rented"
 
 
 def test_pools_that_cannot_be_asked(tmp_path: Path) -> None:
@@ -90,15 +130,15 @@ def test_the_error_of_one_provider_stands_beside_the_offers_of_others() -> None:
         ProviderOffers("c", ()),
     ]
     pool = Pool(providers=("a", "b", "c"), life_hours=2)
-    market = rated(pool, sources)
+    outlook = rental_outlook(pool, None, PoolStanding(), sources)
     console = Console(width=160, file=io.StringIO())
-    console.print(render("gpu", pool, market))
+    console.print(render("gpu", pool, outlook))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "0.2500" in shown, "0.2 an hour, and 0.1 once over two hours"
     for text in ("1× RTX 3090", "provider a: makes no offer: the key is refused", "provider c: no room"):
         assert text in shown
-    assert "Nothing would be rented" not in shown
-    answer = as_dict("gpu", market)
+    assert "nothing would be rented" not in shown
+    answer = as_dict("gpu", pool, outlook)
     assert answer["errors"] == {"a": "makes no offer: the key is refused"}
     assert answer["why_none"] == ""
 
