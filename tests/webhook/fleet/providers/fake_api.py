@@ -16,7 +16,7 @@ from tests.stream_server import stream_server
 
 __all__ = ["ApiFault", "ApiRequest", "Deed", "FakeApi", "Reply", "Wrong", "expect", "texts"]
 
-Deed = Literal["pass", "answer", "lose", "hang", "cut"]
+Deed = Literal["pass", "answer", "fail", "lose", "hang", "cut"]
 
 
 @dataclass
@@ -25,8 +25,8 @@ class ApiFault:
 
     method: str
     deed: Deed
-    """``pass``: nothing. ``lose``: the effect, and no answer. ``cut``: the effect, and half an answer. The other two
-    have no effect."""
+    """``pass``: nothing. ``lose``: the effect, and no answer. ``cut``: the effect, and half an answer. ``fail``: the
+    effect, and the reply. The other two have no effect."""
     reply: Reply = field(default_factory=lambda: Reply(500, text="upstream connect error"))
 
 
@@ -67,10 +67,16 @@ class FakeApi:
         if fault and fault.deed == "hang":
             await asyncio.Event().wait()  # until the test has ended
             return
-        raw = written(fault.reply if fault and fault.deed == "answer" else self._handled(request))
+        raw = written(self._reply(request, fault))
         if not (fault and fault.deed == "lose"):
             writer.write(raw[: len(raw) - 9] if fault and fault.deed == "cut" else raw)
             await writer.drain()
+
+    def _reply(self, request: ApiRequest, fault: ApiFault | None) -> Reply:
+        if fault and fault.deed == "answer":
+            return fault.reply
+        handled = self._handled(request)
+        return fault.reply if fault and fault.deed == "fail" else handled
 
     def _handled(self, request: ApiRequest) -> Reply:
         if request.headers.get("authorization") != f"Bearer {self.key}":

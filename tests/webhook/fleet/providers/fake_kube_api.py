@@ -1,7 +1,7 @@
 """A Kubernetes API that does what a real one is hard to bring to: lost answers, hangs, pages that expire.
 
-It keeps Jobs, Pods and Secrets and gives each Job's Pod a node at once. Requests that the provider has no reason to
-make are refused, and fail the test.
+It keeps Jobs, Pods and Secrets. Each Job's Pod has a node and runs at once, unless ``pods`` says otherwise. Requests
+that the provider has no reason to make are refused, and fail the test.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ class FakeKubeApi(FakeApi):
         self.expire_at: set[int] = set()
         """Numbers of pages that answer 410."""
         self.endless = False
+        self.pods: dict[str, Any] = {}
+        """Statuses of Pods that do not simply run, by the Job's name."""
+        self.lingers = False
+        """Jobs that are deleted are listed as being deleted, until it is False again."""
+
+    def living(self) -> list[str]:
+        """Names of the Jobs whose Pods were not ended."""
+        return [name for name, job in self.jobs.items() if "deletionTimestamp" not in job["metadata"]]
 
     def handle(self, request: ApiRequest) -> Reply:
         if request.path == "/version":
@@ -50,7 +58,16 @@ class FakeKubeApi(FakeApi):
         if request.method == "POST":
             return self._create({} if "dryRun" in request.query else kept, request)
         expect(request.body, apiVersion=str, kind=str, propagationPolicy=[str])
-        return Reply(200, {"kind": "Status"}) if kept.pop(name, None) else status(404, "not found")
+        return self._delete(kept, name)
+
+    def _delete(self, kept: dict[str, Any], name: str) -> Reply:
+        if name not in kept:
+            return status(404, "not found")
+        if kept is self.jobs and self.lingers:
+            kept[name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        else:
+            del kept[name]
+        return Reply(200, {"kind": "Status"})
 
     def _create(self, kept: dict[str, Any], request: ApiRequest) -> Reply:
         about = request.body["metadata"]
@@ -78,12 +95,12 @@ class FakeKubeApi(FakeApi):
             raise Wrong(f"nothing lists {resource}")
         key, _, value = selector.partition("=")
         jobs = [job for job in self.jobs.values() if not key or job["metadata"]["labels"][key] == value]
-        return {"jobs": jobs, "pods": [_pod(job) for job in jobs], "events": []}[resource]
+        return {"jobs": jobs, "pods": [self._pod(job) for job in jobs], "events": []}[resource]
 
-
-def _pod(job: Any) -> dict[str, Any]:
-    about = {**job["metadata"], "name": f"{job['metadata']['name']}-abcde"}
-    return {"metadata": about, "spec": {"nodeName": "node-1"}, "status": {"phase": "Running"}}
+    def _pod(self, job: Any) -> dict[str, Any]:
+        name = job["metadata"]["name"]
+        about = {**job["metadata"], "name": f"{name}-abcde"}
+        return {"metadata": about, "spec": {"nodeName": "node-1"}, "status": self.pods.get(name, {"phase": "Running"})}
 
 
 def status(code: int, message: str, **headers: str) -> Reply:

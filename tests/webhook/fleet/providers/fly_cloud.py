@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -49,6 +49,8 @@ class FlyCloud(FakeApi):
         """A list that is answered for ever."""
         self.lingers = False
         """A machine that is destroyed stays in the list, as it is being destroyed."""
+        self.clock: Callable[[], float] = time.monotonic
+        """Of its books, in seconds."""
         self._calls: dict[str, list[float]] = {}
 
     def named(self, label: str) -> FlyMachine | None:
@@ -56,8 +58,13 @@ class FlyCloud(FakeApi):
 
     def books(self, usd_per_hour: Decimal) -> Decimal:
         """What it charges for all machines so far, in US dollars."""
-        seconds = sum((one.ended or time.monotonic()) - one.began for one in self.machines.values())
-        return usd_per_hour * Decimal(seconds) / 3600
+        return sum(self.charges(usd_per_hour).values(), Decimal(0))
+
+    def charges(self, usd_per_hour: Decimal) -> Mapping[str, Decimal]:
+        """What it charges for each machine so far, by name."""
+        now = self.clock()
+        lived = {one.name: Decimal((one.ended or now) - one.began) for one in self.machines.values()}
+        return {name: usd_per_hour * seconds / 3600 for name, seconds in lived.items()}
 
     def handle(self, request: ApiRequest) -> Reply:
         if self._too_many(request.method):
@@ -100,7 +107,7 @@ class FlyCloud(FakeApi):
             return Reply(412, {"error": "could not reserve resource for machine: insufficient memory"})
         if self.named(body["name"]):
             return Reply(409, {"error": f"already_exists: unique machine name violation, {body['name']}"})
-        machine = FlyMachine(body["name"], body.get("region", "ams"), config)
+        machine = FlyMachine(body["name"], body.get("region", "ams"), config, began=self.clock())
         self.machines[machine.id] = machine
         return Reply(200, machine.shown())
 
@@ -108,9 +115,12 @@ class FlyCloud(FakeApi):
         if set(query) != {"metadata.yurt_owner"}:
             raise Wrong(f"query {query}")
         owner = query["metadata.yurt_owner"]
+        return Reply(200, self.listed(owner) if self.stale is None else self.stale)
+
+    def listed(self, owner: str) -> Sequence[Mapping[str, Any]]:
+        """What a true list shows of an installation."""
         there = [one for one in self.machines.values() if one.ended is None or self.lingers]
-        mine = [one.shown() for one in there if one.config["metadata"].get("yurt_owner") == owner]
-        return Reply(200, self.stale if self.stale is not None else mine)
+        return [one.shown() for one in there if one.config["metadata"].get("yurt_owner") == owner]
 
     def _destroy(self, id: str, query: Mapping[str, str]) -> Reply:
         if query != {"force": "true"}:
@@ -122,7 +132,7 @@ class FlyCloud(FakeApi):
         return Reply(200, {"ok": True})
 
     def end(self, machine: FlyMachine) -> None:
-        machine.state, machine.ended = ("destroying" if self.lingers else "destroyed"), time.monotonic()
+        machine.state, machine.ended = ("destroying" if self.lingers else "destroyed"), self.clock()
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,7 +30,19 @@ class RunpodPod:
     status: str = "RUNNING"
     cost: Any = 0.34
     began: float = field(default_factory=time.monotonic)
+    """Or since when it costs what it does."""
     ended: float | None = None
+    billed: Decimal = Decimal(0)
+    """For the time before ``began``, in US dollars."""
+
+    def reprice(self, cost: Any, now: float) -> None:
+        """From now on an hour costs so much."""
+        self.billed, self.began, self.cost = self.usd(now), now, cost
+
+    def usd(self, now: float) -> Decimal:
+        """What it was billed so far."""
+        hours = Decimal((self.ended or now) - self.began) / 3600
+        return self.billed + hours * Decimal(str(self.cost))
 
     def shown(self) -> Mapping[str, Any]:
         about = {"id": self.id, "name": self.name, "status": self.status, "cost": self.cost}
@@ -46,15 +58,21 @@ class RunpodCloud(FakeApi):
         """The next page is always the first one again."""
         self.lingers = False
         """A pod that was terminated stays in the list, as ``TERMINATED`` only when the test says so."""
+        self.stale: Sequence[Mapping[str, Any]] | None = None
+        """What is listed, page by page, in place of what there is."""
+        self.clock: Callable[[], float] = time.monotonic
+        """Of its books, in seconds."""
 
     def named(self, label: str) -> RunpodPod | None:
         return next((one for one in self.pods.values() if one.name == label and one.ended is None), None)
 
     def books(self) -> Decimal:
         """What it charges for all pods so far, in US dollars."""
-        hours = [((one.ended or time.monotonic()) - one.began) / 3600 for one in self.pods.values()]
-        costs = [Decimal(str(one.cost)) for one in self.pods.values()]
-        return sum((Decimal(each) * cost for each, cost in zip(hours, costs, strict=True)), Decimal(0))
+        return sum(self.charges().values(), Decimal(0))
+
+    def charges(self) -> Mapping[str, Decimal]:
+        """What it charges for each pod so far, by name."""
+        return {one.name: one.usd(self.clock()) for one in self.pods.values()}
 
     def handle(self, request: ApiRequest) -> Reply:
         path = re.fullmatch(r"/v2/pods(?:/(\w+))?", request.path)
@@ -82,7 +100,7 @@ class RunpodCloud(FakeApi):
             return Reply(
                 400, {"detail": "There are no longer any instances available with the requested specification"}
             )
-        pod = RunpodPod(body["name"], body)
+        pod = RunpodPod(body["name"], body, began=self.clock())
         self.pods[pod.id] = pod
         return Reply(201, pod.shown())
 
@@ -90,18 +108,22 @@ class RunpodCloud(FakeApi):
         if not set(query) <= {"cursor"}:
             raise Wrong(f"query {query}")
         start = int(query.get("cursor", "0"))
-        there = [one for one in self.pods.values() if one.ended is None or self.lingers]
-        page = [one.shown() for one in there[start : start + PAGE]]
+        there = self.listed() if self.stale is None else self.stale
+        page = list(there[start : start + PAGE])
         after = 0 if self.loops else start + PAGE
         more = self.loops or after < len(there)
         pagination = {"hasNextPage": more, "nextCursor": str(after) if more else None}
         return Reply(200, {"pods": page, "pagination": pagination})
 
+    def listed(self) -> Sequence[Mapping[str, Any]]:
+        """What a true list shows."""
+        return [one.shown() for one in self.pods.values() if one.ended is None or self.lingers]
+
     def _terminate(self, id: str) -> Reply:
         pod = self.pods.get(id)
         if pod is None or pod.ended is not None:
             return Reply(404, {"detail": "pod not found"})
-        pod.ended = time.monotonic()
+        pod.ended = self.clock()
         return Reply(204)
 
 
