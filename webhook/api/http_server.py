@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from webhook.api.connections import BEGAN_AT, CONNECTION, Connections
 from webhook.api.web_sockets import LimitedSocket
+from webhook.proxy.early_answer import CONTINUE
 
 MAX_HEAD_BYTES = 64 * 1024
 """Most consecutive bytes that are no body: request line and headers, or trailers and chunk extensions."""
@@ -106,6 +107,11 @@ class LimitedConnection(HttpToolsProtocol):
     def abort(self) -> None:
         """Close the connection at once, whether or not the client has read all that it was sent."""
         self.transport.abort()
+
+    def go_on(self) -> None:
+        """Tell a client whose request is not answered yet that the rest of its body is wanted: ``100 Continue``."""
+        if not self.transport.is_closing():
+            self.transport.write(CONTINUE)
 
     @property
     def group(self) -> str:

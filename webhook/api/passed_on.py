@@ -7,15 +7,16 @@ shows a token of its own, of which the ledger keeps the hash for as long as that
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from webhook.api.connections import proven
+from webhook.api.connections import CONNECTION, proven
 from webhook.api.http import HttpProblem
 from webhook.ledger.services import ServiceLedger
 from webhook.proxy.exchange import ForwardedRequest, MachineLost, ServerNonsense, ServiceMachine, UpgradeRefused
-from webhook.proxy.forwarding import CutOff, RequestBody, empty
+from webhook.proxy.forwarding import KEPT_BYTES, CutOff, RequestBody, empty
 from webhook.proxy.headers import HANDSHAKE, between_replicas
 from webhook.proxy.registry import MachineRegistry
 from webhook.proxy.replica_ways import HOST, LOST, MACHINE, PASSED_ON, REPLICA_TOKEN
@@ -45,13 +46,19 @@ class PassedOnRequests:
             return
         body = None if length == 0 else RequestBody(receive, _NO_LIMIT)
         passed = between_replicas(scope["headers"], REPLICA_TOKEN, MACHINE)
-        request = ForwardedRequest(scope["method"], target, passed, aiter(body) if body else empty(), length)
         begun = False
+
+        def taken() -> None:
+            if not begun and (connection := scope.get(CONNECTION)) is not None:
+                connection.go_on()
+
+        passing = _telling(body, taken) if body else empty()
+        request = ForwardedRequest(scope["method"], target, passed, passing, length)
         try:
             async with way.exchange(request) as answer:
                 kept = between_replicas(answer.headers, LOST, framed=True)
-                await send({"type": "http.response.start", "status": answer.status, "headers": kept})
                 begun = True
+                await send({"type": "http.response.start", "status": answer.status, "headers": kept})
                 async for chunk in answer.body:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -103,6 +110,17 @@ class PassedOnRequests:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[token] = now + _KNOWN_SECONDS
+
+
+async def _telling(body: RequestBody, taken: Callable[[], None]) -> AsyncIterator[bytes]:
+    """A body; ``taken`` is called once the machine must have taken the request, or it would not ask for that much."""
+    passed, told = 0, False
+    async for chunk in body:
+        yield chunk
+        passed += len(chunk)
+        if passed > KEPT_BYTES and not told:
+            told = True
+            taken()
 
 
 async def _lost(send: Send, *, unsent: bool) -> None:

@@ -96,7 +96,7 @@ class RequestBody:
         chunk: bytes = message.get("body", b"")
         if self._size + len(chunk) > self._limit_bytes:
             self._fail(ForwardingProblem(413, "too-large", f"the body is longer than {self._limit_bytes} bytes"))
-        if self._size >= KEPT_BYTES:
+        if self._size > KEPT_BYTES:
             self._kept = None
         elif chunk and self._kept is not None:
             self._kept.append(chunk)

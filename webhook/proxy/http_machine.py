@@ -1,15 +1,18 @@
 """Sends requests to a machine over HTTP/1.1: through the replica where its tunnel ends, or at its own address.
 
-What is sent and what comes back is streamed. Paths, header names and values go through as they are.
+What is sent and what comes back is streamed; an answer may come before the body's end. Paths, header names and values
+go through as they are.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar
 
 import httpcore
 
+from webhook.proxy.early_answer import ListeningBackend, SentBody
 from webhook.proxy.exchange import (
     ForwardedAnswer,
     ForwardedRequest,
@@ -28,12 +31,19 @@ _KEPT_SECONDS = 30.0
 def connection_pool(connections: int = 1_000) -> httpcore.AsyncConnectionPool:
     """Make a pool of connections for `HttpMachine`."""
     return httpcore.AsyncConnectionPool(
-        max_connections=connections, max_keepalive_connections=100, keepalive_expiry=_KEPT_SECONDS, retries=0
+        max_connections=connections,
+        max_keepalive_connections=100,
+        keepalive_expiry=_KEPT_SECONDS,
+        retries=0,
+        network_backend=ListeningBackend(),
     )
 
 
 class HttpMachine:
     """A `ServiceMachine` at a URL."""
+
+    tells_taken: ClassVar = False
+    """Whether the other end says ``100 Continue`` within a long body: its machine has taken the request."""
 
     def __init__(self, pool: httpcore.AsyncConnectionPool, url: str, headers: Headers, *, prefix: bytes = b"") -> None:
         """``headers`` are added to each request, ``prefix`` is put before its path."""
@@ -45,15 +55,17 @@ class HttpMachine:
     @contextlib.asynccontextmanager
     async def exchange(self, request: ForwardedRequest) -> AsyncIterator[ForwardedAnswer]:
         """See `ServiceMachine`."""
+        body = SentBody(request.body, is_told=self.tells_taken)
         sent = httpcore.Request(
             request.method,
             self._at(request.target),
             headers=[*request.headers, *self._headers, *_framing(request)],
-            content=request.body,
+            content=body,
             extensions={"timeout": {"connect": CONNECT_SECONDS, "pool": CONNECT_SECONDS}},
         )
         try:
-            answer = await self._pool.handle_async_request(sent)
+            with body.sending() if request.body_bytes != 0 else contextlib.nullcontext():
+                answer = await self._pool.handle_async_request(sent)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
             raise MachineLost(_words(error, "it cannot be connected to"), unsent=True) from error
         except (httpcore.RemoteProtocolError, httpcore.LocalProtocolError) as error:

@@ -49,6 +49,8 @@ class ReplicaWays:
 class ReplicaMachine(HttpMachine):
     """A machine that another replica reaches."""
 
+    tells_taken = True
+
     @contextlib.asynccontextmanager
     async def exchange(self, request: ForwardedRequest) -> AsyncIterator[ForwardedAnswer]:
         """See `ServiceMachine`."""

@@ -15,6 +15,7 @@ from tests.webhook.proxy.serving import Serving, reachable, services_at, with_se
 from tests.webhook.proxy.standin import standing_in
 from tests.workers.services.answering import TunnelledServer, machine, request, whole
 from tests.workers.services.echoing import NAMES, echoing
+from webhook.proxy import early_answer
 from webhook.proxy.exchange import MachineLost
 from webhook.proxy.forwarding import KEPT_BYTES, RequestBody
 from webhook.proxy.tunnel_machine import TunnelMachine
@@ -80,16 +81,23 @@ async def _refused_and_taken(s: Serving, old: TunnelledServer, new: TunnelledSer
     ways.appeared("echo", worker.id, new.way)
 
 
-async def test_a_large_body_is_asked_for_no_further_than_it_can_be_sent_again(postgres_dsn: str) -> None:
+@pytest.mark.parametrize("through_another", [False, True])
+async def test_a_large_body_is_asked_for_no_further_than_it_can_be_sent_again(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, *, through_another: bool
+) -> None:
+    monkeypatch.setattr(early_answer, "TAKEN_SECONDS", 600)  # it is told, not waited for
     size = 8 << 20
+    config = reachable(with_services(echo={}))
     async with (
-        services_at(postgres_dsn) as s,
+        services_at(postgres_dsn, config) as s,
+        s.replica(config) as other,
         standing_in() as server,
         machine(_nothing, port=server.port) as old,
         machine(_nothing, port=server.port) as new,
     ):
         content = _in_pieces(b"y" * size, 50_000)
-        asked = asyncio.create_task(s.ask("POST", "/services/echo/sink", content=content))
+        replica = other if through_another else s
+        asked = asyncio.create_task(replica.ask("POST", "/services/echo/sink", content=content))
         await _refused_and_taken(s, old, new)
         assert ((await asked).status_code, server.received_bytes) == (204, size)
 
@@ -104,6 +112,8 @@ async def test_only_the_begin_of_a_body_is_kept() -> None:
         await anext(read[0])
     assert body.is_kept
     assert [len(await anext(read[1])) for _ in range(2)] == [KEPT_BYTES // 2] * 2
+    await anext(read[1])
+    assert body.is_kept
     await anext(read[1])
     assert not body.is_kept
 
