@@ -34,7 +34,8 @@ class Service(BaseModel):
     environment: Annotated[dict[Variable, Argument], Field(max_length=50)] = {}
     """Variables that the server gets beside those of handlers. Their values may hold ``{model:NAME}`` too."""
     folder: MachineFolder = ""
-    """In which the server is started, on its machine; where it is empty, in an empty folder of its own."""
+    """In which the server is started, on its machine. Empty: with ``preset = "cog"`` ``/src`` where the machine has it,
+    as cog's images do; else an empty folder of its own."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"
@@ -96,6 +97,7 @@ class Service(BaseModel):
             name=name,
             command=self.command,
             folder=self.folder,
+            kind="cog" if self.preset == "cog" else "",
             port=self.port,
             ready=self.ready,
             ready_status=self.ready_status,

@@ -20,7 +20,9 @@ class ServiceOrder(Message):
     command: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
     """Starts the server; where it is empty, another program of the machine does. May hold ``{model:NAME}``."""
     folder: MachineFolder = ""
-    """In which the server is started; where it is empty, in an empty folder of its own."""
+    """In which the server is started; where it is empty, in the one of its kind, or an empty folder of its own."""
+    kind: Literal["", "cog"] = ""
+    """``cog``: its folder is ``/src``, where the machine has that."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """On which the server listens on loopback."""
     ready: RequestPath = "/"

@@ -57,7 +57,8 @@ def test_an_order_holds_what_a_worker_needs_and_no_token_without_a_direct_way() 
     tunnel = Service.model_validate({"port": 1, "models": ["m"], "concurrency": 3, "folder": "/src"}).order(
         "s", models, "secret"
     )
-    assert tunnel.folder == "/src"
+    assert (tunnel.folder, tunnel.kind) == ("/src", "")
+    assert [Service(preset=each, port=1).order("s", (), "").kind for each in ("cog", "openai")] == ["cog", ""]
     assert (tunnel.name, tunnel.port, tunnel.concurrency, tunnel.models, tunnel.direct_token) == ("s", 1, 3, models, "")
     direct = Service.model_validate({"port": 1, "way": "direct", "direct_port": 2}).order("s", (), "secret")
     assert (direct.direct_port, direct.direct_token) == (2, "secret")

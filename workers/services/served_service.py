@@ -178,6 +178,7 @@ class ServedService:
 
 def _options(order: ServiceOrder) -> HttpOptions:
     return HttpOptions(
+        preset=order.kind,
         command=order.command,
         folder=order.folder,
         environment=order.environment,

@@ -12,9 +12,14 @@ import pytest
 
 from tests.polling import until
 from tests.workers.agents import exit_of, running, working
-from tests.workers.control_plane import StubControlPlane
+from tests.workers.control_plane import WORKER_TOKEN, StubControlPlane, served
 from tests.workers.servers.running import STAND_IN, folder_of, free_port, pid_of
-from workers.protocol import ServiceOrder
+from workers.client import ControlPlaneClient
+from workers.models.cache import ModelCache
+from workers.models.worker_models import WorkerModels
+from workers.protocol import ServiceOrder, ServiceOrders
+from workers.servers.all_servers import HandlerServers
+from workers.services.worker_services import WorkerServices
 
 
 def order(name: str = "echo", mode: str = "", **more: Any) -> ServiceOrder:
@@ -99,6 +104,23 @@ async def test_a_server_that_does_not_become_ready_is_reported_with_the_end_of_i
         assert says in failing.message
         assert failing.log == "no weights for you"
         assert "ready" not in states(plane)
+
+
+async def test_cogs_server_works_in_the_folder_of_its_image(tmp_path: Path) -> None:
+    own, image, other = (tmp_path / name for name in ("own", "image", "other"))
+    for folder in (own, image, other):
+        folder.mkdir()
+    cog, placed, plain = order("cog", kind="cog"), order("placed", kind="cog", folder=str(other)), order("plain")
+    async with served(StubControlPlane()) as plane, ControlPlaneClient(plane.url, WORKER_TOKEN) as client:
+        models, servers = WorkerModels(ModelCache(tmp_path / "cache", None), client), HandlerServers(own, None, image)
+        services = WorkerServices(models, servers, client)
+        services.accept(ServiceOrders(digest="a", orders=(cog, placed, plain)))
+        await plane.until(lambda: states(plane).count("ready") >= 3)
+        assert [await folder_of(each.port) for each in (cog, placed)] == [image, other]
+        assert (await folder_of(plain.port)).parent == own
+        await services.aclose()
+        await servers.aclose()
+        await models.aclose()
 
 
 async def test_a_server_works_in_the_folder_of_its_order_and_a_missing_one_is_reported(tmp_path: Path) -> None:
