@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -17,6 +17,9 @@ from workers.sandbox.errors import WorkerFault
 from workers.sandbox.process import ChildProcess
 
 _log = structlog.get_logger()
+
+WARM_SECONDS = 2.0
+"""After which a slot that no job has needed gets its child nevertheless."""
 
 
 class Sandbox:
@@ -49,7 +52,9 @@ class Sandbox:
         """Runs the models of all children."""
         if self.inference:
             self._environment[ADDRESS] = self.inference.address
-        self._slots = 0
+        self._slots = self._opened = self._jobs = 0
+        self._has_ended = asyncio.Event()
+        """Whether a job has."""
         # The only count of free slots. Each permit is a slot that no job and no warming child holds.
         self._free = asyncio.Semaphore(0)
         # A stack: the child that was used last has the warmest caches. Never more children than permits.
@@ -66,10 +71,30 @@ class Sandbox:
         return self._slots
 
     def widen(self, slots: int) -> None:
-        """Raise the number of slots to ``slots``; never lowers it. Each new slot is free once its child is warm."""
-        for _ in range(slots - self._slots):
-            _keep(asyncio.create_task(self._open_slot()), self._warming)
+        """Raise the number of slots to ``slots``; never lowers it. Each new slot is free once its child is warm.
+
+        The first child is started at once. Others would take processors from the first job, so they are started for a
+        job that has none, after the first job, or after `WARM_SECONDS` in any case.
+        """
         self._slots = max(slots, self._slots)
+        self._open_needed()
+        _keep(asyncio.create_task(self._open_others()), self._warming)
+
+    def _open_needed(self) -> None:
+        """Open the first slot, and one for each job that holds none."""
+        while self._opened < min(max(1, self._jobs), self._slots):
+            self._open_one()
+
+    def _open_one(self) -> None:
+        self._opened += 1
+        _keep(asyncio.create_task(self._open_slot()), self._warming)
+
+    async def _open_others(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WARM_SECONDS):
+                await self._has_ended.wait()
+        while self._opened < self._slots:
+            self._open_one()
 
     @property
     def load_seconds(self) -> float | None:
@@ -98,16 +123,22 @@ class Sandbox:
         Raises:
             WorkerFault: no child could be started, or the sandbox was closed, before the job or during it.
         """
-        async with self._free:
-            child = await self._take(imports)
-            try:
-                yield child
-            except Exception as error:
-                if self._closed:  # its child was killed: the object is not to blame
-                    raise WorkerFault("the sandbox was closed while the job was running") from error
-                raise
-            finally:
-                self._give_back(child)
+        self._jobs += 1
+        self._open_needed()
+        try:
+            async with self._free:
+                child = await self._take(imports)
+                try:
+                    yield child
+                except Exception as error:
+                    if self._closed:  # its child was killed: the object is not to blame
+                        raise WorkerFault("the sandbox was closed while the job was running") from error
+                    raise
+                finally:
+                    self._give_back(child)
+        finally:
+            self._jobs -= 1
+            self._has_ended.set()
 
     async def aclose(self) -> None:
         """Kill all children, busy ones too, and wait until they have ended. May be called twice."""

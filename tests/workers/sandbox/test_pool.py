@@ -18,11 +18,12 @@ from tests.polling import until
 from tests.workers.checks.graphs import write_model
 from tests.workers.handlers.photo.samples import solid
 from tests.workers.inference.graphs import endless_graph
-from tests.workers.processes import alive
+from tests.workers.processes import alive, descendants
 from tests.workers.sandbox.jobs import JobFolder, failure, limits, pid_in, pid_of, python, run, sandbox
 from workers import protocol
 from workers.inference import client
 from workers.inference.client import ADDRESS
+from workers.sandbox import pool as module
 from workers.sandbox import proc
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.pool import Sandbox
@@ -65,6 +66,34 @@ async def test_as_many_jobs_run_at_once_as_there_are_slots(folder: JobFolder) ->
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def templates() -> int:
+    """How many processes of slots this process has now."""
+    uses = (proc.use_of(pid) for pid in descendants(os.getpid()))
+    return sum(use.parent == os.getpid() and b"sandbox.child" in argv_of(use.pid) for use in uses if use)
+
+
+def argv_of(pid: int) -> bytes:
+    """Its command line; empty: it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_a_slot_that_no_job_needs_gets_its_child_after_the_first_job() -> None:
+    with mock.patch.object(module, "WARM_SECONDS", 600):
+        async with sandbox(slots=3) as pool:
+            async with pool.child(), pool.child():
+                assert templates() == 2
+            await until(lambda: templates() == 3)
+
+
+async def test_a_slot_gets_its_child_in_time_without_any_job() -> None:
+    with mock.patch.object(module, "WARM_SECONDS", 0.01):
+        async with sandbox(slots=2):
+            await until(lambda: templates() == 2)
 
 
 async def test_a_wider_pool_takes_more_jobs_at_once() -> None:
