@@ -182,6 +182,7 @@ def test_folders_of_tests_mirror_the_packages() -> None:
         "tests/simulation",
         "tests/simulation/fleet",
         "tests/chaos",
+        "tests/bench",
     }
     assert sorted(_test_folders() - mirrors) == []
 

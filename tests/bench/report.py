@@ -30,6 +30,10 @@ class BenchFigure:
     """Target for the ratio; for the value where there is no ratio."""
     p50_at_most_ms: float | None = None
     p99_at_most_ms: float | None = None
+    p95_ms: float | None = None
+    p95_at_most_ms: float | None = None
+    note: str = ""
+    """How it compares, for people."""
 
     @property
     def met(self) -> bool | None:
@@ -39,9 +43,10 @@ class BenchFigure:
             self.at_least is None or measured >= self.at_least,
             self.at_most is None or measured <= self.at_most,
             self.p50_at_most_ms is None or (self.p50_ms or 0) <= self.p50_at_most_ms,
+            self.p95_at_most_ms is None or (self.p95_ms or 0) <= self.p95_at_most_ms,
             self.p99_at_most_ms is None or (self.p99_ms or 0) <= self.p99_at_most_ms,
         ]
-        targets = (self.at_least, self.at_most, self.p50_at_most_ms, self.p99_at_most_ms)
+        targets = (self.at_least, self.at_most, self.p50_at_most_ms, self.p95_at_most_ms, self.p99_at_most_ms)
         return all(verdicts) if any(limit is not None for limit in targets) else None
 
     @property
@@ -51,6 +56,7 @@ class BenchFigure:
             f"≥ {self.at_least:g}" if self.at_least is not None else "",
             f"≤ {self.at_most:g}" if self.at_most is not None else "",
             f"p50 ≤ {self.p50_at_most_ms:g}" if self.p50_at_most_ms is not None else "",
+            f"p95 ≤ {self.p95_at_most_ms:g}" if self.p95_at_most_ms is not None else "",
             f"p99 ≤ {self.p99_at_most_ms:g}" if self.p99_at_most_ms is not None else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -61,17 +67,18 @@ def show(rows: Sequence[BenchFigure]) -> None:
     table = Table(
         title=f"make bench · {os.cpu_count()} cores · Python {platform.python_version()}", title_justify="left"
     )
-    for column in ("what", "figure", "÷ ceiling", "p50 ms", "p99 ms", "to reach", ""):
+    for column in ("what", "figure", "÷ ceiling", "p50 ms", "p95 ms", "p99 ms", "to reach", ""):
         table.add_column(column, justify="left" if column in ("what", "") else "right")
     for row in rows:
         table.add_row(
             row.what,
             f"{row.value:,.0f} {row.unit}" if row.value >= 100 else f"{row.value:,.2f} {row.unit}",
             _number(row.ratio, 2),
-            _number(row.p50_ms, 1),
-            _number(row.p99_ms, 1),
+            _duration(row.p50_ms),
+            _duration(row.p95_ms),
+            _duration(row.p99_ms),
             row.target,
-            {True: "✓", False: "✗", None: ""}[row.met],
+            " ".join(part for part in ({True: "✓", False: "✗", None: ""}[row.met], row.note) if part),
         )
     Console(width=None if Console().is_terminal else 140).print(table)
 
@@ -85,3 +92,8 @@ def write(rows: Sequence[BenchFigure], path: Path) -> None:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
+
+
+def _duration(milliseconds: float | None) -> str:
+    long = milliseconds is not None and milliseconds >= 10_000
+    return f"{(milliseconds or 0) / 1000:,.0f} s" if long else _number(milliseconds, 1)
