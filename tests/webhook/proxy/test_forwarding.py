@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
@@ -15,7 +16,7 @@ from tests.webhook.proxy.serving import Serving, reachable, services_at, with_se
 from tests.webhook.proxy.standin import standing_in
 from tests.workers.services.answering import TunnelledServer, machine, request, whole
 from tests.workers.services.echoing import NAMES, echoing
-from webhook.proxy import early_answer
+from webhook.proxy import early_answer, forwarding
 from webhook.proxy.exchange import MachineLost
 from webhook.proxy.forwarding import KEPT_BYTES, RequestBody
 from webhook.proxy.tunnel_machine import TunnelMachine
@@ -116,6 +117,29 @@ async def test_only_the_begin_of_a_body_is_kept() -> None:
     assert body.is_kept
     await anext(read[1])
     assert not body.is_kept
+
+
+async def test_a_client_that_sends_no_more_of_its_body_is_given_up(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "CHUNK_SECONDS", 0.2)
+    async with services_at(postgres_dsn) as s, standing_in() as server:
+        first = asyncio.create_task(s.ask("GET", "/services/echo/first"))
+        await s.serve(server)
+        assert (await first).status_code == 200, "the machine is ready"
+        address = urlsplit(s.plane.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        head = f"POST /services/echo/sink HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n"
+        writer.write(f"{head}content-length: 10\r\n\r\nhalf".encode())
+        answer = await reader.read()  # to its end: the connection is closed
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in answer
+        assert b'"too-slow"' in answer
+        assert b"no more of the body arrived within 0.2 seconds" in answer
+        writer.close()
+        await until(lambda: not server.under_way, failure="the server still waits for the rest")
+        assert server.received_bytes < 10
+        assert s.load() == (0, 0)
 
 
 async def test_a_handshake_that_is_refused_waits_for_the_server_that_comes_next(postgres_dsn: str) -> None:
