@@ -47,7 +47,6 @@ COVERED_ELSEWHERE: Mapping[str, Cover] = {
     "webhook.proxy.tunnel_machine": Cover("tests/workers/services/answering.py", "requests go over it there"),
     "webhook.proxy.reach": Cover("tests/webhook/proxy/test_direct_machine.py", "a way to an address of a machine"),
     "webhook.proxy.registry": Cover("tests/webhook/proxy/serving.py", "ways appear there"),
-    "webhook.proxy.sharing": Cover("tests/webhook/api/test_services.py", "slots are shared there"),
     "webhook.proxy.sockets": Cover("tests/webhook/api/test_services.py", "messages pass both ways"),
     "workers.services.local_http": Cover("tests/workers/services/test_requests.py", "servers of each kind answer"),
     "workers.tunnel.stream": Cover("tests/workers/tunnel/test_link.py", "the link's streams"),

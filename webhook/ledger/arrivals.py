@@ -2,13 +2,15 @@
 
 Nothing is added to the transactions that accept events: their counters tell how many changes were accepted, and what
 was added to these since the last look belongs to the hour that it is now. Both are written in one transaction, so that
-each change is counted once. There is a row for each pipeline and hour in which something arrived, of seven weeks: 1,176
-for a pipeline at most.
+each change is counted once. Requests of services are counted in the memory of the replica that they come to, which adds
+them to the hour that it is now as it gives its sign of life (`webhook.proxy.sharing`): what a crash loses are those of
+some seconds. There is a row for each pipeline or service and hour in which something arrived, of seven weeks: 1,176 for
+each at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,12 +36,22 @@ class ArrivalHistory:
     """How long the pool's latest machines took until they called home, in the middle; None: there is none."""
 
 
-async def arrival_history(ledger: Ledger, pool: str, pipelines: Sequence[int]) -> ArrivalHistory:
-    """What is known of a pool's pipelines, given by their numbers, and of its machines."""
-    rows = await ledger.fetch("arrival_history", pipelines, MOST_WEEKS)
+async def arrival_history(
+    ledger: Ledger, pool: str, pipelines: Sequence[int], services: Collection[str] = ()
+) -> ArrivalHistory:
+    """What is known of a pool's pipelines, given by their numbers, of its services, and of its machines."""
+    rows = await ledger.fetch("arrival_history", pipelines, [*services], MOST_WEEKS)
     [boot] = await ledger.fetch("usual_boot", pool)
     busy_weeks = {row["hour_of_week"]: row["busy_weeks"] for row in rows if row["hour_of_week"] is not None}
     return ArrivalHistory(rows[0]["weeks"], busy_weeks, boot["seconds"])
+
+
+async def count_requests(ledger: Ledger, requests: Mapping[str, int]) -> None:
+    """Add requests that have come to services to the hour that it is now.
+
+    Counting begins for a service when it is first named: with 0, too.
+    """
+    await ledger.fetch("count_requests", [*requests], [*requests.values()])
 
 
 async def count_arrivals(ledger: Ledger) -> None:

@@ -190,7 +190,7 @@ class LedgerFleet(InstallationLedger):
 
     async def arrivals(self, pool: str) -> ArrivalHistory:
         """When something arrived for a pool in the last weeks, and how long its machines take to boot."""
-        return await arrival_history(self._ledger, pool, self._pipelines(pool))
+        return await arrival_history(self._ledger, pool, self._pipelines(pool), self._services(pool))
 
     async def _new_label(self, pool: str) -> str:
         return new_label(self._owner, pool, await self.installation())

@@ -387,25 +387,46 @@ from accepted as n join counted_arrivals as c using (pipeline_id)  -- as they we
 where n.changes > c.changes order by 1
 on conflict (pipeline_id, hour) do update set changes = a.changes + excluded.changes;
 
+-- name: count_requests
+-- Add requests that have come to services ($1, how many: $2) to the hour that it is now, and begin to count those of
+-- services that are new.
+with counted as (
+    insert into counted_services (service, since) select service, yurt_now() from unnest($1::text[]) as s (service)
+    order by 1 on conflict (service) do nothing
+)
+insert into service_arrivals as a (service, hour, requests)
+select r.service, date_trunc('hour', yurt_now(), 'UTC'), r.requests
+from unnest($1::text[], $2::bigint[]) as r (service, requests)
+where r.requests > 0 order by 1  -- replicas that write at once lock the rows in one order
+on conflict (service, hour) do update set requests = a.requests + excluded.requests;
+
 -- name: prune_arrivals
 -- Forget what arrived more than $1 weeks ago.
+with requests as (
+    delete from service_arrivals where hour < yurt_now() - make_interval(weeks => $1)
+)
 delete from arrivals where hour < yurt_now() - make_interval(weeks => $1);
 
 -- name: arrival_history
--- Of the last whole weeks ($2 at most) since counting began for one of these pipelines, in how many did something
--- arrive in each hour of the week (0: Monday from 0:00 to 1:00 UTC) in which anything did.
+-- Of the last whole weeks ($3 at most) since counting began for one of these pipelines ($1) or services ($2), in how many
+-- did something arrive in each hour of the week (0: Monday from 0:00 to 1:00 UTC) in which anything did.
 with moment as (
     select now, date_trunc('hour', now, 'UTC') as hour from (select yurt_now() as now offset 0) as read
 ), lasted as (
     -- "least" would pass over a null.
-    select least($2::int, coalesce(floor(extract(epoch from max(m.now) - min(c.since)) / 604800), 0)::int) as weeks
-    from moment as m left join counted_arrivals as c on c.pipeline_id = any ($1::smallint[])
+    select least($3::int, coalesce(floor(extract(epoch from max(m.now) - min(c.since)) / 604800), 0)::int) as weeks
+    from moment as m left join (
+        select since from counted_arrivals where pipeline_id = any ($1::smallint[])
+        union all select since from counted_services where service = any ($2::text[])
+    ) as c on true
+), busy as (
+    select hour from arrivals where pipeline_id = any ($1::smallint[]) and changes > 0
+    union select hour from service_arrivals where service = any ($2::text[]) and requests > 0
 )
 select l.weeks, (extract(epoch from a.hour)::bigint / 3600 + 72) % 168 as hour_of_week,
        count(distinct a.hour) as busy_weeks
 from lasted as l cross join moment as m
-left join arrivals as a on a.pipeline_id = any ($1::smallint[]) and a.changes > 0
-    and a.hour >= m.hour - make_interval(weeks => l.weeks) and a.hour < m.hour
+left join busy as a on a.hour >= m.hour - make_interval(weeks => l.weeks) and a.hour < m.hour
 group by 1, 2;
 
 -- name: usual_boot

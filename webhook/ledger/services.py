@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webhook.ledger.arrivals import count_requests
 from webhook.ledger.leased_rows import storable
 from webhook.ledger.ledger import Ledger
 from webhook.ledger.queries import QUERIES
@@ -122,6 +123,10 @@ class ServiceLedger:
         """Replace what is known of a replica's requests. Services that are not named have none."""
         waiting, in_flight = [load.waiting for load in loads.values()], [load.in_flight for load in loads.values()]
         await self._ledger.fetch("note_loads", replica.id, [*loads], waiting, in_flight)
+
+    async def count_requests(self, requests: Mapping[str, int]) -> None:
+        """Add requests that have come to services to what arrives in this hour."""
+        await count_requests(self._ledger, requests)
 
     async def wake_autoscaler(self) -> None:
         """Have the leader's autoscaler look at services' demand now."""

@@ -115,6 +115,8 @@ class ServiceQueue:
         self.surrender = 0
         """So many slots go to other replicas as soon as their requests end."""
         self.in_flight = 0
+        self.arrived = 0
+        """Requests that have come and are not in the ledger's count of what arrives yet."""
         self._wake = wake
         self._clock = clock
         self._waiters: deque[_Waiter] = deque()
@@ -166,6 +168,8 @@ class ServiceQueue:
         """Wait for a slot of a machine. It is to be given back. Raises QueueFull, WaitedTooLong, NoMachine."""
         if self.retired:
             raise NoMachine(f"service {self.name} was removed")
+        if since is None:
+            self.arrived += 1
         turn = self._found(avoid) or await self._waited(avoid, since)
         self.in_flight += 1
         return turn

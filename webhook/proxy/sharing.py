@@ -3,7 +3,9 @@
 A replica says how many requests wait and are under way, takes slots of machines for those that wait, and gives back
 what nothing has used for a moment, or what is more than its share while requests wait elsewhere. Where there are too
 few machines it has the ledger give the service another one of its pool; the autoscaler counts the same numbers as
-demand. One loop does all that: it turns at once when a request finds no slot, and a few times a second while some wait.
+demand. With its signs of life it adds the requests that have come to what arrives in the hour, from which pools learn:
+no request costs a write. One loop does all that: it turns at once when a request finds no slot, and a few times a
+second while some wait.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ class ServiceSharing:
         self._written: dict[str, ServiceLoad] = {}
         self._changed_ways: set[int] = set()
         self._yielded_at: dict[str, float] = {}
+        self._counted: set[str] = set()
         registry.listen(self._way_changed)
 
     def kick(self) -> None:
@@ -94,6 +97,7 @@ class ServiceSharing:
 
     async def leave(self) -> None:
         """Give back all that this replica holds."""
+        await self._count_requests()
         await self._ledger.forget_replica(self._replica)
 
     async def turn(self) -> None:
@@ -128,6 +132,19 @@ class ServiceSharing:
             self._changed_ways |= set(self._registry.all())
             for queue in self._queues.values():
                 queue.machines.clear()
+        await self._count_requests()
+
+    async def _count_requests(self) -> None:
+        """Have the ledger count the requests that have come since the last time, of services that are new also none."""
+        come = {name: queue.arrived for name, queue in self._queues.items()}
+        come = {name: count for name, count in come.items() if count or name not in self._counted}
+        if not come:
+            return
+        await self._ledger.count_requests(come)
+        self._counted |= set(come)
+        for name, count in come.items():
+            if (queue := self._queues.get(name)) is not None:
+                queue.arrived -= count
 
     def _way_changed(self, service: str, worker_id: int) -> None:
         self._changed_ways.add(worker_id)

@@ -341,6 +341,22 @@ async def test_no_machine_to_be_had_is_told_with_the_reason(postgres_dsn: str, m
         assert "the budget is spent" in response.json()["message"]
 
 
+async def test_requests_are_counted_by_the_hour_for_what_pools_learn(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "BEAT_SECONDS", 0.05)
+    async with services_at(postgres_dsn, with_services(echo={})) as s, standing_in() as server:
+        asked = [asyncio.create_task(s.ask("GET", "/services/echo/a")) for _ in range(3)]
+        await s.serve(server)
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 3
+
+        async def counted() -> bool:
+            rows = await s.plane.sql("select service, sum(requests) as requests from service_arrivals group by 1")
+            return {row["service"]: row["requests"] for row in rows} == {"echo": 3}
+
+        await until(counted)
+
+
 async def test_a_machine_that_serves_gets_no_objects(postgres_dsn: str) -> None:
     async with services_at(postgres_dsn, with_services(echo={"idle_seconds": 1_000})) as s, standing_in() as server:
         async with asyncio.TaskGroup() as group:

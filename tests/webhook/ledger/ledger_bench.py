@@ -198,6 +198,8 @@ async def _emptied(dsn: str) -> str:
             "arrivals",
             "avoided_machines",
             "counted_arrivals",
+            "service_arrivals",
+            "counted_services",
             "spending",
             "pool_reports",
             "provider_reports",

@@ -68,6 +68,16 @@ async def test_requests_are_served_in_their_order_by_the_least_loaded_machine() 
         task.cancel()
 
 
+async def test_a_request_that_is_sent_again_has_come_once() -> None:
+    b = Bench()
+    b.machine(1, 1)
+    async with b.queue.turn():
+        pass
+    async with b.queue.turn(since=b.queue.now):
+        pass
+    assert b.queue.arrived == 1
+
+
 async def test_a_request_that_leaves_at_the_moment_of_its_turn_keeps_no_slot() -> None:
     b = Bench()
     task, _, _ = b.ask()
