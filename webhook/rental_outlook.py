@@ -11,13 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from webhook.fleet.market import ProviderOffers, RatedOffer, RatedOffers, rated
+from webhook.fleet.market import ProviderOffers, RatedOffers, carried, rated
 from webhook.fleet.scaling import Money, scale
-from webhook.ledger.costs import reserve_usd
 from webhook.ledger.database import Database, LedgerUnavailable, LedgerUnusable
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.ledger import Ledger
-from webhook.ledger.machines import Budget, Demand, Machine, SpendingToday, Terms
+from webhook.ledger.machines import Budget, Demand, Machine, SpendingToday
 from webhook.pool_settings import Pool
 
 _SHOWN = Decimal("0.0001")
@@ -99,14 +98,10 @@ def rental_outlook(
     pool_left = spending.left(Budget(pool_usd=settings.budget_usd_per_day)) if spending else None
     all_left = spending.left(Budget(all_usd=all_usd)) if spending else None
     tightest = _tightest(pool_left, all_left)
-    judged = RatedOffers(sources, [_judged(settings, one, tightest) for one in market.offers])
+    left = tightest.usd if tightest else None
+    judged = carried(settings, market, left, lambda needed: _not_carried(tightest, needed))
     why = _why_no_machine(settings, standing, tightest) or _why_no_offer(market, judged)
     return RentalOutlook(standing, judged, pool_left, all_left, why)
-
-
-def needed_usd(settings: Pool, one: RatedOffer) -> Decimal:
-    """What a budget has to have left for an offer, in US dollars: the terms are those of a machine that work wants."""
-    return reserve_usd(Terms(one.offer.usd_per_hour, one.usd_once, settings.reserve_seconds))
 
 
 def _tightest(pool_left: Decimal | None, all_left: Decimal | None) -> BudgetLeft | None:
@@ -115,12 +110,10 @@ def _tightest(pool_left: Decimal | None, all_left: Decimal | None) -> BudgetLeft
     return min(budgets, key=lambda budget: budget.usd, default=None)
 
 
-def _judged(settings: Pool, one: RatedOffer, budget: BudgetLeft | None) -> RatedOffer:
-    """An offer, refused where the budget does not carry it."""
-    if budget is None or one.refused or budget.usd >= (needed := needed_usd(settings, one)):
-        return one
-    why = f"{budget.name} does not carry it: it has {_shown(budget.usd)} $ left, and would need {_shown(needed)} $"
-    return replace(one, refused=why)
+def _not_carried(budget: BudgetLeft | None, needed: Decimal) -> str:
+    assert budget, "there is none to be too small"
+    left = f"it has {_shown(budget.usd)} $ left, and would need {_shown(needed)} $"
+    return f"{budget.name} does not carry it: {left}"
 
 
 def _why_no_machine(settings: Pool, standing: PoolStanding, budget: BudgetLeft | None) -> str:
@@ -140,8 +133,7 @@ def _why_no_machine(settings: Pool, standing: PoolStanding, budget: BudgetLeft |
 def _why_no_offer(market: RatedOffers, judged: RatedOffers) -> str:
     if market.none_takeable:
         return market.why_none()
-    # The autoscaler asks for the first one that may be taken, and for no cheaper one where the budget refuses that.
-    first = judged.offers[0]
+    first = judged.offers[0]  # those that may be taken come first
     return f"{first.provider} {first.offer.id}".strip() + f": {first.refused}" if first.refused else ""
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from tests import postgres
 from tests.webhook.rentals import fleet_on, rent
-from webhook.fleet.market import ProviderOffers
+from webhook.fleet.market import ProviderOffers, needed_usd
 from webhook.fleet.providers import Offer
 from webhook.ledger.fleet import LedgerFleet
 from webhook.ledger.machines import Budget, Intent, MachineState, NotIntended, Terms
 from webhook.pool_settings import Pool
-from webhook.rental_outlook import PoolStanding, RentalOutlook, needed_usd, pool_standing, rental_outlook
+from webhook.rental_outlook import PoolStanding, RentalOutlook, pool_standing, rental_outlook
 
 CHEAP = Offer("1", Decimal("0.2"), Decimal(0), "m-1")
 DEAR = Offer("2", Decimal("0.8"), Decimal(0), "m-2")
@@ -95,9 +95,9 @@ async def test_of_two_offers_one_may_be_too_much_for_the_budget(postgres_dsn: st
         cheap, dear = (one.refused for one in outlook.market.offers)
         assert (cheap, dear[:47]) == ("", "the pool's budget of the day does not carry it:")
         assert outlook.why_none == ""
-        # The autoscaler takes the first one that may be taken, or none.
-        why = (await looked(dsn, settings, DEAR, CHEAP)).why_none
-        assert why == f"cheap 2: {dear}"
+        dear_first = await looked(dsn, settings, DEAR, CHEAP)
+        assert ([one.offer.id for one in dear_first.market.offers], dear_first.why_none) == (["1", "2"], "")
+        assert (await looked(dsn, settings, DEAR)).why_none == f"cheap 2: {dear}"
 
 
 async def test_at_the_end_of_the_budget_no_offer_is_looked_at(postgres_dsn: str) -> None:

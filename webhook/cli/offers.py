@@ -19,10 +19,10 @@ from webhook.cli.output import echo_json
 from webhook.cli.terminal import EscapingConsole, finding, plain, table
 from webhook.config import Config
 from webhook.config_faults import ConfigError
-from webhook.fleet.market import ProviderOffers, RatedOffer
+from webhook.fleet.market import ProviderOffers, RatedOffer, needed_usd
 from webhook.fleet.open_providers import ask_for_offers, open_providers
 from webhook.pool_settings import Pool
-from webhook.rental_outlook import PoolStanding, RentalOutlook, needed_usd, pool_standing, rental_outlook
+from webhook.rental_outlook import PoolStanding, RentalOutlook, pool_standing, rental_outlook
 from webhook.secret_settings import Secrets
 from webhook.secrets_file import secrets
 from webhook.usd import exact

@@ -6,11 +6,13 @@ is expected to live.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from webhook.fleet.providers import Offer
+from webhook.ledger.costs import reserve_usd
+from webhook.ledger.machines import Terms
 from webhook.pool_settings import Pool
 
 MOST_TOLD = 3
@@ -94,7 +96,33 @@ def rated(pool: Pool, sources: Sequence[ProviderOffers]) -> RatedOffers:
         found += sorted(of_source, key=lambda one: one.real_usd_per_hour if one.offer.by_price else 0)
     if pool.choose == "cheapest":
         found.sort(key=lambda one: one.real_usd_per_hour)
-    return RatedOffers(sources, sorted(found, key=lambda one: one.refused != ""))  # stable: the order stays within both
+    return RatedOffers(sources, _takeable_first(found))
+
+
+def needed_usd(pool: Pool, one: RatedOffer) -> Decimal:
+    """What a budget has to have left for an offer, in US dollars: the terms are those of a machine that work wants."""
+    return reserve_usd(Terms(one.offer.usd_per_hour, one.usd_once, pool.reserve_seconds))
+
+
+def carried(pool: Pool, market: RatedOffers, left_usd: Decimal | None, why: Callable[[Decimal], str]) -> RatedOffers:
+    """The same offers, where those that a budget does not carry are refused: a cheaper one is taken in their place.
+
+    Args:
+        pool: Its settings.
+        market: What it is offered.
+        left_usd: What the budget has left; None: there is none.
+        why: Says what is refused, from what the budget would have to have left, in US dollars.
+
+    """
+    if left_usd is None:
+        return market
+    needed = [(one, needed_usd(pool, one)) for one in market.offers]
+    found = [one if one.refused or usd <= left_usd else replace(one, refused=why(usd)) for one, usd in needed]
+    return RatedOffers(market.sources, _takeable_first(found))
+
+
+def _takeable_first(offers: Sequence[RatedOffer]) -> Sequence[RatedOffer]:
+    return sorted(offers, key=lambda one: one.refused != "")  # stable: the order stays within both
 
 
 def _why(source: ProviderOffers, found: Sequence[RatedOffer]) -> str:

@@ -14,7 +14,7 @@ from webhook.fleet.activity import PoolActivity, error_fields, logged_failure, m
 from webhook.fleet.ahead import Foresight
 from webhook.fleet.breaker import BreakerState
 from webhook.fleet.fleet import Fleet
-from webhook.fleet.market import MOST_TOLD, ProviderOffers, RatedOffer, rated
+from webhook.fleet.market import MOST_TOLD, ProviderOffers, RatedOffer, carried, rated
 from webhook.fleet.pool_at_provider import PoolAtProvider
 from webhook.fleet.provider_calls import ProviderCalls, within
 from webhook.fleet.scaling import SPARE_SECONDS, Drain, Money, scale
@@ -24,6 +24,7 @@ from webhook.pool_settings import Pool
 
 log = structlog.get_logger()
 
+_BUDGET_SPENT = "the budget of the day is spent"
 OFFERS_SECONDS = 5.0
 """A provider whose offers take longer delays no other: it is passed over in this turn."""
 
@@ -72,9 +73,9 @@ class PoolLoop:
             demand, money, ahead = await asyncio.gather(self._demand(), self._money(), self._foresight.now())
             scaling = scale(self._settings, demand, machines, money, ahead)
             await asyncio.gather(*(self._drain(drain) for drain in scaling.drains))
-            why = "the budget of the day is spent" if scaling.at_budget else ""
+            why = _BUDGET_SPENT if scaling.at_budget else ""
             if scaling.mint:
-                why = await self._mint(scaling.causes, scaling.wanted, demand)
+                why = await self._mint(scaling.causes, scaling.wanted, demand, money)
             self._note(why)
         self._activity.frozen = bool(self._providers) and all(one.machines.frozen for one in self._providers.values())
         self._activity.breaker = self._breaker()
@@ -121,17 +122,18 @@ class PoolLoop:
 
     # ── new machines ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _mint(self, causes: Sequence[Cause], wanted: int, demand: Demand) -> str:
+    async def _mint(self, causes: Sequence[Cause], wanted: int, demand: Demand, money: Money) -> str:
         """Mint a machine for each reason, of the best offers. Returns why fewer were ordered; empty: none were."""
         sources = await asyncio.gather(*(self._offers(one) for one in self._providers.values()))
-        market = rated(self._settings, sources)
+        offered = rated(self._settings, sources)
+        market = carried(self._settings, offered, money.left, lambda _: _BUDGET_SPENT)
         chosen = [*islice(market.takeable(), len(causes))]
         others = [*islice((one for one in market.offers if one not in chosen), MOST_TOLD)]
         new = zip(chosen, causes, strict=False)
         refused = await asyncio.gather(*(self._mint_one(one, cause, wanted, demand, others) for one, cause in new))
-        if len(chosen) < len(causes):
-            return market.why_none()
-        return "the budget of the day is spent" if NotIntended.BUDGET in refused else ""
+        if NotIntended.BUDGET in refused or (market.none_takeable and not offered.none_takeable):
+            return _BUDGET_SPENT
+        return market.why_none() if len(chosen) < len(causes) else ""
 
     async def _offers(self, one: ProviderOfPool) -> ProviderOffers:
         """What a provider offers now; of one that does not answer in time or refuses, nothing."""

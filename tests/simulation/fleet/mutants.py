@@ -238,7 +238,7 @@ FLEET_FOUND = {
     "sweep": 1,
     "freeze": 18,
     "booting-counted": 1,
-    "budget": 4,
+    "budget": 19,
     "limit": 90,
     "orphans": 1,
     "self-slaying": 1,

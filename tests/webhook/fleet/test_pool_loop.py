@@ -282,6 +282,16 @@ async def test_no_more_machines_than_the_budget_carries() -> None:
     assert it.not_minted == "the budget of the day is spent"
 
 
+async def test_a_cheaper_offer_is_taken_where_the_budget_does_not_carry_the_first() -> None:
+    it = TwoProviders(providers=["home", "market"], budget_usd_per_day="2", drain_seconds=900, orphan_seconds=600)
+    it.home.on_offers = offering(HOURLY)
+    it.market.on_offers = offering(Offer("", Decimal("0.36")))
+    await it.fleet.upload("a", 9)
+    await it.turns(3)
+    assert it.there == (1, 6), "the one may cost 1.2 $ until it is gone, and each of the others 0.12 $"
+    assert it.not_minted == "the budget of the day is spent"
+
+
 async def test_the_budget_is_never_exceeded_and_machines_leave_in_time() -> None:
     it = TwoProviders(providers=["home"], budget=Decimal(4), limit=2)
     it.home.on_offers = offering(HOURLY)
