@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 AVOID_SECONDS = 24 * 3600.0
 """A machine that did not boot is not rented again for so long."""
+UNSEEN_SECONDS = 60.0
+"""Without a list for so long, a machine that must have ended itself is destroyed though none has shown it."""
 _LONG_PAUSE_SECONDS = 600.0
 """A provider that is left alone for so long is shown with the time at which it is asked again."""
 _LISTED_SECONDS = 60.0
@@ -225,10 +227,20 @@ class PoolAtProvider:
     async def _slay(self, machine: Machine, reason: str, instance: Instance | None) -> None:
         if machine.state is not MachineState.SLAYING and not await self._begin_slaying(machine, reason):
             return  # it called home in this very moment, or another replica was first
-        if instance is not None:
+        if instance is not None and not self._awaits_list(machine):
             await self._note_existence(machine, instance)
             await self._note_costs(machine)
             await self._calls.slay(instance)
+
+    def _awaits_list(self, machine: Machine) -> bool:
+        """Whether a list has to come before a machine is destroyed that must have ended itself.
+
+        What the list shows has not, and has cost until now; once it is destroyed, that is never known.
+        """
+        if machine.id in self.listed or not must_have_ended(self._settings, machine):
+            return False
+        asked_since = self._began if self._believed_at is None else self._believed_at
+        return self._calls.clock() - asked_since < UNSEEN_SECONDS
 
     async def _note_existence(self, machine: Machine, instance: Instance) -> None:
         """Note a machine whose order had no answer before it can be gone: it exists, so it costs."""

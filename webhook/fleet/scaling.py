@@ -21,8 +21,6 @@ SPARE_SECONDS = 600
 leave, which frees what it had bound, and with that another one would be minted at once."""
 DRAIN_SECONDS = 30
 """Where it lasts for less, all machines are drained: the time in which the autoscaler surely looks again."""
-UNSEEN_SECONDS = 60.0
-"""A machine that must have ended itself is destroyed without having been seen in a list after so long."""
 STARTING = frozenset({MachineState.INTENDED, MachineState.BOOTING})
 """States of machines that will call home."""
 
@@ -152,7 +150,7 @@ def look_after(pool: Pool, machines: Sequence[Machine], listing: Listing | None)
     """
     believed = credible_listing(pool, machines, listing)
     # The listing itself is used here, believed or not: what it shows can be destroyed in any case.
-    slain = [_slay(pool, machine, reason, listing) for machine, reason in _to_slay(pool, machines, believed)]
+    slain = [_slay(machine, reason, listing) for machine, reason in _to_slay(pool, machines, believed)]
     condemned = {action.machine.id for action in slain}
     left = [machine for machine in machines if machine.id not in condemned]
     return [*slain, *_gone(machines, believed), *_adopted(left, listing), *_repriced(left, listing)]
@@ -321,22 +319,12 @@ def _start_fault(pool: Pool, machine: Machine, listing: Listing | None) -> str |
     return "never-minted" if overdue and machine.label not in listing.instances else None
 
 
-def _slay(pool: Pool, machine: Machine, reason: str, listing: Listing | None) -> Slay:
+def _slay(machine: Machine, reason: str, listing: Listing | None) -> Slay:
     instance = listing.instances.get(machine.label) if listing else None
     # A list that lags may not show it yet: the recorded ref is enough to have it destroyed.
-    if instance is None and machine.ref is not None and not _may_have_ended(pool, machine):
+    if instance is None and machine.ref is not None:
         instance = Instance(machine.label, machine.ref)
     return Slay(machine, reason, instance)
-
-
-def _may_have_ended(pool: Pool, machine: Machine) -> bool:
-    """Whether a list is awaited before a machine is destroyed that must have ended itself.
-
-    What the list shows has not, and has cost until now; once it is destroyed, that is never known. A list that fails is
-    awaited for no longer than `UNSEEN_SECONDS`.
-    """
-    is_awaited = machine.state is not MachineState.SLAYING or machine.state_seconds < UNSEEN_SECONDS
-    return is_awaited and must_have_ended(pool, machine)
 
 
 def _gone(machines: Iterable[Machine], listing: Listing | None) -> list[MarkGone]:

@@ -203,7 +203,7 @@ FLEET_MUTANTS = {
     ),
     "unseen-awaited": FleetMutant(
         "what must have ended itself is destroyed though no list has shown whether it has",
-        _patched(webhook.fleet.scaling, "_may_have_ended", lambda *_: False),
+        _patched(PoolAtProvider, "_awaits_list", lambda *_: False),
     ),
     "dear-leave": FleetMutant(
         "what costs more than one machine may goes on",

@@ -30,6 +30,7 @@ from tests.webhook.fleet.fleet_memory import MemoryFleet
 from tests.webhook.fleet.providers.contract import labels
 from webhook.fleet import autoscaler as module
 from webhook.fleet.autoscaler import Autoscaler
+from webhook.fleet.pool_at_provider import UNSEEN_SECONDS
 from webhook.fleet.providers import (
     Instance,
     Offer,
@@ -37,7 +38,6 @@ from webhook.fleet.providers import (
     ProviderError,
     ProviderRefused,
 )
-from webhook.fleet.scaling import UNSEEN_SECONDS
 from webhook.ledger.machines import Machine, MachineState, Terms
 
 # ── a provider that fails ──────────────────────────────────────────────────────────────────────────────────
