@@ -298,6 +298,7 @@ def _services(
         health=health,
     )
     definitions.on_change += [proxy.refresh, services.wakeups.wake, catalogue.changed]
+    catalogue.on_change.append(services.wakeups.wake)  # workers that serve wait for their orders
     return services
 
 

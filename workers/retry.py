@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from tenacity import (
@@ -48,6 +49,15 @@ class Backoff:
             wait=self._wait,
             reraise=True,
         )
+
+    def pause_seconds(self, failures: int) -> float:
+        """How long to wait after so many failures in a row, where there is no request to be repeated.
+
+        Between half of ``first · 2ⁿ⁻¹`` and the whole, which is ``longest`` at most: what fails at once must not be
+        tried again at once.
+        """
+        whole = min(self.first_seconds * 2.0 ** min(failures - 1, 50), self.longest_seconds)
+        return whole * random.uniform(0.5, 1.0)  # noqa: S311
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -23,6 +23,15 @@ async def test_asks_again_while_it_helps() -> None:
     assert peer.calls == 3
 
 
+def test_a_pause_doubles_up_to_the_longest_and_is_never_less_than_half() -> None:
+    backoff = Backoff(first_seconds=1.0, longest_seconds=60.0)
+    wholes = {1: 1, 2: 2, 3: 4, 6: 32, 7: 60, 8: 60, 10_000: 60}
+    for failures, whole in wholes.items():
+        drawn = [backoff.pause_seconds(failures) for _ in range(200)]
+        assert all(whole / 2 <= pause <= whole for pause in drawn)
+        assert max(drawn) - min(drawn) > whole / 8, "workers that failed together do not come back together"
+
+
 async def test_gives_up_after_so_many_attempts() -> None:
     last = NetworkFault("busy", transient=True)
     peer = Peer(NetworkFault("busy", transient=True), last)

@@ -235,8 +235,7 @@ class LeaseApi:
     async def _wait(
         self, request: Request, caller: Caller, message: protocol.LeaseRequest, poll: LongPoll
     ) -> list[protocol.Lease]:
-        ordered = self._orders.orders(caller.label, caller.service).digest != message.services_seen
-        deadline = time.monotonic() + (0 if ordered else message.wait)
+        deadline = time.monotonic() + message.wait
         while not poll.ended:
             pipelines = self._pipelines.of_pool(caller.pool)  # in each turn: others may be defined now
             # Before the claim: what becomes due during it must wake.
@@ -248,7 +247,9 @@ class LeaseApi:
                 if wakeup.ordered:
                     self._auth.forget(caller.id)
                     return leases
-                if leases or remaining <= 0 or self._closing.is_set():
+                # In each turn: another service, or a newer version of its model, may have woken this poll.
+                other = self._orders.orders(caller.label, caller.service).digest != message.services_seen
+                if leases or other or remaining <= 0 or self._closing.is_set():
                     return leases
                 if not await self._wakeups.wait(wakeup, remaining) or await request.is_disconnected():
                     return []

@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -71,6 +71,8 @@ class ModelCatalogue:
         self._health = health or LoopHealth()
         self._known: dict[str, _KnownModel] = {}
         self._changed = asyncio.Event()
+        self.on_change: list[Callable[[], object]] = []
+        """Called when another version of a model is current."""
 
     def changed(self) -> None:
         """Look soon for what is current: other models are defined now."""
@@ -142,12 +144,16 @@ class ModelCatalogue:
                 known.why = str(error)
             return
         known.etag = etag
-        if known.current is None or known.current.ref != found.ref:
+        is_other = known.current is None or known.current.ref != found.ref
+        if is_other:
             log.info("model found", model=name, root=found.ref.root, size=found.ref.size, files=len(found.files))
         plain = found.manifest_key is None
         known.look_at = time.monotonic() + (PLAIN_SECONDS if plain else 0)
         known.current = found
         known.found(found)
+        if is_other:
+            for tell in self.on_change:
+                tell()
 
     async def _pointer_etag(self, model: ModelSettings, known: _KnownModel) -> str:
         """A text that stays the same as long as the same version is current; empty: look at it in any case."""

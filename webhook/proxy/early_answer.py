@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,8 +24,12 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TAKEN_SECONDS = 5.0
 """The body goes on where another replica says nothing for so long: a proxy in between may keep ``100 Continue``."""
 _READ_BYTES = 64 << 10
-_sending: ContextVar[SentBody | None] = ContextVar("_sending", default=None)
-"""The body that the present task sends: httpcore does not tell a connection whose request it writes."""
+_sending: dict[asyncio.Task[object] | None, SentBody] = {}
+"""The body that a task sends: httpcore does not tell a connection whose request it writes.
+
+A context variable would not do: a client's connection whose reading is resumed meanwhile would keep it for the requests
+that follow.
+"""
 
 
 class _UnlessAnswered:
@@ -76,13 +79,14 @@ class SentBody:
         """Whether its connection listens."""
 
     @contextlib.contextmanager
-    def sending(self) -> Any:
+    def sending(self) -> Iterator[None]:
         """Have connections that this task writes to listen, for the length of the ``with`` block."""
-        token = _sending.set(self)
+        task = asyncio.current_task()
+        _sending[task] = self
         try:
             yield
         finally:
-            _sending.reset(token)
+            del _sending[task]
 
     def taken(self) -> None:
         """A machine has taken the request."""
@@ -138,6 +142,8 @@ class ListeningStream(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
         self._ahead: asyncio.Task[bytes] | None = None
+        self._is_broken_off = False
+        """Whether a request may not have been written to its end."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what was read ahead, or else more."""
@@ -148,15 +154,19 @@ class ListeningStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write, unless the answer comes first: then httpcore's WriteError is raised."""
-        body = _sending.get()
+        body = _sending.get(asyncio.current_task())
         if body is None:
             await self._inner.write(buffer, timeout)
             return
         if not body.listened_to:
             body.listened_to = True
             self._ahead = asyncio.create_task(self._listen(body))
-        with body.unless_answered:
-            await self._inner.write(buffer, timeout)
+        try:
+            with body.unless_answered:
+                await self._inner.write(buffer, timeout)
+        except httpcore.WriteError:
+            self._is_broken_off = True
+            raise
 
     async def aclose(self) -> None:
         """Close it."""
@@ -178,7 +188,9 @@ class ListeningStream(httpcore.AsyncNetworkStream):
         return ListeningStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """See httpcore."""
+        """See httpcore, which uses no idle connection again that says that it can be read: that has ended."""
+        if info == "is_readable" and self._is_broken_off:
+            return True
         return self._inner.get_extra_info(info)
 
     async def _listen(self, body: SentBody) -> bytes:

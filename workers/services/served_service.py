@@ -20,6 +20,7 @@ from workers.handlers import HandlerUnavailable
 from workers.handlers.http.options import HttpOptions
 from workers.models.worker_models import WorkerModels
 from workers.protocol import ServiceOrder, ServiceReport
+from workers.retry import Backoff
 from workers.sandbox.errors import WorkerFault
 from workers.servers.all_servers import HandlerServers
 from workers.servers.server import ServerFailed
@@ -37,6 +38,8 @@ _SAY_SECONDS = 5.0
 """For the control plane to hear that no more requests are taken."""
 _PAUSE_SECONDS = 1.0
 """Before a server that has failed is tried again; how long it really waits is the server's matter."""
+MODELS_PAUSE = Backoff(first_seconds=1.0, longest_seconds=60.0)
+"""Before models are asked for again that cannot be had. A newer version is another order, and is tried at once."""
 _MESSAGE_CHARACTERS, _LOG_CHARACTERS = 2_000, 16_000
 
 State = Literal["loading", "starting", "ready", "failing"]
@@ -72,6 +75,8 @@ class ServedService:
         self._changed = asyncio.Event()
         self._requests: ServiceRequests | None = None
         self._earlier = earlier
+        self._without_models = 0
+        """How often the models could not be had, one time after the other."""
         self._serving = asyncio.create_task(self._run())
         self._reporting = asyncio.create_task(self._keep_reporting())
 
@@ -109,13 +114,16 @@ class ServedService:
             except Exception as error:
                 _log.exception("service-fault", service=self.order.name)
                 self._failed(error)
-            await asyncio.sleep(_PAUSE_SECONDS)
+            failures = self._without_models
+            await asyncio.sleep(MODELS_PAUSE.pause_seconds(failures) if failures else _PAUSE_SECONDS)
 
     async def _serve(self) -> NoReturn:
         """Serve until the server fails."""
         order = self.order
         self._note("loading" if order.models else "starting")
+        self._without_models += 1
         async with self._models.held(order.models) as folders:
+            self._without_models = 0
             self._note("starting")
             if self._earlier is not None and order.way == "direct":
                 await self._earlier.has_ended.wait()  # its gate may have the same port

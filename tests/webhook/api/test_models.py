@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from tests.infra.local.running import RunningBucket
+from tests.polling import until
 from tests.webhook.models.stored import published
 from tests.webhook.plane import configured, control_plane, event, pipeline
 from webhook.config import Config
@@ -71,6 +73,28 @@ async def test_no_work_is_handed_out_without_the_model_and_leases_name_its_versi
         root = published(s3, bucket, tmp_path / "m", {"a.onnx": b"1"}).root
         await plane.services.catalogue.look()
         assert [(ref.name, ref.root) for ref in (await worker.lease()).models] == [("safety", root)]
+
+
+async def test_a_worker_that_serves_hears_of_a_newer_version_while_it_waits_for_work(
+    postgres_dsn: str, store: RunningBucket, tmp_path: Path
+) -> None:
+    s3 = store.s3()
+    bucket = store.new_bucket(s3)
+    old = published(s3, bucket, tmp_path / "l", {"b.onnx": b"12"}, prefix="large").root
+    async with control_plane(postgres_dsn, with_model(bucket), store=store.endpoint, loops=False) as plane:
+        await plane.services.catalogue.look()
+        worker = await plane.worker("served")
+        await plane.sql("insert into service_machines values ($1, 'sdxl', 0, yurt_now())", worker.id)
+        orders = (await worker.ask(most=1)).services
+        assert orders
+        assert [ref.root for ref in orders.orders[0].models] == [old]
+        seen = {"max": 1, "wait": 30, "services_seen": orders.digest}
+        poll = asyncio.create_task(worker.post("leases", seen))
+        await until(lambda: plane.services.wakeups.waiting == 1)
+        new = published(s3, bucket, tmp_path / "l", {"b.onnx": b"345"}, prefix="large").root
+        await plane.services.catalogue.look()
+        newer = (await asyncio.wait_for(poll, 15)).json()["services"]
+        assert [ref["root"] for ref in newer["orders"][0]["models"]] == [new] != [old]
 
 
 async def test_progress_is_shown_and_keeps_a_worker_from_being_idle(postgres_dsn: str) -> None:

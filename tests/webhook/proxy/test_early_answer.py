@@ -7,13 +7,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import httpcore
 import pytest
 
+from tests.polling import until
 from tests.stream_server import stream_server
 from tests.webhook.plane import ADMIN
 from tests.webhook.proxy.serving import reachable, services_at, with_services
+from tests.webhook.proxy.standin import standing_in
 from tests.workers.services.answering import Reader, Writer, head_of, machine, request, whole
-from webhook.proxy.early_answer import CONTINUE
+from webhook.proxy.early_answer import CONTINUE, ListeningBackend, SentBody
 from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost
 from webhook.proxy.forwarding import KEPT_BYTES
 from webhook.proxy.http_machine import HttpMachine, connection_pool
@@ -148,3 +151,35 @@ async def test_a_connection_serves_further_requests_where_the_answer_came_after_
             async with way.exchange(sent) as answer:
                 assert await whole(answer.body) == b"ok"
     assert len(connections) == 1
+
+
+async def test_a_connection_whose_last_write_was_broken_off_is_not_used_again() -> None:
+    async def reads_nothing(_: Reader, writer: Writer) -> None:
+        writer.write(REFUSAL)
+        await asyncio.Event().wait()
+
+    async with stream_server(reads_nothing) as port:
+        stream = await ListeningBackend().connect_tcp("127.0.0.1", port)
+        with SentBody(PiecewiseBody(1).__aiter__(), is_told=False).sending(), pytest.raises(httpcore.WriteError):
+            await stream.write(b"x" * (64 << 20))  # more than the network takes
+        assert await stream.read(1_000) == REFUSAL
+        assert stream.get_extra_info("is_readable"), "httpcore closes what it could read while it is idle"
+        await stream.aclose()
+
+
+async def test_requests_that_follow_a_long_body_on_their_client_s_connection_are_sent(postgres_dsn: str) -> None:
+    async with services_at(postgres_dsn) as s, standing_in() as server:
+        address = urlsplit(s.plane.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        common = f"HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n"
+        writer.write(f"PUT /services/echo/sink {common}content-length: {(8 << 20) + 1}\r\n\r\n".encode())
+        # More than is read ahead: reading the connection is paused, and goes on while the body is sent.
+        writer.write(b"x" * (8 << 20))
+        await s.serve(server)
+        await until(lambda: server.received_bytes == 8 << 20)
+        writer.write(b"x")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+        writer.write(f"GET /services/echo/next {common}\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert [target for _, target, _ in server.requests] == [b"/sink", b"/next"]
+        writer.close()

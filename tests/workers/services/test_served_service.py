@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.polling import until
 from tests.workers.agents import running
 from tests.workers.control_plane import StubControlPlane
 from tests.workers.models.published import PART, content, published
@@ -21,6 +22,7 @@ from webhook.proxy.direct_machine import DirectMachines
 from webhook.proxy.exchange import MachineLost
 from workers.models.manifest import ModelFile, ModelManifest, root_of
 from workers.protocol import Download, ModelRef, ModelSource, ModelSources, ServiceOrder, ServiceReport
+from workers.retry import Backoff
 from workers.services import served_service
 
 
@@ -86,6 +88,47 @@ async def test_a_model_that_cannot_be_had_is_told_as_the_servers_failure(tmp_pat
             failure = await _failure(tmp_path, plane)
             says = "no pipeline names this version any more" if missing else "answered a range with 307"
             assert says in failure.message
+
+
+class NotedPause:
+    """A pause that takes no time, and remembers after how many failures it was made."""
+
+    def __init__(self) -> None:
+        self.failures: list[int] = []
+
+    def pause_seconds(self, failures: int) -> float:
+        self.failures.append(failures)
+        return 0.01
+
+
+async def test_a_model_that_cannot_be_had_is_asked_for_less_and_less_and_a_newer_one_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = NotedPause()
+    monkeypatch.setattr(served_service, "MODELS_PAUSE", pause)
+    with serving(RangeStore()) as store:
+        old, new = (published(store, {"model.bin": content(PART, seed)}) for seed in (1, 2))
+        with _ordered(old.ref, old.sources) as plane:
+            plane.models.clear()
+            [missing] = plane.orders
+            async with running(tmp_path, plane):
+                await until(lambda: len(pause.failures) >= 4)
+                assert pause.failures[:4] == [1, 2, 3, 4]
+                monkeypatch.setattr(served_service, "MODELS_PAUSE", Backoff(first_seconds=3_600, longest_seconds=3_600))
+                plane.models[new.ref.root] = new.sources
+                plane.order(missing.model_copy(update={"models": (new.ref,)}))
+                await plane.until(lambda: "ready" in _states(plane))
+
+
+async def test_a_server_that_fails_with_its_models_there_waits_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause, plane = NotedPause(), StubControlPlane()
+    monkeypatch.setattr(served_service, "MODELS_PAUSE", pause)
+    plane.order(ServiceOrder(name="echo", command=(sys.executable, "-c", "raise SystemExit(1)"), port=free_port()))
+    async with running(tmp_path, plane):
+        await plane.until(lambda: _states(plane).count("failing") >= 2)
+    assert not pause.failures
 
 
 async def test_a_disk_that_is_too_small_for_the_models_is_told_with_numbers(tmp_path: Path) -> None:
