@@ -6,7 +6,7 @@ Importing this loads no handler's libraries: the control plane checks options wi
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,44 +81,49 @@ def connect(kind: str, options: Mapping[str, JsonValue]) -> None:
 
 def loading(
     kind: str, options: Mapping[str, JsonValue], models: Mapping[str, Path], imports: tuple[Path, ...] = ()
-) -> HandlerLoading | None:
-    """Return what can be loaded ahead for such a job; None where that is nothing, or its options are wrong."""
-    if kind == "function":
-        return _loading_function(options, imports)
-    if kind == "photo":
-        return _loading_photo(options, models)
-    if kind != "python":
-        return HandlerLoading(kind, partial(warm, kind)) if kind in KINDS else None
+) -> Sequence[HandlerLoading]:
+    """Return what can be loaded ahead for such a job: one more with each job, in this order.
+
+    Empty where there is nothing to load, or the options are wrong, which the handler itself says.
+    """
     try:
-        function = python.PythonOptions.model_validate(dict(options)).function
-    except ValueError:  # the handler itself says so
-        return None
-    return HandlerLoading(f"python {function}", partial(python.function, function))
+        match kind:
+            case "function":
+                name = function.FunctionOptions.model_validate(dict(options)).function
+                return (HandlerLoading(f"function {name}", partial(function.load, name, imports)),)
+            case "python":
+                name = python.PythonOptions.model_validate(dict(options)).function
+                return (HandlerLoading(f"python {name}", partial(python.function, name)),)
+            case "photo":
+                return _loading_photo(PhotoOptions.model_validate(dict(options)), models)
+            case _:
+                return (HandlerLoading(kind, partial(warm, kind)),) if kind in KINDS else ()
+    except ValueError:
+        return ()
 
 
-def _loading_function(options: Mapping[str, JsonValue], imports: tuple[Path, ...]) -> HandlerLoading | None:
-    try:
-        name = function.FunctionOptions.model_validate(dict(options)).function
-    except ValueError:  # the handler itself says so
-        return None
-    return HandlerLoading(f"function {name}", partial(function.load, name, imports))
+def _loading_photo(options: PhotoOptions, models: Mapping[str, Path]) -> Sequence[HandlerLoading]:
+    named = ["photo", *(["pdq"] if options.pdq else [])]
+    if not options.checks:
+        return (HandlerLoading(" ".join(named), partial(_load_libraries, options)),)
+    folders = [str(models.get(name, "")) for name in options.checks]
+    with_models = HandlerLoading(" ".join([*named, *folders]), partial(_warm_photo, options, models))
+    if not client.is_remote():
+        return (with_models,)
+    # The first photo is decoded while its models are still being loaded by the process that runs them.
+    return (HandlerLoading(" ".join([*named, "checks"]), partial(_load_libraries, options)), with_models)
 
 
-def _loading_photo(options: Mapping[str, JsonValue], models: Mapping[str, Path]) -> HandlerLoading | None:
-    try:
-        checked = PhotoOptions.model_validate(dict(options))
-    except ValueError:  # the handler itself says so
-        return None
-    folders = [str(models.get(name, "")) for name in checked.checks]
-    libraries = ["pdq"] if checked.pdq else []
-    return HandlerLoading(" ".join(["photo", *libraries, *folders]), partial(_warm_photo, checked, models))
+def _load_libraries(options: PhotoOptions) -> None:
+    warm("photo")
+    importlib.import_module("workers.handlers.photo.inspection").load_libraries(options)
 
 
 def _warm_photo(options: PhotoOptions, models: Mapping[str, Path]) -> None:
     """Have the models of the checks loaded where models run, and what is known of them here."""
-    warm("photo")
+    _load_libraries(options)
     try:
-        importlib.import_module("workers.handlers.photo.inspection").load(options, models)
+        importlib.import_module("workers.handlers.photo.inspection").load_models(options, models)
     finally:
         client.disconnect()
 

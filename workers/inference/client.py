@@ -114,9 +114,14 @@ class RemoteGraph:
         return made
 
 
+def is_remote() -> bool:
+    """Whether graphs run in a process of their own."""
+    return bool(os.environ.get(ADDRESS))
+
+
 def open_graph(path: Path) -> Graph:
     """Load a graph where graphs run. Raises UnusableModelError, and InferenceLost."""
-    if not os.environ.get(ADDRESS):
+    if not is_remote():
         own: Graph = runtime.open_session(path)
         return own
     runtime.load_library("numpy")  # in the template: else each photo's process would load it for its tensors

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import pytest
 
 from tests.workers.checks.graphs import write_model
 from workers import protocol
-from workers.handlers import HandlerUnavailable, registry
+from workers.handlers import HandlerError, HandlerUnavailable, registry
 from workers.handlers.photo.options import PhotoOptions
+from workers.inference.client import ADDRESS
 
 
 def test_every_kind_of_the_protocol_is_there() -> None:
@@ -70,17 +73,24 @@ def test_a_photos_models_are_loaded_ahead_once_a_version(tmp_path: Path) -> None
     models = {name: write_model(tmp_path / name) for name in ("safety", "newer")}
 
     def name(options: dict[str, Any], **folders: Path) -> str | None:
-        loading = registry.loading("photo", options, folders)
-        return loading.name if loading else None
+        stages = registry.loading("photo", options, folders)
+        return stages[-1].name if stages else None
 
     checked: dict[str, Any] = {"checks": ["safety"]}
     assert name({}) == name({"quality": 1}, **models) == "photo"
     assert name(checked, safety=models["safety"]) == name(checked, **models) != name(checked, safety=models["newer"])
     assert name({"checks": "safety"}) is None
-    loading = registry.loading("photo", checked, models)
-    assert loading is not None
+    [loading] = registry.loading("photo", checked, models)
     loading.load()
-    missing = registry.loading("photo", {"checks": ["other"]}, models)
-    assert missing is not None
+    [missing] = registry.loading("photo", {"checks": ["other"]}, models)
     with pytest.raises(HandlerUnavailable):
         missing.load()
+
+
+def test_the_first_photo_does_not_wait_for_models_that_another_process_loads(tmp_path: Path) -> None:
+    with mock.patch.dict(os.environ, {ADDRESS: str(tmp_path / "nothing listens")}):
+        first, second = registry.loading("photo", {"checks": ["safety"]}, {"safety": write_model(tmp_path / "safety")})
+        first.load()
+        assert "numpy" in sys.modules
+        with pytest.raises(HandlerError, match="cannot be reached"):
+            second.load()

@@ -56,10 +56,16 @@ def inspect(
     return _checked(images, options, models, roots or {}, fields)
 
 
-def load(options: PhotoOptions, models: Mapping[str, Path]) -> None:
-    """Load libraries and models ahead of the first photo. Raises HandlerUnavailable."""
+def load_libraries(options: PhotoOptions) -> None:
+    """Load libraries ahead of the first photo. Raises ImportError."""
     if options.pdq:
         pdq.load()
+    if options.checks and runtime.available():
+        runtime.load_library("numpy")
+
+
+def load_models(options: PhotoOptions, models: Mapping[str, Path]) -> None:
+    """Load models ahead of a photo. Raises HandlerUnavailable."""
     for name in options.checks:
         _classifier(name, models)
 

@@ -28,10 +28,11 @@ class Preloaded:
         self._known: set[str] = set()
 
     def add(self, request: JobRequest) -> bool:
-        """Load the request's handler unless that is known; return whether it was loaded now."""
+        """Load of the request's handler what is next and not known yet; return whether anything was loaded now."""
         models = {name: Path(folder) for name, folder in request.models.items()}
-        loading = registry.loading(request.kind, request.options, models, tuple(map(Path, request.imports)))
-        if loading is None or loading.name in self._known:
+        stages = registry.loading(request.kind, request.options, models, tuple(map(Path, request.imports)))
+        loading = next((stage for stage in stages if stage.name not in self._known), None)
+        if loading is None:
             return False
         found = _try(loading.load, self._own)
         if found != _FAILED:  # one that fails may be mended: the job tells why, and the next one tries again

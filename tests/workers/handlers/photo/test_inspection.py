@@ -122,7 +122,7 @@ def test_a_model_that_cannot_be_used_blames_no_photo(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "safety", b"<html>")
     options = PhotoOptions(checks=["safety"])
     with pytest.raises(HandlerUnavailable, match=r"The model safety cannot be used: model\.onnx cannot be loaded"):
-        inspection.load(options, {"safety": folder})
+        inspection.load_models(options, {"safety": folder})
     write_model(folder, config={"id2label": CONFIG["id2label"]}, preprocessing={**PREPROCESSING, "size": 9})
     with pytest.raises(HandlerUnavailable, match="both have to be of one model"):
         inspect([pyvips.Image.black(9, 9)], options, {"safety": folder})
