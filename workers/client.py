@@ -116,14 +116,12 @@ class ControlPlaneClient:
         *,
         answer_seconds: float = ANSWER_SECONDS,
         handling: Callable[[Collection[int]], Handling | None] = lambda _settling: None,
-        load_seconds: Callable[[], float | None] = lambda: None,
     ) -> None:
         """``handling`` gives what is in the handler now, but for what is being settled; sent with every request for
-        leases and every heartbeat. ``load_seconds`` says for how long models were loaded up to now, None: none was.
+        leases and every heartbeat.
         """
         self._url = url
         self._handling = handling
-        self._load_seconds = load_seconds
         self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             verify=tls.context(),
@@ -182,8 +180,7 @@ class ControlPlaneClient:
     async def lease(self, request: LeaseRequest) -> LeaseResponse:
         """Send settlements and request leases; takes up to ``request.wait`` seconds."""
         settling = {settlement.token for settlement in request.settle}
-        now = {"handling": self._handling(settling), "load_seconds": self._load_seconds()}
-        request = request.model_copy(update=now)
+        request = request.model_copy(update={"handling": self._handling(settling)})
         return await self._call("leases", request, LeaseResponse, wait_seconds=request.wait)
 
     async def heartbeat(self, lease_id: int, token: int) -> HeartbeatResponse:

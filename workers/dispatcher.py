@@ -95,6 +95,8 @@ class Dispatcher:
         self._patience_seconds = MAX_WAIT_SECONDS
         """Longest wait of a poll that what lies in between has been seen to allow."""
         self._draining = self._abandoned = self._requesting = self._paused = self._unfit = False
+        self._had_result = False
+        """Whether a result was settled: the start is over, of which loading models is a step."""
         self._busy_at = time.monotonic()
         self._changed = asyncio.Event()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -195,8 +197,9 @@ class Dispatcher:
         wait = min(request.wait, self._patience_seconds)
         started_at = time.monotonic()
         try:
-            now = {"wait": wait, "services_seen": self._services_seen}
-            return await self._resources.client.lease(request.model_copy(update=now))
+            load_seconds = None if self._had_result else self._resources.load_seconds()
+            now = {"wait": wait, "services_seen": self._services_seen, "load_seconds": load_seconds}
+            response = await self._resources.client.lease(request.model_copy(update=now))
         except Unreachable as error:
             waited = time.monotonic() - started_at
             if error.gave_up and wait > self._settings.shortest_poll_seconds <= waited:
@@ -209,6 +212,8 @@ class Dispatcher:
                     hint=f"Have the proxy or load balancer allow an answer {MAX_WAIT_SECONDS + 5:g} s.",
                 )
             raise
+        self._had_result |= any(isinstance(settlement, Done) for settlement in request.settle)
+        return response
 
     def _accept(self, response: LeaseResponse) -> None:
         if response.services is not None and self._resources.services is not None:

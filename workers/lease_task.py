@@ -79,6 +79,8 @@ class WorkerResources:
     """For handlers that are functions."""
     services: WorkerServices | None = None
     """None: this agent serves none."""
+    load_seconds: Callable[[], float | None] = lambda: None
+    """Says for how long models were loaded into memory up to now; None: none was."""
 
 
 class LeaseTask:

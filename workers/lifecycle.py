@@ -130,11 +130,7 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
     )
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()
-    client = await stack.enter_async_context(
-        ControlPlaneClient(
-            settings.url, settings.token, handling=gate.report, load_seconds=lambda: sandbox.load_seconds
-        )
-    )
+    client = await stack.enter_async_context(ControlPlaneClient(settings.url, settings.token, handling=gate.report))
     transfer = TransferClient()
     stack.push_async_callback(transfer.aclose)
     servers = HandlerServers(scratch.folder("servers"), settings.handlers)
@@ -159,6 +155,7 @@ async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerRe
         servers=servers,
         references=references,
         services=services,
+        load_seconds=lambda: sandbox.load_seconds,
     )
 
 

@@ -313,7 +313,7 @@ class LeaseRequest(Message):
     """The worker's handlers are others than when it last said that one is unavailable: try them again."""
     handling: Handling | None = None
     load_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
-    """For which it has loaded models of checks into memory up to now, all together. None: it has loaded none."""
+    """For which it has loaded models of checks into memory, all together. None: for none, or after its first result."""
     services_seen: Annotated[str, Field(max_length=64)] = ""
     """``digest`` of the orders that the worker has. A wait ends as soon as there are others."""
 

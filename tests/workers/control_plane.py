@@ -111,6 +111,8 @@ class StubControlPlane:
         """Tokens of leases that are no longer live."""
         self.misunderstood: set[int] = set()
         """Tokens of settlements that make the whole request malformed."""
+        self.load_seconds: list[float | None] = []
+        """Of each request for leases."""
         self.handling: list[Handling] = []
         self.unjailed = ""
         """Reports of what is in the handler."""
@@ -280,6 +282,7 @@ class StubControlPlane:
     async def _lease(self, request: Request) -> Response:
         wanted = LeaseRequest.model_validate_json(await request.body())
         self._event("ask", wanted.max, len(wanted.settle))
+        self.load_seconds.append(wanted.load_seconds)
         if wanted.handlers_changed:
             self._event("handlers-changed")
         self.handling += [wanted.handling] if wanted.handling else []

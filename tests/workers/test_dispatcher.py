@@ -24,6 +24,7 @@ from workers import disk_space
 from workers.dispatcher import DispatcherSettings
 from workers.lifecycle import Exit, run_agent
 from workers.protocol import Done, Failed, Released
+from workers.sandbox.pool import Sandbox
 from workers.settings import Settings
 
 
@@ -291,3 +292,18 @@ async def test_polls_that_a_proxy_cuts_short_become_shorter_and_that_is_said_onc
     [line] = [line for line in logs if line["event"] == "long polls are cut short"]
     assert 0.1 <= line["poll_seconds"] <= 0.2
     assert "504" in line["error"]
+
+
+async def test_how_long_models_were_loaded_is_told_until_there_is_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sandbox, "load_seconds", 1.5)
+    async with running(tmp_path) as plane:
+        for key in "ab":
+            assert isinstance(await plane.settlement(plane.offer(key, shell("exit 1"))), Failed)
+        assert set(plane.load_seconds) == {1.5}, "a failure is no result"
+        for key in "cd":
+            assert isinstance(await plane.settlement(plane.offer(key)), Done)
+        told = plane.load_seconds.index(None)
+        assert set(plane.load_seconds[:told]) == {1.5}
+        assert set(plane.load_seconds[told:]) == {None}

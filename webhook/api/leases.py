@@ -225,9 +225,9 @@ class LeaseApi:
                     one.accepted and isinstance(item, protocol.Done)
                     for one, item in zip(settled, message.settle, strict=True)
                 )
-                await self._fleet.active(
-                    caller.id, _handling(message.handling), result=result, load_seconds=message.load_seconds
-                )
+                if message.load_seconds is not None:  # first: it counts up to the result
+                    await self._fleet.loaded(caller.id, message.load_seconds)
+                await self._fleet.active(caller.id, _handling(message.handling), result=result)
         orders = self._orders.orders(caller.label, caller.service)
         news = orders if orders.digest != message.services_seen else None
         return protocol.LeaseResponse(leases=leases, settled=settled, drain=caller.draining, services=news)

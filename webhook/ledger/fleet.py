@@ -400,15 +400,17 @@ class LedgerFleet(InstallationLedger):
         """Note that a worker asks for work for the first time: its models are there."""
         await self._execute("asked", id)
 
-    async def active(
-        self, id: int, handling: HandlingReport | None, *, result: bool = False, load_seconds: float | None = None
-    ) -> None:
+    async def active(self, id: int, handling: HandlingReport | None, *, result: bool = False) -> None:
         """Note that the worker got or settled a lease just now, with a ``result``, and what is in its handler.
 
-        Idle time is counted from here. None: the worker does not report what is in its handler, or has loaded no model.
+        Idle time is counted from here. None: the worker does not report what is in its handler.
         """
         report = handling or HandlingReport(None, [], alone=False)
-        await self._execute("active", id, report.tokens, report.alone, report.number, result, load_seconds)
+        await self._execute("active", id, report.tokens, report.alone, report.number, result)
+
+    async def loaded(self, id: int, seconds: float) -> None:
+        """Note for how long a worker has loaded models into memory: up to its first result."""
+        await self._execute("loaded", id, seconds)
 
     async def progress(self, id: int, report: Mapping[str, object]) -> None:
         """Note what a worker fetches or loads before it can take work. Idle time is counted from here."""

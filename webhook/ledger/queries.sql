@@ -927,19 +927,22 @@ group by 1;
 
 -- name: active
 -- Note that the worker got or settled a lease just now, and which leases are in its handler: tokens, whether nothing else
--- may enter it, the report's number (null: it reports nothing). $5: with a result. $6: for how long it has loaded models
--- (null: it has not), which counts up to its first result. The first time, what it has cost up to now is kept.
+-- may enter it, the report's number (null: it reports nothing). $5: with a result. The first time, what it has cost up to
+-- now is kept.
 update workers set
     active_at = yurt_now(),
     leased_at = coalesce(leased_at, yurt_now()),
     result_at = case when $5 then coalesce(result_at, yurt_now()) else result_at end,
-    load_seconds = case when result_at is null then coalesce($6, load_seconds) else load_seconds end,
     usd_before_lease = coalesce(usd_before_lease, usd_spent + case when ref is null then usd_once else 0 end
         + usd_per_hour * greatest(extract(epoch from yurt_now() - costed_at), 0) / 3600),
     handling = case when $4 > handling_number then $2 else handling end,
     handling_alone = case when $4 > handling_number then $3 else handling_alone end,
     handling_number = greatest(handling_number, $4)
 where id = $1;
+
+-- name: loaded
+-- Note for how long a worker has loaded models into memory: up to its first result.
+update workers set load_seconds = $2 where id = $1 and result_at is null;
 
 -- name: progress
 -- Note what a worker fetches or loads before it can take work: it is not idle meanwhile, for $3 seconds after it was
