@@ -130,7 +130,7 @@ async def test_a_dropped_photo_goes_through_while_one_watches(postgres_dsn: str,
         await plane.services.settles.number()
         thumbnail = tile.locator("a.tile img:not(.soft)")
         await expect(thumbnail).to_be_visible()
-        assert await thumbnail.evaluate("(image) => image.naturalWidth") == 320
+        await expect(thumbnail).to_have_js_property("naturalWidth", 320)
         # The live view shows it too, without being loaded again.
         await expect(page.locator("#part-results li")).to_have_count(1)
         await expect(page.locator("[data-n=done]")).to_have_text("1")

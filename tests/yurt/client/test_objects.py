@@ -95,7 +95,7 @@ async def test_refusals_say_what_to_do_and_show_no_token(postgres_dsn: str) -> N
         reader = (await app_of(plane, "read:photos")).secret
         async with both(plane.url, reader) as readers, both(plane.url, "yurt_app_forged") as strangers:
             for client in readers:
-                with pytest.raises(Refused, match=r"yurt tokens create --scope upload:photos\.") as refused:
+                with pytest.raises(Refused, match=r"yurt tokens create NAME --scope upload:photos\.") as refused:
                     await client.ticket("photos")
                 assert refused.value.code == "scope-missing"
             for client in strangers:
