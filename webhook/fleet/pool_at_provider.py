@@ -259,6 +259,10 @@ class PoolAtProvider:
                 await self._calls.within(self._fleet.accrue([machine.id]))
 
     async def _begin_slaying(self, machine: Machine, reason: str) -> bool:
+        if machine.state in STARTING and machine.machine and self._is_to_blame(machine, reason):
+            # First: a crash in between would forget it. One that calls home just now is avoided all the same.
+            with logged_failure("not avoided", label=machine.label):
+                await self._calls.within(self._fleet.avoid(machine, reason, AVOID_SECONDS))
         # The row first: from this commit on the machine can do nothing, so destroying it interrupts no lease.
         if not await self._calls.within(self._fleet.slaying(machine.id, reason, machine.state)):
             return False
@@ -270,9 +274,6 @@ class PoolAtProvider:
     async def _start_failed(self, machine: Machine, reason: str) -> None:
         self._starting.discard(machine.id)
         self._count_failure(machine.label, reason)
-        if machine.machine and self._is_to_blame(machine, reason):
-            with logged_failure("not avoided", label=machine.label):
-                await self._calls.within(self._fleet.avoid(machine, reason, AVOID_SECONDS))
         with logged_failure("no boot log", label=machine.label):
             self._activity.last_boot_log = await self._calls.boot_log(machine.label)
 

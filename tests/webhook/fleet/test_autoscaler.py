@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -241,6 +242,23 @@ async def test_what_must_have_ended_itself_is_destroyed_once_a_list_shows_it_or_
         cloud_fleet.cloud.on_list = list_fails if cloud_fleet.fleet.now < back + failing_turns else None
         await cloud_fleet.turns(1)
     assert (cloud_fleet.fleet.now - 1, row.costed) == (back + turns, back + turns), "it has cost until then"
+
+
+async def test_a_machine_that_did_not_boot_is_avoided_though_there_is_a_crash_once_it_is_being_slain() -> None:
+    async def offers() -> Sequence[Offer]:
+        return [Offer("o", Decimal(1), machine="m")]
+
+    async def crashes(*_: object) -> bool:
+        raise asyncio.CancelledError
+
+    cloud_fleet = CloudFleet(pool(provider="cloud", boot_seconds=100))
+    cloud_fleet.cloud.on_offers = offers
+    await cloud_fleet.fleet.upload("a", 1)
+    await cloud_fleet.turns(2)
+    await cloud_fleet.fleet.advance(101)
+    with mock.patch.object(cloud_fleet.fleet, "slaying", crashes), contextlib.suppress(asyncio.CancelledError):
+        await cloud_fleet.turns(1)
+    assert await cloud_fleet.fleet.avoided("cloud") == {"m"}
 
 
 @pytest.mark.parametrize(("away", "avoided"), [(False, frozenset({"m"})), (True, frozenset())])
