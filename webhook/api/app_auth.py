@@ -107,23 +107,22 @@ class AppAuth:
 
     async def caller(self, request: HTTPConnection) -> AppCaller:
         """Authenticate a request, whatever it may do. Raises HttpProblem 401 or 429, LedgerUnavailable."""
-        secret = bearer(request)
-        if self._admin and self._admin.allow(f"bearer {secret}"):
-            caller = _ADMIN
-        else:
-            caller = await self._app(secret)
-        proven(request)
+        caller = await self.bearing(bearer(request))
+        proven(request.scope)
         return caller
 
-    async def _app(self, secret: str) -> AppCaller:
+    async def bearing(self, token: str) -> AppCaller:
+        """Authenticate by a token, whatever its owner may do. Raises HttpProblem 401 or 429, LedgerUnavailable."""
         now = time.monotonic()
-        known = self._cached.get(secret)
+        known = self._cached.get(token)
         if known is None or known.until <= now:
-            known = _CachedApp(_good(await self._found(secret)), now + CACHED_SECONDS)
+            known = _CachedApp(await self._looked_up(token), now + CACHED_SECONDS)
             if len(self._cached) >= _MOST_CACHED:  # only good tokens get here, and most entries are outdated
                 self._cached = {text: entry for text, entry in self._cached.items() if entry.until > now}
-            self._cached[secret] = known
+            self._cached[token] = known
         caller = known.caller
+        if not caller.token_id:
+            return caller
         wait_seconds = self._rates.wait_seconds(caller.token_id, caller.calls_per_second, caller.burst_calls)
         if wait_seconds:
             raise HttpProblem(
@@ -133,9 +132,11 @@ class AppAuth:
             )  # fmt: skip
         return caller
 
-    async def _found(self, secret: str) -> AppToken | None:
-        self._cached.pop(secret, None)
-        return await self._tokens.find(secret)
+    async def _looked_up(self, token: str) -> AppCaller:
+        self._cached.pop(token, None)
+        if self._admin and self._admin.allow(f"bearer {token}"):
+            return _ADMIN
+        return _good(await self._tokens.find(token))
 
 
 def _good(token: AppToken | None) -> AppCaller:

@@ -27,7 +27,12 @@ _MAX_SIGNATURES = 8
 
 def bearer(request: HTTPConnection) -> str:
     """Return the request's bearer token. Raises HttpProblem 401."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return bearer_of(request.headers.get("authorization", ""))
+
+
+def bearer_of(authorization: str) -> str:
+    """Return the bearer token of an Authorization header, as Starlette gives it. Raises HttpProblem 401."""
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise unauthorized("a bearer token is needed")
     return token.strip()
@@ -91,7 +96,7 @@ class AdminAuth:
             raise HttpProblem(403, "closed", "set YURT_ADMIN_TOKEN for the control plane to open this")
         if not self._credentials.allow(f"bearer {bearer(request)}"):
             raise unauthorized("the admin token is wrong: set YURT_ADMIN_TOKEN to the control plane's")
-        proven(request)
+        proven(request.scope)
 
 
 @dataclass(slots=True)
@@ -124,7 +129,7 @@ class WorkerAuth:
         known = self._known.get(token)
         now = time.monotonic()
         if known is not None and known.until > now:
-            proven(request)
+            proven(request.scope)
             return known.caller
         caller = await self._fleet.authenticate(token)
         if caller is None:
@@ -134,7 +139,7 @@ class WorkerAuth:
         if len(self._known) >= _MAX_CALLERS:
             self._known = {t: k for t, k in self._known.items() if k.until > now}
         self._known[token] = _KnownCaller(caller, now + _CALLER_SECONDS)
-        proven(request)
+        proven(request.scope)
         return caller
 
     def forget(self, worker_id: int) -> None:

@@ -43,7 +43,7 @@ class BootstrapApi:
     async def _given(self, request: Request, part: Callable[[], _BootstrapPart]) -> Response:
         if not await self._fleet.may_call_home(bearer(request)):
             raise unauthorized("this one-time token is unknown or has expired")
-        proven(request)
+        proven(request.scope)
         given = await asyncio.to_thread(part)  # the first time it reads the whole package
         return Response(given.content, headers=given.headers, media_type=given.media_type)
 

@@ -65,9 +65,9 @@ class Connection(Protocol):
         """Close the connection now."""
 
 
-def proven(request: HTTPConnection) -> None:
+def proven(scope: Scope) -> None:
     """Note that a request has shown a valid credential: its connection is not closed to make room."""
-    if (connection := request.scope.get(CONNECTION)) is not None:
+    if (connection := scope.get(CONNECTION)) is not None:
         connection.prove()
 
 

@@ -72,6 +72,8 @@ class LimitedConnection(HttpToolsProtocol):
     _head_bytes = 0
     is_lost = False
     """Whether the client has gone."""
+    _is_begun = False
+    """Whether a request's first byte has come, and the end of its head has not."""
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
@@ -143,6 +145,8 @@ class LimitedConnection(HttpToolsProtocol):
         """Count bytes of a request, or of several, and refuse a head that is too long."""
         self._head_bytes += len(data)
         self._parse(data)
+        if self._is_begun:
+            self._start_timer()
         # Only after parsing: the end of a head and bytes of a body have set the count back by then.
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._hang_up(b"431 Request Header Fields Too Large")
@@ -192,8 +196,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._parse(b"\r\n".join([*head, b"", rest]))
 
     def on_message_begin(self) -> None:
-        """Start the clock at a request's first byte, and note when it came."""
-        self._start_timer()
+        """Note when a request's first byte came. The clock starts where the bytes do not bring all of its head."""
+        self._is_begun = True
         super().on_message_begin()
         self.scope[BEGAN_AT] = self.loop.time()  # type: ignore[literal-required]
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
@@ -201,6 +205,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Stop the clock: a request's head is complete."""
+        self._is_begun = False
         self._stop_timer()
         if not self.parser.should_upgrade():
             super().on_headers_complete()

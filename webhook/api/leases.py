@@ -105,7 +105,7 @@ class LeaseApi:
         one_time_token = bearer(request)
         if not await self._fleet.may_call_home(one_time_token):  # before the body: any client can send one
             raise _no_admission()
-        proven(request)
+        proven(request.scope)
         hello = await read_model(request, protocol.Hello, HELLO_BODY_BYTES)
         try:
             arrival = await self._fleet.hello(

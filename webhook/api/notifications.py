@@ -189,7 +189,7 @@ class NotificationApi:
             return await self._sns_body(request, sns, left_seconds)
         if self._shows_secret(request, source):
             if self._secrets is not None:
-                proven(request)
+                proven(request.scope)
             return await read_body(request, self._body_limit_bytes, left_seconds)
         return await self._signed_body(request, source, left_seconds)
 
@@ -205,7 +205,7 @@ class NotificationApi:
         if self._secrets is not None and source.signature_header and signature:
             body = await read_body(request, min(_MAX_SIGNED_BYTES, self._body_limit_bytes), left_seconds)
             if self._secrets.allow_signature(signature, body):
-                proven(request)
+                proven(request.scope)
                 return body
         raise unauthorized(_what_is_wrong(request, source))
 
@@ -224,7 +224,7 @@ class NotificationApi:
         except SnsUnavailable as error:
             log.warning("SNS message not judged", reason=str(error))
             raise HttpProblem(503, "sns-unavailable", f"{error}. Send it again") from None
-        proven(request)
+        proven(request.scope)
         return text
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 
-from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from webhook.api.connections import CONNECTION, proven
@@ -93,7 +92,7 @@ class PassedOnRequests:
         """
         headers = dict(scope["headers"])
         await self._authenticated(headers.get(REPLICA_TOKEN, b""))
-        proven(HTTPConnection(scope))
+        proven(scope)
         service, _, path = scope["raw_path"].removeprefix(PASSED_ON.encode()).partition(b"/")
         worker = headers.get(MACHINE, b"")
         way = self._registry.way(service.decode("latin-1"), int(worker) if worker.isdigit() and len(worker) < 19 else 0)

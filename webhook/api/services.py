@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -18,8 +19,8 @@ from starlette.types import Message, Receive, Scope, Send
 from webhook.answers.later_answers import LaterAnswers
 from webhook.api.answers import PATH as ANSWERS
 from webhook.api.app_auth import AppAuth, AppCaller
-from webhook.api.auth import WorkerAuth
-from webhook.api.connections import CONNECTION
+from webhook.api.auth import WorkerAuth, bearer_of
+from webhook.api.connections import CONNECTION, proven
 from webhook.api.foreign_pages import ForeignPages
 from webhook.api.http import HttpProblem, json_response, on_problem, problem_of, read_body, read_model
 from webhook.api.passed_on import PassedOnRequests
@@ -38,14 +39,14 @@ log = structlog.get_logger()
 
 PREFIX = "/services/"
 """Begins the paths of requests to services."""
+_PREFIX = PREFIX.encode()
 _RETRY_SECONDS = 5
 LATER_BODY_BYTES = 1 << 20
 """Of a request whose answer is fetched later: it waits in memory."""
 _PUBLIC = AppCaller(0, "public", frozenset())
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
+class Addressed(NamedTuple):
     """A request's service, and what the service's server is asked for."""
 
     service: str
@@ -53,6 +54,8 @@ class Addressed:
     """Path and query, as they were sent."""
     prefix: bytes
     """What was taken off the path; empty where the host names the service."""
+    named: Mapping[bytes, bytes]
+    """Headers by name, the last of several."""
 
 
 class ServiceApi:
@@ -100,13 +103,15 @@ class ServiceApi:
     def takes(self, scope: Scope) -> bool:
         """Whether a request is for a service."""
         path: str = scope["path"]
-        return path.startswith((PREFIX, PASSED_ON)) or (bool(self._by_host) and self._hosted(scope) is not None)
+        return path.startswith((PREFIX, PASSED_ON)) or (
+            bool(self._by_host) and self._hosted(dict(scope["headers"])) is not None
+        )
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to a service."""
         try:
             if scope["path"].startswith(PASSED_ON):
-                passing = self._passed_on.serve(scope, receive, send, _content_length(scope))
+                passing = self._passed_on.serve(scope, receive, send, _content_length(dict(scope["headers"])))
                 await _while_connected(scope, passing)
             else:
                 await self._serve(scope, receive, send)
@@ -132,7 +137,7 @@ class ServiceApi:
     async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
         addressed = self._addressed(scope)
         queue, caller = await self._let_in(scope, addressed)
-        with self._counted(addressed.service, queue, caller):
+        with _Counted(self._of_token, addressed.service, queue, caller):
             message = self._message(scope, "GET", addressed, None, upgrade=True)
             await pass_socket(
                 queue, message, list(scope.get("subprotocols", ())), receive, send,
@@ -144,11 +149,12 @@ class ServiceApi:
             raise HttpProblem(405, "method-not-allowed", f"services take no {scope['method']}")
         addressed = self._addressed(scope)
         queue, caller = await self._let_in(scope, addressed)
-        if self._answers.place and not queue.settings.public and prefers_async(scope["headers"]):
+        is_async = b"prefer" in addressed.named and prefers_async(scope["headers"])
+        if is_async and self._answers.place and not queue.settings.public:
             await self._answer_later(scope, receive, send, addressed, queue, caller)
             return
-        with self._counted(addressed.service, queue, caller):
-            length = _content_length(scope)
+        with _Counted(self._of_token, addressed.service, queue, caller):
+            length = _content_length(addressed.named)
             if length is not None and length > queue.settings.body_limit_bytes:
                 limit = queue.settings.body_limit_bytes
                 raise HttpProblem(413, "too-large", f"the body is longer than {limit} bytes", connection="close")
@@ -172,14 +178,14 @@ class ServiceApi:
             await self._measured(service, {}, Forwarding(queue, message, body, answer, shared_origin=False))
 
         with ExitStack() as stack:
-            stack.enter_context(self._counted(service, queue, caller))
+            stack.enter_context(_Counted(self._of_token, service, queue, caller))
             id = await self._answers.begin(service, forwarded, _code_and_message, stack.pop_all().close)
         headers = {"location": f"{ANSWERS}{id}", "preference-applied": "respond-async"}
         await Response(status_code=202, headers=headers)(scope, receive, send)
 
     async def _measured(self, service: str, scope: Scope, forwarding: Forwarding) -> None:
         try:
-            if not await _while_connected(scope, forwarding.run()):
+            if not await _while_connected(scope, forwarding.run()) and not forwarding.is_whole:
                 self._count(service, "disconnected")
                 return
         except BaseException as error:
@@ -206,7 +212,7 @@ class ServiceApi:
     ) -> ForwardedRequest:
         client = (scope.get("client") or ("",))[0]
         secure = scope["scheme"] in ("https", "wss")
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        host = addressed.named.get(b"host", b"")
         hop = Hop(client, "https" if secure else "http", host, addressed.prefix, self._is_proxy(client))
         public = self._queues[addressed.service].settings.public
         came = [header for header in scope["headers"] if header[0] != b"prefer"] if later else scope["headers"]
@@ -215,8 +221,8 @@ class ServiceApi:
 
     # ── who asks for what ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _hosted(self, scope: Scope) -> str | None:
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    def _hosted(self, named: Mapping[bytes, bytes]) -> str | None:
+        host = named.get(b"host", b"")
         name = host.decode("latin-1").lower().rpartition(":")[0] or host.decode("latin-1").lower()
         return self._by_host.get(name.rstrip("."))
 
@@ -224,11 +230,12 @@ class ServiceApi:
         """Raises HttpProblem 404."""
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        if self._by_host and (name := self._hosted(scope)) is not None:
-            return Addressed(name, raw + query, b"")
-        service, slash, rest = raw.removeprefix(PREFIX.encode()).partition(b"/")
+        named = dict(scope["headers"])
+        if self._by_host and (name := self._hosted(named)) is not None:
+            return Addressed(name, raw + query, b"", named)
+        service, slash, rest = raw.removeprefix(_PREFIX).partition(b"/")
         name = service.decode("latin-1")
-        return Addressed(name, b"/" + rest + query, PREFIX.encode() + service if slash or service else b"/")
+        return Addressed(name, b"/" + rest + query, _PREFIX + service if slash or service else b"/", named)
 
     async def _let_in(self, scope: Scope, addressed: Addressed) -> tuple[ServiceQueue, AppCaller]:
         """The service that a request is for, and who asks. Raises HttpProblem 401, 403, 404, 429 or 503."""
@@ -238,7 +245,7 @@ class ServiceApi:
             queue = None
         public = queue is not None and queue.settings.public
         # First, so that which services there are, and what they lack, is told to none without a token.
-        caller = _PUBLIC if public else await self._authenticated(scope, name)
+        caller = _PUBLIC if public else await self._authenticated(scope, addressed)
         if queue is None:
             raise HttpProblem(404, "unknown-service", "there is no service of that name: yurt services lists them")
         if public and addressed.prefix:
@@ -247,31 +254,14 @@ class ServiceApi:
             raise HttpProblem(503, "no-machine", f"service {name} cannot run: {'see yurt services' if public else why}")
         return queue, caller
 
-    async def _authenticated(self, scope: Scope, service: str) -> AppCaller:
+    async def _authenticated(self, scope: Scope, addressed: Addressed) -> AppCaller:
         """Raises HttpProblem 401, 403 or 429."""
-        headers = scope["headers"]
-        if (own := next((value for name, value in headers if name == TOKEN), None)) is not None:
-            others = [(name, value) for name, value in headers if name != b"authorization"]
-            scope = {**scope, "headers": [*others, (b"authorization", b"Bearer " + own)]}
-        return await self._auth.require(HTTPConnection(scope), f"service:{service}")
-
-    @contextmanager
-    def _counted(self, service: str, queue: ServiceQueue, caller: AppCaller) -> Iterator[None]:
-        """Count a request as one of its token's. Raises HttpProblem 429."""
-        key = (service, caller.token_id)
-        limit = queue.settings.token_requests
-        if caller.token_id and self._of_token[key] >= limit:
-            raise HttpProblem(
-                429, "too-many-requests", f"{limit} requests of this token wait or are under way already",
-                retry_after=str(_RETRY_SECONDS),
-            )  # fmt: skip
-        self._of_token[key] += 1
-        try:
-            yield
-        finally:
-            self._of_token[key] -= 1
-            if not self._of_token[key]:
-                del self._of_token[key]
+        own = addressed.named.get(TOKEN)
+        credential = addressed.named.get(b"authorization", b"") if own is None else b"Bearer " + own
+        caller = await self._auth.bearing(bearer_of(credential.decode("latin-1")))
+        proven(scope)
+        caller.require(f"service:{addressed.service}")
+        return caller
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -288,14 +278,36 @@ class ServiceApi:
             return json_response(protocol.ServiceReportAnswer(drain=caller.draining))
 
 
-def _content_length(scope: Scope) -> int | None:
+class _Counted:
+    """Counts a request as one of its token's for the length of a ``with`` block. Raises HttpProblem 429."""
+
+    def __init__(
+        self, of_token: defaultdict[tuple[str, int], int], service: str, queue: ServiceQueue, caller: AppCaller
+    ) -> None:
+        self._of_token = of_token
+        self._key = (service, caller.token_id)
+        self._limit = queue.settings.token_requests if caller.token_id else math.inf
+
+    def __enter__(self) -> None:
+        under_way = self._of_token[self._key]
+        if under_way >= self._limit:
+            raise HttpProblem(
+                429, "too-many-requests", f"{under_way} requests of this token wait or are under way already",
+                retry_after=str(_RETRY_SECONDS),
+            )  # fmt: skip
+        self._of_token[self._key] = under_way + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._of_token[self._key] -= 1
+        if not self._of_token[self._key]:
+            del self._of_token[self._key]
+
+
+def _content_length(named: Mapping[bytes, bytes]) -> int | None:
     """Bytes of a request's body; None: they are not known. Raises HttpProblem 400."""
-    text = b"0"
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding":
-            return None
-        if name == b"content-length":
-            text = value
+    if b"transfer-encoding" in named:
+        return None
+    text = named.get(b"content-length", b"0")
     if not (text.isdigit() and len(text) < 19):
         raise HttpProblem(400, "malformed", "content-length is no number", connection="close")
     return int(text)

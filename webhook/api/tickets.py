@@ -81,7 +81,7 @@ class TicketAuth:
             raise HttpProblem(
                 429, "too-many-requests", "this ticket makes too many calls", retry_after=str(math.ceil(wait_seconds))
             )
-        proven(request)
+        proven(request.scope)
         return ticket
 
     async def uploading(self, request: Request, secret: str) -> Ticket:

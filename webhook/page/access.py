@@ -64,7 +64,7 @@ class PageAuth:
         session = self.cookies.read(request)
         if session is None:
             raise SignInNeeded
-        proven(request)
+        proven(request.scope)
         return session
 
     async def form(self, request: Request) -> Form:

@@ -17,7 +17,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, and values, in the order in which they came."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for each request: a frozen one takes three times as long
 class ForwardedRequest:
     """One request as it is sent to the server of a service."""
 
@@ -32,7 +32,7 @@ class ForwardedRequest:
     """Length of the body; None: it is known at its end only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ForwardedAnswer:
     """The server's answer: its head is there, its body comes."""
 

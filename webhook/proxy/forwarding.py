@@ -8,6 +8,7 @@ is sent again once, where its method may be repeated and no part of its body was
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -129,6 +130,8 @@ class Forwarding:
     shared_origin: bool
     status: int = 0
     """Of the answer, once its head was sent."""
+    is_whole: bool = False
+    """Whether the whole answer was sent."""
     _lost: set[int] = field(default_factory=set)
     """Machines whose servers may have seen the request."""
     _sent: bool = False
@@ -185,8 +188,7 @@ class Forwarding:
 
     def _avoided(self) -> Collection[int]:
         """Machines that were lost, where there are others."""
-        others = set(self.queue.machines) - self._lost
-        return self._lost if others else ()
+        return self._lost if self._lost and self.queue.machines.keys() - self._lost else ()
 
     async def _answered(self, answer: ForwardedAnswer, deadline: Deadline) -> None:
         """Pass an answer on."""
@@ -199,20 +201,25 @@ class Forwarding:
         has_body = answer.status not in _WITHOUT_BODY and self.request.method != "HEAD"
         if answer.status in _WITHOUT_BODY:
             headers = [header for header in headers if header[0] != b"content-length"]
-        left = next((int(value) for name, value in headers if name == b"content-length"), None) if has_body else None
+        length = dict(headers).get(b"content-length") if has_body else None
+        left = math.inf if length is None else int(length)
         stall_seconds = self.queue.settings.stall_seconds
         deadline.move(stall_seconds)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self.status = answer.status
         async for chunk in answer.body:
             if chunk and has_body:
-                if left is not None and (left := left - len(chunk)) < 0:
+                left -= len(chunk)
+                if left < 0:
                     raise CutOff("the answer is longer than its head says")
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self.is_whole = not left
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": not self.is_whole})
             deadline.move(stall_seconds)
-        if left:
+        if 0 < left < math.inf:
             raise CutOff("the answer is shorter than its head says")
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not self.is_whole:
+            self.is_whole = True
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _may_repeat(self, lost: MachineLost) -> bool:
         if self.status or lost.answered:

@@ -6,11 +6,12 @@ taken away: machines may be anyone's.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webhook.proxy.exchange import Headers
 
@@ -33,13 +34,12 @@ TOKEN = b"yurt-token"
 """Carries the credential where ``Authorization`` is for the service's own server."""
 _trace_ids = random.Random(secrets.randbits(256))  # noqa: S311 - they name traces, and protect nothing
 _TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_NAMES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9a-z-]+\x00)*")
-_VALUES = re.compile(rb"[^\x00\r\n]*")
 BETWEEN_REPLICAS = frozenset({b"yurt-replica", b"yurt-machine", b"yurt-host", b"yurt-machine-lost"})
 """Which only replicas say to each other: of a client or a server they would be lies."""
 _DROPPED = _HOP_BY_HOP | _OF_FRAMING | _FORWARDED | BETWEEN_REPLICAS | {TOKEN}
-_NONE = frozenset[bytes]()
 _AUTHORIZATION = frozenset({b"authorization"})
+_PASSED_ANEW = frozenset({b"traceparent", b"tracestate", b"via"})
+"""Headers that go on changed."""
 _VIA = b"1.1 yurt"
 _SHARED_ORIGIN = frozenset(
     {
@@ -48,14 +48,15 @@ _SHARED_ORIGIN = frozenset(
     }
 )  # fmt: skip
 """Headers by which an answer speaks for its whole origin."""
+_DROPPED_OF_ANSWERS = _HOP_BY_HOP | BETWEEN_REPLICAS
+_DROPPED_OF_SHARED_ORIGIN = _DROPPED_OF_ANSWERS | _SHARED_ORIGIN
 _COOKIE = frozenset({b"cookie"})
 _LENGTH = b"content-length"
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _SANDBOX = (b"content-security-policy", b"sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """What is known of the way by which a request came."""
 
     client: str
@@ -72,36 +73,53 @@ def request_headers(
     headers: Headers, hop: Hop, *, upgrade: bool = False, public: bool = False
 ) -> list[tuple[bytes, bytes]]:
     """Headers for the server of a service. ``public``: no credential let the request in, so ``Authorization`` stays."""
-    dropped = _DROPPED | _named_by_connection(headers)
-    if not public and not _values(headers, TOKEN):
+    names = dict(headers)
+    dropped = _dropped(public or TOKEN in names, upgrade, bool(hop.prefix))
+    if b"connection" in names:
+        dropped |= _named_by_connection(headers)
+    passed = [header for header in headers if header[0] not in dropped]
+    if _PASSED_ANEW.isdisjoint(names):
+        return [*passed, _new_trace(), *_forwarded(headers, hop), (b"via", _VIA)]
+    return [*_traced(passed), *_forwarded(headers, hop), (b"via", _joined(_values(passed, b"via"), _VIA))]
+
+
+@functools.cache
+def _dropped(authorization_is_passed: bool, upgrade: bool, shares_cookies: bool) -> frozenset[bytes]:
+    dropped = _DROPPED
+    if not authorization_is_passed:
         dropped |= _AUTHORIZATION
     if upgrade:
         dropped |= HANDSHAKE
-    if hop.prefix:
+    if shares_cookies:
         dropped |= _COOKIE  # those of the control plane's own pages: the server can set none
-    passed = [header for header in headers if header[0] not in dropped]
-    return [*_traced(passed), *_forwarded(headers, hop), (b"via", _joined(_values(passed, b"via"), _VIA))]
+    return dropped
 
 
 def answer_headers(headers: Headers, *, shared_origin: bool) -> list[tuple[bytes, bytes]]:
     """Headers for the client.
 
     ``shared_origin``: pages of the service have the origin of the control plane, so they are sandboxed, and set no
-    cookies. Raises ValueError for a header that is none, and for lengths that contradict each other.
+    cookies. Raises ValueError for lengths that contradict each other.
     """
-    dropped = _HOP_BY_HOP | BETWEEN_REPLICAS | _named_by_connection(headers)
-    if shared_origin:
-        dropped |= _SHARED_ORIGIN
+    dropped = _DROPPED_OF_SHARED_ORIGIN if shared_origin else _DROPPED_OF_ANSWERS
+    names = dict(headers)
+    if b"connection" in names:
+        dropped |= _named_by_connection(headers)
     passed = [header for header in headers if header[0] not in dropped]
-    names, values = b"".join([name + b"\0" for name, _ in passed]), b"".join([value for _, value in passed])
-    if names.count(b"\0") != len(passed) or not _NAMES.fullmatch(names) or not _VALUES.fullmatch(values):
-        raise ValueError("the server's answer has a header that is none")
-    if len(lengths := _values(passed, _LENGTH)) > 1:
-        passed = [*(header for header in passed if header[0] != _LENGTH), (_LENGTH, lengths[0])]
-    if len({*lengths}) > 1 or (lengths and not _DIGITS.fullmatch(lengths[0])):
-        raise ValueError("the server's answer has a content-length that is none")
-    own = [_SANDBOX] if shared_origin else []
-    return [*_without_via(passed), (b"via", _joined(_values(passed, b"via"), _VIA)), *own]
+    if _LENGTH in names and len(lengths := {value for name, value in passed if name == _LENGTH}) > 0:
+        [length, *others] = lengths
+        if others or not _DIGITS.fullmatch(length):
+            raise ValueError("the server's answer has a content-length that is none")
+        if len(names) != len(headers):
+            passed = [*(header for header in passed if header[0] != _LENGTH), (_LENGTH, length)]
+    via = _VIA
+    if b"via" in names:
+        via = _joined(_values(passed, b"via"), _VIA)
+        passed = [header for header in passed if header[0] != b"via"]
+    passed.append((b"via", via))
+    if shared_origin:
+        passed.append(_SANDBOX)
+    return passed
 
 
 def prefers_async(headers: Headers) -> bool:
@@ -111,8 +129,6 @@ def prefers_async(headers: Headers) -> bool:
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    if not any(name == b"connection" for name, _ in headers):
-        return _NONE
     named = (part.strip().lower() for value in _values(headers, b"connection") for part in value.split(b","))
     return frozenset(named) - {b"", b"host", b"content-type", b"authorization"}
 
@@ -125,24 +141,28 @@ def _joined(values: Iterable[bytes], last: bytes) -> bytes:
     return b", ".join([*values, last])
 
 
-def _without_via(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name != b"via"]
-
-
 def _forwarded(headers: Headers, hop: Hop) -> list[tuple[bytes, bytes]]:
     """``Forwarded`` and ``X-Forwarded-*``: what trusted proxies said, and this hop. What others said is dropped."""
-    client = hop.client.encode("ascii", "replace") or b"unknown"
+    client, scheme = hop.client.encode("ascii", "replace") or b"unknown", hop.scheme.encode()
     node = b'"[' + client + b']"' if b":" in client else client
     host = hop.host.replace(b"\\", b"").replace(b'"', b"")
-    element = b'for=%s;host="%s";proto=%s' % (node, host, hop.scheme.encode())
-    before = headers if hop.trusted else ()
-    added = [
-        (b"forwarded", _joined(_values(before, b"forwarded"), element)),
-        (b"x-forwarded-for", _joined(_values(before, b"x-forwarded-for"), client)),
-        (b"x-forwarded-host", (_values(before, b"x-forwarded-host") or [hop.host])[0]),
-        (b"x-forwarded-proto", (_values(before, b"x-forwarded-proto") or [hop.scheme.encode()])[0]),
+    element = b'for=%s;host="%s";proto=%s' % (node, host, scheme)
+    of_prefix = [(b"x-forwarded-prefix", hop.prefix)] if hop.prefix else []
+    if not hop.trusted:
+        return [
+            (b"forwarded", element),
+            (b"x-forwarded-for", client),
+            (b"x-forwarded-host", hop.host),
+            (b"x-forwarded-proto", scheme),
+            *of_prefix,
+        ]
+    return [
+        (b"forwarded", _joined(_values(headers, b"forwarded"), element)),
+        (b"x-forwarded-for", _joined(_values(headers, b"x-forwarded-for"), client)),
+        (b"x-forwarded-host", (_values(headers, b"x-forwarded-host") or [hop.host])[0]),
+        (b"x-forwarded-proto", (_values(headers, b"x-forwarded-proto") or [scheme])[0]),
+        *of_prefix,
     ]
-    return [*added, (b"x-forwarded-prefix", hop.prefix)] if hop.prefix else added
 
 
 def _traced(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -151,8 +171,11 @@ def _traced(headers: Headers) -> list[tuple[bytes, bytes]]:
     parents = _values(headers, b"traceparent")
     if len(parents) == 1 and _TRACE_PARENT.fullmatch(parents[0]):
         return [*rest, (b"traceparent", parents[0]), *((b"tracestate", v) for v in _values(headers, b"tracestate"))]
-    begun = b"00-%032x-%016x-01" % (_trace_ids.getrandbits(128) or 1, _trace_ids.getrandbits(64) or 1)
-    return [*rest, (b"traceparent", begun)]
+    return [*rest, _new_trace()]
+
+
+def _new_trace() -> tuple[bytes, bytes]:
+    return b"traceparent", b"00-%032x-%016x-01" % (_trace_ids.getrandbits(128) or 1, _trace_ids.getrandbits(64) or 1)
 
 
 def between_replicas(headers: Headers, *dropped: bytes, framed: bool = False) -> list[tuple[bytes, bytes]]:

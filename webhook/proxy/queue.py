@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from webhook.ledger.services import ServiceLoad
 from webhook.proxy.exchange import MachineLost, ServiceMachine
@@ -61,8 +62,7 @@ class HeldMachine:
         return self.way is not None and self.is_ready and not self.draining
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One request's right to a slot of a machine."""
 
     machine: HeldMachine
@@ -236,7 +236,7 @@ class ServiceQueue:
         usable = [each for each in held if each.free and each.worker_id not in avoid and self.may_use(each)]
         if not usable:
             return None
-        machine = min(usable, key=lambda each: (len(each.busy), not each.local))
+        machine = min(usable, key=lambda each: (len(each.busy), not each.local)) if len(usable) > 1 else usable[0]
         slot, _ = machine.free.popitem()
         machine.busy.add(slot)
         assert machine.way is not None

@@ -35,7 +35,7 @@ class TunnelMachine:
         usable = [link for link in self.links if not link.is_full]
         if not usable:
             raise MachineLost("no connection of the machine is open", unsent=True)
-        return min(reversed(usable), key=_burden)
+        return min(reversed(usable), key=_burden) if len(usable) > 1 else usable[0]
 
 
 def _burden(link: TunnelLink) -> tuple[bool, bool, int]:

@@ -18,6 +18,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\x00-\x08\x0a-\
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r?")
+_LENGTH_NAME = b"content-length"
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 _WITHOUT_BODY = frozenset({204, 304})
 
@@ -104,16 +105,22 @@ class AnswerParser:
 
     def _begin(self, status: int, headers: RawHeaders, *, is_old: bool) -> None:
         """Note the final head, and how long the body is (RFC 9112, 6.3)."""
-        length, passed = _length(headers), [header for header in headers if header[0] not in _HOP_BY_HOP]
+        names = dict(headers)
+        length = _length(headers) if _LENGTH_NAME in names else None
+        passed = headers
+        if not _HOP_BY_HOP.isdisjoint(names):
+            passed = [header for header in headers if header[0] not in _HOP_BY_HOP]
         if length is not None:
-            passed = [header for header in passed if header[0] != b"content-length"]
-            passed.append((b"content-length", b"%d" % length))
+            passed = [header for header in passed if header[0] != _LENGTH_NAME]
+            passed.append((_LENGTH_NAME, b"%d" % length))
         self.head = AnswerHead(status, passed)
-        closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+        closes = b"connection" in names and any(
+            name == b"connection" and b"close" in value.lower() for name, value in headers
+        )
         self.can_follow = not is_old and not closes
         if self._method == "HEAD" or status in _WITHOUT_BODY or length == 0:
             self._part, self.is_complete = self._take_some, True
-        elif _is_chunked(headers, length):
+        elif b"transfer-encoding" in names and _is_chunked(headers, length):
             self._part = self._take_size
         elif length is None:
             self._part, self.can_follow = self._take_all, False
@@ -199,11 +206,9 @@ def _may_become_head(data: bytes) -> bool:
     return data.startswith(start) or start.startswith(data)
 
 
-def _length(headers: RawHeaders) -> int | None:
-    """What ``Content-Length`` says; None: there is none. Raises AnswerMalformed."""
-    texts = {part.strip(b" \t") for name, value in headers if name == b"content-length" for part in value.split(b",")}
-    if not texts:
-        return None
+def _length(headers: RawHeaders) -> int:
+    """What ``Content-Length`` says, which is there. Raises AnswerMalformed."""
+    texts = {part.strip(b" \t") for name, value in headers if name == _LENGTH_NAME for part in value.split(b",")}
     [text, *others] = texts
     if others or not _LENGTH.fullmatch(text):
         raise AnswerMalformed("the answer does not say how long it is")
@@ -212,8 +217,6 @@ def _length(headers: RawHeaders) -> int | None:
 
 def _is_chunked(headers: RawHeaders, length: int | None) -> bool:
     codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-    if not codings:
-        return False
     if codings != [b"chunked"] or length is not None:
         raise AnswerMalformed("the answer is framed in a way that is not known, or in two")
     return True

@@ -80,12 +80,6 @@ def test_pages_of_a_service_do_not_share_the_control_planes_origin() -> None:
     assert own.keys() == {b"content-type", b"via", b"set-cookie"}
 
 
-@pytest.mark.parametrize("header", [(b"a b", b"1"), (b"a", b"1\r\nb: 2"), (b"a", b"\x00"), (b"", b"1")])
-def test_a_header_that_is_none_is_not_passed_on(header: tuple[bytes, bytes]) -> None:
-    with pytest.raises(ValueError, match="is none"):
-        answer_headers([header], shared_origin=False)
-
-
 def test_preferences() -> None:
     assert prefers_async([(b"prefer", b'return=minimal, Respond-Async ;x="1"')])
     assert not prefers_async([(b"prefer", b"respond-asynchronously"), (b"x", b"respond-async")])

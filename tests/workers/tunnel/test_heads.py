@@ -52,6 +52,12 @@ def test_a_flood_of_headers_is_not_sent_and_not_taken() -> None:
         AnswerHead.decoded(b"200" + b"\0x\0y" * (MAX_HEADERS + 1))
 
 
+@pytest.mark.parametrize("header", [b"a b\0001", b"a\0001\r\nb: 2", b"a\0\0", b"\0001", b"Connection\0a", b"a\n\0001"])
+def test_an_answer_with_a_header_that_is_none_is_a_violation(header: bytes) -> None:
+    with pytest.raises(TunnelViolation):
+        AnswerHead.decoded(b"200\0" + header)
+
+
 @pytest.mark.parametrize(
     "payload", [b"", b"GET", b"GET\0/ x\0", b"G T\0/\0", b"GET\0/\0-1", b"GET\0\0", b"GET\0/\0\0a", b"GET\0/\0\0\0v"]
 )
