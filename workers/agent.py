@@ -66,8 +66,12 @@ def _run(settings: Settings, life: SignsOfLife | None) -> int:
     # Imported only now: a wrong environment is reported at once, and a command line that imports this starts fast.
     import asyncio
 
-    from workers import lifecycle, log
+    from workers.beginning import run_agent
 
-    log.configure(settings.log)
-    work = lifecycle.run_agent(settings)
+    def configure_log() -> None:
+        from workers import log
+
+        log.configure(settings.log)
+
+    work = run_agent(settings, begun=configure_log)
     return asyncio.run(work if life is None else life.during(work))

@@ -12,13 +12,13 @@ from functools import partial
 
 import structlog
 
+from workers.beginning import PRELOAD, Begun
 from workers.bundles.worker_bundles import WorkerBundles
 from workers.client import ControlPlaneClient, Rejected, Unauthorized
 from workers.concurrency import first_of
 from workers.credentials import StateFolder
 from workers.dispatcher import Dispatcher, DispatcherSettings, Orphaned, Unfit
 from workers.handler_gate import HandlerGate
-from workers.handlers.folder import ENVIRONMENT
 from workers.lease_task import WorkerResources
 from workers.models.cache import ModelCache
 from workers.models.prefetch import prefetch
@@ -28,7 +28,6 @@ from workers.protocol import Welcome
 from workers.retry import Backoff
 from workers.sandbox.child import jail
 from workers.sandbox.pool import Sandbox
-from workers.scratch import Scratch
 from workers.servers.all_servers import HandlerServers
 from workers.servers.references import References
 from workers.services.worker_services import WorkerServices
@@ -40,8 +39,6 @@ _log = structlog.get_logger()
 HELLO_SECONDS = 600.0
 """To reach the control plane for the first time; from then on the limit is ``orphan_seconds`` of its welcome."""
 _INVITE = "A worker that you start yourself needs a new invitation: set YURT_TOKEN to what `yurt invite` prints."
-_PRELOAD = ("photo",)
-"""Handlers whose libraries are slow to load and that most pipelines use."""
 
 
 class Exit(IntEnum):
@@ -90,15 +87,15 @@ class _Signals:
                 self._dispatcher.abandon()
 
 
-async def run_agent(settings: Settings, dispatching: DispatcherSettings | None = None) -> Exit:
-    """Run one agent until it leaves. No child process, file or connection of it is left afterwards."""
+async def run_begun(settings: Settings, begun: Begun, dispatching: DispatcherSettings | None) -> Exit:
+    """Run an agent that has begun until it leaves. See `workers.beginning.run_agent`."""
     structlog.contextvars.bind_contextvars(**({"label": settings.label} if settings.label else {}))
     signals = _Signals()
     signals.listen()
     try:
         async with AsyncExitStack() as stack:
             state = stack.enter_context(StateFolder(settings.state_dir))
-            resources = await _open_resources(settings, stack)
+            resources = await _open_resources(settings, begun, stack)
             welcome = await first_of(_call_home(resources.client, settings, state), _interrupted(signals))
             if welcome is not None:
                 await _work(welcome, resources, signals, dispatching)
@@ -116,17 +113,17 @@ async def run_agent(settings: Settings, dispatching: DispatcherSettings | None =
     return Exit.LEFT
 
 
-async def _open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerResources:
-    # Closed in reverse: children are dead before the folder that they wrote to is removed.
-    scratch = stack.enter_context(Scratch(settings.work_dir))
+async def _open_resources(settings: Settings, begun: Begun, stack: AsyncExitStack) -> WorkerResources:
+    scratch = begun.scratch
     if why := jail.support().missing:
         _log.warning("handlers are not jailed", reason=why)
     # With one slot, whose child warms up while the agent calls home and learns how many there are.
     sandbox = Sandbox(
-        preload=_PRELOAD,
-        environment={ENVIRONMENT: str(settings.handlers)} if settings.handlers else {},
+        preload=PRELOAD,
+        environment=begun.environment,
         models=settings.cache_dir,
-        folder=scratch.folder("inference"),
+        folder=begun.inference,
+        first=begun.template,
     )
     stack.push_async_callback(sandbox.aclose)
     gate = HandlerGate()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.polling import until
 from tests.workers.control_plane import ONE_TIME_TOKEN, TIMEOUT_SECONDS, StubControlPlane, served
+from workers.beginning import run_agent
 from workers.concurrency import end
 from workers.dispatcher import DispatcherSettings
-from workers.lifecycle import run_agent
 from workers.manifest import Manifest
 from workers.protocol import Lease
 from workers.settings import Settings

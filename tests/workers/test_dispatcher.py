@@ -21,8 +21,9 @@ from tests.workers.control_plane import (
 )
 from tests.workers.processes import alive
 from workers import disk_space
+from workers.beginning import run_agent
 from workers.dispatcher import DispatcherSettings
-from workers.lifecycle import Exit, run_agent
+from workers.lifecycle import Exit
 from workers.protocol import Done, Failed, Released
 from workers.sandbox.pool import Sandbox
 from workers.settings import Settings

@@ -137,7 +137,7 @@ class ServiceApi:
     async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
         addressed = self._addressed(scope)
         queue, caller = await self._let_in(scope, addressed)
-        with _Counted(self._of_token, addressed.service, queue, caller):
+        with _UnderWay(self._of_token, addressed.service, queue, caller):
             message = self._message(scope, "GET", addressed, None, upgrade=True)
             await pass_socket(
                 queue, message, list(scope.get("subprotocols", ())), receive, send,
@@ -153,7 +153,7 @@ class ServiceApi:
         if is_async and self._answers.place and not queue.settings.public:
             await self._answer_later(scope, receive, send, addressed, queue, caller)
             return
-        with _Counted(self._of_token, addressed.service, queue, caller):
+        with _UnderWay(self._of_token, addressed.service, queue, caller):
             length = _content_length(addressed.named)
             if length is not None and length > queue.settings.body_limit_bytes:
                 limit = queue.settings.body_limit_bytes
@@ -178,7 +178,7 @@ class ServiceApi:
             await self._measured(service, {}, Forwarding(queue, message, body, answer, shared_origin=False))
 
         with ExitStack() as stack:
-            stack.enter_context(_Counted(self._of_token, service, queue, caller))
+            stack.enter_context(_UnderWay(self._of_token, service, queue, caller))
             id = await self._answers.begin(service, forwarded, _code_and_message, stack.pop_all().close)
         headers = {"location": f"{ANSWERS}{id}", "preference-applied": "respond-async"}
         await Response(status_code=202, headers=headers)(scope, receive, send)
@@ -278,7 +278,7 @@ class ServiceApi:
             return json_response(protocol.ServiceReportAnswer(drain=caller.draining))
 
 
-class _Counted:
+class _UnderWay:
     """Counts a request as one of its token's for the length of a ``with`` block. Raises HttpProblem 429."""
 
     def __init__(

@@ -22,8 +22,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
+if TYPE_CHECKING:  # an agent starts its first process before it loads pydantic
+    from pydantic import JsonValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Names a socket's path so that it fits into the kernel's field for it, however long the path is."""
+"""Names the socket of the process that runs models, so that its path fits into the kernel's field for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+INFERENCE = "YURT_INFERENCE"
+"""Environment variable of a handler's process: the path of the socket of the process that runs models."""
 MOST_BYTES = 103
 """Of a path to bind or connect to, on the systems that take the fewest: unix(7) has 107, macOS 103."""
+
+
+def socket_in(folder: Path) -> Path:
+    """The socket of the process that runs models, in a folder that others cannot enter."""
+    return folder / "models"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workers.inference import runtime, wire
-from workers.inference.address import short_address
+from workers.inference.address import INFERENCE, short_address
 from workers.inference.errors import InferenceLost, UnusableModelError
 from workers.inference.wire import GraphNode, GraphQuestion, WrongFrameError
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from onnxruntime import NodeArg
-
-ADDRESS = "YURT_INFERENCE"
-"""Environment variable of a handler's process: the path of the socket of the process that runs models."""
 
 
 class Graph(Protocol):
@@ -51,7 +48,7 @@ class _Connection:
         if self._socket is not None and self._pid != os.getpid():
             self._socket.close()
             self._socket = None
-        if self._socket is None and (address := os.environ.get(ADDRESS)):
+        if self._socket is None and (address := os.environ.get(INFERENCE)):
             self._socket, self._pid = _connected(address), os.getpid()
 
     def close(self) -> None:
@@ -116,7 +113,7 @@ class RemoteGraph:
 
 def is_remote() -> bool:
     """Whether graphs run in a process of their own."""
-    return bool(os.environ.get(ADDRESS))
+    return bool(os.environ.get(INFERENCE))
 
 
 def open_graph(path: Path) -> Graph:

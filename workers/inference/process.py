@@ -21,7 +21,7 @@ import structlog
 from pydantic import BaseModel, Field, ValidationError
 
 from workers.inference import wire
-from workers.inference.address import short_address
+from workers.inference.address import short_address, socket_in
 from workers.inference.wire import GraphQuestion, WrongFrameError
 from workers.own_process import own_process
 from workers.sandbox import descendants
@@ -63,10 +63,10 @@ class InferenceProcess:
         # Without a folder of its agent's, which the next one removes: one that only this user may enter.
         self._own_folder = None if folder else tempfile.TemporaryDirectory(prefix="yurt-", ignore_cleanup_errors=True)
         place = folder or Path(self._own_folder.name if self._own_folder else "")
-        self.address = str(place / "models")
+        self.address = str(socket_in(place))
         """Path of the socket to connect to."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with short_address(place / "models") as address:
+        with short_address(socket_in(place)) as address:
             self._listener.bind(address)
         self._listener.listen(_MOST_WAITING)
         self._listener.setblocking(False)

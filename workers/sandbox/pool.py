@@ -10,11 +10,12 @@ from pathlib import Path
 import structlog
 
 from workers.inference import runtime
-from workers.inference.client import ADDRESS
+from workers.inference.address import INFERENCE
 from workers.inference.process import InferenceProcess
 from workers.sandbox.environment import scrubbed
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.process import ChildProcess
+from workers.sandbox.template import TemplateProcess
 
 _log = structlog.get_logger()
 
@@ -31,6 +32,7 @@ class Sandbox:
     ``environment`` adds variables to the children's; of the agent's own a child gets an allow-list only.
     ``models`` is the folder below which the models lie that children may ask; None: a child runs its models itself.
     ``folder`` is the agent's, where the socket lies by which children ask; None: a temporary one.
+    ``first`` is a process that was started already, with the same handlers and variables.
     A child is replaced when it was killed, with a job that did not end, or when a file has changed that it imported
     from the handlers' folder.
     """
@@ -43,6 +45,7 @@ class Sandbox:
         environment: Mapping[str, str] | None = None,
         models: Path | None = None,
         folder: Path | None = None,
+        first: TemplateProcess | None = None,
     ) -> None:
         if slots < 1:
             raise ValueError("slots are at least 1")
@@ -51,7 +54,7 @@ class Sandbox:
         self.inference = InferenceProcess(models, self._environment.copy(), folder) if models else None
         """Runs the models of all children."""
         if self.inference:
-            self._environment[ADDRESS] = self.inference.address
+            self._environment[INFERENCE] = self.inference.address
         self._slots = self._opened = self._jobs = 0
         self._has_ended = asyncio.Event()
         """Whether a job has."""
@@ -59,7 +62,8 @@ class Sandbox:
         self._free = asyncio.Semaphore(0)
         # A stack: the child that was used last has the warmest caches. Never more children than permits.
         self._idle: list[ChildProcess] = []
-        self._alive: set[ChildProcess] = set()
+        self._first = ChildProcess(first) if first else None
+        self._alive: set[ChildProcess] = {self._first} if self._first else set()
         self._warming: set[asyncio.Task[None]] = set()
         self._reaping: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -174,7 +178,8 @@ class Sandbox:
 
     async def _start(self) -> ChildProcess:
         self._check_open()
-        child = await ChildProcess.spawn(self._preload, self._environment)
+        child, self._first = self._first, None
+        child = child or await ChildProcess.spawn(self._preload, self._environment)
         self._alive.add(child)
         try:
             self._check_open()  # closed while the process was being started: ``aclose`` has not seen it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +14,7 @@ from pydantic import ValidationError
 from workers import protocol
 from workers.disk_space import is_full_without
 from workers.handlers import HandlerError, HandlerUnavailable, Job
-from workers.own_process import own_process
-from workers.sandbox import descendants, limit_errors, messages, replies
+from workers.sandbox import limit_errors, messages, replies
 from workers.sandbox.errors import WorkerFault
 from workers.sandbox.log import ChildLog, printable
 from workers.sandbox.messages import (
@@ -33,6 +31,7 @@ from workers.sandbox.messages import (
     SourceFile,
 )
 from workers.sandbox.opened import OpenedResult, output_folder
+from workers.sandbox.template import TemplateProcess
 
 _START_SECONDS = 60.0
 _OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "out of memory", "Cannot allocate memory")
@@ -49,11 +48,11 @@ class ChildProcess:
     ``usable`` says whether it may be given another.
     """
 
-    def __init__(self, process: Process, parent_pipe: int) -> None:
+    def __init__(self, template: TemplateProcess) -> None:
+        process = template.process
         assert process.stderr is not None
+        self._template = template
         self._process = process
-        # The only writing end of a pipe that the child watches: closed by the kernel when this agent ends.
-        self._parent_pipe = parent_pipe
         self._log = ChildLog(process.stderr)
         self._in_order = False
         self._sources: list[SourceFile] = []
@@ -66,25 +65,10 @@ class ChildProcess:
     @classmethod
     async def spawn(cls, preload: tuple[str, ...], environment: Mapping[str, str]) -> ChildProcess:
         """Start a process; it takes jobs once ``ready`` has returned. Raises ``WorkerFault``."""
-        reading, writing = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *own_process("workers.sandbox.child", str(reading), *preload),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                env=environment,
-                pass_fds=(reading,),
-                start_new_session=True,  # a process group of its own, to be killed whole
-            )
-        except BaseException as error:
-            os.close(writing)
-            if isinstance(error, OSError):
-                raise WorkerFault(f"a handler's process could not be started: {error}") from error
-            raise
-        finally:
-            os.close(reading)
-        return cls(process, writing)
+            return cls(await TemplateProcess.start(preload, environment))
+        except OSError as error:
+            raise WorkerFault(f"a handler's process could not be started: {error}") from error
 
     async def ready(self) -> None:
         """Wait until the process has loaded what it needs. Raises ``WorkerFault``."""
@@ -155,10 +139,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """SIGKILL the process and all that it started. May be called twice."""
-        if self._parent_pipe >= 0:
-            descendants.kill(self._process.pid)
-            os.close(self._parent_pipe)
-            self._parent_pipe = -1
+        self._template.kill()
         self._in_order = False
 
     async def ended(self) -> None:

@@ -19,8 +19,8 @@ from tests.webhook.proxy.serving import Serving, services_at, with_services
 from tests.workers.servers.running import STAND_IN, free_port
 from tests.workers.services.answering import answering
 from webhook.api import service_tunnel
+from workers.beginning import run_agent
 from workers.concurrency import end
-from workers.lifecycle import run_agent
 from workers.settings import Settings
 from workers.tunnel.link import LinkLost, TunnelLink
 from workers.tunnel.wires import LibraryWire, dial

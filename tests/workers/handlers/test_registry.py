@@ -15,7 +15,7 @@ from tests.workers.checks.graphs import write_model
 from workers import protocol
 from workers.handlers import HandlerError, HandlerUnavailable, registry
 from workers.handlers.photo.options import PhotoOptions
-from workers.inference.client import ADDRESS
+from workers.inference.address import INFERENCE
 
 
 def test_every_kind_of_the_protocol_is_there() -> None:
@@ -88,7 +88,7 @@ def test_a_photos_models_are_loaded_ahead_once_a_version(tmp_path: Path) -> None
 
 
 def test_the_first_photo_does_not_wait_for_models_that_another_process_loads(tmp_path: Path) -> None:
-    with mock.patch.dict(os.environ, {ADDRESS: str(tmp_path / "nothing listens")}):
+    with mock.patch.dict(os.environ, {INFERENCE: str(tmp_path / "nothing listens")}):
         first, second = registry.loading("photo", {"checks": ["safety"]}, {"safety": write_model(tmp_path / "safety")})
         first.load()
         assert "numpy" in sys.modules

@@ -14,7 +14,8 @@ import pytest
 from tests.workers.checks.graphs import write_model
 from tests.workers.inference.graphs import picture
 from workers.inference import client, wire
-from workers.inference.client import ADDRESS, RemoteGraph
+from workers.inference.address import INFERENCE
+from workers.inference.client import RemoteGraph
 from workers.inference.errors import InferenceLost, UnusableModelError
 from workers.inference.wire import GraphDescription, GraphNode
 
@@ -58,14 +59,14 @@ class AnsweringProcess:
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringProcess]:
     """A process to ask."""
     one = AnsweringProcess(tmp_path)
-    monkeypatch.setenv(ADDRESS, one.address)
+    monkeypatch.setenv(INFERENCE, one.address)
     yield one
     client.disconnect()
     one.close()
 
 
 def test_without_a_process_to_ask_the_graph_is_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ADDRESS, raising=False)
+    monkeypatch.delenv(INFERENCE, raising=False)
     client.connect()  # does nothing
     graph = client.open_graph(write_model(tmp_path) / "model.onnx")
     assert graph.run(["scores"], picture(0.25))[0].tolist() == [[0.25, 0, 0]]
@@ -106,6 +107,6 @@ def test_too_large_a_picture_is_an_unusable_model(answers: AnsweringProcess) -> 
 
 
 def test_a_process_that_is_not_there_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ADDRESS, str(tmp_path / "nothing"))
+    monkeypatch.setenv(INFERENCE, str(tmp_path / "nothing"))
     with pytest.raises(InferenceLost, match="cannot be reached: No such file"):
         client.connect()

@@ -19,7 +19,8 @@ from tests.polling import until, wait_until
 from tests.workers.checks.graphs import write_model
 from tests.workers.inference.graphs import picture
 from workers.inference import client
-from workers.inference.client import ADDRESS, RemoteGraph
+from workers.inference.address import INFERENCE
+from workers.inference.client import RemoteGraph
 from workers.inference.errors import InferenceLost, UnusableModelError
 from workers.inference.process import InferenceProcess
 from workers.sandbox import proc
@@ -41,7 +42,7 @@ async def running(tmp_path: Path) -> AsyncIterator[InferenceProcess]:
     """One that runs the models below the test's folder ``models``, and which this process asks."""
     (tmp_path / "models").mkdir()
     one = InferenceProcess(tmp_path / "models", scrubbed({"PYTHONPATH": str(ROOT)}))
-    with mock.patch.dict(os.environ, {ADDRESS: one.address}):
+    with mock.patch.dict(os.environ, {INFERENCE: one.address}):
         try:
             yield one
         finally:
@@ -145,7 +146,7 @@ async def test_one_that_was_killed_is_replaced(tmp_path: Path) -> None:
 async def test_all_that_wait_at_once_are_answered(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         command = [sys.executable, "-c", ASKING, str(graph_of(tmp_path))]
-        environment = {"PYTHONPATH": str(ROOT), ADDRESS: process.address}
+        environment = {"PYTHONPATH": str(ROOT), INFERENCE: process.address}
         many = [
             await asyncio.create_subprocess_exec(*command, str(n / 8), stdout=subprocess.PIPE, env=environment)
             for n in range(4)
@@ -211,7 +212,7 @@ async def test_its_socket_may_lie_in_a_folder_of_its_agent(tmp_path: Path) -> No
     folder = tmp_path / ("l" * 120)
     folder.mkdir()
     one = InferenceProcess(tmp_path / "models", scrubbed({"PYTHONPATH": str(ROOT)}), folder)
-    with mock.patch.dict(os.environ, {ADDRESS: one.address}):
+    with mock.patch.dict(os.environ, {INFERENCE: one.address}):
         assert await asyncio.to_thread(red_of, graph_of(tmp_path), 0.5) == 0.5
         client.disconnect()
     await one.aclose()
@@ -223,7 +224,7 @@ async def test_a_process_that_cannot_be_started_refuses_those_that_wait(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
     one = InferenceProcess(tmp_path, {})
-    monkeypatch.setenv(ADDRESS, one.address)
+    monkeypatch.setenv(INFERENCE, one.address)
     with pytest.raises(InferenceLost):
         await asyncio.to_thread(RemoteGraph, tmp_path / "model.onnx")
     client.disconnect()

@@ -22,7 +22,7 @@ from tests.workers.processes import alive, descendants
 from tests.workers.sandbox.jobs import JobFolder, failure, limits, pid_in, pid_of, python, run, sandbox
 from workers import protocol
 from workers.inference import client
-from workers.inference.client import ADDRESS
+from workers.inference.address import INFERENCE
 from workers.sandbox import pool as module
 from workers.sandbox import proc
 from workers.sandbox.errors import WorkerFault
@@ -222,7 +222,7 @@ async def test_a_model_that_never_ends_costs_the_time_of_its_photo(folder: JobFo
 async def _loaded(pool: Sandbox, model: Path) -> int:
     """Have a model loaded. Returns the pid of the process that runs it."""
     assert pool.inference
-    with mock.patch.dict(os.environ, {ADDRESS: pool.inference.address}):
+    with mock.patch.dict(os.environ, {INFERENCE: pool.inference.address}):
         await asyncio.to_thread(client.open_graph, model / "model.onnx")
         client.disconnect()
     assert pool.inference.pid
