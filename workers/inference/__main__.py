@@ -16,13 +16,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from workers.inference.memory import limit_bytes
 from workers.inference.runtime import has_card, load_library
 from workers.inference.server import InferenceServer
+from workers.machine_memory import memory_bytes
 from workers.sandbox.child import jail, limits, parent_death
 from workers.sandbox.child.jail.handler_policy import policy_of_inference
-
-_MEMORY_BYTES = 16 << 30
-"""Of weights and of what the runs make of them, all together. Mapped libraries and files do not count."""
 
 
 def main(parent_pipe: str, control: str, models: str) -> None:
@@ -32,7 +31,8 @@ def main(parent_pipe: str, control: str, models: str) -> None:
     faulthandler.enable()
     on_card = has_card()
     if not on_card:  # a driver maps what is the card's, and more than there is
-        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+        limit = limit_bytes(memory_bytes())
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     # Before the jail: what is not there then is closed to this process for good, and models are fetched meanwhile.
     Path(models).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not jail.support().missing:

@@ -22,7 +22,9 @@ from workers.inference import client
 from workers.inference.address import INFERENCE
 from workers.inference.client import RemoteGraph
 from workers.inference.errors import InferenceLost, UnusableModelError
+from workers.inference.memory import limit_bytes
 from workers.inference.process import InferenceProcess
+from workers.machine_memory import memory_bytes
 from workers.sandbox import proc
 from workers.sandbox.child import jail
 from workers.sandbox.environment import scrubbed
@@ -172,7 +174,9 @@ async def test_it_ends_with_its_agent(tmp_path: Path) -> None:
     agent = """
 import asyncio, sys
 from pathlib import Path
+from workers.inference.memory import limit_bytes
 from workers.inference.process import InferenceProcess
+from workers.machine_memory import memory_bytes
 from workers.sandbox.environment import scrubbed
 async def main():
     process = InferenceProcess(Path(sys.argv[1]), scrubbed({}))
@@ -206,6 +210,13 @@ async def test_it_reads_nothing_but_models(tmp_path: Path) -> None:
         assert "Seccomp:\t2" in status
         assert "NoNewPrivs:\t1" in status
         assert "CapEff:\t0000000000000000" in status
+
+
+async def test_it_may_take_less_memory_than_there_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        await asyncio.to_thread(red_of, graph_of(tmp_path), 1)
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        assert int(limits.partition("Max data size")[2].split()[0]) == limit_bytes(memory_bytes())
 
 
 async def test_its_socket_may_lie_in_a_folder_of_its_agent(tmp_path: Path) -> None:
