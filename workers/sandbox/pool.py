@@ -82,7 +82,8 @@ class Sandbox:
         """
         self._slots = max(slots, self._slots)
         self._open_needed()
-        _keep(asyncio.create_task(self._open_others()), self._warming)
+        if self._opened < self._slots:
+            _keep(asyncio.create_task(self._open_others()), self._warming)
 
     def _open_needed(self) -> None:
         """Open the first slot, and one for each job that holds none."""
