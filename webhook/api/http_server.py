@@ -145,11 +145,16 @@ class LimitedConnection(HttpToolsProtocol):
         """Count bytes of a request, or of several, and refuse a head that is too long."""
         self._head_bytes += len(data)
         self._parse(data)
-        if self._is_begun:
+        if self._is_begun or self._has_no_clock:
             self._start_timer()
         # Only after parsing: the end of a head and bytes of a body have set the count back by then.
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._hang_up(b"431 Request Header Fields Too Large")
+
+    @property
+    def _has_no_clock(self) -> bool:
+        """Whether neither a request is under way nor a clock runs: bytes came that begin none."""
+        return self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete)
 
     def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()

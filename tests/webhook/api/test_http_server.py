@@ -61,6 +61,21 @@ async def test_requests_are_not_hung_up_on_once_their_heads_are_there(
         writer.close()
 
 
+async def test_empty_lines_between_requests_keep_no_connection_open(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
+    async with control_plane(postgres_dsn) as plane:
+        reader, writer = await asyncio.open_connection("127.0.0.1", plane.port)
+        for _ in range(2):
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b"}")
+        writer.write(b"\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
 
 
