@@ -152,6 +152,11 @@ class InferenceProcess:
             self._running = None
             _log.warning("models' process ended", code=ended.process.returncode, printed=await ended.printed())
             await ended.end()
+        self._models.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._running and not self._running.reads(self._models):
+            _log.warning("models' folder replaced", folder=str(self._models))
+            await self._running.end()
+            self._running = None
         if not self._running:
             self._running = await _Running.start(self._models, self._environment, self._note_loaded)
         return self._running
@@ -168,19 +173,22 @@ class _Running:
     """One process, the pipe that ends it with this agent, and the socket over which it gets connections."""
 
     def __init__(
-        self, process: Process, parent_pipe: int, control: socket.socket, loaded: Callable[[float], None]
+        self, process: Process, parent_pipe: int, control: socket.socket, folder: int, loaded: Callable[[float], None]
     ) -> None:
         assert process.stderr is not None
         assert process.stdout is not None
         self.process = process
         self._parent_pipe = parent_pipe
         self._control = control
+        # Open, so that no other folder gets its number. The process's jail knows this one, and none of its path.
+        self._folder = folder
         self._log = ChildLog(process.stderr)
         self._telling = asyncio.create_task(_note_loaded(process.stdout, loaded))
 
     @classmethod
     async def start(cls, models: Path, environment: Mapping[str, str], loaded: Callable[[float], None]) -> _Running:
         """Start a process. ``loaded`` is told for each graph how many seconds its loading took. Raises OSError."""
+        folder = os.open(models, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         reading, writing = os.pipe()
         ours, theirs = socket.socketpair()
         try:
@@ -194,6 +202,7 @@ class _Running:
                 start_new_session=True,  # a process group of its own, to be killed whole
             )
         except BaseException:
+            os.close(folder)
             os.close(writing)
             ours.close()
             raise
@@ -201,11 +210,15 @@ class _Running:
             os.close(reading)
             theirs.close()
         ours.setblocking(False)
-        return cls(process, writing, ours, loaded)
+        return cls(process, writing, ours, folder, loaded)
 
     @property
     def is_alive(self) -> bool:
         return self.process.returncode is None
+
+    def reads(self, models: Path) -> bool:
+        """Whether the folder at this path is still the one for which it was started. Raises OSError."""
+        return os.path.samestat(os.fstat(self._folder), models.stat())
 
     def takes(self, connection: socket.socket) -> bool:
         """Hand over a connection. False: the process does not take it."""
@@ -225,6 +238,7 @@ class _Running:
             if self.is_alive:
                 descendants.kill(self.process.pid)
             os.close(self._parent_pipe)
+            os.close(self._folder)
             self._parent_pipe = -1
         self._control.close()
         await self.process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,16 @@ async def test_it_reads_nothing_but_models(tmp_path: Path) -> None:
         assert "Seccomp:\t2" in status
         assert "NoNewPrivs:\t1" in status
         assert "CapEff:\t0000000000000000" in status
+
+
+async def test_models_are_read_though_their_whole_folder_was_removed_meanwhile(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        assert await asyncio.to_thread(red_of, graph_of(tmp_path), 0.25) == 0.25
+        first = process.pid
+        client.disconnect()
+        shutil.rmtree(tmp_path / "models")
+        assert await asyncio.to_thread(red_of, graph_of(tmp_path), 0.5) == 0.5
+        assert process.pid != first
 
 
 async def test_it_may_take_less_memory_than_there_is(tmp_path: Path) -> None:
