@@ -74,6 +74,7 @@ class LimitedConnection(HttpToolsProtocol):
     """Whether the client has gone."""
     _is_begun = False
     """Whether a request's first byte has come, and the end of its head has not."""
+    _is_web_socket = False
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
@@ -153,8 +154,10 @@ class LimitedConnection(HttpToolsProtocol):
 
     @property
     def _has_no_clock(self) -> bool:
-        """Whether neither a request is under way nor a clock runs: bytes came that begin none."""
-        return self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete)
+        """Whether bytes came that begin no request, while none was under way: they have ended the clock of an idle
+        connection."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self.timeout_keep_alive_task is None and not self._is_web_socket
 
     def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -180,6 +183,7 @@ class LimitedConnection(HttpToolsProtocol):
         head += [name + b": " + value for name, value in self.headers]
         began_at: float = self.scope[BEGAN_AT]  # type: ignore[literal-required]
         self.connections.discard(self)
+        self._is_web_socket = True
         socket = LimitedSocket(self, began_at, self.config, self.server_state, self.loop)
         self.transport.set_protocol(socket)
         socket.begin(self.transport, b"\r\n".join([*head, b"", b""]), rest)

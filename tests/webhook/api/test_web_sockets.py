@@ -66,6 +66,23 @@ async def test_other_upgrades_are_still_ignored(postgres_dsn: str) -> None:
         assert (await plane.exchange(sent)).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_the_clock_of_the_request_does_not_run_on(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
+
+    async def late(_self: object, _scope: object, _receive: object, send: object) -> None:
+        assert callable(send)
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(0.3)  # longer than the clock
+        await send({"type": "websocket.send", "text": "late"})
+
+    monkeypatch.setattr("webhook.api.service_tunnel.ServiceTunnelApi.__call__", late)
+    async with control_plane(postgres_dsn) as plane:
+        reader, writer = await opened(plane, b"/v1/services/echo/tunnel")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 101 ")
+        assert await asyncio.wait_for(reader.readexactly(6), 20) == b"\x81\x04late"
+        writer.close()
+
+
 async def test_a_client_that_does_not_read_is_given_up(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "WRITE_SECONDS", 0.2)
     ended = asyncio.Event()
