@@ -159,6 +159,15 @@ class Forwarding:
                 last = lost
 
     async def _once(self, since: float | None) -> None:
+        try:
+            await self._tried(since)
+        except Exception as error:
+            if not self.is_whole:
+                raise
+            # The client has it all, and may use its connection for the next request.
+            log.info("ended late", service=self.queue.name, error=str(error))
+
+    async def _tried(self, since: float | None) -> None:
         settings = self.queue.settings
         async with self.queue.turn(self._avoided(), since) as turn:
             request = self.request
@@ -208,7 +217,7 @@ class Forwarding:
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self.status = answer.status
         async for chunk in answer.body:
-            if chunk and has_body:
+            if chunk and has_body and not self.is_whole:
                 left -= len(chunk)
                 if left < 0:
                     raise CutOff("the answer is longer than its head says")

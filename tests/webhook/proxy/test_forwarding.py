@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +19,7 @@ from tests.webhook.proxy.standin import standing_in
 from tests.workers.services.answering import TunnelledServer, machine, request, whole
 from tests.workers.services.echoing import NAMES, echoing
 from webhook.proxy import early_answer, forwarding
-from webhook.proxy.exchange import MachineLost
+from webhook.proxy.exchange import ForwardedAnswer, ForwardedRequest, MachineLost
 from webhook.proxy.forwarding import KEPT_BYTES, RequestBody
 from webhook.proxy.tunnel_machine import TunnelMachine
 from workers.tunnel.link import TunnelLink
@@ -101,6 +103,54 @@ async def test_a_large_body_is_asked_for_no_further_than_it_can_be_sent_again(
         asked = asyncio.create_task(replica.ask("POST", "/services/echo/sink", content=content))
         await _refused_and_taken(s, old, new)
         assert ((await asked).status_code, server.received_bytes) == (204, size)
+
+
+class _EndsLate:
+    """A machine whose answers are complete, and whose exchanges break after that."""
+
+    def __init__(self, surplus: bytes) -> None:
+        self.end = asyncio.Event()
+        self.ended = 0
+        self._surplus = surplus
+
+    @contextlib.asynccontextmanager
+    async def exchange(self, request: ForwardedRequest) -> AsyncIterator[ForwardedAnswer]:
+        yield ForwardedAnswer(200, [(b"content-length", b"5")], self._body())
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        yield b"hello"
+        await self.end.wait()
+        self.ended += 1
+        if self._surplus:
+            yield self._surplus
+        raise MachineLost("gone", answered=True)
+
+    def upgrade(self, *_: object) -> NoReturn:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("surplus", [b"", b"more"])
+async def test_an_exchange_that_breaks_after_its_answer_breaks_no_other_request_of_the_client(
+    postgres_dsn: str, surplus: bytes
+) -> None:
+    way = _EndsLate(surplus)
+    async with services_at(postgres_dsn, with_services(echo={"concurrency": 4})) as s:
+        first = asyncio.create_task(s.ask("GET", "/services/echo/first"))
+        worker = await s.machine()
+        await s.given(worker)
+        s.plane.services.proxy.registry.appeared("echo", worker.id, way)
+        assert (await first).text == "hello"
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.plane.port)
+        for number in range(3):
+            writer.write(
+                f"GET /services/echo/{number} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n\r\n".encode()
+            )
+            assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b"hello")
+            if number == 1:
+                way.end.set()
+                await until(lambda: way.ended == 3 and s.load() == (0, 0))
+        writer.close()
 
 
 async def test_only_the_begin_of_a_body_is_kept() -> None:
