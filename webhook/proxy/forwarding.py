@@ -221,14 +221,14 @@ class Forwarding:
                 left -= len(chunk)
                 if left < 0:
                     raise CutOff("the answer is longer than its head says")
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
                 self.is_whole = not left
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": not self.is_whole})
             deadline.move(stall_seconds)
         if 0 < left < math.inf:
             raise CutOff("the answer is shorter than its head says")
         if not self.is_whole:
-            self.is_whole = True
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            self.is_whole = True
 
     def _may_repeat(self, lost: MachineLost) -> bool:
         if self.status or lost.answered:

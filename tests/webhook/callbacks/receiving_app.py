@@ -27,7 +27,10 @@ class ReceivingHandler(BaseHTTPRequestHandler):
     folder: Path
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError("the sender was killed in the midst of its callback")
         told = Webhook(SECRET).verify(body, dict(self.headers.items()))
         status = int(_read(self.folder / "status") or 200)
         name = "received.jsonl" if status < 300 else "refused.jsonl"
