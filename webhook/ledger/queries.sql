@@ -1649,10 +1649,14 @@ with dead as (
     where worker_id in (select s.worker_id from service_slots as s join dead on dead.id = s.replica_id)
 ), before as (
     select count(*) as rows from replicas where id = $1 and until > (select yurt_now())
+), renewed as (
+    update replicas set until = (select yurt_now()) + make_interval(secs => $4), url = $3 where id = $1
 ), written as (
+    -- No target: an answer may begin at this very moment, and write the same row (begin_answer). A conflict of the other
+    -- unique column would be an error then.
     insert into replicas (id, token_hash, url, until)
     values ($1, $2, $3, (select yurt_now()) + make_interval(secs => $4))
-    on conflict (id) do update set until = excluded.until, url = excluded.url
+    on conflict do nothing
 )
 select before.rows > 0 as known from before;
 
@@ -2252,7 +2256,7 @@ limit $5;
 with there as (
     insert into replicas (id, token_hash, url, until)
     values ($3, $7, $8, (select yurt_now()) + make_interval(secs => $9))
-    on conflict (id) do nothing
+    on conflict do nothing
 )
 insert into service_answers (id, service, replica_id, bucket, key, expires_at)
 values ($1, $2, $3, $4, $5, (select yurt_now()) + make_interval(secs => $6));
