@@ -72,8 +72,6 @@ class LimitedConnection(HttpToolsProtocol):
     _head_bytes = 0
     is_lost = False
     """Whether the client has gone."""
-    _is_begun = False
-    """Whether a request's first byte has come, and the end of its head has not."""
     _is_web_socket = False
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -146,16 +144,16 @@ class LimitedConnection(HttpToolsProtocol):
         """Count bytes of a request, or of several, and refuse a head that is too long."""
         self._head_bytes += len(data)
         self._parse(data)
-        if self._is_begun or self._has_no_clock:
+        if self._waits_for_head:
             self._start_timer()
         # Only after parsing: the end of a head and bytes of a body have set the count back by then.
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._hang_up(b"431 Request Header Fields Too Large")
 
     @property
-    def _has_no_clock(self) -> bool:
-        """Whether bytes came that begin no request, while none was under way: they have ended the clock of an idle
-        connection."""
+    def _waits_for_head(self) -> bool:
+        """Whether bytes came, and no request is under way: the head is not complete, or they begin none. They have
+        ended the clock of an idle connection."""
         is_idle = self.cycle is None or self.cycle.response_complete
         return is_idle and self.timeout_keep_alive_task is None and not self._is_web_socket
 
@@ -206,7 +204,6 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note when a request's first byte came. The clock starts where the bytes do not bring all of its head."""
-        self._is_begun = True
         super().on_message_begin()
         self.scope[BEGAN_AT] = self.loop.time()  # type: ignore[literal-required]
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
@@ -214,7 +211,6 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Stop the clock: a request's head is complete."""
-        self._is_begun = False
         self._stop_timer()
         if not self.parser.should_upgrade():
             super().on_headers_complete()

@@ -33,8 +33,6 @@ def main(parent_pipe: str, control: str, models: str) -> None:
     if not on_card:  # a driver maps what is the card's, and more than there is
         limit = limit_bytes(memory_bytes())
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    # Before the jail: what is not there then is closed to this process for good, and models are fetched meanwhile.
-    Path(models).mkdir(parents=True, exist_ok=True, mode=0o700)
     if not jail.support().missing:
         jail.enter(policy_of_inference(Path(models), graphics=on_card))
     load_library("onnxruntime")

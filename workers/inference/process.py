@@ -152,6 +152,7 @@ class InferenceProcess:
             self._running = None
             _log.warning("models' process ended", code=ended.process.returncode, printed=await ended.printed())
             await ended.end()
+        # Before the process: what is not there when it is jailed is closed to it, and models are fetched meanwhile.
         self._models.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._running and not self._running.reads(self._models):
             _log.warning("models' folder replaced", folder=str(self._models))

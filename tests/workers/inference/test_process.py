@@ -134,7 +134,7 @@ async def test_one_that_was_killed_is_replaced(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         graph = graph_of(tmp_path)
         opened = await asyncio.to_thread(RemoteGraph, graph)
-        first, before = process.pid, process.load_seconds
+        first, before = process.pid, await until(lambda: process.load_seconds)
         assert first
         assert before
         os.kill(first, signal.SIGKILL)
